@@ -1,0 +1,1 @@
+"""Configurations that come with magenta_lite: one file per family."""

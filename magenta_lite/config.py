@@ -1,0 +1,290 @@
+"""What a run is made of: frozen dataclasses, their registry, `--set`, and the YAML of a run.
+
+A config holds values only; encoders, data sets and models are built from it later. Nothing here
+imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from magenta_lite.errors import UserError, unknown_name
+
+# The classes that a section of a saved config may have, by the `kind` written beside its values.
+SECTION_CLASSES = {
+    "melody": "magenta_lite.encoders.melody:MelodyEncoderConfig",
+    "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
+    "vae": "magenta_lite.models.music_vae.config:VAEObjective",
+}
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where examples come from and how they are varied while training.
+
+    Attributes:
+        source: `folk`, `folk:kids`, `folk:essen`, a folder, or `tfds:NAME[/CONFIG]`.
+        transpose: Lowest and highest transposition in semitones, drawn anew for every example
+            every time it is used in training.
+    """
+
+    source: str = "folk"
+    transpose: tuple[int, int] = (0, 0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "transpose", tuple(self.transpose))
+        if len(self.transpose) != 2 or self.transpose[0] > self.transpose[1]:
+            raise UserError(
+                f"data.transpose={list(self.transpose)} is not [lowest, highest]; "
+                "give it as --set 'data.transpose=[-5,5]'"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The optimiser and the rhythm of a training run.
+
+    Attributes:
+        steps: Optimiser steps of the whole run.
+        batch_size: Examples per step over all replicas together.
+        learning_rate: At step 0; decays as
+            `min + (learning_rate - min) * learning_rate_decay ** step`.
+        learning_rate_decay: See above.
+        min_learning_rate: See above.
+        clip_norm: Gradients are scaled down to this global norm.
+        clip_to_zero_norm: A step whose gradients have a global norm of this or more, or NaN, is
+            made with zero gradients.
+        adam_epsilon: Added outside the bias correction, as in TensorFlow 1.
+        precision: `float32` or `mixed_bfloat16` (matrix products in bfloat16).
+        seed: Of the initial weights, the order of the data and every random draw.
+        checkpoint_every: Steps between checkpoints, which are also when validation runs.
+        keep_checkpoints: How many checkpoints stay.
+        validation_examples: How many held-out examples one validation uses at most.
+    """
+
+    steps: int = 200_000
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    learning_rate_decay: float = 0.9999
+    min_learning_rate: float = 1e-5
+    clip_norm: float = 1.0
+    clip_to_zero_norm: float = 10_000.0
+    adam_epsilon: float = 1e-8
+    precision: str = "float32"
+    seed: int = 0
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 3
+    validation_examples: int = 1024
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise UserError(f"train.{name}={getattr(self, name)} must be at least 1")
+        if self.precision not in PRECISIONS:
+            raise unknown_name("train.precision", self.precision, PRECISIONS)
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateConfig:
+    """Defaults of `generate`.
+
+    Attributes:
+        temperature: Divides the logits before sampling; below 1 is tamer, above 1 is wilder.
+        num_outputs: How many pieces one call writes.
+        qpm: Tempo of the written MIDI in quarter notes a minute.
+        program: General MIDI program (0-127) of the written MIDI.
+    """
+
+    temperature: float = 0.5
+    num_outputs: int = 4
+    qpm: float = 120.0
+    program: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that defines a run. Sections without a fixed class differ between families.
+
+    Attributes:
+        encoder: Turns notes into integers, e.g. `MelodyEncoderConfig`.
+        model: Sizes of the network, e.g. `MusicVAEConfig`; its `kind` names the family.
+        objective: What is minimised, e.g. `VAEObjective`.
+        data: Where examples come from.
+        train: The optimiser and the rhythm of training.
+        generate: Defaults of `generate`.
+        name: The registered name; filled in by `get_config`.
+    """
+
+    encoder: Any
+    model: Any
+    objective: Any
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    generate: GenerateConfig = dataclasses.field(default_factory=GenerateConfig)
+    name: str = ""
+
+    FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("encoder", "model", "objective")
+
+    @property
+    def family(self) -> str:
+        """Name of the package under `magenta_lite.models` that holds the model."""
+        return self.model.kind
+
+
+_REGISTRY: dict[str, Callable[[], ExperimentConfig]] = {}
+
+
+def register(*names: str):
+    """Decorator: makes a function without arguments known as the config(s) `names`."""
+
+    def wrap(function: Callable[[], ExperimentConfig]):
+        for name in names:
+            _REGISTRY[name] = function
+        return function
+
+    return wrap
+
+
+def config_names() -> list[str]:
+    """Returns the names of all configs that come with the package."""
+    _import_shipped_configs()
+    return sorted(_REGISTRY)
+
+
+def get_config(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Returns the config `name` with `overrides` applied.
+
+    Args:
+        name: A registered name, or `path/to/file.py:name` for a file of your own that registers it.
+        overrides: `section.key=value` texts; values are YAML, checked against the field's type.
+
+    Raises:
+        UserError: If the name, a key or a value's type is unknown; names the nearest known ones.
+    """
+    if ".py:" in name:
+        path, name = name.rsplit(":", 1)
+        _import_file(Path(path).expanduser())
+    else:
+        _import_shipped_configs()
+    if name not in _REGISTRY:
+        raise unknown_name("config", name, _REGISTRY)
+    config = dataclasses.replace(_REGISTRY[name](), name=name)
+    return override(config, overrides)
+
+
+def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
+    """Returns `config` with `section.key=value` texts applied. Raises: UserError as `get_config`."""
+    if not overrides:
+        return config
+    from omegaconf import OmegaConf
+
+    changes = {}
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        section, dot, field = key.strip().partition(".")
+        if not separator or not dot:
+            raise UserError(f"--set {text} is not section.key=value, e.g. train.steps=500")
+        _check_known(config, section, field)
+        changes.setdefault(section, []).append(f"{field}={value}")
+    sections = {
+        section: _merge(getattr(config, section), OmegaConf.from_dotlist(texts), section)
+        for section, texts in changes.items()
+    }
+    return dataclasses.replace(config, **sections)
+
+
+def save_config(config: ExperimentConfig, path: Path) -> None:
+    """Writes `config` as YAML, each section with its `kind`."""
+    from omegaconf import OmegaConf
+
+    tree = {"name": config.name}
+    for section in _section_names(config):
+        value = getattr(config, section)
+        kind = {"kind": value.kind} if section in ExperimentConfig.FREE_SECTIONS else {}
+        tree[section] = kind | dataclasses.asdict(value)
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(tree)), encoding="utf-8")
+
+
+def load_config(path: Path) -> ExperimentConfig:
+    """Reads what `save_config` wrote. Raises: UserError if the file is missing or not a config."""
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {path.parent} is not a run directory")
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(path))
+        sections = {}
+        for section in ("encoder", "model", "objective", "data", "train", "generate"):
+            values = dict(tree[section])
+            kind = values.pop("kind", None)
+            cls = section_class(kind) if kind else _FIXED_SECTIONS[section]
+            sections[section] = _merge(cls, OmegaConf.create(values), section)
+    except (YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a config that this version can read: {error!r}") from error
+    return ExperimentConfig(name=tree.get("name", ""), **sections)
+
+
+def section_class(kind: str) -> type:
+    """Returns the dataclass of the section kind `kind`, e.g. `melody`."""
+    if kind not in SECTION_CLASSES:
+        raise unknown_name("kind of section", kind, SECTION_CLASSES)
+    module, name = SECTION_CLASSES[kind].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+_FIXED_SECTIONS = {"data": DataConfig, "train": TrainConfig, "generate": GenerateConfig}
+
+
+def _section_names(config: ExperimentConfig) -> list[str]:
+    return [field.name for field in dataclasses.fields(config) if field.name != "name"]
+
+
+def _check_known(config: ExperimentConfig, section: str, field: str) -> None:
+    if section not in _section_names(config):
+        raise unknown_name("section in --set", section, _section_names(config))
+    fields = [f.name for f in dataclasses.fields(getattr(config, section))]
+    if field not in fields:
+        known = [f"{section}.{name}" for name in fields]
+        raise unknown_name("key in --set", f"{section}.{field}", known)
+
+
+def _merge(section: Any, changes: Any, name: str) -> Any:
+    """Returns dataclass (or dataclass type) `section` with the OmegaConf `changes` merged in."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    typed = OmegaConf.structured(section)
+    OmegaConf.set_readonly(typed, False)  # frozen dataclasses make read-only nodes
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(typed, changes))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{name}.{getattr(error, 'full_key', None) or '?'}: {reason}") from error
+
+
+@functools.cache
+def _import_shipped_configs() -> None:
+    """Imports every file of `configs/`: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).parent
+    folders = [here / "configs", here.parent / "configs"]
+    folder = next((f for f in folders if f.is_dir()), None)
+    if folder is None:
+        raise FileNotFoundError(f"No configs/ in {here} or {here.parent}: reinstall magenta_lite")
+    for path in sorted(folder.glob("[!_]*.py")):
+        _import_file(path)
+
+
+def _import_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"There is no config file {path}")
+    spec = importlib.util.spec_from_file_location(f"magenta_lite_config_{path.stem}", path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -1,0 +1,15 @@
+"""Notes to numbers and back; numpy and note_seq only."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# The encoder class of each kind of encoder section.
+ENCODERS = {"melody": "magenta_lite.encoders.melody:MelodyEncoder"}
+
+
+def build_encoder(config: Any):
+    """Returns the encoder that the encoder section `config` describes."""
+    module, name = ENCODERS[config.kind].split(":")
+    return getattr(importlib.import_module(module), name)(config)

@@ -1,0 +1,22 @@
+"""What goes wrong because of what the user gave, told in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Wrong input. The message is one line: the value, what is wrong with it, the next step.
+
+    Command lines print the message without a traceback and exit with code 2.
+    """
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
+    """Returns the error for `name` not being one of `known`, with the nearest names first."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return UserError(f"Unknown {what} '{name}'. Did you mean {' or '.join(near)}?")
+    return UserError(f"Unknown {what} '{name}'. Known: {', '.join(known)}.")

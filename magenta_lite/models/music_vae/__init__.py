@@ -1,0 +1,1 @@
+"""MusicVAE (Roberts et al. 2018, https://arxiv.org/abs/1803.05428)."""

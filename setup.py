@@ -1,0 +1,50 @@
+"""Packaging of magenta_lite; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = "0.1.0"
+
+BEAM = ["apache-beam>=2.77"]
+
+setup(
+    name="magenta_lite",
+    version=VERSION,
+    description="Music models of Magenta and OpenAI for Keras 3 and TensorFlow: train, generate, serve",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    # The wheel carries configs/ as magenta_lite.configs; a checkout finds the folder beside the
+    # package (an editable install cannot map a nested package), see magenta_lite.config.
+    packages=[*find_packages(include=["magenta_lite*", "tfds_datasets*"]), "magenta_lite.configs"],
+    package_dir={"magenta_lite.configs": "configs"},
+    package_data={
+        "magenta_lite": ["py.typed"],
+        "tfds_datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt", "**/dummy_data/**/*"],
+    },
+    install_requires=[
+        "absl-py>=2.1",
+        "array-record>=0.7",
+        "keras>=3.12",
+        "matplotlib>=3.8",
+        "music21>=10.5",
+        "note-seq>=0.0.5",
+        "numpy>=2.0",
+        "omegaconf>=2.3",
+        "soundfile>=0.12",
+        "soxr>=0.5",
+        "symusic>=0.6",
+        "tensorflow>=2.20",
+        "tensorflow-datasets>=4.9.10",
+        "tensorflow-probability[tf]>=0.25",
+    ],
+    extras_require={
+        "audio": ["pyfluidsynth>=1.3"],
+        "beam": BEAM,
+        "test": [*BEAM, "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17,<0.18"],
+    },
+)
