@@ -1,0 +1,103 @@
+"""What every command shares: flags, exit codes, and errors told in one line.
+
+Exit codes: 0 done, 1 failed while running, 2 wrong input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+
+from magenta_lite.errors import UserError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
+
+
+def define_config_flags() -> None:
+    """Defines --config and --set."""
+    flags.DEFINE_string("config", None, "Name of a configuration, or my_file.py:name.")
+    flags.DEFINE_multi_string(
+        "set", [], "Change one value of the configuration, e.g. --set train.steps=500. Repeatable."
+    )
+
+
+def define_data_flags() -> None:
+    """Defines --data and --data_dir."""
+    flags.DEFINE_string(
+        "data",
+        None,
+        "A folder (or zip, tar, file) of MIDI, ABC, MusicXML or NoteSequence TFRecords; "
+        "folk, folk:kids, folk:essen; or tfds:NAME. Default: what the configuration names.",
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets."
+    )
+
+
+def chosen_config():
+    """Returns the configuration that --config, --set and --data describe."""
+    from magenta_lite.config import config_names, get_config
+
+    if not FLAGS.config:
+        raise UserError(f"--config is missing. Known: {', '.join(config_names())}")
+    overrides = list(FLAGS.set)
+    if FLAGS.data is not None:
+        overrides.append(f"data.source={FLAGS.data}")
+    return get_config(FLAGS.config, overrides)
+
+
+def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
+    """Parses the flags, calls `main()` and exits with its code (None means 0)."""
+    sys.exit(_call(main, sys.argv if argv is None else argv))
+
+
+def _call(main: Callable[[], Any], argv: list[str]) -> int:
+    if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
+        print(_help_text())
+        return 0
+    # TensorFlow's C++ start-up notes are of no use to a musician; errors still show.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        rest = FLAGS(argv)
+        if len(rest) > 1:
+            raise UserError(f"'{rest[1]}' is not a flag; flags start with --, see --help")
+        return main() or 0
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except (UserError, flags.Error) as error:
+        _tell(error, argv)
+        return 2
+    except Exception as error:
+        _tell(error, argv)
+        return 1
+
+
+def _tell(error: Exception, argv: list[str]) -> None:
+    if "--debug" in argv:
+        import traceback
+
+        traceback.print_exception(error)
+    kind = "" if isinstance(error, (UserError, flags.Error)) else f"{type(error).__name__}: "
+    print(f"Error: {kind}{error}", file=sys.stderr)
+
+
+def _help_text() -> str:
+    """Returns the command's docstring and its flags, leaving out those of other libraries."""
+    ours = {FLAGS["debug"].name}
+    main = sys.modules["__main__"]
+    for module, names in FLAGS.flags_by_module_dict().items():
+        if module in (sys.argv[0], __name__, "__main__") or module.startswith("magenta_lite"):
+            ours.update(flag.name for flag in names)
+    lines = [(main.__doc__ or "").strip(), "", "Flags:"]
+    for name in sorted(ours):
+        flag = FLAGS[name]
+        default = "" if flag.default in (None, [], "") else f" (default: {flag.default})"
+        lines.append(f"  --{name}: {flag.help}{default}")
+    return "\n".join(lines)
