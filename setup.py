@@ -7,7 +7,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = "0.1.0"
 
-BEAM = ["apache-beam>=2.77"]
+# The `tfds` command imports both at its start.
+BEAM = ["apache-beam>=2.77", "mlcroissant>=1.0.9"]
 
 setup(
     name="magenta_lite",
@@ -45,6 +46,13 @@ setup(
     extras_require={
         "audio": ["pyfluidsynth>=1.3"],
         "beam": BEAM,
-        "test": [*BEAM, "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17,<0.18"],
+        "test": [
+            *BEAM,
+            "dill>=0.3.8",  # tensorflow_datasets.testing imports it
+            "hypothesis>=6.100",
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "ruff>=0.17,<0.18",
+        ],
     },
 )

@@ -13,24 +13,39 @@ import tensorflow as tf
 
 
 def lstm_cell(gates, c):
-    """One step of an LSTM after its products, in float32.
+    """One step of an LSTM after its products, in float32 inside.
 
     Args:
         gates: Float (B, 4U), pre-activations i, f, g, o.
         c: Float32 (B, U), cell state.
 
     Returns:
-        Output h float32 (B, U), new cell state (B, U), and the four gates' activations.
+        Output h (B, U) in the type of `gates` and new cell state float32 (B, U).
     """
+    h, c, _ = _cell(gates, c)
+    return tf.cast(h, gates.dtype), c
+
+
+def _cell(gates, c):
     i, f, g, o = tf.split(tf.cast(gates, tf.float32), 4, axis=-1)
     i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
     c = f * c + i * g
     return o * tf.tanh(c), c, (i, f, g, o)
 
 
-def _cell_gradient(activations, c_previous, c, dh, dc):
+# XLA fuses the element-wise work of a step into one pass over memory.
+@tf.function(jit_compile=True)
+def _fused_cell(projected, recurrent, c):
+    h, c, activations = _cell(tf.cast(projected, tf.float32) + tf.cast(recurrent, tf.float32), c)
+    dtype = projected.dtype
+    return tf.cast(h, dtype), c, tf.cast(tf.concat(activations, axis=-1), dtype)
+
+
+@tf.function(jit_compile=True)
+def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
     """Gradients of the pre-activations (B, 4U) and of the previous cell state (B, U)."""
     i, f, g, o = tf.split(tf.cast(activations, tf.float32), 4, axis=-1)
+    dh = tf.cast(dh_out, tf.float32) + tf.cast(dh_recurrent, tf.float32)
     tanh_c = tf.tanh(c)
     dc = dc + dh * o * (1 - tanh_c * tanh_c)
     gates = (
@@ -39,16 +54,54 @@ def _cell_gradient(activations, c_previous, c, dh, dc):
         dc * i * (1 - g * g),
         dh * tanh_c * o * (1 - o),
     )
-    return tf.concat(gates, axis=-1), dc * f
+    return tf.cast(tf.concat(gates, axis=-1), activations.dtype), dc * f
 
 
 def _tensor_array(like, steps):
     return tf.TensorArray(like.dtype, size=steps, element_shape=like.shape)
 
 
+def _scan(projected, recurrent_kernel, h0, c0):
+    """Returns outputs (T, B, U), cell states (T, B, U) and gate activations (T, B, 4U)."""
+    steps = tf.shape(projected)[0]
+
+    def step(t, h, c, all_h, all_c, all_activations):
+        recurrent = tf.matmul(h, recurrent_kernel)
+        h, c, activations = _fused_cell(projected[t], recurrent, c)
+        all_activations = all_activations.write(t, activations)
+        return t + 1, h, c, all_h.write(t, h), all_c.write(t, c), all_activations
+
+    arrays = [_tensor_array(x, steps) for x in (h0, c0, projected[0])]
+    _, _, _, *arrays = tf.while_loop(lambda t, *_: t < steps, step, (0, h0, c0, *arrays))
+    return [array.stack() for array in arrays]
+
+
+def _scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel):
+    """Returns the gradients of the pre-activations (T, B, 4U), of h0 and of c0 (B, U)."""
+    steps = tf.shape(activations)[0]
+
+    def step(t, dh, dc, all_gates):
+        gates, dc = _fused_cell_gradient(
+            activations[t], c_previous[t], c[t], dh_out[t], dh, dc
+        )
+        dh = tf.matmul(gates, recurrent_kernel, transpose_b=True)
+        return t - 1, dh, dc, all_gates.write(t, gates)
+
+    start = (tf.zeros_like(dh_out[0]), tf.zeros_like(c[0]), _tensor_array(activations[0], steps))
+    _, dh, dc, all_gates = tf.while_loop(lambda t, *_: t >= 0, step, (steps - 1, *start))
+    return all_gates.stack(), dh, dc
+
+
+_compiled_scan = tf.function(_scan, jit_compile=True)
+_compiled_scan_gradient = tf.function(_scan_gradient, jit_compile=True)
+
+
 @tf.custom_gradient
 def lstm_scan(projected, recurrent_kernel, h0, c0):
     """Runs an LSTM over inputs that are already projected.
+
+    In float32 the whole loop is compiled. In bfloat16 only a step's element-wise part is: XLA's
+    own bfloat16 products are several times slower on CPUs than TensorFlow's.
 
     Args:
         projected: Float (T, B, 4U), gates i, f, g, o; the input's part of the pre-activations.
@@ -59,42 +112,17 @@ def lstm_scan(projected, recurrent_kernel, h0, c0):
     Returns:
         Float (T, B, U), the outputs h of every step, in the type of `projected`.
     """
-    steps = tf.shape(projected)[0]
-    dtype = projected.dtype
-
-    def forward(t, h, c, all_activations, all_c, all_h):
-        gates = projected[t] + tf.matmul(h, recurrent_kernel)
-        h, c, activations = lstm_cell(gates, c)
-        h = tf.cast(h, dtype)
-        activations = tf.cast(tf.concat(activations, axis=-1), dtype)
-        return (
-            t + 1,
-            h,
-            c,
-            all_activations.write(t, activations),
-            all_c.write(t, c),
-            all_h.write(t, h),
-        )
-
-    arrays = [_tensor_array(x, steps) for x in (projected[0], c0, h0)]
-    *_, all_activations, all_c, all_h = tf.while_loop(
-        lambda t, *_: t < steps, forward, (0, h0, c0, *arrays)
-    )
-    activations, c, h = all_activations.stack(), all_c.stack(), all_h.stack()
-    c_previous = tf.concat([c0[None], c[:-1]], axis=0)
-    h_previous = tf.concat([h0[None], h[:-1]], axis=0)
+    compiled = projected.dtype == tf.float32
+    scan = _compiled_scan if compiled else _scan
+    scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
+    # Without this an eager tape would differentiate the compiled loop once more by itself.
+    constants = [tf.stop_gradient(x) for x in (projected, recurrent_kernel, h0, c0)]
+    h, c, activations = scan(*constants)
 
     def gradient(dh_out):
-        def backward(t, dh, dc, all_gates):
-            dh = tf.cast(dh_out[t], tf.float32) + tf.cast(dh, tf.float32)
-            gates, dc = _cell_gradient(activations[t], c_previous[t], c[t], dh, dc)
-            gates = tf.cast(gates, dtype)
-            dh = tf.matmul(gates, recurrent_kernel, transpose_b=True)
-            return t - 1, dh, dc, all_gates.write(t, gates)
-
-        start = (steps - 1, tf.zeros_like(h0), tf.zeros_like(c0), _tensor_array(projected[0], steps))
-        _, dh, dc, all_gates = tf.while_loop(lambda t, *_: t >= 0, backward, start)
-        gates = all_gates.stack()
+        h_previous = tf.concat([h0[None], h[:-1]], axis=0)
+        c_previous = tf.concat([c0[None], c[:-1]], axis=0)
+        gates, dh, dc = scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel)
         units = recurrent_kernel.shape[0]
         d_recurrent = tf.matmul(
             tf.reshape(h_previous, [-1, units]),
@@ -132,7 +160,7 @@ class LSTM(keras.layers.Layer):
     """
 
     def __init__(self, units: int, input_size: int, constant_size: int = 0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # casts by itself, the cell state stays float32
         self.units = units
         self.input_size = input_size
         self.constant_size = constant_size

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.layers.lstm import LSTM, lstm_cell
-from magenta_lite.models.base import Draw, TrainableModel
+from magenta_lite.models.base import Draw, TrainableModel, logs_for_workers
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.sampling import greedy, sample_categorical
 
@@ -85,7 +87,7 @@ class CategoricalDecoder(keras.layers.Layer):
     """
 
     def __init__(self, units: tuple[int, ...], depth: int, latent_size: int, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.units = tuple(units)
         self.depth = depth
         self.latent_size = latent_size
@@ -153,13 +155,11 @@ class CategoricalDecoder(keras.layers.Layer):
         def step(t, event, states, events, logits):
             h, c = states[0]
             gates = tf.gather(event_kernel, event) + every_step + tf.matmul(h, first_recurrent)
-            h, c, _ = lstm_cell(gates, c)
-            new_states = [(tf.cast(h, gates.dtype), c)]
+            new_states = [lstm_cell(gates, c)]
             for (matrix, bias), (h, c) in zip(joined, states[1:], strict=True):
                 below = new_states[-1][0]
                 gates = tf.matmul(tf.concat([below, h], axis=-1), matrix) + bias
-                h, c, _ = lstm_cell(gates, c)
-                new_states.append((tf.cast(h, gates.dtype), c))
+                new_states.append(lstm_cell(gates, c))
             step_logits = tf.cast(self.output_projection(new_states[-1][0]), tf.float32)
             event = choose(t, step_logits)
             return t + 1, event, new_states, events.write(t, event), logits.write(t, step_logits)
@@ -216,7 +216,7 @@ class MusicVAE(TrainableModel):
     """
 
     def __init__(self, depth: int, length: int, model, objective, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.depth = depth
         self.length = length
         self.model_config = MusicVAEConfig(**model) if isinstance(model, dict) else model
@@ -231,7 +231,7 @@ class MusicVAE(TrainableModel):
             self.model_config.decoder_units, depth, latent_size, name="decoder"
         )
         self.seed_generator = keras.random.SeedGenerator()
-        names = ("loss", "reconstruction_nll", "nll_per_step", "kl", "kl_bits", "accuracy")
+        names = ("reconstruction_nll", "nll_per_step", "kl", "kl_bits", "accuracy")
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.free_running = {
             name: keras.metrics.Mean(name=name)
@@ -260,9 +260,13 @@ class MusicVAE(TrainableModel):
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch, training=False):
-        events = tf.transpose(tf.cast(batch["events"], tf.int32))  # (T, B)
-        mu, sigma = self._posterior_parameters(events, batch["length"])
-        noise, uniforms = self._draws_of(batch, events)
+        noise, uniforms = self._draws_of(batch)
+        forward = functools.partial(self._forward, training=training)
+        return in_row_shards(forward, (batch["events"], batch["length"], noise, uniforms))
+
+    def _forward(self, events, length, noise, uniforms, training):
+        events = tf.transpose(tf.cast(events, tf.int32))  # (T, B)
+        mu, sigma = self._posterior_parameters(events, length)
         z = mu + sigma * noise
         fed = self._mix_in_samples(z, events, uniforms) if training else events
         logits = tf.transpose(self.decoder(fed, z), [1, 0, 2])
@@ -276,14 +280,16 @@ class MusicVAE(TrainableModel):
         code = tf.cast(self.encoder(x, length), tf.float32)
         return self.mu(code), self.sigma(code)
 
-    def _draws_of(self, batch, events):
-        steps, size = tf.unstack(tf.shape(events))
+    def _draws_of(self, batch):
+        """Returns noise (B, Z) and uniforms (B, T, 2): the batch's own or fresh ones."""
         if "noise" in batch:
-            return batch["noise"], tf.transpose(batch["uniforms"], [1, 0, 2])
-        latent_size = self.model_config.latent_size
+            return batch["noise"], batch["uniforms"]
+        size, steps = tf.unstack(tf.shape(batch["events"]))
         return (
-            keras.random.normal((size, latent_size), seed=self.seed_generator),
-            keras.random.uniform((steps, size, 2), seed=self.seed_generator),
+            keras.random.normal(
+                (size, self.model_config.latent_size), seed=self.seed_generator
+            ),
+            keras.random.uniform((size, steps, 2), seed=self.seed_generator),
         )
 
     def _mix_in_samples(self, z, events, uniforms):
@@ -295,6 +301,7 @@ class MusicVAE(TrainableModel):
         """
         if self.objective.sampling_schedule == "constant" and self.objective.sampling_rate == 0:
             return events
+        uniforms = tf.transpose(uniforms, [1, 0, 2])
         sampled = uniforms[..., 0] < self.sampling_probability()
         # The last event is never fed.
         rows = tf.where(tf.reduce_any(sampled[:-1], axis=0))[:, 0]
@@ -363,31 +370,31 @@ class MusicVAE(TrainableModel):
         def per_step(value):
             return tf.math.divide_no_nan(value, steps)
 
-        self.means["loss"].update_state(loss, sample_weight=tf.cast(tf.shape(steps)[0], tf.float32))
         self.means["reconstruction_nll"].update_state(terms["nll"])
         self.means["nll_per_step"].update_state(per_step(terms["nll"]), sample_weight=steps)
         self.means["kl"].update_state(terms["kl"])
         self.means["kl_bits"].update_state(terms["kl"] / math.log(2))
         self.means["accuracy"].update_state(per_step(terms["correct"]), sample_weight=steps)
-        return loss
+        return self.scale_loss(loss)
 
     def test_step(self, batch):
-        """Teacher-forced loss and metrics, and those of a decoder fed its own samples."""
-        outputs = self(batch, training=False)
-        self.compute_loss(x=batch, y_pred=outputs, training=False)
+        """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
+        logs = super().test_step(batch)
         events = tf.cast(batch["events"], tf.int32)
-        _, uniforms = self._draws_of(batch, tf.transpose(events))
+        noise, uniforms = self._draws_of(batch)
+        mu, sigma = self._posterior_parameters(tf.transpose(events), batch["length"])
 
         def choose(t, logits):
-            return sample_categorical(logits, uniforms[t, :, 1])
+            return sample_categorical(logits, uniforms[:, t, 1])
 
-        _, logits = self.decoder.decode(outputs["z"], tf.shape(events)[1], choose)
+        _, logits = self.decoder.decode(mu + sigma * noise, tf.shape(events)[1], choose)
         mask = tf.sequence_mask(batch["length"], tf.shape(events)[1], tf.float32)
         nll, correct = _compare(tf.transpose(logits, [1, 0, 2]), events, mask)
         steps = tf.cast(batch["length"], tf.float32)
         for name, value in zip(self.free_running, (nll, correct), strict=True):
-            self.free_running[name].update_state(tf.math.divide_no_nan(value, steps), sample_weight=steps)
-        return self.get_metrics_result()
+            per_step = tf.math.divide_no_nan(value, steps)
+            self.free_running[name].update_state(per_step, sample_weight=steps)
+        return logs | logs_for_workers({n: m.result() for n, m in self.free_running.items()})
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 

@@ -1,0 +1,1 @@
+"""Readers of checkpoints that were trained with the original code and that the user brings."""

@@ -1,0 +1,174 @@
+"""TensorFlow 1 checkpoints: a prefix, a directory, or the tar file that Magenta published."""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from magenta_lite.errors import UserError
+
+# Optimiser state, and cuDNN's copy of weights that also stand under their usual names.
+IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "opaque_kernel")
+IGNORED_NAMES = ("beta1_power", "beta2_power")
+DATA_ENDINGS = (".index", ".data-")
+
+
+class Variables(Mapping):
+    """The variables of a checkpoint by name, read when asked for; remembers what was asked for.
+
+    Args:
+        reader: What `tf.train.load_checkpoint` gives.
+        path: Named in errors.
+    """
+
+    def __init__(self, reader, path: str):
+        self._reader = reader
+        self._path = path
+        self._shapes = {
+            name: tuple(shape)
+            for name, shape in reader.get_variable_to_shape_map().items()
+            if not name.endswith(IGNORED_SUFFIXES) and name not in IGNORED_NAMES
+        }
+        self.used: set[str] = set()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._shapes:
+            raise UserError(
+                f"{self._path} has no variable {name}: it belongs to another configuration; "
+                f"it has {', '.join(sorted(self._shapes)[:3])} …"
+            )
+        self.used.add(name)
+        return self._reader.get_tensor(name)
+
+    def __iter__(self):
+        return iter(self._shapes)
+
+    def __len__(self):
+        return len(self._shapes)
+
+    def check_all_used(self) -> None:
+        """Raises: UserError naming the variables that the model had no place for."""
+        left = sorted(set(self._shapes) - self.used - {"global_step"})
+        if left:
+            raise UserError(
+                f"{self._path} has {len(left)} variables that this configuration has no place "
+                f"for, so it belongs to another one: {', '.join(left[:3])} …"
+            )
+
+    @property
+    def global_step(self) -> int:
+        """Steps the checkpoint was trained for; 0 if it does not say."""
+        return int(self["global_step"]) if "global_step" in self else 0
+
+
+@contextlib.contextmanager
+def open_checkpoint(path: str | Path) -> Iterator[Variables]:
+    """Opens a checkpoint for reading.
+
+    Args:
+        path: A prefix (`model.ckpt-100`), one of its files, a directory (its newest checkpoint),
+            or a tar file with one checkpoint inside.
+
+    Raises:
+        UserError: If there is no checkpoint, or it cannot be read; says which file.
+    """
+    import tensorflow as tf
+
+    path = Path(path).expanduser()
+    with contextlib.ExitStack() as stack:
+        prefix = path
+        if path.is_file() and tarfile.is_tarfile(path):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            prefix = _unpack(path, folder)
+        elif path.is_dir():
+            prefix = _newest_in(path)
+        elif path.suffix == ".index" or ".data-" in path.name:
+            prefix = path.with_name(path.name.split(".index")[0].split(".data-")[0])
+        if not prefix.with_name(prefix.name + ".index").is_file():
+            raise UserError(f"{path} is not a checkpoint: there is no {prefix.name}.index")
+        try:
+            reader = tf.train.load_checkpoint(str(prefix))
+        except (tf.errors.OpError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as a checkpoint: {_first_line(error)}") from error
+        yield Variables(reader, str(path))
+
+
+def _unpack(path: Path, folder: Path) -> Path:
+    """Unpacks the checkpoint files of a tar into `folder`, flat; returns their prefix."""
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                name = Path(member.name).name
+                if member.isfile() and any(ending in name for ending in DATA_ENDINGS):
+                    with archive.extractfile(member) as source:
+                        _copy(source, folder / name)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{path} is damaged or cut off: {_first_line(error)}") from error
+    indices = sorted(folder.glob("*.index"))
+    if not indices:
+        raise UserError(f"{path} holds no checkpoint: no file in it ends in .index")
+    return indices[0].with_suffix("")
+
+
+def _copy(source, target: Path) -> None:
+    import shutil
+
+    with target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def _newest_in(folder: Path) -> Path:
+    import tensorflow as tf
+
+    newest = tf.train.latest_checkpoint(str(folder))
+    if newest:
+        return Path(newest)
+    indices = sorted(folder.glob("*.index"), key=lambda file: file.stat().st_mtime)
+    if not indices:
+        raise UserError(f"There is no checkpoint (no .index file) in {folder}")
+    return indices[-1].with_suffix("")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
+    """Turns the weights of a TensorFlow 1 LSTM cell into those of a Keras one.
+
+    TensorFlow 1 keeps one matrix, the rows of the input above those of the last output, with
+    columns input gate, candidate, forget gate, output gate, and adds 1 to the forget gate when
+    it runs. Keras has two matrices, columns i, f, g, o, and the 1 inside the bias.
+
+    Args:
+        kernel: Float (C + U, 4U).
+        bias: Float (4U,).
+
+    Returns:
+        Kernel (C, 4U), recurrent kernel (U, 4U), bias (4U,).
+    """
+    units = bias.shape[0] // 4
+
+    def reorder(x):
+        i, g, f, o = np.split(x, 4, axis=-1)
+        return np.concatenate([i, f, g, o], axis=-1)
+
+    kernel, bias = reorder(kernel), reorder(bias)
+    bias[units : 2 * units] += 1
+    return [kernel[:-units], kernel[-units:], bias]
+
+
+def assign(layer, weights: list[np.ndarray], name: str) -> None:
+    """Sets the weights of a Keras layer. Raises: UserError if a shape does not fit."""
+    for variable, value in zip(layer.weights, weights, strict=True):
+        if tuple(variable.shape) != value.shape:
+            raise UserError(
+                f"{name} has shape {list(value.shape)} where this configuration needs "
+                f"{list(variable.shape)}: the checkpoint belongs to another one"
+            )
+        variable.assign(value)
