@@ -144,6 +144,12 @@ class CategoricalDecoder(keras.layers.Layer):
         Returns:
             Events int32 (T, B) and logits float32 (T, B, V).
         """
+        if self.compute_dtype != "float32":  # see lstm_scan
+            return self._decode(z, steps, choose)
+        compiled = tf.function(lambda z: self._decode(z, steps, choose), jit_compile=True)
+        return compiled(z)
+
+    def _decode(self, z, steps, choose):
         weights = [layer.compute_weights() for layer in self.layers]
         kernel, first_recurrent, bias = weights[0]
         # Event V stands for the start and adds nothing, like a vector of zeros.
@@ -297,27 +303,38 @@ class MusicVAE(TrainableModel):
 
         What the decoder is fed fixes what it computes, and no gradient flows through a sample.
         So the events are chosen first, step by step, and the decoder then reads them as if given.
-        Only rows in which some event is to be replaced need the step-by-step pass.
         """
         if self.objective.sampling_schedule == "constant" and self.objective.sampling_rate == 0:
             return events
         uniforms = tf.transpose(uniforms, [1, 0, 2])
         sampled = uniforms[..., 0] < self.sampling_probability()
-        # The last event is never fed.
-        rows = tf.where(tf.reduce_any(sampled[:-1], axis=0))[:, 0]
-        given, sampled, uniform = (
-            tf.gather(x, rows, axis=1) for x in (events, sampled, uniforms[..., 1])
-        )
+        affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event is never fed
+        z = tf.stop_gradient(z)
 
-        def choose(t, logits):
-            return tf.where(sampled[t], sample_categorical(logits, uniform[t]), given[t])
+        def mix(rows):
+            """Returns the events of all rows; those of `rows` are decoded."""
+            given, replaced, uniform = (
+                tf.gather(x, rows, axis=1) for x in (events, sampled, uniforms[..., 1])
+            )
 
-        z = tf.stop_gradient(tf.gather(z, rows))
-        mixed, _ = self.decoder.decode(z, tf.shape(events)[0], choose)
-        mixed = tf.tensor_scatter_nd_update(
-            tf.transpose(events), rows[:, None], tf.transpose(mixed)
+            def choose(t, logits):
+                return tf.where(replaced[t], sample_categorical(logits, uniform[t]), given[t])
+
+            mixed, _ = self.decoder.decode(tf.gather(z, rows), tf.shape(events)[0], choose)
+            every_row = tf.tensor_scatter_nd_update(
+                tf.transpose(events), rows[:, None], tf.transpose(mixed)
+            )
+            return tf.transpose(every_row)
+
+        # While sampling is rare it touches few rows. Two sizes only: shapes stay known.
+        rows = tf.argsort(tf.cast(affected, tf.int32), direction="DESCENDING")
+        few = tf.shape(rows)[0] // 4
+        mixed = tf.cond(
+            tf.reduce_sum(tf.cast(affected, tf.int32)) <= few,
+            lambda: mix(rows[:few]),
+            lambda: mix(rows),
         )
-        return tf.stop_gradient(tf.transpose(mixed))
+        return tf.stop_gradient(mixed)
 
     # The objective -------------------------------------------------------------------------
 

@@ -1,0 +1,36 @@
+"""Export a trained model as a SavedModel that loads with TensorFlow alone.
+
+python -m magenta_lite.export --run_dir=runs/cat-mel_2bar --output=exported/cat-mel_2bar
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from magenta_lite import cli
+from magenta_lite.errors import UserError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+flags.DEFINE_string("output", None, "The SavedModel's directory; must not exist yet.")
+
+
+def main() -> None:
+    for name in ("run_dir", "output"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing")
+    from magenta_lite.serving.saved_model import export_saved_model
+    from magenta_lite.training.run_directory import load_run
+
+    folder = Path(FLAGS.output)
+    signatures = export_saved_model(load_run(Path(FLAGS.run_dir)), folder)
+    print(f"Wrote {folder} with the signatures")
+    for name, inputs in signatures.items():
+        print(f"  {name}({', '.join(inputs)})")
+
+
+if __name__ == "__main__":
+    cli.run(main)

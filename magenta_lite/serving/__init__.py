@@ -1,0 +1,1 @@
+"""Writing models that load without this package."""

@@ -1,0 +1,71 @@
+"""Writing a SavedModel, and checking that it does what the model does."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.errors import UserError
+
+
+def export_saved_model(run, folder: Path) -> dict[str, list[str]]:
+    """Writes the inference functions of a run's model as a SavedModel.
+
+    The SavedModel loads with TensorFlow alone. `assets.extra/` holds the run's `config.yaml` and
+    `encoder.json`, which say what the numbers mean.
+
+    Args:
+        run: What `load_run` gives.
+        folder: Must not exist yet; appears only when it is complete and checked.
+
+    Returns:
+        The names of each signature's inputs.
+
+    Raises:
+        UserError: If `folder` exists.
+        RuntimeError: If the written model does not give what the run's model gives.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists already; remove it or choose another --output")
+    family = importlib.import_module(f"magenta_lite.models.{run.config.family}.inference")
+    functions = family.inference_functions(run.model)
+
+    module = tf.Module()
+    module.model_weights = [weight.value for weight in run.model.weights]
+    for name, function in functions.items():
+        setattr(module, name, function)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        tf.saved_model.save(module, str(partial), signatures=functions)
+        extra = partial / "assets.extra"
+        extra.mkdir()
+        for name in ("config.yaml", "encoder.json"):
+            shutil.copy(run.directory / name, extra / name)
+        _check(partial, functions)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {
+        name: [spec.name for spec in function.input_signature]
+        for name, function in functions.items()
+    }
+
+
+def _check(folder: Path, functions) -> None:
+    """Loads the SavedModel and compares its default signature with the model's own."""
+    loaded = tf.saved_model.load(str(folder))
+    arguments = {
+        "num_outputs": tf.constant(2),
+        "temperature": tf.constant(1.0),
+        "seed": tf.constant(7),
+    }
+    ours = functions["serving_default"](**arguments)
+    theirs = loaded.signatures["serving_default"](**arguments)
+    for name, value in ours.items():
+        if not np.array_equal(value, theirs[name]):
+            raise RuntimeError(f"The written model's {name} differ from the trained model's")
