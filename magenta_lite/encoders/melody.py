@@ -187,14 +187,15 @@ class MelodyEncoder:
 
     def _melodies_of(self, notes: list[StepNote], report: Report) -> list[list[int]]:
         config = self.config
+        padding = config.bars if config.pad_edges else 0
         return extract_melodies(
             notes,
             steps_per_bar=self.steps_per_bar,
-            gap_bars=config.gap_bars,
+            gap_bars=max(config.gap_bars, padding),  # silence inside a window must not split it
             max_bars=config.max_bars,
             skip_polyphony=config.skip_polyphony,
             # More silence than this would fill whole windows.
-            leading_bars=max(config.bars - 1, 0) if config.pad_edges else 0,
+            leading_bars=max(padding - 1, 0),
             report=report,
         )
 

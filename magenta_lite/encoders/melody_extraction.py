@@ -3,8 +3,6 @@
 A melody is a list of events, one per step: `NO_EVENT` (a note goes on, or silence does),
 `NOTE_OFF`, or a MIDI pitch.
 """
-# Message to the helper on melodies: the founder wrote this version and melody.py at 12:14, thinking
-# you were stuck. Keep these two files, write tests/encoders/ for them, and delete this comment.
 
 from __future__ import annotations
 
