@@ -1,0 +1,347 @@
+"""From music files to the windows of each split: reads, encodes, splits, removes what repeats.
+
+The TFDS builders, their Beam form and `inspect_data` share these steps. No TensorFlow.
+"""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from magenta_lite.data import reading
+from magenta_lite.data.workers import Crash, WorkerPool
+from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+TEST_SHARE = 0.05
+VALIDATION_SHARE = 0.05
+
+LOWEST = -127  # semitones: every window ends up at the bottom of its range
+
+LINE_EVERY = 5.0  # seconds between two lines of progress
+ALONE_FOR = 2.0  # seconds of work before worker processes are worth their start
+
+
+# Words of a reason in a report, and what keeps more of what it left out.
+HINTS = {
+    "program outside": "--set encoder.programs=null reads the notes of every program",
+    "pitch outside": "--set encoder.min_pitch=0 --set encoder.max_pitch=127 reads every pitch",
+    "melody shorter than": "--set encoder.pad_edges=true fills short melodies up with silence",
+    "instrument with notes that start together": (
+        "--set encoder.skip_polyphony=false takes the highest of several notes"
+    ),
+    "windows in a piece": "--set encoder.max_examples=0 takes every window of a piece",
+    "is not 4/4": "no setting; only music in 4/4 or 2/2 has bars that fit these windows",
+}
+
+
+class Window(NamedTuple):
+    """One stored example.
+
+    Attributes:
+        place: Numbers of source, piece and window: the stable order of a collection.
+        piece: Name of the piece it comes from.
+        events: The encoder's uint8 ids.
+    """
+
+    place: tuple[int, int, int]
+    piece: str
+    events: bytes
+
+
+@dataclasses.dataclass
+class Encoded:
+    """What one source gave.
+
+    Attributes:
+        pieces: Name and windows of each piece that gave any.
+        report: What was kept and what was left out.
+    """
+
+    pieces: list[tuple[str, list[bytes]]]
+    report: Report
+
+
+@dataclasses.dataclass
+class Windows:
+    """The windows of a whole collection.
+
+    Attributes:
+        splits: Windows of `train`, `validation` and `test`, in stable order.
+        report: What was kept and what was left out.
+    """
+
+    splits: dict[str, list[Window]]
+    report: Report
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of windows of each split."""
+        return {name: len(windows) for name, windows in self.splits.items()}
+
+
+def say(text: str) -> None:
+    """Prints a line of progress to standard error, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def encoder_json(encoder_config: Any) -> dict[str, Any]:
+    """Returns the encoder as plain JSON values, with its `kind`."""
+    return json.loads(json.dumps(_encoder(encoder_config).to_json()))
+
+
+def encoder_name(encoder_config: Any) -> str:
+    """Returns a short name that differs between encoder configs that encode differently."""
+    text = json.dumps(encoder_json(encoder_config), sort_keys=True)
+    return f"{encoder_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def fingerprint(sources: Iterable[reading.Source]) -> str:
+    """Returns a short hash of the names, sizes and times of the files behind `sources`."""
+    digest = hashlib.sha256()
+    for path in sorted({os.fspath(source.path) for source in sources}):
+        stat = os.stat(path)
+        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="replace"))
+    return digest.hexdigest()[:12]
+
+
+def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
+    """Reads and encodes one source. A piece that fails is reported, never raised."""
+    pieces, report = reading.read_source(source)
+    encoder = _encoder(encoder_config)
+    encoded = []
+    for piece in pieces:
+        try:
+            result = encoder.encode(piece.sequence)
+        except Exception as error:  # one odd piece must not cost the rest
+            report.drop(f"piece that cannot be encoded ({error!r})", piece.name)
+            continue
+        report.merge(result.report, piece.name)
+        if result.examples:
+            encoded.append((piece.name, [events.tobytes() for events in result.examples]))
+    return Encoded(encoded, report)
+
+
+def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> Iterator[Encoded]:
+    """Yields `encode_source` of each source, in order, with a line of progress now and then.
+
+    The first seconds' work is done here; what is left then goes to one process per core.
+    """
+    progress = _Progress(len(sources))
+    start = time.monotonic()
+    done = 0
+    cores = len(os.sched_getaffinity(0))
+    while done < len(sources) and (time.monotonic() - start < ALONE_FOR or cores == 1):
+        encoded = encode_source(sources[done], encoder_config)
+        done += 1
+        progress.add(encoded)
+        yield encoded
+    rest = sources[done:]
+    if not rest:
+        return
+    work = functools.partial(encode_source, encoder_config=encoder_config)
+    with WorkerPool(work, min(cores, len(rest))) as pool:
+        answers = pool.map(rest, progress.tell, LINE_EVERY)
+        for source, answer in zip(rest, answers, strict=True):
+            if isinstance(answer, Crash):
+                report = Report()
+                report.drop(
+                    f"file whose reading ended the process (code {answer.code})", source.name
+                )
+                answer = Encoded([], report)
+            progress.add(answer)
+            yield answer
+
+
+def piece_hash(name: str) -> int:
+    """Returns 64 bits that say where the piece `name` falls; the same on every machine."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def split_bounds(hashes: Iterable[int]) -> tuple[int, int]:
+    """Returns (a, b): hashes below a are test, below b validation, others train.
+
+    With many pieces the bounds cut off fixed shares of the hash range, so that new pieces do not
+    move old ones. With three pieces or more each split gets at least one; with fewer all train.
+    """
+    ranked = sorted(set(hashes))
+    n = len(ranked)
+    test = bisect.bisect_left(ranked, int(TEST_SHARE * 2**64))
+    held = bisect.bisect_left(ranked, int((TEST_SHARE + VALIDATION_SHARE) * 2**64))
+    if n < 3:
+        return 0, 0
+    test = min(max(test, 1), n - 2)
+    held = min(max(held, test + 1), n - 1)
+    return ranked[test], ranked[held]
+
+
+def split_of(name: str, bounds: tuple[int, int]) -> str:
+    """Returns the split of the piece `name`; `bounds` as from `split_bounds`."""
+    place = piece_hash(name)
+    return "test" if place < bounds[0] else "validation" if place < bounds[1] else "train"
+
+
+def transposition_key(events: bytes, encoder_config: Any) -> bytes:
+    """Returns what `events` and all its transpositions have in common.
+
+    Training transposes at random, so two windows that differ in key only are the same music.
+    """
+    ids = np.frombuffer(events, np.uint8)
+    return _encoder(encoder_config).transpose(ids, LOWEST).tobytes()
+
+
+def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
+    """Decides which of the windows that share one `transposition_key` are stored, and where.
+
+    Training goes first, then test, then validation: the others lose theirs. Of equal windows
+    inside the split the first is kept.
+
+    Args:
+        windows: Pairs of split and window.
+
+    Returns:
+        The split, its windows in order, and what was left out.
+    """
+    windows = sorted(windows, key=lambda pair: pair[1].place)
+    present = {split for split, _ in windows}
+    winner = next(split for split in ("train", "test", "validation") if split in present)
+    kept: dict[bytes, Window] = {}
+    report = Report()
+    for split, window in windows:
+        if split != winner:
+            report.drop(f"{split} window that {winner} has too, in some key", window.piece)
+        elif window.events in kept:
+            report.drop("same window again in the split", window.piece)
+        else:
+            kept[window.events] = window
+    return winner, list(kept.values()), report
+
+
+def build(sources: Sequence[reading.Source], listing: Report, encoder_config: Any) -> Windows:
+    """Reads, encodes and splits `sources`.
+
+    Args:
+        sources: What to read.
+        listing: Report of how `sources` were found.
+        encoder_config: An encoder section, e.g. `MelodyEncoderConfig`.
+    """
+    report = Report()
+    report.merge(listing)
+    windows = []
+    for number, encoded in enumerate(encode_sources(sources, encoder_config)):
+        report.merge(encoded.report)
+        windows.extend(place_windows(number, encoded))
+    bounds = split_bounds(piece_hash(name) for name in {window.piece for window in windows})
+    groups = collections.defaultdict(list)
+    for window in windows:
+        pair = (split_of(window.piece, bounds), window)
+        groups[transposition_key(window.events, encoder_config)].append(pair)
+    splits = {split: [] for split in SPLITS}
+    for group in groups.values():
+        split, kept, left_out = settle(group)
+        splits[split].extend(kept)
+        report.merge(left_out)
+    for kept in splits.values():
+        kept.sort(key=lambda window: window.place)
+    return Windows(splits, report)
+
+
+def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
+    """Yields the windows of source number `number`."""
+    for i, (name, examples) in enumerate(encoded.pieces):
+        for j, events in enumerate(examples):
+            yield Window((number, i, j), name, events)
+
+
+def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
+    """Yields `windows`, with a line of progress now and then."""
+    last = time.monotonic()
+    for i, window in enumerate(windows):
+        yield window
+        if time.monotonic() - last >= LINE_EVERY:
+            last = time.monotonic()
+            say(f"{what}: {i + 1:,} of {len(windows):,}")
+
+
+def check_usable(sizes: dict[str, int], report: Report, what: str) -> None:
+    """Raises: UserError with the report if the collection `what` has nothing to train on."""
+    if not sizes.get("train"):
+        raise UserError(
+            f"{what} gives nothing to train on. What was read, and why it was left out:\n"
+            + report.table()
+            + "".join(f"\n{hint}" for hint in hints(report))
+        )
+
+
+def summary(sizes: dict[str, int], report: Report) -> str:
+    """Returns lines of text: the split sizes, then the report."""
+    total = sum(sizes.values())
+    parts = ", ".join(f"{sizes.get(split, 0):,} {split}" for split in SPLITS)
+    lines = [f"{total:,} different windows: {parts}", report.table()]
+    empty = [split for split in SPLITS[1:] if not sizes.get(split)]
+    if empty:
+        lines.append(
+            f"Nothing is held out for {' and '.join(empty)}: too few pieces. "
+            "Training works; its quality cannot be measured there."
+        )
+    return "\n".join(lines)
+
+
+def hints(report: Report) -> list[str]:
+    """Returns what could be changed to keep more, for the reasons that `report` names."""
+    return [
+        f"To keep more: {hint}"
+        for words, hint in HINTS.items()
+        if any(words in reason for reason in report.dropped)
+    ]
+
+
+def pitches(windows: Windows, encoder_config: Any) -> set[int]:
+    """Returns the MIDI pitches that occur in the windows of all splits."""
+    ids = {i for split in windows.splits.values() for window in split for i in window.events}
+    note_ids = _encoder(encoder_config).note_ids
+    return {encoder_config.min_pitch + note_ids.index(i) for i in ids if i in note_ids}
+
+
+@functools.lru_cache(maxsize=4)
+def _encoder(encoder_config: Any) -> Any:
+    return build_encoder(encoder_config)
+
+
+class _Progress:
+    """Prints how far reading has come, at most every `LINE_EVERY` seconds."""
+
+    def __init__(self, sources: int):
+        self._sources = sources
+        self._done = self._pieces = self._windows = 0
+        self._start = self._told = time.monotonic()
+
+    def add(self, encoded: Encoded) -> None:
+        self._done += 1
+        self._pieces += len(encoded.pieces)
+        self._windows += sum(len(windows) for _, windows in encoded.pieces)
+        if time.monotonic() - self._told >= LINE_EVERY:
+            self.tell()
+
+    def tell(self) -> None:
+        self._told = time.monotonic()
+        seconds = self._told - self._start
+        left = seconds * (self._sources - self._done) / max(self._done, 1)
+        say(
+            f"Read {self._done:,} of {self._sources:,} files: {self._pieces:,} pieces with "
+            f"{self._windows:,} windows in {seconds:.0f} s, about {left:.0f} s left"
+        )

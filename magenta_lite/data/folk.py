@@ -1,0 +1,45 @@
+"""The tune books inside the installed music21: read as text, music21 itself is not imported."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from magenta_lite.data import reading
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError, unknown_name
+
+# Folders or files of music21's corpus, by the name after `folk:`. Essen, which holds the
+# children's songs, is for non-commercial use only, so nothing else includes it.
+BOOKS = {
+    "": ("airdsAirs", "oneills1850", "ryansMammoth"),
+    "essen": ("essenFolksong",),
+    "kids": ("essenFolksong/kinder0.abc",),
+}
+
+
+def corpus_folder() -> Path:
+    """Returns music21's folder of scores. Raises: UserError if music21 is not installed."""
+    spec = importlib.util.find_spec("music21")
+    if spec is None:
+        raise UserError("The folk tunes come with music21, which is missing: pip install music21")
+    return Path(spec.submodule_search_locations[0]) / "corpus"
+
+
+def books_of(source: str) -> str:
+    """Returns the key of `BOOKS` that `folk` or `folk:NAME` asks for. Raises: UserError."""
+    name = source.partition(":")[2]
+    if name not in BOOKS or source == "folk:":
+        raise unknown_name("folk collection", name, filter(None, BOOKS))
+    return name
+
+
+def list_books(books: str) -> tuple[list[reading.Source], Report]:
+    """Returns the sources of `books`, a key of `BOOKS`, and a report of how they were found."""
+    corpus = corpus_folder()
+    sources, report = [], Report()
+    for book in BOOKS[books]:
+        found, listing = reading.list_sources(str(corpus / book))
+        sources.extend(found)
+        report.merge(listing, book)
+    return sources, report

@@ -1,0 +1,125 @@
+"""Runs a function over many items in worker processes that a bad item cannot take down.
+
+`multiprocessing` imports the caller's main script again in every worker, so a script without a
+main guard starts itself again. These workers import nothing of the caller; they talk through
+pipes, and one that dies costs its item only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Crash:
+    """Stands for the result of an item on which the worker process died.
+
+    Attributes:
+        code: Exit code of the process; negative: the signal that ended it.
+    """
+
+    code: int
+
+
+class WorkerPool:
+    """Applies `function` to items in `workers` processes; use as a context manager.
+
+    Args:
+        function: Picklable by reference: a function of a module, or a `functools.partial` of one.
+        workers: Number of processes.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], workers: int):
+        self._function = function
+        self._executor = ThreadPoolExecutor(workers)
+        # Each thread of the executor takes an idle process, asks it, and puts it back.
+        self._idle: queue.SimpleQueue[subprocess.Popen | None] = queue.SimpleQueue()
+        self._processes: list[subprocess.Popen] = []
+        for _ in range(workers):
+            self._idle.put(None)
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.kill()
+        self._executor.shutdown(wait=True)
+        for process in self._processes:
+            process.wait()
+            process.stdout.close()
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                continue  # what it was not told any more is of no use
+
+    def map(
+        self, items: Sequence[Any], waiting: Callable[[], None], every: float
+    ) -> Iterator[Any | Crash]:
+        """Yields the results in the order of `items`, calling `waiting` each `every` seconds."""
+        futures = [self._executor.submit(self._ask, item) for item in items]
+        for future in futures:
+            yield _wait(future, waiting, every)
+
+    def _ask(self, item: Any) -> Any | Crash:
+        process = self._idle.get() or self._start()
+        try:
+            pickle.dump(item, process.stdin)
+            process.stdin.flush()
+            answer = pickle.load(process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            process.kill()
+            self._idle.put(None)  # the next item starts a fresh one
+            return Crash(process.wait())
+        self._idle.put(process)
+        return answer
+
+    def _start(self) -> subprocess.Popen:
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        self._processes.append(process)
+        pickle.dump(self._function, process.stdin)
+        return process
+
+
+def _wait(future: Future, waiting: Callable[[], None], every: float) -> Any:
+    while True:
+        try:
+            return future.result(timeout=every)
+        except TimeoutError:
+            waiting()
+
+
+def _serve() -> None:
+    """Answers items from standard input until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the protocol
+    questions = sys.stdin.buffer
+    function = pickle.load(questions)
+    while True:
+        try:
+            item = pickle.load(questions)
+        except EOFError:
+            return
+        pickle.dump(function(item), answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()

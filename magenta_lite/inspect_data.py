@@ -1,0 +1,86 @@
+"""What would a folder give for a configuration, and why is the rest left out?
+
+python -m magenta_lite.inspect_data FOLDER --config=cat-mel_2bar [--set encoder.bars=4]
+python -m magenta_lite.inspect_data --data=folk --config=cat-mel_2bar
+
+Reads and encodes everything and writes nothing, but with --json a file with all numbers.
+Exit code 0: there is something to train on; 2: there is not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from magenta_lite import cli
+from magenta_lite.errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Defines the flags of this command."""
+    cli.define_config_flags()
+    cli.define_data_flags()
+    flags.DEFINE_string("json", None, "Write the numbers to this file, too.")
+
+
+def main() -> int:
+    """Prints what the source gives. Returns: the exit code."""
+    from magenta_lite.data import building, collections
+
+    config = cli.chosen_config()
+    sources, listing = collections.list_source(config.data.source)
+    windows = building.build(sources, listing, config.encoder)
+    numbers = describe(windows, config.encoder)
+    print(f"{config.data.source} for {config.name}:")
+    print(building.summary(windows.sizes, windows.report))
+    if numbers["lowest_pitch"] is not None:
+        print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
+    for hint in building.hints(windows.report):
+        print(hint)
+    if FLAGS.json:
+        _write_json(Path(FLAGS.json).expanduser(), numbers)
+    if not windows.sizes["train"]:
+        print(f"Error: {config.data.source} gives nothing to train on", file=sys.stderr)
+        return 2
+    return 0
+
+
+def describe(windows: Any, encoder_config: Any) -> dict[str, Any]:
+    """Returns the numbers of `building.Windows` as plain JSON values."""
+    from magenta_lite.data import building
+
+    pitches = building.pitches(windows, encoder_config)
+    return {
+        "encoder": building.encoder_json(encoder_config),
+        "splits": windows.sizes,
+        "lowest_pitch": min(pitches, default=None),
+        "highest_pitch": max(pitches, default=None),
+        "report": windows.report.to_json(),
+    }
+
+
+def _write_json(path: Path, numbers: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--json={path} cannot be written: {error.strerror}") from error
+
+
+def with_data_flag(argv: list[str]) -> list[str]:
+    """Returns `argv` with a bare FOLDER, first or last, turned into --data=FOLDER."""
+    for i in (1, len(argv) - 1):
+        alone = i == 1 or "=" in argv[i - 1]  # not the value of a flag given as --flag value
+        if 0 < i < len(argv) and alone and not argv[i].startswith("-"):
+            return [*argv[:i], f"--data={argv[i]}", *argv[i + 1 :]]
+    return argv
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main, with_data_flag(sys.argv))

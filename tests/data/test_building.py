@@ -1,0 +1,126 @@
+"""Splitting, removing what repeats, progress and worker processes; no TensorFlow."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from magenta_lite.data import building
+from magenta_lite.data.building import Window
+from magenta_lite.data.workers import Crash, WorkerPool
+from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.errors import UserError
+
+CONFIG = MelodyEncoderConfig(bars=2)
+
+
+def _window(number: int, events: list[int], piece: str = "a") -> Window:
+    return Window((number, 0, 0), piece, np.array(events, np.uint8).tobytes())
+
+
+def test_transposed_windows_share_a_key_and_others_do_not():
+    def key(events):
+        return building.transposition_key(bytes(events), CONFIG)
+
+    assert key([0, 40, 1, 45]) == key([0, 45, 1, 50]) == key([0, 2, 1, 7])
+    assert key([0, 40, 1, 45]) != key([0, 40, 1, 46])
+    assert key([0, 40, 1, 45]) != key([1, 40, 1, 45])
+    assert key([0, 1, 0, 0]) != key([0, 0, 0, 0])
+
+
+def test_pieces_keep_their_split_when_others_are_added():
+    names = [f"{i}.mid" for i in range(2000)]
+    few = building.split_bounds(map(building.piece_hash, names[:1000]))
+    many = building.split_bounds(map(building.piece_hash, names))
+    before = [building.split_of(name, few) for name in names[:1000]]
+    assert before == [building.split_of(name, many) for name in names[:1000]]
+    assert 20 < before.count("test") < 80
+    assert 20 < before.count("validation") < 80
+
+
+@pytest.mark.parametrize("pieces", [3, 4, 10, 30])
+def test_every_split_of_a_small_collection_gets_a_piece(pieces):
+    for collection in range(50):
+        names = [f"{collection}/{i}" for i in range(pieces)]
+        bounds = building.split_bounds(map(building.piece_hash, names))
+        splits = [building.split_of(name, bounds) for name in names]
+        assert set(splits) == set(building.SPLITS)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+def test_one_or_two_pieces_are_all_for_training(pieces):
+    names = [f"{i}" for i in range(pieces)]
+    bounds = building.split_bounds(map(building.piece_hash, names))
+    assert {building.split_of(name, bounds) for name in names} <= {"train"}
+
+
+def test_training_wins_over_test_and_test_over_validation():
+    first, second, third = (_window(i, [40 + i, 0]) for i in range(3))
+    winner, kept, report = building.settle(
+        [("validation", first), ("test", second), ("train", third)]
+    )
+    assert (winner, kept) == ("train", [third])
+    assert report.dropped == {
+        "validation window that train has too, in some key": 1,
+        "test window that train has too, in some key": 1,
+    }
+    assert building.settle([("validation", first), ("test", second)])[0] == "test"
+
+
+def test_equal_windows_of_one_split_are_stored_once_and_transposed_ones_both():
+    windows = [_window(3, [40, 0]), _window(1, [40, 0], "b"), _window(2, [41, 0])]
+    _, kept, report = building.settle([("train", window) for window in windows])
+    assert kept == [windows[1], windows[2]]
+    assert report.dropped == {"same window again in the split": 1}
+
+
+def test_nothing_to_train_on_shows_the_report():
+    report = Report()
+    report.drop("bar is not 4/4", "waltz.mid", 3)
+    with pytest.raises(UserError, match=r"(?s)my_midi gives nothing.*3 left out: bar is not 4/4"):
+        building.check_usable({"test": 4}, report, "my_midi")
+
+
+def test_encoder_names_differ_with_every_value():
+    names = {
+        building.encoder_name(MelodyEncoderConfig(**values))
+        for values in ({}, {"bars": 4}, {"programs": (0, 31)}, {"gap_bars": 2.0})
+    }
+    assert len(names) == 4
+
+
+def _double_or_die(number: int, fatal: int) -> int:
+    if number == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("a stray print does no harm")
+    return 2 * number
+
+
+def test_a_worker_that_dies_costs_one_item_only():
+    work = functools.partial(_double_or_die, fatal=5)
+    with WorkerPool(work, 2) as pool:
+        answers = list(pool.map(range(12), lambda: None, 5.0))
+    assert answers[5] == Crash(-signal.SIGKILL)
+    assert answers[:5] + answers[6:] == [2 * i for i in range(12) if i != 5]
+
+
+def test_workers_give_what_one_process_gives(tmp_path, monkeypatch, folk_dummy):
+    sources, listing = folk_dummy
+    alone = building.build(sources, listing, CONFIG)
+    monkeypatch.setattr(building, "ALONE_FOR", 0.0)
+    monkeypatch.setattr(building, "LINE_EVERY", 0.05)
+    together = building.build(sources, listing, CONFIG)
+    assert together.splits == alone.splits
+    assert together.report.to_json() == alone.report.to_json()
+
+
+def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, folk_dummy):
+    monkeypatch.setattr(building, "LINE_EVERY", 0.0)
+    sources, listing = folk_dummy
+    building.build(sources, listing, CONFIG)
+    assert f"of {len(sources)} files" in capsys.readouterr().err

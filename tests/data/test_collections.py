@@ -1,0 +1,250 @@
+"""Building collections with TFDS and loading them as arrays."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from magenta_lite.config import DataConfig
+from magenta_lite.data import building, folk
+from magenta_lite.data.collections import open_collection
+from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
+MEL_2BAR = MelodyEncoderConfig(bars=2, programs=(0, 31))
+
+
+def _open(source, data_dir, encoder=MEL_2BAR):
+    return open_collection(DataConfig(source=str(source)), encoder, str(data_dir))
+
+
+def _rows(collection) -> dict[str, list]:
+    return {
+        name: [
+            (bytes(row[:length]), piece)
+            for row, length, piece in zip(split.events, split.lengths, split.pieces, strict=True)
+        ]
+        for name in building.SPLITS
+        for split in [collection.split(name)]
+    }
+
+
+@pytest.fixture
+def books(folk_dummy):
+    """Lets `folk` mean the dummy books."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the dummy folder, with bad files and an archive in it."""
+    return Path(shutil.copytree(FOLDER, tmp_path / "music"))
+
+
+def test_folk_gives_padded_windows_of_two_bars(books, tmp_path):
+    collection = _open("folk", tmp_path)
+    assert collection.name == "folk/mel_2bar/1.0.0"
+    for name in building.SPLITS:
+        split = collection.split(name)
+        assert split.events.dtype == np.uint8
+        assert split.events.shape == (len(split), 32)
+        assert len(split) > 0
+        assert split.lengths.dtype == np.int32
+        assert set(split.lengths) == {32}
+        assert len(split.pieces) == len(split)
+        assert not split.events[:, 0].tolist().count(1)  # a window starts with no note off
+
+
+def test_splits_share_no_window_in_any_key(books, tmp_path):
+    rows = _rows(_open("folk", tmp_path))
+    keys = {
+        name: {building.transposition_key(events, MEL_2BAR) for events, _ in split}
+        for name, split in rows.items()
+    }
+    for one, other in itertools.combinations(building.SPLITS, 2):
+        assert not keys[one] & keys[other]
+    for split in rows.values():
+        assert len({events for events, _ in split}) == len(split)
+
+
+def test_second_opening_reuses_the_data_and_the_report(books, tmp_path, monkeypatch):
+    first = _open("folk", tmp_path)
+    monkeypatch.setattr(building, "build", None)  # a second build would fail
+    second = _open("folk", tmp_path)
+    assert _rows(second) == _rows(first)
+    assert second.report.to_json() == first.report.to_json()
+    assert second.report.kept["windows"] >= sum(second.sizes.values())
+    assert second.encoder == building.encoder_json(MEL_2BAR)
+
+
+def test_restricted_collections_are_kept_apart(books, tmp_path):
+    plain = {piece for split in _rows(_open("folk", tmp_path)).values() for _, piece in split}
+    kids = {piece for split in _rows(_open("folk:kids", tmp_path)).values() for _, piece in split}
+    assert all("kinder0.abc" in piece for piece in kids)
+    assert not any("kinder0" in piece or "han1" in piece for piece in plain)
+    with pytest.raises(UserError, match=r"folk collection 'kidz'.*kids"):
+        _open("folk:kidz", tmp_path)
+
+
+def test_another_encoder_gets_its_own_data_set(books, tmp_path):
+    usual = _open("folk", tmp_path)
+    longer = _open("folk", tmp_path, MelodyEncoderConfig(bars=4))
+    assert longer.name != usual.name
+    assert longer.split("train").events.shape[1] == 64
+    assert _rows(_open("folk", tmp_path)) == _rows(usual)
+
+
+def test_whole_melodies_are_padded_and_keep_their_lengths(books, tmp_path):
+    encoder = MelodyEncoderConfig(bars=0, programs=(0, 31), end_token=True)
+    collection = _open("folk", tmp_path, encoder)
+    split = collection.split("train")
+    assert split.events.shape[1] == split.lengths.max()
+    assert len(set(split.lengths)) >= 1
+    for row, length in zip(split.events, split.lengths, strict=True):
+        assert row[length - 1] == 90  # the end id
+        assert not row[length:].any()
+
+
+def test_folder_with_bad_files_uses_the_good_ones(folder, tmp_path):
+    collection = _open(folder, tmp_path / "tfds")
+    rows = _rows(collection)
+    pieces = {piece for split in rows.values() for _, piece in split}
+    assert {Path(piece.split("#")[0]).suffix for piece in pieces} >= {".mid", ".abc"}
+    assert any("more.zip" in piece for piece in pieces)
+    table = collection.report.table()
+    assert "truncated.mid" in table
+    assert "empty.mid" in table
+
+
+def test_home_folder_can_be_written_with_a_tilde(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    collection = _open("~/music", "~/data")
+    assert len(collection.split("train")) > 0
+    assert collection.folder.is_relative_to(tmp_path / "data")
+
+
+def test_single_file_is_a_collection_without_held_out_splits(tmp_path):
+    collection = _open(FOLDER / "a.mid", tmp_path)
+    assert len(collection.split("train")) > 0
+    assert len(collection.split("test")) == len(collection.split("validation")) == 0
+    assert "Nothing is held out" in building.summary(collection.sizes, collection.report)
+
+
+def test_junk_folder_is_a_user_error_with_the_report(tmp_path):
+    junk = tmp_path / "junk"
+    junk.mkdir()
+    (junk / "a.mid").write_bytes(b"MThd broken")
+    (junk / "b.txt").write_text("no music")
+    with pytest.raises(UserError, match=r"(?s)nothing to train on.*left out: .*a\.mid"):
+        _open(junk, tmp_path / "tfds")
+    assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
+
+
+@pytest.mark.parametrize("source", ["no/such/folder", "~/no_such_folder"])
+def test_missing_folder_is_a_user_error(source, tmp_path):
+    with pytest.raises(UserError, match=r"no folder or file .*no.such.folder"):
+        _open(source, tmp_path)
+
+
+def test_changed_folder_is_built_anew_and_unchanged_one_is_not(folder, tmp_path):
+    first = _open(folder, tmp_path / "tfds")
+    assert _open(folder, tmp_path / "tfds").folder == first.folder
+    shutil.copy(folder / "b.midi", folder / "sub" / "another.mid")
+    (folder / "a.mid").unlink()
+    second = _open(folder, tmp_path / "tfds")
+    assert second.folder != first.folder
+    assert second.report.kept["files"] == first.report.kept["files"]
+    os.utime(folder / "b.midi", (1, 1))
+    assert _open(folder, tmp_path / "tfds").folder != second.folder
+
+
+KILLED_BUILD = """
+import os, signal, sys
+from magenta_lite.data import collections, folk
+from magenta_lite.config import DataConfig
+from magenta_lite.encoders.melody import MelodyEncoderConfig
+from pathlib import Path
+from tensorflow_datasets.core import writer
+folk.corpus_folder = lambda: Path(sys.argv[1])
+write = writer.Writer.finalize
+def die(self):
+    write(self)  # the first split is on disk
+    os.kill(os.getpid(), signal.SIGKILL)
+writer.Writer.finalize = die
+encoder = MelodyEncoderConfig(bars=2, programs=(0, 31))
+collections.open_collection(DataConfig(source="folk"), encoder, sys.argv[2])
+"""
+
+
+def test_killed_build_leaves_nothing_that_counts_as_whole(books, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", KILLED_BUILD, folk.corpus_folder(), tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == -9, result.stderr
+    assert list(tmp_path.rglob("*tfrecord*")), "the build was killed before it wrote anything"
+    collection = _open("folk", tmp_path)
+    assert all(len(collection.split(name)) > 0 for name in building.SPLITS)
+    assert _rows(collection) == _rows(_open("folk", tmp_path / "undisturbed"))
+
+
+def test_data_set_that_lost_its_description_is_not_read_as_empty(books, tmp_path):
+    (_open("folk", tmp_path).folder / "dataset_info.json").unlink()
+    with pytest.raises(UserError, match="not a whole data set; delete it"):
+        _open("folk", tmp_path)
+
+
+def test_build_that_another_process_finished_first_is_used(books, tmp_path, monkeypatch):
+    from tfds_datasets.folk.folk_dataset_builder import Builder
+
+    build = Builder.download_and_prepare
+
+    def beaten(self, **kwargs):
+        build(Builder(data_dir=tmp_path, config=self.builder_config.name))
+        raise OSError("directory not empty")
+
+    monkeypatch.setattr(Builder, "download_and_prepare", beaten)
+    assert len(_open("folk", tmp_path).split("train")) > 0
+
+
+def test_unwritable_data_dir_is_a_user_error(books, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--data_dir"):
+        _open("folk", tmp_path / "file")
+
+
+def test_tfds_name_opens_our_builders_and_checks_the_encoder(books, tmp_path):
+    usual = _open("folk", tmp_path)
+    assert _rows(_open("tfds:folk/mel_2bar", tmp_path)) == _rows(usual)
+    with pytest.raises(UserError, match=r"encoder\.bars is 2 there and 4 here"):
+        _open("tfds:folk/mel_2bar", tmp_path, MelodyEncoderConfig(bars=4, programs=(0, 31)))
+
+
+def test_tfds_name_that_does_not_exist_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="tfds:no_such_set cannot be opened"):
+        _open("tfds:no_such_set", tmp_path)
+    with pytest.raises(UserError, match="tfds:folk/mel_3bar cannot be opened"):
+        _open("tfds:folk/mel_3bar", tmp_path)
+    with pytest.raises(UserError, match="tfds:midi_dir/mel_2bar cannot be opened: Manual dir"):
+        _open("tfds:midi_dir/mel_2bar", tmp_path)
+
+
+def test_tfds_data_set_without_events_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="no feature 'events'"):
+        _open("tfds:mnist", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_split_names_the_known_ones(books, tmp_path):
+    with pytest.raises(UserError, match="Did you mean train"):
+        _open("folk", tmp_path).split("trian")

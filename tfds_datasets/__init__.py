@@ -1,0 +1,1 @@
+"""Dataset builders for TensorFlow Datasets: one folder each, `tfds build` works inside it."""

@@ -1,0 +1,213 @@
+"""What the builders share: windows of encoded music, written by TFDS, on one machine or on Beam."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from magenta_lite.data import building
+from magenta_lite.data.building import Window, Windows
+from magenta_lite.data.reading import Source
+from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.melody import MelodyEncoderConfig
+
+REPORT_FILE = "report.json"
+
+# Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
+ENCODERS = {
+    "mel_2bar": MelodyEncoderConfig(bars=2, programs=(0, 31)),
+    "mel_16bar": MelodyEncoderConfig(bars=16, programs=(0, 31)),
+    "mel_whole": MelodyEncoderConfig(bars=0, programs=(0, 31), end_token=True),
+}
+
+
+def name_of(encoder_config: Any) -> str:
+    """Returns the config name of an encoder: one of `ENCODERS`, else made from its values."""
+    for name, known in ENCODERS.items():
+        if known == encoder_config:
+            return name
+    return building.encoder_name(encoder_config)
+
+
+@dataclasses.dataclass
+class CollectionConfig(tfds.core.BuilderConfig):
+    """One encoding of a collection.
+
+    Attributes:
+        encoder: Encoder section, e.g. `MelodyEncoderConfig`.
+    """
+
+    encoder: Any = None
+
+
+class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Writes the windows that `magenta_lite.data.building` finds.
+
+    With Beam options or a runner in the `DownloadConfig` the same steps run on Apache Beam.
+    Features: `events` uint8 (T,), the encoder's ids, one per step; `piece`, where they are from.
+    The metadata hold the encoder's values and the report of what was left out.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+
+    @abc.abstractmethod
+    def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:
+        """Returns what to read, and a report of how it was found."""
+
+    @property
+    def report(self) -> Report:
+        """What the build kept and left out; empty before it."""
+        tree = dict(self.info.metadata).get("report")
+        return Report.from_json(tree) if tree else Report()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Examples of each split that has any."""
+        return {name: split.num_examples for name, split in self.info.splits.items()}
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "events": tfds.features.Tensor(shape=(None,), dtype=np.uint8),
+                    "piece": tfds.features.Text(),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(
+                encoder=building.encoder_json(self.builder_config.encoder)
+            ),
+        )
+
+    def _download_and_prepare(self, dl_manager, download_config) -> None:
+        if download_config.beam_options or download_config.beam_runner:
+            # TFDS looks at the signature to see whether a pipeline is wanted.
+            self._split_generators = self._beam_split_generators
+        try:
+            super()._download_and_prepare(dl_manager, download_config)
+        finally:
+            self.__dict__.pop("_split_generators", None)
+        path = self.data_path / REPORT_FILE
+        self.info.metadata["report"] = json.loads(path.read_text())
+        path.unlink()  # the metadata have it now
+        building.say(f"{self.info.full_name}: {building.summary(self.sizes, self.report)}")
+
+    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+        windows = self._build(dl_manager)
+        _write_report(windows.report, self.data_path / REPORT_FILE)
+        # TFDS cannot write a split without examples.
+        return {
+            split: self._generate_examples(examples, split)
+            for split, examples in windows.splits.items()
+            if examples
+        }
+
+    def _generate_examples(self, windows: list[Window], split: str) -> Iterator:
+        return map(_example, building.told(windows, f"Writing {split}"))
+
+    def _build(self, dl_manager) -> Windows:
+        sources, listing = self._sources(dl_manager)
+        windows = building.build(sources, listing, self.builder_config.encoder)
+        building.check_usable(windows.sizes, windows.report, self.info.full_name)
+        return windows
+
+    def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
+        beam = tfds.core.lazy_imports.apache_beam
+        single = beam.pvalue.AsSingleton
+        encoder = self.builder_config.encoder
+        sources, listing = self._sources(dl_manager)
+        encoded = (
+            pipeline
+            | "Sources" >> beam.Create(list(enumerate(sources)))
+            | "Spread" >> beam.Reshuffle()
+            | "Encode" >> beam.MapTuple(functools.partial(_encode, encoder_config=encoder))
+        )
+        bounds = (
+            encoded
+            | "Hashes" >> beam.FlatMapTuple(_piece_hashes)
+            | "AllHashes" >> beam.combiners.ToList()
+            | "Bounds" >> beam.Map(building.split_bounds)
+        )
+        settled = (
+            encoded
+            | "Windows" >> beam.FlatMapTuple(building.place_windows)
+            | "Split" >> beam.Map(_keyed, bounds=single(bounds), encoder_config=encoder)
+            | "SameMusic" >> beam.GroupByKey()
+            | "Settle" >> beam.MapTuple(lambda _, windows: building.settle(windows))
+        )
+        kept = settled | "Kept" >> beam.FlatMapTuple(
+            lambda split, windows, _: [(split, window) for window in windows]
+        )
+        reports = (
+            encoded | "ReadReports" >> beam.MapTuple(lambda _, encoded: encoded.report),
+            settled | "SettleReports" >> beam.MapTuple(lambda _, __, report: report),
+            pipeline | "Listing" >> beam.Create([listing]),
+        )
+        report = (
+            reports
+            | "AllReports" >> beam.Flatten()
+            | "MergeReports" >> beam.CombineGlobally(_merge_reports)
+        )
+        checked = (
+            kept
+            | "Sizes" >> beam.combiners.Count.PerKey()
+            | "AllSizes" >> beam.combiners.ToDict()
+            | "Check" >> beam.Map(_check_sizes, report=single(report), what=self.info.full_name)
+        )
+        _ = report | "WriteReport" >> beam.Map(_write_report, self.data_path / REPORT_FILE)
+        # Waiting for the check lets its message come first.
+        kept = kept | "Wait" >> beam.Map(lambda pair, _: pair, single(checked))
+        return {
+            split: kept
+            | f"Choose_{split}" >> beam.Filter(lambda pair, name: pair[0] == name, split)
+            | f"Example_{split}" >> beam.MapTuple(lambda _, window: _example(window))
+            for split in building.SPLITS
+        }
+
+
+def _example(window: Window) -> tuple[bytes, dict[str, Any]]:
+    """Returns key and example. The key is the window itself: the order depends on nothing else."""
+    events = np.frombuffer(window.events, np.uint8)
+    return window.events, {"events": events, "piece": window.piece}
+
+
+def _encode(number: int, source: Source, encoder_config: Any) -> tuple[int, building.Encoded]:
+    return number, building.encode_source(source, encoder_config)
+
+
+def _piece_hashes(_: int, encoded: building.Encoded) -> set[int]:
+    return {building.piece_hash(name) for name, _ in encoded.pieces}
+
+
+def _keyed(window: Window, bounds, encoder_config) -> tuple[bytes, tuple[str, Window]]:
+    key = building.transposition_key(window.events, encoder_config)
+    return key, (building.split_of(window.piece, bounds), window)
+
+
+def _merge_reports(reports) -> Report:
+    merged = Report()
+    for report in reports:
+        merged.merge(report)
+    return merged
+
+
+def _check_sizes(sizes: dict[str, int], report: Report, what: str) -> dict[str, int]:
+    building.check_usable(sizes, report, what)
+    empty = [split for split in building.SPLITS if not sizes.get(split)]
+    if empty:
+        raise ValueError(
+            f"No window of {what} is left for {' and '.join(empty)}, and Beam cannot write an "
+            "empty split; a collection this small builds in seconds without Beam"
+        )
+    return sizes
+
+
+def _write_report(report: Report, path: Any) -> None:
+    path.write_text(json.dumps(report.to_json()))

@@ -1,0 +1,1 @@
+"""Melodies of the tune books inside music21."""

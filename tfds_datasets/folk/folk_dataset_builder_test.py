@@ -1,0 +1,48 @@
+"""The folk builder on dummy books, through TFDS's own test case."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from unittest import mock
+
+import tensorflow_datasets as tfds
+
+from magenta_lite.data import folk
+from tfds_datasets.folk import folk_dataset_builder
+
+
+class _FolkTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = folk_dataset_builder.Builder
+
+    def setUp(self):
+        super().setUp()
+        patcher = mock.patch.object(folk, "corpus_folder", lambda: self.dummy_data)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+
+class FolkTest(_FolkTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["mel_2bar"]
+    SPLITS: ClassVar = {"train": 1, "validation": 1, "test": 1}
+
+    def test_plain_configs_read_no_book_for_non_commercial_use(self):
+        for config in folk_dataset_builder.Builder.BUILDER_CONFIGS:
+            restricted = any("essen" in book for book in folk.BOOKS[config.books])
+            assert restricted == ("NON-COMMERCIAL" in config.description), config.name
+            assert restricted == config.name.startswith(("essen_", "kids_")), config.name
+
+
+class FolkKidsTest(_FolkTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["kids_mel_2bar"]
+    SPLITS: ClassVar = {"train": 1, "validation": 1, "test": 1}
+
+
+class FolkWholeTest(_FolkTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["mel_whole"]
+    SPLITS: ClassVar = {"train": 1, "validation": 1, "test": 1}
+
+
+del _FolkTest
+
+if __name__ == "__main__":
+    tfds.testing.test_main()

@@ -1,0 +1,101 @@
+"""Writes the dummy data of the builder tests: tunes drawn at random, so they are nobody's.
+
+python -m tfds_datasets.make_dummy_data
+"""
+
+from __future__ import annotations
+
+import random
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SCALE = "CDEFGABcdefgab"
+PITCHES = (60, 62, 64, 65, 67, 69, 71, 72, 74, 76, 77, 79, 81, 83)
+
+# Tunes per book, as music21's corpus has them.
+BOOKS = {
+    "airdsAirs/book1.abc": 6,
+    "oneills1850/0001-0050.abc": 5,
+    "ryansMammoth/FirstReel.abc": 1,
+    "ryansMammoth/SecondReel.abc": 1,
+    "essenFolksong/kinder0.abc": 4,
+    "essenFolksong/han1.abc": 4,
+}
+
+
+def melody(rng: random.Random, bars: int) -> list[tuple[int, int]]:
+    """Returns (place in the scale, eighths) of each note of a walk along the scale in 4/4."""
+    notes, place = [], rng.randrange(4, 10)
+    for _ in range(bars):
+        left = 8
+        while left:
+            length = rng.choice([n for n in (1, 1, 2, 2, 4) if n <= left])
+            place = min(max(place + rng.choice((-2, -1, -1, 1, 1, 2)), 0), len(SCALE) - 1)
+            notes.append((place, length))
+            left -= length
+    return notes
+
+
+def abc(number: int, notes: list[tuple[int, int]]) -> str:
+    """Returns `notes` as an ABC tune."""
+    bars, filled = [[]], 0
+    for place, length in notes:
+        bars[-1].append(SCALE[place] + (str(length) if length > 1 else ""))
+        filled += length
+        if filled % 8 == 0:
+            bars.append([])
+    body = " | ".join(" ".join(bar) for bar in bars if bar)
+    return f"X:{number}\nT:Walk {number}\nM:4/4\nL:1/8\nK:C\n{body} |]\n"
+
+
+def write_midi(path: Path, notes: list[tuple[int, int]], program: int = 0) -> None:
+    """Writes `notes` as a MIDI file at 120 quarter notes a minute."""
+    import note_seq
+    from note_seq.protobuf import music_pb2
+
+    sequence = music_pb2.NoteSequence(ticks_per_quarter=220)
+    sequence.tempos.add(qpm=120)
+    sequence.time_signatures.add(numerator=4, denominator=4)
+    time = 0.0
+    for place, length in notes:
+        end = time + length / 4
+        sequence.notes.add(
+            pitch=PITCHES[place], velocity=80, start_time=time, end_time=end, program=program
+        )
+        time = end
+    sequence.total_time = time
+    note_seq.sequence_proto_to_midi_file(sequence, str(path))
+
+
+def main() -> None:
+    """Writes both folders anew."""
+    rng = random.Random(1)
+    for book, tunes in BOOKS.items():
+        path = HERE / "folk" / "dummy_data" / book
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(abc(number + 1, melody(rng, 6)) for number in range(tunes))
+        path.write_text(text, encoding="utf-8")
+
+    folder = HERE / "midi_dir" / "dummy_data"
+    (folder / "sub").mkdir(parents=True, exist_ok=True)
+    first = melody(rng, 6)
+    write_midi(folder / "a.mid", first)
+    write_midi(folder / "b.midi", melody(rng, 6))
+    write_midi(folder / "same_as_a.mid", first)
+    write_midi(folder / "voice.mid", melody(rng, 4), program=53)
+    write_midi(folder / "sub" / "c.mid", melody(rng, 5))
+    (folder / "sub" / "d.abc").write_text(abc(1, melody(rng, 5)), encoding="utf-8")
+    (folder / "truncated.mid").write_bytes((folder / "a.mid").read_bytes()[:40])
+    (folder / "empty.mid").write_bytes(b"")
+    (folder / "notes.txt").write_text("This is no music.\n", encoding="utf-8")
+    with zipfile.ZipFile(folder / "more.zip", "w") as archive:
+        for name in ("e.mid", "f.mid"):
+            scratch = folder / name
+            write_midi(scratch, melody(rng, 6))
+            archive.writestr(zipfile.ZipInfo(name), scratch.read_bytes())
+            scratch.unlink()
+
+
+if __name__ == "__main__":
+    main()

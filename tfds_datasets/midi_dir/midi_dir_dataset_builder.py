@@ -1,0 +1,57 @@
+"""Music of a folder of the user."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from magenta_lite.data import building, reading
+from magenta_lite.data.reading import Source
+from magenta_lite.encoders.base import Report
+from tfds_datasets.collection_builder import (
+    ENCODERS,
+    CollectionBuilder,
+    CollectionConfig,
+    name_of,
+)
+
+
+@dataclasses.dataclass
+class FolderConfig(CollectionConfig):
+    """One encoding of one folder.
+
+    Attributes:
+        folder: A folder, archive or file; empty: TFDS's folder of manual downloads.
+    """
+
+    folder: str = ""
+
+
+def folder_config(folder: str, encoder_config: Any) -> FolderConfig:
+    """Returns the config of `folder` as it is now: a change in it gives another name."""
+    sources, _ = reading.list_sources(folder)
+    return FolderConfig(
+        name=f"{name_of(encoder_config)}-{building.fingerprint(sources)}",
+        description="Windows of the music in one folder.",
+        encoder=encoder_config,
+        folder=folder,
+    )
+
+
+class Builder(CollectionBuilder):
+    """Reads every music file below the folder, inside zip and tar archives too."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Give the folder that holds your MIDI, ABC, MusicXML or NoteSequence TFRecord files, "
+        "e.g. `tfds build --manual_dir=my_midi`."
+    )
+    DEFAULT_BUILDER_CONFIG_NAME = "mel_2bar"
+    BUILDER_CONFIGS: ClassVar = [
+        FolderConfig(name=name, description=f"Encoding {name} of one folder.", encoder=encoder)
+        for name, encoder in ENCODERS.items()
+    ]
+
+    def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:
+        return reading.list_sources(self.builder_config.folder or str(dl_manager.manual_dir))
