@@ -47,7 +47,7 @@ def chosen_config():
     if not FLAGS.config:
         raise UserError(f"--config is missing. Known: {', '.join(config_names())}")
     overrides = list(FLAGS.set)
-    if FLAGS.data is not None:
+    if "data" in FLAGS and FLAGS.data is not None:
         overrides.append(f"data.source={FLAGS.data}")
     return get_config(FLAGS.config, overrides)
 

@@ -94,7 +94,9 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
         try:
             reader = tf.train.load_checkpoint(str(prefix))
         except (tf.errors.OpError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as a checkpoint: {_first_line(error)}") from error
+            raise UserError(
+                f"{path} cannot be read as a checkpoint: {_first_line(error)}"
+            ) from error
         yield Variables(reader, str(path))
 
 

@@ -81,9 +81,7 @@ def _scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel):
     steps = tf.shape(activations)[0]
 
     def step(t, dh, dc, all_gates):
-        gates, dc = _fused_cell_gradient(
-            activations[t], c_previous[t], c[t], dh_out[t], dh, dc
-        )
+        gates, dc = _fused_cell_gradient(activations[t], c_previous[t], c[t], dh_out[t], dh, dc)
         dh = tf.matmul(gates, recurrent_kernel, transpose_b=True)
         return t - 1, dh, dc, all_gates.write(t, gates)
 
@@ -171,15 +169,11 @@ class LSTM(keras.layers.Layer):
         def uniform():
             return keras.initializers.RandomUniform(-limit, limit)
 
-        self.kernel = self.add_weight(
-            name="kernel", shape=(rows, 4 * units), initializer=uniform()
-        )
+        self.kernel = self.add_weight(name="kernel", shape=(rows, 4 * units), initializer=uniform())
         self.recurrent_kernel = self.add_weight(
             name="recurrent_kernel", shape=(units, 4 * units), initializer=uniform()
         )
-        self.bias = self.add_weight(
-            name="bias", shape=(4 * units,), initializer=self._forget_bias
-        )
+        self.bias = self.add_weight(name="bias", shape=(4 * units,), initializer=self._forget_bias)
         self.built = True
 
     @staticmethod

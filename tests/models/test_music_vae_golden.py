@@ -99,9 +99,7 @@ def test_recipe_gives_the_weights_of_the_tiny_checkpoint():
     manifest, _, _ = load("tiny-cat-mel_2bar_small")
     with open_checkpoint(GOLDEN / "tiny-cat-mel_2bar_small" / "init.ckpt.index") as variables:
         for name in manifest["variables"]:
-            np.testing.assert_array_equal(
-                variables[name], RecipeReader(manifest).get_tensor(name)
-            )
+            np.testing.assert_array_equal(variables[name], RecipeReader(manifest).get_tensor(name))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,9 @@ def test_published_sizes_give_the_recorded_forward_pass_and_losses(name, paramet
 
 def original_names(model, values):
     """Turns `values`, one per weight in the model's order, into the original's names and shapes."""
-    by_weight = {id(w): np.asarray(v) for w, v in zip(model.trainable_variables, values, strict=True)}
+    by_weight = {
+        id(w): np.asarray(v) for w, v in zip(model.trainable_variables, values, strict=True)
+    }
     named = {}
 
     def lstm(layer, name):

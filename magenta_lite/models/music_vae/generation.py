@@ -32,9 +32,7 @@ def generate(model, encoder, request) -> list:
         events = _reconstruct(functions, encoder, request, sampling)
     else:
         events = _interpolate(functions, encoder, request, sampling)
-    return [
-        encoder.decode(row, qpm=request.qpm, program=request.program) for row in events.numpy()
-    ]
+    return [encoder.decode(row, qpm=request.qpm, program=request.program) for row in events.numpy()]
 
 
 def _reconstruct(functions, encoder, request, sampling):

@@ -101,9 +101,7 @@ class CategoricalDecoder(keras.layers.Layer):
         self.initial_state.build((None, latent_size))
         self.layers = [
             LSTM(n, size, constant_size=latent_size if i == 0 else 0, name=f"lstm_{i}")
-            for i, (n, size) in enumerate(
-                zip(self.units, [depth, *self.units[:-1]], strict=True)
-            )
+            for i, (n, size) in enumerate(zip(self.units, [depth, *self.units[:-1]], strict=True))
         ]
         self.output_projection = keras.layers.Dense(depth, name="output_projection")
         self.output_projection.build((None, self.units[-1]))
@@ -127,9 +125,7 @@ class CategoricalDecoder(keras.layers.Layer):
         """
         previous = tf.concat([-tf.ones_like(events[:1]), events[:-1]], axis=0)
         x = tf.one_hot(previous, self.depth, dtype=self.compute_dtype)  # -1 becomes zeros
-        for i, (layer, state) in enumerate(
-            zip(self.layers, self.initial_states(z), strict=True)
-        ):
+        for i, (layer, state) in enumerate(zip(self.layers, self.initial_states(z), strict=True)):
             x = layer(x, constant=z if i == 0 else None, state=state)
         return tf.cast(self.output_projection(x), tf.float32)
 
@@ -138,25 +134,32 @@ class CategoricalDecoder(keras.layers.Layer):
 
         Args:
             z: Float (B, Z).
-            steps: How many steps T.
+            steps: How many steps T; an int, so that the loop can be compiled.
             choose: Function of (t, logits float32 (B, V)) to the event int32 (B,) of step t.
 
         Returns:
             Events int32 (T, B) and logits float32 (T, B, V).
         """
-        if self.compute_dtype != "float32":  # see lstm_scan
-            return self._decode(z, steps, choose)
-        compiled = tf.function(lambda z: self._decode(z, steps, choose), jit_compile=True)
-        return compiled(z)
+        dense = self.output_projection
+        weights = [
+            *[layer.compute_weights() for layer in self.layers],
+            [tf.cast(tf.convert_to_tensor(w), self.compute_dtype) for w in dense.weights],
+        ]
+        inputs = z, self.initial_states(z), weights
+        # No gradient flows through a sample; a tape around this must not try.
+        inputs = tf.nest.map_structure(tf.stop_gradient, inputs)
+        decode = functools.partial(self._decode, steps=steps, choose=choose)
+        if self.compute_dtype == "float32":  # see lstm_scan
+            decode = tf.function(decode, jit_compile=True)
+        return decode(*inputs)
 
-    def _decode(self, z, steps, choose):
-        weights = [layer.compute_weights() for layer in self.layers]
-        kernel, first_recurrent, bias = weights[0]
+    def _decode(self, z, states, weights, steps, choose):
+        (kernel, first_recurrent, bias), *rest, (output_kernel, output_bias) = weights
         # Event V stands for the start and adds nothing, like a vector of zeros.
         event_kernel = tf.pad(kernel[: self.depth], [[0, 1], [0, 0]])
         every_step = tf.matmul(tf.cast(z, kernel.dtype), kernel[self.depth :]) + bias
         # One product for a layer's input together with its own last output.
-        joined = [(tf.concat([k, r], axis=0), b) for k, r, b in weights[1:]]
+        joined = [(tf.concat([k, r], axis=0), b) for k, r, b in rest]
 
         def step(t, event, states, events, logits):
             h, c = states[0]
@@ -166,11 +169,12 @@ class CategoricalDecoder(keras.layers.Layer):
                 below = new_states[-1][0]
                 gates = tf.matmul(tf.concat([below, h], axis=-1), matrix) + bias
                 new_states.append(lstm_cell(gates, c))
-            step_logits = tf.cast(self.output_projection(new_states[-1][0]), tf.float32)
+            step_logits = tf.matmul(new_states[-1][0], output_kernel) + output_bias
+            step_logits = tf.cast(step_logits, tf.float32)
             event = choose(t, step_logits)
             return t + 1, event, new_states, events.write(t, event), logits.write(t, step_logits)
 
-        states = [(tf.cast(h, kernel.dtype), c) for h, c in self.initial_states(z)]
+        states = [(tf.cast(h, kernel.dtype), c) for h, c in states]
         start = tf.fill([tf.shape(z)[0]], self.depth)
         arrays = (
             tf.TensorArray(tf.int32, size=steps, element_shape=start.shape),
@@ -228,9 +232,7 @@ class MusicVAE(TrainableModel):
         self.model_config = MusicVAEConfig(**model) if isinstance(model, dict) else model
         self.objective = VAEObjective(**objective) if isinstance(objective, dict) else objective
         latent_size = self.model_config.latent_size
-        self.encoder = BidirectionalEncoder(
-            self.model_config.encoder_units, depth, name="encoder"
-        )
+        self.encoder = BidirectionalEncoder(self.model_config.encoder_units, depth, name="encoder")
         self.mu = self._posterior_head("mu")
         self.sigma = self._posterior_head("sigma", activation="softplus")
         self.decoder = CategoricalDecoder(
@@ -292,9 +294,7 @@ class MusicVAE(TrainableModel):
             return batch["noise"], batch["uniforms"]
         size, steps = tf.unstack(tf.shape(batch["events"]))
         return (
-            keras.random.normal(
-                (size, self.model_config.latent_size), seed=self.seed_generator
-            ),
+            keras.random.normal((size, self.model_config.latent_size), seed=self.seed_generator),
             keras.random.uniform((size, steps, 2), seed=self.seed_generator),
         )
 
@@ -309,7 +309,6 @@ class MusicVAE(TrainableModel):
         uniforms = tf.transpose(uniforms, [1, 0, 2])
         sampled = uniforms[..., 0] < self.sampling_probability()
         affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event is never fed
-        z = tf.stop_gradient(z)
 
         def mix(rows):
             """Returns the events of all rows; those of `rows` are decoded."""
@@ -320,7 +319,7 @@ class MusicVAE(TrainableModel):
             def choose(t, logits):
                 return tf.where(replaced[t], sample_categorical(logits, uniform[t]), given[t])
 
-            mixed, _ = self.decoder.decode(tf.gather(z, rows), tf.shape(events)[0], choose)
+            mixed, _ = self.decoder.decode(tf.gather(z, rows), events.shape[0], choose)
             every_row = tf.tensor_scatter_nd_update(
                 tf.transpose(events), rows[:, None], tf.transpose(mixed)
             )
@@ -339,7 +338,8 @@ class MusicVAE(TrainableModel):
     # The objective -------------------------------------------------------------------------
 
     def _step(self):
-        return tf.cast(self.optimizer.iterations, tf.float32) if self.optimizer else 0.0
+        optimizer = getattr(self, "optimizer", None)  # missing before compile()
+        return tf.cast(optimizer.iterations, tf.float32) if optimizer else 0.0
 
     def sampling_probability(self):
         """Returns the probability that the decoder is fed its own sample at this step."""
@@ -404,7 +404,7 @@ class MusicVAE(TrainableModel):
         def choose(t, logits):
             return sample_categorical(logits, uniforms[:, t, 1])
 
-        _, logits = self.decoder.decode(mu + sigma * noise, tf.shape(events)[1], choose)
+        _, logits = self.decoder.decode(mu + sigma * noise, events.shape[1], choose)
         mask = tf.sequence_mask(batch["length"], tf.shape(events)[1], tf.float32)
         nll, correct = _compare(tf.transpose(logits, [1, 0, 2]), events, mask)
         steps = tf.cast(batch["length"], tf.float32)

@@ -1,0 +1,48 @@
+"""Turn a checkpoint that was trained with the original code into a run directory.
+
+python -m magenta_lite.import_checkpoint --config=cat-mel_2bar_big \\
+    --checkpoint=cat-mel_2bar_big.tar --run_dir=runs/cat-mel_2bar_big
+
+The checkpoint is a TensorFlow 1 one: a prefix, a directory, or the tar file that was published.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from absl import flags
+
+from magenta_lite import cli
+from magenta_lite.errors import UserError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("checkpoint", None, "Prefix, directory or tar file.")
+flags.DEFINE_string("run_dir", None, "Where to write; must not hold a run yet.")
+cli.define_config_flags()
+
+
+def main() -> None:
+    for name in ("checkpoint", "run_dir"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing")
+    from magenta_lite.checkpoints.tf1 import open_checkpoint
+    from magenta_lite.encoders import build_encoder
+    from magenta_lite.models.building import build_model
+    from magenta_lite.training.run_directory import write_imported_run
+
+    config = cli.chosen_config()
+    encoder = build_encoder(config.encoder)
+    with open_checkpoint(FLAGS.checkpoint) as variables:
+        model = build_model(config, encoder)
+        family = importlib.import_module(f"magenta_lite.checkpoints.{config.family}")
+        family.load_weights(model, variables)
+        step = variables.global_step
+    path = write_imported_run(config, encoder, model, step, Path(FLAGS.run_dir))
+    print(f"Wrote {path} (step {step}). Next:")
+    print(f"  python -m magenta_lite.generate --run_dir={FLAGS.run_dir}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
