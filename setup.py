@@ -39,6 +39,7 @@ setup(
         "soundfile>=0.12",
         "soxr>=0.5",
         "symusic>=0.6",
+        "tensorboard>=2.20",
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.10",
         "tensorflow-probability[tf]>=0.25",

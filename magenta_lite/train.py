@@ -1,0 +1,88 @@
+"""Train a model; the same command again goes on where the run stopped.
+
+python -m magenta_lite.train --config=cat-mel_2bar
+python -m magenta_lite.train --config=cat-mel_2bar --data=~/my_midi --set train.steps=2000
+python -m magenta_lite.train --run_dir=runs/cat-mel_2bar --set train.steps=20000
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from absl import flags
+
+from magenta_lite import cli
+
+FLAGS = flags.FLAGS
+
+cli.define_config_flags()
+cli.define_data_flags()
+flags.DEFINE_string(
+    "run_dir", None, "Where everything of this run goes. Default: runs/NAME of the configuration."
+)
+flags.DEFINE_string(
+    "strategy",
+    "auto",
+    "Who computes: none (one device), mirrored (all GPUs of this machine), multiworker (TF_CONFIG) "
+    "or auto. train.batch_size is shared out among all replicas.",
+)
+
+
+def main() -> int:
+    config, run_dir = _config_and_directory()
+    print(f"Config: {config.name}; starting TensorFlow", flush=True)
+    from magenta_lite.training.strategy import is_chief, make_strategy
+
+    strategy = make_strategy(FLAGS.strategy)  # before anything else computes
+    from magenta_lite.training.callbacks import Stopped
+    from magenta_lite.training.run_directory import RunDirectory
+    from magenta_lite.training.trainer import train
+
+    RunDirectory(run_dir).check(config)  # before data are built in vain
+    collection = _open_collection(config, strategy)
+    began = time.monotonic()
+    try:
+        train(config, run_dir, collection, strategy)
+    except Stopped as stopped:
+        print(f"{stopped}; saved. The same command goes on from there.")
+        return 128 + stopped.signum
+    if is_chief():
+        print(f"Done after {time.monotonic() - began:,.0f} s. What to do next:")
+        for verb in ("generate", "evaluate", "export"):
+            more = f" --output=exported/{run_dir.name}" if verb == "export" else ""
+            print(f"  python -m magenta_lite.{verb} --run_dir={run_dir}{more}")
+        print(f"  tensorboard --logdir={run_dir}/events")
+    return 0
+
+
+def _config_and_directory():
+    """Returns the config of the flags, or of the run directory they name, and that directory."""
+    from magenta_lite.config import load_config, override
+
+    if FLAGS.config or not FLAGS.run_dir:
+        config = cli.chosen_config()
+        name = config.name.rsplit(":", 1)[-1]
+        return config, Path(FLAGS.run_dir or f"runs/{name}").expanduser()
+    run_dir = Path(FLAGS.run_dir).expanduser()
+    overrides = list(FLAGS.set)
+    if FLAGS.data is not None:
+        overrides.append(f"data.source={FLAGS.data}")
+    return override(load_config(run_dir / "config.yaml"), overrides), run_dir
+
+
+def _open_collection(config, strategy):
+    """Opens the data; the first worker builds them, if needed, while the others wait for it."""
+    from magenta_lite.data.collections import open_collection
+    from magenta_lite.training.strategy import is_chief, wait_for_all
+
+    if not is_chief():
+        wait_for_all(strategy)
+    collection = open_collection(config.data, config.encoder, FLAGS.data_dir)
+    if is_chief():
+        wait_for_all(strategy)
+    return collection
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,136 @@
+"""Checkpoints that are whole or not there at all.
+
+One `.keras` file each: weights, optimiser state and the step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+FILE_NAME = re.compile(r"step-(\d+)\.keras")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written or read. The message is one line."""
+
+
+def steps_done(model: keras.Model) -> int:
+    """Returns how many steps the optimiser of `model` has made, under any strategy."""
+    return int(tf.convert_to_tensor(model.optimizer.iterations.value))
+
+
+def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
+    """Returns step and path of every finished checkpoint in `folder`, newest first."""
+    found = []
+    for path in folder.glob("step-*.keras"):
+        if match := FILE_NAME.fullmatch(path.name):
+            found.append((int(match[1]), path))
+    return sorted(found, reverse=True)
+
+
+def save_checkpoint(model: keras.Model, folder: Path, keep: int, chief: bool = True) -> Path:
+    """Writes the model's state at its current step; a reader never sees a partial file.
+
+    Args:
+        model: Compiled; its optimiser counts the steps.
+        folder: Created if missing.
+        keep: How many checkpoints stay, the newest.
+        chief: False in a worker that writes nothing. It still has to take part, because the
+            workers add up their metrics when one of them reads them.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        CheckpointError: If it cannot be written. The checkpoints before stay.
+    """
+    step = steps_done(model)
+    path = folder / f"step-{step:08d}.keras"
+    if not chief:
+        with tempfile.TemporaryDirectory() as scratch:
+            model.save(Path(scratch) / path.name)
+        return path
+    partial = folder / f".partial-{path.name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save(partial)
+        _flush(partial)
+        os.replace(partial, path)
+        _flush(folder)
+    except (OSError, RuntimeError) as error:  # h5py gives either when a disk is full
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        newest = next((p for _, p in checkpoint_files(folder)), None)
+        left = f"{newest} is the newest that is whole" if newest else "there is none before it"
+        raise CheckpointError(f"Cannot write checkpoint {path}: {error}; {left}") from error
+    for _, old in checkpoint_files(folder)[keep:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def restore_newest(model: keras.Model, folder: Path, report=print) -> Path | None:
+    """Loads the newest intact checkpoint into `model`.
+
+    Args:
+        model: Compiled, of the same sizes.
+        folder: Need not exist.
+        report: Called with a line about each checkpoint that is broken and skipped.
+
+    Returns:
+        Its path, or None if there is none.
+
+    Raises:
+        CheckpointError: If there are checkpoints, but none is intact.
+    """
+    files = checkpoint_files(folder)
+    model.optimizer.build(model.trainable_variables)
+    for step, path in files:
+        problem = _problem(path)
+        if not problem:
+            try:
+                model.load_weights(path)
+                if steps_done(model) != step:
+                    problem = f"it holds step {steps_done(model)}"
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                problem = str(error).splitlines()[0] if str(error) else repr(error)
+        if not problem:
+            return path
+        report(f"Skipping broken checkpoint {path}: {problem}")
+    if files:
+        raise CheckpointError(
+            f"None of the {len(files)} checkpoints in {folder} is intact; "
+            "remove the directory to start again from step 0"
+        )
+    return None
+
+
+def _problem(path: Path) -> str:
+    """Says what is wrong with a checkpoint file; nothing if its checksums are right."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        return f"{error} ({path.stat().st_size:,} bytes)"
+    return f"wrong checksum of {bad}" if bad else ""
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what a killed run left half written."""
+    for path in folder.glob(".partial-*"):
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,221 @@
+"""Trains the model of a config in a run directory, from wherever that run stands."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.config import ExperimentConfig, TrainConfig
+from magenta_lite.data.pipeline import Batches, held_out_batches
+from magenta_lite.encoders import build_encoder
+from magenta_lite.models.building import build_model
+from magenta_lite.training.callbacks import (
+    Checkpoints,
+    Record,
+    Signals,
+    StepCallbacks,
+    WatchSteps,
+)
+from magenta_lite.training.checkpoints import remove_partial, restore_newest, steps_done
+from magenta_lite.training.optimizer import ClippedAdam
+from magenta_lite.training.progress import Progress
+from magenta_lite.training.run_directory import RunDirectory
+from magenta_lite.training.schedules import DecayToMinimum
+from magenta_lite.training.strategy import is_chief
+
+BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
+
+
+def compile_model(model: keras.Model, train: TrainConfig) -> None:
+    """Gives `model` the optimiser that `train` describes."""
+    schedule = DecayToMinimum(
+        train.learning_rate, train.learning_rate_decay, train.min_learning_rate
+    )
+    optimizer = ClippedAdam(
+        schedule, train.clip_norm, train.clip_to_zero_norm, epsilon=train.adam_epsilon
+    )
+    # XLA over the whole step is slower on CPUs and slow to compile.
+    model.compile(optimizer=optimizer, jit_compile=False)
+
+
+def train(
+    config: ExperimentConfig,
+    run_dir: Path,
+    collection: Any,
+    strategy: tf.distribute.Strategy | None = None,
+) -> keras.Model:
+    """Trains until `config.train.steps`; goes on from the newest intact checkpoint, if any.
+
+    On one CPU replica a run that was ended at any moment and started again gives the same
+    weights, to the bit, as one that never was.
+
+    Args:
+        config: What to train.
+        run_dir: Created if missing.
+        collection: The data, with `name`, `sizes` and `split(name) -> Examples`.
+        strategy: Shares the work among replicas; None for one device.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        UserError: If `run_dir` belongs to another run, or the data do not fit.
+        DivergedError: If the loss is not finite.
+        CheckpointError: If a checkpoint cannot be written.
+        Stopped: If SIGINT or SIGTERM asked for it; a checkpoint was saved before.
+    """
+    directory, settings, chief = RunDirectory(run_dir), config.train, is_chief()
+    directory.check(config)
+    say = print if chief else _nothing
+    encoder = build_encoder(config.encoder)
+    examples = {name: collection.split(name) for name in ("train", "validation")}
+    data = {"name": collection.name, "sizes": dict(collection.sizes)}
+    say(f"Data: {data['name']}: {_sizes(data['sizes'])}")
+    _warn_about_data(data, directory, settings, say)
+
+    keras.utils.set_random_seed(settings.seed)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = build_model(config, encoder, settings.precision)
+        compile_model(model, settings)
+        model.optimizer.build(model.trainable_variables)
+        newest = restore_newest(model, directory.checkpoints, say)
+    start = steps_done(model)
+    weights = model.count_params()
+    say(
+        f"Model: {config.name}, {weights:,} weights, {settings.precision}; "
+        f"{weights * BYTES_PER_WEIGHT / 2**20:,.0f} MiB with gradients and optimiser"
+    )
+    if start >= settings.steps:
+        say(f"{newest} is at step {start:,} of {settings.steps:,}: nothing left to train")
+        return model
+    if chief:
+        remove_partial(directory.checkpoints)
+        directory.prepare(config, encoder, data)
+        directory.forget_after(start)
+    say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
+
+    batches = _batches(config, encoder, model, examples["train"])
+    validation, validation_steps = _validation(config, model, examples["validation"], strategy, say)
+    with contextlib.ExitStack() as stack:
+        progress = Progress(
+            settings.steps, settings.batch_size, start, sys.stdout if chief else _Silence()
+        )
+        stack.enter_context(progress)
+        signals = stack.enter_context(_signals(strategy))
+        keep = settings.keep_checkpoints
+        callbacks = [WatchSteps(directory, start, progress, signals, keep)]
+        callbacks += [Record(directory, config, encoder, progress)] if chief else []
+        callbacks.append(Checkpoints(directory, keep, chief, progress))
+        for first, count, length in intervals(start, settings.steps, settings.checkpoint_every):
+            model.fit(
+                batches.dataset(first, strategy=strategy),
+                steps_per_epoch=length,
+                epochs=count,
+                validation_data=validation,
+                validation_steps=validation_steps,
+                callbacks=StepCallbacks(callbacks, add_history=True, model=model),
+                shuffle=False,
+                verbose=0,
+            )
+    return model
+
+
+def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int]]:
+    """Cuts steps at the multiples of `every`, as few calls of `fit` with epochs of equal length.
+
+    Yields:
+        First step, number of epochs, steps of each.
+    """
+    while start < stop:
+        length = min(every - start % every, stop - start)
+        count = (stop - start) // every if length == every else 1
+        yield start, count, length
+        start += count * length
+
+
+def _batches(config, encoder, model, examples) -> Batches:
+    lowest = 2  # ids 0 and 1 are no notes
+    return Batches(
+        events=examples.events,
+        lengths=examples.lengths,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        draws=model.draws(),
+        transpose=config.data.transpose,
+        pitch_ids=(lowest, lowest + encoder.config.max_pitch - encoder.config.min_pitch),
+    )
+
+
+def _validation(config, model, examples, strategy, say):
+    """Returns held-out batches and their number; None twice if there are not enough examples.
+
+    The data set itself does not end: replicas would be given empty batches at its end, which
+    count in Keras' averages. `fit` starts it anew for each validation.
+    """
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    size = min(len(examples.lengths), config.train.validation_examples)
+    batch_size, count = held_out_batches(size, config.train.batch_size, replicas)
+    if not batch_size:
+        say(f"No validation: {size} held-out examples for {replicas} replicas")
+        return None, None
+    batches = Batches(
+        events=examples.events,
+        lengths=examples.lengths,
+        batch_size=batch_size,
+        seed=config.train.seed + 1,
+        draws=model.draws(),
+        shuffle=False,
+    )
+    return batches.dataset(strategy=strategy), count
+
+
+def _warn_about_data(data, directory, settings, say) -> None:
+    before = directory.last_data()
+    if before not in (None, data):
+        say(
+            f"Warning: before, this run was trained on {before['name']} "
+            f"({_sizes(before['sizes'])}); it goes on with the data above"
+        )
+    size = data["sizes"].get("train", 0)
+    if size < settings.batch_size:
+        say(f"{size:,} examples, fewer than one batch of {settings.batch_size:,}: they repeat")
+
+
+def _sizes(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+
+
+def _signals(strategy):
+    """Returns what notes signals; where they would do harm, something that notes none.
+
+    Several workers do not stop at the same step, and a checkpoint needs them all: there a signal
+    ends the process at once, and the newest checkpoint stays. Handlers need the main thread.
+    """
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if several or threading.current_thread() is not threading.main_thread():
+        return contextlib.nullcontext(Signals())
+    return Signals()
+
+
+def _nothing(line: str) -> None:
+    pass
+
+
+class _Silence:
+    """A stream for workers that are not the chief."""
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
