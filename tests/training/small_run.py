@@ -6,8 +6,12 @@ python small_run.py RUN_DIR [--cpus=1] [--strategy=none] [section.key=value ...]
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,13 +58,29 @@ def small_config(*overrides: str):
     return get_config("cat-mel_2bar_tiny", (*SMALL, *overrides))
 
 
+def kill_once(mark: Path, checkpoints: Path) -> None:
+    """Kills this process after the first checkpoint, unless `mark` says that it has happened."""
+
+    def wait():
+        while not list(checkpoints.glob("step-*.keras")):
+            time.sleep(0.02)
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not mark.exists():
+        threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--strategy", default="none")
+    parser.add_argument("--kill_worker_1", type=Path, help="Once: touches this file and dies.")
     parser.add_argument("overrides", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
+    if args.kill_worker_1 and json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1:
+        kill_once(args.kill_worker_1, args.run_dir / "checkpoints")
 
     import tensorflow as tf
 

@@ -1,0 +1,204 @@
+"""Whole training runs, as programs: resume, replicas, workers, signals, a loss that is NaN."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import MadeUpCollection, small_config
+
+PROGRAM = Path(__file__).with_name("small_run.py")
+DISTRIBUTED = Path(__file__).parents[2] / "scripts" / "train_distributed.py"
+STEPS = 40
+
+
+def command(run_dir: Path, *args: str) -> list[str]:
+    return [sys.executable, str(PROGRAM), str(run_dir), *args]
+
+
+def start(run_dir: Path, *args: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(run_dir, *args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(run_dir: Path, *args: str) -> str:
+    process = start(run_dir, *args)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def last_checkpoint(run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / f"step-{STEPS:08d}.keras"
+
+
+def state(run_dir: Path) -> dict[str, np.ndarray]:
+    """Returns weights and optimiser state of the last checkpoint, without metrics."""
+    import h5py
+
+    arrays = {}
+    with zipfile.ZipFile(last_checkpoint(run_dir)) as archive:
+        file = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
+        file.visititems(
+            lambda name, item: (
+                arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    kept = ("encoder/", "decoder/", "mu/", "sigma/", "optimizer/")
+    arrays = {name: array for name, array in arrays.items() if name.startswith(kept)}
+    assert len(arrays) > 30
+    return arrays
+
+
+def assert_same(run_dir: Path, reference: dict[str, np.ndarray], tolerance: float) -> None:
+    arrays = state(run_dir)
+    assert arrays.keys() == reference.keys()
+    for name, array in arrays.items():
+        np.testing.assert_allclose(array, reference[name], rtol=0, atol=tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    finish(run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def reference(whole):
+    return state(whole)
+
+
+def steps_in_metrics(run_dir: Path) -> list[int]:
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+def test_training_changes_the_weights(whole, reference):
+    kernel = next(name for name in reference if name.startswith("decoder/output_projection"))
+    assert np.abs(reference[kernel]).max() > 0
+    assert reference["optimizer/vars/0"] == STEPS
+
+
+def test_killed_three_times_ends_with_the_same_weights(tmp_path, reference):
+    run_dir = tmp_path / "run"
+    kills = 0
+    rng = random.Random(time.time_ns())
+    for step in sorted(rng.sample(range(1, STEPS - 1), 3)):
+        process = start(run_dir, "train.checkpoint_every=3")
+        log = run_dir / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+            if log.exists() and (steps_in_progress(log) or [0])[-1] >= step:
+                break
+        time.sleep(rng.random() * 0.3)
+        if process.poll() is None:
+            process.kill()  # SIGKILL
+            kills += 1
+        process.communicate()
+        print(f"killed after step {step}")
+    assert kills == 3
+    # Other intervals than the reference: they must not matter either.
+    finish(run_dir, "train.checkpoint_every=3")
+    assert_same(run_dir, reference, tolerance=0)
+    steps = steps_in_metrics(run_dir)
+    assert steps == sorted(set(steps)), "a step was recorded twice"
+    assert steps[-1] == STEPS
+
+
+def steps_in_progress(log: Path) -> list[int]:
+    lines = log.read_text().splitlines(keepends=True)
+    return [json.loads(line)["step"] for line in lines if line.endswith("\n")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_the_step_it_stops_at(tmp_path, reference, number):
+    run_dir = tmp_path / "run"
+    process = start(run_dir, "train.checkpoint_every=1000")
+    for line in process.stdout:
+        if line.startswith("First step"):
+            process.send_signal(number)
+            break
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    (saved,) = (run_dir / "checkpoints").iterdir()
+    step = int(saved.stem.removeprefix("step-"))
+    assert 0 < step < STEPS
+    output = finish(run_dir)
+    assert f"from step {step} " in output
+    assert_same(run_dir, reference, tolerance=0)
+
+
+def test_truncated_checkpoint_falls_back_to_the_one_before(tmp_path, whole, reference):
+    run_dir = tmp_path / "run"
+    shutil.copytree(whole, run_dir)
+    newest = last_checkpoint(run_dir)
+    os.truncate(newest, newest.stat().st_size // 2)
+    output = finish(run_dir)
+    assert f"Skipping broken checkpoint {newest}" in output
+    assert "from step 30 to 40" in output
+    assert_same(run_dir, reference, tolerance=0)
+    assert steps_in_metrics(run_dir) == [10, 20, 30, 40]
+
+
+def test_two_replicas_give_the_weights_of_one(tmp_path, whole, reference):
+    run_dir = tmp_path / "run"
+    finish(run_dir, "--cpus=2", "--strategy=mirrored")
+    assert_same(run_dir, reference, tolerance=1e-5)
+    losses = [metrics_of(path)["val_loss"] for path in (whole, run_dir)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def metrics_of(run_dir: Path) -> dict[str, float]:
+    return json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def distributed():
+    spec = importlib.util.spec_from_file_location("train_distributed", DISTRIBUTED)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_two_workers_one_killed_give_the_weights_of_one_process(tmp_path, reference, capfd):
+    run_dir = tmp_path / "run"
+    killed = command(
+        run_dir,
+        "--strategy=multiworker",
+        f"--kill_worker_1={tmp_path / 'killed'}",
+        "train.checkpoint_every=5",
+    )
+    assert distributed().watch(killed, 2, 3) == 0
+    output = capfd.readouterr().out
+    assert "worker 1 was ended by SIGKILL; all start again (1 of 3)" in output
+    assert "[worker 0] step 40" in output
+    assert_same(run_dir, reference, tolerance=1e-5)
+
+
+def test_worker_that_fails_by_itself_is_not_started_again():
+    code = "import sys; sys.exit(2)"
+    assert distributed().watch([sys.executable, "-c", code], 2, 3) == 2
+
+
+def test_loss_that_is_nan_stops_with_its_step_and_keeps_the_checkpoint_before(tmp_path):
+    from magenta_lite.training.callbacks import DivergedError
+    from magenta_lite.training.trainer import train
+
+    broken = small_config("train.learning_rate=1e30", "train.checkpoint_every=1")
+    with pytest.raises(DivergedError, match=r"The loss is (nan|inf) at step 2; .*00000001.keras"):
+        train(broken, tmp_path / "run", MadeUpCollection())
+    assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000001.keras"]
