@@ -30,25 +30,27 @@ ACCIDENTALS = {"^": 1, "_": -1, "=": 0}
 TUPLET_TIMES = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 
 LENGTH = r"(?P<{0}n>\d*)(?P<{0}s>/*)(?P<{0}d>\d*)"
+PITCH = r"(?P<accidental>\^{1,2}|_{1,2}|=)?(?P<letter>[A-Ga-g])(?P<octave>[,']*)"
 TOKEN = re.compile(
-    r"(?P<inline>\[(?P<field>[A-Za-z]):(?P<value>[^\]\n]*)\])"
-    r"|(?P<grace>\{[^}]*\})"
-    r'|"(?P<text>[^"\n]*)"?'
-    r"|(?P<decoration>![^!\n|]*!|\+[a-zA-Z0-9.]+\+)"
-    r"|\((?P<p>[2-9])(?::(?P<q>\d?))?(?::(?P<r>\d*))?"
-    r"|(?P<bar>:*\|+[\]|]*:*|:{2,}|\[\||\]|:)(?:\s*\[?(?P<ending>\d(?:[,\-\d]*\d)?))?"
-    r"|\[(?P<variant>\d(?:[,\-\d]*\d)?)"
-    r"|\[(?P<chord>[^\]\n]*)\]"
-    + LENGTH.format("c")
-    + r"|(?P<accidental>\^{1,2}|_{1,2}|=)?(?P<letter>[A-Ga-g])(?P<octave>[,']*)"
-    + LENGTH.format("l")
-    + r"|(?P<rest>[zx])"
-    + LENGTH.format("r")
-    + r"|(?P<bars>[ZX])(?P<count>\d*)"
-    r"|(?P<space>y)\d*/*\d*"
-    r"|(?P<tie>-)"
-    r"|(?P<broken>>+|<+)"
-    r"|(?P<overlay>&)"
+    "|".join(
+        [
+            r"(?P<inline>\[(?P<field>[A-Za-z]):(?P<value>[^\]\n]*)\])",
+            r"(?P<grace>\{[^}]*\})",
+            r'"(?P<text>[^"\n]*)"?',
+            r"(?P<decoration>![^!\n|]*!|\+[a-zA-Z0-9.]+\+)",
+            r"\((?P<p>[2-9])(?::(?P<q>\d?))?(?::(?P<r>\d*))?",
+            r"(?P<bar>:*\|+[\]|]*:*|:{2,}|\[\||\]|:)(?:\s*\[?(?P<ending>\d(?:[,\-\d]*\d)?))?",
+            r"\[(?P<variant>\d(?:[,\-\d]*\d)?)",
+            r"\[(?P<chord>[^\]\n]*)\]" + LENGTH.format("c"),
+            PITCH + LENGTH.format("l"),
+            r"(?P<rest>[zx])" + LENGTH.format("r"),
+            r"(?P<bars>[ZX])(?P<count>\d*)",
+            r"(?P<space>y)\d*/*\d*",
+            r"(?P<tie>-)",
+            r"(?P<broken>>+|<+)",
+            r"(?P<overlay>&)",
+        ]
+    )
 )
 CHORD_NOTE = re.compile(r"(\^{1,2}|_{1,2}|=)?([A-Ga-g])([,']*)" + LENGTH.format("l") + "(-?)")
 FIELD_LINE = re.compile(r"^([A-Za-z+]):(.*)$")
@@ -529,10 +531,7 @@ def _key(value: str) -> dict[str, int] | None:
         raise AbcError(f"K:{value} is not a key")
     mode = match[3]
     mode = mode if mode == "m" else mode[:3].lower()
-    if mode == "m":
-        shift = MODE_SHIFTS["m"]
-    else:
-        shift = MODE_SHIFTS.get(mode, 0)
+    shift = MODE_SHIFTS.get(mode, 0)
     sharps = MAJOR_SHARPS[match[1]] + 7 * {"#": 1, "b": -1, "": 0}[match[2]] + shift
     letters = ORDER_OF_SHARPS[:sharps] if sharps >= 0 else ORDER_OF_SHARPS[sharps:]
     key = {letter: 1 if sharps > 0 else -1 for letter in letters} if sharps else {}

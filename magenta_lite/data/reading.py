@@ -6,6 +6,7 @@ A file that cannot be used costs nothing but itself: `read_source` counts it wit
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
 import os
 import tarfile
@@ -368,19 +369,13 @@ def _records(data: bytes) -> Iterator:
             raise UnreadableError("a record is not a NoteSequence") from error
 
 
-class _as_file:
-    """Context: the path of a temporary file with the given bytes and the name's suffix."""
-
-    def __init__(self, name: str, data: bytes):
-        self._file = tempfile.NamedTemporaryFile(suffix=Path(name).suffix)
-        self._file.write(data)
-        self._file.flush()
-
-    def __enter__(self) -> str:
-        return self._file.name
-
-    def __exit__(self, *_):
-        self._file.close()
+@contextlib.contextmanager
+def _as_file(name: str, data: bytes) -> Iterator[str]:
+    """Gives the path of a temporary file with these bytes and the suffix of `name`."""
+    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
+        file.write(data)
+        file.flush()
+        yield file.name
 
 
 def _first_line(error: Exception) -> str:
