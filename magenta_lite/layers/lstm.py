@@ -136,9 +136,8 @@ def lstm_scan(projected, recurrent_kernel, h0, c0):
 class LSTM(keras.layers.Layer):
     """A long short-term memory layer over time-major sequences (Hochreiter & Schmidhuber 1997).
 
-    Gates are in Keras' order i, f, g, o and the forget gate's bias starts at 1. Kernel and
-    recurrent kernel are drawn together as one glorot-uniform matrix, like TensorFlow 1's cells.
-    Element-wise work is done in float32, products in the layer's compute type.
+    Gates are in Keras' order i, f, g, o and the forget gate's bias starts at 1. The kernel starts
+    glorot-uniform, the recurrent kernel of each gate orthogonal (Saxe et al. 2013). Element-wise work is done in float32, products in the layer's compute type.
 
     Shape letters: T steps, B batch, C input channels, K channels of a constant input, U units.
 
@@ -163,18 +162,25 @@ class LSTM(keras.layers.Layer):
         self.input_size = input_size
         self.constant_size = constant_size
         rows = input_size + constant_size
-        # glorot-uniform over the whole matrix: fans are all rows (recurrent ones too) and 4U.
+        # Glorot's limit over kernel and recurrent kernel together, like TensorFlow 1's cells.
         limit = (6 / (rows + units + 4 * units)) ** 0.5
-
-        def uniform():
-            return keras.initializers.RandomUniform(-limit, limit)
-
-        self.kernel = self.add_weight(name="kernel", shape=(rows, 4 * units), initializer=uniform())
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(rows, 4 * units),
+            initializer=keras.initializers.RandomUniform(-limit, limit),
+        )
         self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel", shape=(units, 4 * units), initializer=uniform()
+            name="recurrent_kernel", shape=(units, 4 * units), initializer=self._orthogonal_gates
         )
         self.bias = self.add_weight(name="bias", shape=(4 * units,), initializer=self._forget_bias)
         self.built = True
+
+    @staticmethod
+    def _orthogonal_gates(shape, dtype=None):
+        units = shape[0]
+        gate = keras.initializers.Orthogonal()
+        gates = [gate.clone()((units, units), dtype) for _ in range(4)]
+        return keras.ops.concatenate(gates, axis=1)
 
     @staticmethod
     def _forget_bias(shape, dtype=None):
