@@ -13,7 +13,7 @@ BEAM = ["apache-beam>=2.77", "mlcroissant>=1.0.9"]
 setup(
     name="magenta_lite",
     version=VERSION,
-    description="Music models of Magenta and OpenAI for Keras 3 and TensorFlow: train, generate, serve",
+    description="Music models of Magenta and OpenAI for Keras 3: train, generate, serve",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

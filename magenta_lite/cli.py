@@ -6,7 +6,10 @@ Exit codes: 0 done, 1 failed while running, 2 wrong input, 130 interrupted.
 from __future__ import annotations
 
 import os
+import re
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +18,11 @@ from absl import flags
 from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
+
+# TensorFlow's C++ remarks about its build, and that it finds no GPU.
+_START_UP_NOTE = re.compile(
+    r"[IW]\d{4} |WARNING: All log messages before|To enable the following instructions|.*cuInit"
+)
 
 flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
 
@@ -52,6 +60,25 @@ def chosen_config():
     return get_config(FLAGS.config, overrides)
 
 
+def load_tensorflow() -> None:
+    """Imports TensorFlow without the notes on its start-up that no setting of its own stops."""
+    with tempfile.TemporaryFile() as notes:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            notes.seek(0)
+            for line in notes.read().decode(errors="replace").splitlines():
+                if not _START_UP_NOTE.match(line):
+                    print(line, file=sys.stderr)
+
+
 def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
     """Parses the flags, calls `main()` and exits with its code (None means 0)."""
     sys.exit(_call(main, sys.argv if argv is None else argv))
@@ -61,8 +88,9 @@ def _call(main: Callable[[], Any], argv: list[str]) -> int:
     if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
         print(_help_text())
         return 0
-    # TensorFlow's C++ start-up notes are of no use to a musician; errors still show.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
+    warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
         rest = FLAGS(argv)
         if len(rest) > 1:
@@ -71,6 +99,9 @@ def _call(main: Callable[[], Any], argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (UserError, flags.Error) as error:
         _tell(error, argv)
         return 2

@@ -181,7 +181,7 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
 
 def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
-    """Returns `config` with `section.key=value` texts applied. Raises: UserError as `get_config`."""
+    """Returns `config` with `section.key=value` texts applied; raises as `get_config` does."""
     if not overrides:
         return config
     from omegaconf import OmegaConf
@@ -273,7 +273,7 @@ def _merge(section: Any, changes: Any, name: str) -> Any:
 
 @functools.cache
 def _import_shipped_configs() -> None:
-    """Imports every file of `configs/`: inside the installed package, or beside it in a checkout."""
+    """Imports every file of `configs/`: in the installed package, or beside it in a checkout."""
     here = Path(__file__).parent
     folders = [here / "configs", here.parent / "configs"]
     folder = next((f for f in folders if f.is_dir()), None)

@@ -31,6 +31,7 @@ def main() -> None:
         raise UserError("--run_dir is missing: the directory that `train` filled")
     if FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
+    cli.load_tensorflow()
     from magenta_lite.data.collections import open_collection
     from magenta_lite.training.run_directory import load_run
 

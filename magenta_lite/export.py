@@ -22,6 +22,7 @@ def main() -> None:
     for name in ("run_dir", "output"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing")
+    cli.load_tensorflow()
     from magenta_lite.serving.saved_model import export_saved_model
     from magenta_lite.training.run_directory import load_run
 

@@ -63,11 +63,12 @@ class GenerateRequest:
 
 
 def main() -> None:
-    from magenta_lite.training.run_directory import load_run
-
     if not FLAGS.run_dir:
         raise UserError("--run_dir is missing: the directory that `train` filled")
     inputs = [pair for path in FLAGS.input for pair in _read(path)]
+    cli.load_tensorflow()
+    from magenta_lite.training.run_directory import load_run
+
     run = load_run(Path(FLAGS.run_dir))
     family = importlib.import_module(f"magenta_lite.models.{run.config.family}.generation")
     if FLAGS.mode not in family.MODES:

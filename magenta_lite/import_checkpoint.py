@@ -27,19 +27,22 @@ def main() -> None:
     for name in ("checkpoint", "run_dir"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing")
+    config = cli.chosen_config()
+    cli.load_tensorflow()
     from magenta_lite.checkpoints.tf1 import open_checkpoint
     from magenta_lite.encoders import build_encoder
     from magenta_lite.models.building import build_model
     from magenta_lite.training.run_directory import write_imported_run
 
-    config = cli.chosen_config()
     encoder = build_encoder(config.encoder)
     with open_checkpoint(FLAGS.checkpoint) as variables:
         model = build_model(config, encoder)
         family = importlib.import_module(f"magenta_lite.checkpoints.{config.family}")
         family.load_weights(model, variables)
         step = variables.global_step
-    path = write_imported_run(config, encoder, model, step, Path(FLAGS.run_dir))
+    path = write_imported_run(
+        config, encoder, model, step, Path(FLAGS.run_dir), source=FLAGS.checkpoint
+    )
     print(f"Wrote {path} (step {step}). Next:")
     print(f"  python -m magenta_lite.generate --run_dir={FLAGS.run_dir}")
 

@@ -32,6 +32,7 @@ flags.DEFINE_string(
 def main() -> int:
     config, run_dir = _config_and_directory()
     print(f"Config: {config.name}; starting TensorFlow", flush=True)
+    cli.load_tensorflow()
     from magenta_lite.training.strategy import is_chief, make_strategy
 
     strategy = make_strategy(FLAGS.strategy)  # before anything else computes

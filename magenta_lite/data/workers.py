@@ -14,6 +14,7 @@ import queue
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -107,6 +108,7 @@ def _wait(future: Future, waiting: Callable[[], None], every: float) -> Any:
 
 def _serve() -> None:
     """Answers items from standard input until it closes."""
+    warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")  # see magenta_lite.cli
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the protocol

@@ -137,7 +137,8 @@ class LSTM(keras.layers.Layer):
     """A long short-term memory layer over time-major sequences (Hochreiter & Schmidhuber 1997).
 
     Gates are in Keras' order i, f, g, o and the forget gate's bias starts at 1. The kernel starts
-    glorot-uniform, the recurrent kernel of each gate orthogonal (Saxe et al. 2013). Element-wise work is done in float32, products in the layer's compute type.
+    glorot-uniform, the recurrent kernel of each gate orthogonal (Saxe et al. 2013). Element-wise
+    work is done in float32, products in the layer's compute type.
 
     Shape letters: T steps, B batch, C input channels, K channels of a constant input, U units.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -15,8 +16,8 @@ def in_row_shards(function: Callable, inputs: Sequence[tf.Tensor]):
     """Calls `function(*inputs)` on shards of the rows and joins what it returns.
 
     A recurrent step alternates a product, which uses all cores, with element-wise work, which
-    does not. Four independent shards overlap the one with the other: up to twice as fast on four
-    CPU cores. A GPU, or a batch of unknown or small size, is not split.
+    does not. Independent shards overlap the one with the other, which makes training up to 40 %
+    faster on four CPU cores. A GPU, or a batch of unknown or small size, is not split.
 
     Args:
         function: Of the same number of tensors; returns a structure of tensors whose first axis
@@ -30,8 +31,5 @@ def in_row_shards(function: Callable, inputs: Sequence[tf.Tensor]):
     if rows is None or rows < SHARDS * MIN_ROWS or tf.config.list_physical_devices("GPU"):
         return function(*inputs)
     edges = [rows * i // SHARDS for i in range(SHARDS + 1)]
-    parts = [
-        function(*(x[start:end] for x in inputs))
-        for start, end in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [function(*(x[start:end] for x in inputs)) for start, end in itertools.pairwise(edges)]
     return tf.nest.map_structure(lambda *pieces: tf.concat(pieces, axis=0), *parts)

@@ -191,6 +191,38 @@ def load_run(path: Path) -> Run:
     return Run(directory.path, config, encoder, model, steps_done(model))
 
 
+def write_imported_run(
+    config: ExperimentConfig, encoder: Any, model: Any, step: int, path: Path, source: str
+) -> Path:
+    """Writes a run directory around a model whose weights come from elsewhere.
+
+    Args:
+        config: What the model is.
+        encoder: Its encoder.
+        model: With its weights.
+        step: Steps it was trained for; training goes on from there.
+        path: Must be empty or not exist.
+        source: Where the weights come from, for the record.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        UserError: If `path` is in use or cannot be written.
+    """
+    from magenta_lite.training.checkpoints import save_checkpoint
+    from magenta_lite.training.trainer import compile_model
+
+    directory = RunDirectory(Path(path).expanduser())
+    if directory.path.exists() and (not directory.path.is_dir() or any(directory.path.iterdir())):
+        raise UserError(f"{directory.path} exists already; choose another --run_dir")
+    compile_model(model, config.train)
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.iterations.assign(step)
+    directory.prepare(config, encoder, {"name": source, "sizes": {}})
+    return save_checkpoint(model, directory.checkpoints, keep=1)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file so that a reader sees the old one or the new one, whole."""
     partial = path.with_name(f".partial-{path.name}")

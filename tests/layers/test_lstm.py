@@ -87,12 +87,13 @@ def test_bfloat16_stays_close_to_float32_and_keeps_the_cell_state_in_float32():
         assert np.isfinite(gradient).all()
 
 
-def test_kernel_and_recurrent_kernel_are_drawn_like_one_glorot_uniform_matrix():
+def test_initial_weights_are_glorot_uniform_orthogonal_gates_and_forget_bias_one():
     layer = LSTM(64, 90)
     limit = (6 / (90 + 64 + 4 * 64)) ** 0.5
-    for weight in (layer.kernel, layer.recurrent_kernel):
-        assert np.abs(weight).max() <= limit
-        assert np.std(weight) == pytest.approx(limit / 3**0.5, rel=0.02)
+    assert np.abs(layer.kernel).max() <= limit
+    assert np.std(layer.kernel) == pytest.approx(limit / 3**0.5, rel=0.02)
+    for gate in np.split(np.asarray(layer.recurrent_kernel), 4, axis=1):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(64), atol=1e-5)
     i, f, g, o = np.split(np.asarray(layer.bias), 4)
     assert (f == 1).all() and not i.any() and not g.any() and not o.any()
 

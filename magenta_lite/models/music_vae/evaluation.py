@@ -7,6 +7,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.models.music_vae.model import slerp, swap_axes
 from magenta_lite.sampling import greedy, sample_categorical
 
 BATCH = 512
@@ -25,7 +26,7 @@ MEANINGS = {
     "kl_bits": "the same in bits",
     "elbo_per_step": "negative evidence lower bound (NLL + KL), nats a step",
     "active_units": "latent dimensions whose posterior mean varies by more than 0.01",
-    "interpolation_hamming": "share of steps that differ between neighbours of 8-step interpolations",
+    "interpolation_hamming": "share of steps that differ between neighbours in interpolations of 8",
     "no_event_share": "share of 'no event': the accuracy of a model that learnt nothing",
 }
 
@@ -82,11 +83,11 @@ def _measure(model, events, length, seed):
         return sample_categorical(logits, uniforms[:, t, 1])
 
     _, free_logits = model.decoder.decode(outputs["z"], model.length, feed_samples)
-    free = tf.transpose(tf.argmax(free_logits, axis=-1, output_type=tf.int32))
+    free = swap_axes(tf.argmax(free_logits, axis=-1))
     reconstruction, _ = model.decoder.decode(
         outputs["mu"], model.length, lambda t, logits: greedy(logits)
     )
-    same = tf.cast(tf.equal(tf.transpose(reconstruction), events), tf.float32) * mask
+    same = tf.cast(tf.equal(swap_axes(reconstruction), events), tf.float32) * mask
     onsets = tf.cast(events > 0, tf.float32) * mask
     values = {
         "steps": tf.reduce_sum(mask),
@@ -103,8 +104,6 @@ def _measure(model, events, length, seed):
 
 def _interpolation_hamming(model, mu, seed) -> float:
     """Mean share of steps that differ between neighbours on arcs between posterior means."""
-    from magenta_lite.models.music_vae.model import slerp
-
     pairs = min(INTERPOLATIONS, len(mu) // 2)
     if pairs == 0:
         return float("nan")

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.layers.lstm import LSTM, lstm_cell
+from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.models.base import Draw, TrainableModel, logs_for_workers
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.sampling import greedy, sample_categorical
@@ -273,7 +273,7 @@ class MusicVAE(TrainableModel):
         return in_row_shards(forward, (batch["events"], batch["length"], noise, uniforms))
 
     def _forward(self, events, length, noise, uniforms, training):
-        events = tf.transpose(tf.cast(events, tf.int32))  # (T, B)
+        events = swap_axes(events)  # (T, B)
         mu, sigma = self._posterior_parameters(events, length)
         z = mu + sigma * noise
         fed = self._mix_in_samples(z, events, uniforms) if training else events
@@ -283,8 +283,8 @@ class MusicVAE(TrainableModel):
     def _posterior_parameters(self, events, length):
         x = tf.one_hot(events, self.depth, dtype=self.compute_dtype)
         # Steps past the end are zeros, not event 0.
-        mask = tf.sequence_mask(length, tf.shape(events)[0], x.dtype)
-        x *= tf.transpose(mask)[..., None]
+        counts = tf.range(tf.shape(events)[0])[:, None] < length
+        x *= tf.cast(counts, x.dtype)[..., None]
         code = tf.cast(self.encoder(x, length), tf.float32)
         return self.mu(code), self.sigma(code)
 
@@ -321,9 +321,9 @@ class MusicVAE(TrainableModel):
 
             mixed, _ = self.decoder.decode(tf.gather(z, rows), events.shape[0], choose)
             every_row = tf.tensor_scatter_nd_update(
-                tf.transpose(events), rows[:, None], tf.transpose(mixed)
+                swap_axes(events), rows[:, None], swap_axes(mixed)
             )
-            return tf.transpose(every_row)
+            return swap_axes(every_row)
 
         # While sampling is rare it touches few rows. Two sizes only: shapes stay known.
         rows = tf.argsort(tf.cast(affected, tf.int32), direction="DESCENDING")
@@ -399,7 +399,7 @@ class MusicVAE(TrainableModel):
         logs = super().test_step(batch)
         events = tf.cast(batch["events"], tf.int32)
         noise, uniforms = self._draws_of(batch)
-        mu, sigma = self._posterior_parameters(tf.transpose(events), batch["length"])
+        mu, sigma = self._posterior_parameters(swap_axes(events), batch["length"])
 
         def choose(t, logits):
             return sample_categorical(logits, uniforms[:, t, 1])
@@ -417,7 +417,7 @@ class MusicVAE(TrainableModel):
 
     def encode(self, events, length):
         """Returns the posterior over z of events int (B, T) with `length` int32 (B,)."""
-        mu, sigma = self._posterior_parameters(tf.transpose(tf.cast(events, tf.int32)), length)
+        mu, sigma = self._posterior_parameters(swap_axes(events), length)
         return _diagonal_normal(mu, sigma)
 
     def decode(self, z, seed, temperature):
@@ -443,7 +443,7 @@ class MusicVAE(TrainableModel):
             )
 
         events, _ = self.decoder.decode(z, self.length, choose)
-        return tf.transpose(events)
+        return swap_axes(events)
 
     def sample(self, n, seed, temperature):
         """Returns `n` sequences, int32 (N, T), decoded from draws of the prior."""
@@ -475,6 +475,14 @@ class MusicVAE(TrainableModel):
             "model": dataclasses.asdict(self.model_config),
             "objective": dataclasses.asdict(self.objective),
         }
+
+
+def swap_axes(events):
+    """Returns int events (B, T) as int32 (T, B), or the other way round.
+
+    By way of floats, which hold ids exactly: oneDNN logs an error when integers are transposed.
+    """
+    return tf.cast(tf.transpose(tf.cast(events, tf.float32)), tf.int32)
 
 
 def slerp(start, end, num_steps):

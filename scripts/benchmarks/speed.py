@@ -1,0 +1,155 @@
+"""How fast cat-mel_2bar trains and samples, beside the same network in eager PyTorch.
+
+python scripts/benchmarks/speed.py [--torch_python=PATH] [--rounds=3] [--threads=N]
+
+Each measurement is a process of its own; the two sides take turns, and the ratio is that of
+medians. Where PyTorch is not installed (`pip install torch`, or name another interpreter that has
+it), its columns stay empty. Let nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+# What, batch, precision, steps a process counts.
+CASES = [
+    ("train", 512, "float32", 8),
+    ("train", 512, "bfloat16", 12),
+    ("train", 64, "float32", 40),
+    ("train", 64, "bfloat16", 60),
+    ("sample", 64, "float32", 40),
+    ("sample", 512, "float32", 10),
+    ("sample", 64, "bfloat16", 40),
+    ("sample", 512, "bfloat16", 10),
+]
+
+
+def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -> float:
+    """Returns examples (or loops) a second of magenta_lite, in this process."""
+    import keras
+    import tensorflow as tf
+
+    from magenta_lite.config import get_config
+    from magenta_lite.data.pipeline import Batches
+    from magenta_lite.encoders import build_encoder
+    from magenta_lite.models.building import build_model
+    from magenta_lite.models.music_vae.inference import inference_functions
+    from magenta_lite.training.trainer import compile_model
+
+    precision = {"bfloat16": "mixed_bfloat16"}.get(precision, precision)
+    settings = [f"train.batch_size={batch}", f"train.precision={precision}"]
+    config = get_config("cat-mel_2bar", settings)
+    encoder = build_encoder(config.encoder)
+    keras.utils.set_random_seed(0)
+    model = build_model(config, encoder, precision)
+    if what == "sample":
+        sample = inference_functions(model)["sample"]
+        arguments = {
+            "num_outputs": tf.constant(batch),
+            "temperature": tf.constant(0.5),
+            "seed": tf.constant(0),
+        }
+        sample(**arguments)
+        began = time.perf_counter()
+        for _ in range(steps):
+            sample(**arguments)["events"].numpy()
+        return batch * steps / (time.perf_counter() - began)
+
+    compile_model(model, config.train)
+    events = np.load(path)
+    batches = Batches(
+        events=events,
+        lengths=np.full(len(events), 32),
+        batch_size=batch,
+        seed=0,
+        draws=model.draws(),
+        transpose=config.data.transpose,
+        pitch_ids=(2, 89),
+    ).dataset()
+    iterator = iter(batches)
+    step = model.make_train_function()
+    for i in range(steps + 2):
+        if i == 2:
+            began = time.perf_counter()
+        float(step(iterator)["loss"])
+    return batch * steps / (time.perf_counter() - began)
+
+
+def in_process(command: list[str]) -> float | None:
+    """Returns the number that a command prints last; None if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr[-500:], file=sys.stderr)
+        return None
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", default=sys.executable, help="interpreter with PyTorch")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="cores to use; default: all")
+    parser.add_argument("--data_dir", help="where built data sets are kept")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        path, what, batch, precision, steps = arguments.child
+        print(measure_here(path, what, int(batch), precision, int(steps)))
+        return
+    if arguments.threads:
+        os.sched_setaffinity(0, range(arguments.threads))
+
+    from magenta_lite.config import get_config
+    from magenta_lite.data.collections import open_collection
+
+    config = get_config("cat-mel_2bar")
+    examples = open_collection(config.data, config.encoder, arguments.data_dir).split("train")
+    cores = len(os.sched_getaffinity(0))
+    print(f"{_processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
+    print("| what | batch | precision | magenta_lite /s | PyTorch /s | ratio |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "events.npy")
+        np.save(path, examples.events)
+        for case in CASES:
+            texts = [path, *map(str, case)]
+            ours, theirs = [], []
+            for _ in range(arguments.rounds):
+                ours.append(in_process([sys.executable, __file__, "--child", *texts]))
+                script = str(HERE / "torch_music_vae.py")
+                theirs.append(in_process([arguments.torch_python, script, *texts]))
+            what, batch, precision, _ = case
+            print(f"| {what} | {batch} | {precision} | {_row(ours, theirs)} |", flush=True)
+    print(f"load average at the end {os.getloadavg()[0]:.1f}")
+
+
+def _row(ours: list, theirs: list) -> str:
+    mine = statistics.median(ours)
+    if None in theirs:
+        return f"{mine:,.0f} | | "
+    other = statistics.median(theirs)
+    return f"{mine:,.0f} | {other:,.0f} | {mine / other:.2f}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
