@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from magenta_lite.plots import save_piano_roll
+from magenta_lite.plots import piano_roll, piano_rolls, png_bytes
 
 SAMPLE_RATE = 44_100  # Hz
+OVERVIEW = 16  # pieces in the picture of all
 
 
 def synthesize(sequence, sample_rate: int = SAMPLE_RATE):
@@ -40,7 +41,7 @@ def write_sequences(sequences: Sequence, folder: Path, stem: str) -> list[Path]:
         stem: Files are named `STEM-001-of-004.mid` and so on, counting from 1.
 
     Returns:
-        The paths, the three of a sequence one after the other.
+        The paths, the three of a sequence one after the other, then a picture of all.
     """
     import note_seq
     import soundfile
@@ -52,6 +53,12 @@ def write_sequences(sequences: Sequence, folder: Path, stem: str) -> list[Path]:
         midi, wav, png = (folder / f"{name}.{suffix}" for suffix in ("mid", "wav", "png"))
         note_seq.sequence_proto_to_midi_file(sequence, str(midi))
         soundfile.write(wav, synthesize(sequence), SAMPLE_RATE)
-        save_piano_roll(sequence, png, title=name)
+        png.write_bytes(png_bytes(piano_roll(sequence, title=name)))
         paths += [midi, wav, png]
+    if len(sequences) > 1:
+        overview = folder / f"{stem}-overview.png"
+        first = sequences[:OVERVIEW]
+        titles = [str(i) for i in range(1, len(first) + 1)]
+        overview.write_bytes(png_bytes(piano_rolls(first, titles)))
+        paths.append(overview)
     return paths

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-
-NOTE_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+from collections.abc import Sequence
 
 
 def piano_roll(sequence, title: str = "", beats_per_bar: int = 4):
@@ -19,16 +17,40 @@ def piano_roll(sequence, title: str = "", beats_per_bar: int = 4):
     Returns:
         A matplotlib Figure: time in beats to the right, pitch upwards, louder is darker.
     """
+    return piano_rolls([sequence], [title], beats_per_bar)
+
+
+def piano_rolls(sequences: Sequence, titles: Sequence[str], beats_per_bar: int = 4):
+    """Draws several NoteSequences below one another, on the same axes; see `piano_roll`."""
     from matplotlib.figure import Figure  # not pyplot: needs no screen and keeps no state
 
-    qpm = sequence.tempos[0].qpm if sequence.tempos else 120.0
-    beats = qpm / 60
-    pitches = [note.pitch for note in sequence.notes] or [60]
+    pitches = [note.pitch for sequence in sequences for note in sequence.notes] or [60]
     low, high = min(pitches) - 2, max(pitches) + 2
-    end = max([beats_per_bar, *(note.end_time * beats for note in sequence.notes)])
+    end = max([beats_per_bar, *(note.end_time * _beats(s) for s in sequences for note in s.notes)])
+    height = max(1.3, 0.06 * (high - low)) if len(sequences) > 1 else max(2.5, 0.12 * (high - low))
+    size = (min(max(6.0, 0.6 * end), 30.0), height * len(sequences) + 0.5)
+    figure = Figure(figsize=size, dpi=100)
+    rows = figure.subplots(len(sequences), sharex=True, squeeze=False)[:, 0]
+    for axes, sequence, title in zip(rows, sequences, titles, strict=True):
+        _draw_notes(axes, sequence)
+        for bar in range(0, int(end) + 1, beats_per_bar):
+            axes.axvline(bar, color="0.7", linewidth=0.8, zorder=0)
+        octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
+        axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
+        axes.set(xlim=(0, end), ylim=(low, high), ylabel="pitch")
+        axes.set_title(title, fontsize=9)
+    rows[-1].set_xlabel("beats")
+    figure.tight_layout()
+    return figure
 
-    figure = Figure(figsize=(max(6.0, 0.6 * end), max(2.5, 0.12 * (high - low))), dpi=100)
-    axes = figure.add_subplot()
+
+def _beats(sequence) -> float:
+    """Returns quarter notes a second."""
+    return (sequence.tempos[0].qpm if sequence.tempos else 120.0) / 60
+
+
+def _draw_notes(axes, sequence) -> None:
+    beats = _beats(sequence)
     for note in sequence.notes:
         axes.barh(
             note.pitch,
@@ -40,13 +62,6 @@ def piano_roll(sequence, title: str = "", beats_per_bar: int = 4):
             edgecolor="black",
             linewidth=0.4,
         )
-    for bar in range(0, int(end) + 1, beats_per_bar):
-        axes.axvline(bar, color="0.7", linewidth=0.8, zorder=0)
-    octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
-    axes.set_yticks(octaves, [f"{NOTE_NAMES[p % 12]}{p // 12 - 1}" for p in octaves])
-    axes.set(xlim=(0, end), ylim=(low, high), xlabel="beats", ylabel="pitch", title=title)
-    figure.tight_layout()
-    return figure
 
 
 def png_bytes(figure) -> bytes:
@@ -54,8 +69,3 @@ def png_bytes(figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def save_piano_roll(sequence, path: Path, title: str = "") -> None:
-    """Writes `piano_roll(sequence)` as a PNG file."""
-    path.write_bytes(png_bytes(piano_roll(sequence, title)))

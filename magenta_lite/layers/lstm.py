@@ -1,9 +1,7 @@
-"""An LSTM whose products are as large as they can be.
+"""An LSTM with few, large products and fused element-wise work, for fast training on CPUs.
 
-The input projection of all steps is one product before the recurrence, and the gradient of the
-recurrent kernel one product after it, instead of one small product a step. On two to four CPU
-cores this trains a MusicVAE about twice as fast as `keras.layers.LSTM`; see
-`scripts/benchmarks/`.
+A step is one product, of its input and the last output together, and one fused pass for the gates.
+Going back, the gradient of each kernel is one product over all steps instead of a small one a step.
 """
 
 from __future__ import annotations
@@ -35,9 +33,9 @@ def _cell(gates, c):
 
 # XLA fuses the element-wise work of a step into one pass over memory.
 @tf.function(jit_compile=True)
-def _fused_cell(projected, recurrent, c):
-    h, c, activations = _cell(tf.cast(projected, tf.float32) + tf.cast(recurrent, tf.float32), c)
-    dtype = projected.dtype
+def _fused_cell(product, every_step, c):
+    h, c, activations = _cell(tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32), c)
+    dtype = product.dtype
     return tf.cast(h, dtype), c, tf.cast(tf.concat(activations, axis=-1), dtype)
 
 
@@ -57,21 +55,25 @@ def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
     return tf.cast(tf.concat(gates, axis=-1), activations.dtype), dc * f
 
 
-def _tensor_array(like, steps):
-    return tf.TensorArray(like.dtype, size=steps, element_shape=like.shape)
+def _tensor_array(shape, dtype, steps):
+    return tf.TensorArray(dtype, size=steps, element_shape=shape)
 
 
-def _scan(projected, recurrent_kernel, h0, c0):
+def _scan(x, matrix, every_step, h0, c0):
     """Returns outputs (T, B, U), cell states (T, B, U) and gate activations (T, B, 4U)."""
-    steps = tf.shape(projected)[0]
+    steps = tf.shape(x)[0]
 
     def step(t, h, c, all_h, all_c, all_activations):
-        recurrent = tf.matmul(h, recurrent_kernel)
-        h, c, activations = _fused_cell(projected[t], recurrent, c)
+        product = tf.matmul(tf.concat([x[t], h], axis=-1), matrix)
+        h, c, activations = _fused_cell(product, every_step, c)
         all_activations = all_activations.write(t, activations)
         return t + 1, h, c, all_h.write(t, h), all_c.write(t, c), all_activations
 
-    arrays = [_tensor_array(x, steps) for x in (h0, c0, projected[0])]
+    arrays = (
+        _tensor_array(h0.shape, x.dtype, steps),
+        _tensor_array(c0.shape, c0.dtype, steps),
+        _tensor_array([h0.shape[0], matrix.shape[1]], x.dtype, steps),
+    )
     _, _, _, *arrays = tf.while_loop(lambda t, *_: t < steps, step, (0, h0, c0, *arrays))
     return [array.stack() for array in arrays]
 
@@ -85,7 +87,11 @@ def _scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel):
         dh = tf.matmul(gates, recurrent_kernel, transpose_b=True)
         return t - 1, dh, dc, all_gates.write(t, gates)
 
-    start = (tf.zeros_like(dh_out[0]), tf.zeros_like(c[0]), _tensor_array(activations[0], steps))
+    start = (
+        tf.zeros_like(dh_out[0]),
+        tf.zeros_like(c[0]),
+        _tensor_array(activations.shape[1:], activations.dtype, steps),
+    )
     _, dh, dc, all_gates = tf.while_loop(lambda t, *_: t >= 0, step, (steps - 1, *start))
     return all_gates.stack(), dh, dc
 
@@ -95,41 +101,57 @@ _compiled_scan_gradient = tf.function(_scan_gradient, jit_compile=True)
 
 
 @tf.custom_gradient
-def lstm_scan(projected, recurrent_kernel, h0, c0):
-    """Runs an LSTM over inputs that are already projected.
+def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0):
+    """Runs an LSTM over all steps.
 
     In float32 the whole loop is compiled. In bfloat16 only a step's element-wise part is: XLA's
     own bfloat16 products are several times slower on CPUs than TensorFlow's.
 
     Args:
-        projected: Float (T, B, 4U), gates i, f, g, o; the input's part of the pre-activations.
+        x: Float (T, B, C).
+        kernel: Float (C, 4U), gates i, f, g, o.
         recurrent_kernel: Float (U, 4U).
+        every_step: Float (B, 4U) or (1, 4U), added to the gates at every step: the bias, and
+            what a constant input adds.
         h0: Float (B, U), initial output.
         c0: Float32 (B, U), initial cell state.
 
     Returns:
-        Float (T, B, U), the outputs h of every step, in the type of `projected`.
+        Float (T, B, U), the outputs h of every step, in the type of `x`.
     """
-    compiled = projected.dtype == tf.float32
+    # Without this an eager tape would differentiate the compiled loop once more by itself.
+    x, kernel, recurrent_kernel, every_step, h0, c0 = (
+        tf.stop_gradient(tensor) for tensor in (x, kernel, recurrent_kernel, every_step, h0, c0)
+    )
+    compiled = x.dtype == tf.float32
     scan = _compiled_scan if compiled else _scan
     scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
-    # Without this an eager tape would differentiate the compiled loop once more by itself.
-    constants = [tf.stop_gradient(x) for x in (projected, recurrent_kernel, h0, c0)]
-    h, c, activations = scan(*constants)
+    matrix = tf.concat([kernel, recurrent_kernel], axis=0)
+    h, c, activations = scan(x, matrix, every_step, h0, c0)
 
     def gradient(dh_out):
         h_previous = tf.concat([h0[None], h[:-1]], axis=0)
         c_previous = tf.concat([c0[None], c[:-1]], axis=0)
-        gates, dh, dc = scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel)
-        units = recurrent_kernel.shape[0]
-        d_recurrent = tf.matmul(
-            tf.reshape(h_previous, [-1, units]),
-            tf.reshape(gates, [-1, 4 * units]),
-            transpose_a=True,
+        d_gates, dh, dc = scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel)
+        d_every_step = tf.reduce_sum(d_gates, axis=0)
+        if every_step.shape[0] == 1:
+            d_every_step = tf.reduce_sum(d_every_step, axis=0, keepdims=True)
+        flat = _rows(d_gates)
+        return (
+            tf.reshape(tf.matmul(flat, kernel, transpose_b=True), tf.shape(x)),
+            tf.matmul(_rows(x), flat, transpose_a=True),
+            tf.matmul(_rows(h_previous), flat, transpose_a=True),
+            d_every_step,
+            dh,
+            dc,
         )
-        return gates, d_recurrent, dh, dc
 
     return h, gradient
+
+
+def _rows(x):
+    """Returns (T, B, N) as (T * B, N)."""
+    return tf.reshape(x, [-1, x.shape[-1]])
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
@@ -200,20 +222,22 @@ class LSTM(keras.layers.Layer):
         return [tf.cast(tf.convert_to_tensor(w), self.compute_dtype) for w in weights]
 
     def call(self, x, constant=None, state=None):
-        kernel, recurrent_kernel, every_step = self.compute_weights()
+        kernel, recurrent_kernel, bias = self.compute_weights()
+        every_step = bias[None]
         if constant is not None:
             constant = tf.cast(constant, kernel.dtype)
             every_step += tf.matmul(constant, kernel[self.input_size :])
-        steps, batch = tf.unstack(tf.shape(x)[:2])
-        flat = tf.reshape(tf.cast(x, kernel.dtype), [-1, self.input_size])
-        projected = tf.matmul(flat, kernel[: self.input_size])
-        projected = tf.reshape(projected, [steps, batch, 4 * self.units]) + every_step
         if state is None:
-            zeros = tf.zeros([batch, self.units])
+            zeros = tf.zeros([tf.shape(x)[1], self.units])
             state = (zeros, zeros)
         h, c = state
         return lstm_scan(
-            projected, recurrent_kernel, tf.cast(h, projected.dtype), tf.cast(c, tf.float32)
+            tf.cast(x, kernel.dtype),
+            kernel[: self.input_size],
+            recurrent_kernel,
+            every_step,
+            tf.cast(h, kernel.dtype),
+            tf.cast(c, tf.float32),
         )
 
     def get_config(self):
