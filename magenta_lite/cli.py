@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed while running, 2 wrong input, 130 interrupted.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
@@ -54,10 +55,15 @@ def chosen_config():
 
     if not FLAGS.config:
         raise UserError(f"--config is missing. Known: {', '.join(config_names())}")
-    overrides = list(FLAGS.set)
-    if "data" in FLAGS and FLAGS.data is not None:
-        overrides.append(f"data.source={FLAGS.data}")
-    return get_config(FLAGS.config, overrides)
+    return with_data(get_config(FLAGS.config, FLAGS.set))
+
+
+def with_data(config):
+    """Returns `config` with the data of --data, if the command has that flag and it is given."""
+    if "data" not in FLAGS or FLAGS.data is None:
+        return config
+    data = dataclasses.replace(config.data, source=FLAGS.data)
+    return dataclasses.replace(config, data=data)
 
 
 def load_tensorflow() -> None:

@@ -7,7 +7,6 @@ Prints a table and writes it to RUN_DIR/evaluation-SPLIT.json.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 from pathlib import Path
@@ -36,9 +35,7 @@ def main() -> None:
     from magenta_lite.training.run_directory import load_run
 
     run = load_run(Path(FLAGS.run_dir))
-    data = run.config.data
-    if FLAGS.data is not None:
-        data = dataclasses.replace(data, source=FLAGS.data)
+    data = cli.with_data(run.config).data
     examples = open_collection(data, run.config.encoder, FLAGS.data_dir).split(FLAGS.split)
     if not len(examples.events):
         raise UserError(f"{data.source} has no {FLAGS.split} examples; try another --split")

@@ -66,10 +66,8 @@ def _config_and_directory():
         name = config.name.rsplit(":", 1)[-1]
         return config, Path(FLAGS.run_dir or f"runs/{name}").expanduser()
     run_dir = Path(FLAGS.run_dir).expanduser()
-    overrides = list(FLAGS.set)
-    if FLAGS.data is not None:
-        overrides.append(f"data.source={FLAGS.data}")
-    return override(load_config(run_dir / "config.yaml"), overrides), run_dir
+    config = override(load_config(run_dir / "config.yaml"), FLAGS.set)
+    return cli.with_data(config), run_dir
 
 
 def _open_collection(config, strategy):

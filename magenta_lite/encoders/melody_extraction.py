@@ -44,7 +44,9 @@ class Stretch:
     denominator: int
 
     def steps_per_bar(self, steps_per_quarter: int) -> float:
-        """Returns the length of a bar in steps, which need not be whole."""
+        """Returns the length of a bar in steps, which need not be whole; 0 if it has none."""
+        if self.denominator == 0:
+            return 0.0
         return 4 * steps_per_quarter * self.numerator / self.denominator
 
 

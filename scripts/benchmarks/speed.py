@@ -78,21 +78,23 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
         pitch_ids=(2, 89),
     ).dataset()
     iterator = iter(batches)
-    step = model.make_train_function()
+    model.make_train_function()
     for i in range(steps + 2):
         if i == 2:
             began = time.perf_counter()
-        float(step(iterator)["loss"])
+        float(model.train_function(iterator)["loss"])
     return batch * steps / (time.perf_counter() - began)
 
 
-def in_process(command: list[str]) -> float | None:
-    """Returns the number that a command prints last; None if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        print(done.stderr[-500:], file=sys.stderr)
-        return None
+def in_process(command: list[str]) -> float:
+    """Returns the number that a command prints last."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.split()[-1])
+
+
+def has_torch(python: str) -> bool:
+    """Says whether an interpreter has PyTorch."""
+    return subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
 
 
 def main() -> None:
@@ -115,6 +117,7 @@ def main() -> None:
 
     config = get_config("cat-mel_2bar")
     examples = open_collection(config.data, config.encoder, arguments.data_dir).split("train")
+    torch = has_torch(arguments.torch_python)
     cores = len(os.sched_getaffinity(0))
     print(f"{_processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
     print("| what | batch | precision | magenta_lite /s | PyTorch /s | ratio |")
@@ -128,7 +131,8 @@ def main() -> None:
             for _ in range(arguments.rounds):
                 ours.append(in_process([sys.executable, __file__, "--child", *texts]))
                 script = str(HERE / "torch_music_vae.py")
-                theirs.append(in_process([arguments.torch_python, script, *texts]))
+                if torch:
+                    theirs.append(in_process([arguments.torch_python, script, *texts]))
             what, batch, precision, _ = case
             print(f"| {what} | {batch} | {precision} | {_row(ours, theirs)} |", flush=True)
     print(f"load average at the end {os.getloadavg()[0]:.1f}")
@@ -136,7 +140,7 @@ def main() -> None:
 
 def _row(ours: list, theirs: list) -> str:
     mine = statistics.median(ours)
-    if None in theirs:
+    if not theirs:
         return f"{mine:,.0f} | | "
     other = statistics.median(theirs)
     return f"{mine:,.0f} | {other:,.0f} | {mine / other:.2f}"
