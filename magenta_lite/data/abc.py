@@ -195,7 +195,7 @@ def _unfold(measures: list[Measure]) -> list[Measure]:
             i += 1
             continue
         played.append(measure)
-        turns = max([2, *_endings_from(measures, i)])
+        turns = max([2, *_endings_around(measures, i)])
         if measure.ends_repeat and turn < turns:
             turn, i = turn + 1, start
             continue
@@ -207,7 +207,10 @@ def _unfold(measures: list[Measure]) -> list[Measure]:
     return played
 
 
-def _endings_from(measures: list[Measure], i: int) -> Iterator[int]:
+def _endings_around(measures: list[Measure], i: int) -> Iterator[int]:
+    """Yields the numbers of all variant endings that stand beside one another around `i`."""
+    while i and measures[i].endings and measures[i - 1].endings:
+        i -= 1
     while i < len(measures) and measures[i].endings:
         yield from measures[i].endings
         i += 1

@@ -345,7 +345,7 @@ def _musicxml_to_sequence(name: str, data: bytes):
             return musicxml_reader.musicxml_file_to_sequence_proto(path)
         except (
             musicxml_reader.MusicXMLConversionError,
-            musicxml_parser.MusicXMLParseException,
+            musicxml_parser.MusicXMLParseError,
             zipfile.BadZipFile,
             KeyError,
             ValueError,

@@ -1,0 +1,189 @@
+"""Reading files: what is read equals note_seq's reading, what is bad costs only itself."""
+
+import importlib.util
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import note_seq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from magenta_lite.data import reading
+from magenta_lite.errors import UserError
+from magenta_lite.testing.bad_files import midi_bytes, write_bad_files, write_good_files
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("MAGENTA_LITE_DATA", ROOT.parent / "shared" / "data"))
+GROOVE = DATA / "groove_midi.zip"
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad")
+    return folder, write_bad_files(folder)
+
+
+def read_all(root):
+    """Returns the pieces below `root` and the whole report."""
+    sources, report = reading.list_sources(root)
+    pieces = []
+    for source in sources:
+        found, more = reading.read_source(source)
+        pieces += found
+        report.merge(more)
+    return pieces, report
+
+
+def test_every_bad_file_is_left_out_with_its_reason_and_the_odd_ones_are_read(bad):
+    folder, expected = bad
+    pieces, report = read_all(folder)
+    read = {piece.name.split("#")[0].split("/")[0] for piece in pieces}
+    for name, words in expected.items():
+        if not words:
+            assert name in read, name
+            continue
+        assert name not in read, name
+        reasons = [r for r, places in report.places.items() if any(name in p for p in places)]
+        assert any(words in reason for reason in reasons), (name, words, reasons)
+
+
+def test_a_book_with_a_number_twice_gives_both_tunes(bad):
+    folder, _ = bad
+    names = [piece.name for piece in reading.read_file(folder / "twice.abc")]
+    assert names == ["twice.abc#X:1", "twice.abc#X:1-2"]
+
+
+def test_a_file_that_the_user_names_is_refused_with_the_reason(bad):
+    folder, _ = bad
+    with pytest.raises(UserError, match="not a MIDI file"):
+        reading.read_file(folder / "text.mid")
+    with pytest.raises(UserError, match="There is no file"):
+        reading.read_file(folder / "nowhere.mid")
+
+
+def notes_of(sequence):
+    return sorted(
+        (
+            note.pitch,
+            note.velocity,
+            round(note.start_time, 6),
+            round(note.end_time, 6),
+            note.instrument,
+            note.program,
+            note.is_drum,
+        )
+        for note in sequence.notes
+    )
+
+
+def assert_same(actual, expected):
+    ours, theirs = notes_of(actual), notes_of(expected)
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a[:2] + a[4:] == b[:2] + b[4:]
+        assert a[2:4] == pytest.approx(b[2:4], abs=2e-6)
+    assert [round(t.qpm, 4) for t in actual.tempos] == [round(t.qpm, 4) for t in expected.tempos]
+    assert [(t.numerator, t.denominator) for t in actual.time_signatures] == [
+        (t.numerator, t.denominator) for t in expected.time_signatures
+    ]
+    assert actual.ticks_per_quarter == expected.ticks_per_quarter
+
+
+def band():
+    """Returns a NoteSequence of three instruments with a change of tempo and metre."""
+    sequence = note_seq.NoteSequence(ticks_per_quarter=220)
+    sequence.tempos.add(qpm=120)
+    sequence.tempos.add(time=4.0, qpm=90)
+    sequence.time_signatures.add(numerator=4, denominator=4)
+    sequence.time_signatures.add(time=4.0, numerator=3, denominator=4)
+    for instrument, (program, drum) in enumerate([(0, False), (33, False), (0, True)]):
+        for i in range(24):
+            sequence.notes.add(
+                pitch=40 + instrument * 3 + i % 7,
+                velocity=60 + i,
+                start_time=0.25 * i,
+                end_time=0.25 * i + 0.2,
+                instrument=instrument,
+                program=program,
+                is_drum=drum,
+            )
+    sequence.total_time = 6.2
+    return sequence
+
+
+def test_several_tracks_and_tempos_are_read_as_note_seq_reads_them(tmp_path):
+    path = tmp_path / "band.mid"
+    note_seq.sequence_proto_to_midi_file(band(), str(path))
+    (piece,) = reading.read_file(path)
+    assert_same(piece.sequence, note_seq.midi_file_to_note_sequence(str(path)))
+
+
+@pytest.mark.skipif(not GROOVE.is_file(), reason=f"needs {GROOVE}")
+def test_human_drumming_is_read_as_note_seq_reads_it():
+    sources, _ = reading.list_sources(GROOVE)
+    assert len(sources) == 1150
+    with zipfile.ZipFile(GROOVE) as archive:
+        for source in sources[::60]:
+            (piece,), _ = reading.read_source(source)
+            expected = note_seq.midi_to_note_sequence(archive.read(source.member))
+            assert_same(piece.sequence, expected)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_archives_are_read_without_unpacking(tmp_path, suffix):
+    paths = write_good_files(tmp_path / "good", 3)
+    archive = tmp_path / f"all{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in paths:
+                file.write(path, f"deep/{path.name}")
+    else:
+        with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as file:
+            for path in paths:
+                file.add(path, f"deep/{path.name}")
+    pieces, _ = read_all(archive)
+    assert [piece.name for piece in pieces] == [f"all{suffix}/deep/{p.name}" for p in paths]
+    assert {path.name for path in tmp_path.iterdir()} == {"good", archive.name}
+
+
+def test_names_are_relative_and_hidden_files_are_no_music(tmp_path):
+    write_good_files(tmp_path / "a" / "b", 1)
+    (tmp_path / ".hidden.mid").write_bytes(midi_bytes([(60, 0, 1)]))
+    sources, _ = reading.list_sources(tmp_path)
+    assert [source.name for source in sources] == ["a/b/good_000.mid"]
+
+
+def test_music_xml_of_chorales_is_read():
+    spec = importlib.util.find_spec("music21")
+    folder = Path(spec.origin).parent / "corpus" / "bach"
+    read = 0
+    for path in sorted(folder.glob("bwv26*.mxl"))[:5]:
+        pieces, report = reading.read_source(reading.Source(str(path), path.name))
+        read += len(pieces)
+        assert pieces or report.dropped
+    assert read >= 3
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from([".mid", ".abc", ".xml", ".mxl", ".zip", ".tar"]), st.binary(max_size=300))
+def test_no_bytes_raise(tmp_path_factory, suffix, data):
+    path = tmp_path_factory.mktemp("any") / f"any{suffix}"
+    path.write_bytes(data)
+    pieces, report = read_all(path)
+    assert pieces or report.dropped
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_no_damage_to_a_midi_file_raises(tmp_path_factory, patch, position):
+    data = io.BytesIO(midi_bytes([(60 + i, i, i + 1) for i in range(16)]))
+    data.seek(position)
+    data.write(patch)
+    path = tmp_path_factory.mktemp("damaged") / "tune.mid"
+    path.write_bytes(data.getvalue())
+    pieces, report = read_all(path)
+    assert pieces or report.dropped
