@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from magenta_lite.testing.bad_files import write_bad_files, write_good_files
+
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "music_vae" / "tiny-cat-mel_2bar_small"
 SMALL = (
@@ -43,35 +45,13 @@ def settings(*texts):
     return [part for text in texts for part in ("--set", text)]
 
 
-def write_tune(path, seed):
-    """Writes eight bars of a random walk as MIDI."""
-    import note_seq
-    from note_seq.protobuf import music_pb2
-
-    rng = np.random.default_rng(seed)
-    sequence = music_pb2.NoteSequence(ticks_per_quarter=220)
-    sequence.tempos.add(qpm=120)
-    sequence.time_signatures.add(numerator=4, denominator=4)
-    pitch = 60
-    for step in range(32):
-        pitch = int(np.clip(pitch + rng.integers(-4, 5), 50, 80))
-        sequence.notes.add(
-            pitch=pitch, velocity=80, start_time=step * 0.5, end_time=step * 0.5 + 0.25
-        )
-    sequence.total_time = 16.0
-    note_seq.sequence_proto_to_midi_file(sequence, str(path))
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with music, rubbish, and a run trained on it."""
     place = tmp_path_factory.mktemp("user")
-    (place / "music").mkdir()
-    for i in range(12):
-        write_tune(place / "music" / f"tune{i}.mid", seed=i)
-    (place / "music" / "broken.mid").write_bytes(b"MThd but not really")
-    (place / "music" / "empty.mid").write_bytes(b"")
-    (place / "music" / "notes.txt").write_text("not music")
+    write_good_files(place / "music", 12)
+    bad = write_bad_files(place / "music" / "found on a disk")
+    (place / "bad.json").write_text(json.dumps(bad))
     out, error = run(
         "train",
         "--config=cat-mel_2bar_tiny",
@@ -87,8 +67,12 @@ def place(tmp_path_factory):
 
 def test_training_says_what_it_left_out_and_what_to_do_next(place):
     said = (place / "train.txt").read_text()
-    for part in ("broken.mid", "empty.mid", "notes.txt", "First step after", "step 20"):
+    for part in ("First step after", "step 20"):
         assert part in said
+    for name, reason in json.loads((place / "bad.json").read_text()).items():
+        if reason:
+            assert name in said
+            assert reason in said
     assert "python -m magenta_lite.generate --run_dir=run" in said
     files = {path.name for path in (place / "run").iterdir()}
     expected = {"config.yaml", "encoder.json", "environment.json", "metrics.jsonl", "events"}
@@ -112,7 +96,7 @@ def test_samples_come_as_midi_sound_and_picture(place):
 
 
 def test_reconstruction_and_interpolation_take_midi_of_any_length(place):
-    tunes = [f"--input=music/tune{i}.mid" for i in range(2)]
+    tunes = [f"--input=music/good_{i:03d}.mid" for i in range(2)]
     out, _ = run(
         "generate", "--run_dir=run", "--mode=reconstruct", tunes[0], "--window=all", cwd=place
     )
@@ -222,10 +206,14 @@ def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(place):
         ("generate", ["--run_dir=run", "--mode=smaple"], "sample"),
         ("generate", ["--run_dir=run", "--mode=interpolate"], "two --input"),
         ("generate", ["--run_dir=run", "--mode=reconstruct", "--input=none.mid"], "none.mid"),
-        ("generate", ["--run_dir=run", "--mode=reconstruct", "--input=music/broken.mid"], "MIDI"),
         (
             "generate",
-            ["--run_dir=run", "--mode=reconstruct", "--input=music/tune0.mid", "--window=9"],
+            ["--run_dir=run", "--mode=reconstruct", "--input=music/found on a disk/text.mid"],
+            "MIDI",
+        ),
+        (
+            "generate",
+            ["--run_dir=run", "--mode=reconstruct", "--input=music/good_000.mid", "--window=9"],
             "1 to 7",
         ),
         ("evaluate", ["--run_dir=run", "--split=tset"], "test"),

@@ -68,7 +68,7 @@ class Report:
         """Returns the report as lines of text: what was kept, then what was not and why."""
         lines = [f"{n:>9,} {what}" for what, n in self.kept.items()]
         for reason, n in self.dropped.most_common():
-            places = ", ".join(self.places.get(reason, [])[:2])
+            places = ", ".join(self.places.get(reason, []))
             lines.append(f"{n:>9,} left out: {reason}" + (f" ({places})" if places else ""))
         return "\n".join(lines) or "nothing read"
 

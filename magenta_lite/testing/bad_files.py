@@ -60,7 +60,7 @@ def write_bad_files(folder: Path) -> dict[str, str]:
             "",
         ),
         "choir.mid": (midi_bytes(tune, program=52), ""),
-        "schöne Töne – ♪.mid": (good, ""),
+        "schöne Töne ♪.mid": (good, ""),
         "negative.tfrecord": (_record(_sequence_bytes(start=-1.0)), "starts before time 0"),
         "cut_off.tfrecord": (record[:-6], "truncated TFRecord"),
         "records.tfrecord": (record * 2, ""),
