@@ -143,7 +143,7 @@ def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> It
     progress = _Progress(len(sources))
     start = time.monotonic()
     done = 0
-    cores = len(os.sched_getaffinity(0))
+    cores = _cores()
     while done < len(sources) and (time.monotonic() - start < ALONE_FOR or cores == 1):
         encoded = encode_source(sources[done], encoder_config)
         done += 1
@@ -164,6 +164,13 @@ def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> It
                 answer = Encoded([], report)
             progress.add(answer)
             yield answer
+
+
+def _cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def piece_hash(name: str) -> int:
@@ -339,9 +346,8 @@ class _Progress:
 
     def tell(self) -> None:
         self._told = time.monotonic()
-        seconds = self._told - self._start
-        left = seconds * (self._sources - self._done) / max(self._done, 1)
+        # No time left is told: a file may hold one tune or a thousand.
         say(
             f"Read {self._done:,} of {self._sources:,} files: {self._pieces:,} pieces with "
-            f"{self._windows:,} windows in {seconds:.0f} s, about {left:.0f} s left"
+            f"{self._windows:,} windows in {self._told - self._start:.0f} s"
         )
