@@ -30,6 +30,8 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "array-record>=0.7",
+        # note-seq imports pydub, which needs a module that Python 3.13 no longer has.
+        "audioop-lts>=0.2; python_version >= '3.13'",
         "keras>=3.12",
         "matplotlib>=3.8",
         "music21>=10.5",
