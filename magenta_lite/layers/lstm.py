@@ -216,13 +216,13 @@ class LSTM(keras.layers.Layer):
             ]
         )
 
-    def compute_weights(self):
-        """Returns kernel, recurrent kernel and bias as tensors of the compute type."""
+    def weights_as(self, dtype):
+        """Returns kernel, recurrent kernel and bias as tensors of type `dtype`."""
         weights = (self.kernel, self.recurrent_kernel, self.bias)
-        return [tf.cast(tf.convert_to_tensor(w), self.compute_dtype) for w in weights]
+        return [tf.cast(tf.convert_to_tensor(w), dtype) for w in weights]
 
     def call(self, x, constant=None, state=None):
-        kernel, recurrent_kernel, bias = self.compute_weights()
+        kernel, recurrent_kernel, bias = self.weights_as(self.compute_dtype)
         every_step = bias[None]
         if constant is not None:
             constant = tf.cast(constant, kernel.dtype)

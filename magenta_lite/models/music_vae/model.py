@@ -50,8 +50,9 @@ class MusicVAE(TrainableModel):
     between equal ends gives the end instead of NaN.
     """
 
-    def __init__(self, depth: int, length: int, model, objective, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+    def __init__(self, depth: int, length: int, model, objective, dtype="float32", **kwargs):
+        # The layers below follow the global dtype policy; draws and losses stay in float32.
+        super().__init__(dtype=dtype, **kwargs)
         self.depth = depth
         self.length = length
         self.model_config = MusicVAEConfig(**model) if isinstance(model, dict) else model
@@ -106,7 +107,7 @@ class MusicVAE(TrainableModel):
         return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
 
     def _posterior_parameters(self, events, length):
-        x = tf.one_hot(events, self.depth, dtype=self.compute_dtype)
+        x = tf.one_hot(events, self.depth, dtype=self.encoder.compute_dtype)
         # Steps past the end are zeros, not event 0.
         counts = tf.range(tf.shape(events)[0])[:, None] < length
         x *= tf.cast(counts, x.dtype)[..., None]
