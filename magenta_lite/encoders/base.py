@@ -1,4 +1,4 @@
-"""What every encoder gives back: examples, and a report of what was left out and why."""
+"""What every encoder gives back: examples, their format, and a report of what was left out and why."""
 
 from __future__ import annotations
 
@@ -73,14 +73,83 @@ class Report:
         return "\n".join(lines) or "nothing read"
 
 
+@dataclasses.dataclass(frozen=True)
+class EventFormat:
+    """What the numbers of an encoder's examples mean to a model; plain values only.
+
+    Kinds, with the shape of one example's `events` (T steps) and of the vector that stands for
+    one step inside a model:
+
+    - `categorical`: one of `sizes[0]` classes a step; int (T,); one-hot.
+    - `multi_categorical`: one class of each of the parts `sizes`; int (T, P); one-hots joined.
+    - `roll`: which of `sizes[0]` classes are hit; uint8 0/1 (T, D); as it is.
+    - `groove`: hits (0/1), velocities (0 to 1) and offsets (-1 to 1, positive is early, in half
+      steps) of `sizes[0]` classes; float32 (T, 3 * D); as it is.
+
+    Attributes:
+        kind: See above.
+        sizes: See above.
+        input_bits: For `categorical` of 2 ** n classes, each a set of n members: the encoder
+            network reads n membership bits instead of the one-hot; 0 to read the one-hot.
+        control: What else the networks read at every step: `chords`, the 49 chord classes, given
+            with the example; `hits`, a groove's own hits; or nothing.
+        segments: In how many parts of equal length the T steps fall (the tracks of a bar), 1 for
+            one sequence. A segment ends after its first `end_id`; what follows is filling.
+        end_id: The class that ends a segment, or a sequence; None without one.
+        input_changes: For `groove`, what the encoder network does not see: any of `humanize`
+            (velocities and offsets), `tapify` (which drum), `fixed_velocities` (velocities).
+        hidden_classes: For `groove`, classes that the encoder network does not see.
+        max_note_dropout: For `groove`, in training each note of an example is hidden from the
+            encoder network with a probability of up to this.
+    """
+
+    kind: str
+    sizes: tuple[int, ...]
+    input_bits: int = 0
+    control: str = ""
+    segments: int = 1
+    end_id: int | None = None
+    input_changes: tuple[str, ...] = ()
+    hidden_classes: tuple[int, ...] = ()
+    max_note_dropout: float = 0.0
+
+    def __post_init__(self):
+        for name in ("sizes", "input_changes", "hidden_classes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of the numbers of one step."""
+        return {
+            "categorical": (),
+            "multi_categorical": (len(self.sizes),),
+            "roll": self.sizes,
+            "groove": (3 * self.sizes[0],),
+        }[self.kind]
+
+    @property
+    def event_dtype(self) -> np.dtype:
+        """Type in which examples are stored."""
+        if self.kind == "groove":
+            return np.dtype(np.float32)
+        wide = self.kind != "roll" and max(self.sizes) > 256
+        return np.dtype(np.uint16 if wide else np.uint8)
+
+
+CHORD_CLASSES = 49  # none, then 12 each of major, minor, augmented and diminished
+
+
 @dataclasses.dataclass
 class EncodeResult:
     """Examples of one NoteSequence, and what was left out of it.
 
     Attributes:
-        examples: What the family's pipeline stores; for melodies uint8 arrays (T,).
+        examples: Arrays of the encoder's `EventFormat`: (T, *event_shape), event_dtype.
         report: What was left out and why.
+        controls: For the control `chords`, the chord class of each step of each example, uint8
+            (T,); None otherwise.
     """
 
     examples: list[np.ndarray]
     report: Report
+    controls: list[np.ndarray] | None = None
