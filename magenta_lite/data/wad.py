@@ -1,0 +1,169 @@
+"""The songs inside Doom's WAD files, as the free game Freedoom has them: lumps that are MIDI.
+
+A WAD file is a header ("IWAD" or "PWAD", number of lumps, place of the directory), the lumps, and
+a directory of 16 bytes a lump: place, size, name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import struct
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from magenta_lite.data import reading
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError
+
+SUFFIX = ".wad"
+
+# Where Debian's packages `freedoom` and `freedm` put theirs.
+INSTALLED_FOLDER = Path("/usr/share/games/doom")
+INSTALLED = ("freedoom1.wad", "freedoom2.wad", "freedm.wad")
+
+HEADER = struct.Struct("<4sii")
+ENTRY = struct.Struct("<ii8s")
+
+
+class Lump(NamedTuple):
+    """An entry of a WAD's directory; `offset` and `size` are in bytes."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Song(reading.Source):
+    """A MIDI lump of the WAD file `path`; `member` is the lump's name."""
+
+    def read(self) -> tuple[list[reading.Piece], Report]:
+        """Returns what `reading.read_source` gives for the lump as a file of its own."""
+        with tempfile.NamedTemporaryFile(suffix=".mid") as file:
+            try:
+                file.write(self.read_bytes())
+            except (reading.UnreadableError, OSError) as error:
+                report = Report()
+                report.drop(str(error), self.name)
+                return [], report
+            file.flush()
+            return reading.read_source(reading.Source(file.name, self.name))
+
+    def read_bytes(self) -> bytes:
+        """Returns the MIDI file. Raises: UnreadableError if the WAD has changed meanwhile."""
+        for lump in reversed(read_directory(self.path)):
+            if lump.name == self.member:
+                return _read_lump(self.path, lump)
+        raise reading.UnreadableError(f"the WAD file has no lump {self.member}")
+
+
+def read_directory(path: str | Path) -> list[Lump]:
+    """Returns the lumps of a WAD file. Raises: UnreadableError if it is not one, or damaged."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        header = file.read(HEADER.size)
+        if len(header) < HEADER.size or header[:4] not in (b"IWAD", b"PWAD"):
+            raise reading.UnreadableError("not a WAD file")
+        _, count, start = HEADER.unpack(header)
+        if count < 0 or start < 0 or start + count * ENTRY.size > size:
+            raise reading.UnreadableError("damaged WAD file: its directory lies outside it")
+        file.seek(start)
+        entries = file.read(count * ENTRY.size)
+    return [
+        Lump(name.split(b"\0")[0].decode("latin-1"), offset, length)
+        for offset, length, name in ENTRY.iter_unpack(entries)
+    ]
+
+
+def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
+    """Returns the songs of one WAD file.
+
+    Args:
+        path: The WAD file.
+        name: What it is called in reports; the songs are `name/LUMP.mid`.
+        report: Counts the other lumps, or why the file cannot be read.
+    """
+    try:
+        lumps = read_directory(path)
+        size = os.path.getsize(path)
+        # As in the game, the last lump of a name replaces those before it.
+        last = {lump.name: lump for lump in lumps if lump.size > 0}
+        songs = []
+        for lump in last.values():
+            place = f"{name}/{lump.name}"
+            if not 0 <= lump.offset <= size - lump.size:
+                report.drop("lump outside the WAD file, which is damaged or cut off", place)
+                continue
+            start = _read_lump(path, lump._replace(size=min(lump.size, 4)))
+            if start == b"MThd" and lump.size > reading.MAX_BYTES:
+                report.drop(f"larger than {reading.MAX_BYTES // 2**20} MB", place)
+            elif start == b"MThd":
+                songs.append(Song(str(path), f"{place}.mid", lump.name))
+            elif start == b"MUS\x1a":
+                report.drop("song in Doom's MUS format, not MIDI", place)
+            else:
+                report.drop("lump of a WAD file that is not a song", name)
+    except (reading.UnreadableError, OSError) as error:
+        report.drop(str(error), name)
+        return []
+    return songs
+
+
+def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
+    """Finds the different songs of several WAD files.
+
+    Args:
+        path: A WAD file, or a folder searched with all below it; empty: the installed Freedoom.
+
+    Returns:
+        The songs in order of their names, and a report of what was left out: a song that
+        stands in several files is taken once, from the first.
+
+    Raises:
+        UserError: If there is no WAD file.
+    """
+    report = Report()
+    songs: dict[bytes, Song] = {}
+    for file, name in _wad_files(path):
+        for song in songs_of(file, name, report):
+            try:
+                digest = hashlib.sha256(song.read_bytes()).digest()
+            except (reading.UnreadableError, OSError) as error:
+                report.drop(str(error), song.name)
+                continue
+            if songs.setdefault(digest, song) is not song:
+                report.drop("same song again", song.name)
+    return sorted(songs.values(), key=lambda song: song.name), report
+
+
+def _wad_files(path: str | Path) -> Iterable[tuple[Path, str]]:
+    """Returns path and name of each WAD file. Raises: UserError if there is none."""
+    if not path:
+        files = [INSTALLED_FOLDER / name for name in INSTALLED]
+        found = [(file, file.name) for file in files if file.is_file()]
+        missing = (
+            f"Freedoom is not installed in {INSTALLED_FOLDER}: apt-get install freedoom freedm, "
+            "or name a WAD file"
+        )
+    else:
+        root = Path(path).expanduser()
+        files = [root] if root.is_file() else sorted(root.rglob("*"))
+        found = [
+            (file, file.name if file == root else file.relative_to(root).as_posix())
+            for file in files
+            if file.is_file() and file.suffix.lower() == SUFFIX
+        ]
+        missing = f"There is no WAD file {root}" + ("" if root.is_file() else " or below it")
+    if not found:
+        raise UserError(missing)
+    return found
+
+
+def _read_lump(path: str | Path, lump: Lump) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(lump.offset)
+        return file.read(lump.size)
