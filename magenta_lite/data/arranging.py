@@ -1,0 +1,320 @@
+"""A small band for tunes and chorales: the melody, a bass, drums and chord symbols.
+
+Deterministic: all that is free comes from a hash of the piece's name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import random
+from collections.abc import Iterable, Sequence
+
+from magenta_lite.data import folk, reading
+from magenta_lite.data.drumming import BAR, STYLES, Drummer, Hit, Style
+from magenta_lite.data.harmony import (
+    HALF_BAR,
+    Key,
+    Span,
+    Triad,
+    guess_chords,
+    guess_key,
+)
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import unknown_name
+
+VOICES = ("Soprano", "Alto", "Tenor", "Bass")
+
+MELODY_PROGRAM = 0
+BASS_PROGRAM = 33
+DRUM_INSTRUMENT = 9
+
+MIN_BARS = 2
+TICKS = 220  # of a quarter note
+LOWEST_BASS = 28  # the E string
+GRID = 12  # parts of a step to which times are rounded: triplets and 32nds stay exact
+
+# Folders of music21's corpus, by the name of a collection.
+COLLECTIONS = {"": (*folk.BOOKS[""], "bach"), "folk": folk.BOOKS[""], "chorales": ("bach",)}
+
+
+class NotArrangedError(ValueError):
+    """A piece that the band cannot play; the message is the reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrangedSource(reading.Source):
+    """A file whose pieces are arranged after they were read."""
+
+    def read(self) -> tuple[list[reading.Piece], Report]:
+        """Returns the arranged pieces, and a report of those that were left out and why."""
+        source = reading.Source(self.path, self.name, self.member)
+        pieces, report = reading.read_source(source)
+        arranged = []
+        for piece in pieces:
+            try:
+                arranged.append(reading.Piece(piece.name, arrange(piece.sequence, piece.name)))
+            except NotArrangedError as error:
+                report.drop(str(error), piece.name)
+        if arranged:
+            report.keep("arrangements", len(arranged))
+        return arranged, report
+
+
+def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
+    """Returns the files of a key of `COLLECTIONS`, and a report of how they were found."""
+    if collection not in COLLECTIONS:
+        raise unknown_name("arranged collection", collection, filter(None, COLLECTIONS))
+    corpus = folk.corpus_folder()
+    sources, report = [], Report()
+    for folder in COLLECTIONS[collection]:
+        found, listing = reading.list_sources(str(corpus / folder))
+        sources += [ArrangedSource(s.path, s.name, s.member) for s in found]
+        report.merge(listing, folder)
+    return sources, report
+
+
+def arrange(sequence, name: str):
+    """Returns a band's arrangement of a piece: four voices as a chorale, anything else as a tune.
+
+    Args:
+        sequence: A NoteSequence with one tempo, in 4/4, 2/2 or 2/4 (two bars as one).
+        name: Of the piece; decides style, tempo and all that the drummer does.
+
+    Returns:
+        A NoteSequence in 4/4 with one tempo: melody (program 0), bass (program 33), drums, and a
+        chord symbol wherever the chord changes.
+
+    Raises:
+        NotArrangedError: If it is in another meter, or too short; says why.
+    """
+    names = {info.name for info in sequence.part_infos}
+    if names.issuperset(VOICES):
+        return arrange_chorale(sequence, name)
+    if len(names) > 1:
+        raise NotArrangedError("score of several parts that is not for soprano to bass")
+    return arrange_melody(sequence, name)
+
+
+def arrange_melody(sequence, name: str):
+    """Returns an arrangement of the melody of a tune's first voice; see `arrange`."""
+    first = min(note.instrument for note in sequence.notes)
+    notes = _spans((note for note in sequence.notes if note.instrument == first), sequence)
+    return Band(name).play(notes, harmony=notes, bass=None)
+
+
+def arrange_chorale(sequence, name: str):
+    """Returns an arrangement of a chorale: the soprano sings, the bass is its bass.
+
+    The chords are those of all four voices; see `arrange`.
+    """
+    parts = {info.name: info.part for info in sequence.part_infos}
+    voices = {
+        voice: _spans((note for note in sequence.notes if note.part == parts[voice]), sequence)
+        for voice in VOICES
+    }
+    empty = [voice for voice, notes in voices.items() if not notes]
+    if empty:
+        raise NotArrangedError("chorale with an empty voice")
+    harmony = [note for notes in voices.values() for note in notes] + voices["Bass"]  # it decides
+    return Band(name).play(voices["Soprano"], harmony, voices["Bass"])
+
+
+# Reading the meter ---------------------------------------------------------------------------
+
+
+def _spans(notes: Iterable, sequence) -> list[Span]:
+    """Returns notes in steps of 4/4 bars, in order of time, with a pickup at the end of its bar.
+
+    Raises:
+        NotArrangedError: If the bars are not those of 4/4.
+    """
+    if len({tempo.qpm for tempo in sequence.tempos}) > 1:
+        raise NotArrangedError("tempo changes")
+    qpm = sequence.tempos[0].qpm if sequence.tempos else 120.0
+    rate = qpm / 60 * 4  # steps a second
+    shift = _shift(sequence, rate)
+
+    def steps(seconds: float) -> float:
+        return round((seconds * rate + shift) * GRID) / GRID
+
+    return sorted(
+        (Span(note.pitch, steps(note.start_time), steps(note.end_time)) for note in notes),
+        key=lambda note: (note.start, -note.pitch),
+    )
+
+
+def _shift(sequence, rate: float) -> int:
+    """Returns by how many steps a piece must move so that its bars are bars of 4/4."""
+    meters = [(m.time * rate, m.numerator, m.denominator) for m in sequence.time_signatures]
+    lengths = {numerator / denominator for _, numerator, denominator in meters}
+    if lengths <= {1.0}:
+        return 0
+    if lengths == {0.5}:
+        # Two bars are one. A pickup has been moved to the end of its own short bar already.
+        starts_late = min(note.start_time for note in sequence.notes) * rate >= 0.5
+        return HALF_BAR if starts_late else 0
+    # Editions write a pickup as a bar of its own, and the bar before a repeated pickup shorter:
+    # where all longer bars start in the same place of the 4/4 grid, it is 4/4 all the same.
+    lines = {round(time) % BAR for time, top, bottom in meters if time > 0 and top / bottom >= 0.75}
+    if 1.0 not in lengths or max(lengths) > 1 or len(lines) != 1:
+        _, numerator, denominator = meters[0]
+        raise NotArrangedError(
+            f"time signature {numerator}/{denominator} is not 4/4 or 2/4"
+            if len(lengths) == 1
+            else "time signature changes"
+        )
+    return -lines.pop() % BAR
+
+
+# The band ------------------------------------------------------------------------------------
+
+
+class Band:
+    """One performance.
+
+    Args:
+        name: Of the piece; decides everything.
+
+    Attributes:
+        style: What the band plays.
+        qpm: Quarter notes a minute.
+    """
+
+    def __init__(self, name: str):
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        self._rng = random.Random(int.from_bytes(digest[8:16], "big"))
+        self.style: Style = STYLES[self._rng.choice(sorted(STYLES))]
+        self.qpm = self._rng.randint(*self.style.qpm)
+
+    def play(self, melody: list[Span], harmony: list[Span], bass: list[Span] | None):
+        """Returns the NoteSequence of everybody; `bass` is None where it must be made up."""
+        melody = _one_at_a_time(melody)
+        end = max(note.end for note in harmony)
+        bars = math.ceil(end / BAR - 1e-6)
+        if bars < MIN_BARS:
+            raise NotArrangedError(f"shorter than {MIN_BARS} bars")
+        key = guess_key(harmony)
+        chords = guess_chords(harmony, 2 * bars, key)
+        drums = Drummer(self.style, self._rng).play(bars, math.floor(melody[-1].start))
+        if bass is None:
+            bass = _bass_line(self.style, self._rng, chords, key, end)
+        return self._write(melody, _one_at_a_time(bass), drums, chords)
+
+    def _write(self, melody, bass, drums: list[Hit], chords: list[Triad]):
+        from note_seq.protobuf import music_pb2
+
+        sequence = music_pb2.NoteSequence(ticks_per_quarter=TICKS)
+        sequence.tempos.add(qpm=self.qpm)
+        sequence.time_signatures.add(numerator=4, denominator=4)
+        seconds = 15 / self.qpm  # a step
+        for instrument, (program, line) in enumerate(
+            ((MELODY_PROGRAM, melody), (BASS_PROGRAM, bass))
+        ):
+            for note in line:
+                sequence.notes.add(
+                    pitch=note.pitch,
+                    velocity=_accent(note.start) + self._rng.randint(-3, 3),
+                    start_time=self._swung(note.start) * seconds,
+                    end_time=self._swung(note.end) * seconds,
+                    instrument=instrument,
+                    program=program,
+                )
+        for hit, end in _drum_ends(drums):
+            sequence.notes.add(
+                pitch=hit.pitch,
+                velocity=hit.velocity,
+                start_time=hit.time * seconds,
+                end_time=end * seconds,
+                instrument=DRUM_INSTRUMENT,
+                is_drum=True,
+            )
+        for i, chord in enumerate(chords):
+            if i == 0 or chord != chords[i - 1]:
+                sequence.text_annotations.add(
+                    time=i * HALF_BAR * seconds,
+                    text=chord.symbol,
+                    annotation_type=music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL,
+                )
+        sequence.total_time = max(note.end_time for note in sequence.notes)
+        return sequence
+
+    def _swung(self, step: float) -> float:
+        """Returns when a step sounds: the style may shift the second of two 16ths."""
+        pair, inside = divmod(step, 2)
+        swing = self.style.swing
+        bent = inside * (1 + swing) if inside <= 1 else (1 + swing) + (inside - 1) * (1 - swing)
+        return 2 * pair + bent
+
+
+def _one_at_a_time(notes: list[Span]) -> list[Span]:
+    """Returns a line without overlaps: the highest of several, each ended by the next."""
+    line: list[Span] = []
+    for note in notes:
+        if line and note.start == line[-1].start:
+            continue  # sorted: the highest came first
+        if line and line[-1].end > note.start:
+            line[-1] = line[-1]._replace(end=note.start)
+        line.append(note)
+    return line
+
+
+def _accent(step: float) -> int:
+    """Returns the velocity of a note that starts at `step`."""
+    if step % BAR == 0:
+        return 102
+    return 92 if step % 4 == 0 else 84
+
+
+def _drum_ends(hits: Sequence[Hit]) -> list[tuple[Hit, float]]:
+    """Returns each hit with its end: where the next drum is hit, after an eighth at the latest."""
+    ends, end = [], math.inf
+    for i in reversed(range(len(hits))):
+        later = hits[i + 1].time if i + 1 < len(hits) else math.inf
+        if later - hits[i].time > 0.5:  # closer ones count as hit together
+            end = later
+        ends.append((hits[i], min(end, hits[i].time + 2)))
+    return ends[::-1]
+
+
+def _bass_line(
+    style: Style, rng: random.Random, chords: list[Triad], key: Key, end: float
+) -> list[Span]:
+    """Returns a bass line: the style's pattern on the chord of each half bar, to the last bar."""
+    patterns = rng.sample(style.basses, 2)
+    line: list[Span] = []
+    bars = len(chords) // 2
+    for bar in range(bars):
+        pattern = patterns[bar // BAR % 2] if bar + 1 < bars else "R---------------"
+        for step, character in enumerate(pattern):
+            at = bar * BAR + step
+            if character == "." or at >= end:
+                continue
+            if character == "-":
+                line[-1] = line[-1]._replace(end=at + 1)
+                continue
+            chord = chords[at // HALF_BAR]
+            following = chords[min(bar * 2 + 2, len(chords) - 1)]
+            line.append(Span(_bass_pitch(character, chord, following, key), at, at + 1))
+    line[-1] = line[-1]._replace(end=max(end, line[-1].start + 1))
+    return line
+
+
+def _bass_pitch(character: str, chord: Triad, following: Triad, key: Key) -> int:
+    root = _root_pitch(chord)
+    if character == "A":
+        if following == chord:
+            return _root_pitch(chord) + 7 if root < 36 else root - 5
+        goal = _root_pitch(following)
+        steps = (-1, -2, 1, 2) if root <= goal else (1, 2, -1, -2)
+        return next(goal + s for s in steps if (goal + s) % 12 in key.scale)
+    if character == "5":
+        return root + 7 if root < 36 else root - 5
+    return root + {"R": 0, "8": 12, "3": 3 if chord.minor else 4}[character]
+
+
+def _root_pitch(chord: Triad) -> int:
+    """Returns the root in the low octave of a bass, G to the F sharp above."""
+    lowest = LOWEST_BASS + 3
+    return lowest + (chord.root - lowest) % 12
