@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
+import re
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from magenta_lite.errors import UserError
 # Optimiser state, and cuDNN's copy of weights that also stand under their usual names.
 IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "opaque_kernel")
 IGNORED_NAMES = ("beta1_power", "beta2_power")
+DECOMPRESSION_ERRORS = (zlib.error, lzma.LZMAError)
 DATA_ENDINGS = (".index", ".data-")
 
 
@@ -43,7 +47,16 @@ class Variables(Mapping):
                 f"it has {', '.join(sorted(self._shapes)[:3])} …"
             )
         self.used.add(name)
-        return self._reader.get_tensor(name)
+        try:
+            return self._reader.get_tensor(name)
+        except Exception as error:  # TensorFlow's, or what Python makes of it, e.g. IndexError
+            raise UserError(
+                f"{self._path} is damaged or cut off: {name} cannot be read "
+                f"({_first_line(error)}); download it again"
+            ) from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._shapes  # the default would catch KeyError only
 
     def __iter__(self):
         return iter(self._shapes)
@@ -82,15 +95,14 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
     path = Path(path).expanduser()
     with contextlib.ExitStack() as stack:
         prefix = path
-        if path.is_file() and tarfile.is_tarfile(path):
+        if path.is_file() and _is_tar(path):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             prefix = _unpack(path, folder)
         elif path.is_dir():
             prefix = _newest_in(path)
         elif path.suffix == ".index" or ".data-" in path.name:
             prefix = path.with_name(path.name.split(".index")[0].split(".data-")[0])
-        if not prefix.with_name(prefix.name + ".index").is_file():
-            raise UserError(f"{path} is not a checkpoint: there is no {prefix.name}.index")
+        _check_files(prefix, path)
         try:
             reader = tf.train.load_checkpoint(str(prefix))
         except (tf.errors.OpError, ValueError) as error:
@@ -98,6 +110,32 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
                 f"{path} cannot be read as a checkpoint: {_first_line(error)}"
             ) from error
         yield Variables(reader, str(path))
+
+
+def _check_files(prefix: Path, path: Path) -> None:
+    """Raises: UserError naming the file of the checkpoint `prefix` that is not beside `path`."""
+    if not prefix.with_name(prefix.name + ".index").is_file():
+        if path.is_file() and prefix == path:
+            raise UserError(
+                f"{path} ({path.stat().st_size:,} bytes) is not a checkpoint: neither a whole tar "
+                "file nor one of the files of a checkpoint"
+            )
+        raise UserError(f"{path} is not a checkpoint: there is no {prefix.name}.index")
+    start = prefix.name + ".data-"
+    shards = sorted(file.name for file in prefix.parent.iterdir() if file.name.startswith(start))
+    count = re.search(r"-of-(\d+)$", shards[0]) if shards else None
+    last = int(count.group(1)) if count else 1
+    wanted = [f"{start}{i:05d}-of-{last:05d}" for i in range(last)]
+    missing = sorted(set(wanted) - set(shards))
+    if missing:
+        raise UserError(f"{path} is not a whole checkpoint: {missing[0]} is missing")
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (EOFError, OSError, *DECOMPRESSION_ERRORS):
+        return True  # compressed and cut off, which unpacking will tell
 
 
 def _unpack(path: Path, folder: Path) -> Path:
@@ -109,7 +147,7 @@ def _unpack(path: Path, folder: Path) -> Path:
                 if member.isfile() and any(ending in name for ending in DATA_ENDINGS):
                     with archive.extractfile(member) as source:
                         _copy(source, folder / name)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, *DECOMPRESSION_ERRORS) as error:
         raise UserError(f"{path} is damaged or cut off: {_first_line(error)}") from error
     indices = sorted(folder.glob("*.index"))
     if not indices:
@@ -127,7 +165,10 @@ def _copy(source, target: Path) -> None:
 def _newest_in(folder: Path) -> Path:
     import tensorflow as tf
 
-    newest = tf.train.latest_checkpoint(str(folder))
+    try:
+        newest = tf.train.latest_checkpoint(str(folder))
+    except ValueError:  # a file named "checkpoint" that is something else
+        newest = None
     if newest:
         return Path(newest)
     indices = sorted(folder.glob("*.index"), key=lambda file: file.stat().st_mtime)

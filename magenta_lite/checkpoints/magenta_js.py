@@ -1,0 +1,335 @@
+"""Checkpoints of magenta-js: a folder with `weights_manifest.json`, its shards, `config.json`.
+
+The variables have the names of the original's TensorFlow 1 checkpoints. Weights may be stored as
+8 or 16 bits with a scale and a minimum, or as half precision; they are read as float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from magenta_lite.checkpoints.tf1 import Variables
+from magenta_lite.errors import UserError
+
+MANIFEST = "weights_manifest.json"
+CONFIG = "config.json"
+
+# Little endian, as the format has it.
+STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "?"}
+QUANTIZED = {"uint8": "u1", "uint16": "<u2", "float16": "<f2"}
+
+SIGMA = ("encoder/sigma/kernel", "encoder/sigma/bias")
+SMALL_SIGMA = 0.1  # standard deviation where a checkpoint has none
+
+
+class Converter(NamedTuple):
+    """What a magenta-js data converter makes, in our words.
+
+    Attributes:
+        encoder: Kind of encoder.
+        events: Kind of its `EventFormat`.
+        configs: Names of the configurations that use it.
+    """
+
+    encoder: str
+    events: str
+    configs: tuple[str, ...]
+
+
+CONVERTERS = {
+    "MelodyConverter": Converter(
+        "melody",
+        "categorical",
+        (
+            "cat-mel_2bar_small",
+            "cat-mel_2bar_big",
+            "cat-mel_2bar_med_chords",
+            "flat-mel_16bar",
+            "hierdec-mel_16bar",
+            "hier-mel_16bar",
+        ),
+    ),
+    "DrumsConverter": Converter(
+        "drums", "categorical", ("cat-drums_2bar_small", "cat-drums_2bar_big")
+    ),
+    "DrumRollConverter": Converter(
+        "drums", "roll", ("nade-drums_2bar_reduced", "nade-drums_2bar_full")
+    ),
+    "TrioConverter": Converter(
+        "trio", "multi_categorical", ("flat-trio_16bar", "hierdec-trio_16bar", "hier-trio_16bar")
+    ),
+    "MultitrackConverter": Converter(
+        "multi_performance",
+        "categorical",
+        (
+            "hier-multiperf_vel_1bar_med",
+            "hier-multiperf_vel_1bar_big",
+            "hier-multiperf_vel_1bar_med_chords",
+            "hier-multiperf_vel_1bar_big_chords",
+        ),
+    ),
+    "GrooveConverter": Converter(
+        "groove",
+        "groove",
+        (
+            "groovae_4bar",
+            "groovae_2bar_humanize",
+            "groovae_2bar_tap_fixed_velocity",
+            "groovae_2bar_tap_fixed_velocity_note_dropout",
+            "groovae_2bar_add_closed_hh",
+            "groovae_2bar_hits_control_tfds",
+        ),
+    ),
+}
+
+
+class Weight(NamedTuple):
+    """One variable of the manifest.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Numpy type of the stored numbers.
+        scale: The value is number * scale + minimum; None where it is the number itself.
+        minimum: See above.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    scale: float | None = None
+    minimum: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Stored bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class JsVariables(Variables):
+    """The variables of a magenta-js folder, as `Variables` of a TensorFlow 1 checkpoint.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UserError: If a file is missing, damaged or of the wrong length; says which.
+    """
+
+    def __init__(self, folder: Path):
+        self._values = _read_weights(folder)
+        super().__init__(self, str(folder))
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """Returns the shape of each variable; with `get_tensor` what a checkpoint reader has."""
+        return {name: list(value.shape) for name, value in self._values.items()}
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        """Returns the value of a variable: float32."""
+        return self._values[name]
+
+    def fill_in_sigma(self, sigma: float = SMALL_SIGMA) -> str:
+        """Gives the encoder a constant sigma where the folder has none.
+
+        magenta-js encodes with mu alone, and some of its folders leave sigma out.
+
+        Args:
+            sigma: Standard deviation of every dimension of the posterior.
+
+        Returns:
+            A line that says what was done; empty if the folder has its own sigma.
+        """
+        if any(name in self for name in SIGMA):
+            return ""
+        mu = self.get_tensor("encoder/mu/kernel") if "encoder/mu/kernel" in self else None
+        if mu is None:
+            return ""  # not a MusicVAE; whoever asks for mu says so
+        kernel = np.zeros_like(mu)
+        bias = np.full(mu.shape[1], np.log(np.expm1(sigma)), np.float32)  # softplus inverted
+        for name, value in zip(SIGMA, (kernel, bias), strict=True):
+            self._values[name] = value
+            self._shapes[name] = value.shape
+        return (
+            f"{self._path} has no encoder/sigma, as magenta-js does not need it: "
+            f"the posterior's standard deviation is set to {sigma:g} everywhere"
+        )
+
+
+def is_folder(path: str | Path) -> bool:
+    """Says whether `path` is a magenta-js folder, or the manifest of one."""
+    path = Path(path).expanduser()
+    return path.name == MANIFEST or (path / MANIFEST).is_file()
+
+
+@contextlib.contextmanager
+def open_checkpoint(path: str | Path, encoder: Any = None) -> Iterator[JsVariables]:
+    """Opens a magenta-js folder for reading, as `tf1.open_checkpoint` opens other checkpoints.
+
+    Args:
+        path: The folder, or its manifest.
+        encoder: The encoder of the configuration to fill: the folder must be of the same kind,
+            and where it has no sigma a small constant one is made up and told. None: the
+            variables as they are.
+
+    Raises:
+        UserError: If it cannot be read, or belongs to another configuration; says why.
+    """
+    if encoder is not None:
+        check_config(path, encoder)
+    variables = JsVariables(_folder(path))
+    note = variables.fill_in_sigma() if encoder is not None else ""
+    if note:
+        print(note)
+    yield variables
+
+
+def config_names(path: str | Path) -> tuple[str, ...]:
+    """Returns the names of the configurations that a magenta-js folder can belong to.
+
+    Args:
+        path: The folder, or its manifest.
+
+    Raises:
+        UserError: If `config.json` is missing, damaged, or names a converter that is not known.
+    """
+    name, arguments = _converter(_folder(path) / CONFIG)
+    names = CONVERTERS[name].configs
+    steps = arguments.get("numSteps")
+    fitting = tuple(name for name in names if steps == _steps(name))
+    return fitting or names
+
+
+def check_config(path: str | Path, encoder: Any) -> None:
+    """Checks that a magenta-js folder belongs to a configuration, by its data converter.
+
+    Args:
+        path: The folder, or its manifest.
+        encoder: The configuration's encoder.
+
+    Raises:
+        UserError: If it does not; names the configurations that it can belong to.
+    """
+    file = _folder(path) / CONFIG
+    name, _ = _converter(file)
+    known = CONVERTERS[name]
+    if (known.encoder, known.events) == (encoder.config.kind, encoder.event_format.kind):
+        return
+    raise UserError(
+        f"{file} has a {name}, which is not what this configuration encodes "
+        f"({encoder.config.kind}, {encoder.event_format.kind}); "
+        f"choose --config among {', '.join(config_names(path))}"
+    )
+
+
+def _steps(name: str) -> int | None:
+    """Returns the steps of a window of the configuration `name`, where magenta-js counts them."""
+    for bars, part in ((2, "2bar"), (4, "4bar"), (16, "16bar")):
+        if f"_{part}" in name:
+            return 16 * bars
+    return None  # several tracks of a bar: its steps are not those of our windows
+
+
+def _folder(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    return path.parent if path.name == MANIFEST else path
+
+
+def _converter(file: Path) -> tuple[str, dict[str, Any]]:
+    """Returns name and arguments of the data converter in a `config.json`."""
+    tree = _read_json(file)
+    converter = tree.get("dataConverter") if isinstance(tree, dict) else None
+    if not isinstance(converter, dict) or not isinstance(converter.get("type"), str):
+        raise UserError(f"{file} names no dataConverter with a type: it is not of a MusicVAE")
+    if tree.get("type", "MusicVAE") != "MusicVAE":
+        raise UserError(f"{file} is of a {tree['type']}, not of a MusicVAE")
+    name, arguments = converter["type"], converter.get("args", {})
+    if name not in CONVERTERS:
+        raise UserError(f"{file} has a {name}; known are {', '.join(CONVERTERS)}")
+    return name, arguments if isinstance(arguments, dict) else {}
+
+
+def _read_weights(folder: Path) -> dict[str, np.ndarray]:
+    """Returns the variables of a folder by name, float32."""
+    file = folder / MANIFEST
+    groups = _read_json(file)
+    if not isinstance(groups, list):
+        raise UserError(f"{file} is not a list of groups of weights")
+    values: dict[str, np.ndarray] = {}
+    for group in groups:
+        try:
+            paths = [str(path) for path in group["paths"]]
+            weights = {str(entry["name"]): _weight(entry, file) for entry in group["weights"]}
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{file} has a group without paths and weights of a name, shape and dtype"
+            ) from error
+        data = b"".join(_read_shard(folder, path) for path in paths)
+        expected = sum(weight.size for weight in weights.values())
+        if len(data) != expected:
+            files = ", ".join(str(folder / path) for path in paths) or f"A group of {file}"
+            raise UserError(
+                f"{files} should have {expected:,} bytes together and has {len(data):,}: "
+                "download the folder again"
+            )
+        offset = 0
+        for name, weight in weights.items():
+            values[name] = _value(weight, data[offset : offset + weight.size])
+            offset += weight.size
+    return values
+
+
+def _weight(entry: dict[str, Any], file: Path) -> Weight:
+    """Returns an entry of the manifest.
+
+    Raises:
+        UserError: If its type is not known.
+        KeyError, TypeError, ValueError: If it is no entry at all.
+    """
+    name, dtype = entry["name"], entry["dtype"]
+    shape = tuple(entry["shape"])
+    if any(not isinstance(size, int) or size < 0 for size in shape):
+        raise TypeError(shape)
+    quantization = entry.get("quantization")
+    known = STORED if quantization is None else QUANTIZED
+    stored = dtype if quantization is None else quantization["dtype"]
+    if dtype not in STORED or stored not in known:
+        wrong = dtype if dtype not in STORED else stored
+        raise UserError(f"{file}: {name} has dtype {wrong}; known are {', '.join(known)}")
+    if quantization is None or stored == "float16":
+        return Weight(shape, np.dtype(known[stored]))
+    scale, minimum = float(quantization["scale"]), float(quantization["min"])
+    return Weight(shape, np.dtype(known[stored]), scale, minimum)
+
+
+def _value(weight: Weight, data: bytes) -> np.ndarray:
+    numbers = np.frombuffer(data, weight.dtype).reshape(weight.shape)
+    if weight.scale is None:
+        return numbers.astype(np.float32)
+    return numbers.astype(np.float32) * np.float32(weight.scale) + np.float32(weight.minimum)
+
+
+def _read_shard(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{folder / name} is missing; {MANIFEST} names it") from error
+    except OSError as error:
+        raise UserError(f"{folder / name} cannot be read: {error.strerror}") from error
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{file} is missing: {file.parent} is not a magenta-js folder") from error
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise UserError(f"{file} is not JSON: {error}") from error
