@@ -29,3 +29,13 @@ def sample_categorical(logits, uniform, temperature=1.0):
 def greedy(logits):
     """Returns the most probable class of each row: logits (B, V) to int32 (B,)."""
     return tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+
+def sample_bernoulli(logits, uniform, temperature=1.0):
+    """Returns whether each of `logits` (...) comes true, by `uniform` (...): bool (...).
+
+    At temperature 0 that is whether its probability is at least 1/2.
+    """
+    temperature = tf.convert_to_tensor(temperature, tf.float32)
+    scaled = logits / tf.maximum(temperature, 1e-6)
+    return tf.where(temperature > 0, uniform < tf.sigmoid(scaled), logits >= 0)

@@ -172,7 +172,8 @@ class LSTM(keras.layers.Layer):
 
     Call arguments:
         x: Float (T, B, C).
-        constant: Float (B, K), or None when `constant_size` is 0.
+        constant: Float (B, K), or None when `constant_size` is 0 or when `x` (T, B, C + K) holds
+            it at every step.
         state: The pair (h, c) of float (B, U) to start from; None starts from zeros.
 
     Returns:
@@ -227,13 +228,14 @@ class LSTM(keras.layers.Layer):
         if constant is not None:
             constant = tf.cast(constant, kernel.dtype)
             every_step += tf.matmul(constant, kernel[self.input_size :])
+            kernel = kernel[: self.input_size]
         if state is None:
             zeros = tf.zeros([tf.shape(x)[1], self.units])
             state = (zeros, zeros)
         h, c = state
         return lstm_scan(
             tf.cast(x, kernel.dtype),
-            kernel[: self.input_size],
+            kernel,
             recurrent_kernel,
             every_step,
             tf.cast(h, kernel.dtype),

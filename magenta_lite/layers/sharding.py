@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -12,24 +12,27 @@ SHARDS = 2
 MIN_ROWS = 16  # a shard's products become too small below
 
 
-def in_row_shards(function: Callable, inputs: Sequence[tf.Tensor]):
-    """Calls `function(*inputs)` on shards of the rows and joins what it returns.
+def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor]):
+    """Calls `function(inputs)` on shards of the rows and joins what it returns.
 
     A recurrent step alternates a product, which uses all cores, with element-wise work, which
     does not. Independent shards overlap the one with the other, which makes training up to 40 %
     faster on four CPU cores. A GPU, or a batch of unknown or small size, is not split.
 
     Args:
-        function: Of the same number of tensors; returns a structure of tensors whose first axis
-            is the rows.
+        function: Of a dict like `inputs`; returns a structure of tensors whose first axis is the
+            rows.
         inputs: Tensors whose first axis is the rows.
 
     Returns:
-        What `function(*inputs)` would.
+        What `function(inputs)` would.
     """
-    rows = inputs[0].shape[0]
+    rows = next(iter(inputs.values())).shape[0]
     if rows is None or rows < SHARDS * MIN_ROWS or tf.config.list_physical_devices("GPU"):
-        return function(*inputs)
+        return function(inputs)
     edges = [rows * i // SHARDS for i in range(SHARDS + 1)]
-    parts = [function(*(x[start:end] for x in inputs)) for start, end in itertools.pairwise(edges)]
+    parts = [
+        function({name: x[start:end] for name, x in inputs.items()})
+        for start, end in itertools.pairwise(edges)
+    ]
     return tf.nest.map_structure(lambda *pieces: tf.concat(pieces, axis=0), *parts)

@@ -10,12 +10,14 @@ import tensorflow as tf
 
 from magenta_lite.checkpoints.music_vae import load_weights
 from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
+from magenta_lite.encoders.base import EventFormat
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.models.music_vae.model import MusicVAE
 from magenta_lite.training.optimizer import ClippedAdam
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_vae"
-STEPS = 32
+MELODY = "tiny-cat-mel_2bar_small"
+TINY = sorted(path.name for path in GOLDEN.glob("tiny-*"))
 
 
 class RecipeReader:
@@ -37,15 +39,37 @@ class RecipeReader:
         return draw.astype(np.float32)
 
 
+def events_format(name):
+    """Returns the format of the events of the recorded configuration `name`."""
+    if "trio" in name:
+        return EventFormat("multi_categorical", (90, 90, 512))
+    if "nade" in name:
+        return EventFormat("roll", (9,))
+    if "groovae" in name:
+        changes = ("humanize",) if "humanize" in name else ()
+        return EventFormat("groove", (9,), input_changes=changes)
+    if "drums" in name:
+        return EventFormat("categorical", (512,), input_bits=9)
+    return EventFormat("categorical", (90,), control="chords" if "chords" in name else "")
+
+
 def load(name):
+    """Returns manifest, recorded arrays and the model, its optimiser at the recorded step."""
     manifest = json.loads((GOLDEN / name / "manifest.json").read_text())
     golden = dict(np.load(GOLDEN / name / "golden.npz"))
     sizes = manifest["hparams"]
+    hidden = manifest["variables"].get("decoder/nade/w_enc", [0, 0, 128])[2]
     model = MusicVAE(
-        depth=90,
-        length=STEPS,
+        events=events_format(name),
+        length=sizes["max_seq_len"],
         model=MusicVAEConfig(
-            sizes["z_size"], tuple(sizes["enc_rnn_size"]), tuple(sizes["dec_rnn_size"])
+            sizes["z_size"],
+            tuple(sizes["enc_rnn_size"]),
+            tuple(sizes["dec_rnn_size"]),
+            encoder_levels=(16, 16) if "hier-" in name else (),
+            segments=16 if "hier" in name else 1,
+            decoder_per_part="hier" in name and "trio" in name,
+            nade_units=hidden,
         ),
         objective=VAEObjective(sizes["max_beta"], sizes["beta_rate"], sizes["free_bits"]),
     )
@@ -55,55 +79,84 @@ def load(name):
     return manifest, golden, model
 
 
-def batch_of(golden):
-    size = len(golden["lengths"])
-    return {
-        "events": tf.constant(golden["targets"].argmax(-1).astype(np.int32)),
+def ids(model, vectors):
+    """Turns recorded vectors of events into events."""
+    events = model.events_format
+    if events.kind == "groove":
+        return vectors
+    if events.kind == "roll":
+        return vectors.astype(np.int32)
+    parts = np.split(vectors, np.cumsum(events.sizes)[:-1], axis=-1)
+    return np.stack([part.argmax(-1) for part in parts], axis=-1).astype(np.int32).squeeze()
+
+
+def batch_of(golden, model):
+    batch = {
+        "events": tf.constant(ids(model, golden["targets"])),
         "length": tf.constant(golden["lengths"]),
         "noise": tf.constant(golden["eps"]),
-        "uniforms": tf.zeros([size, STEPS, 2]),
     }
+    batch["uniforms"] = tf.zeros([len(golden["lengths"]), *model.draws()["uniforms"].shape])
+    if "controls" in golden:
+        batch["controls"] = tf.constant(golden["controls"].argmax(-1).astype(np.int32))
+    return batch
 
 
 def assert_forward_equals(golden, model):
-    batch = batch_of(golden)
+    batch = batch_of(golden, model)
     outputs = model(batch)
     for key in ("mu", "sigma", "z"):
         np.testing.assert_allclose(outputs[key], golden[key], atol=1e-4)
-    logits = golden["logits"]
-    counted = np.arange(STEPS) < golden["lengths"][: len(logits), None]
+    logits = golden["logits"]  # large ones are thinned out, see shrink_music_vae.py
+    every = model.length // logits.shape[1]
+    steps = np.arange(model.length)[::every]
+    counted = steps < golden["lengths"][: len(logits), None]
     np.testing.assert_allclose(
-        outputs["logits"].numpy()[: len(logits)][counted], logits[counted], atol=1e-4
+        outputs["logits"].numpy()[: len(logits), ::every][counted], logits[counted], atol=1e-4
     )
     terms = model.loss_terms(batch, outputs)
-    np.testing.assert_allclose(terms["nll"], golden["r_loss"], atol=1e-4)
+    np.testing.assert_allclose(terms["nll"], golden["r_loss"], rtol=1e-6, atol=1e-4)
     np.testing.assert_allclose(terms["kl"], golden["kl_div"], rtol=1e-6, atol=1e-4)
     np.testing.assert_allclose(terms["kl_cost"], golden["kl_cost"], rtol=1e-6, atol=1e-4)
     np.testing.assert_allclose(model.beta(), golden["beta"], rtol=1e-6)
     loss = model.compute_loss(x=batch, y_pred=outputs)
-    np.testing.assert_allclose(loss, golden["loss"], atol=1e-4)
-    decoded = model.decode(outputs["z"], seed=0, temperature=0.0)
-    assert (decoded.numpy() == golden["greedy_samples"].argmax(-1)).mean() > 0.99
+    np.testing.assert_allclose(loss, golden["loss"], rtol=1e-6, atol=1e-4)
+    controls = batch["controls"][0] if "controls" in batch else None
+    decoded = model.decode(outputs["z"], seed=0, temperature=0.0, controls=controls).numpy()
+    expected = ids(model, golden["greedy_samples"])
+    assert np.isclose(decoded, expected, atol=1e-3).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_tiny_sizes_give_the_recorded_forward_pass_and_losses(name):
+    manifest, golden, model = load(name)
+    load_weights(model, Variables(RecipeReader(manifest), name))
+    assert_forward_equals(golden, model)
 
 
 def test_tiny_checkpoint_gives_the_recorded_forward_pass_and_losses():
-    _, golden, model = load("tiny-cat-mel_2bar_small")
-    with open_checkpoint(GOLDEN / "tiny-cat-mel_2bar_small" / "init.ckpt") as variables:
+    _, golden, model = load(MELODY)
+    with open_checkpoint(GOLDEN / MELODY / "init.ckpt") as variables:
         assert variables.global_step == 1200
         load_weights(model, variables)
     assert_forward_equals(golden, model)
 
 
 def test_recipe_gives_the_weights_of_the_tiny_checkpoint():
-    manifest, _, _ = load("tiny-cat-mel_2bar_small")
-    with open_checkpoint(GOLDEN / "tiny-cat-mel_2bar_small" / "init.ckpt.index") as variables:
+    manifest, _, _ = load(MELODY)
+    with open_checkpoint(GOLDEN / MELODY / "init.ckpt.index") as variables:
         for name in manifest["variables"]:
             np.testing.assert_array_equal(variables[name], RecipeReader(manifest).get_tensor(name))
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("real-cat-mel_2bar_small", 4_423_770), ("real-cat-mel_2bar_big", 134_571_098)],
+    [
+        ("real-cat-mel_2bar_small", 4_423_770),
+        ("real-groovae_2bar_humanize", 4_009_499),
+        ("real-cat-mel_2bar_big", 134_571_098),
+        ("real-hierdec-trio_16bar", 230_975_156),
+    ],
 )
 def test_published_sizes_give_the_recorded_forward_pass_and_losses(name, parameters):
     manifest, golden, model = load(name)
@@ -112,75 +165,80 @@ def test_published_sizes_give_the_recorded_forward_pass_and_losses(name, paramet
     assert_forward_equals(golden, model)
 
 
-def original_names(model, values):
-    """Turns `values`, one per weight in the model's order, into the original's names and shapes."""
-    by_weight = {
-        id(w): np.asarray(v) for w, v in zip(model.trainable_variables, values, strict=True)
-    }
-    named = {}
+class ArrayReader:
+    """Recorded arrays in place of a checkpoint's variables."""
 
-    def lstm(layer, name):
-        kernel, recurrent, bias = (by_weight[id(w)] for w in layer.weights)
-        for key, value in (("kernel", np.concatenate([kernel, recurrent])), ("bias", bias)):
-            i, f, g, o = np.split(value, 4, axis=-1)
-            named[f"{name}/lstm_cell/{key}"] = np.concatenate([i, g, f, o], axis=-1)
+    def __init__(self, arrays):
+        self.arrays = arrays
 
-    path = "encoder/cell_0/bidirectional_rnn/{}/multi_rnn_cell/cell_0"
-    lstm(model.encoder.forward_layers[0], path.format("fw"))
-    lstm(model.encoder.backward_layers[0], path.format("bw"))
-    for i, layer in enumerate(model.decoder.layers):
-        lstm(layer, f"decoder/multi_rnn_cell/cell_{i}")
-    for layer, name in (
-        (model.mu, "encoder/mu"),
-        (model.sigma, "encoder/sigma"),
-        (model.decoder.initial_state, "decoder/z_to_initial_state"),
-        (model.decoder.output_projection, "decoder/output_projection"),
-    ):
-        named[f"{name}/kernel"], named[f"{name}/bias"] = (by_weight[id(w)] for w in layer.weights)
-    return named
+    def get_variable_to_shape_map(self):
+        return {name: value.shape for name, value in self.arrays.items()}
+
+    def get_tensor(self, name):
+        return self.arrays[name]
 
 
-def tiny_with_weights():
-    _, golden, model = load("tiny-cat-mel_2bar_small")
-    with open_checkpoint(GOLDEN / "tiny-cat-mel_2bar_small" / "init.ckpt") as variables:
-        load_weights(model, variables)
-    return golden, model
+def as_weights(model, arrays):
+    """Returns what the importer makes of `arrays`, by the original's names: one per weight."""
+    load_weights(model, Variables(ArrayReader(arrays), "recorded"))
+    return [weight.numpy() for weight in model.trainable_variables]
 
 
-def test_gradients_equal_the_recorded_ones():
-    golden, model = tiny_with_weights()
-    batch = batch_of(golden)
+def recorded(golden, kind):
+    return {k.removeprefix(kind): v for k, v in golden.items() if k.startswith(kind)}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_gradients_equal_the_recorded_ones(name):
+    manifest, golden, model = load(name)
+    expected = recorded(golden, "grad/")
+    zeros = as_weights(model, {k: np.zeros_like(v) for k, v in expected.items()})
+    expected = as_weights(model, expected)
+    load_weights(model, Variables(RecipeReader(manifest), name))
+    batch = batch_of(golden, model)
     with tf.GradientTape() as tape:
-        loss = model.compute_loss(x=batch, y_pred=model(batch, training=True))
+        loss = model.compute_loss(x=batch, y_pred=model(batch))
     gradients = tape.gradient(loss, model.trainable_variables)
-    np.testing.assert_allclose(
-        tf.linalg.global_norm(gradients), golden["grad_global_norm"], rtol=1e-5
-    )
-    for name, gradient in original_names(model, gradients).items():
-        np.testing.assert_allclose(gradient, golden[f"grad/{name}"], atol=1e-4, err_msg=name)
+    norm = float(golden["grad_global_norm"])
+    # Through 256 steps of random weights gradients explode (norms of 7,000 to 22,000), and with
+    # them the rounding.
+    rounding = 1e-5 if norm < 1000 else 3e-4
+    np.testing.assert_allclose(tf.linalg.global_norm(gradients), norm, rtol=rounding)
+    tolerance = max(1e-4, 1e-2 * rounding * norm)
+    rows = zip(model.trainable_variables, gradients, expected, zeros, strict=True)
+    for weight, gradient, value, zero in rows:  # the importer adds 1 to forget gates
+        np.testing.assert_allclose(
+            gradient, value - zero, rtol=rounding, atol=tolerance, err_msg=weight.path
+        )
 
 
-def test_first_optimizer_step_and_five_training_losses_equal_the_recorded_ones():
-    golden, model = tiny_with_weights()
-    batch = batch_of(golden)
+@pytest.mark.parametrize("name", TINY)
+def test_first_optimizer_step_and_five_training_losses_equal_the_recorded_ones(name):
+    manifest, golden, model = load(name)
+    after = recorded(golden, "after1/")
+    after = as_weights(model, after) if after else None
+    load_weights(model, Variables(RecipeReader(manifest), name))
+    batch = batch_of(golden, model)
     # The recorded optimiser's own count starts at 0, the annealing of beta at 1200.
     model.optimizer.iterations.assign(0)
     losses = []
     for step in range(6):
         model._step = lambda now=1200.0 + step: tf.constant(now)
-        losses.append(float(model.compute_loss(x=batch, y_pred=model(batch, training=True))))
+        losses.append(float(model.compute_loss(x=batch, y_pred=model(batch))))
         if step == 5:
             break
         model.optimizer.learning_rate = learning_rate_at(1200 + step)
         model.train_step(batch)
-        if step == 0:
-            weights = original_names(model, model.get_weights()[: len(model.trainable_variables)])
-            for name, value in weights.items():
-                if name.endswith("lstm_cell/bias"):
-                    units = value.shape[0] // 4
-                    value[2 * units : 3 * units] -= 1
-                np.testing.assert_allclose(value, golden[f"after1/{name}"], atol=1e-5)
-    np.testing.assert_allclose(losses, golden["train_losses"], atol=1e-3, rtol=1e-5)
+        if step == 0 and after:
+            for weight, value in zip(model.trainable_variables, after, strict=True):
+                # Adam's first step divides a gradient by itself: rounding shows where it is near 0.
+                close = np.isclose(weight, value, atol=1e-5)
+                assert close.mean() > 0.98, weight.path
+                np.testing.assert_allclose(weight, value, atol=1e-4, err_msg=weight.path)
+    exploding = float(golden["grad_global_norm"]) > 1000
+    np.testing.assert_allclose(
+        losses, golden["train_losses"], atol=1e-3, rtol=1e-3 if exploding else 1e-5
+    )
 
 
 def learning_rate_at(step):

@@ -12,12 +12,18 @@ SAMPLING_SCHEDULES = ("constant", "exponential", "inverse_sigmoid")
 
 @dataclasses.dataclass(frozen=True)
 class MusicVAEConfig:
-    """Sizes of a flat MusicVAE.
+    """Sizes of a MusicVAE.
 
     Attributes:
         latent_size: Width Z of the latent vector.
         encoder_units: LSTM units of each bidirectional encoder layer, per direction.
-        decoder_units: LSTM units of each decoder layer.
+        decoder_units: LSTM units of each decoder layer, and of the conductor's.
+        encoder_levels: Steps of a segment at each level of a hierarchical encoder, the lowest
+            first; empty for one encoder that reads all steps.
+        segments: Segments that a conductor plans; 1 for a decoder without conductor.
+        decoder_per_part: Give each part of the events (melody, bass, drums) its own decoder.
+        nade_units: Hidden units of NADE, for events that are sets of drums.
+        dropout: Share of every LSTM layer's inputs that is left out in training.
     """
 
     kind: ClassVar[str] = "music_vae"
@@ -25,15 +31,29 @@ class MusicVAEConfig:
     latent_size: int = 256
     encoder_units: tuple[int, ...] = (512,)
     decoder_units: tuple[int, ...] = (256, 256)
+    encoder_levels: tuple[int, ...] = ()
+    segments: int = 1
+    decoder_per_part: bool = False
+    nade_units: int = 128
+    dropout: float = 0.0
 
     def __post_init__(self):
+        for name in ("encoder_units", "decoder_units", "encoder_levels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("encoder_units", "decoder_units"):
-            units = tuple(getattr(self, name))
-            object.__setattr__(self, name, units)
+            units = getattr(self, name)
             if not units or min(units) < 1:
                 raise UserError(f"model.{name}={list(units)} needs at least one layer of 1 unit")
-        if self.latent_size < 1:
-            raise UserError(f"model.latent_size={self.latent_size} must be at least 1")
+        for name in ("latent_size", "segments", "nade_units"):
+            if getattr(self, name) < 1:
+                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")
+        if self.dropout and self.encoder_levels:
+            raise UserError(
+                f"model.dropout={self.dropout} works without model.encoder_levels only; "
+                "set one of them to 0 or []"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

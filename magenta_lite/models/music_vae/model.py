@@ -1,4 +1,4 @@
-"""The flat MusicVAE: bidirectional encoder, latent vector, autoregressive decoder."""
+"""MusicVAE: an LSTM encoder, a latent vector, an autoregressive LSTM decoder."""
 
 from __future__ import annotations
 
@@ -10,68 +10,131 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from magenta_lite.encoders.base import EventFormat
+from magenta_lite.errors import UserError
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.models.base import Draw, TrainableModel, logs_for_workers
+from magenta_lite.models.music_vae import inputs
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
-from magenta_lite.models.music_vae.layers import BidirectionalEncoder, CategoricalDecoder
-from magenta_lite.sampling import greedy, sample_categorical
+from magenta_lite.models.music_vae.decoders import Conductor, Decoder, LSTMDecoder
+from magenta_lite.models.music_vae.encoders import (
+    BidirectionalEncoder,
+    HierarchicalEncoder,
+    from_segments,
+    segment_lengths,
+    swap_axes,
+    to_segments,
+)
+from magenta_lite.models.music_vae.heads import Categorical, make_head
 
 tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class MusicVAE(TrainableModel):
-    """A variational autoencoder of short sequences of events.
+    """A variational autoencoder of sequences of events.
 
-    Implements the flat model of Roberts et al. (2018), https://arxiv.org/abs/1803.05428, sec. 3,
-    as Magenta trains it: posterior N(mu, sigma²) from a bidirectional LSTM, prior N(0, I), an
-    autoregressive LSTM decoder, free bits on the total KL divergence, an annealed KL weight and
-    scheduled sampling.
+    Implements Roberts et al. (2018), https://arxiv.org/abs/1803.05428, sec. 3, as Magenta trains
+    it: posterior N(mu, sigma²) from a bidirectional or hierarchical LSTM encoder, prior N(0, I),
+    an autoregressive LSTM decoder with or without a conductor, free bits on the total KL
+    divergence, an annealed KL weight and scheduled sampling. GrooVAE (Gillick et al. 2019,
+    https://arxiv.org/abs/1905.06118) and the multitrack model (Simon et al. 2018,
+    https://arxiv.org/abs/1806.00195) are the same with other events.
 
-    Shape letters: B batch, T steps (16ths), V classes of an event, Z latent size, N outputs.
+    Shape letters: B batch, T steps, E the event's own shape, P parameters of an event, Z latent
+    size, S segments, N outputs.
 
     Args:
-        depth: Classes V of an event.
+        events: Format of the events; an `EventFormat` or its dict.
         length: Steps T of a decoded sequence.
         model: Sizes; a `MusicVAEConfig` or its dict.
         objective: Loss; a `VAEObjective` or its dict.
 
     Call arguments:
-        batch: A dict of `events` int (B, T), `length` int32 (B,), how many of them count, and,
-            for draws that do not depend on who makes them, what `draws` names: `noise` float
-            (B, Z), standard normal, and `uniforms` float (B, T, 2). Without these two the
-            model draws its own.
+        batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), how many
+            steps count, or (B, S), how many of each segment; for events with chords `controls`
+            int32 (B, T); and, for draws that do not depend on who makes them, what `draws` names:
+            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and what dropout
+            needs. Without `noise` the model draws its own.
 
     Returns:
-        A dict of `mu`, `sigma`, `z` float32 (B, Z) and `logits` float32 (B, T, V).
+        A dict of `mu`, `sigma`, `z` float32 (B, Z) and `logits` float32 (B, T, P).
 
     Differences from Magenta: validation reports teacher-forced and free-running numbers side by
     side (Magenta's evaluation is free-running whenever scheduled sampling is on); interpolation
-    between equal ends gives the end instead of NaN.
+    between equal ends gives the end instead of NaN; when tracks of a bar are decoded, a track
+    that has ended leaves nothing to be read by the next, as in training.
     """
 
-    def __init__(self, depth: int, length: int, model, objective, dtype="float32", **kwargs):
+    def __init__(self, events, length: int, model, objective, dtype="float32", **kwargs):
         # The layers below follow the global dtype policy; draws and losses stay in float32.
         super().__init__(dtype=dtype, **kwargs)
-        self.depth = depth
+        self.events_format = EventFormat(**events) if isinstance(events, dict) else events
         self.length = length
         self.model_config = MusicVAEConfig(**model) if isinstance(model, dict) else model
         self.objective = VAEObjective(**objective) if isinstance(objective, dict) else objective
-        latent_size = self.model_config.latent_size
-        self.encoder = BidirectionalEncoder(self.model_config.encoder_units, depth, name="encoder")
+        self._check_sizes()
+        self.head = make_head(self.events_format, self.model_config.nade_units)
+        self.encoder = self._make_encoder()
         self.mu = self._posterior_head("mu")
         self.sigma = self._posterior_head("sigma", activation="softplus")
-        self.decoder = CategoricalDecoder(
-            self.model_config.decoder_units, depth, latent_size, name="decoder"
-        )
+        self.decoder = self._make_decoder()
         self.seed_generator = keras.random.SeedGenerator()
-        names = ("reconstruction_nll", "nll_per_step", "kl", "kl_bits", "accuracy")
-        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+        self.means = {
+            name: keras.metrics.Mean(name=name)
+            for name in ("reconstruction_nll", "nll_per_step", "kl", "kl_bits", *self._measures())
+        }
         self.free_running = {
             name: keras.metrics.Mean(name=name)
             for name in ("free_running_nll_per_step", "free_running_accuracy")
         }
         self.built = True
+
+    def _check_sizes(self):
+        sizes = self.model_config
+        if self.length % sizes.segments:
+            raise UserError(
+                f"model.segments={sizes.segments} does not divide the {self.length} steps of "
+                "an example"
+            )
+        if sizes.encoder_levels and math.prod(sizes.encoder_levels) != self.length:
+            raise UserError(
+                f"model.encoder_levels={list(sizes.encoder_levels)} must multiply to the "
+                f"{self.length} steps of an example"
+            )
+        if sizes.decoder_per_part and self.events_format.kind != "multi_categorical":
+            raise UserError(
+                "model.decoder_per_part=true needs events of several parts, such as trios"
+            )
+
+    def _make_encoder(self):
+        sizes = self.model_config
+        width = inputs.input_size(self.events_format) + inputs.control_size(self.events_format)
+        if sizes.encoder_levels:
+            return HierarchicalEncoder(
+                sizes.encoder_levels, sizes.encoder_units, width, name="encoder"
+            )
+        return BidirectionalEncoder(sizes.encoder_units, width, sizes.dropout, name="encoder")
+
+    def _make_decoder(self):
+        sizes, conductor = self.model_config, None
+        code_size = sizes.latent_size
+        if sizes.segments > 1:
+            code_size = sizes.decoder_units[-1]
+            conductor = Conductor(
+                sizes.decoder_units, sizes.segments, sizes.latent_size, name="conductor"
+            )
+        heads = [self.head]
+        if sizes.decoder_per_part:
+            heads = [Categorical(size) for size in self.events_format.sizes]
+        control_size = inputs.control_size(self.events_format)
+        cores = [
+            LSTMDecoder(
+                sizes.decoder_units, head, code_size, control_size, sizes.dropout, name=f"core_{k}"
+            )
+            for k, head in enumerate(heads)
+        ]
+        return Decoder(cores, self.length, conductor, self.events_format.end_id, name="decoder")
 
     def _posterior_head(self, name: str, activation=None):
         head = keras.layers.Dense(
@@ -84,70 +147,160 @@ class MusicVAE(TrainableModel):
         head.build((None, 2 * self.model_config.encoder_units[-1]))
         return head
 
+    def _measures(self) -> list[str]:
+        """Returns the names of what the head measures."""
+        events = self.head.start(1)
+        return list(self.head.measures(tf.zeros([1, self.head.parameter_size]), events))
+
     def draws(self) -> dict[str, Draw]:
         """Returns the random numbers that one example needs in training and validation."""
+        # The first uniform of a step decides whether scheduled sampling replaces its event.
         return {
             "noise": Draw("normal", (self.model_config.latent_size,)),
-            "uniforms": Draw("uniform", (self.length, 2)),
+            "uniforms": Draw("uniform", (self.length, 1 + self.decoder.uniforms)),
+            **self._training_draws(),
+        }
+
+    def _training_draws(self) -> dict[str, Draw]:
+        dropout = self.model_config.dropout
+        return {
+            **(self.encoder.draws(self.length) if dropout else {}),
+            **(self.decoder.draws() if dropout else {}),
+            **inputs.draws(self.events_format, self.length),
         }
 
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch, training=False):
-        noise, uniforms = self._draws_of(batch)
-        forward = functools.partial(self._forward, training=training)
-        return in_row_shards(forward, (batch["events"], batch["length"], noise, uniforms))
+        batch = self._with_draws(batch, training)
+        return in_row_shards(functools.partial(self._forward, training=training), batch)
 
-    def _forward(self, events, length, noise, uniforms, training):
-        events = swap_axes(events)  # (T, B)
-        mu, sigma = self._posterior_parameters(events, length)
-        z = mu + sigma * noise
-        fed = self._mix_in_samples(z, events, uniforms) if training else events
-        logits = tf.transpose(self.decoder(fed, z), [1, 0, 2])
+    def _forward(self, batch, training):
+        events, controls = self._events(batch["events"]), self._controls(batch)
+        lengths = self._segment_lengths(batch["length"], events)
+        draws = {name: batch[name] for name in self._training_draws()} if training else {}
+        keep = {name: swap_axes(x) for name, x in draws.items() if x.dtype == tf.bool} or None
+        mu, sigma = self._posterior_parameters(
+            events, lengths, controls, keep, draws.get("hidden_notes")
+        )
+        z = mu + sigma * batch["noise"]
+        fed = self._without_filling(events, lengths)
+        if training:
+            fed = self._mix_in_samples(z, fed, controls, batch["uniforms"])
+        logits = swap_axes(self.decoder(fed, z, controls, keep))
         return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
 
-    def _posterior_parameters(self, events, length):
-        x = tf.one_hot(events, self.depth, dtype=self.encoder.compute_dtype)
+    def _events(self, events):
+        """Returns events (B, T, *E) as the head takes them, (T, B, *E)."""
+        return swap_axes(tf.cast(events, self.head.event_dtype))
+
+    def _controls(self, batch):
+        """Returns what is told at every step, float (T, B, C); None if the events have none."""
+        events_format = self.events_format
+        if not events_format.control:
+            return None
+        controls = batch.get("controls")
+        if controls is None:  # hits are a part of the events
+            controls = batch["events"][..., : events_format.sizes[0]]
+        return inputs.control_vectors(events_format, swap_axes(controls), tf.float32)
+
+    def _segment_lengths(self, length, events):
+        """Returns how many steps of each segment count: int32 (S, B)."""
+        segments = self.events_format.segments
+        if segments > 1 and len(length.shape) == 1:  # tracks of a bar say where they end
+            is_end = tf.cast(tf.equal(events, self.events_format.end_id), tf.int32)
+            by_segment = tf.reshape(is_end, [segments, self.length // segments, -1])
+            first_end = tf.argmax(by_segment, axis=1, output_type=tf.int32)
+            ended = tf.reduce_max(by_segment, axis=1) > 0
+            return tf.where(ended, first_end + 1, self.length // segments)
+        segments = length.shape[1] if len(length.shape) == 2 else self._lowest_segments
+        return segment_lengths(length, segments, self.length // segments)
+
+    @property
+    def _lowest_segments(self) -> int:
+        levels = self.model_config.encoder_levels
+        return self.length // levels[0] if levels else self.model_config.segments
+
+    def _without_filling(self, events, lengths):
+        """Replaces what does not count by what stands before the first event."""
+        start = self.head.start(tf.shape(events)[1])
+        return tf.where(self._counts(events, lengths), events, start[None])
+
+    def _counts(self, events, lengths):
+        """Returns which steps count, bool (T, B, ...) of as many axes as `events`."""
+        counts = _mask(lengths, self.length // lengths.shape[0])
+        return tf.reshape(counts, [*tf.unstack(tf.shape(counts)), *[1] * (len(events.shape) - 2)])
+
+    def _posterior_parameters(self, events, lengths, controls, keep=None, hidden_notes=None):
+        dtype = self.encoder.compute_dtype
+        x = inputs.network_input(self.events_format, events, self.head, dtype, hidden_notes)
+        if controls is not None:
+            x = tf.concat([x, tf.cast(controls, dtype)], axis=-1)
         # Steps past the end are zeros, not event 0.
-        counts = tf.range(tf.shape(events)[0])[:, None] < length
-        x *= tf.cast(counts, x.dtype)[..., None]
-        code = tf.cast(self.encoder(x, length), tf.float32)
+        x *= tf.cast(self._counts(x, lengths), dtype)
+        if self.model_config.encoder_levels:
+            code = self.encoder(x, lengths)
+        else:
+            code = self.encoder(x, tf.reduce_sum(lengths, axis=0), keep)
+        code = tf.cast(code, tf.float32)
         return self.mu(code), self.sigma(code)
 
-    def _draws_of(self, batch):
-        """Returns noise (B, Z) and uniforms (B, T, 2): the batch's own or fresh ones."""
-        if "noise" in batch:
-            return batch["noise"], batch["uniforms"]
-        size, steps = tf.unstack(tf.shape(batch["events"]))
-        return (
-            keras.random.normal((size, self.model_config.latent_size), seed=self.seed_generator),
-            keras.random.uniform((size, steps, 2), seed=self.seed_generator),
-        )
+    def _with_draws(self, batch, training):
+        """Returns `batch` with the random numbers that it lacks."""
+        wanted = self.draws()
+        if not training:
+            wanted = {name: wanted[name] for name in ("noise", "uniforms")}
+        missing = {name: draw for name, draw in wanted.items() if name not in batch}
+        size = tf.shape(batch["length"])[0]
+        return batch | {name: self._draw(draw, size) for name, draw in missing.items()}
 
-    def _mix_in_samples(self, z, events, uniforms):
+    def _draw(self, draw: Draw, size):
+        shape, seed = (size, *draw.shape), self.seed_generator
+        if draw.kind == "normal":
+            return keras.random.normal(shape, seed=seed)
+        uniform = keras.random.uniform(shape, seed=seed)
+        return uniform < draw.p if draw.kind == "bernoulli" else uniform
+
+    def _mix_in_samples(self, z, events, controls, uniforms):
         """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
 
         What the decoder is fed fixes what it computes, and no gradient flows through a sample.
         So the events are chosen first, step by step, and the decoder then reads them as if given.
+        Segments know nothing of one another but the last event of the one before, which is always
+        the given one: so they are decoded side by side.
         """
         if self.objective.sampling_schedule == "constant" and self.objective.sampling_rate == 0:
             return events
-        uniforms = tf.transpose(uniforms, [1, 0, 2])
+        decoder, segments = self.decoder, self.decoder.segments
+        uniforms = to_segments(swap_axes(uniforms), segments)
         sampled = uniforms[..., 0] < self.sampling_probability()
-        affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event is never fed
+        affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event is fed to no step of these
+        codes = decoder.codes(z)
+        codes = tf.reshape(codes, [-1, codes.shape[-1]])
+        first = to_segments(decoder.previous(events), segments)[0]
+        given = to_segments(events, segments)
+        controls = None if controls is None else to_segments(controls, segments)
 
         def mix(rows):
             """Returns the events of all rows; those of `rows` are decoded."""
-            given, replaced, uniform = (
-                tf.gather(x, rows, axis=1) for x in (events, sampled, uniforms[..., 1])
+            part, replaced, uniform = (
+                tf.gather(x, rows, axis=1) for x in (given, sampled, uniforms[..., 1:])
             )
+            draw = decoder.choose_with(uniform)
 
-            def choose(t, logits):
-                return tf.where(replaced[t], sample_categorical(logits, uniform[t]), given[t])
+            def choose(t, k, parameters):
+                drawn, original = draw(t, k, parameters), decoder.part(part[t], k)
+                take = tf.reshape(replaced[t], [-1, *[1] * (len(drawn.shape) - 1)])
+                return tf.where(take, drawn, original)
 
-            mixed, _ = self.decoder.decode(tf.gather(z, rows), events.shape[0], choose)
+            mixed, _ = decoder.decode_codes(
+                tf.gather(codes, rows)[None],
+                tf.gather(first, rows),
+                choose,
+                None if controls is None else tf.gather(controls, rows, axis=1),
+            )
             every_row = tf.tensor_scatter_nd_update(
-                swap_axes(events), rows[:, None], swap_axes(mixed)
+                swap_axes(given), rows[:, None], swap_axes(mixed)
             )
             return swap_axes(every_row)
 
@@ -159,7 +312,7 @@ class MusicVAE(TrainableModel):
             lambda: mix(rows[:few]),
             lambda: mix(rows),
         )
-        return tf.stop_gradient(mixed)
+        return tf.stop_gradient(from_segments(mixed, segments))
 
     # The objective -------------------------------------------------------------------------
 
@@ -189,11 +342,10 @@ class MusicVAE(TrainableModel):
         """Returns the parts of the loss, each float32 (B,), in nats unless said otherwise.
 
         Keys: `nll` summed over the steps that count, `kl`, `kl_cost` after free bits, and
-        `correct`, how many of the steps that count have the right most probable event.
+        `steps`, how many count.
         """
-        events = tf.cast(batch["events"], tf.int32)
-        mask = tf.sequence_mask(batch["length"], tf.shape(events)[1], tf.float32)
-        nll, correct = _compare(outputs["logits"], events, mask)
+        events, counts = self._targets(batch)
+        nll = tf.reduce_sum(self.head.nll(swap_axes(outputs["logits"]), events) * counts, axis=0)
         posterior = _diagonal_normal(outputs["mu"], outputs["sigma"])
         kl = tfd.kl_divergence(posterior, self.prior())
         free_nats = self.objective.free_bits * math.log(2)
@@ -201,114 +353,146 @@ class MusicVAE(TrainableModel):
             "nll": nll,
             "kl": kl,
             "kl_cost": tf.maximum(kl - free_nats, 0.0),
-            "correct": correct,
+            "steps": tf.reduce_sum(counts, axis=0),
         }
+
+    def _targets(self, batch):
+        """Returns events (T, B, *E) and which of them count, float32 (T, B)."""
+        events = self._events(batch["events"])
+        lengths = self._segment_lengths(batch["length"], events)
+        return events, tf.cast(_mask(lengths, self.length // lengths.shape[0]), tf.float32)
+
+    def measures(self, batch, logits) -> dict:
+        """Returns pairs (value, weight), each float32 (T, B), of what the head measures.
+
+        `accuracy` is of the most probable event; see `heads` for what else there is.
+        """
+        events, counts = self._targets(batch)
+        pairs = self.head.measures(swap_axes(logits), events)
+        return {name: (value, weight * counts) for name, (value, weight) in pairs.items()}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the negative evidence lower bound, a mean over the batch `x`, in nats."""
         terms = self.loss_terms(x, y_pred)
         loss = tf.reduce_mean(terms["nll"]) + self.beta() * tf.reduce_mean(terms["kl_cost"])
-        steps = tf.cast(x["length"], tf.float32)
-
-        def per_step(value):
-            return tf.math.divide_no_nan(value, steps)
-
         self.means["reconstruction_nll"].update_state(terms["nll"])
-        self.means["nll_per_step"].update_state(per_step(terms["nll"]), sample_weight=steps)
+        per_step = tf.math.divide_no_nan(terms["nll"], terms["steps"])
+        self.means["nll_per_step"].update_state(per_step, sample_weight=terms["steps"])
         self.means["kl"].update_state(terms["kl"])
         self.means["kl_bits"].update_state(terms["kl"] / math.log(2))
-        self.means["accuracy"].update_state(per_step(terms["correct"]), sample_weight=steps)
+        for name, (value, weight) in self.measures(x, y_pred["logits"]).items():
+            self.means[name].update_state(value, sample_weight=weight)
         return self.scale_loss(loss)
 
     def test_step(self, batch):
         """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
         logs = super().test_step(batch)
-        events = tf.cast(batch["events"], tf.int32)
-        noise, uniforms = self._draws_of(batch)
-        mu, sigma = self._posterior_parameters(swap_axes(events), batch["length"])
-
-        def choose(t, logits):
-            return sample_categorical(logits, uniforms[:, t, 1])
-
-        _, logits = self.decoder.decode(mu + sigma * noise, events.shape[1], choose)
-        mask = tf.sequence_mask(batch["length"], tf.shape(events)[1], tf.float32)
-        nll, correct = _compare(tf.transpose(logits, [1, 0, 2]), events, mask)
-        steps = tf.cast(batch["length"], tf.float32)
-        for name, value in zip(self.free_running, (nll, correct), strict=True):
-            per_step = tf.math.divide_no_nan(value, steps)
-            self.free_running[name].update_state(per_step, sample_weight=steps)
+        batch = self._with_draws(batch, training=False)
+        events, counts = self._targets(batch)
+        posterior = self.encode(batch["events"], batch["length"], batch.get("controls"))
+        z = posterior.mean() + posterior.stddev() * batch["noise"]
+        logits = self.free_running_logits(z, batch)
+        nll = tf.reduce_sum(self.head.nll(swap_axes(logits), events) * counts, axis=0)
+        steps = tf.reduce_sum(counts, axis=0)
+        accuracy, weight = self.measures(batch, logits)["accuracy"]
+        self.free_running["free_running_nll_per_step"].update_state(
+            tf.math.divide_no_nan(nll, steps), sample_weight=steps
+        )
+        self.free_running["free_running_accuracy"].update_state(accuracy, sample_weight=weight)
         return logs | logs_for_workers({n: m.result() for n, m in self.free_running.items()})
+
+    def free_running_logits(self, z, batch):
+        """Returns logits (B, T, P) of a decoder that reads its own samples, drawn from `uniforms`.
+
+        Args:
+            z: Float (B, Z).
+            batch: Holds `uniforms`, and the events or controls that tell it what is told.
+        """
+        uniforms = swap_axes(batch["uniforms"])[..., 1:]
+        choose = self.decoder.choose_with(uniforms, temperature=1.0)
+        return swap_axes(self.decoder.decode(z, choose, self._controls(batch))[1])
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
-    def encode(self, events, length):
-        """Returns the posterior over z of events int (B, T) with `length` int32 (B,)."""
-        mu, sigma = self._posterior_parameters(swap_axes(events), length)
+    def encode(self, events, length, controls=None):
+        """Returns the posterior over z, a distribution over (Z,) for each example.
+
+        Args:
+            events: (B, T, *E).
+            length: Int32 (B,) or (B, S).
+            controls: Chord classes int32 (B, T), for events with chords.
+        """
+        batch = {"events": events, "length": length}
+        if controls is not None:
+            batch["controls"] = controls
+        events = self._events(events)
+        lengths = self._segment_lengths(length, events)
+        mu, sigma = self._posterior_parameters(events, lengths, self._controls(batch))
         return _diagonal_normal(mu, sigma)
 
-    def decode(self, z, seed, temperature):
+    def decode(self, z, seed, temperature, controls=None):
         """Decodes latent vectors.
 
         Args:
             z: Float (B, Z).
             seed: Int scalar; the same seed gives the same events.
             temperature: Float scalar; 0 takes the most probable event of each step.
+            controls: What is told at every step: chord classes int32 (T,) or hits float (T, D),
+                the same for all, for events that have such.
 
         Returns:
-            Int32 (B, T).
+            (B, T, *E), int32, or float32 for grooves.
         """
-        temperature = tf.convert_to_tensor(temperature, tf.float32)
-        uniforms = tf.random.stateless_uniform([tf.shape(z)[0], self.length], [seed, 1])
-        uniforms = tf.transpose(uniforms)
+        rows = tf.shape(z)[0]
+        shape = [rows * self.decoder.uniforms, self.length]
+        uniforms = tf.random.stateless_uniform(shape, [seed, 1])
+        uniforms = tf.reshape(tf.transpose(uniforms), [self.length, rows, self.decoder.uniforms])
+        if self.events_format.control:
+            told = inputs.control_vectors(self.events_format, controls, tf.float32)
+            controls = tf.repeat(told[:, None], rows, axis=1)
+        choose = self.decoder.choose_with(uniforms, temperature)
+        return swap_axes(self.decoder.decode(z, choose, controls)[0])
 
-        def choose(t, logits):
-            return tf.cond(
-                temperature > 0,
-                lambda: sample_categorical(logits, uniforms[t], temperature),
-                lambda: greedy(logits),
-            )
-
-        events, _ = self.decoder.decode(z, self.length, choose)
-        return swap_axes(events)
-
-    def sample(self, n, seed, temperature):
-        """Returns `n` sequences, int32 (N, T), decoded from draws of the prior."""
+    def sample(self, n, seed, temperature, controls=None):
+        """Returns `n` sequences (N, T, *E), decoded from draws of the prior."""
         z = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
-        return self.decode(z, seed, temperature)
+        return self.decode(z, seed, temperature, controls)
 
-    def interpolate(self, start, end, num_steps, seed, temperature):
+    def interpolate(self, start, end, num_steps, seed, temperature, controls=None):
         """Decodes points between the posterior means of two sequences, both ends included.
 
         Args:
-            start: Int (T,), events of the first sequence.
-            end: Int (T,), events of the last.
+            start: (T, *E), events of the first sequence.
+            end: (T, *E), events of the last.
             num_steps: Int scalar N, 2 or more.
             seed: Int scalar.
             temperature: Float scalar, see `decode`.
+            controls: See `decode`; both ends are encoded with them.
 
         Returns:
-            Int32 (N, T).
+            (N, T, *E).
         """
         ends = tf.stack([start, end])
-        mu = self.encode(ends, tf.fill([2], tf.shape(ends)[1])).mean()
-        return self.decode(slerp(mu[0], mu[1], num_steps), seed, temperature)
+        chords = None
+        if self.events_format.control == "chords":
+            chords = tf.repeat(controls[None], 2, axis=0)
+        mu = self.encode(ends, tf.fill([2], self.length), chords).mean()
+        return self.decode(slerp(mu[0], mu[1], num_steps), seed, temperature, controls)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "depth": self.depth,
+            "events": dataclasses.asdict(self.events_format),
             "length": self.length,
             "model": dataclasses.asdict(self.model_config),
             "objective": dataclasses.asdict(self.objective),
         }
 
 
-def swap_axes(events):
-    """Returns int events (B, T) as int32 (T, B), or the other way round.
-
-    By way of floats, which hold ids exactly: oneDNN logs an error when integers are transposed.
-    """
-    return tf.cast(tf.transpose(tf.cast(events, tf.float32)), tf.int32)
+def _mask(lengths, steps: int):
+    """Returns which steps count, bool (S * L, B), of `lengths` (S, B) in segments of L."""
+    counts = tf.range(steps)[None, :, None] < lengths[:, None]
+    return tf.reshape(counts, [lengths.shape[0] * steps, -1])
 
 
 def slerp(start, end, num_steps):
@@ -336,17 +520,10 @@ def _diagonal_normal(mu, sigma) -> tfd.Distribution:
     return tfd.Independent(tfd.Normal(mu, sigma), 1)
 
 
-def _compare(logits, events, mask):
-    """Sums NLL in nats and right guesses over masked steps: logits (B, T, V) to two (B,)."""
-    nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=events, logits=logits)
-    right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), events), tf.float32)
-    return tf.reduce_sum(nll * mask, axis=1), tf.reduce_sum(right * mask, axis=1)
-
-
 def build(config, encoder) -> MusicVAE:
     """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
     return MusicVAE(
-        depth=encoder.depth,
+        events=encoder.event_format,
         length=encoder.window_steps,
         model=config.model,
         objective=config.objective,

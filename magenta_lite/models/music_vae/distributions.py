@@ -1,0 +1,169 @@
+"""Distributions of drum steps, for TensorFlow Probability."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from magenta_lite.sampling import sample_bernoulli
+
+tfd = tfp.distributions
+
+HIT_EPSILON = 1e-7  # in the logarithms of a groove's hits
+NADE_EPSILON = 1e-6
+
+
+def log_loss(probability, target, epsilon: float = HIT_EPSILON):
+    """Returns the cross-entropy of 0/1 `target` and `probability`, both (...), in nats."""
+    return -target * tf.math.log(probability + epsilon) - (1 - target) * tf.math.log(
+        1 - probability + epsilon
+    )
+
+
+class Nade(tfd.Distribution):
+    """A neural autoregressive distribution over sets (Larochelle & Murray 2011).
+
+    http://proceedings.mlr.press/v15/larochelle11a.html, sec. 2. Class d is in the set with
+    probability sigmoid(output_bias[d] + sigmoid(a[d]) . decoder_weights[d]), where
+    a[d] = hidden_bias + the encoder weights of the classes before d that are in the set.
+
+    Shape letters: ... batch, D classes, H hidden units.
+
+    Args:
+        hidden_bias: Float (..., H).
+        output_bias: Float (..., D).
+        encoder_weights: Float (D, H).
+        decoder_weights: Float (D, H).
+    """
+
+    def __init__(
+        self, hidden_bias, output_bias, encoder_weights, decoder_weights, name: str = "nade"
+    ):
+        parameters = dict(locals())
+        self._hidden_bias = tf.convert_to_tensor(hidden_bias)
+        self._output_bias = tf.convert_to_tensor(output_bias)
+        self._encoder_weights = tf.convert_to_tensor(encoder_weights)
+        self._decoder_weights = tf.convert_to_tensor(decoder_weights)
+        super().__init__(
+            dtype=tf.int32,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        vector = tfp.util.ParameterProperties(event_ndims=1)
+        matrix = tfp.util.ParameterProperties(event_ndims=2)
+        return {
+            "hidden_bias": vector,
+            "output_bias": vector,
+            "encoder_weights": matrix,
+            "decoder_weights": matrix,
+        }
+
+    @property
+    def size(self) -> int:
+        """Classes D."""
+        return self._output_bias.shape[-1]
+
+    def _event_shape(self):
+        return tf.TensorShape([self.size])
+
+    def _event_shape_tensor(self):
+        return tf.constant([self.size])
+
+    def _unroll(self, value_of):
+        """Runs over the classes; `value_of(d, logits)` (...) says whether class d is in.
+
+        Returns:
+            Logits and values, each (..., D) float32.
+        """
+        a = self._hidden_bias
+        logits, values = [], []
+        for d in range(self.size):
+            weighted = tf.sigmoid(a) * self._decoder_weights[d]
+            logits.append(self._output_bias[..., d] + tf.reduce_sum(weighted, axis=-1))
+            values.append(tf.cast(value_of(d, logits[-1]), tf.float32))
+            a += values[-1][..., None] * self._encoder_weights[d]
+        return tf.stack(logits, axis=-1), tf.stack(values, axis=-1)
+
+    def conditional_logits(self, value):
+        """Returns logits (..., D) of each class given the classes of `value` before it."""
+        return self._unroll(lambda d, _: value[..., d])[0]
+
+    def _log_prob(self, value):
+        value = tf.cast(value, tf.float32)
+        probability = tf.sigmoid(self.conditional_logits(value))
+        return -tf.reduce_sum(log_loss(probability, value, NADE_EPSILON), axis=-1)
+
+    def draw(self, uniforms, temperature=1.0):
+        """Returns int32 (..., D) drawn with `uniforms` (..., D); at temperature 0 each class by
+        whether it is more probable than not."""
+        _, values = self._unroll(
+            lambda d, logits: sample_bernoulli(logits, uniforms[..., d], temperature)
+        )
+        return tf.cast(values, tf.int32)
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], tf.shape(self._output_bias)], axis=0)
+        seed = tfp.random.sanitize_seed(seed)
+        return self.draw(tf.random.stateless_uniform(shape, seed))
+
+
+class Groove(tfd.Distribution):
+    """Hits, velocities and offsets of D drum classes: (..., 3 * D) float32.
+
+    Hits are independent Bernoulli. Velocities and offsets are normal with variance 1/2, so that
+    their negative log-likelihood is the squared error plus a constant; a sample takes their means,
+    as GrooVAE does (Gillick et al. 2019, https://arxiv.org/abs/1905.06118).
+
+    Args:
+        logits: Float (..., D), of hits.
+        velocities: Float (..., D) in [0, 1].
+        offsets: Float (..., D) in [-1, 1]; positive is early.
+    """
+
+    def __init__(self, logits, velocities, offsets, name: str = "groove"):
+        parameters = dict(locals())
+        self._logits = tf.convert_to_tensor(logits)
+        self._velocities = tf.convert_to_tensor(velocities)
+        self._offsets = tf.convert_to_tensor(offsets)
+        super().__init__(
+            dtype=tf.float32,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        vector = tfp.util.ParameterProperties(event_ndims=1)
+        return {"logits": vector, "velocities": vector, "offsets": vector}
+
+    def _event_shape(self):
+        return tf.TensorShape([3 * self._logits.shape[-1]])
+
+    def _event_shape_tensor(self):
+        return 3 * tf.shape(self._logits)[-1:]
+
+    def _log_prob(self, value):
+        hits, velocities, offsets = tf.split(value, 3, axis=-1)
+        squares = tf.math.squared_difference(self._velocities, velocities)
+        squares += tf.math.squared_difference(self._offsets, offsets)
+        losses = log_loss(tf.sigmoid(self._logits), hits) + squares
+        constant = self._logits.shape[-1] * math.log(math.pi)  # two normal densities per class
+        return -tf.reduce_sum(losses, axis=-1) - constant
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], tf.shape(self._logits)], axis=0)
+        uniforms = tf.random.stateless_uniform(shape, tfp.random.sanitize_seed(seed))
+        hits = tf.cast(sample_bernoulli(self._logits, uniforms), tf.float32)
+        others = tf.concat([self._velocities, self._offsets], axis=-1)
+        return tf.concat([hits, tf.repeat(others[None], n, axis=0)], axis=-1)
