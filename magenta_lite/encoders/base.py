@@ -1,4 +1,4 @@
-"""What every encoder gives back: examples, their format, and a report of what was left out and why."""
+"""What every encoder gives back: examples, their format, and what was left out and why."""
 
 from __future__ import annotations
 

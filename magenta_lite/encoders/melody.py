@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
-from magenta_lite.encoders.base import EncodeResult, Report
+from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
+from magenta_lite.encoders.chords import UnusableChords, chord_line
+from magenta_lite.encoders.encoder import Encoder
+from magenta_lite.encoders.grid import Stretch, bar_windows, common_time_stretches, quantize
 from magenta_lite.encoders.melody_extraction import (
     NO_EVENT,
     NOTE_OFF,
+    Melody,
     StepNote,
     as_fresh_melody,
     extract_melodies,
-    quantize,
-    stretches,
+    fill_up,
 )
+from magenta_lite.encoders.windows import Windows
+from magenta_lite.encoders.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
 FIRST_PITCH_ID = 2
-VELOCITY = 80
-QUARTERS_PER_BAR = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,8 @@ class MelodyEncoderConfig:
             so that music whose first or last bar is silent encodes. The original refuses it,
             its own samples included.
         max_examples: At most so many windows of a piece, the first ones; 0 for all.
+        chords: Give the chord of each step with a window: the piece's chord symbols, or inferred
+            where it has none.
     """
 
     kind: ClassVar[str] = "melody"
@@ -60,6 +66,7 @@ class MelodyEncoderConfig:
     end_token: bool = False
     pad_edges: bool = False
     max_examples: int = 0
+    chords: bool = False
 
     def __post_init__(self):
         if self.programs is not None:
@@ -76,7 +83,19 @@ class MelodyEncoderConfig:
             )
 
 
-class MelodyEncoder:
+def event_id(event: int, min_pitch: int) -> int:
+    """Returns the id of a melody event."""
+    return event - min_pitch + FIRST_PITCH_ID if event >= 0 else event - NO_EVENT
+
+
+def event_of(event_id: int, min_pitch: int) -> int:
+    """Returns the melody event of an id: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch."""
+    if event_id >= FIRST_PITCH_ID:
+        return event_id - FIRST_PITCH_ID + min_pitch
+    return NOTE_OFF if event_id == NOTE_OFF_ID else NO_EVENT
+
+
+class MelodyEncoder(Encoder):
     """Melodies of a NoteSequence as event ids, and back.
 
     Ids: 0 no event (a note goes on, or silence does), 1 note off, 2 and up a note-on from
@@ -87,8 +106,14 @@ class MelodyEncoder:
         config: A `MelodyEncoderConfig`.
     """
 
-    def __init__(self, config: MelodyEncoderConfig):
-        self.config = config
+    config_class = MelodyEncoderConfig
+    default_programs = (0,)
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id a step; chords beside it where the config has them."""
+        control = "chords" if self.config.chords else ""
+        return EventFormat("categorical", (self.depth,), control=control, end_id=self.end_id)
 
     @property
     def depth(self) -> int:
@@ -107,9 +132,9 @@ class MelodyEncoder:
         return range(FIRST_PITCH_ID, self.depth - self.config.end_token)
 
     @property
-    def steps_per_bar(self) -> int:
-        """Steps of a 4/4 bar."""
-        return QUARTERS_PER_BAR * self.config.steps_per_quarter
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """The note-ons."""
+        return ((0, self.note_ids[0], self.note_ids[-1]),)
 
     @property
     def window_steps(self) -> int:
@@ -129,47 +154,44 @@ class MelodyEncoder:
             sequence: A NoteSequence that is not quantised.
 
         Returns:
-            Uint8 arrays (T,), and a report of what was left out.
+            Uint8 arrays (T,), their chords uint8 (T,) where the config has them, and a report of
+            what was left out.
         """
+        config = self.config
         report = Report()
-        windows: dict[bytes, None] = {}  # an ordered set
-        for melody in self._melodies(sequence, report):
+        windows = Windows(report, config.max_examples)
+        try:
+            for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
+                self._encode_stretch(stretch, windows, report)
+        except UnusableChords as error:
+            report = Report()  # what was kept before is not
+            report.drop(str(error))
+            return EncodeResult([], report)
+        return windows.result()
+
+    def _encode_stretch(self, stretch: Stretch, windows: Windows, report: Report) -> None:
+        melodies = [
+            melody
+            for notes in self._notes_by_instrument(stretch, report)
+            for melody in self._melodies_of(notes, report)
+        ]
+        if not melodies:
+            return
+        chords = None
+        if self.config.chords:
+            chords = chord_line(stretch, self.config.steps_per_quarter)
+        for melody in melodies:
             report.keep("melodies")
-            for window in self._windows(melody, report):
-                if window in windows:
-                    report.drop("same window again in the piece")
-                windows[window] = None
-        examples = [np.frombuffer(window, np.uint8) for window in windows]
-        limit = self.config.max_examples
-        if limit and len(examples) > limit:
-            report.drop(f"more than {limit} windows in a piece", n=len(examples) - limit)
-            examples = examples[:limit]
-        if examples:
-            report.keep("windows", len(examples))
-        return EncodeResult(examples, report)
+            for start, events in self._windows(melody, report):
+                ids = self._to_ids(events)
+                steps = range(start, start + len(ids))
+                windows.add(ids, None if chords is None else chords.at(steps))
 
-    def _melodies(self, sequence, report: Report) -> list[list[int]]:
-        if not sequence.notes:
-            report.drop("no notes")
-            return []
-        if any(note.start_time < 0 or note.end_time < note.start_time for note in sequence.notes):
-            report.drop("a note has negative time or ends before it starts")
-            return []
-        melodies = []
-        for stretch in stretches(sequence):
-            if stretch.steps_per_bar(self.config.steps_per_quarter) != self.steps_per_bar:
-                meter = f"{stretch.numerator}/{stretch.denominator}"
-                report.drop(f"time signature {meter} is not 4/4")
-                continue
-            for notes in self._notes_by_instrument(stretch, report):
-                melodies += self._melodies_of(notes, report)
-        return melodies
-
-    def _notes_by_instrument(self, stretch, report: Report) -> list[list[StepNote]]:
+    def _notes_by_instrument(self, stretch: Stretch, report: Report) -> list[list[StepNote]]:
         config = self.config
         low, high = config.programs or (0, 127)
         by_instrument: dict[int, list[StepNote]] = {}
-        drums = out_of_range = other_program = 0
+        drums = out_of_range = other_program = silent = 0
         for start, end, note in quantize(stretch, config.steps_per_quarter):
             if note.is_drum:
                 drums += 1
@@ -177,15 +199,18 @@ class MelodyEncoder:
                 other_program += 1
             elif not config.min_pitch <= note.pitch <= config.max_pitch:
                 out_of_range += 1
-            elif note.velocity:
+            elif not note.velocity:
+                silent += 1
+            else:
                 step_note = StepNote(start, -note.pitch, end)
                 by_instrument.setdefault(note.instrument, []).append(step_note)
         report.drop("drum note", n=drums)
         report.drop(f"note of a program outside {low}-{high}", n=other_program)
         report.drop(f"pitch outside {config.min_pitch}-{config.max_pitch}", n=out_of_range)
+        report.drop("note of velocity 0", n=silent)
         return [by_instrument[instrument] for instrument in sorted(by_instrument)]
 
-    def _melodies_of(self, notes: list[StepNote], report: Report) -> list[list[int]]:
+    def _melodies_of(self, notes: list[StepNote], report: Report) -> list[Melody]:
         config = self.config
         padding = config.bars if config.pad_edges else 0
         return extract_melodies(
@@ -199,88 +224,51 @@ class MelodyEncoder:
             report=report,
         )
 
-    def _windows(self, melody: list[int], report: Report) -> list[bytes]:
+    def _windows(self, melody: Melody, report: Report) -> Iterator[tuple[int, list[int]]]:
+        """Yields (first step, events) of each window."""
         if not self.config.bars:
-            return [self._to_ids(melody)]
+            yield melody
+            return
         steps = self.config.bars * self.steps_per_bar
-        if len(melody) < steps and self.config.pad_edges:
-            melody = self._fill_up(melody, steps)
-        if len(melody) < steps:
+        events = fill_up(melody.events, steps) if self.config.pad_edges else melody.events
+        if len(events) < steps:
             report.drop(f"melody shorter than {self.config.bars} bars")
-            return []
-        starts = range(0, len(melody) - steps + 1, self.steps_per_bar)
-        return [self._to_ids(as_fresh_melody(melody[s : s + steps])) for s in starts]
+        for start, window in bar_windows(events, steps, self.steps_per_bar):
+            yield melody.start + start, as_fresh_melody(window)
 
-    @staticmethod
-    def _fill_up(melody: list[int], steps: int) -> list[int]:
-        sounding = next((event for event in reversed(melody) if event != NO_EVENT), NOTE_OFF)
-        silence = NO_EVENT if sounding == NOTE_OFF else NOTE_OFF
-        return [*melody, silence, *[NO_EVENT] * (steps - len(melody) - 1)]
-
-    def _to_ids(self, events: list[int]) -> bytes:
-        shift = FIRST_PITCH_ID - self.config.min_pitch
-        ids = [event + shift if event >= 0 else event - NO_EVENT for event in events]
+    def _to_ids(self, events: list[int]) -> np.ndarray:
+        ids = [event_id(event, self.config.min_pitch) for event in events]
         if self.config.end_token:
             ids.append(self.depth - 1)
-        return bytes(ids)
+        return np.array(ids, np.uint8)
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, program: int = 0):
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
         """Returns the NoteSequence that event ids describe.
 
         Args:
             events: Int (T,); what follows an end token is ignored.
             qpm: Quarter notes a minute.
-            program: General MIDI program.
+            programs: General MIDI program of the melody, one; None for the first.
 
         Raises:
             ValueError: If an id is not one of this encoder's.
         """
-        from note_seq import constants
-        from note_seq.protobuf import music_pb2
-
         events = [int(event) for event in events]
         if events and not 0 <= min(events) <= max(events) < self.depth:
             raise ValueError(f"Event ids must lie in [0, {self.depth}): {events}")
         if self.end_id in events:
             events = events[: events.index(self.end_id)]
-        sequence = music_pb2.NoteSequence(ticks_per_quarter=constants.STANDARD_PPQ)
-        sequence.tempos.add(qpm=qpm)
-        seconds = 60 / qpm / self.config.steps_per_quarter
-        note = None
-        for step, event in enumerate([*events, NOTE_OFF_ID]):
-            if event == NO_EVENT_ID:
-                continue
-            if note is not None:
-                note.end_time = step * seconds
-                sequence.total_time = note.end_time
-                note = None
-            if event >= FIRST_PITCH_ID:
-                pitch = event - FIRST_PITCH_ID + self.config.min_pitch
-                note = sequence.notes.add(
-                    pitch=pitch, velocity=VELOCITY, start_time=step * seconds, program=program
-                )
+        (program,) = self._programs(programs)
+        sequence = new_sequence(qpm)
+        melody = [event_of(event, self.config.min_pitch) for event in events]
+        add_melody(sequence, melody, 60 / qpm / self.config.steps_per_quarter, program)
         return sequence
 
     def one_hot(self, events) -> np.ndarray:
         """Returns event ids int (T,) as bool (T, V)."""
         return np.eye(self.depth, dtype=bool)[np.asarray(events)]
-
-    def transpose(self, events, semitones: int) -> np.ndarray:
-        """Returns event ids (T,) with every note moved by `semitones`.
-
-        A shift that would take a note out of the range is reduced until all notes fit, so that
-        the rhythm stays whole. (The original drops the notes that leave the range.)
-        """
-        events = np.asarray(events)
-        notes = (events >= self.note_ids.start) & (events < self.note_ids.stop)
-        if not notes.any():
-            return events.copy()
-        lowest = self.note_ids.start - int(events[notes].min())
-        highest = self.note_ids.stop - 1 - int(events[notes].max())
-        shift = int(np.clip(semitones, lowest, highest))
-        return np.where(notes, events.astype(int) + shift, events).astype(events.dtype)
 
     def valid_next(self, events) -> np.ndarray:
         """Returns which ids may follow `events` (T,): bool (V,).
@@ -296,15 +284,3 @@ class MelodyEncoder:
                 sounding = event != NOTE_OFF_ID
         valid[NOTE_OFF_ID] = sounding
         return valid
-
-    # As text -------------------------------------------------------------------------------
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the encoder's settings as plain values."""
-        return {"kind": self.config.kind, **dataclasses.asdict(self.config)}
-
-    @classmethod
-    def from_json(cls, tree: dict[str, Any]) -> MelodyEncoder:
-        """Returns the encoder that `to_json` described."""
-        values = {key: value for key, value in tree.items() if key != "kind"}
-        return cls(MelodyEncoderConfig(**values))

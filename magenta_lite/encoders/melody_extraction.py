@@ -1,4 +1,4 @@
-"""Finding the melodies in a NoteSequence, by the rules that Magenta's models were trained with.
+"""Finding the melodies of an instrument, by the rules that Magenta's models were trained with.
 
 A melody is a list of events, one per step: `NO_EVENT` (a note goes on, or silence does),
 `NOTE_OFF`, or a MIDI pitch.
@@ -6,17 +6,12 @@ A melody is a list of events, one per step: `NO_EVENT` (a note goes on, or silen
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from magenta_lite.encoders.base import Report
 
 NO_EVENT = -2
 NOTE_OFF = -1
-
-DEFAULT_QPM = 120.0
 
 
 class StepNote(NamedTuple):
@@ -27,62 +22,11 @@ class StepNote(NamedTuple):
     end: int
 
 
-@dataclasses.dataclass
-class Stretch:
-    """A part of a piece with one tempo and one time signature.
+class Melody(NamedTuple):
+    """Events from the step `start` on; both ends are on bar lines."""
 
-    Attributes:
-        notes: NoteSequence notes; drums too.
-        qpm: Quarter notes a minute.
-        numerator: Of the time signature.
-        denominator: Of the time signature.
-    """
-
-    notes: Iterable
-    qpm: float
-    numerator: int
-    denominator: int
-
-    def steps_per_bar(self, steps_per_quarter: int) -> float:
-        """Returns the length of a bar in steps, which need not be whole; 0 if it has none."""
-        if self.denominator == 0:
-            return 0.0
-        return 4 * steps_per_quarter * self.numerator / self.denominator
-
-
-def stretches(sequence) -> list[Stretch]:
-    """Cuts a NoteSequence where tempo or time signature change.
-
-    A piece starts in 4/4 at 120 quarter notes a minute unless it says otherwise. Notes over a cut
-    end there, and time starts again at 0 behind it.
-    """
-    qpms = {tempo.qpm for tempo in sequence.tempos}
-    meters = {(meter.numerator, meter.denominator) for meter in sequence.time_signatures}
-    late = [change.time > 0 for change in (*sequence.tempos[:1], *sequence.time_signatures[:1])]
-    parts = [sequence]
-    if len(qpms) > 1 or len(meters) > 1 or any(late):
-        from note_seq import sequences_lib
-
-        parts = sequences_lib.split_note_sequence_on_time_changes(sequence)
-    return [_stretch(part) for part in parts]
-
-
-def _stretch(sequence) -> Stretch:
-    qpm = sequence.tempos[0].qpm if sequence.tempos else DEFAULT_QPM
-    numerator, denominator = 4, 4
-    if sequence.time_signatures:
-        meter = sequence.time_signatures[0]
-        numerator, denominator = meter.numerator, meter.denominator
-    return Stretch(sequence.notes, qpm, numerator, denominator)
-
-
-def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, object]]:
-    """Yields (start, end, note) in steps for each note; a note lasts at least one step."""
-    steps_per_second = steps_per_quarter * stretch.qpm / 60
-    for note in stretch.notes:
-        start = math.floor(note.start_time * steps_per_second + 0.5)
-        end = math.floor(note.end_time * steps_per_second + 0.5)
-        yield start, max(end, start + 1), note
+    start: int
+    events: list[int]
 
 
 def extract_melodies(
@@ -90,11 +34,11 @@ def extract_melodies(
     *,
     steps_per_bar: int,
     gap_bars: float,
-    max_bars: int,
+    max_bars: float,
     skip_polyphony: bool,
     leading_bars: int,
     report: Report,
-) -> list[list[int]]:
+) -> list[Melody]:
     """Returns the melodies of one instrument, each starting and ending on a bar line.
 
     - A melody starts with the bar of its first note, and ends before `gap_bars` of silence.
@@ -105,8 +49,8 @@ def extract_melodies(
     Args:
         notes: Of one instrument.
         steps_per_bar: Length of a bar.
-        gap_bars: Bars of silence after which a new melody begins.
-        max_bars: Longer melodies are cut.
+        gap_bars: Bars of silence after which a new melody begins; infinite for one melody.
+        max_bars: Longer melodies are cut; infinite for none.
         skip_polyphony: Give up at the first two notes that start together.
         leading_bars: How many silent bars before the first melody to keep.
         report: Counts what is left out.
@@ -131,7 +75,7 @@ def extract_melodies(
         if len(events) > max_bars * steps_per_bar:
             report.drop(f"melody longer than {max_bars} bars is cut")
             events = events[: max_bars * steps_per_bar]
-        melodies.append(events)
+        melodies.append(Melody(start, events))
 
 
 def _one_melody(notes, origin, gap_steps, skip_polyphony, report) -> list[int] | None:
@@ -160,3 +104,12 @@ def as_fresh_melody(events: list[int]) -> list[int]:
     """Returns a cut-out part as a melody of its own: no note-off before its first note."""
     first = next((i for i, event in enumerate(events) if event >= 0), len(events))
     return [NO_EVENT] * first + events[first:]
+
+
+def fill_up(events: list[int], steps: int) -> list[int]:
+    """Returns a melody that ends on a bar line with silence after it, `steps` long in all."""
+    if len(events) >= steps:
+        return events
+    sounding = next((event for event in reversed(events) if event != NO_EVENT), NOTE_OFF)
+    silence = NO_EVENT if sounding == NOTE_OFF else NOTE_OFF
+    return [*events, silence, *[NO_EVENT] * (steps - len(events) - 1)]

@@ -1,39 +1,28 @@
 """The melody encoder against the recorded conversions, and its own promises."""
 
 import json
-import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_converters import CONVERTERS, STORED, decoded, in_recorded_order, piece, recorded
+from golden_converters import sequences as recorded_pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.chords import transpose_chords
 from magenta_lite.encoders.melody import MelodyEncoder, MelodyEncoderConfig
+from magenta_lite.errors import UserError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "converters"
-MANIFEST = json.loads((GOLDEN / "manifest.json").read_text())
 NAMES = ("mel_2bar", "mel_2bar_skip_polyphony", "mel_16bar", "mel_whole_end_token")
-STORED = 40  # windows of a piece that the recording kept
-SIXTEENTH = 0.125  # seconds at 120 quarter notes a minute
 
 TWO_BARS = MelodyEncoder(MelodyEncoderConfig(bars=2, programs=(0, 31)))
-
-
-def records(path):
-    """Yields the NoteSequences of a TFRecord file."""
-    data = path.read_bytes()
-    position = 0
-    while position < len(data):
-        (length,) = struct.unpack("<Q", data[position : position + 8])
-        yield music_pb2.NoteSequence.FromString(data[position + 12 : position + 12 + length])
-        position += length + 16
+WITH_CHORDS = MelodyEncoder(MelodyEncoderConfig(chords=True))
 
 
 def recorded_encoder(name):
-    options = MANIFEST["converters"][name]["options"]
+    options = CONVERTERS[name]["options"]
     return MelodyEncoder(
         MelodyEncoderConfig(
             bars=options.get("slice_bars", 0),
@@ -45,63 +34,65 @@ def recorded_encoder(name):
     )
 
 
-@pytest.fixture(scope="module")
-def sequences():
-    return {sequence.id: sequence for sequence in records(GOLDEN / "sequences.tfrecord")}
-
-
 def one_hot(encoder, examples):
     """Returns windows as the recording holds them: padded one-hot, sorted by their bytes."""
     steps = max(len(example) for example in examples)
     padded = np.zeros((len(examples), steps, encoder.depth), bool)
     for row, example in zip(padded, examples, strict=True):
         row[: len(example)] = encoder.one_hot(example)
-    return np.array(sorted(padded, key=lambda row: row.astype(np.uint8).tobytes())[:STORED])
+    return in_recorded_order(padded)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_windows_equal_the_recorded_ones(name, sequences):
+def test_windows_equal_the_recorded_ones(name):
     encoder = recorded_encoder(name)
-    recorded = np.load(GOLDEN / f"{name}.npz")
     checked = 0
-    for key, numbers in MANIFEST["converters"][name]["sequences"].items():
-        examples = encoder.encode(sequences[key]).examples
+    for key, numbers in CONVERTERS[name]["sequences"].items():
+        examples = encoder.encode(recorded_pieces()[key]).examples
         assert len(examples) == numbers["windows_all"], key
         if examples:
-            expected = recorded[f"{key}/outputs"]
+            expected = recorded(name)[f"{key}/outputs"]
             np.testing.assert_array_equal(one_hot(encoder, examples), expected, err_msg=key)
             checked += len(expected)
     assert checked > 30
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", (*NAMES, "mel_2bar_chords"))
 def test_decoding_gives_the_recorded_sequences(name):
     encoder = recorded_encoder(name)
-    recorded = np.load(GOLDEN / f"{name}.npz")
-    for expected in records(GOLDEN / f"{name}.back.tfrecord"):
-        length = recorded[f"{expected.id}/lengths"][0]
-        events = recorded[f"{expected.id}/outputs"][0][:length].argmax(-1)
+    for expected in decoded(name):
+        length = recorded(name)[f"{expected.id}/lengths"][0]
+        events = recorded(name)[f"{expected.id}/outputs"][0][:length].argmax(-1)
         actual = encoder.decode(events)
         actual.id = expected.id
         assert actual == expected
 
 
-def piece(*notes, program=0, instrument=0, sequence=None, meter=(4, 4)):
-    """Returns notes (pitch, first step, end step) at 120 quarter notes a minute."""
-    if sequence is None:
-        sequence = music_pb2.NoteSequence()
-        sequence.tempos.add(qpm=120)
-        sequence.time_signatures.add(numerator=meter[0], denominator=meter[1])
-    for pitch, start, end in notes:
-        sequence.notes.add(
-            pitch=pitch,
-            velocity=80,
-            start_time=start * SIXTEENTH,
-            end_time=end * SIXTEENTH,
-            program=program,
-            instrument=instrument,
+def test_chords_equal_the_recorded_ones():
+    """The recording holds a window twice if only the names of its chords differ, as C and C7."""
+    name = "mel_2bar_chords"
+    repeated = []
+    for key, numbers in CONVERTERS[name]["sequences"].items():
+        result = WITH_CHORDS.encode(recorded_pieces()[key])
+        assert len(result.controls or []) == len(result.examples)
+        if len(result.examples) != numbers["windows_all"]:
+            repeated.append(key)
+        if not result.examples:
+            continue
+        both = [
+            np.concatenate([WITH_CHORDS.one_hot(events), np.eye(49, dtype=bool)[chords]], axis=-1)
+            for events, chords in zip(result.examples, result.controls, strict=True)
+        ]
+        # Sorted by events, then chords, like the recorded ones, and as many as those without
+        # the repeated ones.
+        both.sort(
+            key=lambda w: (w[:, :90].astype("u1").tobytes(), w[:, 90:].astype("u1").tobytes())
         )
-    return sequence
+        arrays = [recorded(name)[f"{key}/{kind}"] for kind in ("outputs", "controls")]
+        expected = list({w.tobytes(): w for w in np.concatenate(arrays, axis=-1)}.values())
+        np.testing.assert_array_equal(both[: len(expected)], expected, err_msg=key)
+        assert len(expected) == min(STORED, len(both)) or key in repeated
+    assert repeated == ["chorale_bwv103.6", "chorale_bwv112.5"]
 
 
 TWINKLE = [60, 60, 67, 67, 69, 69, 67, None, 65, 65, 64, 64, 62, 62, 60, None]
@@ -154,7 +145,7 @@ def test_the_highest_of_several_notes_wins_and_brings_its_end():
 
 def test_every_instrument_gives_its_own_windows():
     tune = piece((60, 0, 32))
-    piece((72, 0, 32), instrument=1, sequence=tune)
+    piece((72, 0, 32), instrument=1, to=tune)
     assert len(TWO_BARS.encode(tune).examples) == 2
 
 
@@ -301,9 +292,88 @@ def test_decoding_refuses_ids_that_it_does_not_have():
 
 
 def test_tempo_and_program_of_what_is_decoded_can_be_chosen():
-    sequence = TWO_BARS.decode([41, 0, 1, 0], qpm=60, program=12)
+    sequence = TWO_BARS.decode([41, 0, 1, 0], qpm=60, programs=(12,))
     assert sequence.tempos[0].qpm == 60
     assert [(n.start_time, n.end_time, n.program) for n in sequence.notes] == [(0.0, 0.5, 12)]
+
+
+@pytest.mark.parametrize("programs", [(), (0, 33), (128,)])
+def test_programs_that_do_not_fit_are_refused(programs):
+    with pytest.raises(UserError, match="programs"):
+        TWO_BARS.decode([41], programs=programs)
+
+
+# Chords ------------------------------------------------------------------------------------
+
+
+def with_chords(tune, *chords):
+    """Adds chord symbols (step, text)."""
+    for step, text in chords:
+        tune.text_annotations.add(
+            time=step / 8,
+            text=text,
+            annotation_type=music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL,
+        )
+    return tune
+
+
+def test_a_window_has_the_chord_of_each_of_its_steps():
+    tune = with_chords(piece((60, 16, 40), (64, 40, 64)), (20, "Am7"), (32, "N.C."), (50, "Bdim"))
+    first, second = WITH_CHORDS.encode(tune).controls
+    assert first.dtype == np.uint8
+    assert first.tolist() == [0] * 4 + [22] * 12 + [0] * 16
+    assert second.tolist() == [0] * 18 + [48] * 14
+
+
+def test_chords_are_inferred_where_a_piece_names_none():
+    tune = piece((60, 0, 8), (64, 8, 16), (67, 16, 32))
+    piece((48, 0, 32), (52, 0, 32), (55, 0, 32), instrument=1, to=tune)
+    for chords in WITH_CHORDS.encode(tune).controls:
+        assert chords.tolist() == [1] * 32  # C major
+
+
+def test_windows_with_other_chords_are_not_the_same():
+    tune = with_chords(piece(*[(60, 16 * b, 16 * b + 16) for b in range(4)]), (0, "C"), (32, "Am"))
+    assert len(TWO_BARS.encode(tune).examples) == 1
+    assert len(WITH_CHORDS.encode(tune).examples) == 3
+
+
+@pytest.mark.parametrize("symbol", ["Csus4", "H7"])
+def test_a_chord_without_a_class_leaves_the_piece_out_and_is_named(symbol):
+    result = WITH_CHORDS.encode(with_chords(twinkle(), (0, "C"), (16, symbol)))
+    assert not result.examples
+    (reason,) = result.report.dropped
+    assert symbol in reason
+    assert not result.report.kept
+
+
+def test_chords_move_as_far_as_the_melody_does():
+    tune = with_chords(piece((60, 0, 16), (108, 16, 32)), (0, "C"), (16, "F#m"))
+    result = WITH_CHORDS.encode(tune)
+    (events,), (chords,) = result.examples, result.controls
+    assert WITH_CHORDS.possible_shift(events, 5) == 0
+    key = WITH_CHORDS.transposition_key(events, chords)
+    moved = transpose_chords(chords, -5)
+    assert moved.tolist() == [8] * 16 + [14] * 16  # G, C# minor
+    assert WITH_CHORDS.transposition_key(WITH_CHORDS.transpose(events, -5), moved) == key
+    assert WITH_CHORDS.transposition_key(events, moved) != key
+
+
+def test_format_and_shapes_agree():
+    for config in (MelodyEncoderConfig(), MelodyEncoderConfig(end_token=True, chords=True)):
+        encoder = MelodyEncoder(config)
+        result = encoder.encode(twinkle())
+        form = encoder.event_format
+        assert (form.kind, form.sizes, form.end_id) == (
+            "categorical",
+            (encoder.depth,),
+            encoder.end_id,
+        )
+        assert form.control == ("chords" if config.chords else "")
+        arrays = result.examples + (result.controls or [])
+        assert {(a.shape, a.dtype) for a in arrays} == {((encoder.window_steps,), form.event_dtype)}
+    assert TWO_BARS.pitch_ids == ((0, 2, 89),)
+    assert TWO_BARS.default_programs == (0,)
 
 
 def test_json_and_back():

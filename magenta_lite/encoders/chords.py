@@ -1,0 +1,180 @@
+"""Chords as one of 49 classes a step: none, or a root and one of four triads."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.encoders.grid import QUARTERS_PER_BAR, Stretch, to_step
+from magenta_lite.errors import UserError
+
+NO_CHORD = 0
+ROOTS = 12
+TRIADS = ("major", "minor", "augmented", "diminished")  # 12 classes each, C to B, from 1 up
+CHORDS_PER_BAR = 2  # where chords have to be inferred from the notes
+CHORDS_PER_2_2_BAR = 1
+
+
+class UnusableChords(Exception):
+    """A piece whose chords are not among the 49 classes. The message is a reason of a report."""
+
+
+def chord_class(symbol: str) -> int:
+    """Returns the class of a chord symbol such as `Am7`, `F#dim`, `Bb/D` or `N.C.`.
+
+    Only root and triad count: bass, sevenths and further notes do not.
+
+    Raises:
+        UnusableChords: If it cannot be read, or its triad is none of the four, as in `Csus4`.
+    """
+    root_and_triad = _root_and_triad(symbol)
+    if root_and_triad is None:
+        return NO_CHORD
+    root, triad = root_and_triad
+    return 1 + triad * ROOTS + root
+
+
+@functools.lru_cache(maxsize=4096)
+def _root_and_triad(symbol: str) -> tuple[int, int] | None:
+    from note_seq import chord_symbols_lib, constants
+
+    if symbol == constants.NO_CHORD:
+        return None
+    triads = {
+        chord_symbols_lib.CHORD_QUALITY_MAJOR: 0,
+        chord_symbols_lib.CHORD_QUALITY_MINOR: 1,
+        chord_symbols_lib.CHORD_QUALITY_AUGMENTED: 2,
+        chord_symbols_lib.CHORD_QUALITY_DIMINISHED: 3,
+    }
+    try:
+        root = chord_symbols_lib.chord_symbol_root(symbol)
+        triad = triads.get(chord_symbols_lib.chord_symbol_quality(symbol))
+    except chord_symbols_lib.ChordSymbolError as error:
+        raise UnusableChords(f"chord symbol {symbol!r} cannot be read") from error
+    if triad is None:
+        raise UnusableChords(f"chord {symbol} has none of the triads {', '.join(TRIADS)}")
+    return root, triad
+
+
+def parse_chords(text: str, steps: int) -> np.ndarray:
+    """Returns the chords that a user wrote, spread evenly over `steps`: uint8 (steps,).
+
+    Args:
+        text: Chord symbols with spaces, commas or bar lines between them, e.g. "C G | Am F".
+        steps: Number of steps T.
+
+    Raises:
+        UserError: If a symbol is unknown, or there are none, or more than steps.
+    """
+    symbols = text.replace("|", " ").replace(",", " ").split()
+    if not 0 < len(symbols) <= steps:
+        raise UserError(
+            f"'{text}' has {len(symbols)} chords for {steps} steps; "
+            "give at least one and no more than steps, e.g. 'C G Am F'"
+        )
+    classes = []
+    for symbol in symbols:
+        try:
+            classes.append(chord_class(symbol))
+        except UnusableChords as error:
+            raise UserError(
+                f"'{text}': {error}; write major, minor, augmented or diminished chords such as "
+                "C, Am, Faug, Bdim, G7, or N.C. for none"
+            ) from error
+    return np.array(classes, np.uint8)[np.arange(steps) * len(classes) // steps]
+
+
+def transpose_chords(controls: Any, semitones: int) -> np.ndarray:
+    """Returns chord classes (T,) with every root moved by `semitones`; no chord stays none."""
+    classes = np.asarray(controls)
+    triads, roots = np.divmod(classes.astype(int) - 1, ROOTS)
+    moved = 1 + triads * ROOTS + (roots + semitones) % ROOTS
+    return np.where(classes == NO_CHORD, NO_CHORD, moved).astype(classes.dtype)
+
+
+class ChordLine:
+    """The chords of a stretch: each holds from its step to the next one's.
+
+    Args:
+        chords: Class of the chord at each step where one begins.
+    """
+
+    def __init__(self, chords: dict[int, int]):
+        self._starts = np.array(sorted(chords), int)
+        # One entry in front: before the first chord there is none.
+        self._classes = np.array([NO_CHORD, *(chords[s] for s in sorted(chords))], np.uint8)
+
+    def at(self, steps: Any) -> np.ndarray:
+        """Returns the class at each of `steps` (N,): uint8 (N,)."""
+        return self._classes[np.searchsorted(self._starts, np.asarray(steps), side="right")]
+
+
+def chord_line(stretch: Stretch, steps_per_quarter: int) -> ChordLine:
+    """Returns the chords of a 4/4 stretch: its chord symbols, or inferred where it has none.
+
+    Raises:
+        UnusableChords: If there is a chord that is none of the 49 classes, or none can be
+            inferred.
+    """
+    symbols = _symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
+    steps_per_second = stretch.steps_per_second(steps_per_quarter)
+    return ChordLine({to_step(time, steps_per_second): chord_class(text) for time, text in symbols})
+
+
+def _symbols(sequence) -> list[tuple[float, str]]:
+    """Returns (seconds, symbol) in order of time."""
+    from note_seq.protobuf import music_pb2
+
+    symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
+    annotations = [a for a in sequence.text_annotations if a.annotation_type == symbol]
+    if not all(0 <= a.time < np.inf for a in annotations):
+        raise UnusableChords("chord symbol at an impossible time")
+    return sorted(((a.time, a.text) for a in annotations), key=lambda pair: pair[0])
+
+
+def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[float, str]]:
+    from note_seq import sequences_lib
+    from note_seq.protobuf import music_pb2
+
+    chord_inference = _chord_inference()
+    # Only what chords are inferred from: what else a piece holds may be at impossible times.
+    bare = music_pb2.NoteSequence()
+    bare.tempos.add(qpm=stretch.qpm)
+    bare.time_signatures.add(numerator=QUARTERS_PER_BAR, denominator=4)
+    bare.notes.extend(stretch.sequence.notes)
+    bare.total_time = max((note.end_time for note in bare.notes), default=0.0)
+    quantized = sequences_lib.quantize_note_sequence(bare, steps_per_quarter)
+    per_bar = CHORDS_PER_2_2_BAR if stretch.denominator == 2 else CHORDS_PER_BAR
+    try:
+        chord_inference.infer_chords_for_sequence(quantized, chords_per_bar=per_bar)
+    except chord_inference.ChordInferenceError as error:
+        raise UnusableChords(f"chords cannot be inferred ({error})") from error
+    seconds = 60 / (stretch.qpm * steps_per_quarter)
+    return [(a.quantized_step * seconds, a.text) for a in quantized.text_annotations]
+
+
+@functools.cache
+def _chord_inference():
+    """Returns note_seq's module, made to keep the table that it computes anew for every piece.
+
+    The table depends on constants only; without this it takes 0.6 of the 0.7 seconds of a piece.
+    """
+    from note_seq import chord_inference
+
+    name = "_key_chord_transition_distribution"
+    compute = getattr(chord_inference, name, None)
+    if compute is None:  # another version of note_seq: slow then, not wrong
+        return chord_inference
+    tables = {}
+
+    def keep(key_chord_distribution, **probabilities):
+        key = key_chord_distribution.tobytes(), *sorted(probabilities.items())
+        if key not in tables:
+            tables[key] = compute(key_chord_distribution, **probabilities)
+            tables[key].flags.writeable = False
+        return tables[key]
+
+    setattr(chord_inference, name, keep)
+    return chord_inference

@@ -1,0 +1,57 @@
+"""Drum pitches in classes of what sounds alike; the first pitch of a class is the one decoded."""
+
+from __future__ import annotations
+
+Pitches = tuple[tuple[int, ...], ...]
+
+REDUCED: Pitches = (
+    (36, 35),  # kick
+    (38, 27, 28, 31, 32, 33, 34, 37, 39, 40, 56, 65, 66, 75, 85),  # snare
+    (42, 44, 54, 68, 69, 70, 71, 73, 78, 80, 22),  # closed hi-hat
+    (46, 67, 72, 74, 79, 81, 26),  # open hi-hat
+    (45, 29, 41, 43, 61, 64, 84),  # low tom
+    (48, 47, 60, 63, 77, 86, 87),  # mid tom
+    (50, 30, 62, 76, 83),  # high tom
+    (49, 52, 55, 57, 58),  # crash
+    (51, 53, 59, 82),  # ride
+)
+
+# A class for every pitch. Its order is an older grouping's: 43 stands with the high toms, 52 with
+# the rides; 22 and 26 are missing.
+_FULL_ORDER: Pitches = (
+    (36, 35),
+    (38, 27, 28, 31, 32, 33, 34, 37, 39, 40, 56, 65, 66, 75, 85),
+    (42, 44, 54, 68, 69, 70, 71, 73, 78, 80),
+    (46, 67, 72, 74, 79, 81),
+    (45, 29, 41, 61, 64, 84),
+    (48, 47, 60, 63, 77, 86, 87),
+    (50, 30, 43, 62, 76, 83),
+    (49, 55, 57, 58),
+    (51, 52, 53, 59, 82),
+)
+FULL: Pitches = tuple((pitch,) for pitches in _FULL_ORDER for pitch in pitches)
+
+# What a Roland TD-11 sends, the kit of the Groove MIDI Dataset.
+ROLAND: Pitches = (
+    (36,),
+    (38, 37, 40),
+    (42, 22, 44),
+    (46, 26),
+    (43, 58),
+    (47, 45),
+    (50, 48),
+    (49, 52, 55, 57),
+    (51, 53, 59),
+)
+
+OPEN_HI_HAT = 3
+
+
+def class_of_pitch(classes: Pitches) -> dict[int, int]:
+    """Returns the class of each MIDI pitch."""
+    return {pitch: i for i, pitches in enumerate(classes) for pitch in pitches}
+
+
+def pitch_of_class(classes: Pitches) -> tuple[int, ...]:
+    """Returns the MIDI pitch that stands for each class."""
+    return tuple(pitches[0] for pitches in classes)

@@ -1,0 +1,70 @@
+"""Notes of decoded events, added to a NoteSequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from magenta_lite.encoders.melody_extraction import NO_EVENT, NOTE_OFF
+
+VELOCITY = 80
+DRUM_INSTRUMENT = 9
+
+
+def new_sequence(qpm: float):
+    """Returns a NoteSequence without notes at `qpm` quarter notes a minute."""
+    from note_seq import constants
+    from note_seq.protobuf import music_pb2
+
+    sequence = music_pb2.NoteSequence(ticks_per_quarter=constants.STANDARD_PPQ)
+    sequence.tempos.add(qpm=qpm)
+    return sequence
+
+
+def add_melody(sequence, events: Iterable[int], seconds: float, program: int, instrument: int = 0):
+    """Adds the notes of melody events.
+
+    Args:
+        sequence: NoteSequence to add to.
+        events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step.
+        seconds: Length of a step.
+        program: General MIDI program.
+        instrument: Number of the instrument.
+    """
+    note = None
+    for step, event in enumerate([*events, NOTE_OFF]):
+        if event == NO_EVENT:
+            continue
+        if note is not None:
+            note.end_time = step * seconds
+            sequence.total_time = max(sequence.total_time, note.end_time)
+            note = None
+        if event != NOTE_OFF:
+            note = sequence.notes.add(
+                pitch=event,
+                velocity=VELOCITY,
+                start_time=step * seconds,
+                program=program,
+                instrument=instrument,
+            )
+
+
+def add_drums(sequence, hits: Iterable[Iterable[int]], pitches: Sequence[int], seconds: float):
+    """Adds drum notes of one step each.
+
+    Args:
+        sequence: NoteSequence to add to.
+        hits: For each step the classes that are hit.
+        pitches: MIDI pitch of each class.
+        seconds: Length of a step.
+    """
+    for step, classes in enumerate(hits):
+        for drum in classes:
+            sequence.notes.add(
+                pitch=pitches[drum],
+                velocity=VELOCITY,
+                start_time=step * seconds,
+                end_time=(step + 1) * seconds,
+                instrument=DRUM_INSTRUMENT,
+                is_drum=True,
+            )
+            sequence.total_time = max(sequence.total_time, (step + 1) * seconds)
