@@ -55,12 +55,12 @@ def describe(windows: Any, encoder_config: Any) -> dict[str, Any]:
     """Returns the numbers of `building.Windows` as plain JSON values."""
     from magenta_lite.data import building
 
-    pitches = building.pitches(windows, encoder_config)
+    lowest, highest = building.pitch_range(windows, encoder_config) or (None, None)
     return {
         "encoder": building.encoder_json(encoder_config),
         "splits": windows.sizes,
-        "lowest_pitch": min(pitches, default=None),
-        "highest_pitch": max(pitches, default=None),
+        "lowest_pitch": lowest,
+        "highest_pitch": highest,
         "report": windows.report.to_json(),
     }
 

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from magenta_lite.data import building
 from magenta_lite.data.building import Window, Windows
 from magenta_lite.data.reading import Source
+from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 
@@ -51,7 +52,8 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     """Writes the windows that `magenta_lite.data.building` finds.
 
     With Beam options or a runner in the `DownloadConfig` the same steps run on Apache Beam.
-    Features: `events` uint8 (T,), the encoder's ids, one per step; `piece`, where they are from.
+    Features: `events` (T, *event_shape), the encoder's numbers in its event_dtype; `controls`
+    uint8 (T,), the chord classes, for an encoder that has them; `piece`, where they are from.
     The metadata hold the encoder's values and the report of what was left out.
     """
 
@@ -74,13 +76,17 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return {name: split.num_examples for name, split in self.info.splits.items()}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "events": tfds.features.Tensor(shape=(None,), dtype=np.uint8),
-                    "piece": tfds.features.Text(),
-                }
+        format = build_encoder(self.builder_config.encoder).event_format
+        features = {
+            "events": tfds.features.Tensor(
+                shape=(None, *format.event_shape), dtype=format.event_dtype.type
             ),
+            "piece": tfds.features.Text(),
+        }
+        if format.control == "chords":
+            features["controls"] = tfds.features.Tensor(shape=(None,), dtype=np.uint8)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
             metadata=tfds.core.MetadataDict(
                 encoder=building.encoder_json(self.builder_config.encoder)
             ),
@@ -110,7 +116,8 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         }
 
     def _generate_examples(self, windows: list[Window], split: str) -> Iterator:
-        return map(_example, building.told(windows, f"Writing {split}"))
+        example = functools.partial(_example, encoder_config=self.builder_config.encoder)
+        return map(example, building.told(windows, f"Writing {split}"))
 
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)
@@ -167,15 +174,18 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return {
             split: kept
             | f"Choose_{split}" >> beam.Filter(lambda pair, name: pair[0] == name, split)
-            | f"Example_{split}" >> beam.MapTuple(lambda _, window: _example(window))
+            | f"Example_{split}" >> beam.MapTuple(lambda _, window: _example(window, encoder))
             for split in building.SPLITS
         }
 
 
-def _example(window: Window) -> tuple[bytes, dict[str, Any]]:
+def _example(window: Window, encoder_config: Any) -> tuple[bytes, dict[str, Any]]:
     """Returns key and example. The key is the window itself: the order depends on nothing else."""
-    events = np.frombuffer(window.events, np.uint8)
-    return window.events, {"events": events, "piece": window.piece}
+    events, controls = building.arrays(window.events, window.controls, encoder_config)
+    example = {"events": events, "piece": window.piece}
+    if controls is not None:
+        example["controls"] = controls
+    return window.events + window.controls, example
 
 
 def _encode(number: int, source: Source, encoder_config: Any) -> tuple[int, building.Encoded]:
@@ -183,12 +193,12 @@ def _encode(number: int, source: Source, encoder_config: Any) -> tuple[int, buil
 
 
 def _piece_hashes(_: int, encoded: building.Encoded) -> set[int]:
-    return {building.piece_hash(name) for name, _ in encoded.pieces}
+    return {building.piece_hash(piece.name) for piece in encoded.pieces if not piece.split}
 
 
 def _keyed(window: Window, bounds, encoder_config) -> tuple[bytes, tuple[str, Window]]:
-    key = building.transposition_key(window.events, encoder_config)
-    return key, (building.split_of(window.piece, bounds), window)
+    key = building.transposition_key(window.events, encoder_config, window.controls)
+    return key, (window.split or building.split_of(window.piece, bounds), window)
 
 
 def _merge_reports(reports) -> Report:

@@ -22,14 +22,12 @@ import numpy as np
 from magenta_lite.data import reading
 from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
 from magenta_lite.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 TEST_SHARE = 0.05
 VALIDATION_SHARE = 0.05
-
-LOWEST = -127  # semitones: every window ends up at the bottom of its range
 
 LINE_EVERY = 5.0  # seconds between two lines of progress
 ALONE_FOR = 2.0  # seconds of work before worker processes are worth their start
@@ -54,12 +52,24 @@ class Window(NamedTuple):
     Attributes:
         place: Numbers of source, piece and window: the stable order of a collection.
         piece: Name of the piece it comes from.
-        events: The encoder's uint8 ids.
+        events: The encoder's numbers, the bytes of an array (T, *event_shape) of its event_dtype.
+        controls: The bytes of its chord classes uint8 (T,); empty without chords.
+        split: Its split where the data set says so; empty: by a hash of `piece`.
     """
 
     place: tuple[int, int, int]
     piece: str
     events: bytes
+    controls: bytes = b""
+    split: str = ""
+
+
+class EncodedPiece(NamedTuple):
+    """What one piece gave: `examples` are pairs of events and controls, as in a `Window`."""
+
+    name: str
+    split: str
+    examples: list[tuple[bytes, bytes]]
 
 
 @dataclasses.dataclass
@@ -67,11 +77,11 @@ class Encoded:
     """What one source gave.
 
     Attributes:
-        pieces: Name and windows of each piece that gave any.
+        pieces: Those that gave any windows.
         report: What was kept and what was left out.
     """
 
-    pieces: list[tuple[str, list[bytes]]]
+    pieces: list[EncodedPiece]
     report: Report
 
 
@@ -120,7 +130,7 @@ def fingerprint(sources: Iterable[reading.Source]) -> str:
 
 def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
     """Reads and encodes one source. A piece that fails is reported, never raised."""
-    pieces, report = reading.read_source(source)
+    pieces, report = source.read()
     encoder = _encoder(encoder_config)
     encoded = []
     for piece in pieces:
@@ -131,8 +141,24 @@ def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
             continue
         report.merge(result.report, piece.name)
         if result.examples:
-            encoded.append((piece.name, [events.tobytes() for events in result.examples]))
+            examples = list(_as_bytes(result, encoder.event_format))
+            encoded.append(EncodedPiece(piece.name, piece.split, examples))
     return Encoded(encoded, report)
+
+
+def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes]]:
+    for i, events in enumerate(result.examples):
+        controls = b"" if result.controls is None else np.uint8(result.controls[i]).tobytes()
+        yield np.asarray(events, format.event_dtype).tobytes(), controls
+
+
+def arrays(
+    events: bytes, controls: bytes, encoder_config: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns a window's events (T, *event_shape) and chord classes uint8 (T,), None without."""
+    format = _encoder(encoder_config).event_format
+    steps = np.frombuffer(events, format.event_dtype).reshape(-1, *format.event_shape)
+    return steps, np.frombuffer(controls, np.uint8) if controls else None
 
 
 def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> Iterator[Encoded]:
@@ -202,13 +228,12 @@ def split_of(name: str, bounds: tuple[int, int]) -> str:
     return "test" if place < bounds[0] else "validation" if place < bounds[1] else "train"
 
 
-def transposition_key(events: bytes, encoder_config: Any) -> bytes:
-    """Returns what `events` and all its transpositions have in common.
+def transposition_key(events: bytes, encoder_config: Any, controls: bytes = b"") -> bytes:
+    """Returns what a window and all its transpositions have in common.
 
     Training transposes at random, so two windows that differ in key only are the same music.
     """
-    ids = np.frombuffer(events, np.uint8)
-    return _encoder(encoder_config).transpose(ids, LOWEST).tobytes()
+    return _encoder(encoder_config).transposition_key(*arrays(events, controls, encoder_config))
 
 
 def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
@@ -226,15 +251,15 @@ def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Re
     windows = sorted(windows, key=lambda pair: pair[1].place)
     present = {split for split, _ in windows}
     winner = next(split for split in ("train", "test", "validation") if split in present)
-    kept: dict[bytes, Window] = {}
+    kept: dict[tuple[bytes, bytes], Window] = {}
     report = Report()
     for split, window in windows:
         if split != winner:
             report.drop(f"{split} window that {winner} has too, in some key", window.piece)
-        elif window.events in kept:
+        elif (window.events, window.controls) in kept:
             report.drop("same window again in the split", window.piece)
         else:
-            kept[window.events] = window
+            kept[window.events, window.controls] = window
     return winner, list(kept.values()), report
 
 
@@ -252,11 +277,13 @@ def build(sources: Sequence[reading.Source], listing: Report, encoder_config: An
     for number, encoded in enumerate(encode_sources(sources, encoder_config)):
         report.merge(encoded.report)
         windows.extend(place_windows(number, encoded))
-    bounds = split_bounds(piece_hash(name) for name in {window.piece for window in windows})
+    bounds = split_bounds(
+        piece_hash(name) for name in {window.piece for window in windows if not window.split}
+    )
     groups = collections.defaultdict(list)
     for window in windows:
-        pair = (split_of(window.piece, bounds), window)
-        groups[transposition_key(window.events, encoder_config)].append(pair)
+        key = transposition_key(window.events, encoder_config, window.controls)
+        groups[key].append((window.split or split_of(window.piece, bounds), window))
     splits = {split: [] for split in SPLITS}
     for group in groups.values():
         split, kept, left_out = settle(group)
@@ -269,9 +296,9 @@ def build(sources: Sequence[reading.Source], listing: Report, encoder_config: An
 
 def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
     """Yields the windows of source number `number`."""
-    for i, (name, examples) in enumerate(encoded.pieces):
-        for j, events in enumerate(examples):
-            yield Window((number, i, j), name, events)
+    for i, piece in enumerate(encoded.pieces):
+        for j, (events, controls) in enumerate(piece.examples):
+            yield Window((number, i, j), piece.name, events, controls, piece.split)
 
 
 def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
@@ -317,11 +344,23 @@ def hints(report: Report) -> list[str]:
     ]
 
 
-def pitches(windows: Windows, encoder_config: Any) -> set[int]:
-    """Returns the MIDI pitches that occur in the windows of all splits."""
-    ids = {i for split in windows.splits.values() for window in split for i in window.events}
-    note_ids = _encoder(encoder_config).note_ids
-    return {encoder_config.min_pitch + note_ids.index(i) for i in ids if i in note_ids}
+def pitch_range(windows: Windows, encoder_config: Any) -> tuple[int, int] | None:
+    """Returns the lowest and highest MIDI pitch of all windows; None where ids are no pitches."""
+    encoder = _encoder(encoder_config)
+    if not encoder.pitch_ids:
+        return None
+    room = []  # semitones down and up that are left to a window
+    for window in (window for split in windows.splits.values() for window in split):
+        events, _ = arrays(window.events, window.controls, encoder_config)
+        down, up = encoder.possible_shift(events, -127), encoder.possible_shift(events, 127)
+        if down or up:  # else it has no notes
+            room.append((down, up, events))
+    if not room:
+        return None
+    extremes = max(room, key=lambda r: r[0])[2], min(room, key=lambda r: r[1])[2]
+    notes = [note for events in extremes for note in encoder.decode(events).notes]
+    pitches = [note.pitch for note in notes if not note.is_drum]
+    return min(pitches), max(pitches)
 
 
 @functools.lru_cache(maxsize=4)
@@ -340,7 +379,7 @@ class _Progress:
     def add(self, encoded: Encoded) -> None:
         self._done += 1
         self._pieces += len(encoded.pieces)
-        self._windows += sum(len(windows) for _, windows in encoded.pieces)
+        self._windows += sum(len(piece.examples) for piece in encoded.pieces)
         if time.monotonic() - self._told >= LINE_EVERY:
             self.tell()
 

@@ -11,16 +11,46 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from magenta_lite.config import DataConfig
-from magenta_lite.data import building, folk, reading
-from magenta_lite.encoders.base import Report
+from magenta_lite.data import building, reading
+from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.base import EventFormat, Report
 from magenta_lite.errors import UserError, unknown_name
 
 LOAD_BATCH = 2048
+
+
+class Known(NamedTuple):
+    """A collection with a name of its own, `NAME` or `NAME:MORE`; functions as `module:name`.
+
+    Attributes:
+        listing: Function of MORE that returns its sources and a report; without TensorFlow.
+        config: Function of MORE and an encoder section that returns the builder config; its
+            module has the `Builder`.
+    """
+
+    listing: str
+    config: str
+
+
+KNOWN = {
+    "folk": Known(
+        "magenta_lite.data.folk:list_books",
+        "tfds_datasets.folk.folk_dataset_builder:folk_config",
+    ),
+    "groove_midi": Known(
+        "magenta_lite.data.groove_midi:list_grooves",
+        "tfds_datasets.groove_midi.groove_midi_dataset_builder:groove_config",
+    ),
+}
+FOLDER = Known(
+    "magenta_lite.data.reading:list_sources",
+    "tfds_datasets.midi_dir.midi_dir_dataset_builder:folder_config",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +58,16 @@ class Examples:
     """The examples of one split.
 
     Attributes:
-        events: uint8 (N, T), rows filled up with zeros.
+        events: (N, T, *event_shape) of the encoder's event_dtype, rows filled up with zeros.
         lengths: int32 (N,), steps of each row.
         pieces: Name of the piece each row comes from; None if the data set does not say.
+        controls: Chord classes uint8 (N, T); None for an encoder without.
     """
 
     events: np.ndarray
     lengths: np.ndarray
     pieces: list[str] | None
+    controls: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -78,7 +110,7 @@ class Collection:
         if name not in building.SPLITS:
             raise unknown_name("split", name, building.SPLITS)
         if not self.sizes.get(name):
-            return Examples(np.zeros((0, 0), np.uint8), np.zeros(0, np.int32), [])
+            return _no_examples(self._builder.info.features)
         if name not in self._loaded:
             self._loaded[name] = _load(self._builder, name)
         return self._loaded[name]
@@ -90,8 +122,7 @@ def open_collection(
     """Returns the collection that `data.source` names, in the given encoding; builds it if needed.
 
     Args:
-        data: `source` is `folk`, `folk:kids`, `folk:essen`, a folder, archive or file, or
-            `tfds:NAME[/CONFIG]`.
+        data: Its `source` says what to open; see `DataConfig`.
         encoder_config: An encoder section, e.g. `MelodyEncoderConfig`.
         data_dir: Where built data sets are kept. Default: TFDS's own, `~/tensorflow_datasets`.
 
@@ -102,29 +133,35 @@ def open_collection(
     data_dir = str(Path(data_dir).expanduser()) if data_dir else None
     if source.startswith("tfds:"):
         return _open_tfds(source.removeprefix("tfds:"), encoder_config, data_dir)
-    if is_folk(source):
-        from tfds_datasets.folk import folk_dataset_builder as module
-
-        config = module.folk_config(folk.books_of(source), encoder_config)
-    else:
-        from tfds_datasets.midi_dir import midi_dir_dataset_builder as module
-
-        config = module.folder_config(str(existing_path(source)), encoder_config)
-    return Collection(_prepared(functools.partial(module.Builder, config=config), data_dir))
+    known, more = _known(source)
+    config = _function(known.config)(more, encoder_config)
+    builder = _function(known.config.partition(":")[0] + ":Builder")
+    return Collection(_prepared(functools.partial(builder, config=config), data_dir))
 
 
 def list_source(source: str) -> tuple[list[reading.Source], Report]:
-    """Returns the files behind `folk...` or a folder, without TensorFlow. Raises: UserError."""
+    """Returns the files behind a name or a folder, without TensorFlow. Raises: UserError."""
     if source.startswith("tfds:"):
-        raise UserError(f"{source} is built already; only folders and folk can be looked into")
-    if is_folk(source):
-        return folk.list_books(folk.books_of(source))
-    return reading.list_sources(str(existing_path(source)))
+        raise UserError(
+            f"{source} is built already; only folders and {', '.join(KNOWN)} can be looked into"
+        )
+    known, more = _known(source)
+    return _function(known.listing)(more)
 
 
-def is_folk(source: str) -> bool:
-    """Says whether `source` means the tunes inside music21."""
-    return source == "folk" or source.startswith("folk:")
+def _known(source: str) -> tuple[Known, str]:
+    """Returns what `source` names, and the argument of its functions."""
+    name, colon, more = source.partition(":")
+    if name not in KNOWN:
+        return FOLDER, str(existing_path(source))
+    if colon and not more:
+        raise UserError(f"There is nothing behind the colon of {source}; give {name} or {name}:...")
+    return KNOWN[name], more
+
+
+def _function(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def existing_path(source: str) -> Path:
@@ -132,8 +169,7 @@ def existing_path(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(
-            f"There is no folder or file {path}; "
-            "give one, or folk, folk:kids, folk:essen, tfds:NAME"
+            f"There is no folder or file {path}; give one, or {', '.join(KNOWN)} or tfds:NAME"
         )
     return path.resolve()
 
@@ -184,26 +220,30 @@ def _open_tfds(name: str, encoder_config: Any, data_dir: str | None) -> Collecti
     try:
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir)
-        _check_features(builder)
-        collection = Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
+        _check_encoder(Collection(builder), building.encoder_json(encoder_config))
+        _check_features(builder, build_encoder(encoder_config).event_format)
+        return Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
     except UserError:
         raise
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"tfds:{name} cannot be opened: {first}") from error
-    _check_encoder(collection, building.encoder_json(encoder_config))
-    return collection
 
 
-def _check_features(builder: Any) -> None:
-    info = builder.info.features.get_tensor_info().get("events")
-    shape = getattr(info, "shape", None)
-    if shape is None or len(shape) != 1 or info.dtype != np.uint8:
-        raise UserError(
-            f"tfds:{builder.info.full_name} has no feature 'events' of shape (T,) and type uint8 "
-            f"but {', '.join(builder.info.features)}; export its music into a folder and give "
-            "that as --data"
-        )
+def _check_features(builder: Any, format: EventFormat) -> None:
+    features = builder.info.features.get_tensor_info()
+    wanted = {"events": (format.event_shape, format.event_dtype)}
+    if format.control == "chords":
+        wanted["controls"] = ((), np.dtype(np.uint8))
+    for name, (shape, dtype) in wanted.items():
+        stored = getattr(features.get(name), "shape", ())  # none of a feature made of features
+        if not stored or stored[1:] != shape or features[name].dtype != dtype:
+            steps = ", ".join(map(str, ("T", *shape)))
+            raise UserError(
+                f"tfds:{builder.info.full_name} has no feature '{name}' of shape ({steps}) and "
+                f"type {dtype} but {', '.join(builder.info.features)}; export its music into a "
+                "folder and give that as --data"
+            )
 
 
 def _check_encoder(collection: Collection, wanted: dict[str, Any]) -> None:
@@ -226,22 +266,48 @@ def _load(builder: Any, split: str) -> Examples:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
+    features = builder.info.features
+    arrays = [name for name in ("events", "controls") if name in features]
+
     def row(example):
-        return example["events"], tf.size(example["events"]), example.get("piece", b"")
+        steps = tf.shape(example["events"])[0]
+        return {name: example[name] for name in arrays} | {
+            "length": steps,
+            "piece": example.get("piece", b""),
+        }
 
     # One file after the other, no cache: the stored order, every time.
     read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     dataset = builder.as_dataset(split=split, read_config=read)
     dataset = dataset.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = list(dataset.padded_batch(LOAD_BATCH).as_numpy_iterator())
-    width = max(events.shape[1] for events, _, _ in batches)
+    joined = {name: _joined([batch[name] for batch in batches]) for name in arrays}
     return Examples(
-        np.concatenate([np.pad(e, ((0, 0), (0, width - e.shape[1]))) for e, _, _ in batches]),
-        np.concatenate([lengths for _, lengths, _ in batches]),
-        [p.decode() for _, _, pieces in batches for p in pieces]
-        if "piece" in builder.info.features
+        lengths=np.concatenate([batch["length"] for batch in batches]),
+        pieces=[piece.decode() for batch in batches for piece in batch["piece"]]
+        if "piece" in features
         else None,
+        **joined,
     )
+
+
+def _joined(batches: list[np.ndarray]) -> np.ndarray:
+    """Returns batches (N, T, ...) of different T as one array, rows filled up with zeros."""
+    steps = max(batch.shape[1] for batch in batches)
+    joined = np.zeros((sum(map(len, batches)), steps, *batches[0].shape[2:]), batches[0].dtype)
+    start = 0
+    for batch in batches:
+        joined[start : start + len(batch), : batch.shape[1]] = batch
+        start += len(batch)
+    return joined
+
+
+def _no_examples(features: Any) -> Examples:
+    def empty(name):
+        return np.zeros((0, 0, *features[name].shape[1:]), features[name].np_dtype)
+
+    controls = empty("controls") if "controls" in features else None
+    return Examples(empty("events"), np.zeros(0, np.int32), [], controls)
 
 
 @contextlib.contextmanager

@@ -26,16 +26,13 @@ def corpus_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "corpus"
 
 
-def books_of(source: str) -> str:
-    """Returns the key of `BOOKS` that `folk` or `folk:NAME` asks for. Raises: UserError."""
-    name = source.partition(":")[2]
-    if name not in BOOKS or source == "folk:":
-        raise unknown_name("folk collection", name, filter(None, BOOKS))
-    return name
-
-
 def list_books(books: str) -> tuple[list[reading.Source], Report]:
-    """Returns the sources of `books`, a key of `BOOKS`, and a report of how they were found."""
+    """Returns the sources of `books`, a key of `BOOKS`, and a report of how they were found.
+
+    Raises:
+        UserError: If there are no such books, or music21 is not installed.
+    """
+    check_books(books)
     corpus = corpus_folder()
     sources, report = [], Report()
     for book in BOOKS[books]:
@@ -43,3 +40,9 @@ def list_books(books: str) -> tuple[list[reading.Source], Report]:
         sources.extend(found)
         report.merge(listing, book)
     return sources, report
+
+
+def check_books(books: str) -> None:
+    """Raises: UserError if `books` is no key of `BOOKS`."""
+    if books not in BOOKS:
+        raise unknown_name("folk collection", books, filter(None, BOOKS))

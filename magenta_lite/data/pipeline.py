@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -26,14 +26,19 @@ class Batches:
     """What the batches of a data set are made of.
 
     Attributes:
-        events: uint8 (N, T).
+        events: Integers or floats (N, T, *event_shape).
         lengths: int32 (N,).
         batch_size: Examples B of a step, over all replicas together.
         seed: Of order, transpositions and draws.
         draws: Random numbers that each example needs.
         shuffle: Whether each epoch has its own order; otherwise the stored one.
         transpose: Lowest and highest transposition in semitones.
-        pitch_ids: Lowest and highest id that is a note; transposition keeps to it.
+        pitch_ids: (part, lowest, highest) of the ids that are pitches. All of an example move
+            together and keep to their ranges; without any nothing moves.
+        controls: Chord classes uint8 (N, T), whose roots move along; None without.
+        segments: In how many segments of equal length the T steps fall.
+        end_id: The id that ends a segment: what follows in it is filling; None without.
+        fixed_segment_id: Segments that begin with this id (drum tracks) stay; None without.
     """
 
     events: Any
@@ -43,7 +48,11 @@ class Batches:
     draws: Mapping[str, Draw] = dataclasses.field(default_factory=dict)
     shuffle: bool = True
     transpose: tuple[int, int] = (0, 0)
-    pitch_ids: tuple[int, int] = (0, 0)
+    pitch_ids: tuple[tuple[int, int, int], ...] = ()
+    controls: Any = None
+    segments: int = 1
+    end_id: int | None = None
+    fixed_segment_id: int | None = None
 
     def dataset(
         self,
@@ -57,9 +66,10 @@ class Batches:
             strategy: Each of its replicas gets its own rows of every batch.
 
         Returns:
-            A data set (distributed, if there are several replicas) of dicts: `events` int32
-            (b, T), `length` int32 (b,), `example` int64 (b,), the example's number in the run,
-            and float32 (b, *shape) for each draw; b = B / replicas.
+            A data set (distributed, if there are several replicas) of dicts: `events` int32 or
+            float32 (b, T, *event_shape), `length` int32 (b,), `example` int64 (b,), the
+            example's number in the run, `controls` int32 (b, T) where there are any, and float32
+            or bool (b, *shape) for each draw; b = B / replicas.
 
         Raises:
             UserError: If B is not a multiple of the replicas.
@@ -83,26 +93,28 @@ class Batches:
     def _local(self, start, first_replica, local_replicas, replicas):
         """Returns the batches of replicas `first_replica`... of each step, one after the other."""
         rows = self.batch_size // replicas
-        events = tf.constant(self.events)  # captured by the functions, not a part of their graph
-        lengths = tf.constant(self.lengths, tf.int32)
+        # Captured by the functions, not a part of their graph.
+        stored = {"events": tf.constant(self.events), "length": tf.constant(self.lengths)}
+        if self.controls is not None:
+            stored["controls"] = tf.constant(self.controls)
 
         def batch(number):
             step = number // local_replicas
             first_row = (first_replica + number % local_replicas) * rows
-            return self._batch(events, lengths, step, first_row, rows)
+            return self._batch(stored, step, first_row, rows)
 
         numbers = tf.data.Dataset.range(start * local_replicas, FAR)
         batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return batches.prefetch(tf.data.AUTOTUNE)
 
-    def _batch(self, events, lengths, step, first_row, rows):
-        size = tf.shape(events, tf.int64)[0]
+    def _batch(self, stored, step, first_row, rows):
+        size = tf.shape(stored["length"], tf.int64)[0]
         example = step * self.batch_size + first_row + tf.range(rows, dtype=tf.int64)
         index = example % size
         if self.shuffle:
             index = _place_in_epoch(self._seed("order"), example // size, index, size)
-        length = tf.gather(lengths, index)
-        ids = tf.cast(tf.gather(events, index), tf.int32)
+        batch = {name: _gather(values, index) for name, values in stored.items()}
+        batch["example"] = example
 
         def draw(function, name, shape, **kwargs):
             """Draws for the whole batch and keeps this replica's rows."""
@@ -111,7 +123,7 @@ class Batches:
             mine = drawn[first_row : first_row + rows]
             return tf.ensure_shape(mine, [rows, *shape])
 
-        if self.transpose != (0, 0):
+        if self.pitch_ids and self.transpose != (0, 0):
             low, high = self.transpose
             semitones = draw(
                 tf.random.stateless_uniform,
@@ -121,15 +133,30 @@ class Batches:
                 maxval=high + 1,
                 dtype=tf.int32,
             )
-            ids = transpose(ids, semitones, self.pitch_ids)
-        batch = {"events": ids, "length": length, "example": example}
+            moving = self._moving(batch["events"])
+            batch["events"], shift = transposed(batch["events"], semitones, self.pitch_ids, moving)
+            if "controls" in batch:
+                batch["controls"] = rotated_chords(batch["controls"], shift)
         for name, wanted in self.draws.items():
-            function = {
-                "normal": tf.random.stateless_normal,
-                "uniform": tf.random.stateless_uniform,
-            }[wanted.kind]
+            normal = wanted.kind == "normal"
+            function = tf.random.stateless_normal if normal else tf.random.stateless_uniform
             batch[name] = draw(function, f"draw {name}", wanted.shape)
+            if wanted.kind == "bernoulli":
+                batch[name] = batch[name] < wanted.p
         return batch
+
+    def _moving(self, ids):
+        """Returns which steps transposition may touch, bool; None for all."""
+        if self.end_id is None and self.fixed_segment_id is None:
+            return None
+        rows, steps = ids.shape
+        segments = tf.reshape(ids, [rows, self.segments, steps // self.segments])
+        moving = tf.ones_like(segments, tf.bool)
+        if self.end_id is not None:
+            moving &= tf.cumsum(tf.cast(segments == self.end_id, tf.int32), axis=2) == 0
+        if self.fixed_segment_id is not None:
+            moving &= segments[:, :, :1] != self.fixed_segment_id
+        return tf.reshape(moving, [rows, steps])
 
     def _seed(self, purpose: str) -> int:
         """Returns 63 bits that differ between seeds and between purposes."""
@@ -148,23 +175,76 @@ def _place_in_epoch(seed: int, epoch, position, size):
     return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=size - 1, rounds=12)
 
 
-def transpose(ids, semitones, pitch_ids: tuple[int, int]):
-    """Shifts the notes of each row, by less where one would leave the range.
+def _gather(values, index):
+    rows = tf.gather(values, index)
+    return tf.cast(rows, tf.float32 if rows.dtype.is_floating else tf.int32)
+
+
+def transposed(ids, semitones, pitch_ids: Sequence[tuple[int, int, int]], moving=None):
+    """Shifts all pitches of each row alike, by less where one would leave its range.
 
     Args:
-        ids: Int32 (B, T).
+        ids: Int32 (B, T), or (B, T, P) for P parts.
         semitones: Int32 (B,).
-        pitch_ids: Lowest and highest id that is a note; other ids stay.
+        pitch_ids: (part, lowest, highest) of the ids that are pitches; other ids stay.
+        moving: Bool (B, T), false where even such ids are no pitches; None: they are everywhere.
 
     Returns:
-        Int32 (B, T).
+        Ids of the same shape, and the semitones int32 (B,) by which each row was shifted.
     """
-    low, high = pitch_ids
-    notes = (ids >= low) & (ids <= high)
-    lowest = tf.reduce_min(tf.where(notes, ids, high), axis=1)
-    highest = tf.reduce_max(tf.where(notes, ids, low), axis=1)
-    shift = tf.clip_by_value(semitones, low - lowest, high - highest)
-    return tf.where(notes, ids + shift[:, None], ids)
+    columns = tf.unstack(ids, axis=2) if ids.shape.rank == 3 else [ids]
+    notes = []
+    shift = semitones
+    for part, low, high in pitch_ids:
+        column = columns[part]
+        note = (column >= low) & (column <= high)
+        note = note if moving is None else note & moving
+        lowest = tf.reduce_min(tf.where(note, column, high), axis=1)
+        highest = tf.reduce_max(tf.where(note, column, low), axis=1)
+        # Nearer to 0 with every part, never past it: a later part cannot undo an earlier one.
+        shift = tf.clip_by_value(shift, low - lowest, high - highest)
+        notes.append((part, note))
+    for part, note in notes:
+        columns[part] = tf.where(note, columns[part] + shift[:, None], columns[part])
+    return (tf.stack(columns, axis=2) if ids.shape.rank == 3 else columns[0]), shift
+
+
+def rotated_chords(classes, semitones):
+    """Moves the roots of chord classes int32 (B, T), 0 none, then 12 of a kind, by (B,)."""
+    kind, root = (classes - 1) // 12, (classes - 1) % 12
+    moved = kind * 12 + (root + semitones[:, None]) % 12 + 1
+    return tf.where(classes > 0, moved, classes)
+
+
+def batches_for(
+    encoder: Any,
+    examples: Any,
+    *,
+    batch_size: int,
+    seed: int,
+    draws: Mapping[str, Draw] | None = None,
+    transpose: tuple[int, int] = (0, 0),
+    shuffle: bool = True,
+) -> Batches:
+    """Returns the batches of `examples`, a `collections.Examples` that `encoder` made.
+
+    The other arguments are those of `Batches`.
+    """
+    format = encoder.event_format
+    return Batches(
+        events=examples.events,
+        lengths=examples.lengths,
+        batch_size=batch_size,
+        seed=seed,
+        draws=draws or {},
+        shuffle=shuffle,
+        transpose=transpose,
+        pitch_ids=encoder.pitch_ids,
+        controls=examples.controls,
+        segments=format.segments,
+        end_id=format.end_id,
+        fixed_segment_id=getattr(encoder, "fixed_segment_id", None),
+    )
 
 
 def held_out_batches(size: int, batch_size: int, replicas: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import dataclasses
+import functools
 import os
 import tarfile
 import tempfile
@@ -37,15 +38,27 @@ class UnreadableError(ValueError):
 class Source:
     """A file, a member of a zip archive, or a whole tar archive.
 
+    A subclass may find its bytes elsewhere (`read_bytes`) or make its pieces otherwise (`read`).
+
     Attributes:
         path: Where the file is.
         name: Its path below the folder that was asked for; stays the same when the folder moves.
         member: Name inside a zip archive.
+        split: `train`, `validation` or `test` where a data set says so; empty: by its name.
     """
 
     path: str
     name: str
     member: str = ""
+    split: str = ""
+
+    def read(self) -> tuple[list[Piece], Report]:
+        """Returns its pieces and a report of what cannot be used; see `read_source`."""
+        return read_source(self)
+
+    def read_bytes(self) -> bytes:
+        """Returns the bytes of the file. Raises: UnreadableError, OSError."""
+        return _read_zip_member(self) if self.member else _read_path(self.path)
 
 
 @dataclasses.dataclass
@@ -55,10 +68,12 @@ class Piece:
     Attributes:
         name: Of its source, with `#X:12` for a tune of a book or `#3` for a record.
         sequence: Its NoteSequence.
+        split: As that of a `Source`.
     """
 
     name: str
     sequence: Any
+    split: str = ""
 
 
 def list_sources(root: str | Path) -> tuple[list[Source], Report]:
@@ -121,7 +136,7 @@ def read_source(source: Source) -> tuple[list[Piece], Report]:
         try:
             for piece in _pieces_of(name, read(), report):
                 _check(piece.sequence)
-                pieces.append(piece)
+                pieces.append(dataclasses.replace(piece, split=source.split))
         except (UnreadableError, OSError) as error:
             report.drop(_first_line(error), name)
     if pieces:
@@ -149,10 +164,8 @@ def read_file(path: str | Path) -> list[Piece]:
 
 def _files_in(source: Source, report: Report) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yields name and reader of each file that a source stands for."""
-    if source.member:
-        yield source.name, lambda: _read_zip_member(source)
-    elif not source.path.lower().endswith(ARCHIVES):
-        yield source.name, lambda: _read_path(source.path)
+    if source.member or not source.path.lower().endswith(ARCHIVES):
+        yield source.name, source.read_bytes
     else:
         try:
             with tarfile.open(source.path) as archive:
@@ -178,11 +191,18 @@ def _read_path(path: str) -> bytes:
 
 def _read_zip_member(source: Source) -> bytes:
     try:
-        with zipfile.ZipFile(source.path) as archive:
-            _check_size(archive.getinfo(source.member).file_size)
-            return archive.read(source.member)
+        stat = os.stat(source.path)
+        archive = _open_zip(source.path, stat.st_size, stat.st_mtime_ns)
+        _check_size(archive.getinfo(source.member).file_size)
+        return archive.read(source.member)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
         raise UnreadableError(f"zip archive cannot be read: {_first_line(error)}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _open_zip(path: str, size: int, mtime: int) -> zipfile.ZipFile:
+    """Stays open: reading the directory of an archive for each member would take for ever."""
+    return zipfile.ZipFile(path)
 
 
 def _check_size(size: int) -> None:

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from magenta_lite.data.pipeline import Batches, held_out_batches, transpose
+from magenta_lite.data.collections import Examples
+from magenta_lite.data.pipeline import (
+    Batches,
+    batches_for,
+    held_out_batches,
+    rotated_chords,
+    transposed,
+)
+from magenta_lite.encoders.base import EventFormat
 from magenta_lite.models.base import Draw
 
-DRAWS = {"noise": Draw("normal", (3,)), "uniforms": Draw("uniform", (4, 2))}
+MELODY = ((0, 2, 89),)  # ids 2 to 89 are pitches
+
+DRAWS = {
+    "noise": Draw("normal", (3,)),
+    "uniforms": Draw("uniform", (4, 2)),
+    "keep": Draw("bernoulli", (5,), p=0.3),
+}
 
 
 def batches(size=20, batch_size=8, **changes):
     events = np.random.default_rng(0).integers(0, 90, (size, 6)).astype(np.uint8)
     events[:, 0] = np.arange(size) % 2  # ids 0 and 1 are no notes: transposition leaves them
-    settings = {"draws": DRAWS, "transpose": (-5, 5), "pitch_ids": (2, 89)} | changes
+    settings = {
+        "draws": DRAWS,
+        "transpose": (-5, 5),
+        "pitch_ids": MELODY,
+        "controls": (events % 49).astype(np.uint8),
+    } | changes
     return Batches(events, np.arange(size, dtype=np.int32), batch_size, seed=3, **settings)
 
 
@@ -70,9 +91,9 @@ def test_draws_differ_between_steps_and_examples_and_have_their_distribution():
 
 def test_transposition_is_limited_so_that_no_note_leaves_the_range():
     ids = np.array([[0, 1, 3, 50], [0, 1, 50, 88], [0, 1, 40, 50], [0, 1, 1, 0]], np.int32)
-    shifted = transpose(ids, np.array([-5, 5, -5, 4], np.int32), (2, 89)).numpy()
+    shifted, _ = transposed(tf.constant(ids), tf.constant([-5, 5, -5, 4]), MELODY)
     expected = [[0, 1, 2, 49], [0, 1, 51, 89], [0, 1, 35, 45], [0, 1, 1, 0]]
-    assert shifted.tolist() == expected
+    assert shifted.numpy().tolist() == expected
 
 
 def test_transpositions_are_drawn_anew_and_reach_both_ends():
@@ -82,7 +103,7 @@ def test_transpositions_are_drawn_anew_and_reach_both_ends():
         batch_size=200,
         seed=1,
         transpose=(-5, 5),
-        pitch_ids=(2, 89),
+        pitch_ids=MELODY,
     )
     first, second = (b["events"][:, 0] for b in take(same.dataset(), 2))
     assert sorted(set(first.tolist())) == list(range(35, 46))
@@ -95,3 +116,101 @@ def test_transpositions_are_drawn_anew_and_reach_both_ends():
 )
 def test_held_out_examples_are_cut_into_equal_batches(size, batch_size, replicas, expected):
     assert held_out_batches(size, batch_size, replicas) == expected
+
+
+def test_parts_move_together_and_the_tightest_of_them_limits_the_shift():
+    trio = ((0, 2, 89), (1, 2, 89))
+    ids = np.array([[[40, 20, 300], [0, 1, 40]], [[88, 3, 7], [1, 0, 2]]], np.int32)
+    for semitones, expected in [(5, [5, 1]), (-5, [-5, -1])]:
+        shifted, shift = transposed(tf.constant(ids), tf.fill([2], semitones), trio)
+        assert shift.numpy().tolist() == expected
+        up, limited = expected
+        assert shifted.numpy().tolist() == [
+            [[40 + up, 20 + up, 300], [0, 1, 40]],
+            [[88 + limited, 3 + limited, 7], [1, 0, 2]],
+        ]
+
+
+def test_chords_move_with_the_notes_inside_their_kind():
+    classes = tf.constant([[0, 1, 12, 13, 24, 25, 36, 37, 48]])
+    up = rotated_chords(classes, tf.constant([2])).numpy().tolist()
+    assert up == [[0, 3, 2, 15, 14, 27, 26, 39, 38]]
+    down = rotated_chords(classes, tf.constant([-1])).numpy().tolist()
+    assert down == [[0, 12, 11, 24, 23, 36, 35, 48, 47]]
+
+
+def test_chords_of_a_batch_follow_the_reduced_shift():
+    settings = {
+        "batch_size": 40,
+        "seed": 1,
+        "transpose": (-5, 5),
+        "pitch_ids": MELODY,
+        "controls": np.full((1, 2), 1, np.uint8),
+    }
+    batch = take(Batches(np.full((1, 2), 87, np.uint8), [2], **settings).dataset(), 1)[0]
+    assert batch["controls"].dtype == np.int32
+    shift = batch["events"] - 87
+    assert shift.max() == 2 and shift.min() == -5
+    np.testing.assert_array_equal(batch["controls"], shift % 12 + 1)
+
+
+TRACKS = {  # note-ons 0-9, note-offs 10-19, program 20, drums 21, end 22
+    "pitch_ids": ((0, 0, 9), (0, 10, 19)),
+    "segments": 3,
+    "end_id": 22,
+    "fixed_segment_id": 21,
+}
+
+
+def test_drum_tracks_and_filling_neither_move_nor_limit_the_shift():
+    events = np.array([[20, 4, 14, 22, 0, 0, 21, 9, 19, 0, 22, 0, 22, 0, 0, 0, 0, 0]], np.uint16)
+    batch = take(Batches(events, [18], 60, 1, transpose=(-5, 5), **TRACKS).dataset(), 1)[0]
+    shift = batch["events"][:, 1] - 4
+    assert sorted(set(shift.tolist())) == list(range(-4, 6))
+    np.testing.assert_array_equal(batch["events"][:, 2] - 14, shift)
+    still = [0, *range(3, 18)]
+    np.testing.assert_array_equal(batch["events"][:, still], np.tile(events[:, still], (60, 1)))
+
+
+def test_examples_without_pitches_stay_as_they_are():
+    rolls = np.random.default_rng(0).integers(0, 2, (5, 4, 9)).astype(np.uint8)
+    batch = take(Batches(rolls, [4] * 5, 5, 1, shuffle=False, transpose=(-5, 5)).dataset(), 1)[0]
+    assert batch["events"].dtype == np.int32
+    np.testing.assert_array_equal(batch["events"], rolls)
+    grooves = np.random.default_rng(0).random((5, 4, 27), np.float32)
+    batch = take(Batches(grooves, [4] * 5, 5, 1, shuffle=False).dataset(), 1)[0]
+    assert batch["events"].dtype == np.float32
+    np.testing.assert_array_equal(batch["events"], grooves)
+
+
+def test_bernoulli_draws_are_true_as_often_as_asked():
+    keep = {"keep": Draw("bernoulli", (100,), p=0.3)}
+    drawn = take(batches(batch_size=64, draws=keep).dataset(), 2)
+    assert drawn[0]["keep"].dtype == bool
+    assert abs(drawn[0]["keep"].mean() - 0.3) < 0.03
+    assert (drawn[0]["keep"] != drawn[1]["keep"]).any()
+    assert len({row.tobytes() for row in drawn[0]["keep"]}) == 64
+
+
+@dataclasses.dataclass
+class FakeEncoder:
+    """What `batches_for` asks of an encoder."""
+
+    event_format = EventFormat("categorical", (23,), control="chords", segments=3, end_id=22)
+    pitch_ids = TRACKS["pitch_ids"]
+    fixed_segment_id = 21
+
+
+def test_batches_for_takes_everything_from_encoder_and_examples():
+    examples = Examples(
+        np.zeros((4, 18), np.uint16), np.full(4, 18, np.int32), None, np.ones((4, 18), np.uint8)
+    )
+    made = batches_for(
+        FakeEncoder(), examples, batch_size=2, seed=3, draws=DRAWS, transpose=(-1, 2), shuffle=False
+    )
+    for name, value in TRACKS.items():
+        assert getattr(made, name) == value
+    assert (made.batch_size, made.seed, made.transpose, made.shuffle) == (2, 3, (-1, 2), False)
+    assert made.draws is DRAWS
+    assert made.controls is examples.controls and made.events is examples.events
+    assert take(made.dataset(), 1)[0].keys() == {"events", "length", "example", "controls", *DRAWS}

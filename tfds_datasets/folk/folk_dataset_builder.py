@@ -36,7 +36,12 @@ class FolkConfig(CollectionConfig):
 
 
 def folk_config(books: str, encoder_config: Any) -> FolkConfig:
-    """Returns the config of `books` in the given encoding; the known one if there is one."""
+    """Returns the config of `books` in the given encoding; the known one if there is one.
+
+    Raises:
+        UserError: If there are no such books.
+    """
+    folk.check_books(books)
     name = name_of(encoder_config)
     config = FolkConfig(
         name=f"{books}_{name}" if books else name,
