@@ -19,6 +19,10 @@ from magenta_lite.errors import UserError, unknown_name
 # The classes that a section of a saved config may have, by the `kind` written beside its values.
 SECTION_CLASSES = {
     "melody": "magenta_lite.encoders.melody:MelodyEncoderConfig",
+    "drums": "magenta_lite.encoders.drums:DrumsEncoderConfig",
+    "trio": "magenta_lite.encoders.trio:TrioEncoderConfig",
+    "groove": "magenta_lite.encoders.groove:GrooveEncoderConfig",
+    "multi_performance": "magenta_lite.encoders.multi_performance:MultiPerformanceEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
 }
@@ -68,6 +72,10 @@ class TrainConfig:
         checkpoint_every: Steps between checkpoints, which are also when validation runs.
         keep_checkpoints: How many checkpoints stay.
         validation_examples: How many held-out examples one validation uses at most.
+        micro_batches: In how many parts a replica works through its examples of a step, one
+            after the other: less memory, the same gradient.
+        recompute: Compute the gates of LSTMs again for the gradient instead of keeping them: less
+            memory, more time.
     """
 
     steps: int = 200_000
@@ -83,9 +91,17 @@ class TrainConfig:
     checkpoint_every: int = 500
     keep_checkpoints: int = 3
     validation_examples: int = 1024
+    micro_batches: int = 1
+    recompute: bool = False
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints"):
+        for name in (
+            "steps",
+            "batch_size",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "micro_batches",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"train.{name}={getattr(self, name)} must be at least 1")
         if self.precision not in PRECISIONS:
@@ -100,13 +116,17 @@ class GenerateConfig:
         temperature: Divides the logits before sampling; below 1 is tamer, above 1 is wilder.
         num_outputs: How many pieces one call writes.
         qpm: Tempo of the written MIDI in quarter notes a minute.
-        program: General MIDI program (0-127) of the written MIDI.
+        programs: General MIDI programs (0-127) of the melodic parts of the written MIDI; empty for
+            the encoder's own.
     """
 
     temperature: float = 0.5
     num_outputs: int = 4
     qpm: float = 120.0
-    program: int = 0
+    programs: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "programs", tuple(self.programs))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,13 @@ import importlib
 from typing import Any
 
 # The encoder class of each kind of encoder section.
-ENCODERS = {"melody": "magenta_lite.encoders.melody:MelodyEncoder"}
+ENCODERS = {
+    "melody": "magenta_lite.encoders.melody:MelodyEncoder",
+    "drums": "magenta_lite.encoders.drums:DrumsEncoder",
+    "trio": "magenta_lite.encoders.trio:TrioEncoder",
+    "groove": "magenta_lite.encoders.groove:GrooveEncoder",
+    "multi_performance": "magenta_lite.encoders.multi_performance:MultiPerformanceEncoder",
+}
 
 
 def build_encoder(config: Any):
