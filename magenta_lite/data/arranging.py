@@ -10,6 +10,7 @@ import hashlib
 import math
 import random
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from magenta_lite.data import folk, reading
 from magenta_lite.data.drumming import BAR, STYLES, Drummer, Hit, Style
@@ -35,8 +36,24 @@ TICKS = 220  # of a quarter note
 LOWEST_BASS = 28  # the E string
 GRID = 12  # parts of a step to which times are rounded: triplets and 32nds stay exact
 
-# Folders of music21's corpus, by the name of a collection.
-COLLECTIONS = {"": (*folk.BOOKS[""], "bach"), "folk": folk.BOOKS[""], "chorales": ("bach",)}
+
+class Collection(NamedTuple):
+    """Folders of music21's corpus, and whether bass and drums play along."""
+
+    folders: tuple[str, ...]
+    band: bool = True
+
+
+CHORALES = ("bach",)
+
+# By the name after `arranged:`. Lead sheets have melody and chords only: a bass line would be
+# another melody to an encoder of melodies.
+COLLECTIONS = {
+    "": Collection((*folk.BOOKS[""], *CHORALES)),
+    "folk": Collection(folk.BOOKS[""]),
+    "chorales": Collection(CHORALES),
+    "leads": Collection((*folk.BOOKS[""], *CHORALES), band=False),
+}
 
 
 class NotArrangedError(ValueError):
@@ -45,16 +62,22 @@ class NotArrangedError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class ArrangedSource(reading.Source):
-    """A file whose pieces are arranged after they were read."""
+    """A file whose pieces are arranged after they were read.
+
+    Attributes:
+        band: Whether bass and drums play along.
+    """
+
+    band: bool = True
 
     def read(self) -> tuple[list[reading.Piece], Report]:
         """Returns the arranged pieces, and a report of those that were left out and why."""
-        source = reading.Source(self.path, self.name, self.member)
-        pieces, report = reading.read_source(source)
+        pieces, report = reading.read_source(self)
         arranged = []
         for piece in pieces:
             try:
-                arranged.append(reading.Piece(piece.name, arrange(piece.sequence, piece.name)))
+                sequence = arrange(piece.sequence, piece.name, self.band)
+                arranged.append(dataclasses.replace(piece, sequence=sequence))
             except NotArrangedError as error:
                 report.drop(str(error), piece.name)
         if arranged:
@@ -63,52 +86,60 @@ class ArrangedSource(reading.Source):
 
 
 def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
-    """Returns the files of a key of `COLLECTIONS`, and a report of how they were found."""
-    if collection not in COLLECTIONS:
-        raise unknown_name("arranged collection", collection, filter(None, COLLECTIONS))
+    """Returns the files of a key of `COLLECTIONS`, and a report of how they were found.
+
+    Raises:
+        UserError: If there is no such collection, or music21 is not installed.
+    """
+    check_collection(collection)
     corpus = folk.corpus_folder()
     sources, report = [], Report()
-    for folder in COLLECTIONS[collection]:
+    folders, band = COLLECTIONS[collection]
+    for folder in folders:
         found, listing = reading.list_sources(str(corpus / folder))
-        sources += [ArrangedSource(s.path, s.name, s.member) for s in found]
+        sources += [ArrangedSource(s.path, s.name, s.member, band=band) for s in found]
         report.merge(listing, folder)
     return sources, report
 
 
-def arrange(sequence, name: str):
+def check_collection(collection: str) -> None:
+    """Raises: UserError if `collection` is no key of `COLLECTIONS`."""
+    if collection not in COLLECTIONS:
+        raise unknown_name("arranged collection", collection, filter(None, COLLECTIONS))
+
+
+def arrange(sequence, name: str, band: bool = True):
     """Returns a band's arrangement of a piece: four voices as a chorale, anything else as a tune.
 
     Args:
         sequence: A NoteSequence with one tempo, in 4/4, 2/2 or 2/4 (two bars as one).
         name: Of the piece; decides style, tempo and all that the drummer does.
+        band: Whether bass and drums play along.
 
     Returns:
-        A NoteSequence in 4/4 with one tempo: melody (program 0), bass (program 33), drums, and a
-        chord symbol wherever the chord changes.
+        A NoteSequence in 4/4 with one tempo: melody (program 0), a chord symbol wherever the
+        chord changes, and with the band bass (program 33) and drums.
 
     Raises:
         NotArrangedError: If it is in another meter, or too short; says why.
     """
     names = {info.name for info in sequence.part_infos}
     if names.issuperset(VOICES):
-        return arrange_chorale(sequence, name)
+        return _arrange_chorale(sequence, name, band)
     if len(names) > 1:
         raise NotArrangedError("score of several parts that is not for soprano to bass")
-    return arrange_melody(sequence, name)
+    return _arrange_melody(sequence, name, band)
 
 
-def arrange_melody(sequence, name: str):
-    """Returns an arrangement of the melody of a tune's first voice; see `arrange`."""
+def _arrange_melody(sequence, name: str, band: bool):
+    """Returns an arrangement of the melody of a tune's first voice."""
     first = min(note.instrument for note in sequence.notes)
     notes = _spans((note for note in sequence.notes if note.instrument == first), sequence)
-    return Band(name).play(notes, harmony=notes, bass=None)
+    return Band(name).play(notes, notes, None, band)
 
 
-def arrange_chorale(sequence, name: str):
-    """Returns an arrangement of a chorale: the soprano sings, the bass is its bass.
-
-    The chords are those of all four voices; see `arrange`.
-    """
+def _arrange_chorale(sequence, name: str, band: bool):
+    """Returns an arrangement of a chorale: its soprano, its bass, the chords of all voices."""
     parts = {info.name: info.part for info in sequence.part_infos}
     voices = {
         voice: _spans((note for note in sequence.notes if note.part == parts[voice]), sequence)
@@ -118,7 +149,7 @@ def arrange_chorale(sequence, name: str):
     if empty:
         raise NotArrangedError("chorale with an empty voice")
     harmony = [note for notes in voices.values() for note in notes] + voices["Bass"]  # it decides
-    return Band(name).play(voices["Soprano"], harmony, voices["Bass"])
+    return Band(name).play(voices["Soprano"], harmony, voices["Bass"], band)
 
 
 # Reading the meter ---------------------------------------------------------------------------
@@ -188,8 +219,17 @@ class Band:
         self.style: Style = STYLES[self._rng.choice(sorted(STYLES))]
         self.qpm = self._rng.randint(*self.style.qpm)
 
-    def play(self, melody: list[Span], harmony: list[Span], bass: list[Span] | None):
-        """Returns the NoteSequence of everybody; `bass` is None where it must be made up."""
+    def play(
+        self, melody: list[Span], harmony: list[Span], bass: list[Span] | None, band: bool = True
+    ):
+        """Returns the NoteSequence of everybody.
+
+        Args:
+            melody: What is sung.
+            harmony: The notes whose chords are guessed.
+            bass: The bass; None where it must be made up.
+            band: Whether bass and drums play along.
+        """
         melody = _one_at_a_time(melody)
         end = max(note.end for note in harmony)
         bars = math.ceil(end / BAR - 1e-6)
@@ -197,6 +237,8 @@ class Band:
             raise NotArrangedError(f"shorter than {MIN_BARS} bars")
         key = guess_key(harmony)
         chords = guess_chords(harmony, 2 * bars, key)
+        if not band:
+            return self._write(melody, [], [], chords)
         drums = Drummer(self.style, self._rng).play(bars, math.floor(melody[-1].start))
         if bass is None:
             bass = _bass_line(self.style, self._rng, chords, key, end)

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import os
 import struct
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -40,18 +39,6 @@ class Lump(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Song(reading.Source):
     """A MIDI lump of the WAD file `path`; `member` is the lump's name."""
-
-    def read(self) -> tuple[list[reading.Piece], Report]:
-        """Returns what `reading.read_source` gives for the lump as a file of its own."""
-        with tempfile.NamedTemporaryFile(suffix=".mid") as file:
-            try:
-                file.write(self.read_bytes())
-            except (reading.UnreadableError, OSError) as error:
-                report = Report()
-                report.drop(str(error), self.name)
-                return [], report
-            file.flush()
-            return reading.read_source(reading.Source(file.name, self.name))
 
     def read_bytes(self) -> bytes:
         """Returns the MIDI file. Raises: UnreadableError if the WAD has changed meanwhile."""

@@ -2,6 +2,7 @@
 
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from magenta_lite.checkpoints import magenta_js
 from magenta_lite.encoders.base import EventFormat
 from magenta_lite.encoders.melody import MelodyEncoder, MelodyEncoderConfig
 from magenta_lite.errors import UserError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "music_vae" / "tiny-cat-mel_2bar_small"
 
 MELODY = {
     "type": "MusicVAE",
@@ -296,3 +299,27 @@ def test_a_folder_is_told_from_other_checkpoints(tmp_path):
     write_folder(tmp_path)
     assert magenta_js.is_folder(tmp_path)
     assert magenta_js.is_folder(str(tmp_path / "weights_manifest.json"))
+
+
+def test_a_folder_fills_a_model_as_the_same_checkpoint_of_tensorflow_does(tmp_path):
+    from magenta_lite.checkpoints import music_vae, tf1
+    from magenta_lite.config import get_config
+    from magenta_lite.encoders import build_encoder
+    from magenta_lite.models.building import build_model
+
+    sizes = ("model.latent_size=16", "model.encoder_units=[20]", "model.decoder_units=[24,28]")
+    config = get_config("cat-mel_2bar_tiny", sizes)
+    encoder = build_encoder(config.encoder)
+
+    def weights(variables):
+        model = build_model(config, encoder)
+        music_vae.load_weights(model, variables)
+        return model.get_weights()
+
+    with tf1.open_checkpoint(GOLDEN / "trained.ckpt") as variables:
+        expected = weights(variables)
+        values = {name: np.asarray(variables[name]) for name in variables}
+    write_folder(tmp_path, {n: v for n, v in values.items() if v.dtype == np.float32}, groups=3)
+    with magenta_js.open_checkpoint(tmp_path, encoder) as variables:
+        actual = weights(variables)
+    assert all(np.array_equal(a, b) for a, b in zip(actual, expected, strict=True))

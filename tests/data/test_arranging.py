@@ -12,6 +12,7 @@ from magenta_lite.data.arranging import NotArrangedError, arrange
 from magenta_lite.data.drumming import BAR, CRASH, STYLES, VELOCITIES, Drummer
 from magenta_lite.data.harmony import Key, Span, Triad, guess_chords, guess_key
 from magenta_lite.encoders.melody import MelodyEncoder, MelodyEncoderConfig
+from magenta_lite.errors import UserError
 
 REEL = """X:1
 T:Reel
@@ -296,6 +297,20 @@ def test_collections_name_books_of_the_corpus():
     assert len(both) == len(folk_files) + len(chorales)
     assert len(chorales) > 400
     assert not any("essen" in source.path for source in both)
+
+
+def test_lead_sheets_have_melody_and_chords_of_the_same_piece_only():
+    with_band, alone = (arrange(reel(), "lead", band=band) for band in (True, False))
+    assert [n.pitch for n in alone.notes] == [n.pitch for n in part(with_band, 0)]
+    assert [a.text for a in alone.text_annotations] == [a.text for a in with_band.text_annotations]
+    assert alone.tempos[0].qpm == with_band.tempos[0].qpm
+    sources, _ = arranging.list_tunes("leads")
+    assert not any(source.band for source in sources)
+
+
+def test_an_unknown_collection_is_told_with_the_known_ones():
+    with pytest.raises(UserError, match="Did you mean chorales"):
+        arranging.list_tunes("chorale")
 
 
 def test_most_chorales_of_the_corpus_are_arranged():
