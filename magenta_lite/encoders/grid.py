@@ -90,6 +90,16 @@ def is_playable(sequence, report: Report) -> bool:
     return False
 
 
+def stretches_with_notes(sequence, report: Report) -> list[Stretch]:
+    """Returns the `stretches` of a playable piece that have notes; reports an unplayable one."""
+    if not is_playable(sequence, report):
+        return []
+    parts = [part for part in stretches(sequence) if part.sequence.notes]
+    lost = len(sequence.notes) - sum(len(part.sequence.notes) for part in parts)
+    report.drop("note of no length at the end of a stretch of one tempo and meter", n=max(lost, 0))
+    return parts
+
+
 def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> bool:
     """Returns whether bars have four quarters, and tempo and length are music's; or reports it."""
     bar = stretch.steps_per_bar(steps_per_quarter)
@@ -99,7 +109,7 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
     if not 0 < stretch.qpm < math.inf:
         report.drop("tempo that is not a positive number")
         return False
-    last = max((note.end_time for note in stretch.sequence.notes), default=0.0)
+    last = max(note.end_time for note in stretch.sequence.notes)
     if last * stretch.steps_per_second(steps_per_quarter) > MAX_STEPS:
         report.drop(f"music longer than {MAX_STEPS:,} steps")
         return False
@@ -108,9 +118,7 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
 
 def common_time_stretches(sequence, steps_per_quarter: int, report: Report) -> list[Stretch]:
     """Returns the stretches of a piece that have four quarters a bar; reports the others."""
-    if not is_playable(sequence, report):
-        return []
-    parts = stretches(sequence)
+    parts = stretches_with_notes(sequence, report)
     return [part for part in parts if is_common_time(part, steps_per_quarter, report)]
 
 

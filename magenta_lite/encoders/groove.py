@@ -14,8 +14,7 @@ from magenta_lite.encoders.grid import (
     Stretch,
     bar_windows,
     is_common_time,
-    is_playable,
-    stretches,
+    stretches_with_notes,
     to_step,
 )
 from magenta_lite.encoders.windows import Windows
@@ -128,7 +127,7 @@ class GrooveEncoder(Encoder):
         """Returns the windows of the drumming in a NoteSequence.
 
         Windows follow each other without overlap from the start of the piece; what is left at its
-        end is left out. A piece with several tempos or time signatures gives none.
+        end is left out. A piece whose notes are in several tempos or time signatures gives none.
 
         Args:
             sequence: A NoteSequence that is not quantised.
@@ -141,35 +140,34 @@ class GrooveEncoder(Encoder):
         windows = Windows(report, self.config.max_examples, once=False)
         stretch = self._only_stretch(sequence, report)
         if stretch is not None:
-            groove = self._groove(stretch, self._drum_notes(sequence, report), report)
-            self._add_windows(groove, windows, report)
+            self._add_windows(self._groove(stretch, report), windows, report)
         return windows.result()
 
     def _only_stretch(self, sequence, report: Report) -> Stretch | None:
-        if not is_playable(sequence, report):
-            return None
-        parts = stretches(sequence)
-        if len(parts) != 1:
+        parts = stretches_with_notes(sequence, report)
+        if len(parts) > 1:
             report.drop("piece with several tempos or time signatures")
+        if len(parts) != 1:
             return None
         (stretch,) = parts
         return stretch if is_common_time(stretch, self.config.steps_per_quarter, report) else None
 
-    def _drum_notes(self, sequence, report: Report) -> list:
-        drums = [note for note in sequence.notes if note.is_drum]
+    def _drum_notes(self, stretch: Stretch, report: Report) -> list:
+        notes = list(stretch.sequence.notes)
+        drums = [note for note in notes if note.is_drum]
         if not drums:
             # Pads and drum machines often send on another channel than the one for drums.
-            report.keep("notes that are not marked as drums, read as drums", len(sequence.notes))
-            return list(sequence.notes)
-        report.drop("note that is not for drums", n=len(sequence.notes) - len(drums))
+            report.keep("notes that are not marked as drums, read as drums", len(notes))
+            return notes
+        report.drop("note that is not for drums", n=len(notes) - len(drums))
         return drums
 
-    def _groove(self, stretch: Stretch, notes: list, report: Report) -> np.ndarray:
+    def _groove(self, stretch: Stretch, report: Report) -> np.ndarray:
         """Returns all of a piece: float32 (T, 27), T in whole bars from time 0."""
         per_second = stretch.steps_per_second(self.config.steps_per_quarter)
         hits: dict[tuple[int, int], tuple[float, float]] = {}  # velocity and offset
         softer = 0
-        for note in notes:
+        for note in self._drum_notes(stretch, report):
             drum = self._class_of.get(note.pitch)
             if drum is None:
                 report.drop(f"drum pitch outside the {self.config.pitch_map} map")

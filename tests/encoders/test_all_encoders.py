@@ -1,0 +1,179 @@
+"""What every encoder promises."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from golden_converters import sequences
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from note_seq.protobuf import music_pb2
+
+from magenta_lite.config import (
+    SECTION_CLASSES,
+    ExperimentConfig,
+    load_config,
+    override,
+    save_config,
+)
+from magenta_lite.encoders import ENCODERS, build_encoder
+from magenta_lite.encoders.drums import DrumsEncoderConfig
+from magenta_lite.encoders.groove import GrooveEncoderConfig
+from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
+from magenta_lite.encoders.trio import TrioEncoderConfig
+from magenta_lite.errors import UserError
+from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
+
+CONFIGS = (
+    MelodyEncoderConfig(),
+    MelodyEncoderConfig(bars=0, end_token=True, chords=True, programs=(0, 31)),
+    MelodyEncoderConfig(bars=16, pad_edges=True, min_pitch=0, max_pitch=127),
+    DrumsEncoderConfig(),
+    DrumsEncoderConfig(bars=1, classes="full", roll=True, pad_edges=True),
+    TrioEncoderConfig(bars=4),
+    TrioEncoderConfig(bars=1, gap_bars=0, pad_edges=True, melody_programs=(40, 80)),
+    GrooveEncoderConfig(tapify=True, added_classes=(2, 3), max_note_dropout=0.5),
+    GrooveEncoderConfig(bars=4, pitch_map="reduced", pad_edges=True, hits_as_controls=True),
+    MultiPerformanceEncoderConfig(chords=True),
+    MultiPerformanceEncoderConfig(pad_edges=True, max_events=16, max_instruments=3),
+)
+each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
+
+
+def check(encoder, result):
+    """Asserts that what was encoded is what the encoder says it is."""
+    form = encoder.event_format
+    whole = not getattr(encoder.config, "bars", 1)  # whole melodies are as long as they are
+    for events in result.examples:
+        assert events.dtype == form.event_dtype
+        assert events.shape[1:] == form.event_shape
+        assert whole or len(events) == encoder.window_steps
+        assert len(events) <= encoder.window_steps
+        encoder.decode(events)
+    if form.control == "chords" and result.examples:
+        lengths = [(len(events), np.uint8) for events in result.examples]
+        assert [(len(chords), chords.dtype) for chords in result.controls] == lengths
+    else:
+        assert result.controls is None
+
+
+@each
+def test_recorded_pieces_give_examples_of_the_format(config):
+    encoder = build_encoder(config)
+    examples = 0
+    for name in ("mel_plain", "mel_chords", "drum_human", "trio_two_each", "mel_tempo_change"):
+        result = encoder.encode(sequences()[name])
+        check(encoder, result)
+        examples += len(result.examples)
+        assert result.report.kept.get("windows", 0) == len(result.examples)
+        assert result.examples or result.report.dropped
+    assert examples
+
+
+@each
+def test_transpositions_share_a_key(config):
+    encoder = build_encoder(config)
+    examples = encoder.encode(sequences()["trio_plain"]).examples
+    assert examples
+    for events in examples[:20]:
+        key = encoder.transposition_key(events)
+        for semitones in (-3, 4):
+            moved = encoder.transpose(events, semitones)
+            assert moved.dtype == events.dtype
+            assert encoder.transposition_key(moved) == key
+        moves = encoder.possible_shift(events, 1) or encoder.possible_shift(events, -1)
+        assert bool(moves) == (moved.tobytes() != events.tobytes())
+
+
+# Times, numbers and texts as broken files have them.
+times = st.one_of(
+    st.floats(0, 8), st.floats(0, 8), st.floats(-1, 1e12), st.sampled_from([np.nan, np.inf, 1e300])
+)
+good_times = st.integers(0, 128).map(lambda n: n / 16)
+numbers = st.one_of(st.integers(0, 127), st.sampled_from([-1, 128, 2**31 - 1, -(2**31)]))
+qpms = st.sampled_from([120.0, 120.0, 90.0, 0.0, -5.0, 1e-9, 1e300, np.nan, np.inf])
+chord = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
+
+
+@st.composite
+def broken_pieces(draw):
+    """Draws NoteSequences of which much is impossible, or nothing."""
+    piece = music_pb2.NoteSequence()
+    time = draw(st.sampled_from([times, good_times, good_times]))
+    number = draw(st.sampled_from([numbers, st.integers(0, 127)]))
+    for _ in range(draw(st.integers(0, 20))):
+        start = draw(time)
+        end = draw(st.one_of(time, st.just(start + 0.25)))
+        piece.notes.add(
+            pitch=draw(number),
+            velocity=draw(number),
+            start_time=start,
+            end_time=end,
+            program=draw(number),
+            instrument=draw(st.sampled_from([0, 1, 2, 9, 200, -1])),
+            is_drum=draw(st.booleans()),
+        )
+    for _ in range(draw(st.integers(0, 2))):
+        piece.tempos.add(time=draw(time), qpm=draw(qpms))
+    for _ in range(draw(st.integers(0, 2))):
+        meter = draw(st.sampled_from([(4, 4), (2, 2), (3, 4), (0, 0), (4, 0), (-4, 4)]))
+        piece.time_signatures.add(time=draw(time), numerator=meter[0], denominator=meter[1])
+    for _ in range(draw(st.integers(0, 2))):
+        text = draw(st.sampled_from(["C", "F#m7", "N.C.", "Csus4", "", "?"]))
+        piece.text_annotations.add(time=draw(time), text=text, annotation_type=chord)
+    for _ in range(draw(st.integers(0, 2))):
+        piece.control_changes.add(
+            time=draw(time), control_number=64, control_value=draw(st.sampled_from([0, 127]))
+        )
+    piece.total_time = draw(st.one_of(st.just(0.0), time))
+    return piece
+
+
+@each
+@settings(deadline=None, max_examples=150)
+@given(broken_pieces())
+def test_broken_pieces_are_no_error(config, piece):
+    encoder = build_encoder(config)
+    result = encoder.encode(piece)
+    check(encoder, result)
+    assert result.examples or result.report.dropped
+
+
+@each
+def test_json_and_back(config):
+    encoder = build_encoder(config)
+    tree = json.loads(json.dumps(encoder.to_json()))
+    again = type(encoder).from_json(tree)
+    assert again.config == config
+    assert again.event_format == encoder.event_format
+
+
+@each
+def test_saved_config_and_back(config, tmp_path):
+    whole = ExperimentConfig(encoder=config, model=MusicVAEConfig(), objective=VAEObjective())
+    save_config(whole, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml").encoder == config
+    changed = override(whole, ["encoder.max_examples=7"]).encoder
+    assert changed == dataclasses.replace(config, max_examples=7)
+
+
+def test_settings_of_every_kind_are_checked_when_given_by_hand():
+    for config in CONFIGS:
+        whole = ExperimentConfig(encoder=config, model=MusicVAEConfig(), objective=VAEObjective())
+        with pytest.raises(UserError, match=r"encoder\.steps_per_quarter|steps_per_quarter=0"):
+            override(whole, ["encoder.steps_per_quarter=0"])
+
+
+def test_every_kind_is_registered_and_tried_here():
+    assert {config.kind for config in CONFIGS} == set(ENCODERS)
+    assert set(ENCODERS) <= set(SECTION_CLASSES)
+
+
+def test_encoders_need_no_tensorflow():
+    modules = ", ".join(path.split(":")[0] for path in ENCODERS.values())
+    program = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
