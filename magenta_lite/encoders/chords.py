@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.encoders.base import EncodeResult, Report
 from magenta_lite.encoders.grid import QUARTERS_PER_BAR, Stretch, to_step
 from magenta_lite.errors import UserError
 
@@ -18,7 +19,23 @@ CHORDS_PER_2_2_BAR = 1
 
 
 class UnusableChords(Exception):
-    """A piece whose chords are not among the 49 classes. The message is a reason of a report."""
+    """Chords that are not among the 49 classes.
+
+    Attributes:
+        reason: What is wrong, as a reason of a report.
+        symbol: The chord symbol, where there is one.
+    """
+
+    def __init__(self, reason: str, symbol: str = ""):
+        super().__init__(f"{symbol!r} is a {reason}" if symbol else reason)
+        self.reason = reason
+        self.symbol = symbol
+
+    def as_result(self) -> EncodeResult:
+        """Returns what a piece with such chords encodes to: nothing, and the reason."""
+        report = Report()
+        report.drop(self.reason, self.symbol)
+        return EncodeResult([], report)
 
 
 def chord_class(symbol: str) -> int:
@@ -52,9 +69,9 @@ def _root_and_triad(symbol: str) -> tuple[int, int] | None:
         root = chord_symbols_lib.chord_symbol_root(symbol)
         triad = triads.get(chord_symbols_lib.chord_symbol_quality(symbol))
     except chord_symbols_lib.ChordSymbolError as error:
-        raise UnusableChords(f"chord symbol {symbol!r} cannot be read") from error
+        raise UnusableChords("chord symbol that cannot be read", symbol) from error
     if triad is None:
-        raise UnusableChords(f"chord {symbol} has none of the triads {', '.join(TRIADS)}")
+        raise UnusableChords(f"chord that is not {', '.join(TRIADS[:-1])} or {TRIADS[-1]}", symbol)
     return root, triad
 
 
@@ -80,8 +97,7 @@ def parse_chords(text: str, steps: int) -> np.ndarray:
             classes.append(chord_class(symbol))
         except UnusableChords as error:
             raise UserError(
-                f"'{text}': {error}; write major, minor, augmented or diminished chords such as "
-                "C, Am, Faug, Bdim, G7, or N.C. for none"
+                f"In '{text}' {error}; write chords like C, Am, Faug, Bdim, G7, or N.C. for none"
             ) from error
     return np.array(classes, np.uint8)[np.arange(steps) * len(classes) // steps]
 
@@ -149,8 +165,8 @@ def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[fl
     per_bar = CHORDS_PER_2_2_BAR if stretch.denominator == 2 else CHORDS_PER_BAR
     try:
         chord_inference.infer_chords_for_sequence(quantized, chords_per_bar=per_bar)
-    except chord_inference.ChordInferenceError as error:
-        raise UnusableChords(f"chords cannot be inferred ({error})") from error
+    except chord_inference.SequenceTooLongError as error:
+        raise UnusableChords("piece that is too long to infer its chords") from error
     seconds = 60 / (stretch.qpm * steps_per_quarter)
     return [(a.quantized_step * seconds, a.text) for a in quantized.text_annotations]
 

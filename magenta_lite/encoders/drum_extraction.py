@@ -35,7 +35,7 @@ def hits_by_step(
         drum = class_of.get(note.pitch)
         if drum is None:
             report.drop("drum pitch without a class")
-        elif not note.velocity:
+        elif note.velocity <= 0:
             report.drop("note of velocity 0")
         else:
             hits[start] = hits.get(start, 0) | 1 << drum

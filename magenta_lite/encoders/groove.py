@@ -172,7 +172,7 @@ class GrooveEncoder(Encoder):
             if drum is None:
                 report.drop(f"drum pitch outside the {self.config.pitch_map} map")
                 continue
-            if not note.velocity:
+            if note.velocity <= 0:
                 report.drop("note of velocity 0")
                 continue
             step = to_step(note.start_time, per_second)

@@ -164,9 +164,7 @@ class MelodyEncoder(Encoder):
             for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
                 self._encode_stretch(stretch, windows, report)
         except UnusableChords as error:
-            report = Report()  # what was kept before is not
-            report.drop(str(error))
-            return EncodeResult([], report)
+            return error.as_result()
         return windows.result()
 
     def _encode_stretch(self, stretch: Stretch, windows: Windows, report: Report) -> None:
@@ -199,7 +197,7 @@ class MelodyEncoder(Encoder):
                 other_program += 1
             elif not config.min_pitch <= note.pitch <= config.max_pitch:
                 out_of_range += 1
-            elif not note.velocity:
+            elif note.velocity <= 0:
                 silent += 1
             else:
                 step_note = StepNote(start, -note.pitch, end)

@@ -190,16 +190,14 @@ class MultiPerformanceEncoder(Encoder):
                 if bars and config.first_only:
                     break
         except UnusableChords as error:
-            report = Report()  # what was kept before is not
-            report.drop(str(error))
-            return EncodeResult([], report)
+            return error.as_result()
         return windows.result()
 
     def _bars(self, stretch: Stretch, report: Report) -> list[tuple[int, dict[TrackKey, list]]]:
         """Returns (number, notes of each track) of each bar with notes."""
         bars: dict[int, dict[TrackKey, list[BarNote]]] = {}
         for start, end, note in quantize(stretch, self.config.steps_per_quarter):
-            if not note.velocity:
+            if note.velocity <= 0:
                 report.drop("note of velocity 0")
             elif not 0 <= note.pitch < PITCHES:
                 report.drop(f"pitch outside 0-{PITCHES - 1}")

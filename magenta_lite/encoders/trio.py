@@ -216,7 +216,7 @@ class TrioEncoder(Encoder):
         for start, end, note in notes:
             if not MIN_PITCH <= note.pitch <= MAX_PITCH:
                 report.drop(f"pitch outside {MIN_PITCH}-{MAX_PITCH}")
-            elif not note.velocity:
+            elif note.velocity <= 0:
                 report.drop("note of velocity 0")
             else:
                 kept.append(StepNote(start, -note.pitch, end))

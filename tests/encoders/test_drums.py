@@ -120,6 +120,7 @@ def test_long_tracks_are_cut_and_windows_limited():
         (piece((60, 0, 32)), "note that is not for drums"),
         (drums((36, 0), (22, 4), (99, 16)), "drum pitch without a class"),
         (drums((36, 0), (36, 16), velocity=0), "note of velocity 0"),
+        (drums((36, 0), (36, 16), velocity=-1), "note of velocity 0"),
         (drums((36, 0)), "drum track shorter than 2 bars"),
         (drums((36, 0), (36, 16), meter=(3, 4)), "time signature 3/4 is not 4/4"),
         (drums(*[(36, 16 * bar) for bar in range(4)]), "same window again in the piece"),

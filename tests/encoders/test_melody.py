@@ -338,13 +338,25 @@ def test_windows_with_other_chords_are_not_the_same():
     assert len(WITH_CHORDS.encode(tune).examples) == 3
 
 
-@pytest.mark.parametrize("symbol", ["Csus4", "H7"])
-def test_a_chord_without_a_class_leaves_the_piece_out_and_is_named(symbol):
+@pytest.mark.parametrize(
+    ("symbol", "reason"),
+    [
+        ("Csus4", "chord that is not major, minor, augmented or diminished"),
+        ("H7", "chord symbol that cannot be read"),
+    ],
+)
+def test_a_chord_without_a_class_leaves_the_piece_out_and_is_named(symbol, reason):
     result = WITH_CHORDS.encode(with_chords(twinkle(), (0, "C"), (16, symbol)))
     assert not result.examples
-    (reason,) = result.report.dropped
-    assert symbol in reason
+    assert result.report.dropped == {reason: 1}
+    assert result.report.places == {reason: [symbol]}
     assert not result.report.kept
+
+
+def test_chords_of_endless_pieces_are_not_inferred():
+    tune = piece(*[(60 + bar % 7, 16 * bar, 16 * bar + 16) for bar in range(600)])
+    result = WITH_CHORDS.encode(tune)
+    assert result.report.dropped == {"piece that is too long to infer its chords": 1}
 
 
 def test_chords_move_as_far_as_the_melody_does():
