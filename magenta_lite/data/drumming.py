@@ -24,8 +24,8 @@ VELOCITIES = {"-": 36, "o": 66, "x": 88, "X": 108}
 SECTION = 8  # bars with the same groove
 
 # Humans: standard deviations and bounds of timing in steps, and of velocity.
-TIMING = 0.05
-TIMING_BOUND = 0.2
+TIMING = 0.07
+TIMING_BOUND = 0.28
 VELOCITY_SPREAD = 5.0
 
 
@@ -329,7 +329,7 @@ class Drummer:
         if step % BAR == 0:
             late = abs(late)  # nobody comes in before the bar
         if step % 2:
-            late = min(late + self._style.swing, 0.45)
+            late = min(late + self._style.swing, 0.46)
         velocity = round(rng.gauss(velocity, VELOCITY_SPREAD))
         return Hit(step + late, pitch, min(max(velocity, 12), 127))
 

@@ -1,0 +1,1 @@
+"""Folk tunes and chorales, arranged for a small band."""

@@ -1,0 +1,60 @@
+"""The arranged builder on dummy books and hymns, through TFDS's own test case."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from unittest import mock
+
+import tensorflow_datasets as tfds
+
+from magenta_lite.data import arranging, building, folk
+from tfds_datasets.arranged import arranged_dataset_builder
+
+
+class _ArrangedTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = arranged_dataset_builder.Builder
+
+    def setUp(self):
+        super().setUp()
+        patcher = mock.patch.object(folk, "corpus_folder", lambda: self.dummy_data)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+        # What is written must be what reading and splitting, without TFDS, gives.
+        config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
+        windows = building.build(*arranging.list_tunes(config.collection), config.encoder)
+        self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
+        assert len(self.SPLITS) > 1, windows.report.table()
+        assert windows.report.kept["arrangements"] == 14, windows.report.table()
+
+
+class ArrangedTrioTest(_ArrangedTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["trio_16bar"]
+
+    def test_a_collection_gives_a_name_of_its_own(self):
+        config = self.DATASET_CLASS.builder_configs["trio_16bar"]
+        assert arranged_dataset_builder.arranged_config("", config.encoder) is config
+        chorales = arranged_dataset_builder.arranged_config("chorales", config.encoder)
+        assert chorales.name == "chorales_trio_16bar"
+        assert chorales.collection == "chorales"
+
+
+class ArrangedDrumsTest(_ArrangedTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["drums_2bar_full_roll"]
+
+
+class ArrangedGrooveTest(_ArrangedTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["groove_4bar"]
+
+
+class ArrangedChordsTest(_ArrangedTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["mel_2bar_chords"]
+
+
+class ArrangedMultiperfTest(_ArrangedTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["multiperf_1bar_chords"]
+
+
+del _ArrangedTest
+
+if __name__ == "__main__":
+    tfds.testing.test_main()

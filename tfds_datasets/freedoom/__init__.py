@@ -1,0 +1,1 @@
+"""Bands of the free game Freedoom."""
