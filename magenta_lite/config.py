@@ -35,9 +35,12 @@ class DataConfig:
     """Where examples come from and how they are varied while training.
 
     Attributes:
-        source: `folk`, `folk:kids`, `folk:essen`, a folder, or `tfds:NAME[/CONFIG]`.
+        source: A folder, archive or file of music; or `folk`, `folk:kids`, `folk:essen`, the tune
+            books inside music21; `arranged`, those and chorales played by a small band;
+            `freedoom[:PATH]`, songs of WAD files; `groove_midi[:PATH]`, human drumming; or
+            `tfds:NAME[/CONFIG]`, a data set that is built already.
         transpose: Lowest and highest transposition in semitones, drawn anew for every example
-            every time it is used in training.
+            every time it is used in training. Drums stay.
     """
 
     source: str = "folk"

@@ -2,6 +2,7 @@
 
 python -m magenta_lite.inspect_data FOLDER --config=cat-mel_2bar [--set encoder.bars=4]
 python -m magenta_lite.inspect_data --data=folk --config=cat-mel_2bar
+python -m magenta_lite.inspect_data --data=groove_midi:groove.zip --config=groovae_2bar_humanize
 
 Reads and encodes everything and writes nothing, but with --json a file with all numbers.
 Exit code 0: there is something to train on; 2: there is not.
@@ -41,7 +42,7 @@ def main() -> int:
     print(building.summary(windows.sizes, windows.report))
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
-    for hint in building.hints(windows.report):
+    for hint in building.hints(windows.report, config.encoder):
         print(hint)
     if FLAGS.json:
         _write_json(Path(FLAGS.json).expanduser(), numbers)

@@ -13,6 +13,7 @@ from magenta_lite.inspect_data import with_data_flag
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
+GROOVES = ROOT / "tfds_datasets" / "groove_midi" / "dummy_data" / "groove"
 
 # The command, in a process where TensorFlow cannot be imported.
 COMMAND = (
@@ -52,6 +53,19 @@ def test_set_changes_what_is_kept(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "To keep more: --set 'encoder.programs" not in result.stdout
     assert json.loads(numbers.read_text())["encoder"]["programs"] is None
+
+
+def test_drums_have_no_pitches_and_a_named_collection_is_read_by_path(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    result = _inspect(
+        f"--data=groove_midi:{GROOVES}", "--config=cat-drums_2bar", f"--json={numbers}"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Pitches" not in result.stdout
+    tree = json.loads(numbers.read_text())
+    assert tree["lowest_pitch"] is None
+    assert all(tree["splits"].values())
+    assert tree["encoder"]["kind"] == "drums"
 
 
 def test_folder_with_nothing_usable_ends_with_2_and_the_reasons(tmp_path):

@@ -17,24 +17,44 @@ from magenta_lite.data.building import Window, Windows
 from magenta_lite.data.reading import Source
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.drums import DrumsEncoderConfig
+from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
+from magenta_lite.encoders.trio import TrioEncoderConfig
 
 REPORT_FILE = "report.json"
 
-# Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
-ENCODERS = {
+# As in the configurations of Magenta that they serve.
+MELODY_ENCODERS = {
+    # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
     "mel_2bar": MelodyEncoderConfig(bars=2, programs=(0, 31)),
-    "mel_16bar": MelodyEncoderConfig(bars=16, programs=(0, 31)),
+    "mel_2bar_chords": MelodyEncoderConfig(bars=2, chords=True),
+    "mel_16bar": MelodyEncoderConfig(bars=16),
     "mel_whole": MelodyEncoderConfig(bars=0, programs=(0, 31), end_token=True),
 }
+DRUM_ENCODERS = {
+    "drums_2bar": DrumsEncoderConfig(bars=2),
+    "drums_2bar_roll": DrumsEncoderConfig(bars=2, roll=True),
+    "drums_2bar_full_roll": DrumsEncoderConfig(bars=2, roll=True, classes="full"),
+    "groove_2bar": GrooveEncoderConfig(bars=2),
+    "groove_4bar": GrooveEncoderConfig(bars=4),
+}
+BAND_ENCODERS = {
+    "trio_16bar": TrioEncoderConfig(bars=16),
+    "multiperf_1bar": MultiPerformanceEncoderConfig(),
+    "multiperf_1bar_chords": MultiPerformanceEncoderConfig(chords=True),
+}
+ENCODERS = MELODY_ENCODERS | DRUM_ENCODERS | BAND_ENCODERS
 
 
 def name_of(encoder_config: Any) -> str:
     """Returns the config name of an encoder: one of `ENCODERS`, else made from its values."""
+    stored = building.stored_config(encoder_config)
     for name, known in ENCODERS.items():
-        if known == encoder_config:
+        if known == stored:
             return name
-    return building.encoder_name(encoder_config)
+    return building.encoder_name(stored)
 
 
 @dataclasses.dataclass
@@ -42,10 +62,14 @@ class CollectionConfig(tfds.core.BuilderConfig):
     """One encoding of a collection.
 
     Attributes:
-        encoder: Encoder section, e.g. `MelodyEncoderConfig`.
+        encoder: Encoder section, e.g. `MelodyEncoderConfig`; what changes nothing that is stored
+            is set to its default.
     """
 
     encoder: Any = None
+
+    def __post_init__(self):
+        self.encoder = building.stored_config(self.encoder)
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -121,8 +145,9 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)
-        windows = building.build(sources, listing, self.builder_config.encoder)
-        building.check_usable(windows.sizes, windows.report, self.info.full_name)
+        encoder = self.builder_config.encoder
+        windows = building.build(sources, listing, encoder)
+        building.check_usable(windows.sizes, windows.report, self.info.full_name, encoder)
         return windows
 
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
@@ -166,7 +191,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             kept
             | "Sizes" >> beam.combiners.Count.PerKey()
             | "AllSizes" >> beam.combiners.ToDict()
-            | "Check" >> beam.Map(_check_sizes, report=single(report), what=self.info.full_name)
+            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name, encoder)
         )
         _ = report | "WriteReport" >> beam.Map(_write_report, self.data_path / REPORT_FILE)
         # Waiting for the check lets its message come first.
@@ -208,8 +233,10 @@ def _merge_reports(reports) -> Report:
     return merged
 
 
-def _check_sizes(sizes: dict[str, int], report: Report, what: str) -> dict[str, int]:
-    building.check_usable(sizes, report, what)
+def _check_sizes(
+    sizes: dict[str, int], report: Report, what: str, encoder_config: Any
+) -> dict[str, int]:
+    building.check_usable(sizes, report, what, encoder_config)
     empty = [split for split in building.SPLITS if not sizes.get(split)]
     if empty:
         raise ValueError(

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,16 +34,39 @@ LINE_EVERY = 5.0  # seconds between two lines of progress
 ALONE_FOR = 2.0  # seconds of work before worker processes are worth their start
 
 
-# Words of a reason in a report, and what keeps more of what it left out.
+# Words of a reason in a report, and what keeps more of what it left out. A hint is given to
+# encoders that have the settings it names.
+FILL_UP = "--set encoder.pad_edges=true fills up what is short with silence"
 HINTS = {
     "program outside": "--set encoder.programs=null reads the notes of every program",
+    "(melody) and": (
+        "encoder.melody_programs and encoder.bass_programs say which instruments are taken"
+    ),
     "pitch outside": "--set encoder.min_pitch=0 --set encoder.max_pitch=127 reads every pitch",
-    "melody shorter than": "--set encoder.pad_edges=true fills short melodies up with silence",
+    "outside the roland map": "--set encoder.pitch_map=reduced reads all General MIDI drums",
+    "shorter than": FILL_UP,
+    "short of a window": FILL_UP,
+    "bar with fewer than": "--set encoder.pad_edges=true takes bars with little in them, too",
+    "rest too long": "--set encoder.gap_bars=4 lets melody, bass and drums rest for longer",
     "instrument with notes that start together": (
         "--set encoder.skip_polyphony=false takes the highest of several notes"
     ),
     "windows in a piece": "--set encoder.max_examples=0 takes every window of a piece",
     "is not 4/4": "no setting; only music in 4/4 or 2/2 has bars that fit these windows",
+}
+
+# Settings, by kind of encoder, that change what a model sees of an example but not the example:
+# collections that differ in these alone are one.
+NOT_STORED = {
+    "groove": (
+        "humanize",
+        "tapify",
+        "fixed_velocities",
+        "added_classes",
+        "hits_as_controls",
+        "max_note_dropout",
+        "inference_pitch_map",
+    )
 }
 
 
@@ -106,6 +130,13 @@ class Windows:
 def say(text: str) -> None:
     """Prints a line of progress to standard error, at once."""
     print(text, file=sys.stderr, flush=True)
+
+
+def stored_config(encoder_config: Any) -> Any:
+    """Returns `encoder_config` with the defaults for what does not change stored examples."""
+    names = NOT_STORED.get(encoder_config.kind, ())
+    defaults = {f.name: f.default for f in dataclasses.fields(encoder_config) if f.name in names}
+    return dataclasses.replace(encoder_config, **defaults)
 
 
 def encoder_json(encoder_config: Any) -> dict[str, Any]:
@@ -255,11 +286,14 @@ def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Re
     report = Report()
     for split, window in windows:
         if split != winner:
-            report.drop(f"{split} window that {winner} has too, in some key", window.piece)
-        elif (window.events, window.controls) in kept:
+            continue
+        if kept.setdefault((window.events, window.controls), window) is not window:
             report.drop("same window again in the split", window.piece)
-        else:
-            kept[window.events, window.controls] = window
+    for split, window in windows:
+        if split != winner:
+            moved = (window.events, window.controls) not in kept
+            reason = f"{split} window that {winner} has too" + (", in some key" if moved else "")
+            report.drop(reason, window.piece)
     return winner, list(kept.values()), report
 
 
@@ -311,13 +345,13 @@ def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
             say(f"{what}: {i + 1:,} of {len(windows):,}")
 
 
-def check_usable(sizes: dict[str, int], report: Report, what: str) -> None:
+def check_usable(sizes: dict[str, int], report: Report, what: str, encoder_config: Any) -> None:
     """Raises: UserError with the report if the collection `what` has nothing to train on."""
     if not sizes.get("train"):
         raise UserError(
             f"{what} gives nothing to train on. What was read, and why it was left out:\n"
             + report.table()
-            + "".join(f"\n{hint}" for hint in hints(report))
+            + "".join(f"\n{hint}" for hint in hints(report, encoder_config))
         )
 
 
@@ -335,13 +369,15 @@ def summary(sizes: dict[str, int], report: Report) -> str:
     return "\n".join(lines)
 
 
-def hints(report: Report) -> list[str]:
+def hints(report: Report, encoder_config: Any) -> list[str]:
     """Returns what could be changed to keep more, for the reasons that `report` names."""
-    return [
+    found = [
         f"To keep more: {hint}"
         for words, hint in HINTS.items()
         if any(words in reason for reason in report.dropped)
+        and all(hasattr(encoder_config, name) for name in re.findall(r"encoder\.(\w+)", hint))
     ]
+    return list(dict.fromkeys(found))
 
 
 def pitch_range(windows: Windows, encoder_config: Any) -> tuple[int, int] | None:

@@ -42,6 +42,14 @@ KNOWN = {
         "magenta_lite.data.folk:list_books",
         "tfds_datasets.folk.folk_dataset_builder:folk_config",
     ),
+    "arranged": Known(
+        "magenta_lite.data.arranging:list_tunes",
+        "tfds_datasets.arranged.arranged_dataset_builder:arranged_config",
+    ),
+    "freedoom": Known(
+        "magenta_lite.data.wad:list_songs",
+        "tfds_datasets.freedoom.freedoom_dataset_builder:freedoom_config",
+    ),
     "groove_midi": Known(
         "magenta_lite.data.groove_midi:list_grooves",
         "tfds_datasets.groove_midi.groove_midi_dataset_builder:groove_config",
@@ -220,7 +228,8 @@ def _open_tfds(name: str, encoder_config: Any, data_dir: str | None) -> Collecti
     try:
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir)
-        _check_encoder(Collection(builder), building.encoder_json(encoder_config))
+        stored = building.stored_config(encoder_config)
+        _check_encoder(Collection(builder), building.encoder_json(stored))
         _check_features(builder, build_encoder(encoder_config).event_format)
         return Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
     except UserError:
@@ -250,9 +259,10 @@ def _check_encoder(collection: Collection, wanted: dict[str, Any]) -> None:
     stored = collection.encoder
     if stored is None:
         return
+    keys = sorted(stored.keys() | wanted.keys()) if stored["kind"] == wanted["kind"] else ["kind"]
     different = [
         f"encoder.{key} is {stored.get(key)} there and {wanted.get(key)} here"
-        for key in sorted(stored.keys() | wanted.keys())
+        for key in keys
         if stored.get(key) != wanted.get(key)
     ]
     if different:

@@ -13,7 +13,9 @@ import tensorflow_datasets as tfds
 
 from magenta_lite.data import building
 from magenta_lite.data.collections import Collection
+from magenta_lite.encoders.groove import GrooveEncoderConfig
 from tfds_datasets.folk import folk_dataset_builder
+from tfds_datasets.groove_midi import groove_midi_dataset_builder
 from tfds_datasets.midi_dir import midi_dir_dataset_builder
 
 beam = pytest.importorskip("apache_beam")
@@ -48,6 +50,17 @@ def test_direct_runner_writes_exactly_what_one_process_writes(folk_dummy, tmp_pa
     assert on_beam.report.kept == plain.report.kept
     assert on_beam.report.dropped == plain.report.dropped
     assert on_beam.info.metadata["encoder"] == plain.info.metadata["encoder"]
+
+
+def test_direct_runner_keeps_the_splits_that_a_data_set_gives(grooves, tmp_path):
+    config = groove_midi_dataset_builder.groove_config(str(grooves), GrooveEncoderConfig())
+    plain = groove_midi_dataset_builder.Builder(data_dir=tmp_path / "plain", config=config)
+    plain.download_and_prepare()
+    on_beam = groove_midi_dataset_builder.Builder(data_dir=tmp_path / "beam", config=config)
+    on_beam.download_and_prepare(download_config=_beam_config())
+    assert _rows(on_beam) == _rows(plain)
+    assert all(_rows(plain).values())
+    assert on_beam.report.dropped == plain.report.dropped
 
 
 def test_beam_says_why_nothing_is_left_to_train_on(tmp_path):

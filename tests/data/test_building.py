@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import signal
@@ -9,11 +10,15 @@ import signal
 import numpy as np
 import pytest
 
-from magenta_lite.data import building
+from magenta_lite.data import building, reading
 from magenta_lite.data.building import Window
 from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.drums import DrumsEncoderConfig
+from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
+from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
 
 CONFIG = MelodyEncoderConfig(bars=2)
@@ -83,7 +88,7 @@ def test_nothing_to_train_on_shows_the_report():
     report = Report()
     report.drop("bar is not 4/4", "waltz.mid", 3)
     with pytest.raises(UserError, match=r"(?s)my_midi gives nothing.*3 left out: bar is not 4/4"):
-        building.check_usable({"test": 4}, report, "my_midi")
+        building.check_usable({"test": 4}, report, "my_midi", CONFIG)
 
 
 def test_encoder_names_differ_with_every_value():
@@ -124,3 +129,82 @@ def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, fo
     sources, listing = folk_dummy
     building.build(sources, listing, CONFIG)
     assert f"of {len(sources)} files" in capsys.readouterr().err
+
+
+def test_windows_with_other_chords_are_not_the_same():
+    one, two = (_window(i, [40, 0])._replace(controls=bytes([i, 1])) for i in range(2))
+    _, kept, report = building.settle([("train", one), ("train", two)])
+    assert kept == [one, two]
+    assert not report.dropped
+
+
+def test_held_out_window_that_is_exactly_in_training_is_not_said_to_be_in_another_key():
+    windows = [("train", _window(0, [40, 0])), ("test", _window(1, [40, 0]))]
+    assert building.settle(windows)[2].dropped == {"test window that train has too": 1}
+
+
+def test_given_splits_take_no_part_in_the_bounds(folk_dummy):
+    sources, listing = folk_dummy
+    given = [dataclasses.replace(source, split="test") for source in sources]
+    assert building.build(given, listing, CONFIG).sizes["train"] == 0
+    mixed = [*given[1:], sources[0]]
+    windows = building.build(mixed, listing, CONFIG)
+    assert {w.piece.split("#")[0] for w in windows.splits["train"]} == {sources[0].name}
+
+
+def test_a_source_may_make_its_own_pieces(folk_dummy):
+    sources, _ = folk_dummy
+    encoded = building.encode_source(Twice(sources[0].path, "twice.abc"), CONFIG)
+    assert {piece.split for piece in encoded.pieces} == {"train", "validation"}
+    assert len(encoded.pieces) == 2 * len(building.encode_source(sources[0], CONFIG).pieces)
+
+
+class Twice(reading.Source):
+    """A source whose pieces come twice, in two splits."""
+
+    def read(self):
+        pieces, report = reading.read_source(self)
+        twice = [
+            dataclasses.replace(piece, name=f"{piece.name} {split}", split=split)
+            for piece in pieces
+            for split in ("train", "validation")
+        ]
+        return twice, report
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (MelodyEncoderConfig(), (36, 72)),
+        (TrioEncoderConfig(), (36, 72)),
+        (MultiPerformanceEncoderConfig(), (36, 72)),
+        (DrumsEncoderConfig(), None),
+        (GrooveEncoderConfig(), None),
+    ],
+)
+def test_pitches_are_those_of_what_was_kept_where_there_are_any(bands, config, expected):
+    windows = building.build(*reading.list_sources(bands), config)
+    assert building.pitch_range(windows, config) == expected
+
+
+def test_pitches_of_nothing_are_none():
+    windows = building.Windows({split: [] for split in building.SPLITS}, Report())
+    assert building.pitch_range(windows, CONFIG) is None
+    silent = dataclasses.replace(windows, splits={"train": [_window(0, [0] * 32)]})
+    assert building.pitch_range(silent, CONFIG) is None
+
+
+def test_hints_name_only_settings_that_the_encoder_has():
+    report = Report()
+    report.drop("note of a program outside 0-31 (melody) and 32-39 (bass)")
+    report.drop("drum pitch outside the roland map")
+    report.drop("melody shorter than 2 bars")
+    melody = building.hints(report, MelodyEncoderConfig())
+    assert any("encoder.programs=null" in hint for hint in melody)
+    assert any("encoder.pad_edges" in hint for hint in melody)
+    trio = building.hints(report, TrioEncoderConfig())
+    assert not any("encoder.programs" in hint for hint in trio)
+    assert any("encoder.bass_programs" in hint for hint in trio)
+    groove = building.hints(report, GrooveEncoderConfig())
+    assert any("encoder.pitch_map" in hint for hint in groove)
+    assert not any("encoder.min_pitch" in hint for hint in groove)

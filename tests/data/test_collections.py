@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from magenta_lite.config import DataConfig
-from magenta_lite.data import building, folk
+from magenta_lite.data import building, folk, reading
 from magenta_lite.data.collections import open_collection
+from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.drums import DrumsEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.errors import UserError
+from tfds_datasets.collection_builder import ENCODERS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
@@ -111,6 +114,48 @@ def test_whole_melodies_are_padded_and_keep_their_lengths(books, tmp_path):
     for row, length in zip(split.events, split.lengths, strict=True):
         assert row[length - 1] == 90  # the end id
         assert not row[length:].any()
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - {"mel_whole"}))
+def test_every_encoding_is_stored_as_it_was_encoded(name, bands, tmp_path):
+    config = ENCODERS[name]
+    encoder = build_encoder(config)
+    collection = _open(bands, tmp_path, config)
+    assert collection.name.startswith(f"midi_dir/{name}-")
+    windows = building.build(*reading.list_sources(bands), config)
+    for split, kept in windows.splits.items():
+        examples = collection.split(split)
+        assert len(examples) == len(kept) > 0
+        assert examples.events.dtype == encoder.event_format.event_dtype
+        shape = encoder.window_steps, *encoder.event_format.event_shape
+        assert examples.events.shape == (len(kept), *shape)
+        assert set(examples.lengths) == {encoder.window_steps}
+        controls = examples.controls
+        assert (controls is None) == (not name.endswith("_chords"))
+        if controls is None:
+            controls = np.zeros((len(kept), 0), np.uint8)
+        else:
+            assert controls.dtype == np.uint8
+            assert controls.shape == (len(kept), encoder.window_steps)
+            assert controls.any()
+        stored = [
+            (events.tobytes(), chords.tobytes(), piece)
+            for events, chords, piece in zip(
+                examples.events, controls, examples.pieces, strict=True
+            )
+        ]
+        assert sorted(stored) == sorted((w.events, w.controls, w.piece) for w in kept)
+
+
+@pytest.mark.parametrize("name", ["trio_16bar", "mel_2bar_chords"])
+def test_empty_split_has_the_shape_of_the_others(name, bands, tmp_path):
+    collection = _open(bands / "0.mid", tmp_path, ENCODERS[name])
+    full, empty = collection.split("train"), collection.split("test")
+    assert len(full) > 0
+    assert len(empty) == 0
+    assert empty.events.shape[2:] == full.events.shape[2:]
+    assert empty.events.dtype == full.events.dtype
+    assert (empty.controls is None) == (full.controls is None)
 
 
 def test_folder_with_bad_files_uses_the_good_ones(folder, tmp_path):
@@ -230,6 +275,12 @@ def test_tfds_name_opens_our_builders_and_checks_the_encoder(books, tmp_path):
         _open("tfds:folk/mel_2bar", tmp_path, MelodyEncoderConfig(bars=4, programs=(0, 31)))
 
 
+def test_tfds_data_set_of_another_kind_of_encoder_is_a_user_error(books, tmp_path):
+    with pytest.raises(UserError, match=r"encoder\.kind is melody there and drums here"):
+        _open("tfds:folk/mel_2bar", tmp_path, DrumsEncoderConfig())
+    assert not list(tmp_path.iterdir())  # and was not built for that
+
+
 def test_tfds_name_that_does_not_exist_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="tfds:no_such_set cannot be opened"):
         _open("tfds:no_such_set", tmp_path)
@@ -240,8 +291,12 @@ def test_tfds_name_that_does_not_exist_is_a_user_error(tmp_path):
 
 
 def test_tfds_data_set_without_events_is_a_user_error(tmp_path):
-    with pytest.raises(UserError, match="no feature 'events'"):
+    words = r"no feature 'events' of shape \(T\) and type uint8 but image, label"
+    with pytest.raises(UserError, match=words):
         _open("tfds:mnist", tmp_path)
+    words = r"no feature 'events' of shape \(T, 9\) and type uint8"
+    with pytest.raises(UserError, match=words):
+        _open("tfds:mnist", tmp_path, DrumsEncoderConfig(roll=True))
     assert not list(tmp_path.iterdir())
 
 

@@ -1,5 +1,6 @@
 """Reading files: what is read equals note_seq's reading, what is bad costs only itself."""
 
+import dataclasses
 import importlib.util
 import io
 import os
@@ -187,3 +188,21 @@ def test_no_damage_to_a_midi_file_raises(tmp_path_factory, patch, position):
     path.write_bytes(data.getvalue())
     pieces, report = read_all(path)
     assert pieces or report.dropped
+
+
+def test_a_zip_that_was_replaced_is_read_anew(tmp_path):
+    path = tmp_path / "music.zip"
+    read = []
+    for tune in ([(60, 0, 1)], [(62, 0, 1), (64, 1, 2)]):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.mid", midi_bytes(tune))
+        read.append([note.pitch for note in reading.read_file(path)[0].sequence.notes])
+    assert read == [[60], [62, 64]]
+
+
+def test_a_source_gives_its_split_to_its_pieces(tmp_path):
+    (tmp_path / "a.mid").write_bytes(midi_bytes([(60, 0, 1)]))
+    (source,), _ = reading.list_sources(tmp_path)
+    assert source.split == source.read()[0][0].split == ""
+    (piece,), _ = dataclasses.replace(source, split="test").read()
+    assert piece.split == "test"

@@ -11,7 +11,7 @@ from magenta_lite.data import folk
 from magenta_lite.data.reading import Source
 from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    ENCODERS,
+    MELODY_ENCODERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -64,7 +64,7 @@ class Builder(CollectionBuilder):
             books=books,
         )
         for books, description in DESCRIPTIONS.items()
-        for name, encoder in ENCODERS.items()
+        for name, encoder in MELODY_ENCODERS.items()
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:

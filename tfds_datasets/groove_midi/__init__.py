@@ -1,0 +1,1 @@
+"""Drums of the Groove MIDI Dataset."""

@@ -1,0 +1,70 @@
+"""Drums of the Groove MIDI Dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from magenta_lite.data import building, groove_midi
+from magenta_lite.data.reading import Source
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError
+from tfds_datasets.collection_builder import (
+    DRUM_ENCODERS,
+    CollectionBuilder,
+    CollectionConfig,
+    name_of,
+)
+
+
+@dataclasses.dataclass
+class GrooveConfig(CollectionConfig):
+    """One encoding of the data set.
+
+    Attributes:
+        path: A copy, zipped or unpacked; empty: it is downloaded.
+    """
+
+    path: str = ""
+
+
+def groove_config(path: str, encoder_config: Any) -> GrooveConfig:
+    """Returns the config of a copy as it is now, or without `path` of what is downloaded."""
+    name = name_of(encoder_config)
+    if path:
+        sources, _ = groove_midi.list_grooves(path)
+        name = f"{name}-{building.fingerprint(sources)}"
+    config = GrooveConfig(
+        name=name,
+        description="Windows of the Groove MIDI Dataset.",
+        encoder=encoder_config,
+        path=path,
+    )
+    return Builder.builder_configs.get(name, config)
+
+
+class Builder(CollectionBuilder):
+    """Reads every take; the splits are those of `info.csv`."""
+
+    DEFAULT_BUILDER_CONFIG_NAME = "groove_2bar"
+    BUILDER_CONFIGS: ClassVar = [
+        GrooveConfig(
+            name=name, description=f"Encoding {name} of the Groove MIDI Dataset.", encoder=encoder
+        )
+        for name, encoder in DRUM_ENCODERS.items()
+    ]
+
+    def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:
+        return groove_midi.list_grooves(self.builder_config.path or _downloaded(dl_manager))
+
+
+def _downloaded(dl_manager: tfds.download.DownloadManager) -> str:
+    try:
+        return str(dl_manager.download(groove_midi.URL))
+    except (OSError, tfds.download.DownloadError) as error:  # OSError: what requests raises
+        raise UserError(
+            f"{groove_midi.URL} cannot be downloaded ({type(error).__name__}); "
+            "get it some other way and give its path: --data=groove_midi:PATH"
+        ) from error
