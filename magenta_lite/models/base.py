@@ -13,12 +13,14 @@ class Draw:
     """Random numbers that one example needs.
 
     Attributes:
-        kind: `normal` (standard) or `uniform` (in [0, 1)).
+        kind: `normal` (standard), `uniform` (in [0, 1)) or `bernoulli` (true or false).
         shape: For one example.
+        p: Of `bernoulli`: probability of true.
     """
 
     kind: str
     shape: tuple[int, ...]
+    p: float = 0.5
 
 
 class TrainableModel(keras.Model):
