@@ -1,4 +1,8 @@
-"""MusicVAE (Roberts et al. 2018, https://arxiv.org/abs/1803.05428).
+"""MusicVAE (Roberts et al. 2018, https://arxiv.org/abs/1803.05428) and its descendants.
+
+GrooVAE: Gillick et al. 2019, https://arxiv.org/abs/1905.06118; multitrack: Simon et al. 2018,
+https://arxiv.org/abs/1806.00195. Every configuration has a small twin NAME_tiny with the same
+parts, which trains in about a minute on two cores.
 
 python -m magenta_lite.train --config=cat-mel_2bar [--data=FOLDER]
 """
@@ -6,49 +10,146 @@ python -m magenta_lite.train --config=cat-mel_2bar [--data=FOLDER]
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from magenta_lite.config import DataConfig, ExperimentConfig, TrainConfig, register
+from magenta_lite.encoders.drums import DrumsEncoderConfig
+from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
+from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 
+# Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
+TWO_BARS = MelodyEncoderConfig(bars=2, programs=(0, 31))
+SIXTEEN_BARS = MelodyEncoderConfig(bars=16)
+CHORDS = MelodyEncoderConfig(bars=2, chords=True)
+DRUMS = DrumsEncoderConfig(bars=2)
+DRUM_ROLL = DrumsEncoderConfig(bars=2, roll=True)
+FULL_KIT = DrumsEncoderConfig(bars=2, roll=True, classes="full")
+TRIO = TrioEncoderConfig(bars=16)
+GROOVE = GrooveEncoderConfig(bars=2)
+TRACKS = MultiPerformanceEncoderConfig()
+TRACKS_AND_CHORDS = MultiPerformanceEncoderConfig(chords=True)
 
-@register("cat-mel_2bar", "cat-mel_2bar_small")
-def cat_mel_2bar_small() -> ExperimentConfig:
-    """4.4 M parameters; what magenta-js publishes as mel_2bar_small."""
-    return ExperimentConfig(
-        # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
-        encoder=MelodyEncoderConfig(bars=2, programs=(0, 31)),
-        model=MusicVAEConfig(latent_size=256, encoder_units=(512,), decoder_units=(256, 256)),
-        objective=VAEObjective(
-            max_beta=0.2,
-            beta_rate=0.99999,
-            sampling_schedule="inverse_sigmoid",
-            sampling_rate=1000,
-        ),
-        data=DataConfig(source="folk", transpose=(-5, 5)),
-        train=TrainConfig(steps=200_000, batch_size=512),
+SMALL = MusicVAEConfig(latent_size=256, encoder_units=(512,), decoder_units=(256, 256))
+BIG = MusicVAEConfig(latent_size=512, encoder_units=(2048,), decoder_units=(2048, 2048, 2048))
+MEDIUM = MusicVAEConfig(latent_size=256, encoder_units=(1024,), decoder_units=(512, 512, 512))
+NADE = MusicVAEConfig(latent_size=256, encoder_units=(1024,), decoder_units=(512, 512))
+GROOVAE = dataclasses.replace(SMALL, dropout=0.7)
+FLAT_16 = dataclasses.replace(BIG, encoder_units=(2048, 2048))
+CONDUCTED_16 = MusicVAEConfig(
+    latent_size=512, encoder_units=(2048, 2048), decoder_units=(1024, 1024), segments=16
+)
+HIERARCHICAL_16 = dataclasses.replace(CONDUCTED_16, encoder_units=(1024,), encoder_levels=(16, 16))
+MULTI = MusicVAEConfig(
+    latent_size=512,
+    encoder_units=(1024,),
+    decoder_units=(512, 512, 512),
+    encoder_levels=(64, 8),
+    segments=8,
+)
+MULTI_BIG = dataclasses.replace(MULTI, encoder_units=(2048,), decoder_units=(1024, 1024, 1024))
+
+
+def _per_part(model: MusicVAEConfig) -> MusicVAEConfig:
+    return dataclasses.replace(model, decoder_per_part=True)
+
+
+# Scheduled sampling as in the original: half of the events fed are samples at step 6,900.
+SAMPLED = VAEObjective(max_beta=0.2, sampling_schedule="inverse_sigmoid", sampling_rate=1000)
+ANNEALED = dataclasses.replace(SAMPLED, beta_rate=0.99999)
+PLAIN = VAEObjective(max_beta=1.0)
+LONG = VAEObjective(max_beta=0.2, free_bits=256)
+PATTERNS = dataclasses.replace(SAMPLED, free_bits=48)
+GROOVES = VAEObjective(max_beta=0.2, free_bits=48)
+
+
+def tiny(config: ExperimentConfig) -> ExperimentConfig:
+    """Returns a small twin of `config`, for tests and first tries."""
+    model = dataclasses.replace(
+        config.model,
+        latent_size=32,
+        encoder_units=(64,) * len(config.model.encoder_units),
+        decoder_units=(64,) * len(config.model.decoder_units),
+        nade_units=16,
     )
-
-
-@register("cat-mel_2bar_big")
-def cat_mel_2bar_big() -> ExperimentConfig:
-    """134.6 M parameters; wants a GPU."""
-    small = cat_mel_2bar_small()
-    return dataclasses.replace(
-        small,
-        model=MusicVAEConfig(
-            latent_size=512, encoder_units=(2048,), decoder_units=(2048, 2048, 2048)
-        ),
-        objective=dataclasses.replace(small.objective, max_beta=0.5),
+    long = config.encoder.kind in ("trio", "multi_performance") or config.encoder.bars > 4
+    train = TrainConfig(
+        steps=200 if long else 300,
+        batch_size=32 if long else 64,
+        checkpoint_every=100,
+        validation_examples=256,
     )
+    return dataclasses.replace(config, model=model, train=train)
 
 
-@register("cat-mel_2bar_tiny")
-def cat_mel_2bar_tiny() -> ExperimentConfig:
-    """Trains in about a minute on two cores: for tests and first tries."""
-    small = cat_mel_2bar_small()
-    return dataclasses.replace(
-        small,
-        model=MusicVAEConfig(latent_size=32, encoder_units=(64,), decoder_units=(64, 64)),
-        train=TrainConfig(steps=300, batch_size=64, checkpoint_every=100, validation_examples=256),
-    )
+def music_vae(
+    *names: str, encoder, model, objective, source="arranged", transpose=0, batch_size=512
+) -> None:
+    """Registers a configuration of the original, and its small twin, under `names`."""
+
+    def config() -> ExperimentConfig:
+        return ExperimentConfig(
+            encoder=encoder,
+            model=model,
+            objective=objective,
+            data=DataConfig(source=source, transpose=(-transpose, transpose)),
+            train=TrainConfig(steps=200_000, batch_size=batch_size),
+        )
+
+    register(*names)(config)
+    register(*(f"{name}_tiny" for name in names))(lambda: tiny(config()))
+
+
+# Melodies of 2 bars. The small one has 4.4 M parameters, the big one 134.6 M: that wants a GPU.
+melodies = functools.partial(music_vae, encoder=TWO_BARS, source="folk", transpose=5)
+melodies("cat-mel_2bar_small", "cat-mel_2bar", model=SMALL, objective=ANNEALED)
+melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, max_beta=0.5))
+music_vae("cat-mel_2bar_med_chords", encoder=CHORDS, model=MEDIUM, objective=PLAIN, transpose=3)
+
+# Melodies of 16 bars.
+melodies = functools.partial(music_vae, encoder=SIXTEEN_BARS, objective=LONG, source="folk")
+melodies("flat-mel_16bar", model=FLAT_16)
+melodies("hierdec-mel_16bar", "cat-mel_16bar", model=CONDUCTED_16)
+melodies("hier-mel_16bar", model=HIERARCHICAL_16)
+
+# Melody, bass and drums of 16 bars.
+trios = functools.partial(music_vae, encoder=TRIO, batch_size=256)
+trios("flat-trio_16bar", model=FLAT_16, objective=PLAIN)
+trios("hierdec-trio_16bar", "cat-trio_16bar", model=_per_part(CONDUCTED_16), objective=LONG)
+trios("hier-trio_16bar", model=_per_part(HIERARCHICAL_16), objective=LONG)
+
+# Up to eight tracks of one bar.
+tracks = functools.partial(music_vae, encoder=TRACKS, objective=PLAIN, transpose=3, batch_size=256)
+tracks("hier-multiperf_vel_1bar_med", model=MULTI)
+tracks("hier-multiperf_vel_1bar_big", model=MULTI_BIG)
+tracks("hier-multiperf_vel_1bar_med_chords", encoder=TRACKS_AND_CHORDS, model=MULTI)
+tracks("hier-multiperf_vel_1bar_big_chords", encoder=TRACKS_AND_CHORDS, model=MULTI_BIG)
+
+# Drum patterns of 2 bars: one of 512 sets a step, or a NADE over 9 or 61 classes.
+patterns = functools.partial(music_vae, objective=PATTERNS)
+patterns("cat-drums_2bar_small", "cat-drums_2bar", encoder=DRUMS, model=SMALL)
+patterns("cat-drums_2bar_big", encoder=DRUMS, model=BIG)
+patterns("nade-drums_2bar_reduced", encoder=DRUM_ROLL, model=NADE)
+patterns("nade-drums_2bar_full", "nade-drums_2bar", encoder=FULL_KIT, model=NADE)
+
+
+def groovae(*names: str, **changes) -> None:
+    """Registers a GrooVAE whose encoder network sees or lacks what `changes` say."""
+    encoder = dataclasses.replace(GROOVE, **changes)
+    music_vae(*names, encoder=encoder, model=GROOVAE, objective=GROOVES)
+
+
+# Drumming with velocities and timing.
+groovae("groovae_4bar", bars=4)
+groovae("groovae_2bar_humanize", humanize=True)
+groovae("groovae_2bar_tap_fixed_velocity", tapify=True, fixed_velocities=True)
+groovae(
+    "groovae_2bar_tap_fixed_velocity_note_dropout",
+    tapify=True,
+    fixed_velocities=True,
+    max_note_dropout=0.8,
+)
+groovae("groovae_2bar_add_closed_hh", added_classes=(2,))
+groovae("groovae_2bar_hits_control_tfds", "groovae_2bar_hits_control", hits_as_controls=True)

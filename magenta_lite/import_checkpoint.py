@@ -3,7 +3,8 @@
 python -m magenta_lite.import_checkpoint --config=cat-mel_2bar_big \\
     --checkpoint=cat-mel_2bar_big.tar --run_dir=runs/cat-mel_2bar_big
 
-The checkpoint is a TensorFlow 1 one: a prefix, a directory, or the tar file that was published.
+The checkpoint is a TensorFlow 1 one (a prefix, a directory, or the tar file that was published)
+or a folder of magenta-js (`weights_manifest.json`, its shards and `config.json`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("checkpoint", None, "Prefix, directory or tar file.")
+flags.DEFINE_string("checkpoint", None, "Prefix, directory, tar file or magenta-js folder.")
 flags.DEFINE_string("run_dir", None, "Where to write; must not hold a run yet.")
 cli.define_config_flags()
 
@@ -29,13 +30,17 @@ def main() -> None:
             raise UserError(f"--{name} is missing")
     config = cli.chosen_config()
     cli.load_tensorflow()
-    from magenta_lite.checkpoints.tf1 import open_checkpoint
+    from magenta_lite.checkpoints import magenta_js, tf1
     from magenta_lite.encoders import build_encoder
     from magenta_lite.models.building import build_model
     from magenta_lite.training.run_directory import write_imported_run
 
     encoder = build_encoder(config.encoder)
-    with open_checkpoint(FLAGS.checkpoint) as variables:
+    if magenta_js.is_folder(FLAGS.checkpoint):
+        opened = magenta_js.open_checkpoint(FLAGS.checkpoint, encoder)
+    else:
+        opened = tf1.open_checkpoint(FLAGS.checkpoint)
+    with opened as variables:
         model = build_model(config, encoder)
         family = importlib.import_module(f"magenta_lite.checkpoints.{config.family}")
         family.load_weights(model, variables)

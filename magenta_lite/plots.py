@@ -64,6 +64,31 @@ def _draw_notes(axes, sequence) -> None:
         )
 
 
+def scatter(places, groups, labels: Sequence[str], title: str = ""):
+    """Draws points in a plane.
+
+    Args:
+        places: Float (N, 2).
+        groups: Int (N,), gives each point the colour of one of `labels`.
+        labels: Names of the groups.
+        title: Shown above.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), dpi=100)
+    axes = figure.add_subplot()
+    for i, label in enumerate(labels):
+        axes.scatter(*places[groups == i].T, s=8, alpha=0.6, color=f"C{i % 10}", label=label)
+    axes.set(xlabel="first principal component", ylabel="second principal component")
+    axes.set_title(title, fontsize=9)
+    axes.legend()
+    figure.tight_layout()
+    return figure
+
+
 def png_bytes(figure) -> bytes:
     """Returns a matplotlib figure as the bytes of a PNG file."""
     buffer = io.BytesIO()

@@ -3,6 +3,7 @@
 python -m magenta_lite.train --config=cat-mel_2bar
 python -m magenta_lite.train --config=cat-mel_2bar --data=~/my_midi --set train.steps=2000
 python -m magenta_lite.train --run_dir=runs/cat-mel_2bar --set train.steps=20000
+python -m magenta_lite.train --config=cat-mel_2bar --init_from=runs/big --data=~/my_midi
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ cli.define_config_flags()
 cli.define_data_flags()
 flags.DEFINE_string(
     "run_dir", None, "Where everything of this run goes. Default: runs/NAME of the configuration."
+)
+flags.DEFINE_string(
+    "init_from",
+    None,
+    "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
 )
 flags.DEFINE_string(
     "strategy",
@@ -44,7 +50,7 @@ def main() -> int:
     collection = _open_collection(config, strategy)
     began = time.monotonic()
     try:
-        train(config, run_dir, collection, strategy)
+        train(config, run_dir, collection, strategy, FLAGS.init_from)
     except Stopped as stopped:
         print(f"{stopped}; saved. The same command goes on from there.")
         return 128 + stopped.signum

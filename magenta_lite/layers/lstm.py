@@ -40,6 +40,15 @@ def _fused_cell(product, every_step, c):
 
 
 @tf.function(jit_compile=True)
+def _activations(product, every_step):
+    """Returns the activations of the gates of all steps, as `_fused_cell` gives them of one."""
+    gates = tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32)
+    i, f, g, o = tf.split(gates, 4, axis=-1)
+    activations = [tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)]
+    return tf.cast(tf.concat(activations, axis=-1), product.dtype)
+
+
+@tf.function(jit_compile=True)
 def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
     """Gradients of the pre-activations (B, 4U) and of the previous cell state (B, U)."""
     i, f, g, o = tf.split(tf.cast(activations, tf.float32), 4, axis=-1)
@@ -100,8 +109,7 @@ _compiled_scan = tf.function(_scan, jit_compile=True)
 _compiled_scan_gradient = tf.function(_scan_gradient, jit_compile=True)
 
 
-@tf.custom_gradient
-def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0):
+def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0, recompute: bool = False):
     """Runs an LSTM over all steps.
 
     In float32 the whole loop is compiled. In bfloat16 only a step's element-wise part is: XLA's
@@ -115,10 +123,21 @@ def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0):
             what a constant input adds.
         h0: Float (B, U), initial output.
         c0: Float32 (B, U), initial cell state.
+        recompute: Keep outputs and cell states only, and compute the gates of all steps again
+            when the gradient needs them: one product, and a third of the memory.
 
     Returns:
         Float (T, B, U), the outputs h of every step, in the type of `x`.
     """
+
+    @tf.custom_gradient
+    def scan(*tensors):
+        return _scan_with_gradient(recompute, *tensors)
+
+    return scan(x, kernel, recurrent_kernel, every_step, h0, c0)
+
+
+def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, c0):
     # Without this an eager tape would differentiate the compiled loop once more by itself.
     x, kernel, recurrent_kernel, every_step, h0, c0 = (
         tf.stop_gradient(tensor) for tensor in (x, kernel, recurrent_kernel, every_step, h0, c0)
@@ -128,10 +147,18 @@ def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0):
     scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
     matrix = tf.concat([kernel, recurrent_kernel], axis=0)
     h, c, activations = scan(x, matrix, every_step, h0, c0)
+    h = tf.ensure_shape(h, [x.shape[0], *h.shape[1:]])  # loops forget how many steps they make
+    kept = None if recompute else activations
 
     def gradient(dh_out):
         h_previous = tf.concat([h0[None], h[:-1]], axis=0)
         c_previous = tf.concat([c0[None], c[:-1]], axis=0)
+        activations = kept
+        if recompute:
+            # Not before the gradient is there, or this would be kept after all.
+            with tf.control_dependencies([dh_out]):
+                inputs = tf.concat([tf.identity(x), h_previous], axis=-1)
+            activations = _activations(tf.tensordot(inputs, matrix, axes=1), every_step)
         d_gates, dh, dc = scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel)
         d_every_step = tf.reduce_sum(d_gates, axis=0)
         if every_step.shape[0] == 1:
@@ -185,6 +212,7 @@ class LSTM(keras.layers.Layer):
         self.units = units
         self.input_size = input_size
         self.constant_size = constant_size
+        self.recompute = False  # set by whoever trains, see `lstm_scan`
         rows = input_size + constant_size
         # Glorot's limit over kernel and recurrent kernel together, like TensorFlow 1's cells.
         limit = (6 / (rows + units + 4 * units)) ** 0.5
@@ -240,6 +268,7 @@ class LSTM(keras.layers.Layer):
             every_step,
             tf.cast(h, kernel.dtype),
             tf.cast(c, tf.float32),
+            self.recompute,
         )
 
     def get_config(self):

@@ -7,6 +7,8 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from magenta_lite.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
@@ -35,12 +37,45 @@ class TrainableModel(keras.Model):
     batch outside of a replica. Two methods below cure that.
     """
 
-    def draws(self) -> dict[str, Draw]:
+    def draws(self, training: bool = True) -> dict[str, Draw]:
         """Returns the random numbers that an example needs, by the name they have in a batch."""
         return {}
 
+    # In how many parts, one after the other, a replica works through its rows of a batch. The
+    # gradient is that of all rows; memory is needed for one part.
+    micro_batches: int = 1
+
     def train_step(self, batch):
+        if self.micro_batches > 1:
+            return logs_for_workers(self._train_step_in_parts(batch))
         return logs_for_workers(super().train_step(batch))
+
+    def _train_step_in_parts(self, batch):
+        parts, weights = self.micro_batches, self.trainable_weights
+        rows = next(iter(batch.values())).shape[0]
+        if rows % parts:
+            raise UserError(
+                f"train.micro_batches={parts} does not divide the {rows} examples of a replica"
+            )
+        folded = {
+            name: tf.reshape(x, [parts, rows // parts, *x.shape[1:]]) for name, x in batch.items()
+        }
+
+        def add_part(i, loss_sum, gradients):
+            part = {name: x[i] for name, x in folded.items()}
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x=part, y_pred=self(part, training=True)) / parts
+            new = tape.gradient(loss, weights)
+            return i + 1, loss_sum + loss, [a + b for a, b in zip(gradients, new, strict=True)]
+
+        start = (0, 0.0, [tf.zeros_like(weight) for weight in weights])
+        _, loss, gradients = tf.while_loop(
+            lambda i, *_: i < parts, add_part, start, parallel_iterations=1
+        )
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._loss_tracker.update_state(loss * replicas, sample_weight=rows)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return self.compute_metrics(batch, None, None)
 
     def test_step(self, batch):
         return logs_for_workers(super().test_step(batch))

@@ -46,7 +46,7 @@ def export_saved_model(run, folder: Path) -> dict[str, list[str]]:
         extra.mkdir()
         for name in ("config.yaml", "encoder.json"):
             shutil.copy(run.directory / name, extra / name)
-        _check(partial, functions)
+        _check(partial, functions, family.sampling_arguments(run.model, 2, 1.0, 7))
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -56,14 +56,9 @@ def export_saved_model(run, folder: Path) -> dict[str, list[str]]:
     }
 
 
-def _check(folder: Path, functions) -> None:
+def _check(folder: Path, functions, arguments) -> None:
     """Loads the SavedModel and compares its default signature with the model's own."""
     loaded = tf.saved_model.load(str(folder))
-    arguments = {
-        "num_outputs": tf.constant(2),
-        "temperature": tf.constant(1.0),
-        "seed": tf.constant(7),
-    }
     ours = functions["serving_default"](**arguments)
     theirs = loaded.signatures["serving_default"](**arguments)
     for name, value in ours.items():

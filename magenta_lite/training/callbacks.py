@@ -164,14 +164,11 @@ class Record(keras.callbacks.Callback):
         """Yields piano rolls, uint8 (H, W, 4), of samples from the model."""
         from magenta_lite.plots import piano_roll, png_bytes
 
+        family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
         if self._sample is None:
-            family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
             self._sample = family.inference_functions(self.model)["sample"]
-        drawn = self._sample(
-            num_outputs=tf.constant(PICTURES),
-            temperature=tf.constant(self._config.generate.temperature, tf.float32),
-            seed=tf.constant(self._config.train.seed, tf.int32),
-        )
+        temperature, seed = self._config.generate.temperature, self._config.train.seed
+        drawn = self._sample(**family.sampling_arguments(self.model, PICTURES, temperature, seed))
         for events in drawn["events"].numpy():
             figure = piano_roll(self._encoder.decode(events), title=f"step {step:,}")
             yield tf.image.decode_png(png_bytes(figure), channels=4)

@@ -191,6 +191,43 @@ def load_run(path: Path) -> Run:
     return Run(directory.path, config, encoder, model, steps_done(model))
 
 
+def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
+    """Gives `model` the weights of another run; optimiser and step stay.
+
+    Args:
+        model: Of `config`.
+        config: Its encoder and model sections must be those of the other run.
+        source: The other run directory.
+
+    Returns:
+        The other run directory.
+
+    Raises:
+        UserError: If that is no run with weights, or its model has other sizes.
+    """
+    there = load_config(RunDirectory(Path(source).expanduser()).config)
+    if there.family != config.family:
+        raise UserError(f"--init_from={source} is a {there.family} run, not {config.family}")
+    changed = [
+        f"{key} ({old} there, {new} here)"
+        for key, old, new in _differences(there, config)
+        if key.startswith("model.")
+    ]
+    if changed:
+        raise UserError(f"--init_from={source} has other sizes: {', '.join(changed)}")
+    run = load_run(Path(source))
+    pairs = list(zip(model.trainable_variables, run.model.trainable_variables, strict=True))
+    for mine, theirs in pairs:
+        if mine.shape != theirs.shape:
+            raise UserError(
+                f"--init_from={source}: {theirs.path} has shape {list(theirs.shape)} there and "
+                f"{list(mine.shape)} here: the encoder differs"
+            )
+    for mine, theirs in pairs:
+        mine.assign(theirs)
+    return run.directory
+
+
 def write_imported_run(
     config: ExperimentConfig, encoder: Any, model: Any, step: int, path: Path, source: str
 ) -> Path:

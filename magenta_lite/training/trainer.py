@@ -13,8 +13,9 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
-from magenta_lite.data.pipeline import Batches, held_out_batches
+from magenta_lite.data.pipeline import batches_for, held_out_batches
 from magenta_lite.encoders import build_encoder
+from magenta_lite.layers.lstm import LSTM
 from magenta_lite.models.building import build_model
 from magenta_lite.training.callbacks import (
     Checkpoints,
@@ -26,7 +27,7 @@ from magenta_lite.training.callbacks import (
 from magenta_lite.training.checkpoints import remove_partial, restore_newest, steps_done
 from magenta_lite.training.optimizer import ClippedAdam
 from magenta_lite.training.progress import Progress
-from magenta_lite.training.run_directory import RunDirectory
+from magenta_lite.training.run_directory import RunDirectory, copy_weights
 from magenta_lite.training.schedules import DecayToMinimum
 from magenta_lite.training.strategy import is_chief
 
@@ -43,6 +44,10 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
     )
     # XLA over the whole step is slower on CPUs and slow to compile.
     model.compile(optimizer=optimizer, jit_compile=False)
+    model.micro_batches = train.micro_batches
+    for layer in model._flatten_layers():
+        if isinstance(layer, LSTM):
+            layer.recompute = train.recompute
 
 
 def train(
@@ -50,6 +55,7 @@ def train(
     run_dir: Path,
     collection: Any,
     strategy: tf.distribute.Strategy | None = None,
+    init_from: str | None = None,
 ) -> keras.Model:
     """Trains until `config.train.steps`; goes on from the newest intact checkpoint, if any.
 
@@ -61,6 +67,7 @@ def train(
         run_dir: Created if missing.
         collection: The data, with `name`, `sizes` and `split(name) -> Examples`.
         strategy: Shares the work among replicas; None for one device.
+        init_from: A run directory whose weights a new run starts with.
 
     Returns:
         The trained model.
@@ -86,6 +93,8 @@ def train(
         compile_model(model, settings)
         model.optimizer.build(model.trainable_variables)
         newest = restore_newest(model, directory.checkpoints, say)
+        if init_from and newest is None:
+            say(f"Weights: those of {copy_weights(model, config, init_from)}")
     start = steps_done(model)
     weights = model.count_params()
     say(
@@ -101,8 +110,17 @@ def train(
         directory.forget_after(start)
     say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
 
-    batches = _batches(config, encoder, model, examples["train"])
-    validation, validation_steps = _validation(config, model, examples["validation"], strategy, say)
+    batches = batches_for(
+        encoder,
+        examples["train"],
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        draws=model.draws(),
+        transpose=config.data.transpose,
+    )
+    validation, validation_steps = _validation(
+        settings, encoder, model, examples["validation"], strategy, say
+    )
     with contextlib.ExitStack() as stack:
         progress = Progress(
             settings.steps, settings.batch_size, start, sys.stdout if chief else _Silence()
@@ -140,37 +158,24 @@ def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int
         start += count * length
 
 
-def _batches(config, encoder, model, examples) -> Batches:
-    lowest = 2  # ids 0 and 1 are no notes
-    return Batches(
-        events=examples.events,
-        lengths=examples.lengths,
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        draws=model.draws(),
-        transpose=config.data.transpose,
-        pitch_ids=(lowest, lowest + encoder.config.max_pitch - encoder.config.min_pitch),
-    )
-
-
-def _validation(config, model, examples, strategy, say):
+def _validation(settings, encoder, model, examples, strategy, say):
     """Returns held-out batches and their number; None twice if there are not enough examples.
 
     The data set itself does not end: replicas would be given empty batches at its end, which
     count in Keras' averages. `fit` starts it anew for each validation.
     """
     replicas = strategy.num_replicas_in_sync if strategy else 1
-    size = min(len(examples.lengths), config.train.validation_examples)
-    batch_size, count = held_out_batches(size, config.train.batch_size, replicas)
+    size = min(len(examples.lengths), settings.validation_examples)
+    batch_size, count = held_out_batches(size, settings.batch_size, replicas)
     if not batch_size:
         say(f"No validation: {size} held-out examples for {replicas} replicas")
         return None, None
-    batches = Batches(
-        events=examples.events,
-        lengths=examples.lengths,
+    batches = batches_for(
+        encoder,
+        examples,
         batch_size=batch_size,
-        seed=config.train.seed + 1,
-        draws=model.draws(),
+        seed=settings.seed + 1,
+        draws=model.draws(training=False),
         shuffle=False,
     )
     return batches.dataset(strategy=strategy), count

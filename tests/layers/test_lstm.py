@@ -42,9 +42,11 @@ def test_outputs_equal_keras_lstm_with_constant_input_and_given_state():
     np.testing.assert_allclose(tf.transpose(actual, [1, 0, 2]), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_gradients_equal_those_of_keras_lstm(compiled):
+def test_gradients_equal_those_of_keras_lstm(compiled, recompute):
     layer = LSTM(UNITS, CHANNELS, LATENT)
+    layer.recompute = recompute
     twin = keras_twin(layer)
     x, constant, state = inputs()
     weight = tf.constant(np.random.default_rng(1).normal(size=(STEPS, BATCH, UNITS)), tf.float32)
@@ -103,9 +105,10 @@ def test_row_shards_join_to_what_the_whole_batch_gives(rows):
     x = tf.random.stateless_normal([rows, 4], seed=[0, 1])
     y = tf.range(rows)
 
-    def function(x, y):
-        return {"sum": tf.reduce_sum(x, axis=1), "y": y * 2}
+    def function(inputs):
+        return {"sum": tf.reduce_sum(inputs["x"], axis=1), "y": inputs["y"] * 2}
 
-    expected, actual = function(x, y), in_row_shards(function, (x, y))
+    inputs = {"x": x, "y": y}
+    expected, actual = function(inputs), in_row_shards(function, inputs)
     for key in expected:
         np.testing.assert_array_equal(actual[key], expected[key])

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from magenta_lite.config import get_config
 from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.base import EventFormat
 from magenta_lite.models.music_vae.config import VAEObjective
 from magenta_lite.models.music_vae.inference import inference_functions
 from magenta_lite.models.music_vae.model import MusicVAE, build, slerp
@@ -19,6 +20,7 @@ from magenta_lite.sampling import sample_categorical
 from magenta_lite.training.optimizer import ClippedAdam
 
 STEPS = 32
+EVENTS = EventFormat("categorical", (90,))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_decoding_step_by_step_gives_the_logits_of_teacher_forcing(model):
     events = tf.transpose(batch["events"])
     z = model(batch)["z"]
     forced = model.decoder(events, z)
-    chosen, logits = model.decoder.decode(z, STEPS, lambda t, logits: events[t])
+    chosen, logits = model.decoder.decode(z, lambda t, core, logits: events[t])
     np.testing.assert_array_equal(chosen, events)
     np.testing.assert_allclose(logits, forced, atol=1e-5)
 
@@ -124,7 +126,7 @@ def test_mixed_bfloat16_is_close_to_float32_and_finite(model):
 def test_probability_of_scheduled_sampling(schedule, rate, step, expected):
     config = get_config("cat-mel_2bar_tiny")
     objective = VAEObjective(sampling_schedule=schedule, sampling_rate=rate)
-    model = MusicVAE(90, STEPS, config.model, objective)
+    model = MusicVAE(EVENTS, STEPS, config.model, objective)
     model.compile(optimizer=ClippedAdam())
     model.optimizer.build(model.trainable_variables)
     model.optimizer.iterations.assign(step)
@@ -135,7 +137,7 @@ def test_probability_of_scheduled_sampling(schedule, rate, step, expected):
 def test_scheduled_sampling_replaces_what_the_decoder_is_fed(probability, same):
     config = get_config("cat-mel_2bar_tiny")
     objective = VAEObjective(sampling_schedule="constant", sampling_rate=probability)
-    model = MusicVAE(90, STEPS, config.model, objective)
+    model = MusicVAE(EVENTS, STEPS, config.model, objective)
     batch = batch_of(40, model)
     forced, trained = model(batch, training=False), model(batch, training=True)
     assert np.allclose(forced["logits"], trained["logits"], atol=1e-5) is same
@@ -152,7 +154,7 @@ def test_free_bits_count_on_the_total_divergence(model):
     )
     np.testing.assert_allclose(kl, tf.reduce_sum(closed_form, axis=-1), rtol=1e-5)
     free = float(kl[0]) / math.log(2)
-    twin = MusicVAE(90, STEPS, model.model_config, VAEObjective(free_bits=free))
+    twin = MusicVAE(EVENTS, STEPS, model.model_config, VAEObjective(free_bits=free))
     terms = twin.loss_terms(batch, outputs)
     np.testing.assert_allclose(terms["kl_cost"], np.maximum(kl - float(kl[0]), 0), atol=1e-4)
 

@@ -77,24 +77,33 @@ class Nade(tfd.Distribution):
     def _event_shape_tensor(self):
         return tf.constant([self.size])
 
-    def _unroll(self, value_of):
+    def _run(self, value_of):
         """Runs over the classes; `value_of(d, logits)` (...) says whether class d is in.
 
         Returns:
             Logits and values, each (..., D) float32.
         """
-        a = self._hidden_bias
-        logits, values = [], []
-        for d in range(self.size):
+        shape = self._output_bias.shape[:-1]
+        biases = _last_axis_first(self._output_bias)
+
+        def add_class(d, a, logits, values):
             weighted = tf.sigmoid(a) * self._decoder_weights[d]
-            logits.append(self._output_bias[..., d] + tf.reduce_sum(weighted, axis=-1))
-            values.append(tf.cast(value_of(d, logits[-1]), tf.float32))
-            a += values[-1][..., None] * self._encoder_weights[d]
-        return tf.stack(logits, axis=-1), tf.stack(values, axis=-1)
+            logit = biases[d] + tf.reduce_sum(weighted, axis=-1)
+            value = tf.cast(value_of(d, logit), tf.float32)
+            a += value[..., None] * self._encoder_weights[d]
+            return d + 1, a, logits.write(d, logit), values.write(d, value)
+
+        arrays = [tf.TensorArray(tf.float32, size=self.size, element_shape=shape) for _ in range(2)]
+        start = (0, self._hidden_bias, *arrays)
+        _, _, *arrays = tf.while_loop(
+            lambda d, *_: d < self.size, add_class, start, maximum_iterations=self.size
+        )
+        return [_first_axis_last(array.stack()) for array in arrays]
 
     def conditional_logits(self, value):
         """Returns logits (..., D) of each class given the classes of `value` before it."""
-        return self._unroll(lambda d, _: value[..., d])[0]
+        given = _last_axis_first(tf.cast(value, tf.float32))
+        return self._run(lambda d, _: given[d])[0]
 
     def _log_prob(self, value):
         value = tf.cast(value, tf.float32)
@@ -104,15 +113,22 @@ class Nade(tfd.Distribution):
     def draw(self, uniforms, temperature=1.0):
         """Returns int32 (..., D) drawn with `uniforms` (..., D); at temperature 0 each class by
         whether it is more probable than not."""
-        _, values = self._unroll(
-            lambda d, logits: sample_bernoulli(logits, uniforms[..., d], temperature)
-        )
+        uniforms = _last_axis_first(uniforms)
+        _, values = self._run(lambda d, logits: sample_bernoulli(logits, uniforms[d], temperature))
         return tf.cast(values, tf.int32)
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], tf.shape(self._output_bias)], axis=0)
         seed = tfp.random.sanitize_seed(seed)
         return self.draw(tf.random.stateless_uniform(shape, seed))
+
+
+def _last_axis_first(x):
+    return tf.transpose(x, [len(x.shape) - 1, *range(len(x.shape) - 1)])
+
+
+def _first_axis_last(x):
+    return tf.transpose(x, [*range(1, len(x.shape)), 0])
 
 
 class Groove(tfd.Distribution):

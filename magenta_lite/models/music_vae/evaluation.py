@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import collections
+import functools
 import math
 
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.models.music_vae.model import slerp, swap_axes
-from magenta_lite.sampling import greedy, sample_categorical
+from magenta_lite.models.music_vae.encoders import swap_axes
+from magenta_lite.models.music_vae.model import slerp
 
-BATCH = 512
+BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples
 INTERPOLATION_STEPS = 8
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, https://arxiv.org/abs/1509.00519, appendix C
@@ -21,93 +23,136 @@ MEANINGS = {
     "accuracy": "next events guessed right, teacher-forced",
     "free_running_accuracy": "the same when the decoder is fed its own samples",
     "reconstruction_accuracy": "steps that come back as they were, from the posterior mean, greedy",
-    "onset_accuracy": "the same on steps with a note-on or note-off only",
+    "onset_accuracy": "the same on steps where something happens",
     "kl": "KL divergence from the prior, nats an example",
     "kl_bits": "the same in bits",
     "elbo_per_step": "negative evidence lower bound (NLL + KL), nats a step",
     "active_units": "latent dimensions whose posterior mean varies by more than 0.01",
     "interpolation_hamming": "share of steps that differ between neighbours in interpolations of 8",
-    "no_event_share": "share of 'no event': the accuracy of a model that learnt nothing",
+    "no_event_share": "share of steps where nothing happens: the accuracy of having learnt nothing",
+    "recall": "classes hit that are guessed, teacher-forced",
+    "precision": "classes guessed that are hit, teacher-forced",
+    "hits_loss": "log loss of hits, teacher-forced, nats a step",
+    "velocities_loss": "squared error of velocities over all classes, teacher-forced, a step",
+    "offsets_loss": "squared error of offsets over all classes, teacher-forced, a step",
+    "velocity_mse": "squared error of velocity (0 to 1) a hit, hits given, the rest its own",
+    "offset_mse": "squared error of offset (-1 to 1) a hit, hits given, the rest its own",
+    **{f"accuracy_{i}": f"accuracy of part {i}" for i in range(3)},
 }
 
 
 def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains.
+    """Returns the numbers that `MEANINGS` explains, as far as they apply.
 
     Args:
         model: A `MusicVAE`.
-        examples: `events` uint8 (N, T) and `lengths` int32 (N,).
+        examples: A `collections.Examples`.
         seed: Of the posterior noise and the samples that are fed back.
     """
-    run = tf.function(lambda *batch: _measure(model, *batch))
-    sums: dict[str, float] = {}
+    run = tf.function(functools.partial(_measure, model))
+    sums: dict[str, float] = collections.defaultdict(float)
     means = []
     for start in range(0, len(examples.events), BATCH):
         rows = slice(start, start + BATCH)
-        events = tf.constant(examples.events[rows].astype(np.int32))
-        length = tf.constant(examples.lengths[rows])
-        values, mu = run(events, length, tf.constant([seed, start]))
+        batch = {
+            "events": tf.cast(examples.events[rows], model.head.event_dtype),
+            "length": tf.constant(examples.lengths[rows]),
+        }
+        if examples.controls is not None:
+            batch["controls"] = tf.constant(examples.controls[rows], tf.int32)
+        values, mu = run(batch, tf.constant([seed, start]))
         means.append(mu.numpy())
         for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
-    count = len(examples.events)
-    steps = sums.pop("steps")
-    mu = np.concatenate(means)
+            sums[name] += float(value)
+    mu, count, steps = np.concatenate(means), len(examples.events), sums["steps"]
+    measured = {
+        name.removesuffix(" weight"): sums[name.removesuffix(" weight")] / max(weight, 1e-9)
+        for name, weight in list(sums.items())
+        if name.endswith(" weight")
+    }
     kl = sums["kl"] / count
     return {
         "examples": count,
         "nll_per_step": sums["nll"] / steps,
-        "accuracy": sums["correct"] / steps,
-        "free_running_accuracy": sums["free_running"] / steps,
-        "reconstruction_accuracy": sums["reconstructed"] / steps,
-        "onset_accuracy": sums["reconstructed_onsets"] / max(sums["onsets"], 1),
+        **measured,
         "kl": kl,
         "kl_bits": kl / math.log(2),
         "elbo_per_step": (sums["nll"] + sums["kl"]) / steps,
         "active_units": int((mu.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "interpolation_hamming": _interpolation_hamming(model, mu, seed),
-        "no_event_share": 1 - sums["onsets"] / steps,
+        "no_event_share": 1 - sums["onset_accuracy weight"] / steps,
     }
 
 
-def _measure(model, events, length, seed):
-    size, steps = tf.unstack(tf.shape(events))
-    noise = tf.random.stateless_normal([size, model.model_config.latent_size], seed)
-    uniforms = tf.random.stateless_uniform([size, steps, 2], seed)
-    batch = {"events": events, "length": length, "noise": noise, "uniforms": uniforms}
+def _measure(model, batch, seed):
+    """Returns sums over a batch, means as pairs NAME and "NAME weight", and posterior means."""
+    size = tf.shape(batch["length"])[0]
+    batch = dict(batch)
+    for name, draw in model.draws(training=False).items():
+        function = getattr(tf.random, f"stateless_{draw.kind}")
+        batch[name] = function([size, *draw.shape], seed)
     outputs = model(batch, training=False)
     terms = model.loss_terms(batch, outputs)
-    mask = tf.sequence_mask(length, steps, tf.float32)
+    events, counts = model.targets(batch)
+    means = model.measures(batch, outputs["logits"])
+    free = model.measures(batch, model.free_running_logits(outputs["z"], batch))
+    means["free_running_accuracy"] = free["accuracy"]
 
-    def feed_samples(t, logits):
-        return sample_categorical(logits, uniforms[:, t, 1])
-
-    _, free_logits = model.decoder.decode(outputs["z"], model.length, feed_samples)
-    free = swap_axes(tf.argmax(free_logits, axis=-1))
-    reconstruction, _ = model.decoder.decode(
-        outputs["mu"], model.length, lambda t, logits: greedy(logits)
-    )
-    same = tf.cast(tf.equal(swap_axes(reconstruction), events), tf.float32) * mask
-    onsets = tf.cast(events > 0, tf.float32) * mask
+    greedy = model.decoder.choose_with(tf.zeros([model.length, size, model.decoder.uniforms]), 0.0)
+    controls = model.told(batch)
+    decoded, _ = model.decoder.decode(outputs["mu"], greedy, controls)
+    what_counts = _what_happens(model, events)
+    same = tf.cast(tf.equal(_what_happens(model, decoded), what_counts), tf.float32)
+    happens = tf.cast(what_counts > 0, tf.float32)
+    if len(same.shape) > 2:
+        same, happens = tf.reduce_min(same, axis=-1), tf.reduce_max(happens, axis=-1)
+    means["reconstruction_accuracy"] = (same, counts)
+    means["onset_accuracy"] = (same, happens * counts)
+    if model.events_format.kind == "groove":
+        means |= _groove_errors(model, outputs["mu"], events, counts, greedy, controls)
     values = {
-        "steps": tf.reduce_sum(mask),
+        "steps": tf.reduce_sum(counts),
         "nll": tf.reduce_sum(terms["nll"]),
         "kl": tf.reduce_sum(terms["kl"]),
-        "correct": tf.reduce_sum(terms["correct"]),
-        "free_running": tf.reduce_sum(tf.cast(tf.equal(free, events), tf.float32) * mask),
-        "reconstructed": tf.reduce_sum(same),
-        "reconstructed_onsets": tf.reduce_sum(same * onsets),
-        "onsets": tf.reduce_sum(onsets),
     }
+    for name, (value, weight) in means.items():
+        values[name] = tf.reduce_sum(value * weight)
+        values[f"{name} weight"] = tf.reduce_sum(weight)
     return values, outputs["mu"]
+
+
+def _what_happens(model, events):
+    """Returns ids, or 0/1 where grooves have hits; 0 is nothing."""
+    if model.events_format.kind == "groove":
+        return tf.cast(tf.split(events, 3, axis=-1)[0] > 0.5, tf.int32)
+    return events
+
+
+def _groove_errors(model, mu, events, counts, greedy, controls) -> dict:
+    """Returns squared errors at the true hits, of a decoder that is given them and nothing else."""
+    hits, velocities, offsets = tf.split(events, 3, axis=-1)
+
+    def keep_hits(t, k, parameters):
+        chosen = greedy(t, k, parameters)
+        _, velocity, offset = tf.split(chosen, 3, axis=-1)
+        return tf.concat([hits[t], velocity * hits[t], offset * hits[t]], axis=-1)
+
+    decoded, _ = model.decoder.decode(mu, keep_hits, controls)
+    _, own_velocities, own_offsets = tf.split(decoded, 3, axis=-1)
+    weight = hits * counts[..., None]
+    return {
+        "velocity_mse": (tf.math.squared_difference(own_velocities, velocities), weight),
+        "offset_mse": (tf.math.squared_difference(own_offsets, offsets), weight),
+    }
 
 
 def _interpolation_hamming(model, mu, seed) -> float:
     """Mean share of steps that differ between neighbours on arcs between posterior means."""
     pairs = min(INTERPOLATIONS, len(mu) // 2)
-    if pairs == 0:
+    if pairs == 0 or model.events_format.control:  # what is told differs between the ends
         return float("nan")
     arcs = [slerp(mu[2 * i], mu[2 * i + 1], INTERPOLATION_STEPS) for i in range(pairs)]
-    events = model.decode(tf.concat(arcs, axis=0), seed, 0.0).numpy()
-    events = events.reshape(pairs, INTERPOLATION_STEPS, -1)
-    return float((events[:, 1:] != events[:, :-1]).mean())
+    events = swap_axes(model.decode(tf.concat(arcs, axis=0), seed, 0.0))
+    events = swap_axes(_what_happens(model, events)).numpy()
+    events = events.reshape(pairs, INTERPOLATION_STEPS, model.length, -1)
+    return float((events[:, 1:] != events[:, :-1]).any(axis=-1).mean())

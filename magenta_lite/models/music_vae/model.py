@@ -152,13 +152,13 @@ class MusicVAE(TrainableModel):
         events = self.head.start(1)
         return list(self.head.measures(tf.zeros([1, self.head.parameter_size]), events))
 
-    def draws(self) -> dict[str, Draw]:
-        """Returns the random numbers that one example needs in training and validation."""
+    def draws(self, training: bool = True) -> dict[str, Draw]:
+        """Returns the random numbers that one example needs."""
         # The first uniform of a step decides whether scheduled sampling replaces its event.
         return {
             "noise": Draw("normal", (self.model_config.latent_size,)),
             "uniforms": Draw("uniform", (self.length, 1 + self.decoder.uniforms)),
-            **self._training_draws(),
+            **(self._training_draws() if training else {}),
         }
 
     def _training_draws(self) -> dict[str, Draw]:
@@ -176,7 +176,7 @@ class MusicVAE(TrainableModel):
         return in_row_shards(functools.partial(self._forward, training=training), batch)
 
     def _forward(self, batch, training):
-        events, controls = self._events(batch["events"]), self._controls(batch)
+        events, controls = self._events(batch["events"]), self.told(batch)
         lengths = self._segment_lengths(batch["length"], events)
         draws = {name: batch[name] for name in self._training_draws()} if training else {}
         keep = {name: swap_axes(x) for name, x in draws.items() if x.dtype == tf.bool} or None
@@ -194,7 +194,7 @@ class MusicVAE(TrainableModel):
         """Returns events (B, T, *E) as the head takes them, (T, B, *E)."""
         return swap_axes(tf.cast(events, self.head.event_dtype))
 
-    def _controls(self, batch):
+    def told(self, batch):
         """Returns what is told at every step, float (T, B, C); None if the events have none."""
         events_format = self.events_format
         if not events_format.control:
@@ -247,9 +247,7 @@ class MusicVAE(TrainableModel):
 
     def _with_draws(self, batch, training):
         """Returns `batch` with the random numbers that it lacks."""
-        wanted = self.draws()
-        if not training:
-            wanted = {name: wanted[name] for name in ("noise", "uniforms")}
+        wanted = self.draws(training)
         missing = {name: draw for name, draw in wanted.items() if name not in batch}
         size = tf.shape(batch["length"])[0]
         return batch | {name: self._draw(draw, size) for name, draw in missing.items()}
@@ -344,7 +342,7 @@ class MusicVAE(TrainableModel):
         Keys: `nll` summed over the steps that count, `kl`, `kl_cost` after free bits, and
         `steps`, how many count.
         """
-        events, counts = self._targets(batch)
+        events, counts = self.targets(batch)
         nll = tf.reduce_sum(self.head.nll(swap_axes(outputs["logits"]), events) * counts, axis=0)
         posterior = _diagonal_normal(outputs["mu"], outputs["sigma"])
         kl = tfd.kl_divergence(posterior, self.prior())
@@ -356,7 +354,7 @@ class MusicVAE(TrainableModel):
             "steps": tf.reduce_sum(counts, axis=0),
         }
 
-    def _targets(self, batch):
+    def targets(self, batch):
         """Returns events (T, B, *E) and which of them count, float32 (T, B)."""
         events = self._events(batch["events"])
         lengths = self._segment_lengths(batch["length"], events)
@@ -367,7 +365,7 @@ class MusicVAE(TrainableModel):
 
         `accuracy` is of the most probable event; see `heads` for what else there is.
         """
-        events, counts = self._targets(batch)
+        events, counts = self.targets(batch)
         pairs = self.head.measures(swap_axes(logits), events)
         return {name: (value, weight * counts) for name, (value, weight) in pairs.items()}
 
@@ -388,7 +386,7 @@ class MusicVAE(TrainableModel):
         """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
         logs = super().test_step(batch)
         batch = self._with_draws(batch, training=False)
-        events, counts = self._targets(batch)
+        events, counts = self.targets(batch)
         posterior = self.encode(batch["events"], batch["length"], batch.get("controls"))
         z = posterior.mean() + posterior.stddev() * batch["noise"]
         logits = self.free_running_logits(z, batch)
@@ -410,7 +408,7 @@ class MusicVAE(TrainableModel):
         """
         uniforms = swap_axes(batch["uniforms"])[..., 1:]
         choose = self.decoder.choose_with(uniforms, temperature=1.0)
-        return swap_axes(self.decoder.decode(z, choose, self._controls(batch))[1])
+        return swap_axes(self.decoder.decode(z, choose, self.told(batch))[1])
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
@@ -427,7 +425,7 @@ class MusicVAE(TrainableModel):
             batch["controls"] = controls
         events = self._events(events)
         lengths = self._segment_lengths(length, events)
-        mu, sigma = self._posterior_parameters(events, lengths, self._controls(batch))
+        mu, sigma = self._posterior_parameters(events, lengths, self.told(batch))
         return _diagonal_normal(mu, sigma)
 
     def decode(self, z, seed, temperature, controls=None):

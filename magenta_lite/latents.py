@@ -1,0 +1,86 @@
+"""Latent vectors of your music: write them, draw their map, find the direction of an attribute.
+
+python -m magenta_lite.latents --run_dir=runs/cat-mel_2bar --input=FOLDER --output=out
+python -m magenta_lite.latents --run_dir=runs/cat-mel_2bar --input=BUSY --input=CALM --output=out
+
+Writes OUTPUT/latents.npz (`mu` (N, Z), `piece`, `group`) and OUTPUT/map.png, the plane in which
+they differ most. With two inputs also OUTPUT/attribute.npz, the mean of the first minus the mean
+of the second, for `generate --mode=attribute --attribute=OUTPUT/attribute.npz --amount=1`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from magenta_lite import cli
+from magenta_lite.errors import UserError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+flags.DEFINE_multi_string("input", [], "A folder, archive or file of music. Repeatable.")
+flags.DEFINE_string("output", "latents", "Folder of what is written.")
+
+
+def main() -> None:
+    if not FLAGS.run_dir or not FLAGS.input:
+        raise UserError("--run_dir and at least one --input are needed, see --help")
+    cli.load_tensorflow()
+    import numpy as np
+
+    from magenta_lite.models.music_vae import latents
+    from magenta_lite.plots import png_bytes, scatter
+    from magenta_lite.training.run_directory import load_run
+
+    run = load_run(Path(FLAGS.run_dir))
+    if run.config.family != "music_vae":
+        raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
+    groups = [_examples(source, run.encoder) for source in FLAGS.input]
+    means = [latents.encode_examples(run.model, events, told) for events, told, _ in groups]
+    together = np.concatenate(means)
+    pieces = [piece for _, _, names in groups for piece in names]
+    group = np.repeat(np.arange(len(means)), [len(mu) for mu in means])
+
+    folder = Path(FLAGS.output).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "latents.npz").open("wb") as file:
+        np.savez(file, mu=together, piece=np.array(pieces), group=group)
+    places, shares = latents.project(together)
+    labels = [Path(source).name or source for source in FLAGS.input]
+    title = f"{len(together):,} windows; the axes hold {shares.sum():.0%} of the variance"
+    (folder / "map.png").write_bytes(png_bytes(scatter(places, group, labels, title)))
+    written = ["latents.npz", "map.png"]
+    if len(means) == 2:
+        latents.save_attribute(folder / "attribute.npz", latents.attribute_vector(*means))
+        written.append("attribute.npz")
+    for name in written:
+        print(folder / name)
+
+
+def _examples(source: str, encoder):
+    """Returns events, chords (or None) and the piece of each window of a source."""
+    import numpy as np
+
+    from magenta_lite.data import collections, reading
+
+    sources, report = reading.list_sources(str(collections.existing_path(source)))
+    events, controls, names = [], [], []
+    for entry in sources:
+        pieces, read = reading.read_source(entry)
+        report.merge(read)
+        for piece in pieces:
+            result = encoder.encode(piece.sequence)
+            report.merge(result.report, piece.name)
+            events += result.examples
+            controls += result.controls or []
+            names += [piece.name] * len(result.examples)
+    if not events:
+        raise UserError(f"{source} gives no window. What was read:\n{report.table()}")
+    print(f"{source}: {len(events):,} windows")
+    return np.stack(events), np.stack(controls) if controls else None, names
+
+
+if __name__ == "__main__":
+    cli.run(main)
