@@ -69,7 +69,7 @@ class Batches:
             A data set (distributed, if there are several replicas) of dicts: `events` int32 or
             float32 (b, T, *event_shape), `length` int32 (b,), `example` int64 (b,), the
             example's number in the run, `controls` int32 (b, T) where there are any, and float32
-            or bool (b, *shape) for each draw; b = B / replicas.
+            (b, *shape) for each draw; b = B / replicas.
 
         Raises:
             UserError: If B is not a multiple of the replicas.
@@ -142,7 +142,8 @@ class Batches:
             function = tf.random.stateless_normal if normal else tf.random.stateless_uniform
             batch[name] = draw(function, f"draw {name}", wanted.shape)
             if wanted.kind == "bernoulli":
-                batch[name] = batch[name] < wanted.p
+                # Not bool: oneDNN logs an error when a model transposes that.
+                batch[name] = tf.cast(batch[name] < wanted.p, tf.float32)
         return batch
 
     def _moving(self, ids):

@@ -15,9 +15,9 @@ class Draw:
     """Random numbers that one example needs.
 
     Attributes:
-        kind: `normal` (standard), `uniform` (in [0, 1)) or `bernoulli` (true or false).
+        kind: `normal` (standard), `uniform` (in [0, 1)) or `bernoulli` (1 or 0).
         shape: For one example.
-        p: Of `bernoulli`: probability of true.
+        p: Of `bernoulli`: probability of 1.
     """
 
     kind: str

@@ -75,7 +75,7 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
         seed=0,
         draws=model.draws(),
         transpose=config.data.transpose,
-        pitch_ids=(2, 89),
+        pitch_ids=((0, 2, 89),),
     ).dataset()
     iterator = iter(batches)
     model.make_train_function()

@@ -94,7 +94,7 @@ class LSTMDecoder(keras.layers.Layer):
             previous: (L, B, *event_shape), the event before each step.
             code: Float (B, K).
             controls: Float (L, B, C), or None.
-            keep: What dropout keeps: by the names of `draws`, bool (L, B, channels), or None.
+            keep: What dropout keeps: by the names of `draws`, 0 or 1 (L, B, channels), or None.
 
         Returns:
             Float32 (L, B, P).
@@ -172,7 +172,7 @@ class Conductor(keras.layers.Layer):
     """
 
     def __init__(self, units: tuple[int, ...], steps: int, latent_size: int, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.units = tuple(units)
         self.steps = steps
         self.initial_state = _initial_state_layer(self.units, latent_size)
@@ -207,7 +207,7 @@ class Decoder(keras.layers.Layer):
     """
 
     def __init__(self, cores, length: int, conductor=None, end_id: int | None = None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.cores = list(cores)
         self.conductor = conductor
         self.segments = conductor.steps if conductor else 1
@@ -254,7 +254,7 @@ class Decoder(keras.layers.Layer):
             events: (T, B, …), what each step should give; step t reads event t - 1.
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
-            keep: What dropout keeps: by the names of `draws`, bool (T, B, channels), or None.
+            keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels), or None.
 
         Returns:
             Float32 (T, B, P), the parameters of all cores side by side.

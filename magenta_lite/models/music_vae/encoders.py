@@ -12,7 +12,7 @@ from magenta_lite.models.base import Draw
 
 
 def dropped(x, keep, rate: float):
-    """Returns `x` without the values that `keep` (bool, same shape) leaves out, scaled up."""
+    """Returns `x` without the values that `keep` (0 or 1, same shape) leaves out, scaled up."""
     return x * tf.cast(keep, x.dtype) / (1 - rate)
 
 
@@ -29,7 +29,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         x: Float (T, B, C), time-major.
         length: Int32 (B,), how many steps of each example count. The backward direction starts
             at the last of them.
-        keep: What dropout keeps: by the names of `draws`, bool (T, B, channels); None for all.
+        keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels); None for all.
 
     Returns:
         Float (B, 2 * units[-1]): forward output after the last step, backward output after the

@@ -179,7 +179,7 @@ class MusicVAE(TrainableModel):
         events, controls = self._events(batch["events"]), self.told(batch)
         lengths = self._segment_lengths(batch["length"], events)
         draws = {name: batch[name] for name in self._training_draws()} if training else {}
-        keep = {name: swap_axes(x) for name, x in draws.items() if x.dtype == tf.bool} or None
+        keep = {name: swap_axes(x) for name, x in draws.items() if name.startswith("keep_")} or None
         mu, sigma = self._posterior_parameters(
             events, lengths, controls, keep, draws.get("hidden_notes")
         )
@@ -257,7 +257,7 @@ class MusicVAE(TrainableModel):
         if draw.kind == "normal":
             return keras.random.normal(shape, seed=seed)
         uniform = keras.random.uniform(shape, seed=seed)
-        return uniform < draw.p if draw.kind == "bernoulli" else uniform
+        return tf.cast(uniform < draw.p, tf.float32) if draw.kind == "bernoulli" else uniform
 
     def _mix_in_samples(self, z, events, controls, uniforms):
         """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
