@@ -28,7 +28,8 @@ DRUMS = DrumsEncoderConfig(bars=2)
 DRUM_ROLL = DrumsEncoderConfig(bars=2, roll=True)
 FULL_KIT = DrumsEncoderConfig(bars=2, roll=True, classes="full")
 TRIO = TrioEncoderConfig(bars=16)
-GROOVE = GrooveEncoderConfig(bars=2)
+# The sets that the original was trained on start a window on every bar.
+GROOVE = GrooveEncoderConfig(bars=2, hop_bars=1)
 TRACKS = MultiPerformanceEncoderConfig()
 TRACKS_AND_CHORDS = MultiPerformanceEncoderConfig(chords=True)
 

@@ -37,8 +37,8 @@ DRUM_ENCODERS = {
     "drums_2bar": DrumsEncoderConfig(bars=2),
     "drums_2bar_roll": DrumsEncoderConfig(bars=2, roll=True),
     "drums_2bar_full_roll": DrumsEncoderConfig(bars=2, roll=True, classes="full"),
-    "groove_2bar": GrooveEncoderConfig(bars=2),
-    "groove_4bar": GrooveEncoderConfig(bars=4),
+    "groove_2bar": GrooveEncoderConfig(bars=2, hop_bars=1),
+    "groove_4bar": GrooveEncoderConfig(bars=4, hop_bars=1),
 }
 BAND_ENCODERS = {
     "trio_16bar": TrioEncoderConfig(bars=16),

@@ -45,6 +45,7 @@ class GrooveEncoderConfig:
             `reduced`, all General MIDI drums.
         inference_pitch_map: The same for music that a user brings to a trained model.
         steps_per_quarter: Grid; 4 is 16th notes.
+        hop_bars: A window starts on every so many bars, at most `bars`; 0: where the last ended.
         pad_edges: Fill up the last window with silence instead of leaving it out.
         max_examples: At most so many windows of a piece, the first ones; 0 for all.
     """
@@ -61,6 +62,7 @@ class GrooveEncoderConfig:
     pitch_map: str = "roland"
     inference_pitch_map: str = "reduced"
     steps_per_quarter: int = 4
+    hop_bars: int = 0
     pad_edges: bool = False
     max_examples: int = 0
 
@@ -68,6 +70,11 @@ class GrooveEncoderConfig:
         object.__setattr__(self, "added_classes", tuple(self.added_classes))
         check_at_least(self, 1, "bars", "steps_per_quarter")
         check_at_least(self, 0, "max_examples")
+        if not 0 <= self.hop_bars <= self.bars:
+            raise UserError(
+                f"encoder.hop_bars={self.hop_bars} must lie in [0, {self.bars}], "
+                "the bars of a window; 0 is all of them"
+            )
         if not 0 <= self.max_note_dropout <= 1:
             raise UserError(f"encoder.max_note_dropout={self.max_note_dropout} must lie in [0, 1]")
         if not set(self.added_classes) <= set(range(DRUMS)):
@@ -126,8 +133,9 @@ class GrooveEncoder(Encoder):
     def encode(self, sequence) -> EncodeResult:
         """Returns the windows of the drumming in a NoteSequence.
 
-        Windows follow each other without overlap from the start of the piece; what is left at its
-        end is left out. A piece whose notes are in several tempos or time signatures gives none.
+        Windows follow each other from the start of the piece, or overlap where `hop_bars` says
+        so; what is left at its end is left out. A piece whose notes are in several tempos or time
+        signatures gives none.
 
         Args:
             sequence: A NoteSequence that is not quantised.
@@ -190,15 +198,17 @@ class GrooveEncoder(Encoder):
 
     def _add_windows(self, groove: np.ndarray, windows: Windows, report: Report) -> None:
         steps = self.window_steps
-        if self.config.pad_edges:
-            groove = np.pad(groove, ((0, -len(groove) % steps), (0, 0)))
-        rest = len(groove) % steps
-        if rest:
+        hop = self.config.hop_bars * self.steps_per_bar or steps
+        unit = hop if len(groove) > steps else steps  # what the next window needs
+        rest = (len(groove) - steps) % unit
+        if rest and self.config.pad_edges:
+            groove = np.pad(groove, ((0, unit - rest), (0, 0)))
+        elif rest:
             report.drop(
                 f"bar at the end of a piece, short of a window of {self.config.bars}",
                 n=rest // self.steps_per_bar,
             )
-        for _, window in bar_windows(groove, steps, steps):
+        for _, window in bar_windows(groove, steps, hop):
             windows.add(window)
 
     def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("MAGENTA_LITE_DATA", ROOT.parent / "shared" / "data"))
 REAL = DATA / "groove_midi.zip"
 
-GROOVE = GrooveEncoderConfig(bars=2)
+GROOVE = GrooveEncoderConfig(bars=2, hop_bars=1)
 
 
 @pytest.fixture

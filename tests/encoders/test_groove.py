@@ -94,6 +94,30 @@ def test_windows_do_not_overlap_and_the_rest_is_left_out():
     assert limited.report.dropped["more than 1 windows in a piece"] == 1
 
 
+@pytest.mark.parametrize(
+    ("bars", "hop", "pad_edges", "starts", "left_out"),
+    [
+        (2, 1, False, [0, 1, 2, 3], 0),
+        (2, 2, False, [0, 2], 1),
+        (3, 2, False, [0, 2], 0),
+        (4, 3, False, [0], 1),
+        (4, 3, True, [0, 3], 0),
+        (8, 1, False, [], 5),
+        (8, 1, True, [0], 0),
+    ],
+)
+def test_windows_start_on_every_so_many_bars(bars, hop, pad_edges, starts, left_out):
+    tune = drums(*[(36, 17 * bar) for bar in range(5)])  # step k of bar k
+    config = GrooveEncoderConfig(bars=bars, hop_bars=hop, pad_edges=pad_edges)
+    result = GrooveEncoder(config).encode(tune)
+    assert [int(window[:16, 0].argmax()) for window in result.examples] == starts
+    hits = np.arange(5)
+    for start, window in zip(starts, result.examples, strict=True):
+        expected = hits[start : start + bars] * 17 - start * 16
+        assert np.flatnonzero(window[:, 0]).tolist() == expected.tolist()
+    assert sum(result.report.dropped.values()) == left_out
+
+
 def with_two_tempos():
     tune = drums((36, 0), (36, 31))
     tune.tempos.add(qpm=90, time=1.0)
@@ -203,3 +227,5 @@ def test_wrong_settings_are_refused():
         GrooveEncoderConfig(pitch_map="rolan")
     with pytest.raises(UserError, match="max_note_dropout"):
         GrooveEncoderConfig(max_note_dropout=1.5)
+    with pytest.raises(UserError, match=r"hop_bars=3 must lie in \[0, 2\]"):
+        GrooveEncoderConfig(hop_bars=3)
