@@ -107,7 +107,8 @@ def music_vae(
 melodies = functools.partial(music_vae, encoder=TWO_BARS, source="folk", transpose=5)
 melodies("cat-mel_2bar_small", "cat-mel_2bar", model=SMALL, objective=ANNEALED)
 melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, max_beta=0.5))
-music_vae("cat-mel_2bar_med_chords", encoder=CHORDS, model=MEDIUM, objective=PLAIN, transpose=3)
+chords = functools.partial(music_vae, encoder=CHORDS, source="arranged:leads", transpose=3)
+chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN)
 
 # Melodies of 16 bars.
 melodies = functools.partial(music_vae, encoder=SIXTEEN_BARS, objective=LONG, source="folk")

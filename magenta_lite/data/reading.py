@@ -1,4 +1,4 @@
-"""Music files as NoteSequences: MIDI, ABC, MusicXML, NoteSequence TFRecords, zip and tar of them.
+"""Music files as NoteSequences: MIDI, ABC, MusicXML, NoteSequence TFRecords, archives, Doom WADs.
 
 A file that cannot be used costs nothing but itself: `read_source` counts it with its reason.
 """
@@ -97,6 +97,10 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
         name = path.name if path == root else path.relative_to(root).as_posix()
         if path.name.lower().endswith(".zip"):
             sources += _zip_members(path, name, report)
+        elif path.name.lower().endswith(".wad"):
+            from magenta_lite.data import wad  # which needs this module
+
+            sources += wad.songs_of(path, name, report)
         elif _kind(path.name) or path.name.lower().endswith(ARCHIVES):
             sources.append(Source(str(path), name))
         else:
