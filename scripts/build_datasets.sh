@@ -1,11 +1,29 @@
 #!/usr/bin/env bash
-# Builds the embedded collections with the `tfds` command (pip install '.[beam]').
+# Builds what the configurations train on with the `tfds` command (pip install '.[beam]').
 #
 #   scripts/build_datasets.sh [DATA_DIR]
 #
-# The Essen songs (configs essen_* and kids_*) are for non-commercial use and not built here.
+# Freedoom's songs are built where the game is installed; Groove MIDI comes last: it is downloaded.
+# The Essen songs (configs essen_* and kids_* of folk) are for non-commercial use, not built here.
 set -euo pipefail
-cd "$(dirname "$0")/../tfds_datasets/folk"
-for config in mel_2bar mel_16bar mel_whole; do
-    tfds build --config="$config" ${1:+--data_dir="$1"}
-done
+if [ $# -gt 0 ]; then
+    mkdir -p "$1"
+    data_dir=--data_dir=$(cd "$1" && pwd)
+fi
+cd "$(dirname "$0")/../tfds_datasets"
+
+build() { # COLLECTION CONFIG...
+    local collection=$1 config
+    for config in "${@:2}"; do
+        (cd "$collection" && tfds build --config="$config" ${data_dir:+"$data_dir"})
+    done
+}
+
+bands=(trio_16bar multiperf_1bar)
+drums=(drums_2bar drums_2bar_roll drums_2bar_full_roll groove_2bar groove_4bar)
+build folk mel_2bar mel_16bar mel_whole
+build arranged leads_mel_2bar_chords "${bands[@]}" multiperf_1bar_chords "${drums[@]}"
+if compgen -G '/usr/share/games/doom/free*.wad' >/dev/null; then
+    build freedoom mel_2bar mel_16bar "${bands[@]}" "${drums[@]}"
+fi
+build groove_midi "${drums[@]}"
