@@ -17,6 +17,7 @@ from magenta_lite.models.music_vae.config import VAEObjective
 from magenta_lite.models.music_vae.inference import inference_functions
 from magenta_lite.models.music_vae.model import MusicVAE, build, slerp
 from magenta_lite.sampling import sample_categorical
+from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.optimizer import ClippedAdam
 
 STEPS = 32
@@ -143,6 +144,38 @@ def test_scheduled_sampling_replaces_what_the_decoder_is_fed(probability, same):
     assert np.allclose(forced["logits"], trained["logits"], atol=1e-5) is same
     # The first step is fed nothing but zeros either way.
     np.testing.assert_allclose(forced["logits"][:, 0], trained["logits"][:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["hierdec-trio_16bar_tiny", "groovae_2bar_humanize_tiny"])
+def test_scheduled_sampling_replaces_no_event_that_starts_a_segment(name):
+    config = get_config(name, ["model.latent_size=8", "model.dropout=0"])
+    encoder = build_encoder(config.encoder)
+    model = build(config, encoder)
+    decoder, steps = model.decoder, model.length
+    events = made_up_events(encoder.event_format, 4, steps)
+    events = tf.cast(np.swapaxes(events, 0, 1), model.head.event_dtype)
+    z = tf.random.stateless_normal([4, 8], seed=[0, 1])
+    uniforms = tf.random.stateless_uniform([steps, 4, 1 + decoder.uniforms], seed=[0, 2])
+    untouched = decoder.mix_in_samples(events, z, None, uniforms, 0.0)
+    np.testing.assert_array_equal(untouched, events)
+    sampled = decoder.mix_in_samples(events, z, None, uniforms, 1.0)
+    assert np.mean(sampled != events) > 0.3
+    # What the first step of a segment reads is the given end of the one before: decoding with
+    # all other events replaced gives the very samples.
+    forced = decoder(sampled, z)
+    choose = decoder.choose_with(uniforms[..., 1:])
+    for t in (0, 5, steps - 2):
+        if t % decoder.segment_steps:
+            again = decoder.join(
+                [
+                    choose(t, k, part)
+                    for k, part in enumerate(
+                        tf.split(forced[t], [c.head.parameter_size for c in decoder.cores], axis=-1)
+                    )
+                ]
+            )
+            # Rounding decides where a random number lies between two classes.
+            assert np.isclose(again, sampled[t], atol=1e-4).mean() > 0.9
 
 
 def test_free_bits_count_on_the_total_divergence(model):

@@ -10,7 +10,12 @@ import tensorflow as tf
 
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.models.base import Draw
-from magenta_lite.models.music_vae.encoders import dropped, from_segments, to_segments
+from magenta_lite.models.music_vae.encoders import (
+    dropped,
+    from_segments,
+    swap_axes,
+    to_segments,
+)
 
 
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
@@ -364,3 +369,63 @@ class Decoder(keras.layers.Layer):
             return head.choose(parameters, mine, tf.convert_to_tensor(chosen_at, tf.float32))
 
         return choose
+
+    def mix_in_samples(self, events, z, controls, uniforms, probability):
+        """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
+
+        What the decoder is fed fixes what it computes, and no gradient flows through a sample.
+        So the events are chosen first, step by step, and the decoder then reads them as if given.
+        Segments know nothing of one another but the last event of the one before, which is always
+        the given one: so they are decoded side by side.
+
+        Args:
+            events: (T, B, …), the given ones.
+            z: Float (B, Z).
+            controls: Float (T, B, C), or None.
+            uniforms: Float (T, B, 1 + U) in [0, 1): the first says whether an event is replaced.
+            probability: Float scalar, of an event to be replaced.
+
+        Returns:
+            (T, B, …).
+        """
+        segmented = functools.partial(to_segments, segments=self.segments)
+        uniforms, given = segmented(uniforms), segmented(events)
+        sampled = uniforms[..., 0] < probability
+        affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event of a segment stays
+        codes = self.codes(z)
+        codes = tf.reshape(codes, [-1, codes.shape[-1]])
+        first = segmented(self.previous(events))[0]
+        controls = None if controls is None else segmented(controls)
+
+        def mix(rows):
+            """Returns the events of all rows; those of `rows` are decoded."""
+            part, replaced, uniform = (
+                tf.gather(x, rows, axis=1) for x in (given, sampled, uniforms[..., 1:])
+            )
+            draw = self.choose_with(uniform)
+
+            def choose(t, k, parameters):
+                drawn, original = draw(t, k, parameters), self.part(part[t], k)
+                take = tf.reshape(replaced[t], [-1, *[1] * (len(drawn.shape) - 1)])
+                return tf.where(take, drawn, original)
+
+            mixed, _ = self.decode_codes(
+                tf.gather(codes, rows)[None],
+                tf.gather(first, rows),
+                choose,
+                None if controls is None else tf.gather(controls, rows, axis=1),
+            )
+            every_row = tf.tensor_scatter_nd_update(
+                swap_axes(given), rows[:, None], swap_axes(mixed)
+            )
+            return swap_axes(every_row)
+
+        # While sampling is rare it touches few rows. Two sizes only: shapes stay known.
+        rows = tf.argsort(tf.cast(affected, tf.int32), direction="DESCENDING")
+        few = tf.shape(rows)[0] // 4
+        mixed = tf.cond(
+            tf.reduce_sum(tf.cast(affected, tf.int32)) <= few,
+            lambda: mix(rows[:few]),
+            lambda: mix(rows),
+        )
+        return tf.stop_gradient(from_segments(mixed, self.segments))

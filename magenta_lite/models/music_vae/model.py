@@ -20,10 +20,8 @@ from magenta_lite.models.music_vae.decoders import Conductor, Decoder, LSTMDecod
 from magenta_lite.models.music_vae.encoders import (
     BidirectionalEncoder,
     HierarchicalEncoder,
-    from_segments,
     segment_lengths,
     swap_axes,
-    to_segments,
 )
 from magenta_lite.models.music_vae.heads import Categorical, make_head
 
@@ -185,8 +183,10 @@ class MusicVAE(TrainableModel):
         )
         z = mu + sigma * batch["noise"]
         fed = self._without_filling(events, lengths)
-        if training:
-            fed = self._mix_in_samples(z, fed, controls, batch["uniforms"])
+        if training and self._samples_in_training:
+            fed = self.decoder.mix_in_samples(
+                fed, z, controls, swap_axes(batch["uniforms"]), self.sampling_probability()
+            )
         logits = swap_axes(self.decoder(fed, z, controls, keep))
         return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
 
@@ -259,64 +259,16 @@ class MusicVAE(TrainableModel):
         uniform = keras.random.uniform(shape, seed=seed)
         return tf.cast(uniform < draw.p, tf.float32) if draw.kind == "bernoulli" else uniform
 
-    def _mix_in_samples(self, z, events, controls, uniforms):
-        """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
-
-        What the decoder is fed fixes what it computes, and no gradient flows through a sample.
-        So the events are chosen first, step by step, and the decoder then reads them as if given.
-        Segments know nothing of one another but the last event of the one before, which is always
-        the given one: so they are decoded side by side.
-        """
-        if self.objective.sampling_schedule == "constant" and self.objective.sampling_rate == 0:
-            return events
-        decoder, segments = self.decoder, self.decoder.segments
-        uniforms = to_segments(swap_axes(uniforms), segments)
-        sampled = uniforms[..., 0] < self.sampling_probability()
-        affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event is fed to no step of these
-        codes = decoder.codes(z)
-        codes = tf.reshape(codes, [-1, codes.shape[-1]])
-        first = to_segments(decoder.previous(events), segments)[0]
-        given = to_segments(events, segments)
-        controls = None if controls is None else to_segments(controls, segments)
-
-        def mix(rows):
-            """Returns the events of all rows; those of `rows` are decoded."""
-            part, replaced, uniform = (
-                tf.gather(x, rows, axis=1) for x in (given, sampled, uniforms[..., 1:])
-            )
-            draw = decoder.choose_with(uniform)
-
-            def choose(t, k, parameters):
-                drawn, original = draw(t, k, parameters), decoder.part(part[t], k)
-                take = tf.reshape(replaced[t], [-1, *[1] * (len(drawn.shape) - 1)])
-                return tf.where(take, drawn, original)
-
-            mixed, _ = decoder.decode_codes(
-                tf.gather(codes, rows)[None],
-                tf.gather(first, rows),
-                choose,
-                None if controls is None else tf.gather(controls, rows, axis=1),
-            )
-            every_row = tf.tensor_scatter_nd_update(
-                swap_axes(given), rows[:, None], swap_axes(mixed)
-            )
-            return swap_axes(every_row)
-
-        # While sampling is rare it touches few rows. Two sizes only: shapes stay known.
-        rows = tf.argsort(tf.cast(affected, tf.int32), direction="DESCENDING")
-        few = tf.shape(rows)[0] // 4
-        mixed = tf.cond(
-            tf.reduce_sum(tf.cast(affected, tf.int32)) <= few,
-            lambda: mix(rows[:few]),
-            lambda: mix(rows),
-        )
-        return tf.stop_gradient(from_segments(mixed, segments))
-
     # The objective -------------------------------------------------------------------------
 
     def _step(self):
         optimizer = getattr(self, "optimizer", None)  # missing before compile()
         return tf.cast(optimizer.iterations, tf.float32) if optimizer else 0.0
+
+    @property
+    def _samples_in_training(self) -> bool:
+        objective = self.objective
+        return objective.sampling_schedule != "constant" or objective.sampling_rate > 0
 
     def sampling_probability(self):
         """Returns the probability that the decoder is fed its own sample at this step."""
