@@ -23,6 +23,7 @@ SECTION_CLASSES = {
     "trio": "magenta_lite.encoders.trio:TrioEncoderConfig",
     "groove": "magenta_lite.encoders.groove:GrooveEncoderConfig",
     "multi_performance": "magenta_lite.encoders.multi_performance:MultiPerformanceEncoderConfig",
+    "event_melody": "magenta_lite.encoders.event_sequences.melody:EventMelodyEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
 }

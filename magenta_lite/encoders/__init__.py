@@ -12,6 +12,7 @@ ENCODERS = {
     "trio": "magenta_lite.encoders.trio:TrioEncoder",
     "groove": "magenta_lite.encoders.groove:GrooveEncoder",
     "multi_performance": "magenta_lite.encoders.multi_performance:MultiPerformanceEncoder",
+    "event_melody": "magenta_lite.encoders.event_sequences.melody:EventMelodyEncoder",
 }
 
 

@@ -21,6 +21,7 @@ from magenta_lite.config import (
 )
 from magenta_lite.encoders import ENCODERS, build_encoder
 from magenta_lite.encoders.drums import DrumsEncoderConfig
+from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
@@ -40,6 +41,15 @@ CONFIGS = (
     GrooveEncoderConfig(bars=4, pitch_map="reduced", pad_edges=True, hits_as_controls=True),
     MultiPerformanceEncoderConfig(chords=True),
     MultiPerformanceEncoderConfig(pad_edges=True, max_events=16, max_instruments=3),
+    EventMelodyEncoderConfig(min_bars=1),
+    EventMelodyEncoderConfig(
+        encoding="one_hot",
+        min_pitch=0,
+        max_pitch=127,
+        transpose_to_key=None,
+        min_bars=0,
+        min_unique_pitches=0,
+    ),
 )
 each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 
@@ -47,7 +57,9 @@ each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind
 def check(encoder, result):
     """Asserts that what was encoded is what the encoder says it is."""
     form = encoder.event_format
-    whole = not getattr(encoder.config, "bars", 1)  # whole melodies are as long as they are
+    whole = form.kind == "categorical" and not getattr(
+        encoder.config, "bars", 0
+    )  # whole melodies are as long as they are
     for events in result.examples:
         assert events.dtype == form.event_dtype
         assert events.shape[1:] == form.event_shape

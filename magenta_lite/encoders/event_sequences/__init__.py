@@ -1,0 +1,1 @@
+"""Event sequences as MelodyRNN reads them: what a network sees of the past, and its labels."""
