@@ -109,7 +109,7 @@ def _measure(model, batch, seed):
     means["reconstruction_accuracy"] = (same, counts)
     means["onset_accuracy"] = (same, happens * counts)
     if model.events_format.kind == "groove":
-        means |= _groove_errors(model, outputs["mu"], events, counts, greedy, controls)
+        means |= _groove_errors(model, outputs["mu"], events, counts, controls)
     values = {
         "steps": tf.reduce_sum(counts),
         "nll": tf.reduce_sum(terms["nll"]),
@@ -128,14 +128,12 @@ def _what_happens(model, events):
     return events
 
 
-def _groove_errors(model, mu, events, counts, greedy, controls) -> dict:
+def _groove_errors(model, mu, events, counts, controls) -> dict:
     """Returns squared errors at the true hits, of a decoder that is given them and nothing else."""
     hits, velocities, offsets = tf.split(events, 3, axis=-1)
 
     def keep_hits(t, k, parameters):
-        chosen = greedy(t, k, parameters)
-        _, velocity, offset = tf.split(chosen, 3, axis=-1)
-        return tf.concat([hits[t], velocity * hits[t], offset * hits[t]], axis=-1)
+        return model.head.with_hits(parameters, hits[t])
 
     decoded, _ = model.decoder.decode(mu, keep_hits, controls)
     _, own_velocities, own_offsets = tf.split(decoded, 3, axis=-1)

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from magenta_lite.encoders.base import EventFormat
-from magenta_lite.models.music_vae.distributions import Groove, Nade, log_loss
+from magenta_lite.models.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
 from magenta_lite.sampling import greedy, sample_bernoulli, sample_categorical
 
 tfd = tfp.distributions
@@ -246,6 +246,20 @@ class GrooveHead:
         return tf.concat(
             [tf.cast(hits, tf.float32), tf.sigmoid(velocities), tf.tanh(offsets)], axis=-1
         )
+
+    def with_hits(self, parameters, hits):
+        """Returns the groove (..., 3 * D) with `hits` (..., D) and what velocities and offsets
+        are expected to be there.
+
+        The network learns means over hits and misses, where a miss has velocity and offset 0: the
+        mean over hits alone is that divided by the probability of a hit. Offsets are small and
+        of either sign, so that a small probability would blow up their noise: at most double.
+        """
+        logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
+        probability = tf.sigmoid(logits)
+        velocities = tf.minimum(tf.sigmoid(velocities) / (probability + HIT_EPSILON), 1.0)
+        offsets = tf.clip_by_value(tf.tanh(offsets) / tf.maximum(probability, 0.5), -1.0, 1.0)
+        return tf.concat([hits, velocities * hits, offsets * hits], axis=-1)
 
     def measures(self, parameters, events) -> dict:
         hits = tf.split(events, 3, axis=-1)[0]
