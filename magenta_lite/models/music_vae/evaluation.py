@@ -15,6 +15,7 @@ from magenta_lite.models.music_vae.model import slerp
 BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples
 INTERPOLATION_STEPS = 8
+SAMPLES = 128  # of the prior
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, https://arxiv.org/abs/1509.00519, appendix C
 
 MEANINGS = {
@@ -28,6 +29,7 @@ MEANINGS = {
     "kl_bits": "the same in bits",
     "elbo_per_step": "negative evidence lower bound (NLL + KL), nats a step",
     "active_units": "latent dimensions whose posterior mean varies by more than 0.01",
+    "sample_reconstruction": "steps of samples from the prior that come back when encoded again",
     "interpolation_hamming": "share of steps that differ between neighbours in interpolations of 8",
     "no_event_share": "share of steps where nothing happens: the accuracy of having learnt nothing",
     "recall": "classes hit that are guessed, teacher-forced",
@@ -79,6 +81,7 @@ def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
         "kl_bits": kl / math.log(2),
         "elbo_per_step": (sums["nll"] + sums["kl"]) / steps,
         "active_units": int((mu.var(axis=0) > ACTIVE_VARIANCE).sum()),
+        "sample_reconstruction": _sample_reconstruction(model, seed),
         "interpolation_hamming": _interpolation_hamming(model, mu, seed),
         "no_event_share": 1 - sums["onset_accuracy weight"] / steps,
     }
@@ -142,6 +145,18 @@ def _groove_errors(model, mu, events, counts, controls) -> dict:
         "velocity_mse": (tf.math.squared_difference(own_velocities, velocities), weight),
         "offset_mse": (tf.math.squared_difference(own_offsets, offsets), weight),
     }
+
+
+def _sample_reconstruction(model, seed) -> float:
+    """Share of steps that stay the same when samples are encoded and decoded again."""
+    if model.events_format.control:  # what to tell?
+        return float("nan")
+    events = model.sample(SAMPLES, seed, 1.0)
+    mu = model.encode(events, tf.fill([SAMPLES], model.length)).mean()
+    again = model.decode(mu, seed, 0.0)
+    same = tf.equal(_what_happens(model, again), _what_happens(model, events))
+    same = tf.reshape(same, [SAMPLES, model.length, -1])
+    return float(tf.reduce_mean(tf.cast(tf.reduce_all(same, axis=-1), tf.float32)))
 
 
 def _interpolation_hamming(model, mu, seed) -> float:
