@@ -1,6 +1,7 @@
 """An LSTM with few, large products and fused element-wise work, for fast training on CPUs.
 
 A step is one product, of its input and the last output together, and one fused pass for the gates.
+Inputs that are wide are multiplied for all steps at once, so that a step reads fewer weights.
 Going back, the gradient of each kernel is one product over all steps instead of a small one a step.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
+
+WIDE_INPUT = 512  # channels
 
 
 def lstm_cell(gates, c):
@@ -69,11 +72,18 @@ def _tensor_array(shape, dtype, steps):
 
 
 def _scan(x, matrix, every_step, h0, c0):
-    """Returns outputs (T, B, U), cell states (T, B, U) and gate activations (T, B, 4U)."""
+    """Returns outputs (T, B, U), cell states (T, B, U) and gate activations (T, B, 4U).
+
+    `matrix` is kernel and recurrent kernel, or the recurrent kernel if `x` is its product already.
+    """
     steps = tf.shape(x)[0]
+    is_projected = matrix.shape[0] == h0.shape[1]
 
     def step(t, h, c, all_h, all_c, all_activations):
-        product = tf.matmul(tf.concat([x[t], h], axis=-1), matrix)
+        if is_projected:
+            product = x[t] + tf.matmul(h, matrix)
+        else:
+            product = tf.matmul(tf.concat([x[t], h], axis=-1), matrix)
         h, c, activations = _fused_cell(product, every_step, c)
         all_activations = all_activations.write(t, activations)
         return t + 1, h, c, all_h.write(t, h), all_c.write(t, c), all_activations
@@ -146,7 +156,12 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
     scan = _compiled_scan if compiled else _scan
     scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
     matrix = tf.concat([kernel, recurrent_kernel], axis=0)
-    h, c, activations = scan(x, matrix, every_step, h0, c0)
+    if kernel.shape[0] > WIDE_INPUT:
+        projected = tf.reshape(tf.matmul(_rows(x), kernel), [*tf.unstack(tf.shape(x)[:2]), -1])
+        projected = tf.ensure_shape(projected, [*x.shape[:2], kernel.shape[1]])
+        h, c, activations = scan(projected, recurrent_kernel, every_step, h0, c0)
+    else:
+        h, c, activations = scan(x, matrix, every_step, h0, c0)
     h = tf.ensure_shape(h, [x.shape[0], *h.shape[1:]])  # loops forget how many steps they make
     kept = None if recompute else activations
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from magenta_lite.layers import lstm
 from magenta_lite.layers.lstm import LSTM
 from magenta_lite.layers.sharding import in_row_shards
 
@@ -42,9 +43,11 @@ def test_outputs_equal_keras_lstm_with_constant_input_and_given_state():
     np.testing.assert_allclose(tf.transpose(actual, [1, 0, 2]), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("wide_input", [0, 512])
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_gradients_equal_those_of_keras_lstm(compiled, recompute):
+def test_gradients_equal_those_of_keras_lstm(compiled, recompute, wide_input, monkeypatch):
+    monkeypatch.setattr(lstm, "WIDE_INPUT", wide_input)
     layer = LSTM(UNITS, CHANNELS, LATENT)
     layer.recompute = recompute
     twin = keras_twin(layer)
