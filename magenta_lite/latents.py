@@ -20,7 +20,9 @@ from magenta_lite.errors import UserError
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
-flags.DEFINE_multi_string("input", [], "A folder, archive or file of music. Repeatable.")
+flags.DEFINE_multi_string(
+    "input", [], "A folder, archive or file of music, or a collection such as folk. Repeatable."
+)
 flags.DEFINE_string("output", "latents", "Folder of what is written.")
 
 
@@ -37,14 +39,20 @@ def main() -> None:
     run = load_run(Path(FLAGS.run_dir))
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
-    groups = [_examples(source, run.encoder) for source in FLAGS.input]
+    encoder = run.encoder
+    # A user's music has more drums than the training set of a groove knew.
+    encoder = encoder.for_inference() if hasattr(encoder, "for_inference") else encoder
+    groups = [_examples(source, encoder) for source in FLAGS.input]
     means = [latents.encode_examples(run.model, events, told) for events, told, _ in groups]
     together = np.concatenate(means)
     pieces = [piece for _, _, names in groups for piece in names]
     group = np.repeat(np.arange(len(means)), [len(mu) for mu in means])
 
     folder = Path(FLAGS.output).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output={folder} cannot be made: {error.strerror}") from error
     with (folder / "latents.npz").open("wb") as file:
         np.savez(file, mu=together, piece=np.array(pieces), group=group)
     places, shares = latents.project(together)
@@ -61,14 +69,12 @@ def main() -> None:
 
 def _examples(source: str, encoder):
     """Returns events, chords (or None) and the piece of each window of a source."""
-    import numpy as np
+    from magenta_lite.data.collections import list_source
 
-    from magenta_lite.data import collections, reading
-
-    sources, report = reading.list_sources(str(collections.existing_path(source)))
+    sources, report = list_source(source)
     events, controls, names = [], [], []
     for entry in sources:
-        pieces, read = reading.read_source(entry)
+        pieces, read = entry.read()
         report.merge(read)
         for piece in pieces:
             result = encoder.encode(piece.sequence)
@@ -78,8 +84,8 @@ def _examples(source: str, encoder):
             names += [piece.name] * len(result.examples)
     if not events:
         raise UserError(f"{source} gives no window. What was read:\n{report.table()}")
-    print(f"{source}: {len(events):,} windows")
-    return np.stack(events), np.stack(controls) if controls else None, names
+    print(f"{source}:\n{report.table()}")
+    return events, controls or None, names
 
 
 if __name__ == "__main__":

@@ -8,13 +8,24 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.chords import parse_chords
+from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
+from magenta_lite.encoders.chords import NO_CHORD, parse_chords
+from magenta_lite.encoders.grid import Stretch, common_time_stretches, quantize
+from magenta_lite.encoders.trio import PARTS
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.inference import inference_functions
-from magenta_lite.models.music_vae.latents import load_attribute
+from magenta_lite.models.music_vae.latents import (
+    as_batch,
+    encode_examples,
+    filled,
+    load_attribute,
+)
 from magenta_lite.models.music_vae.model import slerp
 
 MODES = ("sample", "reconstruct", "interpolate", "attribute")
+
+# Events of a window, and what is told beside them: chord classes (T,), hits (T, D), or None.
+Window = tuple[np.ndarray, np.ndarray | None]
 
 
 def generate(model, encoder, request) -> list:
@@ -32,204 +43,304 @@ class _Generation:
     def __init__(self, model, encoder, request):
         self.model = model
         self.encoder = encoder
+        self.format: EventFormat = encoder.event_format
         self.request = request
         self.functions = inference_functions(model)
         # Users' files have more drums than the training set of a groove knew.
         self.reader = encoder.for_inference() if hasattr(encoder, "for_inference") else encoder
-        self.bars = getattr(encoder.config, "bars", 1)  # of a window
+        self.bars = bars_of(encoder)  # of a window
         self.windows = math.ceil(request.bars / self.bars) if request.bars else 1
 
     def sequences(self) -> list:
         request = self.request
+        given = self._given()
         if request.mode == "sample":
             z = self._prior_draws()
-        elif request.mode == "reconstruct":
-            given = self._inputs()
-            z = self._posterior_means(given)
-        elif request.mode == "attribute":
-            z = self._posterior_means(self._inputs())
-            z = z + request.amount * load_attribute(request.attribute, z.shape[-1])
+        elif request.mode == "interpolate":
+            z = self._arcs(given)
+            given = given[:1]  # what the start is told is told on all the way
         else:
-            z = self._arcs()
-        events = self._decode(z)
+            z = self._posterior_means(given)
+        if request.mode == "attribute":
+            z = z + request.amount * load_attribute(request.attribute, z.shape[-1])
+        events = self._decode(z, self._told(given, *z.shape[:2]))
         if request.mode == "reconstruct":
-            _tell_what_came_back(given, events)
-        return [self._stitched(piece) for piece in events]
+            self._tell_what_came_back(given, events)
+        return [self._piece(windows) for windows in events]
+
+    # Inputs ------------------------------------------------------------------------------------
+
+    def _given(self) -> list[list[Window]]:
+        """Returns the pieces that are given."""
+        request, count = self.request, len(self.request.inputs)
+        if request.mode == "sample" and count and self.format.control != "hits":
+            raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
+        if request.mode == "interpolate" and count != 2:
+            raise UserError(
+                f"--mode=interpolate needs two --input files, the start and the end; it got {count}"
+            )
+        if request.mode == "interpolate" and request.window == "all":
+            raise UserError("--mode=interpolate goes from one window to one: give --window=NUMBER")
+        if request.mode in ("reconstruct", "attribute") and not count:
+            raise UserError(f"--mode={request.mode} needs at least one --input=FILE")
+        return [piece for name, tune in request.inputs for piece in self._pieces_of(name, tune)]
+
+    def _pieces_of(self, name: str, tune) -> list[list[Window]]:
+        if self.request.bars:
+            return [self._side_by_side(name, tune)]
+        windows = self._windows_of(name, tune)
+        number, count = self.request.window, len(windows)
+        if number == "all":
+            return [[window] for window in windows]
+        if not number.isdecimal() or not 1 <= int(number) <= count:
+            raise UserError(f"--window={number}: {name} has windows 1 to {count}, or all")
+        if count > 1:
+            print(f"{name}: window {number} of {count}; choose another with --window")
+        return [[windows[int(number) - 1]]]
+
+    def _windows_of(self, name: str, tune) -> list[Window]:
+        """Returns all windows of a piece; silent edges are kept if nothing fits else."""
+        result = self.reader.encode(tune)
+        if not result.examples and not self.reader.config.pad_edges:
+            result = with_silence(self.reader).encode(tune)
+        if not result.examples:
+            raise UserError(f"{name} gives no window: {_reasons(result.report)}")
+        lacking = _lacking_parts(result.examples, self.format)
+        if lacking:
+            raise UserError(
+                f"{name} has no {' and no '.join(lacking)}, and this model is for "
+                f"{', '.join(PARTS)} together; with --bars={self.bars} it takes silence instead"
+            )
+        return _windows(result, self.format)
+
+    def _side_by_side(self, name: str, tune) -> list[Window]:
+        report = Report()
+        found = windows_side_by_side(self.reader, tune, self.windows, report)
+        silent = found.count(None)
+        if silent == self.windows:
+            raise UserError(
+                f"{name} gives nothing in its first {self.request.bars} bars: {_reasons(report)}"
+            )
+        if silent:
+            print(f"{name}: {silent} of {self.windows} windows are silent or hold nothing usable")
+        return [window or self._silence() for window in found]
+
+    def _silence(self) -> Window:
+        events = np.zeros((self.model.length, *self.format.event_shape), self.format.event_dtype)
+        if self.format.segments > 1:
+            events[:: self.model.length // self.format.segments] = self.format.end_id
+        return events, _told_with(events, np.full(len(events), NO_CHORD, np.uint8), self.format)
 
     # Latent vectors, float (pieces, windows, Z) ----------------------------------------------
 
     def _prior_draws(self):
         """Draws one latent vector a piece; for more windows, points on the arc to another one."""
-        request, size = self.request, self.model.model_config.latent_size
-        if request.inputs and self.model.events_format.control != "hits":
-            raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
-        seed, count = [request.seed, 0], request.num_outputs
-        z = tf.random.stateless_normal([count, size], seed).numpy()
+        request = self.request
+        shape = [request.num_outputs, self.model.model_config.latent_size]
+        z = tf.random.stateless_normal(shape, [request.seed, 0]).numpy()
         if self.windows == 1:
             return z[:, None]
-        ends = tf.random.stateless_normal([count, size], [request.seed, 2]).numpy()
+        ends = tf.random.stateless_normal(shape, [request.seed, 2]).numpy()
         return np.stack([slerp(a, b, self.windows) for a, b in zip(z, ends, strict=True)])
 
-    def _arcs(self):
-        request = self.request
-        if len(request.inputs) != 2:
+    def _arcs(self, given):
+        steps = self.request.num_outputs
+        if steps < 2:
+            raise UserError(f"--num_outputs={steps} must be 2 or more to interpolate")
+        start, end = self._posterior_means(given)
+        return np.stack([slerp(a, b, steps) for a, b in zip(start, end, strict=True)], axis=1)
+
+    def _posterior_means(self, given):
+        mu = encode_examples(self.model, *self._examples(given))
+        return mu.reshape(len(given), -1, mu.shape[-1])
+
+    def _examples(self, given):
+        """Returns the events of all windows, piece by piece, and their chords or None."""
+        events, told = zip(*(window for piece in given for window in piece), strict=True)
+        return events, told if self.format.control == "chords" else None
+
+    # What is told at every step: chord classes (pieces, windows, T) or hits (…, T, D) ------------
+
+    def _told(self, given, pieces: int, windows: int):
+        control, chords = self.format.control, self.request.chords
+        if chords and control != "chords":
+            raise UserError(f"--chords={chords}: this model does not follow chords")
+        if chords:
+            told = self._chords(chords, windows)[None]
+        elif not control:
+            return None
+        elif given:
+            told = [filled([told for _, told in piece], self.model.length) for piece in given]
+            told = np.stack(told)
+        elif control == "chords":
             raise UserError(
-                f"--mode=interpolate needs two --input files, the start and the end; "
-                f"it got {len(request.inputs)}"
+                'this model follows chords: give them with --chords, e.g. --chords="C G Am F"'
             )
-        if request.num_outputs < 2:
-            raise UserError(f"--num_outputs={request.num_outputs} must be 2 or more to interpolate")
-        ends = [self._windows_of(name, tune)[: self.windows] for name, tune in request.inputs]
-        start, end = self._posterior_means(ends)
-        arcs = [slerp(a, b, request.num_outputs) for a, b in zip(start, end, strict=True)]
-        return np.stack(arcs, axis=1)
+        else:
+            raise UserError("this model follows given hits: give a drum pattern with --input=FILE")
+        return told[np.arange(pieces) % len(told)]
 
-    def _posterior_means(self, pieces):
-        examples = [window for piece in pieces for window in piece]
-        events = np.stack([events for events, _ in examples])
-        arguments = {
-            "events": tf.cast(events, self.model.head.event_dtype),
-            "length": tf.fill([len(events)], self.model.length),
-        }
-        if self.model.events_format.control == "chords":
-            chords = np.stack([chords for _, chords in examples])
-            arguments["controls"] = tf.constant(chords, tf.int32)
-        mu = self.functions["encode"](**arguments)["mu"].numpy()
-        return mu.reshape(len(pieces), -1, mu.shape[-1])
-
-    # Inputs: a window is a pair of events and chords -------------------------------------------
-
-    def _inputs(self):
-        request = self.request
-        if not request.inputs:
-            raise UserError(f"--mode={request.mode} needs at least one --input=FILE")
-        pieces = [self._windows_of(name, tune) for name, tune in request.inputs]
-        if request.bars:
-            return pieces
-        return [[window] for piece in pieces for window in piece]
-
-    def _windows_of(self, name, tune) -> list:
-        if self.request.bars:
-            return self._consecutive_windows(name, tune)
-        windows, report = _examples(self.reader, tune)
-        if not windows:
-            raise UserError(f"{name} gives no window: {_reasons(report)}")
-        number, count = self.request.window, len(windows)
-        if number == "all":
-            return windows
-        if not number.isdigit() or not 1 <= int(number) <= count:
-            raise UserError(f"--window={number}: {name} has windows 1 to {count}, or all")
-        if count > 1:
-            print(f"{name}: window {number} of {count}; choose another with --window")
-        return [windows[int(number) - 1]]
-
-    def _consecutive_windows(self, name, tune) -> list:
-        """Cuts a piece into windows side by side, silence where nothing fits."""
-        from note_seq import sequences_lib
-
-        seconds = self.bars * 240 / (tune.tempos[0].qpm if tune.tempos else 120)
-        reader = _padding(self.reader)
-        windows, silent = [], 0
-        for i in range(self.windows):
-            start = i * seconds
-            found = []
-            if start < tune.total_time:
-                end = min(start + seconds, tune.total_time)
-                found = reader.encode(sequences_lib.extract_subsequence(tune, start, end))
-            examples = _pairs(found) if found else []
-            silent += not examples
-            windows.append(examples[0] if examples else self._silence())
-        if silent == self.windows:
-            raise UserError(f"{name} gives nothing in its first {self.request.bars} bars")
-        if silent:
-            print(f"{name}: {silent} of {self.windows} windows are silent or hold nothing usable")
-        return windows
-
-    def _silence(self):
-        events_format = self.encoder.event_format
-        shape = (self.model.length, *events_format.event_shape)
-        events = np.zeros(shape, events_format.event_dtype)
-        if events_format.segments > 1:
-            events[:: self.model.length // events_format.segments] = events_format.end_id
-        return events, np.zeros(self.model.length, np.uint8)
+    def _chords(self, text: str, windows: int) -> np.ndarray:
+        """Returns the chords a user wrote, spread evenly over time: uint8 (windows, T)."""
+        segments = self.format.segments
+        chords = parse_chords(text, windows * self.model.length // segments)
+        if segments == 1:
+            return chords.reshape(windows, -1)
+        # Tracks side by side in time; the first event of each, its program, has no chord.
+        tracks = np.repeat(chords.reshape(windows, 1, -1), segments, axis=1)
+        tracks[..., 0] = NO_CHORD
+        return tracks.reshape(windows, -1)
 
     # Decoding ----------------------------------------------------------------------------------
 
-    def _decode(self, z):
+    def _decode(self, z, told):
         """Returns events (pieces, windows, T, ...) of latent vectors (pieces, windows, Z)."""
-        pieces, windows, size = z.shape
+        rows = tf.constant(z.reshape(-1, z.shape[-1]), tf.float32)
+        if told is None:
+            events = self._decode_rows(rows, 0)
+        else:
+            # The model's function tells all rows the same: rows that are told the same go together.
+            told = told.reshape(len(rows), *told.shape[2:])
+            kinds, kind = np.unique(told, axis=0, return_inverse=True)
+            shape = (len(rows), self.model.length, *self.format.event_shape)
+            events = np.zeros(shape, self.model.head.event_dtype.as_numpy_dtype)
+            for i, controls in enumerate(kinds):
+                chosen = np.flatnonzero(kind.ravel() == i)
+                events[chosen] = self._decode_rows(tf.gather(rows, chosen), i, controls)
+        return events.reshape(*z.shape[:2], *events.shape[1:])
+
+    def _decode_rows(self, rows, number: int, controls=None):
         arguments = {
+            "z": rows,
             "temperature": tf.constant(self.request.temperature, tf.float32),
-            "seed": tf.constant(self.request.seed, tf.int32),
+            "seed": tf.constant(self.request.seed + number, tf.int32),
         }
-        decode, rows = self.functions["decode"], tf.constant(z.reshape(-1, size), tf.float32)
-        if not self.model.events_format.control:
-            events = decode(rows, **arguments)["events"].numpy()
-            return events.reshape(pieces, windows, *events.shape[1:])
-        columns = [
-            decode(tf.constant(z[:, i], tf.float32), controls=told, **arguments)["events"].numpy()
-            for i, told in enumerate(self._told(windows))
-        ]
-        return np.stack(columns, axis=1)
+        if controls is not None:
+            dtype = tf.int32 if self.format.control == "chords" else tf.float32
+            arguments["controls"] = tf.constant(controls, dtype)
+        return self.functions["decode"](**arguments)["events"].numpy()
 
-    def _told(self, windows: int) -> list:
-        """Returns chords (T,) or hits (T, D) of each window."""
-        steps = self.model.length
-        if self.model.events_format.control == "chords":
-            if not self.request.chords:
-                raise UserError(
-                    'this model follows chords: give them with --chords, e.g. --chords="C G Am F"'
-                )
-            chords = parse_chords(self.request.chords, windows * steps)
-            return [tf.constant(part, tf.int32) for part in np.split(chords, windows)]
-        if not self.request.inputs:
-            raise UserError("this model follows given hits: give a drum pattern with --input=FILE")
-        name, tune = self.request.inputs[0]
-        size = self.model.events_format.sizes[0]
-        found = self._windows_of(name, tune)
-        return [tf.constant(found[i % len(found)][0][:, :size]) for i in range(windows)]
-
-    def _stitched(self, piece):
-        from note_seq import sequences_lib
-
+    def _piece(self, windows):
+        """Returns the NoteSequence of events (windows, T, ...)."""
         request = self.request
+        if self.format.kind == "groove":  # as one, so that a hit may be early at every bar line
+            windows = windows.reshape(1, -1, windows.shape[-1])
         decoded = [
             self.encoder.decode(events, qpm=request.qpm, programs=request.programs or None)
-            for events in piece
+            for events in windows
         ]
-        if len(decoded) == 1:
+        if not request.bars:
             return decoded[0]
-        seconds = self.bars * 240 / request.qpm
-        return sequences_lib.concatenate_sequences(decoded, [seconds] * len(decoded))
+        bar = 240 / request.qpm  # seconds
+        return _joined(decoded, self.bars * bar, request.bars * bar)
+
+    def _tell_what_came_back(self, given, events) -> None:
+        pair = self.model.targets(as_batch(self.model, *self._examples(given)))
+        targets, counts = (tensor.numpy() for tensor in pair)  # (T, B, ...) and (T, B)
+        events = np.moveaxis(events.reshape(-1, *events.shape[2:]), 0, 1)
+        same = (events == targets).reshape(*counts.shape, -1)
+        if self.format.kind == "groove":
+            same = same[..., : self.format.sizes[0]]  # hit or no hit
+        share = np.average(same.all(axis=-1), weights=counts)
+        print(f"{counts.shape[1]} windows; {share:.1%} of their steps come out as they went in")
 
 
-def _padding(encoder):
+# Windows of a piece ----------------------------------------------------------------------------
+
+
+def bars_of(encoder) -> int:
+    """Returns the length of a window in bars."""
+    return getattr(encoder.config, "bars", 1) or encoder.config.max_bars
+
+
+def with_silence(encoder, **changes):
     """Returns `encoder` so that silence at the edges of a window is no reason to refuse it."""
-    return type(encoder)(dataclasses.replace(encoder.config, pad_edges=True))
+    return type(encoder)(dataclasses.replace(encoder.config, pad_edges=True, **changes))
 
 
-def _examples(encoder, tune):
-    """Returns windows of a piece and the report; silent edges are kept if nothing fits else."""
-    result = encoder.encode(tune)
-    if not result.examples and not encoder.config.pad_edges:
-        result = _padding(encoder).encode(tune)
-    return _pairs(result), result.report
+def windows_side_by_side(encoder, tune, count: int, report: Report) -> list[Window | None]:
+    """Cuts a piece into windows that follow each other from its start.
+
+    Of several melodies in a window the first instrument's is taken.
+
+    Args:
+        encoder: The encoder.
+        tune: A NoteSequence.
+        count: How many windows.
+        report: Counts what is left out.
+
+    Returns:
+        `count` windows; None where nothing is played, or nothing that the encoder takes.
+    """
+    form = encoder.event_format
+    if form.kind == "groove":  # its windows follow each other, and keep hits that are early
+        result = with_silence(encoder, hop_bars=0, max_examples=0).encode(tune)
+        report.merge(result.report)
+        found = [window if window[0].any() else None for window in _windows(result, form)]
+    else:
+        encoder, found = with_silence(encoder), []
+        steps_per_quarter = encoder.config.steps_per_quarter
+        for stretch in common_time_stretches(tune, steps_per_quarter, report):
+            steps = bars_of(encoder) * encoder.steps_per_bar
+            for part in _parts(stretch, steps, steps_per_quarter, count - len(found)):
+                result = encoder.encode(part)
+                report.merge(result.report)
+                found += _windows(result, form)[:1] or [None]
+    return (found + [None] * count)[:count]
 
 
-def _pairs(result) -> list:
-    controls = result.controls or [None] * len(result.examples)
-    return list(zip(result.examples, controls, strict=True))
+def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
+    """Yields the first `count` parts of a stretch, `steps` long each, as NoteSequences."""
+    from note_seq import sequences_lib
+
+    seconds = 1 / stretch.steps_per_second(steps_per_quarter)  # of a step
+    # On the grid first: a note that comes a little early belongs to the part behind.
+    snapped = type(stretch.sequence)()
+    snapped.CopyFrom(stretch.sequence)
+    for start, end, note in quantize(
+        dataclasses.replace(stretch, sequence=snapped), steps_per_quarter
+    ):
+        note.start_time, note.end_time = start * seconds, end * seconds
+    snapped.total_time = max(note.end_time for note in snapped.notes)
+    for first in range(0, count * steps, steps):
+        if first * seconds >= snapped.total_time:
+            return
+        yield sequences_lib.extract_subsequence(snapped, first * seconds, (first + steps) * seconds)
 
 
-def _reasons(report) -> str:
-    return "; ".join(f"{reason} ({n})" for reason, n in report.dropped.items())
+def _windows(result: EncodeResult, form: EventFormat) -> list[Window]:
+    chords = result.controls or [None] * len(result.examples)
+    pairs = zip(result.examples, chords, strict=True)
+    return [(events, _told_with(events, own, form)) for events, own in pairs]
 
 
-def _tell_what_came_back(given, events) -> None:
-    given = np.stack([[window for window, _ in piece] for piece in given])
-    tolerance = 0.5 if events.dtype.kind == "f" else 0  # of a groove: hit or no hit
-    same = np.isclose(events, given, atol=tolerance, rtol=0).reshape(*given.shape[:3], -1)
-    count = given.shape[0] * given.shape[1]
-    print(
-        f"{count} windows; {same.all(axis=-1).mean():.1%} of their steps come out as they went in"
-    )
+def _told_with(events, chords, form: EventFormat) -> np.ndarray | None:
+    return {"": None, "chords": chords, "hits": events[..., : form.sizes[0]]}[form.control]
+
+
+def _lacking_parts(examples, form: EventFormat) -> list[str]:
+    """Returns the parts of a trio in which no example has anything."""
+    if form.kind != "multi_categorical":
+        return []
+    heard = np.any(examples, axis=(0, 1))
+    return [name for name, part in zip(PARTS, heard, strict=True) if not part]
+
+
+def _joined(parts, seconds: float, length: float):
+    """Returns NoteSequences one after the other, each `seconds` long, cut off after `length`."""
+    whole = type(parts[0])()
+    whole.CopyFrom(parts[0])
+    del whole.notes[:]
+    for i, part in enumerate(parts):
+        for note in part.notes:
+            if i * seconds + note.start_time < length:
+                moved = whole.notes.add()
+                moved.CopyFrom(note)
+                moved.start_time += i * seconds
+                moved.end_time = min(moved.end_time + i * seconds, length)
+    whole.total_time = length
+    return whole
+
+
+def _reasons(report: Report) -> str:
+    return "; ".join(f"{reason} ({n})" for reason, n in report.dropped.items()) or "no notes there"

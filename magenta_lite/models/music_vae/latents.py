@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,39 @@ from magenta_lite.errors import UserError
 BATCH = 256
 
 
-def encode_examples(model, events, controls=None) -> np.ndarray:
-    """Returns posterior means float32 (N, Z).
+def as_batch(model, examples, controls=None) -> dict[str, tf.Tensor]:
+    """Returns examples as a batch of `model`.
 
     Args:
         model: A `MusicVAE`.
-        events: (N, T, *event_shape), as the encoder gives them.
-        controls: Chord classes (N, T), for events with chords.
+        examples: N arrays (<= T, *event_shape), as the encoder gives them.
+        controls: For events with chords the chord classes of each, N arrays (<= T,).
     """
-    run = tf.function(lambda *arguments: model.encode(*arguments).mean())
+    batch = {
+        "events": tf.cast(filled(examples, model.length), model.head.event_dtype),
+        "length": tf.constant([len(events) for events in examples], tf.int32),
+    }
+    if controls is not None:
+        batch["controls"] = tf.cast(filled(controls, model.length), tf.int32)
+    return batch
+
+
+def filled(arrays, steps: int) -> np.ndarray:
+    """Returns N arrays (<= steps, ...) as one (N, steps, ...), zeros after the shorter ones."""
+    whole = np.zeros((len(arrays), steps, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(whole, arrays, strict=True):
+        row[: len(array)] = array
+    return whole
+
+
+def encode_examples(model, examples, controls=None) -> np.ndarray:
+    """Returns posterior means float32 (N, Z); takes what `as_batch` takes."""
+    run = tf.function(lambda batch: model.encode(**batch).mean())
     means = []
-    for start in range(0, len(events), BATCH):
+    for start in range(0, len(examples), BATCH):
         rows = slice(start, start + BATCH)
-        part = tf.cast(events[rows], model.head.event_dtype)
-        told = [] if controls is None else [tf.constant(controls[rows], tf.int32)]
-        means.append(run(part, tf.fill([len(part)], model.length), *told).numpy())
+        told = None if controls is None else controls[rows]
+        means.append(run(as_batch(model, examples[rows], told)).numpy())
     return np.concatenate(means)
 
 
@@ -53,8 +72,8 @@ def load_attribute(path: str, size: int) -> np.ndarray:
     if not path:
         raise UserError("--mode=attribute needs --attribute=FILE.npz, see magenta_lite.latents")
     try:
-        vector = np.load(Path(path).expanduser())["attribute"]
-    except (OSError, ValueError, KeyError) as error:
+        vector = np.load(Path(path).expanduser())["attribute"].astype(np.float32)
+    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not an attribute vector ({error})") from error
     if vector.shape != (size,):
         raise UserError(
