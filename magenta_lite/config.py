@@ -26,6 +26,8 @@ SECTION_CLASSES = {
     "event_melody": "magenta_lite.encoders.event_sequences.melody:EventMelodyEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
+    "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",
+    "next_event": "magenta_lite.models.melody_rnn.config:NextEventObjective",
 }
 
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -68,6 +70,8 @@ class TrainConfig:
         learning_rate_decay: See above.
         min_learning_rate: See above.
         clip_norm: Gradients are scaled down to this global norm.
+        clip_per_variable: Scale the gradient of each weight by its own norm instead of all by
+            their global norm.
         clip_to_zero_norm: A step whose gradients have a global norm of this or more, or NaN, is
             made with zero gradients.
         adam_epsilon: Added outside the bias correction, as in TensorFlow 1.
@@ -88,6 +92,7 @@ class TrainConfig:
     learning_rate_decay: float = 0.9999
     min_learning_rate: float = 1e-5
     clip_norm: float = 1.0
+    clip_per_variable: bool = False
     clip_to_zero_norm: float = 10_000.0
     adam_epsilon: float = 1e-8
     precision: str = "float32"

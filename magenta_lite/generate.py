@@ -5,6 +5,7 @@ python -m magenta_lite.generate --run_dir=runs/cat-mel_2bar --mode=reconstruct -
 python -m magenta_lite.generate --run_dir=runs/cat-mel_2bar --mode=interpolate \\
     --input=a.mid --input=b.mid --num_outputs=8
 python -m magenta_lite.generate --run_dir=runs/chords --chords="C Am F G" --bars=8
+python -m magenta_lite.generate --run_dir=runs/attention_rnn --primer_melody="[60, -2, 62]"
 
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, and prints the paths.
 """
@@ -49,6 +50,33 @@ flags.DEFINE_float("qpm", None, "Tempo in quarter notes a minute.", lower_bound=
 flags.DEFINE_list(
     "programs", None, "General MIDI programs (0-127) of the melodic parts, e.g. 24 or 0,33."
 )
+# Models that go on from a primer; the others refuse these.
+flags.DEFINE_string(
+    "primer_melody",
+    "",
+    'Events to go on from, one a 16th: pitches, -1 off, -2 none: "[60, -2, 62]".',
+)
+flags.DEFINE_integer("num_steps", None, "Steps of a piece, primer included.", lower_bound=2)
+flags.DEFINE_integer("new_steps", None, "Steps to add to the primer.", lower_bound=1)
+flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
+flags.DEFINE_bool(
+    "magenta_timing",
+    False,
+    "End the primer with a note-off and an empty step, and keep its notes that had to be folded "
+    "into the model's range there, as the original does.",
+)
+flags.DEFINE_integer("top_k", 0, "Draw from so many of the most probable; 0: all.", lower_bound=0)
+flags.DEFINE_float(
+    "top_p",
+    1.0,
+    "Draw from the most probable that together reach this probability.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+flags.DEFINE_integer("beam_size", 1, "Keep so many of the likeliest samples.", lower_bound=1)
+flags.DEFINE_integer("branch_factor", 1, "Samples to draw from each of them.", lower_bound=1)
+flags.DEFINE_integer("steps_per_iteration", 1, "Steps before some are kept.", lower_bound=1)
+flags.DEFINE_bool("best_beam", False, "Search for the likeliest pieces instead of sampling.")
 flags.DEFINE_string("output_dir", "generated", "Where the files go.")
 
 
@@ -69,6 +97,18 @@ class GenerateRequest:
         chords: Chord symbols to follow.
         attribute: Path of an attribute vector.
         amount: How much of it to add.
+        qpm_given: Whether the user asked for this tempo.
+        primer_melody: Events to go on from, a list as text; empty for none.
+        num_steps: Steps of a piece, primer included; None for the family's usual.
+        new_steps: Steps to add to a primer; None to go by `num_steps`.
+        only_new: Leave the primer out of what is written.
+        magenta_timing: Treat the primer as the original does.
+        top_k: Draw from so many of the most probable; 0 for all.
+        top_p: Draw from the most probable that together reach this probability.
+        beam_size: Samples to keep.
+        branch_factor: Samples to draw from each of them.
+        steps_per_iteration: Steps before some are kept.
+        best_beam: Search for the likeliest pieces instead of sampling.
     """
 
     mode: str
@@ -83,6 +123,34 @@ class GenerateRequest:
     chords: str = ""
     attribute: str = ""
     amount: float = 1.0
+    qpm_given: bool = False
+    primer_melody: str = ""
+    num_steps: int | None = None
+    new_steps: int | None = None
+    only_new: bool = False
+    magenta_timing: bool = False
+    top_k: int = 0
+    top_p: float = 1.0
+    beam_size: int = 1
+    branch_factor: int = 1
+    steps_per_iteration: int = 1
+    best_beam: bool = False
+
+
+# Fields, with the flags of their names, that a family must name in its `OPTIONS` to understand.
+CONTINUATION = (
+    "primer_melody",
+    "num_steps",
+    "new_steps",
+    "only_new",
+    "magenta_timing",
+    "top_k",
+    "top_p",
+    "beam_size",
+    "branch_factor",
+    "steps_per_iteration",
+    "best_beam",
+)
 
 
 def main() -> None:
@@ -96,6 +164,7 @@ def main() -> None:
     family = importlib.import_module(f"magenta_lite.models.{run.config.family}.generation")
     if FLAGS.mode not in family.MODES:
         raise unknown_name("--mode", FLAGS.mode, family.MODES)
+    _check_options(run.config.family, getattr(family, "OPTIONS", ()))
 
     defaults = run.config.generate
     request = GenerateRequest(
@@ -108,6 +177,8 @@ def main() -> None:
         chords=FLAGS.chords,
         attribute=FLAGS.attribute,
         amount=FLAGS.amount,
+        qpm_given=FLAGS.qpm is not None,
+        **{name: FLAGS[name].value for name in CONTINUATION},
         **{
             name: getattr(defaults, name) if FLAGS[name].value is None else FLAGS[name].value
             for name in ("num_outputs", "temperature", "qpm")
@@ -120,6 +191,13 @@ def main() -> None:
     stem = f"{run.config.name.rsplit(':', 1)[-1]}-{FLAGS.mode}-seed{FLAGS.seed}"
     for path in write_sequences(sequences, Path(FLAGS.output_dir), stem):
         print(path)
+
+
+def _check_options(family: str, known: tuple[str, ...]) -> None:
+    """Raises: UserError if a flag was given that means nothing to the model's family."""
+    for name in CONTINUATION:
+        if name not in known and FLAGS[name].value != FLAGS[name].default:
+            raise UserError(f"--{name} means nothing to a {family} model; leave it out")
 
 
 def _programs(default: tuple[int, ...]) -> tuple[int, ...]:

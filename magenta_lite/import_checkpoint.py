@@ -3,8 +3,9 @@
 python -m magenta_lite.import_checkpoint --config=cat-mel_2bar_big \\
     --checkpoint=cat-mel_2bar_big.tar --run_dir=runs/cat-mel_2bar_big
 
-The checkpoint is a TensorFlow 1 one (a prefix, a directory, or the tar file that was published)
-or a folder of magenta-js (`weights_manifest.json`, its shards and `config.json`).
+The checkpoint is a TensorFlow 1 one (a prefix, a directory, or the tar file that was published),
+a generator bundle (.mag) of melody_rnn, or a folder of magenta-js (`weights_manifest.json`, its
+shards and `config.json`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("checkpoint", None, "Prefix, directory, tar file or magenta-js folder.")
+flags.DEFINE_string(
+    "checkpoint", None, "Prefix, directory, tar or .mag file, or magenta-js folder."
+)
 flags.DEFINE_string("run_dir", None, "Where to write; must not hold a run yet.")
 cli.define_config_flags()
 
@@ -36,13 +39,15 @@ def main() -> None:
     from magenta_lite.training.run_directory import write_imported_run
 
     encoder = build_encoder(config.encoder)
+    family = importlib.import_module(f"magenta_lite.checkpoints.{config.family}")
     if magenta_js.is_folder(FLAGS.checkpoint):
         opened = magenta_js.open_checkpoint(FLAGS.checkpoint, encoder)
     else:
-        opened = tf1.open_checkpoint(FLAGS.checkpoint)
+        opened = getattr(family, "open_checkpoint", tf1.open_checkpoint)(FLAGS.checkpoint)
     with opened as variables:
+        if hasattr(family, "fitted_config"):
+            config = family.fitted_config(config, encoder, variables)
         model = build_model(config, encoder)
-        family = importlib.import_module(f"magenta_lite.checkpoints.{config.family}")
         family.load_weights(model, variables)
         step = variables.global_step
     path = write_imported_run(

@@ -19,6 +19,7 @@ class ClippedAdam(keras.optimizers.Adam):
         learning_rate: Float or schedule.
         clip_norm: Largest global norm.
         clip_to_zero_norm: Global norm from which on a step counts as broken.
+        clip_per_variable: Scale each gradient down to a norm of `clip_norm` of its own instead.
         **kwargs: Of `keras.optimizers.Adam`.
     """
 
@@ -28,20 +29,25 @@ class ClippedAdam(keras.optimizers.Adam):
         clip_norm: float = 1.0,
         clip_to_zero_norm: float = 10_000.0,
         epsilon: float = 1e-8,
+        clip_per_variable: bool = False,
         name: str = "clipped_adam",
         **kwargs,
     ):
         super().__init__(learning_rate, epsilon=epsilon, name=name, **kwargs)
         self.clip_norm = clip_norm
         self.clip_to_zero_norm = clip_to_zero_norm
+        self.clip_per_variable = clip_per_variable
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         # The one place where a TensorFlow optimiser of Keras holds the gradient of all replicas.
         gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
         norm = tf.linalg.global_norm(gradients)
-        scale = self.clip_norm / tf.maximum(norm, self.clip_norm)
         usable = norm < self.clip_to_zero_norm  # False for NaN
-        clipped = [tf.where(usable, g * scale, tf.zeros_like(g)) for g in gradients]
+        norms = [tf.norm(g) if self.clip_per_variable else norm for g in gradients]
+        clipped = [
+            tf.where(usable, g * (self.clip_norm / tf.maximum(n, self.clip_norm)), 0.0)
+            for g, n in zip(gradients, norms, strict=True)
+        ]
         return list(zip(clipped, variables, strict=True))
 
     def get_config(self):
@@ -49,4 +55,5 @@ class ClippedAdam(keras.optimizers.Adam):
             **super().get_config(),
             "clip_norm": self.clip_norm,
             "clip_to_zero_norm": self.clip_to_zero_norm,
+            "clip_per_variable": self.clip_per_variable,
         }

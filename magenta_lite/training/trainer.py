@@ -40,7 +40,11 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
         train.learning_rate, train.learning_rate_decay, train.min_learning_rate
     )
     optimizer = ClippedAdam(
-        schedule, train.clip_norm, train.clip_to_zero_norm, epsilon=train.adam_epsilon
+        schedule,
+        train.clip_norm,
+        train.clip_to_zero_norm,
+        epsilon=train.adam_epsilon,
+        clip_per_variable=train.clip_per_variable,
     )
     # XLA over the whole step is slower on CPUs and slow to compile.
     model.compile(optimizer=optimizer, jit_compile=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -93,6 +93,20 @@ class EventMelodyEncoderConfig:
         check_at_least(self, 0, "min_bars", "min_unique_pitches", "gap_bars", "max_examples")
 
 
+class FoundMelody(NamedTuple):
+    """A melody of a piece.
+
+    Attributes:
+        instrument: Its number in the piece.
+        steps_per_bar: Length of the piece's bar.
+        events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step, to the end of the last note.
+    """
+
+    instrument: int
+    steps_per_bar: int
+    events: list[int]
+
+
 class EventMelodyEncoder(Encoder):
     """Whole melodies of a NoteSequence as event ids, and back.
 
@@ -160,9 +174,8 @@ class EventMelodyEncoder(Encoder):
         report = Report()
         windows = Windows(report, self.config.max_examples)
         for stretch in stretches_with_notes(sequence, report):
-            steps_per_bar = self._steps_per_bar(stretch, report)
-            for events in self._melodies(stretch, steps_per_bar, report) if steps_per_bar else ():
-                self._add(events, steps_per_bar, windows, report)
+            for melody in self.melodies(stretch, report):
+                self._add(melody, windows, report)
         return windows.result()
 
     def squash(self, events: Sequence[int]) -> Squashed:
@@ -191,9 +204,11 @@ class EventMelodyEncoder(Encoder):
             return 0
         return int(bar)
 
-    def _melodies(
-        self, stretch: Stretch, steps_per_bar: int, report: Report
-    ) -> Iterator[list[int]]:
+    def melodies(self, stretch: Stretch, report: Report) -> Iterator[FoundMelody]:
+        """Yields the melodies of each instrument, whatever their length; reports what is lost."""
+        steps_per_bar = self._steps_per_bar(stretch, report)
+        if not steps_per_bar:
+            return
         by_instrument: dict[int, list[StepNote]] = {}
         for start, end, note in quantize(stretch, self.config.steps_per_quarter):
             if note.is_drum:
@@ -205,8 +220,8 @@ class EventMelodyEncoder(Encoder):
             else:
                 notes = by_instrument.setdefault(note.instrument, [])
                 notes.append(StepNote(start, -note.pitch, end))
-        for _, notes in sorted(by_instrument.items()):
-            melodies = extract_melodies(
+        for instrument, notes in sorted(by_instrument.items()):
+            found = extract_melodies(
                 notes,
                 steps_per_bar=steps_per_bar,
                 gap_bars=self.config.gap_bars,
@@ -215,12 +230,12 @@ class EventMelodyEncoder(Encoder):
                 leading_bars=0,
                 report=report,
             )
-            for melody in melodies:
-                yield without_silent_end(melody.events)
+            for melody in found:
+                yield FoundMelody(instrument, steps_per_bar, without_silent_end(melody.events))
 
-    def _add(self, events: list[int], steps_per_bar: int, windows: Windows, report: Report):
-        config = self.config
-        if len(events) < max(config.min_bars * steps_per_bar, 2):
+    def _add(self, melody: FoundMelody, windows: Windows, report: Report) -> None:
+        config, events = self.config, melody.events
+        if len(events) < max(config.min_bars * melody.steps_per_bar, 2):
             report.drop(f"melody shorter than {config.min_bars} bars")
             return
         if len({event % OCTAVE for event in events if event >= 0}) < config.min_unique_pitches:

@@ -1,0 +1,236 @@
+"""Checkpoints of the original's melody_rnn: sizes, layout and names, and .mag bundles."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.checkpoints import tf1
+from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
+from magenta_lite.errors import UserError
+from magenta_lite.models.melody_rnn.attention import AttentionLSTM
+
+# No variable's shape depends on how far attention reaches back.
+USUAL_ATTENTION_LENGTH = 40
+
+# TensorFlow 1.2 renamed weights, and TensorFlow 1.0 had renamed everything; names in lower case.
+RENAMED = (
+    ("multirnncell", "multi_rnn_cell"),
+    ("basiclstmcell", "basic_lstm_cell"),
+    ("attentioncellwrapper", "attention_cell_wrapper"),
+    ("attnoutputprojection", "attn_output_projection"),
+    ("attention_output_projection", "attn_output_projection"),
+    ("attnw", "attn_w"),
+    ("attnv", "attn_v"),
+    ("/linear/", "/"),
+    ("/matrix", "/kernel"),
+    ("/weights", "/kernel"),
+    ("/biases", "/bias"),
+)
+LSTM_NAME = re.compile(r"(?:cell_(\d+)/)?(?:attention_cell_wrapper/)?basic_lstm_cell/kernel$")
+ATTENTION = "attention_cell_wrapper"
+
+
+@contextlib.contextmanager
+def open_checkpoint(path: str | Path) -> Iterator[Variables]:
+    """Opens a checkpoint, as `tf1.open_checkpoint` does, or a generator bundle (.mag).
+
+    Raises:
+        UserError: If the file is neither, or damaged.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != ".mag":
+        with tf1.open_checkpoint(path) as variables:
+            yield variables
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bundled"
+        file.write_bytes(_bundled_checkpoint(path))
+        yield _read_single_file(file, path)
+
+
+def _bundled_checkpoint(path: Path) -> bytes:
+    """Returns the checkpoint inside of a bundle."""
+    from google.protobuf.message import DecodeError
+    from note_seq.protobuf import generator_pb2
+
+    if not path.is_file():
+        raise UserError(f"There is no file {path}")
+    bundle = generator_pb2.GeneratorBundle()
+    try:
+        bundle.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise UserError(
+            f"{path} ({path.stat().st_size:,} bytes) is not a whole bundle: it is damaged, cut off "
+            "or something else; download it again"
+        ) from error
+    if len(bundle.checkpoint_file) != 1:
+        raise UserError(
+            f"{path} holds {len(bundle.checkpoint_file)} checkpoints where a bundle holds one"
+        )
+    return bundle.checkpoint_file[0]
+
+
+def _read_single_file(file: Path, path: Path) -> Variables:
+    """Opens a checkpoint of TensorFlow's first format, one file; `path` is named in errors."""
+    import tensorflow as tf
+
+    try:
+        return Variables(tf.train.load_checkpoint(str(file)), str(path))
+    except (tf.errors.OpError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(f"The checkpoint inside of {path} cannot be read: {line}") from error
+
+
+def fitted_config(config: Any, encoder: Any, variables: Variables) -> Any:
+    """Returns `config` with the sizes and the layout of the model that a checkpoint holds.
+
+    Released models have other sizes than the configurations of their names.
+
+    Args:
+        config: An `ExperimentConfig`.
+        encoder: Its encoder.
+        variables: Of the checkpoint.
+
+    Raises:
+        UserError: If the checkpoint is not of a model of these events.
+    """
+    names = _Names(variables)
+    units = [variables[name].shape[1] // 4 for name in names.lstm_kernels]
+    _check_events(config, encoder, names, units[0])
+    attention = names.has(f"{ATTENTION}/kernel")
+    length = (config.model.attention_length or USUAL_ATTENTION_LENGTH) if attention else 0
+    sizes = dataclasses.replace(
+        config.model,
+        units=tuple(units),
+        attention_length=length,
+        attention_layout="all_layers" if names.wraps_all else "first_layer",
+    )
+    return dataclasses.replace(config, model=sizes)
+
+
+def _check_events(config, encoder, names: _Names, first_units: int) -> None:
+    """Raises: UserError if the numbers of inputs and classes are not those of the encoder."""
+    if names.has(f"{ATTENTION}/kernel"):
+        inputs = names.get(f"{ATTENTION}/kernel").shape[1]
+    else:
+        inputs = names.variables[names.lstm_kernels[0]].shape[0] - first_units
+    classes = names.get("fully_connected/kernel").shape[1]
+    wanted = encoder.encoding
+    if (inputs, classes) != (wanted.input_size, wanted.num_classes):
+        raise UserError(
+            f"The checkpoint reads {inputs} numbers an event and predicts {classes} "
+            f"classes, {config.name} {wanted.input_size} and {wanted.num_classes}: it belongs to "
+            "another configuration; choose that one with --config"
+        )
+
+
+def load_weights(model, variables: Variables) -> None:
+    """Fills `model` with a checkpoint's weights.
+
+    Raises:
+        UserError: If a variable is missing, of another shape, or has no place in the model.
+    """
+    names = _Names(variables)
+    wanted, found = len(model.model_config.units), len(names.lstm_kernels)
+    if wanted != found:
+        raise UserError(
+            f"The checkpoint has {found} LSTM layers where this configuration has {wanted}"
+        )
+    cells = []
+    for layer in model.rnn:
+        cells.extend(layer.layers if isinstance(layer, AttentionLSTM) else [layer])
+    for layer, name in zip(cells, names.lstm_kernels, strict=True):
+        kernel, bias = variables[name], names.bias_of(name)
+        assign(layer, keras_lstm_weights(kernel, bias), name)
+    if isinstance(model.rnn[0], AttentionLSTM):
+        _assign_attention(model.rnn[0], names)
+    weights = [names.get(f"fully_connected/{part}") for part in ("kernel", "bias")]
+    assign(model.head, weights, "fully_connected")
+    variables.check_all_used()
+
+
+def _assign_attention(layer: AttentionLSTM, names: _Names) -> None:
+    for ours, theirs in (
+        ("input", ""),
+        ("query", "/attention"),
+        ("output", "/attn_output_projection"),
+    ):
+        for part in ("kernel", "bias"):
+            value = names.get(f"{ATTENTION}{theirs}/{part}")
+            _assign_weight(getattr(layer, f"{ours}_{part}"), value, f"{ATTENTION}{theirs}/{part}")
+    memory = names.get(f"{ATTENTION}/attention/attn_w")
+    _assign_weight(layer.memory_kernel, memory[0, 0], f"{ATTENTION}/attention/attn_w")
+    score = names.get(f"{ATTENTION}/attention/attn_v")
+    _assign_weight(layer.score, score, f"{ATTENTION}/attention/attn_v")
+
+
+def _assign_weight(variable, value: np.ndarray, name: str) -> None:
+    if tuple(variable.shape) != value.shape:
+        raise UserError(
+            f"{name} has shape {list(value.shape)} where this configuration needs "
+            f"{list(variable.shape)}: the checkpoint belongs to another one"
+        )
+    variable.assign(value)
+
+
+class _Names:
+    """Finds variables by what they are called today, whatever release wrote them.
+
+    Args:
+        variables: Of the checkpoint.
+    """
+
+    def __init__(self, variables: Variables):
+        self.variables = variables
+        self._today = {_todays_name(name): name for name in variables}
+        kernels = {}
+        for name in self._today:
+            if match := LSTM_NAME.search(name):
+                kernels[int(match.group(1) or 0)] = name
+        self._kernels = [kernels[i] for i in sorted(kernels)]
+        if not kernels:
+            raise UserError(
+                "The checkpoint has no LSTM of a melody_rnn; it has "
+                f"{', '.join(sorted(variables)[:3])} …"
+            )
+
+    @property
+    def lstm_kernels(self) -> list[str]:
+        """Names, in the file, of the kernels of the LSTM layers, the first layer first."""
+        return [self._today[name] for name in self._kernels]
+
+    @property
+    def wraps_all(self) -> bool:
+        """Whether attention wraps all layers together."""
+        return f"{ATTENTION}/multi_rnn_cell" in self._kernels[0]
+
+    def bias_of(self, kernel: str) -> np.ndarray:
+        """Returns the bias beside a kernel of `lstm_kernels`."""
+        return self.get(_todays_name(kernel).removesuffix("kernel") + "bias")
+
+    def has(self, ending: str) -> bool:
+        """Returns whether there is a variable whose name ends so."""
+        return bool(self._find(ending))
+
+    def get(self, ending: str) -> np.ndarray:
+        """Returns the variable whose name ends so."""
+        found = self._find(ending)
+        return self.variables[found[0] if found else ending]  # which says that it is missing
+
+    def _find(self, ending: str) -> list[str]:
+        return [name for today, name in self._today.items() if f"/{today}".endswith(f"/{ending}")]
+
+
+def _todays_name(name: str) -> str:
+    name = re.sub(r"/cell(\d)", r"/cell_\1", name.lower())
+    for before, now in RENAMED:
+        name = name.replace(before, now)
+    return name
