@@ -75,6 +75,9 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         decoder_units=(64,) * len(config.model.decoder_units),
         nade_units=16,
     )
+    # As many free bits a dimension as the full size has: with more, nothing would tie the
+    # latent vectors to the prior, and samples would be noise.
+    free_bits = config.objective.free_bits * model.latent_size / config.model.latent_size
     long = config.encoder.kind in ("trio", "multi_performance") or config.encoder.bars > 4
     train = TrainConfig(
         steps=200 if long else 300,
@@ -82,7 +85,8 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         checkpoint_every=100,
         validation_examples=256,
     )
-    return dataclasses.replace(config, model=model, train=train)
+    objective = dataclasses.replace(config.objective, free_bits=free_bits)
+    return dataclasses.replace(config, model=model, objective=objective, train=train)
 
 
 def music_vae(
