@@ -25,9 +25,6 @@ FORMATS = {
     "groove": EventFormat("groove", (3,)),
 }
 DRAWS = 10_000
-spreads = pytest.mark.xfail(
-    strict=True, reason="Nade does not spread its biases over several sets, or several draws, yet"
-)
 
 
 def sigmoid(x):
@@ -77,7 +74,6 @@ def nade_probabilities(parameters):
     return np.where(SETS == 1, conditionals, 1 - conditionals).prod(axis=1)
 
 
-@spreads
 def test_nade_gives_every_set_its_probability_and_all_sum_to_1(nade_parameters):
     expected = nade_probabilities(nade_parameters)
     assert expected.sum() == pytest.approx(1, abs=1e-12)
@@ -91,7 +87,6 @@ def test_nade_gives_every_set_its_probability_and_all_sum_to_1(nade_parameters):
     np.testing.assert_allclose(nade.conditional_logits(SETS), logits, atol=1e-5)
 
 
-@spreads
 def test_nade_of_a_batch_is_each_rows_own(nade_parameters):
     hidden, output, *weights = nade_parameters
     shift = np.float32([[[0.0]], [[0.7]]])  # (2, 1, 1), broadcast to a batch (2, 3)
@@ -107,7 +102,6 @@ def test_nade_of_a_batch_is_each_rows_own(nade_parameters):
     assert nade.sample(4, seed=1).shape == (4, 2, 3, CLASSES)
 
 
-@spreads
 def test_nade_draws_sets_with_their_probabilities(nade_parameters):
     drawn = Nade(*nade_parameters).sample(DRAWS, seed=3).numpy()
     counts = np.bincount(drawn @ 2 ** np.arange(CLASSES)[::-1], minlength=len(SETS))
@@ -242,9 +236,7 @@ def test_nll_is_what_numpy_counts_and_what_the_distribution_says(head):
     np.testing.assert_allclose(-distribution.log_prob(events), nll + constant, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=spreads if kind == "roll" else ()) for kind in FORMATS]
-)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_the_distribution_can_be_sampled(kind):
     head = make_head(FORMATS[kind], HIDDEN)
     head.kind = kind

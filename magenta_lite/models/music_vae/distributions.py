@@ -77,14 +77,17 @@ class Nade(tfd.Distribution):
     def _event_shape_tensor(self):
         return tf.constant([self.size])
 
-    def _run(self, value_of):
+    def _run(self, like, value_of):
         """Runs over the classes; `value_of(d, logits)` (...) says whether class d is in.
+
+        `like` (..., D) may have more axes than the parameters, for several sets of each.
 
         Returns:
             Logits and values, each (..., D) float32.
         """
-        shape = self._output_bias.shape[:-1]
-        biases = _last_axis_first(self._output_bias)
+        biases = _last_axis_first(self._output_bias + tf.zeros_like(like))
+        hidden = self._hidden_bias + tf.zeros_like(like)[..., :1]
+        shape = hidden.shape[:-1]
 
         def add_class(d, a, logits, values):
             weighted = tf.sigmoid(a) * self._decoder_weights[d]
@@ -94,7 +97,7 @@ class Nade(tfd.Distribution):
             return d + 1, a, logits.write(d, logit), values.write(d, value)
 
         arrays = [tf.TensorArray(tf.float32, size=self.size, element_shape=shape) for _ in range(2)]
-        start = (0, self._hidden_bias, *arrays)
+        start = (0, hidden, *arrays)
         _, _, *arrays = tf.while_loop(
             lambda d, *_: d < self.size, add_class, start, maximum_iterations=self.size
         )
@@ -102,8 +105,9 @@ class Nade(tfd.Distribution):
 
     def conditional_logits(self, value):
         """Returns logits (..., D) of each class given the classes of `value` before it."""
-        given = _last_axis_first(tf.cast(value, tf.float32))
-        return self._run(lambda d, _: given[d])[0]
+        value = tf.cast(value, tf.float32) + tf.zeros_like(self._output_bias)
+        given = _last_axis_first(value)
+        return self._run(value, lambda d, _: given[d])[0]
 
     def _log_prob(self, value):
         value = tf.cast(value, tf.float32)
@@ -113,8 +117,10 @@ class Nade(tfd.Distribution):
     def draw(self, uniforms, temperature=1.0):
         """Returns int32 (..., D) drawn with `uniforms` (..., D); at temperature 0 each class by
         whether it is more probable than not."""
-        uniforms = _last_axis_first(uniforms)
-        _, values = self._run(lambda d, logits: sample_bernoulli(logits, uniforms[d], temperature))
+        first = _last_axis_first(uniforms)
+        _, values = self._run(
+            uniforms, lambda d, logits: sample_bernoulli(logits, first[d], temperature)
+        )
         return tf.cast(values, tf.int32)
 
     def _sample_n(self, n, seed=None):
