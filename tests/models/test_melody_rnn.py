@@ -8,11 +8,13 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import get_config
+from magenta_lite.data.collections import Examples
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.event_sequences.encodings import History, encode_events
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn import decoding, features
 from magenta_lite.models.melody_rnn.attention import AttentionLSTM, attention_scan, attention_step
+from magenta_lite.models.melody_rnn.evaluation import MEANINGS, evaluate
 from magenta_lite.models.melody_rnn.inference import (
     inference_functions,
     output_seeds,
@@ -304,3 +306,45 @@ def test_signatures_give_what_the_model_gives():
     scores = functions["log_likelihood"](events=events, length=tf.fill([3], 40))
     assert (scores["melody_log_likelihood"].numpy() >= scores["log_likelihood"].numpy()).all()
     assert len(encoder.decode(events[0].numpy()).notes)
+
+
+def test_signatures_work_from_disk(tmp_path):
+    _, model = make("attention_rnn")
+    functions = inference_functions(model)
+    module = tf.Module()
+    module.model_weights = [weight.value for weight in model.weights]
+    tf.saved_model.save(module, str(tmp_path), signatures=functions)
+    loaded = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    for outputs in (1, 3):
+        arguments = sampling_arguments(model, outputs, 1.0, 4)
+        expected = functions["generate"](**arguments)["events"]
+        np.testing.assert_array_equal(loaded(**arguments)["events"], expected)
+
+
+# Evaluation ---------------------------------------------------------------------------------
+
+
+@each
+def test_evaluation_adds_up_what_the_model_says_of_each_melody(name):
+    encoder, model = make(name)
+    lengths = np.array([40, 7, 2, 25, 40], np.int32)
+    events = random_ids(encoder, 5, 40)
+    examples = Examples(events.astype(np.uint8), lengths, None)
+    numbers = evaluate(model, examples)
+    assert set(numbers) <= set(MEANINGS)
+    labels, melody = model.log_likelihood(tf.constant(events), tf.constant(lengths))
+    steps = (lengths - 1).sum()
+    assert (numbers["examples"], numbers["steps"]) == (5, steps)
+    np.testing.assert_allclose(numbers["nll_per_step"], -np.sum(labels) / steps, rtol=1e-5)
+    np.testing.assert_allclose(numbers["melody_nll_per_step"], -np.sum(melody) / steps, rtol=1e-5)
+
+
+def test_the_melody_counts_as_guessed_whatever_class_says_so():
+    encoder, _ = make("lookback_rnn")
+    encoding, ids = encoder.encoding, tf.constant(random_ids(encoder, 7, 40).T)
+    logits = tf.random.normal([39, 7, encoding.num_classes], seed=3) * 2
+    guessed = features.most_probable_events(encoding, ids, logits)
+    for t in (1, 15, 16, 31, 38):
+        _, state = features.read_events(encoding, ids[: t + 1])
+        p = features.event_probabilities(encoding, state, tf.nn.softmax(logits[t]))
+        np.testing.assert_array_equal(guessed[t], tf.argmax(p, axis=1))

@@ -8,6 +8,8 @@ import math
 
 import tensorflow as tf
 
+from magenta_lite.models.melody_rnn import features
+
 BATCH = 64
 
 MEANINGS = {
@@ -19,6 +21,7 @@ MEANINGS = {
     "accuracy": "labels guessed right",
     "event_accuracy": "the same where the label is not 'no event'",
     "no_event_accuracy": "the same where it is",
+    "melody_accuracy": "events guessed right, by the added probabilities",
     "onset_accuracy": "the same where a note begins",
     "no_event_share": "share of steps where nothing happens: the accuracy of having learnt nothing",
 }
@@ -54,13 +57,18 @@ def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
         "accuracy": share("correct", "steps"),
         "event_accuracy": share("event correct", "events"),
         "no_event_accuracy": share("no event correct", "no events"),
+        "melody_accuracy": share("melody correct", "steps"),
         "onset_accuracy": share("onset correct", "onsets"),
         "no_event_share": share("quiet", "steps"),
     }
 
 
 def _sums(model, events, length):
-    terms = model.loss_terms(events, length, model({"events": events}))
+    logits = model({"events": events})
+    terms = model.loss_terms(events, length, logits)
+    by_step = tf.transpose(logits, [1, 0, 2])
+    guessed = features.most_probable_events(model.encoding, tf.transpose(events), by_step)
+    right = tf.cast(tf.equal(tf.transpose(guessed), events[:, 1:]), tf.float32)
     counts, correct, is_event = terms["counts"], terms["correct"], terms["is_event"]
     onset = tf.cast(events[:, 1:] > 1, tf.float32)
     quiet = tf.cast(tf.equal(events[:, 1:], 0), tf.float32)
@@ -74,7 +82,8 @@ def _sums(model, events, length):
         "no events": 1 - is_event,
         "no event correct": (1 - is_event) * correct,
         "onsets": onset,
-        "onset correct": onset * correct,
+        "melody correct": right,
+        "onset correct": onset * right,
         "quiet": quiet,
     }
     return {name: tf.reduce_sum(value * counts) for name, value in values.items()}

@@ -194,12 +194,29 @@ def repeats(encoding: EventEncoding, ids):
         A bool (T - 1, B) for each distance: whether that repeat means the event. Before there is
         anything to repeat it means no event.
     """
-    found = []
-    for distance in encoding.distances:
-        silence = tf.fill([tf.minimum(distance, tf.shape(ids)[0]), tf.shape(ids)[1]], NO_EVENT_ID)
-        back = tf.concat([silence, ids[:-distance]], axis=0)
-        found.append(tf.equal(back, ids)[1:])
-    return found
+    return [tf.equal(_back(ids, distance), ids)[1:] for distance in encoding.distances]
+
+
+def _back(ids, distance: int):
+    """Returns what stands `distance` before each of ids (T, B); no event before all."""
+    steps, rows = tf.unstack(tf.shape(ids))
+    silence = tf.fill([tf.minimum(distance, steps), rows], NO_EVENT_ID)
+    return tf.concat([silence, ids[:-distance]], axis=0)
+
+
+def most_probable_events(encoding: EventEncoding, ids, logits):
+    """Returns the most probable event for each but the first of ids, int32 (T - 1, B).
+
+    Args:
+        encoding: How.
+        ids: Int32 (T, B), which say what repeats mean.
+        logits: Float32 (T - 1, B, V).
+    """
+    size, p = encoding.num_ids, tf.nn.softmax(logits)
+    total = tf.gather(p, encoding.own_class(tf.range(size)), axis=2)
+    for i, distance in enumerate(encoding.distances):
+        total += p[..., size + i, None] * tf.one_hot(_back(ids, distance)[1:], size)
+    return tf.argmax(total, axis=-1, output_type=tf.int32)
 
 
 def labels(encoding: EventEncoding, ids):
