@@ -35,6 +35,7 @@ class MadeUpExamples(NamedTuple):
 
     events: np.ndarray
     lengths: np.ndarray
+    controls: None = None
 
 
 class MadeUpCollection:
