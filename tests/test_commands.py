@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from magenta_lite.checkpoints.tf1 import open_checkpoint
+from magenta_lite.data.reading import read_file
 from magenta_lite.testing.bad_files import write_bad_files, write_good_files
+from magenta_lite.training.run_directory import load_run
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "music_vae" / "tiny-cat-mel_2bar_small"
@@ -39,6 +43,15 @@ def run(command, *arguments, cwd, code=0):
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
+
+
+def told_in_one_line(command, *arguments, cwd, has):
+    """Runs a command that ends with code 2 and one line of error, which has these words."""
+    _, error = run(command, *arguments, cwd=cwd, code=2)
+    lines = [line for line in error.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, error
+    assert error.strip().endswith(lines[0]), error
+    assert has in lines[0]
 
 
 def settings(*texts):
@@ -86,13 +99,16 @@ def test_the_same_command_again_has_nothing_left_to_do(place):
 
 
 def test_samples_come_as_midi_sound_and_picture(place):
-    out, _ = run("generate", "--run_dir=run", "--num_outputs=3", "--output_dir=sampled", cwd=place)
+    arguments = ["--num_outputs=3", "--output_dir=sampled", "--programs=24"]
+    out, _ = run("generate", "--run_dir=run", *arguments, cwd=place)
     paths = [place / line for line in out.splitlines()]
     assert [path.suffix for path in paths] == [".mid", ".wav", ".png"] * 3 + [".png"]
     assert all(path.stat().st_size for path in paths)
     audio, rate = soundfile.read(paths[1])
     assert rate == 44_100
     assert np.abs(audio).max() <= 1.0
+    programs = {note.program for path in paths[:9:3] for note in read_file(path)[0].sequence.notes}
+    assert programs == {24}
 
 
 def test_reconstruction_and_interpolation_take_midi_of_any_length(place):
@@ -163,33 +179,141 @@ def test_saved_model_alone_gives_the_notes_that_generate_gives(place):
         ]
 
 
-def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(place):
-    archive = place / "tiny.tar"
-    with tarfile.open(archive, "w") as tar:
+# Weights from elsewhere ------------------------------------------------------------------------
+
+IMPORTED_SIZES = ("model.latent_size=16", "model.encoder_units=[20]", "model.decoder_units=[24,28]")
+
+
+def golden_values():
+    """Returns the variables of the recorded checkpoint by name."""
+    with open_checkpoint(GOLDEN / "trained.ckpt") as variables:
+        return {name: np.asarray(variables[name]) for name in variables}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(place):
+    """The recorded checkpoint as a tar and as a magenta-js folder, whole and damaged."""
+    with tarfile.open(place / "tiny.tar", "w") as tar:
         for path in GOLDEN.glob("trained.ckpt*"):
             tar.add(path, arcname=f"some/folder/{path.name}")
-    sizes = ("model.latent_size=16", "model.encoder_units=[20]", "model.decoder_units=[24,28]")
-    arguments = ["--config=cat-mel_2bar_tiny", "--checkpoint=tiny.tar"]
+    (place / "cut.tar").write_bytes((place / "tiny.tar").read_bytes()[:200_000])
+    write_magenta_js(place / "js", golden_values())
+    shutil.copytree(place / "js", place / "js_cut")
+    shard = place / "js_cut" / "group1-shard1of1"
+    shard.write_bytes(shard.read_bytes()[:-5])
+    return place
+
+
+def write_magenta_js(folder, values):
+    """Writes a folder of magenta-js with weights of two bytes each."""
+    weights, data = [], b""
+    for name, value in values.items():
+        low, levels = float(value.min()), 2**16 - 1
+        scale = float(value.max() - low) / levels or 1.0
+        data += np.round((value - low) / scale).astype("<u2").tobytes()
+        quantization = {"dtype": "uint16", "scale": scale, "min": low}
+        entry = {"name": name, "shape": list(value.shape), "dtype": "float32"}
+        weights.append(entry | {"quantization": quantization})
+    folder.mkdir()
+    manifest = [{"paths": ["group1-shard1of1"], "weights": weights}]
+    (folder / "weights_manifest.json").write_text(json.dumps(manifest))
+    (folder / "group1-shard1of1").write_bytes(data)
+    arguments = {"numSteps": 32, "minPitch": 21, "maxPitch": 108}
+    converter = {"type": "MelodyConverter", "args": arguments}
+    config = {"type": "MusicVAE", "dataConverter": converter}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(("source", "tolerance"), [("tiny.tar", 0), ("js", 1e-4)])
+def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(checkpoints, source, tolerance):
     out, _ = run(
-        "import_checkpoint", *arguments, "--run_dir=imported", *settings(*sizes), cwd=place
-    )
-    assert "step 1205" in out
-    run("generate", "--run_dir=imported", "--num_outputs=1", "--output_dir=old", cwd=place)
-    _, error = run("import_checkpoint", *arguments, "--run_dir=other", cwd=place, code=2)
-    assert "belongs to another" in error
-    cut = place / "cut.tar"
-    cut.write_bytes(archive.read_bytes()[:200_000])
-    _, error = run(
         "import_checkpoint",
         "--config=cat-mel_2bar_tiny",
-        "--checkpoint=cut.tar",
-        "--run_dir=other",
-        *settings(*sizes),
-        cwd=place,
-        code=2,
+        f"--checkpoint={source}",
+        f"--run_dir=from_{source}",
+        *settings(*IMPORTED_SIZES),
+        cwd=checkpoints,
     )
-    assert "cut.tar" in error
-    assert not (place / "other").exists()
+    assert "step 1205" in out or source == "js"
+    model = load_run(checkpoints / f"from_{source}").model
+    for name, layer in (("mu", model.mu), ("sigma", model.sigma)):
+        expected = golden_values()[f"encoder/{name}/kernel"]
+        np.testing.assert_allclose(layer.kernel, expected, rtol=0, atol=tolerance)
+    arguments = ["--num_outputs=1", f"--output_dir=old_{source}"]
+    out, _ = run("generate", f"--run_dir=from_{source}", *arguments, cwd=checkpoints)
+    assert len(out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "source", "sizes", "words"),
+    [
+        ("cat-mel_2bar_tiny", "tiny.tar", (), "belongs to another"),
+        ("cat-drums_2bar_tiny", "tiny.tar", IMPORTED_SIZES, "belongs to another"),
+        ("cat-drums_2bar_tiny", "js", IMPORTED_SIZES, "MelodyConverter"),
+        ("cat-mel_2bar_tiny", "cut.tar", IMPORTED_SIZES, "cut.tar"),
+        ("cat-mel_2bar_tiny", "js_cut", IMPORTED_SIZES, "group1-shard1of1"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_told_in_one_line(
+    checkpoints, config, source, sizes, words
+):
+    arguments = [f"--config={config}", f"--checkpoint={source}", "--run_dir=other"]
+    told_in_one_line("import_checkpoint", *arguments, *settings(*sizes), cwd=checkpoints, has=words)
+    assert not (checkpoints / "other").exists()
+
+
+FINE_TUNE = ["--config=cat-mel_2bar_tiny", "--data=music", "--data_dir=data", "--init_from=run"]
+
+
+def test_fine_tuning_starts_with_the_weights_of_another_run(place):
+    still = ("train.steps=2", "train.learning_rate=1e-12", "train.min_learning_rate=1e-12")
+    out, _ = run("train", *FINE_TUNE, "--run_dir=tuned", *settings(*SMALL, *still), cwd=place)
+    assert "Weights: those of run" in out
+    before, after = (load_run(place / name) for name in ("run", "tuned"))
+    assert (before.step, after.step) == (20, 2)
+    for a, b in zip(before.model.get_weights(), after.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("model.latent_size=9",), "model.latent_size (8 there, 9 here)"),
+        (("encoder.min_pitch=30",), "the encoder differs"),
+    ],
+)
+def test_fine_tuning_with_other_sizes_is_told_in_one_line(place, changes, words):
+    arguments = [*FINE_TUNE, "--run_dir=other_sizes", *settings(*SMALL, *changes)]
+    told_in_one_line("train", *arguments, cwd=place, has=words)
+    assert not (place / "other_sizes").exists()
+
+
+# Latent vectors ----------------------------------------------------------------------------------
+
+
+def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
+    tunes = sorted((place / "music").glob("*.mid"))
+    for name, some in (("busy", tunes[:5]), ("calm", tunes[5:8])):
+        (place / name).mkdir()
+        for path in some:
+            shutil.copy(path, place / name)
+    arguments = ["--input=busy", "--input=calm", "--output=latents"]
+    out, _ = run("latents", "--run_dir=run", *arguments, cwd=place)
+    written = [place / "latents" / name for name in ("latents.npz", "map.png", "attribute.npz")]
+    assert out.splitlines()[-3:] == [str(path.relative_to(place)) for path in written]
+    arrays = np.load(written[0])
+    sizes = np.bincount(arrays["group"])
+    assert sizes.tolist() == [35, 21]
+    assert arrays["mu"].shape == (56, 8)
+    assert arrays["piece"].tolist()[::7] == [path.name for path in tunes[:8]]
+    means = [arrays["mu"][arrays["group"] == group].mean(axis=0) for group in (0, 1)]
+    attribute = np.load(written[2])["attribute"]
+    np.testing.assert_allclose(attribute, means[0] - means[1], atol=1e-6)
+    assert written[1].read_bytes().startswith(b"\x89PNG")
+    arguments = ["--mode=attribute", "--input=music/good_009.mid", "--output_dir=more"]
+    arguments += [f"--attribute={written[2]}", "--amount=2"]
+    out, _ = run("generate", "--run_dir=run", *arguments, cwd=place)
+    assert "-attribute-" in out
 
 
 @pytest.mark.parametrize(
@@ -204,6 +328,8 @@ def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(place):
         ("train", [], "cat-mel_2bar_tiny"),
         ("generate", ["--run_dir=nowhere"], "not a run directory"),
         ("generate", ["--run_dir=run", "--mode=smaple"], "sample"),
+        ("generate", ["--run_dir=run", "--programs=x"], "--programs=x"),
+        ("generate", ["--run_dir=run", "--programs=0,33"], "must be 1"),
         ("generate", ["--run_dir=run", "--mode=interpolate"], "two --input"),
         ("generate", ["--run_dir=run", "--mode=reconstruct", "--input=none.mid"], "none.mid"),
         (
@@ -216,6 +342,8 @@ def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(place):
             ["--run_dir=run", "--mode=reconstruct", "--input=music/good_000.mid", "--window=9"],
             "1 to 7",
         ),
+        ("latents", ["--run_dir=run"], "--input"),
+        ("latents", ["--run_dir=run", "--input=nowhere"], "nowhere"),
         ("evaluate", ["--run_dir=run", "--split=tset"], "test"),
         ("export", ["--run_dir=run", "--output=music"], "exists"),
         ("export", ["--run_dir=run"], "--output"),
@@ -228,10 +356,7 @@ def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(place):
     ],
 )
 def test_wrong_input_is_told_in_one_line(place, command, arguments, words):
-    _, error = run(command, *arguments, cwd=place, code=2)
-    last = error.strip().splitlines()[-1]
-    assert last.startswith("Error: ")
-    assert words in last
+    told_in_one_line(command, *arguments, cwd=place, has=words)
 
 
 def test_a_folder_of_junk_is_refused_with_the_report(place):
@@ -246,7 +371,8 @@ def test_a_folder_of_junk_is_refused_with_the_report(place):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "generate", "evaluate", "export", "inspect_data", "import_checkpoint"]
+    "command",
+    ["train", "generate", "evaluate", "export", "latents", "inspect_data", "import_checkpoint"],
 )
 def test_help_is_short_and_needs_no_tensorflow(command, tmp_path):
     code = (

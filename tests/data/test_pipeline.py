@@ -186,7 +186,7 @@ def test_examples_without_pitches_stay_as_they_are():
 def test_bernoulli_draws_are_true_as_often_as_asked():
     keep = {"keep": Draw("bernoulli", (100,), p=0.3)}
     drawn = take(batches(batch_size=64, draws=keep).dataset(), 2)
-    assert drawn[0]["keep"].dtype == bool
+    assert set(np.unique(drawn[0]["keep"])) == {0.0, 1.0}
     assert abs(drawn[0]["keep"].mean() - 0.3) < 0.03
     assert (drawn[0]["keep"] != drawn[1]["keep"]).any()
     assert len({row.tobytes() for row in drawn[0]["keep"]}) == 64

@@ -201,8 +201,8 @@ def test_gradients_equal_the_recorded_ones(name):
     gradients = tape.gradient(loss, model.trainable_variables)
     norm = float(golden["grad_global_norm"])
     # Through 256 steps of random weights gradients explode (norms of 7,000 to 22,000), and with
-    # them the rounding.
-    rounding = 1e-5 if norm < 1000 else 3e-4
+    # them the rounding, which differs from processor to processor.
+    rounding = 1e-4 if norm < 1000 else 3e-4
     np.testing.assert_allclose(tf.linalg.global_norm(gradients), norm, rtol=rounding)
     tolerance = max(1e-4, 1e-2 * rounding * norm)
     rows = zip(model.trainable_variables, gradients, expected, zeros, strict=True)

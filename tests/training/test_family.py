@@ -1,0 +1,57 @@
+"""Training of models with dropout and with conductors: in parts, on two replicas."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from family_run import STEPS, TRIO, weights_after
+
+from magenta_lite.errors import UserError
+
+PROGRAM = Path(__file__).with_name("family_run.py")
+# With dropout, with scheduled sampling, and with a conductor and three decoders.
+GROOVE = ("groovae_2bar_tap_fixed_velocity_note_dropout_tiny",)
+DRUMS = ("cat-drums_2bar_tiny", "objective.sampling_rate=2")
+RUNS = {"groove": GROOVE, "drums": DRUMS, "trio": TRIO}
+
+
+def assert_same(actual, expected):
+    assert len(actual) == len(expected) > 10
+    for i, (a, b) in enumerate(zip(actual, expected, strict=True)):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5, err_msg=f"weight {i}")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_batch_in_four_parts_gives_the_weights_of_the_whole(name):
+    run = RUNS[name]
+    start = weights_after(*run, "train.learning_rate=1e-12", "train.min_learning_rate=1e-12")
+    whole = weights_after(*run)
+    moved = [np.abs(a - b).max() for a, b in zip(whole, start, strict=True)]
+    assert max(moved) > 0.5e-3 * STEPS  # Adam's steps are about the learning rate, 1e-3
+    assert_same(weights_after(*run, "train.micro_batches=4"), whole)
+    recomputed = weights_after(*run, "train.micro_batches=4", "train.recompute=true")
+    assert_same(recomputed, whole)
+    keras.backend.clear_session()
+
+
+def test_parts_that_do_not_divide_a_batch_are_refused():
+    with pytest.raises(UserError, match="micro_batches=3 does not divide the 16 examples"):
+        weights_after(*DRUMS, "train.micro_batches=3")
+
+
+def test_two_replicas_give_the_weights_of_one(tmp_path):
+    runs = {"groove": GROOVE, "trio": TRIO}
+    output = tmp_path / "weights.npz"
+    command = [sys.executable, str(PROGRAM), str(output), *map("+".join, runs.values())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    arrays = np.load(output)
+    for config, *_ in runs.values():
+        one, two = (
+            [array for name, array in arrays.items() if name.startswith(f"{config}/{replicas}/")]
+            for replicas in (1, 2)
+        )
+        assert_same(two, one)
