@@ -302,10 +302,10 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
     written = [place / "latents" / name for name in ("latents.npz", "map.png", "attribute.npz")]
     assert out.splitlines()[-3:] == [str(path.relative_to(place)) for path in written]
     arrays = np.load(written[0])
-    sizes = np.bincount(arrays["group"])
-    assert sizes.tolist() == [35, 21]
-    assert arrays["mu"].shape == (56, 8)
-    assert arrays["piece"].tolist()[::7] == [path.name for path in tunes[:8]]
+    assert list(dict.fromkeys(arrays["piece"].tolist())) == [path.name for path in tunes[:8]]
+    group = np.isin(arrays["piece"], [path.name for path in tunes[5:8]])
+    np.testing.assert_array_equal(arrays["group"], group)
+    assert arrays["mu"].shape == (len(group), 8)
     means = [arrays["mu"][arrays["group"] == group].mean(axis=0) for group in (0, 1)]
     attribute = np.load(written[2])["attribute"]
     np.testing.assert_allclose(attribute, means[0] - means[1], atol=1e-6)

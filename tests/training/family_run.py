@@ -1,9 +1,9 @@
 """Trains small models of the MusicVAE family on made-up events, for the tests; also a program.
 
-python family_run.py OUTPUT.npz CONFIG[+section.key=value...] ...
+python family_run.py OUTPUT.npz CONFIG [section.key=value ...]
 
-As a program it trains each once on one replica and once on two, which are two logical CPUs, and
-writes the weights: NAME/REPLICAS/NUMBER.
+As a program it trains once on one replica and once on two, which are two logical CPUs, and writes
+the weights: REPLICAS/NUMBER.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def weights_after(config: str, *overrides: str, strategy=None) -> list[np.ndarra
 
 
 def main() -> None:
-    output, *runs = sys.argv[1:]
+    output, config, *overrides = sys.argv[1:]
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -70,13 +70,11 @@ def main() -> None:
     from magenta_lite.training.strategy import make_strategy
 
     arrays = {}
-    for run in runs:
-        config, *overrides = run.split("+")
-        for replicas, name in ((1, "none"), (2, "mirrored")):
-            strategy = make_strategy(name)
-            assert (strategy.num_replicas_in_sync if strategy else 1) == replicas
-            weights = weights_after(config, *overrides, strategy=strategy)
-            arrays |= {f"{config}/{replicas}/{i}": array for i, array in enumerate(weights)}
+    for replicas, name in ((1, "none"), (2, "mirrored")):
+        strategy = make_strategy(name)
+        assert (strategy.num_replicas_in_sync if strategy else 1) == replicas
+        weights = weights_after(config, *overrides, strategy=strategy)
+        arrays |= {f"{replicas}/{i}": array for i, array in enumerate(weights)}
     np.savez(output, **arrays)
 
 
