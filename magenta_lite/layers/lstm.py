@@ -11,6 +11,9 @@ import keras
 import tensorflow as tf
 
 WIDE_INPUT = 512  # channels
+# From here on a recurrent kernel does not fit into a CPU's cache, and TensorFlow's products of few
+# rows are up to twice as fast as XLA's.
+WIDE_UNITS = 1024
 
 
 def lstm_cell(gates, c):
@@ -97,13 +100,13 @@ def _scan(x, matrix, every_step, h0, c0):
     return [array.stack() for array in arrays]
 
 
-def _scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel):
+def _scan_gradient(activations, c_previous, c, dh_out, transposed_kernel):
     """Returns the gradients of the pre-activations (T, B, 4U), of h0 and of c0 (B, U)."""
     steps = tf.shape(activations)[0]
 
     def step(t, dh, dc, all_gates):
         gates, dc = _fused_cell_gradient(activations[t], c_previous[t], c[t], dh_out[t], dh, dc)
-        dh = tf.matmul(gates, recurrent_kernel, transpose_b=True)
+        dh = tf.matmul(gates, transposed_kernel)
         return t - 1, dh, dc, all_gates.write(t, gates)
 
     start = (
@@ -122,8 +125,8 @@ _compiled_scan_gradient = tf.function(_scan_gradient, jit_compile=True)
 def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0, recompute: bool = False):
     """Runs an LSTM over all steps.
 
-    In float32 the whole loop is compiled. In bfloat16 only a step's element-wise part is: XLA's
-    own bfloat16 products are several times slower on CPUs than TensorFlow's.
+    In float32 the whole loop is compiled. In bfloat16 or with many units only a step's
+    element-wise part is: XLA's products are slower on CPUs than TensorFlow's there.
 
     Args:
         x: Float (T, B, C).
@@ -152,11 +155,12 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
     x, kernel, recurrent_kernel, every_step, h0, c0 = (
         tf.stop_gradient(tensor) for tensor in (x, kernel, recurrent_kernel, every_step, h0, c0)
     )
-    compiled = x.dtype == tf.float32
+    wide = h0.shape[1] >= WIDE_UNITS
+    compiled = x.dtype == tf.float32 and not wide
     scan = _compiled_scan if compiled else _scan
     scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
     matrix = tf.concat([kernel, recurrent_kernel], axis=0)
-    if kernel.shape[0] > WIDE_INPUT:
+    if wide or kernel.shape[0] > WIDE_INPUT:
         projected = tf.reshape(tf.matmul(_rows(x), kernel), [*tf.unstack(tf.shape(x)[:2]), -1])
         projected = tf.ensure_shape(projected, [*x.shape[:2], kernel.shape[1]])
         h, c, activations = scan(projected, recurrent_kernel, every_step, h0, c0)
@@ -174,7 +178,8 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
             with tf.control_dependencies([dh_out]):
                 inputs = tf.concat([tf.identity(x), h_previous], axis=-1)
             activations = _activations(tf.tensordot(inputs, matrix, axes=1), every_step)
-        d_gates, dh, dc = scan_gradient(activations, c_previous, c, dh_out, recurrent_kernel)
+        transposed = tf.transpose(recurrent_kernel)  # once, not at every step
+        d_gates, dh, dc = scan_gradient(activations, c_previous, c, dh_out, transposed)
         d_every_step = tf.reduce_sum(d_gates, axis=0)
         if every_step.shape[0] == 1:
             d_every_step = tf.reduce_sum(d_every_step, axis=0, keepdims=True)

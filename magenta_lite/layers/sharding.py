@@ -9,10 +9,11 @@ import tensorflow as tf
 
 # A fixed number, not the number of cores: sums are then rounded alike on every machine.
 SHARDS = 2
-MIN_ROWS = 16  # a shard's products become too small below
+MIN_ROWS = 16  # a shard's products become too small below,
+MIN_ROWS_PER_UNIT = 1 / 16  # and all the sooner the more weights they have to read
 
 
-def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor]):
+def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor], units: int):
     """Calls `function(inputs)` on shards of the rows and joins what it returns.
 
     A recurrent step alternates a product, which uses all cores, with element-wise work, which
@@ -23,12 +24,14 @@ def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor]):
         function: Of a dict like `inputs`; returns a structure of tensors whose first axis is the
             rows.
         inputs: Tensors whose first axis is the rows.
+        units: Of the widest layer.
 
     Returns:
         What `function(inputs)` would.
     """
     rows = next(iter(inputs.values())).shape[0]
-    if rows is None or rows < SHARDS * MIN_ROWS or tf.config.list_physical_devices("GPU"):
+    least = SHARDS * max(MIN_ROWS, units * MIN_ROWS_PER_UNIT)
+    if rows is None or rows < least or tf.config.list_physical_devices("GPU"):
         return function(inputs)
     edges = [rows * i // SHARDS for i in range(SHARDS + 1)]
     parts = [

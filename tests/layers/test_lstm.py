@@ -43,11 +43,12 @@ def test_outputs_equal_keras_lstm_with_constant_input_and_given_state():
     np.testing.assert_allclose(tf.transpose(actual, [1, 0, 2]), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("wide_input", [0, 512])
+@pytest.mark.parametrize("wide", ["", "WIDE_INPUT", "WIDE_UNITS"])
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_gradients_equal_those_of_keras_lstm(compiled, recompute, wide_input, monkeypatch):
-    monkeypatch.setattr(lstm, "WIDE_INPUT", wide_input)
+def test_gradients_equal_those_of_keras_lstm(compiled, recompute, wide, monkeypatch):
+    if wide:
+        monkeypatch.setattr(lstm, wide, 0)
     layer = LSTM(UNITS, CHANNELS, LATENT)
     layer.recompute = recompute
     twin = keras_twin(layer)
@@ -104,7 +105,8 @@ def test_initial_weights_are_glorot_uniform_orthogonal_gates_and_forget_bias_one
 
 
 @pytest.mark.parametrize("rows", [3, 64, 97])
-def test_row_shards_join_to_what_the_whole_batch_gives(rows):
+@pytest.mark.parametrize("units", [8, 512])
+def test_row_shards_join_to_what_the_whole_batch_gives(rows, units):
     x = tf.random.stateless_normal([rows, 4], seed=[0, 1])
     y = tf.range(rows)
 
@@ -112,6 +114,6 @@ def test_row_shards_join_to_what_the_whole_batch_gives(rows):
         return {"sum": tf.reduce_sum(inputs["x"], axis=1), "y": inputs["y"] * 2}
 
     inputs = {"x": x, "y": y}
-    expected, actual = function(inputs), in_row_shards(function, inputs)
+    expected, actual = function(inputs), in_row_shards(function, inputs, units)
     for key in expected:
         np.testing.assert_array_equal(actual[key], expected[key])

@@ -101,7 +101,7 @@ class MelodyRNN(TrainableModel):
         used = {"events": batch["events"]}
         if training:
             used |= {name: batch[name] for name in self.draws() if name in batch}
-        return in_row_shards(self._forward, used)
+        return in_row_shards(self._forward, used, max(self.model_config.units))
 
     def _forward(self, batch):
         ids = _swap_axes(tf.cast(batch["events"], tf.int32))[:-1]

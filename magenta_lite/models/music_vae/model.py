@@ -171,7 +171,8 @@ class MusicVAE(TrainableModel):
 
     def call(self, batch, training=False):
         batch = self._with_draws(batch, training)
-        return in_row_shards(functools.partial(self._forward, training=training), batch)
+        widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
+        return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
 
     def _forward(self, batch, training):
         events, controls = self._events(batch["events"]), self.told(batch)
