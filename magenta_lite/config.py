@@ -39,9 +39,10 @@ class DataConfig:
 
     Attributes:
         source: A folder, archive or file of music; or `folk`, `folk:kids`, `folk:essen`, the tune
-            books inside music21; `arranged`, those and chorales played by a small band;
-            `freedoom[:PATH]`, songs of WAD files; `groove_midi[:PATH]`, human drumming; or
-            `tfds:NAME[/CONFIG]`, a data set that is built already.
+            books inside music21; `bach_chorales`, the voices of its chorales; `arranged`, tunes and
+            chorales played by a small band; `freedoom[:PATH]`, songs of WAD files;
+            `groove_midi[:PATH]`, human drumming; or `tfds:NAME[/CONFIG]`, a data set that is built
+            already.
         transpose: Lowest and highest transposition in semitones, drawn anew for every example
             every time it is used in training. Drums stay.
     """

@@ -18,6 +18,7 @@ from magenta_lite.data.reading import Source
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.drums import DrumsEncoderConfig
+from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
@@ -32,6 +33,7 @@ MELODY_ENCODERS = {
     "mel_2bar_chords": MelodyEncoderConfig(bars=2, chords=True),
     "mel_16bar": MelodyEncoderConfig(bars=16),
     "mel_whole": MelodyEncoderConfig(bars=0, programs=(0, 31), end_token=True),
+    "event_melody": EventMelodyEncoderConfig(),
 }
 DRUM_ENCODERS = {
     "drums_2bar": DrumsEncoderConfig(bars=2),

@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from magenta_lite.data import folk, reading
+from magenta_lite.data import chorales, folk, reading
 from magenta_lite.data.drumming import BAR, STYLES, Drummer, Hit, Style
 from magenta_lite.data.harmony import (
     HALF_BAR,
@@ -44,7 +44,7 @@ class Collection(NamedTuple):
     band: bool = True
 
 
-CHORALES = ("bach",)
+CHORALES = (chorales.FOLDER,)
 
 # By the name after `arranged:`. Lead sheets have melody and chords only: a bass line would be
 # another melody to an encoder of melodies.

@@ -66,7 +66,8 @@ NOT_STORED = {
         "hits_as_controls",
         "max_note_dropout",
         "inference_pitch_map",
-    )
+    ),
+    "event_melody": ("encoding", "lookback_distances"),
 }
 
 

@@ -42,6 +42,10 @@ KNOWN = {
         "magenta_lite.data.folk:list_books",
         "tfds_datasets.folk.folk_dataset_builder:folk_config",
     ),
+    "bach_chorales": Known(
+        "magenta_lite.data.chorales:list_chorales",
+        "tfds_datasets.bach_chorales.bach_chorales_dataset_builder:chorales_config",
+    ),
     "arranged": Known(
         "magenta_lite.data.arranging:list_tunes",
         "tfds_datasets.arranged.arranged_dataset_builder:arranged_config",

@@ -1,0 +1,26 @@
+"""The chorales of J. S. Bach inside the installed music21, one instrument for each voice."""
+
+from __future__ import annotations
+
+from magenta_lite.data import folk, reading
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError
+
+FOLDER = "bach"
+
+
+def list_chorales(more: str = "") -> tuple[list[reading.Source], Report]:
+    """Returns the files of the chorales, and a report of how they were found.
+
+    Args:
+        more: What stands after `bach_chorales:`; must be empty.
+
+    Raises:
+        UserError: If `more` is not empty, or music21 is not installed.
+    """
+    if more:
+        raise UserError(
+            f"bach_chorales:{more}: bach_chorales has no parts; write --data=bach_chorales, or "
+            f"--data={more} for a folder"
+        )
+    return reading.list_sources(str(folk.corpus_folder() / FOLDER))

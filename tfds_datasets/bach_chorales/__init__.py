@@ -1,0 +1,1 @@
+"""Chorales of J. S. Bach inside music21."""

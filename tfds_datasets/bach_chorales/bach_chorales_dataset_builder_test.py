@@ -1,0 +1,43 @@
+"""The chorales' builder on dummy hymns, through TFDS's own test case."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from unittest import mock
+
+import tensorflow_datasets as tfds
+
+from magenta_lite.data import building, chorales, folk
+from tfds_datasets.bach_chorales import bach_chorales_dataset_builder
+
+
+class _BachChoralesTest(tfds.testing.DatasetBuilderTestCase):
+    DATASET_CLASS = bach_chorales_dataset_builder.Builder
+
+    def setUp(self):
+        super().setUp()
+        patcher = mock.patch.object(folk, "corpus_folder", lambda: self.dummy_data)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+        # What is written must be what reading and splitting, without TFDS, gives.
+        config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
+        self.windows = building.build(*chorales.list_chorales(), config.encoder)
+        self.SPLITS = {split: n for split, n in self.windows.sizes.items() if n}
+        assert len(self.SPLITS) > 1, self.windows.report.table()
+
+
+class BachChoralesMelodyTest(_BachChoralesTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["event_melody"]
+
+    def test_every_voice_is_a_melody(self):
+        assert sum(self.windows.sizes.values()) == 3 * 4
+
+
+class BachChoralesLoopTest(_BachChoralesTest):
+    BUILDER_CONFIG_NAMES_TO_TEST: ClassVar = ["mel_2bar"]
+
+
+del _BachChoralesTest
+
+if __name__ == "__main__":
+    tfds.testing.test_main()
