@@ -1,9 +1,11 @@
-"""MelodyRNN (Magenta, 2016): LSTMs that continue a melody.
+"""MelodyRNN (Magenta, 2016) and its siblings: LSTMs that continue music.
 
 basic_rnn reads the last event; lookback_rnn also what came one and two bars before, and can repeat
 it; attention_rnn reads pitch, direction and keys, can repeat, and attends to its last 40 outputs;
-mono_rnn is basic_rnn over all MIDI pitches, in the melody's own key. Every configuration has a
-small twin NAME_tiny, which trains in about a minute on two cores.
+mono_rnn is basic_rnn over all MIDI pitches, in the melody's own key. drum_kit_rnn continues drums,
+one_drum a rhythm. basic_improv, attention_improv and chord_pitches_improv make melodies over
+chords; performance_with_dynamics plays the piano, performance does so without dynamics. Every
+configuration has a small twin NAME_tiny, which trains in a minute or two on two cores.
 
 python -m magenta_lite.train --config=attention_rnn [--data=FOLDER]
 """
@@ -19,16 +21,19 @@ from magenta_lite.config import (
     TrainConfig,
     register,
 )
+from magenta_lite.encoders.event_sequences.drums import EventDrumsEncoderConfig
 from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
+from magenta_lite.encoders.event_sequences.performance import EventPerformanceEncoderConfig
 from magenta_lite.models.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:
     """Returns a small twin of `config`, for tests and first tries."""
     length = 16 if config.model.attention_length else 0
+    longest = "max_events" if hasattr(config.encoder, "max_events") else "max_steps"
     return dataclasses.replace(
         config,
-        encoder=dataclasses.replace(config.encoder, max_steps=128),
+        encoder=dataclasses.replace(config.encoder, **{longest: 128}),
         model=dataclasses.replace(config.model, units=(64, 64), attention_length=length),
         train=dataclasses.replace(
             config.train,
@@ -42,39 +47,141 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
     )
 
 
-def melody_rnn(name: str, encoder, attention_length: int = 0, clip_norm: float = 5.0) -> None:
-    """Registers a configuration of the original, and its small twin, under `name`."""
+def event_rnn(*names: str, encoder, model: MelodyRNNConfig, data: DataConfig, **train) -> None:
+    """Registers a configuration of the original, and its small twin, under `names`.
+
+    Args:
+        names: The original's, and what else it is called.
+        encoder: Encoder section.
+        model: Model section.
+        data: Data section.
+        train: Changes to the training section.
+    """
 
     def config() -> ExperimentConfig:
         return ExperimentConfig(
             encoder=encoder,
-            model=MelodyRNNConfig(units=(128, 128), attention_length=attention_length),
+            model=model,
             objective=NextEventObjective(),
-            data=DataConfig(source="folk"),
+            data=data,
             train=TrainConfig(
-                steps=20_000,
-                batch_size=128,
-                learning_rate=1e-3,
-                learning_rate_decay=1.0,
-                clip_norm=clip_norm,
-                clip_per_variable=True,
+                **{
+                    "steps": 20_000,
+                    "batch_size": 128,
+                    "learning_rate": 1e-3,
+                    "learning_rate_decay": 1.0,
+                    "clip_norm": 3.0,
+                    "clip_per_variable": True,
+                }
+                | train
             ),
             generate=GenerateConfig(temperature=1.0),
         )
 
-    register(name)(config)
-    register(f"{name}_tiny")(lambda: tiny(config()))
+    register(*names)(config)
+    register(*(f"{name}_tiny" for name in names))(lambda: tiny(config()))
 
 
-melody_rnn("basic_rnn", EventMelodyEncoderConfig(encoding="one_hot"))
-melody_rnn("lookback_rnn", EventMelodyEncoderConfig(encoding="lookback"))
-melody_rnn(
-    "attention_rnn",
-    EventMelodyEncoderConfig(encoding="key"),
-    attention_length=40,
-    clip_norm=3.0,
+# Melodies -----------------------------------------------------------------------------------
+
+MELODIES = {"data": DataConfig(source="folk")}
+
+event_rnn(
+    "basic_rnn",
+    encoder=EventMelodyEncoderConfig(encoding="one_hot"),
+    model=MelodyRNNConfig(),
+    clip_norm=5.0,
+    **MELODIES,
 )
-melody_rnn(
+event_rnn(
+    "lookback_rnn",
+    encoder=EventMelodyEncoderConfig(encoding="lookback"),
+    model=MelodyRNNConfig(),
+    clip_norm=5.0,
+    **MELODIES,
+)
+event_rnn(
+    "attention_rnn",
+    encoder=EventMelodyEncoderConfig(encoding="key"),
+    model=MelodyRNNConfig(attention_length=40),
+    **MELODIES,
+)
+event_rnn(
     "mono_rnn",
-    EventMelodyEncoderConfig(encoding="one_hot", min_pitch=0, max_pitch=127, transpose_to_key=None),
+    encoder=EventMelodyEncoderConfig(
+        encoding="one_hot", min_pitch=0, max_pitch=127, transpose_to_key=None
+    ),
+    model=MelodyRNNConfig(),
+    clip_norm=5.0,
+    **MELODIES,
+)
+
+# Drums --------------------------------------------------------------------------------------
+
+DRUMS = {"data": DataConfig(source="arranged")}
+
+event_rnn(
+    "drum_kit_rnn",
+    "drum_kit",
+    encoder=EventDrumsEncoderConfig(classes="kit"),
+    model=MelodyRNNConfig(units=(256, 256, 256), attention_length=32),
+    **DRUMS,
+)
+event_rnn(
+    "one_drum",
+    encoder=EventDrumsEncoderConfig(classes="one", steps_per_quarter=2),
+    model=MelodyRNNConfig(),
+    clip_norm=5.0,
+    **DRUMS,
+)
+
+# Melodies over chords: in every key, each time another ------------------------------------------
+
+LEAD_SHEETS = {"data": DataConfig(source="arranged:leads", transpose=(-6, 5))}
+
+
+def lead_sheets(encoding: str, chords: str) -> EventMelodyEncoderConfig:
+    """Returns the encoder of melodies over chords."""
+    return EventMelodyEncoderConfig(
+        encoding=encoding, chords=chords, transpose_to_key=None, min_unique_pitches=3
+    )
+
+
+event_rnn(
+    "basic_improv",
+    encoder=lead_sheets("one_hot", "triads"),
+    model=MelodyRNNConfig(units=(64, 64)),
+    clip_norm=5.0,
+    **LEAD_SHEETS,
+)
+event_rnn(
+    "attention_improv",
+    encoder=lead_sheets("key", "triads"),
+    model=MelodyRNNConfig(units=(128, 128, 128), attention_length=40),
+    **LEAD_SHEETS,
+)
+event_rnn(
+    "chord_pitches_improv",
+    encoder=lead_sheets("one_hot", "pitches"),
+    model=MelodyRNNConfig(units=(256, 256, 256)),
+    **LEAD_SHEETS,
+)
+
+# Performances: all instruments but drums as one ----------------------------------------------
+
+PERFORMANCES = {
+    "model": MelodyRNNConfig(units=(512, 512, 512), dropout=0.0),
+    "data": DataConfig(source="arranged", transpose=(-3, 3)),
+    "batch_size": 64,
+}
+
+event_rnn(
+    "performance",
+    encoder=EventPerformanceEncoderConfig(velocity_bins=0, merge_programs=True),
+    **PERFORMANCES,
+)
+event_rnn(
+    "performance_with_dynamics",
+    encoder=EventPerformanceEncoderConfig(merge_programs=True),
+    **PERFORMANCES,
 )

@@ -24,6 +24,10 @@ SECTION_CLASSES = {
     "groove": "magenta_lite.encoders.groove:GrooveEncoderConfig",
     "multi_performance": "magenta_lite.encoders.multi_performance:MultiPerformanceEncoderConfig",
     "event_melody": "magenta_lite.encoders.event_sequences.melody:EventMelodyEncoderConfig",
+    "event_drums": "magenta_lite.encoders.event_sequences.drums:EventDrumsEncoderConfig",
+    "event_performance": (
+        "magenta_lite.encoders.event_sequences.performance:EventPerformanceEncoderConfig"
+    ),
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
     "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",

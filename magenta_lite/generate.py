@@ -6,6 +6,11 @@ python -m magenta_lite.generate --run_dir=runs/cat-mel_2bar --mode=interpolate \
     --input=a.mid --input=b.mid --num_outputs=8
 python -m magenta_lite.generate --run_dir=runs/chords --chords="C Am F G" --bars=8
 python -m magenta_lite.generate --run_dir=runs/attention_rnn --primer_melody="[60, -2, 62]"
+python -m magenta_lite.generate --run_dir=runs/drum_kit_rnn --primer_drums="[(36,), (), (42,)]"
+python -m magenta_lite.generate --run_dir=runs/attention_improv \\
+    --backing_chords="C G Am F" --steps_per_chord=16 --render_chords
+python -m magenta_lite.generate --run_dir=runs/performance_with_dynamics \\
+    --primer_pitches="[60, 64, 67]" --num_steps=3000
 
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, and prints the paths.
 """
@@ -56,7 +61,19 @@ flags.DEFINE_string(
     "",
     'Events to go on from, one a 16th: pitches, -1 off, -2 none: "[60, -2, 62]".',
 )
-flags.DEFINE_integer("num_steps", None, "Steps of a piece, primer included.", lower_bound=2)
+flags.DEFINE_string(
+    "primer_drums", "", 'What is hit on each step to go on from: "[(36,), (), (36, 42)]".'
+)
+flags.DEFINE_string("primer_pitches", "", 'A chord to go on from: "[60, 64, 67]".')
+flags.DEFINE_string("backing_chords", "", 'Chords to play over, of equal length: "C G Am F".')
+flags.DEFINE_integer("steps_per_chord", 16, "Length of each of them.", lower_bound=1)
+flags.DEFINE_bool("render_chords", False, "Write the chords as notes, too.")
+flags.DEFINE_integer(
+    "num_steps",
+    None,
+    "Steps of a piece, primer included: 16ths, and of performances hundredths of a second.",
+    lower_bound=2,
+)
 flags.DEFINE_integer("new_steps", None, "Steps to add to the primer.", lower_bound=1)
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
 flags.DEFINE_bool(
@@ -99,6 +116,11 @@ class GenerateRequest:
         amount: How much of it to add.
         qpm_given: Whether the user asked for this tempo.
         primer_melody: Events to go on from, a list as text; empty for none.
+        primer_drums: Drums to go on from, a list as text; empty for none.
+        primer_pitches: A chord to go on from, a list as text; empty for none.
+        backing_chords: Chord symbols of equal length to play over; empty for the family's own.
+        steps_per_chord: Length of each of them.
+        render_chords: Write them as notes, too.
         num_steps: Steps of a piece, primer included; None for the family's usual.
         new_steps: Steps to add to a primer; None to go by `num_steps`.
         only_new: Leave the primer out of what is written.
@@ -125,6 +147,11 @@ class GenerateRequest:
     amount: float = 1.0
     qpm_given: bool = False
     primer_melody: str = ""
+    primer_drums: str = ""
+    primer_pitches: str = ""
+    backing_chords: str = ""
+    steps_per_chord: int = 16
+    render_chords: bool = False
     num_steps: int | None = None
     new_steps: int | None = None
     only_new: bool = False
@@ -140,6 +167,11 @@ class GenerateRequest:
 # Fields, with the flags of their names, that a family must name in its `OPTIONS` to understand.
 CONTINUATION = (
     "primer_melody",
+    "primer_drums",
+    "primer_pitches",
+    "backing_chords",
+    "steps_per_chord",
+    "render_chords",
     "num_steps",
     "new_steps",
     "only_new",

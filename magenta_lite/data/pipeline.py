@@ -18,6 +18,7 @@ import tensorflow as tf
 from magenta_lite.errors import UserError
 from magenta_lite.models.base import Draw
 
+OCTAVE = 12
 FAR = 2**60  # more steps than any run makes, times replicas
 
 
@@ -39,6 +40,8 @@ class Batches:
         segments: In how many segments of equal length the T steps fall.
         end_id: The id that ends a segment: what follows in it is filling; None without.
         fixed_segment_id: Segments that begin with this id (drum tracks) stay; None without.
+        fold: A pitch that would leave its range moves by octaves, instead of all of its example
+            moving by less. Ranges are then an octave at least.
     """
 
     events: Any
@@ -53,6 +56,7 @@ class Batches:
     segments: int = 1
     end_id: int | None = None
     fixed_segment_id: int | None = None
+    fold: bool = False
 
     def dataset(
         self,
@@ -134,7 +138,9 @@ class Batches:
                 dtype=tf.int32,
             )
             moving = self._moving(batch["events"])
-            batch["events"], shift = transposed(batch["events"], semitones, self.pitch_ids, moving)
+            batch["events"], shift = transposed(
+                batch["events"], semitones, self.pitch_ids, moving, self.fold
+            )
             if "controls" in batch:
                 batch["controls"] = rotated_chords(batch["controls"], shift)
         for name, wanted in self.draws.items():
@@ -181,7 +187,9 @@ def _gather(values, index):
     return tf.cast(rows, tf.float32 if rows.dtype.is_floating else tf.int32)
 
 
-def transposed(ids, semitones, pitch_ids: Sequence[tuple[int, int, int]], moving=None):
+def transposed(
+    ids, semitones, pitch_ids: Sequence[tuple[int, int, int]], moving=None, fold: bool = False
+):
     """Shifts all pitches of each row alike, by less where one would leave its range.
 
     Args:
@@ -189,6 +197,7 @@ def transposed(ids, semitones, pitch_ids: Sequence[tuple[int, int, int]], moving
         semitones: Int32 (B,).
         pitch_ids: (part, lowest, highest) of the ids that are pitches; other ids stay.
         moving: Bool (B, T), false where even such ids are no pitches; None: they are everywhere.
+        fold: Move a pitch that would leave its range by octaves instead.
 
     Returns:
         Ids of the same shape, and the semitones int32 (B,) by which each row was shifted.
@@ -203,10 +212,15 @@ def transposed(ids, semitones, pitch_ids: Sequence[tuple[int, int, int]], moving
         lowest = tf.reduce_min(tf.where(note, column, high), axis=1)
         highest = tf.reduce_max(tf.where(note, column, low), axis=1)
         # Nearer to 0 with every part, never past it: a later part cannot undo an earlier one.
-        shift = tf.clip_by_value(shift, low - lowest, high - highest)
-        notes.append((part, note))
-    for part, note in notes:
-        columns[part] = tf.where(note, columns[part] + shift[:, None], columns[part])
+        if not fold:
+            shift = tf.clip_by_value(shift, low - lowest, high - highest)
+        notes.append((part, low, high, note))
+    for part, low, high, note in notes:
+        moved = columns[part] + shift[:, None]
+        if fold:
+            moved = tf.where(moved < low, low + (moved - low) % OCTAVE, moved)
+            moved = tf.where(moved > high, high + 1 - OCTAVE + (moved - high - 1) % OCTAVE, moved)
+        columns[part] = tf.where(note, moved, columns[part])
     return (tf.stack(columns, axis=2) if ids.shape.rank == 3 else columns[0]), shift
 
 
@@ -245,6 +259,7 @@ def batches_for(
         segments=format.segments,
         end_id=format.end_id,
         fixed_segment_id=getattr(encoder, "fixed_segment_id", None),
+        fold=getattr(encoder, "folds_pitches", False),
     )
 
 

@@ -13,6 +13,10 @@ ENCODERS = {
     "groove": "magenta_lite.encoders.groove:GrooveEncoder",
     "multi_performance": "magenta_lite.encoders.multi_performance:MultiPerformanceEncoder",
     "event_melody": "magenta_lite.encoders.event_sequences.melody:EventMelodyEncoder",
+    "event_drums": "magenta_lite.encoders.event_sequences.drums:EventDrumsEncoder",
+    "event_performance": (
+        "magenta_lite.encoders.event_sequences.performance:EventPerformanceEncoder"
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -127,16 +128,22 @@ class ChordLine:
         return self._classes[np.searchsorted(self._starts, np.asarray(steps), side="right")]
 
 
-def chord_line(stretch: Stretch, steps_per_quarter: int) -> ChordLine:
-    """Returns the chords of a 4/4 stretch: its chord symbols, or inferred where it has none.
+def chord_line(
+    stretch: Stretch, steps_per_quarter: int, classify: Callable[[str], int] = chord_class
+) -> ChordLine:
+    """Returns the chords of a stretch: its chord symbols, or inferred where it has none.
+
+    Args:
+        stretch: Where the chords stand.
+        steps_per_quarter: Grid.
+        classify: Gives the class of a chord symbol, 0 to 255.
 
     Raises:
-        UnusableChords: If there is a chord that is none of the 49 classes, or none can be
-            inferred.
+        UnusableChords: If there is a chord without a class, or none can be inferred.
     """
     symbols = _symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
-    return ChordLine({to_step(time, steps_per_second): chord_class(text) for time, text in symbols})
+    return ChordLine({to_step(time, steps_per_second): classify(text) for time, text in symbols})
 
 
 def _symbols(sequence) -> list[tuple[float, str]]:
@@ -154,6 +161,8 @@ def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[fl
     from note_seq import sequences_lib
     from note_seq.protobuf import music_pb2
 
+    if stretch.steps_per_bar(1) != QUARTERS_PER_BAR:
+        raise UnusableChords("music without chord symbols that is not in 4/4")
     chord_inference = _chord_inference()
     # Only what chords are inferred from: what else a piece holds may be at impossible times.
     bare = music_pb2.NoteSequence()

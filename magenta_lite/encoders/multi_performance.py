@@ -182,7 +182,7 @@ class MultiPerformanceEncoder(Encoder):
         windows = Windows(report, config.max_examples)
         if not is_playable(sequence, report):
             return windows.result()
-        sequence = _with_sustain(sequence)
+        sequence = with_sustain(sequence)
         try:
             for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
                 bars = self._bars(stretch, report)
@@ -360,7 +360,7 @@ class MultiPerformanceEncoder(Encoder):
                     yield BarNote(start, pitch, self.steps_per_bar, loudness)
 
 
-def _with_sustain(sequence):
+def with_sustain(sequence):
     """Returns a NoteSequence whose notes sound as long as the sustain pedal holds them."""
     if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
         return sequence

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from note_seq.protobuf import generator_pb2
 
 from magenta_lite.checkpoints.melody_rnn import fitted_config, load_weights, open_checkpoint
 from magenta_lite.checkpoints.tf1 import Variables
@@ -123,6 +124,47 @@ def test_attention_around_all_layers_is_recognised():
     kernel = arrays["rnn/attention_cell_wrapper/attention/kernel"]
     np.testing.assert_array_equal(model.rnn[0].query_kernel, kernel)
     assert np.isfinite(model({"events": EVENTS})).all()
+
+
+def bundle_of(arrays, path):
+    """Writes a generator bundle with a checkpoint of TensorFlow's first format."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = {name: tf.Variable(array) for name, array in arrays.items()}
+        session.run([variable.initializer for variable in variables.values()])
+        saver = tf.compat.v1.train.Saver(variables, write_version=tf.compat.v1.train.SaverDef.V1)
+        saved = saver.save(session, str(path.with_suffix(".ckpt")), write_meta_graph=False)
+    bundle = generator_pb2.GeneratorBundle(checkpoint_file=[Path(saved).read_bytes()])
+    path.write_bytes(bundle.SerializeToString())
+
+
+def test_a_bundle_like_drum_kit_rnn_is_taken(tmp_path):
+    arrays = old_layout(units=(24, 24, 24), inputs=518, classes=512)
+    bundle_of(arrays, tmp_path / "drum_kit_rnn.mag")
+    config, model = load_file("drum_kit_rnn", tmp_path / "drum_kit_rnn.mag")
+    sizes = config.model
+    assert (sizes.units, sizes.attention_length) == ((24, 24, 24), 32)
+    assert sizes.attention_layout == "all_layers"
+    assert model.rnn[0].query_kernel.shape == (6 * 24, 24)
+    kernel = arrays["rnn/attention_cell_wrapper/multi_rnn_cell/cell_2/basic_lstm_cell/kernel"]
+    inputs, forget = np.split(kernel, [24])[0], slice(2 * 24, 3 * 24)
+    np.testing.assert_array_equal(model.rnn[0].layers[2].kernel[:, 24:48], inputs[:, forget])
+    assert np.isfinite(model({"events": EVENTS * 13})).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "classes"),
+    [("chord_pitches_improv", 75, 38), ("performance_with_dynamics", 388, 388)],
+)
+def test_siblings_without_attention_are_taken(name, inputs, classes):
+    shapes = {"fully_connected/weights": (9, classes), "fully_connected/biases": (classes,)}
+    for i, below in enumerate((inputs, 9, 9)):
+        cell = f"rnn/multi_rnn_cell/cell_{i}/basic_lstm_cell"
+        shapes |= {f"{cell}/kernel": (below + 9, 36), f"{cell}/bias": (36,)}
+    rng = np.random.default_rng(1)
+    arrays = {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    config, model = load(name, Variables(Reader(arrays), "made up"))
+    assert config.model.units == (9, 9, 9)
+    np.testing.assert_array_equal(model.head.kernel, arrays["fully_connected/weights"])
 
 
 def test_other_sizes_than_the_configuration_are_taken_from_the_file():

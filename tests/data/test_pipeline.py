@@ -96,6 +96,13 @@ def test_transposition_is_limited_so_that_no_note_leaves_the_range():
     assert shifted.numpy().tolist() == expected
 
 
+def test_pitches_that_leave_the_range_are_folded_where_that_is_asked_for():
+    ids = np.array([[0, 1, 3, 50], [0, 1, 50, 88]], np.int32)
+    shifted, shift = transposed(tf.constant(ids), tf.constant([-5, 5]), MELODY, fold=True)
+    assert shift.numpy().tolist() == [-5, 5]
+    assert shifted.numpy().tolist() == [[0, 1, 10, 45], [0, 1, 55, 81]]
+
+
 def test_transpositions_are_drawn_anew_and_reach_both_ends():
     same = Batches(
         np.full((1, 2), 40, np.uint8),

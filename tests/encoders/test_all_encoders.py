@@ -21,7 +21,9 @@ from magenta_lite.config import (
 )
 from magenta_lite.encoders import ENCODERS, build_encoder
 from magenta_lite.encoders.drums import DrumsEncoderConfig
+from magenta_lite.encoders.event_sequences.drums import EventDrumsEncoderConfig
 from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
+from magenta_lite.encoders.event_sequences.performance import EventPerformanceEncoderConfig
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
@@ -49,6 +51,13 @@ CONFIGS = (
         transpose_to_key=None,
         min_bars=0,
         min_unique_pitches=0,
+    ),
+    EventMelodyEncoderConfig(min_bars=1, chords="pitches", transpose_to_key=None),
+    EventDrumsEncoderConfig(min_bars=0),
+    EventDrumsEncoderConfig(classes="one", steps_per_quarter=2, min_bars=1),
+    EventPerformanceEncoderConfig(merge_programs=True, min_events=0),
+    EventPerformanceEncoderConfig(
+        merge_programs=True, velocity_bins=0, seconds=0, min_events=0, max_events=40
     ),
 )
 each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)

@@ -9,12 +9,8 @@ from magenta_lite.encoders import build_encoder
 from magenta_lite.errors import UserError
 from magenta_lite.generate import GenerateRequest
 from magenta_lite.models.building import build_model
-from magenta_lite.models.melody_rnn.generation import (
-    generate,
-    parse_primer,
-    read_primer,
-    steps_to_add,
-)
+from magenta_lite.models.melody_rnn.generation import generate, steps_to_add
+from magenta_lite.models.melody_rnn.primers import MelodyPrimer, parse_melody
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +93,9 @@ def test_only_what_is_new_can_be_written(trained):
 
 
 def test_steps_are_counted_with_or_without_the_primer():
-    assert steps_to_add(request(num_steps=None), 8) == 120
-    assert steps_to_add(request(num_steps=20), 8) == 12
-    assert steps_to_add(request(num_steps=None, new_steps=20), 8) == 20
+    assert steps_to_add(request(num_steps=None), 8, 128) == 120
+    assert steps_to_add(request(num_steps=20), 8, 128) == 12
+    assert steps_to_add(request(num_steps=None, new_steps=20), 8, 128) == 20
 
 
 def test_magenta_timing_ends_the_primer_with_silence(trained):
@@ -128,12 +124,15 @@ def test_the_same_seed_gives_the_same_music(trained):
         ({"primer_melody": "[60, 200]"}, "200; events are MIDI pitches from 0 to 127"),
         ({"primer_melody": "[60, -3]"}, "-3; events are"),
         ({"primer_melody": "[]"}, "empty; leave it out"),
-        ({"primer_melody": "60 62"}, "not a list of numbers"),
-        ({"primer_melody": "[60.5]"}, "not a list of numbers"),
+        ({"primer_melody": "60 62"}, "60 62 is not a list like [60, -2"),
+        ({"primer_melody": "[60.5]"}, "is not a list like"),
         ({"primer_melody": "[60]" + " " * 3, "inputs": [("a", None)]}, "give one of them"),
         ({"primer_melody": str([60] * 40)}, "num_steps=32 counts the primer, which has 40 steps"),
         ({"new_steps": 4}, "num_steps=32 counts the primer and --new_steps=4 does not"),
         ({"mode": "continue"}, "needs a primer"),
+        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to a model of melodies"),
+        ({"backing_chords": "C"}, "--backing_chords means nothing to a model of melodies"),
+        ({"chords": "C"}, "--chords=C is for windows of MusicVAE"),
         ({"best_beam": True, "num_outputs": 2}, "at most --beam_size=1 outputs"),
         ({"beam_size": 2, "top_k": 3}, "do not go with"),
         ({"inputs": [("a.mid", tune([60, 62]))], "window": "2"}, "melodies 1 to 1"),
@@ -152,8 +151,8 @@ def test_a_file_of_drums_is_no_primer(trained):
     for note in drums.notes:
         note.is_drum = True
     with pytest.raises(UserError, match=r"no melody to go on from: drum note \(2\)"):
-        read_primer(trained[1], request(inputs=[("a.mid", drums)]))
+        MelodyPrimer(trained[1], request(inputs=[("a.mid", drums)]))
 
 
 def test_typed_note_offs_before_the_first_note_are_no_events():
-    assert parse_primer("(-1, 60, -1, -2)") == [-2, 60, -1, -2]
+    assert parse_melody("(-1, 60, -1, -2)") == [-2, 60, -1, -2]

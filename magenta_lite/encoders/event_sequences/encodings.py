@@ -1,8 +1,8 @@
 """What an event model sees of the events so far, and the classes that it predicts the next with.
 
-Events are ids: 0 no event, 1 note-off, 2 and up note-ons from `min_pitch` up (or, for other music,
-any ids of which 0 happens most). A model reads a vector for each event and predicts a class for the
-next one. Several classes can mean the same event: itself, and "what was `d` steps ago".
+Events of melodies are ids: 0 no event, 1 note-off, 2 and up note-ons from `min_pitch` up; drums and
+performances have ids of their own. A model reads a vector for each event and predicts a class for
+the next one. Several classes can mean the same event: itself, and "what was `d` steps ago".
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import dataclasses
 import itertools
 
 import numpy as np
+
+from magenta_lite.encoders.event_sequences.chord_ids import CHORD_VECTORS
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
@@ -39,6 +41,8 @@ class EventEncoding:
     most of the notes so far; and those that fit most of the last three pitches. Classes are
     pitches, no event, note-off, then one for each distance.
 
+    With `chords` the chord of the next event stands before all of that.
+
     Attributes:
         num_ids: Number N of event ids.
         distances: Steps back that the model can look and repeat, the nearest first.
@@ -46,6 +50,13 @@ class EventEncoding:
         key_features: See above; for melodies only.
         min_pitch: MIDI pitch of id 2; matters to keys.
         steps_per_bar: Matters to the bar line.
+        chords: What is read of a chord, a key of `CHORD_VECTORS`; empty without chords.
+        usual_id: The event that happens most; matters to what is measured.
+        onset_ids: Lowest and highest id with which a note begins; empty for `FIRST_PITCH_ID` and
+            up. Matters to what is measured.
+        shift_ids: Lowest and highest id that moves time on, by 1 step, 2 steps and so on; empty
+            where every event is a step.
+        start_id: The event that music made from nothing begins with.
     """
 
     num_ids: int
@@ -54,9 +65,17 @@ class EventEncoding:
     key_features: bool = False
     min_pitch: int = 0
     steps_per_bar: int = 16
+    chords: str = ""
+    usual_id: int = NO_EVENT_ID
+    onset_ids: tuple[int, ...] = ()
+    shift_ids: tuple[int, ...] = ()
+    start_id: int = FIRST_PITCH_ID
 
     def __post_init__(self):
-        object.__setattr__(self, "distances", tuple(self.distances))
+        for name in ("distances", "onset_ids", "shift_ids"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.onset_ids:
+            object.__setattr__(self, "onset_ids", (FIRST_PITCH_ID, self.num_ids - 1))
 
     @property
     def num_pitches(self) -> int:
@@ -65,11 +84,16 @@ class EventEncoding:
 
     @property
     def input_size(self) -> int:
-        """Width D of the vector of an event."""
-        repeats = len(self.distances)
+        """Width D of the vector of an event, its chord included."""
+        repeats, chord = len(self.distances), self.chord_size
         if self.key_features:
-            return self.num_pitches + 4 + repeats + self.counter_bits + 1 + 2 * KEYS
-        return self.num_ids * (1 + repeats) + self.counter_bits + repeats
+            return chord + self.num_pitches + 4 + repeats + self.counter_bits + 1 + 2 * KEYS
+        return chord + self.num_ids * (1 + repeats) + self.counter_bits + repeats
+
+    @property
+    def chord_size(self) -> int:
+        """Width of the part of the vector that stands for a chord."""
+        return CHORD_VECTORS[self.chords].shape[1] if self.chords else 0
 
     @property
     def num_classes(self) -> int:
@@ -112,8 +136,12 @@ class History:
         self._attack = np.zeros(rows, bool)
         self._direction = np.zeros(rows, int)
 
-    def add(self, ids) -> np.ndarray:
-        """Adds the next event of each sequence, int (B,); returns what a model then reads.
+    def add(self, ids, chords=None) -> np.ndarray:
+        """Adds the next event of each sequence; returns what a model then reads.
+
+        Args:
+            ids: Int (B,).
+            chords: Ids int (B,) of the chords of the events after these, if the encoding has any.
 
         Returns:
             Float32 (B, D).
@@ -128,6 +156,8 @@ class History:
             size = self.encoding.num_ids
             ahead = [_one_hot(self.repeated(d), size) for d in self.encoding.distances]
             parts = [_one_hot(ids, size), *ahead, self._counter(), self._repeats()]
+        if self.encoding.chords:
+            parts.insert(0, CHORD_VECTORS[self.encoding.chords][np.asarray(chords, int)])
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def repeated(self, distance: int) -> np.ndarray:
@@ -202,12 +232,13 @@ class History:
         return np.tile(2 * bits - 1, (len(self._recent), 1))
 
 
-def encode_events(encoding: EventEncoding, ids) -> tuple[np.ndarray, np.ndarray]:
+def encode_events(encoding: EventEncoding, ids, chords=None) -> tuple[np.ndarray, np.ndarray]:
     """Returns what a model reads of a whole sequence and should answer.
 
     Args:
         encoding: How.
         ids: Int (T,).
+        chords: Ids int (T,) of the chords of the events, if the encoding has any.
 
     Returns:
         Float32 (T - 1, D), the vectors of all events but the last, and int (T - 1,), the classes of
@@ -215,8 +246,8 @@ def encode_events(encoding: EventEncoding, ids) -> tuple[np.ndarray, np.ndarray]
     """
     history = History(encoding)
     inputs, classes = [], []
-    for id, following in itertools.pairwise(ids):
-        inputs.append(history.add([id])[0])
+    for t, (id, following) in enumerate(itertools.pairwise(ids), start=1):
+        inputs.append(history.add([id], None if chords is None else [chords[t]])[0])
         classes.append(history.classes([following])[0])
     return np.reshape(inputs, (-1, encoding.input_size)), np.array(classes, int)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
@@ -10,10 +11,18 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
-from magenta_lite.encoders.encoder import Encoder, check_at_least
+from magenta_lite.encoders.chords import (
+    ChordLine,
+    UnusableChords,
+    chord_line,
+    transpose_chords,
+)
+from magenta_lite.encoders.encoder import check_at_least
+from magenta_lite.encoders.event_sequences.chord_ids import CHORD_VECTORS, CLASSES, stored_class
+from magenta_lite.encoders.event_sequences.encoder import EventSequenceEncoder
 from magenta_lite.encoders.event_sequences.encodings import FIRST_PITCH_ID, EventEncoding
-from magenta_lite.encoders.event_sequences.squash import OCTAVE, Squashed, squash
-from magenta_lite.encoders.grid import MAX_STEPS, Stretch, quantize, stretches_with_notes
+from magenta_lite.encoders.event_sequences.squash import OCTAVE, Squashed, fold, squash
+from magenta_lite.encoders.grid import Stretch, quantize, stretches_with_notes
 from magenta_lite.encoders.melody import event_id, event_of
 from magenta_lite.encoders.melody_extraction import (
     NO_EVENT,
@@ -50,6 +59,9 @@ class EventMelodyEncoderConfig:
         gap_bars: Bars of silence that end a melody.
         skip_polyphony: Leave an instrument once two of its notes start together, instead of
             keeping the higher one.
+        chords: Give the chord of each step with a melody, and to a model the chord of the step it
+            predicts: `triads`, 49 classes, or `pitches`, root, pitches and bass. The piece's
+            chord symbols, or inferred where it has none. Empty without chords.
         max_examples: At most so many melodies of a piece, the first ones; 0 for all.
     """
 
@@ -66,6 +78,7 @@ class EventMelodyEncoderConfig:
     min_unique_pitches: int = 5
     gap_bars: float = 1.0
     skip_polyphony: bool = True
+    chords: str = ""
     max_examples: int = 0
 
     def __post_init__(self):
@@ -82,6 +95,8 @@ class EventMelodyEncoderConfig:
             raise UserError(
                 f"encoder.transpose_to_key={self.transpose_to_key} must be 0 (C) to 11 (B), or null"
             )
+        if self.chords and self.chords not in CHORD_VECTORS:
+            raise unknown_name("encoder.chords", self.chords, CHORD_VECTORS)
         distances = self.lookback_distances
         if any(d < 1 for d in distances) or list(distances) != sorted(set(distances)):
             raise UserError(
@@ -99,15 +114,17 @@ class FoundMelody(NamedTuple):
     Attributes:
         instrument: Its number in the piece.
         steps_per_bar: Length of the piece's bar.
+        start: Step in the stretch at which it begins.
         events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step, to the end of the last note.
     """
 
     instrument: int
     steps_per_bar: int
+    start: int
     events: list[int]
 
 
-class EventMelodyEncoder(Encoder):
+class EventMelodyEncoder(EventSequenceEncoder):
     """Whole melodies of a NoteSequence as event ids, and back.
 
     Ids: 0 no event (a note goes on, or silence does), 1 note off, 2 and up a note-on from
@@ -119,24 +136,28 @@ class EventMelodyEncoder(Encoder):
 
     config_class = EventMelodyEncoderConfig
     default_programs = (0,)
+    folds_pitches = True  # under transposition as in `squash`: the range may be narrow
 
     @property
     def encoding(self) -> EventEncoding:
         """What a model sees of the events, and the classes it predicts."""
-        config = self.config
+        config, low = self.config, self.config.min_pitch
         return EventEncoding(
             num_ids=self.depth,
             distances=() if config.encoding == "one_hot" else config.lookback_distances,
             counter_bits=ENCODINGS[config.encoding],
             key_features=config.encoding == "key",
-            min_pitch=config.min_pitch,
+            min_pitch=low,
             steps_per_bar=self.steps_per_bar,
+            chords=config.chords,
+            start_id=event_id(fold(MIDDLE_C, low, config.max_pitch + 1), low),
         )
 
     @property
     def event_format(self) -> EventFormat:
-        """One id a step."""
-        return EventFormat("categorical", (self.depth,))
+        """One id a step; chords beside it where the config has them."""
+        control = "chords" if self.config.chords else ""
+        return EventFormat("categorical", (self.depth,), control=control)
 
     @property
     def depth(self) -> int:
@@ -147,11 +168,6 @@ class EventMelodyEncoder(Encoder):
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
         """The note-ons."""
         return ((0, FIRST_PITCH_ID, self.depth - 1),)
-
-    @property
-    def window_steps(self) -> int:
-        """Steps of the longest melody."""
-        return self.config.max_steps
 
     @property
     def default_primer(self) -> list[int]:
@@ -169,14 +185,29 @@ class EventMelodyEncoder(Encoder):
             sequence: A NoteSequence that is not quantised.
 
         Returns:
-            Uint8 arrays (T,) of 2 to `max_steps` steps, and a report of what was left out.
+            Uint8 arrays (T,) of 2 to `max_steps` steps, their chords uint8 (T,) where the config
+            has them, and a report of what was left out.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
         for stretch in stretches_with_notes(sequence, report):
-            for melody in self.melodies(stretch, report):
-                self._add(melody, windows, report)
+            melodies = [m for m in self.melodies(stretch, report) if self._is_kept(m, report)]
+            try:
+                chords = self._chords(stretch) if melodies else None
+            except UnusableChords as error:
+                report.drop(error.reason, error.symbol)
+                continue
+            for melody in melodies:
+                self._add(melody, chords, windows, report)
         return windows.result()
+
+    def _chords(self, stretch: Stretch) -> ChordLine | None:
+        """Returns the chords of a stretch, if the config has any. Raises: UnusableChords."""
+        reading = self.config.chords
+        if not reading:
+            return None
+        classify = functools.partial(stored_class, reading=reading)
+        return chord_line(stretch, self.config.steps_per_quarter, classify)
 
     def squash(self, events: Sequence[int]) -> Squashed:
         """Moves melody events into the model's key and range; see `squash`."""
@@ -187,27 +218,10 @@ class EventMelodyEncoder(Encoder):
         """Returns the ids (T,) of melody events inside the range."""
         return np.array([event_id(event, self.config.min_pitch) for event in events], np.uint8)
 
-    def _steps_per_bar(self, stretch: Stretch, report: Report) -> int:
-        """Returns the length of a bar in steps; 0, and a line of the report, if there is none."""
-        grid = self.config.steps_per_quarter
-        bar = stretch.steps_per_bar(grid)
-        if bar < 1 or bar != int(bar):
-            meter = f"{stretch.numerator}/{stretch.denominator}"
-            report.drop(f"bar of {meter} is no whole number of {4 * grid}ths")
-            return 0
-        if not 0 < stretch.qpm < math.inf:
-            report.drop("tempo that is not a positive number")
-            return 0
-        last = max(note.end_time for note in stretch.sequence.notes)
-        if last * stretch.steps_per_second(grid) > MAX_STEPS:
-            report.drop(f"music longer than {MAX_STEPS:,} steps")
-            return 0
-        return int(bar)
-
     def melodies(self, stretch: Stretch, report: Report) -> Iterator[FoundMelody]:
         """Yields the melodies of each instrument, whatever their length; reports what is lost."""
-        steps_per_bar = self._steps_per_bar(stretch, report)
-        if not steps_per_bar:
+        bar = self._bar(stretch, report)
+        if not bar:
             return
         by_instrument: dict[int, list[StepNote]] = {}
         for start, end, note in quantize(stretch, self.config.steps_per_quarter):
@@ -223,7 +237,7 @@ class EventMelodyEncoder(Encoder):
         for instrument, notes in sorted(by_instrument.items()):
             found = extract_melodies(
                 notes,
-                steps_per_bar=steps_per_bar,
+                steps_per_bar=bar,
                 gap_bars=self.config.gap_bars,
                 max_bars=math.inf,
                 skip_polyphony=self.config.skip_polyphony,
@@ -231,16 +245,26 @@ class EventMelodyEncoder(Encoder):
                 report=report,
             )
             for melody in found:
-                yield FoundMelody(instrument, steps_per_bar, without_silent_end(melody.events))
+                events = without_silent_end(melody.events)
+                yield FoundMelody(instrument, bar, melody.start, events)
 
-    def _add(self, melody: FoundMelody, windows: Windows, report: Report) -> None:
-        config, events = self.config, melody.events
-        if len(events) < max(config.min_bars * melody.steps_per_bar, 2):
+    def _is_kept(self, melody: FoundMelody, report: Report) -> bool:
+        """Returns whether a melody is long and rich enough, or reports why not."""
+        config = self.config
+        if len(melody.events) < max(config.min_bars * melody.steps_per_bar, 2):
             report.drop(f"melody shorter than {config.min_bars} bars")
-            return
-        if len({event % OCTAVE for event in events if event >= 0}) < config.min_unique_pitches:
+            return False
+        if len({event % OCTAVE for event in melody.events if event >= 0}) < (
+            config.min_unique_pitches
+        ):
             report.drop(f"melody of fewer than {config.min_unique_pitches} pitches")
-            return
+            return False
+        return True
+
+    def _add(
+        self, melody: FoundMelody, chords: ChordLine | None, windows: Windows, report: Report
+    ) -> None:
+        config, events = self.config, melody.events
         if len(events) > config.max_steps:
             report.drop(f"melody longer than {config.max_steps} steps is cut")
             events = events[: config.max_steps]
@@ -248,7 +272,17 @@ class EventMelodyEncoder(Encoder):
         report.keep("melodies")
         if squashed.folded:
             report.keep("notes folded into the range by octaves", squashed.folded)
-        windows.add(self.to_ids(squashed.events))
+        controls = None
+        if chords is not None:
+            steps = range(melody.start, melody.start + len(events))
+            controls = self.move_chords(chords.at(steps), squashed.shift)
+        windows.add(self.to_ids(squashed.events), controls)
+
+    def move_chords(self, chords: np.ndarray, semitones: int) -> np.ndarray:
+        """Returns chord ids (T,) with the roots moved, and basses along with them."""
+        above, classes = np.divmod(chords.astype(int), CLASSES)
+        moved = above * CLASSES + transpose_chords(classes, semitones)
+        return moved.astype(chords.dtype)
 
     # Ids to notes --------------------------------------------------------------------------
 
@@ -267,9 +301,7 @@ class EventMelodyEncoder(Encoder):
 
     def to_events(self, ids) -> list[int]:
         """Returns melody events of ids (T,). Raises: ValueError if one is none."""
-        ids = [int(id) for id in ids]
-        if ids and not 0 <= min(ids) <= max(ids) < self.depth:
-            raise ValueError(f"Event ids must lie in [0, {self.depth}): {ids}")
+        ids = self._checked_ids(ids)
         return as_fresh_melody([event_of(id, self.config.min_pitch) for id in ids])
 
     def decode_events(

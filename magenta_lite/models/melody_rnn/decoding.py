@@ -9,28 +9,31 @@ from magenta_lite.models.melody_rnn.attention import State
 from magenta_lite.sampling import filtered_logits, greedy, sample_categorical
 
 
-def sample(model, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0):
+def sample(model, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0, chords=None):
     """Continues a primer by sampling.
 
     Args:
         model: A `MelodyRNN`.
         primer: Int32 (P,), event ids, at least one.
-        num_steps: Int scalar S, events to add.
+        num_steps: Int scalar S, steps to add. Where events move time on, that takes fewer events
+            than steps; more are not made.
         seeds: Int32 (N, 2); a row's events depend on its own seed alone.
         temperature: Float scalar; 0 takes the most probable class.
         top_k: Int scalar; only so many classes, the most probable, are drawn from; 0 for all.
         top_p: Float scalar; only the most probable classes that together reach this probability
             are drawn from; 1 for all.
+        chords: Ids int32 of the chords of all events, primer included; the last one goes on if
+            there are fewer. None for an encoding without chords.
 
     Returns:
-        Int32 (N, P + S), primer and continuation, and float32 (N,), log-likelihoods of the latter
-        under the distribution that was drawn from.
+        Int32 (N, P + S), primer and continuation, -1 after the last event; and float32 (N,),
+        log-likelihoods of the continuation under the distribution that was drawn from.
     """
     uniforms = _uniforms(seeds, num_steps)
     settings = _settings(temperature, top_k, top_p)
 
     events, scores = _compiled_sample(
-        model, model.layer_weights(), tf.cast(primer, tf.int32), uniforms, settings
+        model, model.layer_weights(), tf.cast(primer, tf.int32), uniforms, settings, chords
     )
     return _joined(primer, events), scores
 
@@ -60,13 +63,22 @@ def _joined(primer, events):
     return tf.concat([repeated, events], axis=1)
 
 
-def _prefill(model, weights, primer):
+def _read(model, weights, history, states, ids, position, chords):
+    """Reads an event (B,) of each row, with the chord of the next; returns what is carried on."""
+    following = None
+    if chords is not None:
+        last = tf.shape(chords)[0] - 1
+        following = tf.fill(tf.shape(ids), chords[tf.minimum(position + 1, last)])
+    x, history = features.add_event(model.encoding, history, ids, position, following)
+    logits, states = model.step(weights, x, states, position)
+    return history, states, logits
+
+
+def _prefill(model, weights, primer, chords):
     """Reads a primer (P,) once; returns the history, states and logits (1, V) after it."""
 
     def step(t, history, states, _):
-        x, history = features.add_event(model.encoding, history, primer[t, None], t)
-        logits, states = model.step(weights, x, states, t)
-        return t + 1, history, states, logits
+        return t + 1, *_read(model, weights, history, states, primer[t, None], t, chords)
 
     history = features.empty_history(model.encoding, 1)
     start = (0, history, model.zero_states(1), tf.zeros([1, model.encoding.num_classes]))
@@ -75,26 +87,33 @@ def _prefill(model, weights, primer):
     return history, states, logits
 
 
-def _sample(model, weights, primer, uniforms, settings):
+def _sample(model, weights, primer, uniforms, settings, chords):
     first = tf.shape(primer)[0]
     steps, rows = tf.unstack(tf.shape(uniforms))
-    history, states, logits = _prefill(model, weights, primer)
-    carried = take_rows((history, states, logits), tf.zeros([rows], tf.int32))
+    carried = take_rows(_prefill(model, weights, primer, chords), tf.zeros([rows], tf.int32))
 
-    def step(t, carried, scores, events):
-        ids, carried, log_p = _advance(model, weights, carried, uniforms[t], settings, first + t)
-        return t + 1, carried, scores + log_p, events.write(t, ids)
+    def is_unfinished(t, carried, scores, left, events):
+        return (t < steps) & tf.reduce_any(left > 0)
+
+    def step(t, carried, scores, left, events):
+        ids, carried, log_p = _advance(
+            model, weights, carried, uniforms[t], settings, first + t, chords
+        )
+        # What was never written is 0: the numbers are ids plus 1.
+        events = events.write(t, tf.where(left > 0, ids + 1, 0))
+        scores += tf.where(left > 0, log_p, 0.0)
+        return t + 1, carried, scores, left - features.duration(model.encoding, ids), events
 
     events = tf.TensorArray(tf.int32, size=steps, element_shape=[uniforms.shape[1]])
-    start = (0, carried, tf.zeros([rows]), events)
-    _, _, scores, events = tf.while_loop(lambda t, *_: t < steps, step, start)
-    return tf.transpose(events.stack()), scores
+    start = (0, carried, tf.zeros([rows]), tf.fill([rows], steps), events)
+    _, _, scores, _, events = tf.while_loop(is_unfinished, step, start)
+    return tf.transpose(events.stack()) - 1, scores
 
 
 _compiled_sample = tf.function(_sample, jit_compile=True)
 
 
-def _advance(model, weights, carried, uniforms, settings, position):
+def _advance(model, weights, carried, uniforms, settings, position, chords):
     """Draws an event for each row and reads it.
 
     Returns:
@@ -106,9 +125,7 @@ def _advance(model, weights, carried, uniforms, settings, position):
     classes = tf.where(temperature > 0, sample_categorical(scaled, uniforms), greedy(logits))
     log_p = tf.gather(tf.nn.log_softmax(scaled), classes, axis=1, batch_dims=1)
     ids = features.event_of(model.encoding, history, classes)
-    x, history = features.add_event(model.encoding, history, ids, position)
-    logits, states = model.step(weights, x, states, position)
-    return ids, (history, states, logits), log_p
+    return ids, _read(model, weights, history, states, ids, position, chords), log_p
 
 
 def take_rows(tree, rows):
@@ -130,7 +147,16 @@ def take_rows(tree, rows):
 
 
 def stochastic_beam(
-    model, primer, num_steps: int, seeds, temperature=1.0, *, beams: int, branches: int, stride: int
+    model,
+    primer,
+    num_steps: int,
+    seeds,
+    temperature=1.0,
+    chords=None,
+    *,
+    beams: int,
+    branches: int,
+    stride: int,
 ):
     """Continues a primer; keeps the likeliest of several samples, as the original's beam search.
 
@@ -143,6 +169,7 @@ def stochastic_beam(
         num_steps: Events S to add, at least one.
         seeds: Int32 (N, 2), one for each output.
         temperature: Float scalar.
+        chords: As of `sample`.
         beams: How many stay.
         branches: Copies of each.
         stride: Events of a round.
@@ -162,6 +189,7 @@ def stochastic_beam(
         tf.cast(primer, tf.int32),
         uniforms,
         settings,
+        chords,
         beams,
         branches,
         stride,
@@ -169,16 +197,16 @@ def stochastic_beam(
     return _joined(primer, events), scores
 
 
-def _stochastic_beam(model, weights, primer, uniforms, settings, beams, branches, stride):
+def _stochastic_beam(model, weights, primer, uniforms, settings, chords, beams, branches, stride):
     first = tf.shape(primer)[0]
     steps, outputs, width = uniforms.shape[0], tf.shape(uniforms)[1], beams * branches
-    carried = _prefill(model, weights, primer)
+    carried = _prefill(model, weights, primer, chords)
     carried = take_rows(carried, tf.zeros([outputs * beams], tf.int32))
     copies = tf.repeat(tf.range(outputs * beams), branches)
 
     def step(t, carried, scores, events):
         drawn = tf.reshape(uniforms[t], [-1])
-        ids, carried, log_p = _advance(model, weights, carried, drawn, settings, first + t)
+        ids, carried, log_p = _advance(model, weights, carried, drawn, settings, first + t, chords)
         return t + 1, carried, scores + log_p, _put_column(events, t, ids)
 
     def rounds(t, carried, scores, events):
@@ -217,7 +245,7 @@ def _put_column(events, t, ids):
     return tf.where(tf.range(events.shape[1]) == t, ids[:, None], events)
 
 
-def beam_search(model, primer, num_steps: int, beams: int):
+def beam_search(model, primer, num_steps: int, beams: int, chords=None):
     """Returns the likeliest continuations of a primer that a beam search finds.
 
     Classes that mean the same event count as one.
@@ -227,19 +255,20 @@ def beam_search(model, primer, num_steps: int, beams: int):
         primer: Int32 (P,), event ids, at least one.
         num_steps: Events S to add, at least one.
         beams: How many stay after each event, K.
+        chords: As of `sample`.
 
     Returns:
         Int32 (K, P + S) and float32 (K,), their log-likelihoods, the likeliest first.
     """
     events, scores = _compiled_beam_search(
-        model, model.layer_weights(), tf.cast(primer, tf.int32), num_steps, beams
+        model, model.layer_weights(), tf.cast(primer, tf.int32), chords, num_steps, beams
     )
     return _joined(primer, events), scores
 
 
-def _beam_search(model, weights, primer, steps: int, beams: int):
+def _beam_search(model, weights, primer, chords, steps: int, beams: int):
     first, encoding = tf.shape(primer)[0], model.encoding
-    carried = take_rows(_prefill(model, weights, primer), tf.zeros([beams], tf.int32))
+    carried = take_rows(_prefill(model, weights, primer, chords), tf.zeros([beams], tf.int32))
 
     def step(t, carried, scores, events):
         history, _, logits = carried
@@ -248,10 +277,9 @@ def _beam_search(model, weights, primer, steps: int, beams: int):
         scores, index = tf.math.top_k(tf.reshape(total, [-1]), beams)
         rows, ids = index // encoding.num_ids, index % encoding.num_ids
         history, states, _ = take_rows(carried, rows)
-        x, history = features.add_event(encoding, history, ids, first + t)
-        logits, states = model.step(weights, x, states, first + t)
+        carried = _read(model, weights, history, states, ids, first + t, chords)
         events = _put_column(tf.gather(events, rows), t, ids)
-        return t + 1, (history, states, logits), scores, events
+        return t + 1, carried, scores, events
 
     # All beams are the same at first: only one of them counts.
     scores = tf.where(tf.range(beams) == 0, 0.0, -1e9)

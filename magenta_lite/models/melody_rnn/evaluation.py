@@ -1,4 +1,4 @@
-"""What `evaluate` measures of a MelodyRNN on held-out melodies."""
+"""What `evaluate` measures of a MelodyRNN on held-out music."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from magenta_lite.models.melody_rnn import features
 BATCH = 64
 
 MEANINGS = {
-    "examples": "held-out melodies",
-    "steps": "predicted events: all but the first of each melody",
-    "nll_per_step": "NLL of the labels, nats a step; the original's loss",
+    "examples": "held-out melodies, drum tracks or performances",
+    "steps": "predicted events: all but the first of each example",
+    "nll_per_step": "NLL of the labels, nats an event; the original's loss",
     "perplexity": "its exponential",
-    "melody_nll_per_step": "NLL of the events, all classes that mean one added up, nats a step",
+    "melody_nll_per_step": "NLL of the events, all classes that mean one added up, nats an event",
     "accuracy": "labels guessed right",
-    "event_accuracy": "the same where the label is not 'no event'",
+    "event_accuracy": "the same where the label is not the usual event, on a grid 'no event'",
     "no_event_accuracy": "the same where it is",
     "melody_accuracy": "events guessed right, by the added probabilities",
     "onset_accuracy": "the same where a note begins",
-    "no_event_share": "share of steps where nothing happens: the accuracy of having learnt nothing",
+    "no_event_share": "share of the usual event: the accuracy of having learnt nothing",
 }
 
 
@@ -40,8 +40,10 @@ def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
     sums: dict[str, float] = collections.defaultdict(float)
     for start in range(0, len(examples.events), BATCH):
         rows = slice(start, start + BATCH)
-        events = tf.cast(examples.events[rows], tf.int32)
-        for name, value in run(events, tf.constant(examples.lengths[rows], tf.int32)).items():
+        batch = {"events": tf.cast(examples.events[rows], tf.int32)}
+        if examples.controls is not None:
+            batch["controls"] = tf.cast(examples.controls[rows], tf.int32)
+        for name, value in run(batch, tf.constant(examples.lengths[rows], tf.int32)).items():
             sums[name] += float(value)
     steps = sums["steps"]
 
@@ -59,19 +61,20 @@ def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
         "no_event_accuracy": share("no event correct", "no events"),
         "melody_accuracy": share("melody correct", "steps"),
         "onset_accuracy": share("onset correct", "onsets"),
-        "no_event_share": share("quiet", "steps"),
+        "no_event_share": share("usual", "steps"),
     }
 
 
-def _sums(model, events, length):
-    logits = model({"events": events})
+def _sums(model, batch, length):
+    events, logits, encoding = batch["events"], model(batch), model.encoding
     terms = model.loss_terms(events, length, logits)
     by_step = tf.transpose(logits, [1, 0, 2])
-    guessed = features.most_probable_events(model.encoding, tf.transpose(events), by_step)
+    guessed = features.most_probable_events(encoding, tf.transpose(events), by_step)
     right = tf.cast(tf.equal(tf.transpose(guessed), events[:, 1:]), tf.float32)
     counts, correct, is_event = terms["counts"], terms["correct"], terms["is_event"]
-    onset = tf.cast(events[:, 1:] > 1, tf.float32)
-    quiet = tf.cast(tf.equal(events[:, 1:], 0), tf.float32)
+    following, (lowest, highest) = events[:, 1:], encoding.onset_ids
+    onset = tf.cast((following >= lowest) & (following <= highest), tf.float32)
+    usual = tf.cast(tf.equal(following, encoding.usual_id), tf.float32)
     values = {
         "steps": 1.0,
         "nll": terms["nll"],
@@ -84,6 +87,6 @@ def _sums(model, events, length):
         "onsets": onset,
         "melody correct": right,
         "onset correct": onset * right,
-        "quiet": quiet,
+        "usual": usual,
     }
     return {name: tf.reduce_sum(value * counts) for name, value in values.items()}

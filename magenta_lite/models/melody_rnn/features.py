@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from magenta_lite.encoders.event_sequences.chord_ids import CHORD_VECTORS
 from magenta_lite.encoders.event_sequences.encodings import (
     FIRST_PITCH_ID,
     MAJOR_KEYS,
@@ -49,7 +50,7 @@ def empty_history(encoding: EventEncoding, rows) -> HistoryState:
     )
 
 
-def add_event(encoding: EventEncoding, state: HistoryState, ids, position):
+def add_event(encoding: EventEncoding, state: HistoryState, ids, position, chords=None):
     """Adds an event to each of B sequences.
 
     Args:
@@ -57,17 +58,26 @@ def add_event(encoding: EventEncoding, state: HistoryState, ids, position):
         state: Before the event.
         ids: Int32 (B,).
         position: Int scalar, how many events came before.
+        chords: Ids int32 (B,) of the chords of the events after these, if the encoding has any.
 
     Returns:
         What the model reads, float32 (B, D), and the new state.
     """
+    parts, state = _event_parts(encoding, state, ids, position)
+    if encoding.chords:
+        parts = (_as_float(tf.gather(CHORD_VECTORS[encoding.chords], chords)), *parts)
+    return tf.concat(parts, axis=1), state
+
+
+def _event_parts(encoding: EventEncoding, state: HistoryState, ids, position):
+    """Returns the parts (B, ...) of what is read of an event itself, and the new state."""
     recent = tf.concat([state.recent[:, 1:], ids[:, None]], axis=1)
     state = state._replace(recent=recent)
     repeats = [_as_float(recent[:, -1 - d] == ids)[:, None] for d in encoding.distances]
     counter = _tiled(_counter(encoding, position + 1), ids)
     if not encoding.key_features:
         ahead = [tf.one_hot(repeated(state, d), encoding.num_ids) for d in encoding.distances]
-        return tf.concat([tf.one_hot(ids, encoding.num_ids), *ahead, counter, *repeats], 1), state
+        return (tf.one_hot(ids, encoding.num_ids), *ahead, counter, *repeats), state
     state = _follow_pitch(encoding, state, ids)
     sounds = state.sounding >= 0
     flags = (sounds, ~sounds, state.attack, state.direction)
@@ -84,12 +94,20 @@ def add_event(encoding: EventEncoding, state: HistoryState, ids, position):
         _best_keys(state.counts),
         _best_keys(recent_counts),
     )
-    return tf.concat(parts, axis=1), state
+    return parts, state
 
 
 def repeated(state: HistoryState, distance: int):
     """Returns the events (B,) that stand `distance` before the next; no event before all."""
     return tf.maximum(state.recent[:, -distance], NO_EVENT_ID)
+
+
+def duration(encoding: EventEncoding, ids):
+    """Returns by how many steps each of `ids` int32 (B,) moves time on: int32 (B,)."""
+    if not encoding.shift_ids:
+        return tf.ones_like(ids)
+    lowest, highest = encoding.shift_ids
+    return tf.where((ids >= lowest) & (ids <= highest), ids - lowest + 1, 0)
 
 
 def event_of(encoding: EventEncoding, state: HistoryState, classes):
@@ -153,24 +171,26 @@ def _as_float(x):
 # Whole sequences -----------------------------------------------------------------------------
 
 
-def read_events(encoding: EventEncoding, ids):
+def read_events(encoding: EventEncoding, ids, chords=None):
     """Returns what the model reads of whole sequences, and the state after them.
 
     Args:
         encoding: How.
         ids: Int32 (T, B).
+        chords: Ids int32 (T, B) of the chord after each event, if the encoding has any.
 
     Returns:
         Float32 (T, B, D), and a `HistoryState`.
     """
-    return _compiled_read(encoding, ids)
+    return _compiled_read(encoding, ids, chords)
 
 
-def _read(encoding: EventEncoding, ids):
+def _read(encoding: EventEncoding, ids, chords):
     steps, rows = tf.unstack(tf.shape(ids))
 
     def step(t, state, array):
-        inputs, state = add_event(encoding, state, ids[t], t)
+        chord = None if chords is None else chords[t]
+        inputs, state = add_event(encoding, state, ids[t], t, chord)
         return t + 1, state, array.write(t, inputs)
 
     shape = [ids.shape[1], encoding.input_size]

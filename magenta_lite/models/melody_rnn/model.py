@@ -21,9 +21,10 @@ from magenta_lite.models.melody_rnn.config import MelodyRNNConfig, NextEventObje
 class MelodyRNN(TrainableModel):
     """A stacked LSTM that reads events and predicts the next one.
 
-    As Magenta's melody_rnn (2016): what the model reads of the past, and the classes that it
-    predicts with, are made by an `EventEncoding`; attention, where there is any, goes to the last
-    outputs of the first layer (or, in models of before May 2017, of all layers together).
+    As Magenta's melody_rnn (2016) and its siblings for drums, for melodies over chords and for
+    performances: what the model reads of the past, and the classes that it predicts with, are made
+    by an `EventEncoding`; attention, where there is any, goes to the last outputs of the first
+    layer (or, in models of before May 2017, of all layers together).
 
     Shape letters: B batch, T events, V classes, S new events, N outputs, P events of a primer.
 
@@ -35,7 +36,8 @@ class MelodyRNN(TrainableModel):
 
     Call arguments:
         batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), how many of them
-            count; and what `draws` names for dropout, without which nothing is left out.
+            count; `controls` int (B, T), the chord of each event, where the encoding has chords;
+            and what `draws` names for dropout, without which nothing is left out.
 
     Returns:
         Logits float32 (B, T - 1, V): those at t are of event t + 1.
@@ -99,13 +101,18 @@ class MelodyRNN(TrainableModel):
 
     def call(self, batch, training=False):
         used = {"events": batch["events"]}
+        if self.encoding.chords:
+            used["controls"] = batch["controls"]
         if training:
             used |= {name: batch[name] for name in self.draws() if name in batch}
         return in_row_shards(self._forward, used, max(self.model_config.units))
 
     def _forward(self, batch):
         ids = _swap_axes(tf.cast(batch["events"], tf.int32))[:-1]
-        x, _ = features.read_events(self.encoding, ids)
+        chords = None
+        if self.encoding.chords:  # of the event that is predicted
+            chords = _swap_axes(tf.cast(batch["controls"], tf.int32))[1:]
+        x, _ = features.read_events(self.encoding, ids, chords)
         scale = 1 / (1 - self.model_config.dropout)
         keep = [
             _swap_axes(batch[name])[: tf.shape(x)[0]] * scale
@@ -180,7 +187,8 @@ class MelodyRNN(TrainableModel):
 
         Keys: `counts`, whether it counts; `nll` of its label and `melody_nll` of the event, with
         the probabilities of all classes that mean it added up, in nats; `correct`, whether the
-        label is the most probable class; and `is_event`, whether the label is not "no event".
+        label is the most probable class; and `is_event`, whether the label is not the usual event,
+        which is "no event" on a grid of steps.
         """
         ids = _swap_axes(tf.cast(events, tf.int32))
         label = _swap_axes(features.labels(self.encoding, ids))
@@ -192,14 +200,14 @@ class MelodyRNN(TrainableModel):
             repeat = log_p[..., self.encoding.num_ids + i]
             means_it.append(tf.where(_swap_axes(same), repeat, log_p.dtype.min))
         position = tf.range(1, tf.shape(ids)[0])
-        no_event = self.encoding.own_class(0)
+        usual = self.encoding.own_class(self.encoding.usual_id)
         correct = tf.equal(tf.argmax(logits, axis=-1, output_type=label.dtype), label)
         return {
             "counts": tf.cast(position < length[:, None], tf.float32),
             "nll": nll,
             "melody_nll": -tf.reduce_logsumexp(tf.stack(means_it), axis=0),
             "correct": tf.cast(correct, tf.float32),
-            "is_event": tf.cast(label != no_event, tf.float32),
+            "is_event": tf.cast(label != usual, tf.float32),
         }
 
     def train_step(self, batch):
@@ -230,25 +238,26 @@ class MelodyRNN(TrainableModel):
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
-    def log_likelihood(self, events, length):
+    def log_likelihood(self, events, length, chords=None):
         """Returns log probabilities of sequences, in nats; their first events are given.
 
         Args:
             events: Int (B, T).
             length: Int32 (B,), how many count.
+            chords: Int (B, T), of the events, where the encoding has chords.
 
         Returns:
             That of the labels, as the original counts, and that of the events, with classes that
             mean the same added up: float32 (B,) each.
         """
-        terms = self.loss_terms(events, length, self({"events": events}))
+        terms = self.loss_terms(events, length, self({"events": events, "controls": chords}))
         return tuple(
             -tf.reduce_sum(terms[name] * terms["counts"], axis=1) for name in ("nll", "melody_nll")
         )
 
-    def generate(self, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0):
+    def generate(self, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0, chords=None):
         """Continues a primer; see `decoding.sample`."""
-        return decoding.sample(self, primer, num_steps, seeds, temperature, top_k, top_p)
+        return decoding.sample(self, primer, num_steps, seeds, temperature, top_k, top_p, chords)
 
     def get_config(self):
         return {

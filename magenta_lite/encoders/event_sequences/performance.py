@@ -1,0 +1,286 @@
+"""Performances as note-ons, note-offs, time that passes and dynamics, all instruments as one."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from magenta_lite.encoders.base import EncodeResult, Report
+from magenta_lite.encoders.encoder import check_at_least
+from magenta_lite.encoders.event_sequences.encoder import EventSequenceEncoder
+from magenta_lite.encoders.event_sequences.encodings import EventEncoding
+from magenta_lite.encoders.grid import MAX_STEPS, is_playable, to_step
+from magenta_lite.encoders.multi_performance import PITCHES, VELOCITIES, with_sustain
+from magenta_lite.encoders.windows import Windows
+from magenta_lite.encoders.writing import new_sequence
+from magenta_lite.errors import UserError
+
+VELOCITY = 100  # of notes before the first change of velocity
+NOTE_OFF_ID = PITCHES  # and up, one for each pitch; note-ons are 0 and up
+SHIFT_ID = 2 * PITCHES
+NO_MORE = -1  # stands after the last event where several are side by side
+
+
+@dataclasses.dataclass(frozen=True)
+class EventPerformanceEncoderConfig:
+    """Which performances are taken, and how fine their times and dynamics are.
+
+    Attributes:
+        velocity_bins: How many velocities are told apart; 0 for none.
+        steps_per_second: Grid; 100 steps are 10 ms each.
+        max_shift: Longest shift of one event, in steps.
+        seconds: Pieces are cut into parts of so many seconds; 0 to leave them whole.
+        min_events: Shorter parts are left out.
+        max_events: Longer parts are cut.
+        merge_programs: Take pieces of several programs as if one played them all, drums left out;
+            otherwise they are left out.
+        max_examples: At most so many parts of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "event_performance"
+
+    velocity_bins: int = 32
+    steps_per_second: int = 100
+    max_shift: int = 100
+    seconds: float = 30.0
+    min_events: int = 32
+    max_events: int = 512
+    merge_programs: bool = False
+    max_examples: int = 0
+
+    def __post_init__(self):
+        check_at_least(self, 1, "steps_per_second", "max_shift")
+        check_at_least(self, 2, "max_events")
+        check_at_least(self, 0, "velocity_bins", "seconds", "min_events", "max_examples")
+        if self.velocity_bins > VELOCITIES:
+            raise UserError(
+                f"encoder.velocity_bins={self.velocity_bins} must be at most {VELOCITIES}"
+            )
+
+
+class PlayedNote(NamedTuple):
+    """A note, in the order in which notes are read.
+
+    Attributes:
+        start: Seconds.
+        pitch: MIDI pitch.
+        end: Seconds.
+        velocity: 1 to 127.
+    """
+
+    start: float
+    pitch: int
+    end: float
+    velocity: int
+
+
+class EventPerformanceEncoder(EventSequenceEncoder):
+    """Performances of a NoteSequence as event ids, and back.
+
+    Ids: 0 note-on, 128 note-off, 256 time passes, by 1 to `max_shift` steps, then a change of
+    velocity to each of the bins: 388 ids with the defaults, 356 without velocities (Simon & Oore
+    2017, https://magenta.tensorflow.org/performance-rnn). The sustain pedal is applied to notes.
+
+    Difference from Magenta: parts are not stretched in time for training.
+
+    Args:
+        config: An `EventPerformanceEncoderConfig`.
+    """
+
+    config_class = EventPerformanceEncoderConfig
+    default_programs = (0,)
+
+    @property
+    def encoding(self) -> EventEncoding:
+        """The event alone."""
+        return EventEncoding(
+            num_ids=self.depth,
+            usual_id=self._velocity_id - 1,
+            onset_ids=(0, PITCHES - 1),
+            shift_ids=(SHIFT_ID, self._velocity_id - 1),
+            start_id=self._velocity_id - 1,
+        )
+
+    @property
+    def depth(self) -> int:
+        """Number of ids."""
+        return self._velocity_id + self.config.velocity_bins
+
+    @property
+    def window_steps(self) -> int:
+        """Events of the longest part."""
+        return self.config.max_events
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """Note-ons and note-offs."""
+        return ((0, 0, PITCHES - 1), (0, NOTE_OFF_ID, NOTE_OFF_ID + PITCHES - 1))
+
+    @property
+    def _velocity_id(self) -> int:
+        return SHIFT_ID + self.config.max_shift
+
+    @property
+    def _bin_size(self) -> int:
+        return -(-VELOCITIES // max(self.config.velocity_bins, 1))
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the parts of a NoteSequence, in order of time, each only once.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint16 arrays (T,) of `min_events` to `max_events` ids, and a report of what was left
+            out.
+        """
+        config, report = self.config, Report()
+        windows = Windows(report, config.max_examples)
+        if not is_playable(sequence, report) or not self._is_one_instrument(sequence, report):
+            return windows.result()
+        for notes in self._parts(self.notes(sequence, report)):
+            ids = self.ids(notes)
+            if len(ids) < max(config.min_events, 2):
+                report.drop(f"part of fewer than {config.min_events} events")
+                continue
+            report.drop(
+                f"event of a part after {config.max_events}", n=max(len(ids) - config.max_events, 0)
+            )
+            report.keep("parts")
+            windows.add(np.array(ids[: config.max_events], self.event_format.event_dtype))
+        return windows.result()
+
+    def _is_one_instrument(self, sequence, report: Report) -> bool:
+        kinds = {(note.is_drum, note.program) for note in sequence.notes}
+        if self.config.merge_programs or len(kinds) == 1:
+            return True
+        report.drop("piece of several programs")
+        return False
+
+    def notes(self, sequence, report: Report) -> list[PlayedNote]:
+        """Returns the notes of a playable NoteSequence, pedal applied, in order."""
+        played, sustained = [], with_sustain(sequence)
+        last = max(note.end_time for note in sustained.notes)
+        if not last * self.config.steps_per_second <= MAX_STEPS:
+            report.drop(f"music longer than {MAX_STEPS:,} steps")
+            return []
+        for note in sustained.notes:
+            if note.is_drum:
+                report.drop("drum note")
+            elif note.velocity <= 0:
+                report.drop("note of velocity 0")
+            elif not 0 <= note.pitch < PITCHES:
+                report.drop(f"pitch outside 0-{PITCHES - 1}")
+            else:
+                velocity = min(note.velocity, VELOCITIES)
+                played.append(PlayedNote(note.start_time, note.pitch, note.end_time, velocity))
+        return sorted(played, key=lambda note: note[:2])
+
+    def _parts(self, notes: Sequence[PlayedNote]) -> Iterator[list[PlayedNote]]:
+        """Yields the notes of each part, times from its start; notes end with it."""
+        seconds = self.config.seconds
+        if not seconds:
+            yield list(notes)
+            return
+        for number, part in itertools.groupby(notes, lambda note: note.start // seconds):
+            begin, end = number * seconds, (number + 1) * seconds
+            yield [
+                note._replace(start=note.start - begin, end=min(note.end, end) - begin)
+                for note in part
+            ]
+
+    def ids(self, notes: Iterable[PlayedNote]) -> list[int]:
+        """Returns the ids of notes in order."""
+        rate = self.config.steps_per_second
+        changes = []
+        for rank, note in enumerate(notes):
+            start = to_step(note.start, rate)
+            end = max(to_step(note.end, rate), start + 1)
+            changes += [(start, rank, False, note), (end, rank, True, note)]
+        ids, now, bin_now = [], 0, None
+        for step, _, is_end, note in sorted(changes):
+            ids += self._shifts(step - now)
+            now = step
+            if is_end:
+                ids.append(NOTE_OFF_ID + note.pitch)
+                continue
+            velocity_bin = (note.velocity - 1) // self._bin_size
+            if self.config.velocity_bins and velocity_bin != bin_now:
+                ids.append(self._velocity_id + velocity_bin)
+                bin_now = velocity_bin
+            ids.append(note.pitch)
+        return ids
+
+    def _shifts(self, steps: int) -> list[int]:
+        """Returns the shifts that pass so many steps, the longest first."""
+        whole, rest = divmod(steps, self.config.max_shift)
+        return [self._velocity_id - 1] * whole + [SHIFT_ID + rest - 1] * (rest > 0)
+
+    def steps(self, ids) -> int:
+        """Returns how many steps pass in `ids` (T,)."""
+        return sum(id - SHIFT_ID + 1 for id in ids if SHIFT_ID <= id < self._velocity_id)
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that ids describe.
+
+        Every order of ids is music: a note-off without its note and a note of no length are
+        passed over, and notes that do not end do so with the last step.
+
+        Args:
+            events: Int (T,); -1 and what follows it is no event.
+            qpm: Tempo that the sequence has; times do not depend on it.
+            programs: General MIDI program, one; None for the first.
+
+        Raises:
+            ValueError: If an id is not one of this encoder's.
+        """
+        (program,) = self._programs(programs)
+        events = itertools.takewhile(lambda id: id != NO_MORE, events)
+        sequence, second = new_sequence(qpm), self.config.steps_per_second
+        for note in sorted(self._decoded(self._checked_ids(events))):
+            added: Any = sequence.notes.add()
+            added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
+            added.start_time, added.end_time = note.start / second, note.end / second
+            sequence.total_time = max(sequence.total_time, added.end_time)
+        return sequence
+
+    def _decoded(self, ids: list[int]) -> Iterator[PlayedNote]:
+        """Yields the notes of ids, times in steps."""
+        sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
+        now, velocity = 0, VELOCITY
+        for id in ids:
+            if id < NOTE_OFF_ID:
+                sounding.setdefault(id, []).append((now, velocity))
+            elif id < SHIFT_ID:
+                pitch = id - NOTE_OFF_ID
+                if sounding.get(pitch):
+                    start, loudness = sounding[pitch].pop(0)
+                    if start < now:
+                        yield PlayedNote(start, pitch, now, loudness)
+            elif id < self._velocity_id:
+                now += id - SHIFT_ID + 1
+            else:
+                velocity = min(1 + (id - self._velocity_id) * self._bin_size, VELOCITIES)
+        for pitch, started in sounding.items():
+            for start, loudness in started:
+                if start < now:
+                    yield PlayedNote(start, pitch, now, loudness)
+
+    def cut(self, ids, steps: int) -> list[int]:
+        """Returns `ids` (T,) up to the step `steps`; silence is added, or a shift shortened."""
+        kept, now = [], 0
+        for id in map(int, ids):
+            shift = id - SHIFT_ID + 1 if SHIFT_ID <= id < self._velocity_id else 0
+            if id == NO_MORE or now + shift > steps:
+                return kept + self._shifts(steps - now)
+            kept.append(id)
+            now += shift
+        return kept

@@ -1,0 +1,205 @@
+"""Primers and chords, as `generate` asks the siblings of MelodyRNN for them."""
+
+import keras
+import numpy as np
+import pytest
+from note_seq.protobuf import music_pb2
+from test_melody_rnn_generation import pitches_of, request, tune
+
+from magenta_lite.config import get_config
+from magenta_lite.encoders import build_encoder
+from magenta_lite.errors import UserError
+from magenta_lite.models.building import build_model
+from magenta_lite.models.melody_rnn.backing_chords import BackingChords
+from magenta_lite.models.melody_rnn.generation import generate
+from magenta_lite.models.melody_rnn.primers import DrumsPrimer, PerformancePrimer
+
+SYMBOL = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
+
+
+def make(name):
+    keras.utils.set_random_seed(0)
+    config = get_config(name, ["model.units=[8]", "model.attention_length=0"])
+    encoder = build_encoder(config.encoder)
+    return build_model(config, encoder), encoder
+
+
+@pytest.fixture(scope="module")
+def drums():
+    return make("drum_kit_rnn_tiny")
+
+
+@pytest.fixture(scope="module")
+def improv():
+    return make("basic_improv_tiny")
+
+
+@pytest.fixture(scope="module")
+def performance():
+    return make("performance_with_dynamics_tiny")
+
+
+def told(model, changes, words):
+    with pytest.raises(UserError) as caught:
+        generate(*model, request(**changes))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# Drums --------------------------------------------------------------------------------------
+
+
+def test_typed_drums_come_back_as_they_were_given(drums):
+    for sequence in generate(*drums, request(primer_drums="[(36,), (), (42, 36), [38]]")):
+        first = [(n.pitch, n.start_time) for n in sequence.notes if n.start_time < 0.5]
+        assert first == [(36, 0), (36, 0.25), (42, 0.25), (38, 0.375)]
+        assert all(note.is_drum for note in sequence.notes)
+        assert sequence.total_time <= 32 / 8
+
+
+def test_without_drums_a_kick_begins(drums):
+    assert list(DrumsPrimer(drums[1], request()).ids) == [1]
+
+
+def test_drums_may_come_from_a_file_with_its_tempo(drums, capsys):
+    given = tune([36, (36, 42), 38], qpm=90)
+    for note in given.notes:
+        note.is_drum = True
+    primer = DrumsPrimer(drums[1], request(inputs=[("a.mid", given)]))
+    assert list(primer.ids) == [1, 0, 0, 0, 5, 0, 0, 0, 2]
+    assert primer.qpm == 90
+    assert "a.mid: drums of 9 steps" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"no drums to go on from: note that is not for drums \(1"):
+        DrumsPrimer(drums[1], request(inputs=[("a.mid", tune([60]))]))
+
+
+def test_only_new_drums_can_be_written(drums):
+    asked = {"primer_drums": "[(36,), (36,), (36,), (36,)]"}
+    whole, _ = generate(*drums, request(**asked))
+    new, _ = generate(*drums, request(**asked, only_new=True))
+    assert [(n.pitch, n.start_time + 0.5) for n in new.notes] == [
+        (n.pitch, n.start_time) for n in whole.notes if n.start_time >= 0.5
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"primer_drums": "[(36,), (25,)]"}, "--primer_drums has 25, which is no drum"),
+        ({"primer_drums": "[([36],)]"}, "has [36], which is no drum"),
+        ({"primer_drums": "[36, 42]"}, "is not a list like [(36,), (), (42,)]"),
+        ({"primer_drums": "[]"}, "empty"),
+        ({"primer_melody": "[60]"}, "--primer_melody means nothing to a model of drums"),
+        ({"render_chords": True}, "--render_chords means nothing to a model of drums"),
+        ({"magenta_timing": True}, "--magenta_timing means nothing to a model of drums"),
+        ({"mode": "continue"}, "--input=FILE or --primer_drums=[(36,), (), (42,)]"),
+    ],
+)
+def test_drums_that_cannot_be_continued_are_told_in_one_line(drums, changes, words):
+    told(drums, changes, words)
+
+
+# Melodies over chords -----------------------------------------------------------------------
+
+
+def test_chords_have_equal_lengths_and_are_written_as_symbols(improv):
+    asked = request(backing_chords="C G | Am7, F", steps_per_chord=8, num_steps=None)
+    (sequence, _) = generate(*improv, asked)
+    symbols = [(a.text, a.time) for a in sequence.text_annotations if a.annotation_type == SYMBOL]
+    assert symbols == [("C", 0), ("G", 1), ("Am7", 2), ("F", 3)]
+    assert {note.program for note in sequence.notes} == {0}
+    assert max(note.end_time for note in sequence.notes) <= 4
+
+
+def test_chords_are_written_as_notes_where_that_is_asked_for(improv):
+    asked = {"backing_chords": "C G", "steps_per_chord": 16}
+    plain, _ = generate(*improv, request(**asked))
+    (sequence, _) = generate(*improv, request(**asked, render_chords=True))
+    added = [note for note in sequence.notes if note not in list(plain.notes)]
+    assert {note.pitch % 12 for note in added if note.start_time == 0} == {0, 4, 7}
+    assert {note.pitch % 12 for note in added if note.start_time == 2} == {2, 7, 11}
+    assert {note.end_time for note in added} == {2, 4}
+
+
+def test_chords_begin_with_the_primer_and_end_with_the_piece(improv):
+    asked = request(
+        backing_chords="C G Am F", steps_per_chord=8, primer_melody=str([60] * 12), only_new=True
+    )
+    (sequence, _) = generate(*improv, asked)
+    symbols = [(a.text, a.time) for a in sequence.text_annotations]
+    assert symbols == [("G", 0), ("Am", 0.5), ("F", 1.5)]
+
+
+def test_each_step_has_the_chord_that_was_written(improv):
+    backing = BackingChords(improv[1], request(backing_chords="C Am", steps_per_chord=3))
+    assert backing.ids(5).tolist() == [1, 1, 1, 22, 22]
+    assert backing.ids(5, semitones=2).tolist() == [3, 3, 3, 24, 24]
+    usual = BackingChords(improv[1], request())
+    assert usual.steps == 128
+    assert np.array_equal(usual.ids(256)[128:], usual.ids(128))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backing_chords": "C H"}, "'H' is a chord symbol that cannot be read; write chords like"),
+        ({"backing_chords": "C Gsus4"}, "'Gsus4' is a chord that is not major, minor, augmented"),
+        ({"backing_chords": " | "}, "has no chords"),
+        (
+            {"backing_chords": "C G C", "steps_per_chord": 8},
+            "3 chords of 8 steps, 24 in all, for 32 steps of music; give --steps_per_chord=11 or",
+        ),
+        ({"chords": "C G"}, "take --backing_chords"),
+        ({"primer_pitches": "[60]"}, "--primer_pitches means nothing to a model of melodies"),
+    ],
+)
+def test_impossible_chords_are_told_in_one_line(improv, changes, words):
+    told(improv, changes, words)
+
+
+# Performances -------------------------------------------------------------------------------
+
+
+def test_a_typed_chord_is_played_for_a_quarter(performance):
+    asked = {"primer_pitches": "[64, 60, 67]", "num_steps": 200}
+    for sequence in generate(*performance, request(**asked)):
+        assert sorted(pitches_of(sequence, 3)) == [60, 64, 67]
+        assert {note.start_time for note in sequence.notes[:3]} == {0}
+        assert {note.end_time for note in sequence.notes[:3]} == {0.5}
+        assert sequence.total_time <= 2.0
+    whole = generate(*performance, request(**asked))[0]
+    new = generate(*performance, request(**asked, only_new=True))[0]
+    assert [n.pitch for n in new.notes] == [n.pitch for n in whole.notes if n.start_time >= 0.5]
+
+
+def test_a_typed_melody_is_played_in_16ths(performance):
+    primer = PerformancePrimer(performance[1], request(primer_melody="[60, -2, 62, -1]"))
+    assert primer.steps == 38  # 0.375 s
+    notes = performance[1].decode(primer.ids).notes
+    assert [(n.pitch, n.start_time, n.end_time) for n in notes] == [(60, 0, 0.25), (62, 0.25, 0.38)]
+
+
+def test_a_performance_may_come_from_a_file(performance, capsys):
+    primer = PerformancePrimer(performance[1], request(inputs=[("a.mid", tune([60, 62], [48]))]))
+    assert (len(primer.ids), primer.steps) == (9, 133)
+    assert "a.mid: 9 events, 133 steps" in capsys.readouterr().out
+
+
+def test_without_a_primer_a_second_of_silence_begins(performance):
+    primer = PerformancePrimer(performance[1], request())
+    assert (primer.ids, primer.steps, primer.usual_steps) == ([355], 100, 3000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"primer_pitches": "[60, 128]"}, "--primer_pitches has 128; MIDI pitches go from 0 to"),
+        ({"primer_pitches": "[60]", "num_steps": 50}, "counts the primer, which has 50 steps"),
+        ({"primer_pitches": "[60]", "primer_melody": "[60]"}, "both give a primer"),
+        ({"primer_melody": "[-2]"}, "gives no notes to go on from: no notes"),
+        ({"beam_size": 2}, "--beam_size means nothing to a model of performances"),
+        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to a model of performances"),
+    ],
+)
+def test_impossible_performances_are_told_in_one_line(performance, changes, words):
+    told(performance, changes, words)
