@@ -366,7 +366,7 @@ def _musicxml_to_sequence(name: str, data: bytes):
 
     with _as_file(name, data) as path:
         try:
-            return musicxml_reader.musicxml_file_to_sequence_proto(path)
+            return _parts_apart(musicxml_reader.musicxml_file_to_sequence_proto(path))
         except (
             musicxml_reader.MusicXMLConversionError,
             musicxml_parser.MusicXMLParseError,
@@ -375,6 +375,20 @@ def _musicxml_to_sequence(name: str, data: bytes):
             ValueError,
         ) as error:
             raise UnreadableError(f"MusicXML: {_first_line(error)}") from error
+
+
+def _parts_apart(sequence: Any) -> Any:
+    """Returns `sequence` with an instrument for each part, where parts of a score share one.
+
+    Scores need not state MIDI channels; then all their parts come as the same instrument.
+    """
+    instruments = {}
+    for note in sequence.notes:
+        instruments.setdefault(note.instrument, set()).add(note.part)
+    if any(len(parts) > 1 for parts in instruments.values()):
+        for note in sequence.notes:
+            note.instrument = note.part
+    return sequence
 
 
 def _records(data: bytes) -> Iterator:

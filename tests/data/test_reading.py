@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import io
 import os
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from magenta_lite.data import reading
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import midi_bytes, write_bad_files, write_good_files
+from tfds_datasets.arranged.make_dummy_data import hymn
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("MAGENTA_LITE_DATA", ROOT.parent / "shared" / "data"))
@@ -156,6 +158,13 @@ def test_names_are_relative_and_hidden_files_are_no_music(tmp_path):
     (tmp_path / ".hidden.mid").write_bytes(midi_bytes([(60, 0, 1)]))
     sources, _ = reading.list_sources(tmp_path)
     assert [source.name for source in sources] == ["a/b/good_000.mid"]
+
+
+def test_parts_of_a_score_without_midi_channels_are_instruments(tmp_path):
+    (tmp_path / "hymn.xml").write_text(hymn(random.Random(1)), encoding="utf-8")
+    pieces, _ = reading.list_sources(tmp_path)[0][0].read()
+    voices = {note.instrument for note in pieces[0].sequence.notes}
+    assert voices == {0, 1, 2, 3}
 
 
 def test_music_xml_of_chorales_is_read():
