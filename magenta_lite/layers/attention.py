@@ -1,0 +1,258 @@
+"""Attention with and without relative positions, global and in blocks.
+
+Shape letters: B batch, H heads, L queries, K keys, D key depth, V value depth, R rows of a table.
+Queries count as scaled already. Relative terms follow Music Transformer (Huang et al. 2018,
+https://arxiv.org/abs/1809.04281, §3.4) and Shaw et al. 2018 (https://arxiv.org/abs/1803.02155):
+q_i · e_(j-i) is added to the logit of query i and key j. Each query's products with all rows of
+the table of e are made at once, O(L D) memory beyond the logits, and then moved into place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+MASKED = -1e9  # added to the logit of a key that a query must not see
+
+
+@dataclasses.dataclass(frozen=True)
+class Distances:
+    """Which relative distances the rows of a table stand for.
+
+    Attributes:
+        both_sides: Row R // 2 is distance 0 and rows after it are keys to the right (R is odd);
+            otherwise the last row is distance 0 and all rows are keys to the left.
+        clip: Farther distances use the farthest row; otherwise they have no term.
+    """
+
+    both_sides: bool = False
+    clip: bool = False
+
+    def spread(self, products, length: int):
+        """Returns products (..., L, R) with the rows of a table, one column for each distance.
+
+        Args:
+            products: Float.
+            length: L, which is also K.
+
+        Returns:
+            (..., L, L), or (..., L, 2L - 1) with `both_sides`; the farthest to the left first.
+        """
+        rows = products.shape[-1]
+        left, right = self._reach(rows)
+        farthest_right = length - 1 if self.both_sides else 0
+        if self.clip:
+            wanted = tf.range(1 - length, farthest_right + 1)
+            return tf.gather(products, tf.clip_by_value(wanted, -left, right) + left, axis=-1)
+        cut_left, cut_right = max(left - length + 1, 0), max(right - farthest_right, 0)
+        kept = products[..., cut_left : rows - cut_right]
+        missing = [max(length - 1 - left, 0), max(farthest_right - right, 0)]
+        return tf.pad(kept, [[0, 0]] * (len(products.shape) - 1) + [missing])
+
+    def rows_for(self, table, length: int):
+        """Returns the table (..., R, D) with one row for each distance, as `spread` has columns."""
+        return tf.linalg.matrix_transpose(self.spread(tf.linalg.matrix_transpose(table), length))
+
+    def used_rows(self, rows: int, length: int) -> slice:
+        """Returns which rows of a table of R rows any of L positions can need."""
+        left, right = self._reach(rows)
+        if self.clip:
+            return slice(0, rows)
+        far = length - 1
+        return slice(max(left - far, 0), rows - (max(right - far, 0) if self.both_sides else 0))
+
+    def _reach(self, rows: int) -> tuple[int, int]:
+        """Returns the farthest distances to the left and to the right that have rows."""
+        return (rows // 2, rows // 2) if self.both_sides else (rows - 1, 0)
+
+
+PAST = Distances()
+BOTH_SIDES = Distances(both_sides=True)
+CLIPPED = Distances(both_sides=True, clip=True)
+
+
+def skew(products, keys: int):
+    """Moves products by distance to products by key ("skewing", Huang et al. 2018, §3.4.1).
+
+    Args:
+        products: Float (..., L, C); column C - 1 - d (one-sided), or the middle one - d, is of the
+            key d to the left of the query.
+        keys: K.
+
+    Returns:
+        (..., L, K). Where a query's distance to a key has no column, a number of another query
+        stands: mask it.
+    """
+    *batch, length, columns = products.shape
+    batch = [-1 if n is None else n for n in batch]
+    # One more column a row, one row fewer: every row starts one place further to the left.
+    padded = tf.pad(products, [[0, 0]] * (len(batch) + 1) + [[1, 0]])
+    flat = tf.reshape(padded, [*batch, length * (columns + 1)])
+    moved = tf.reshape(flat[..., length:], [*batch, length, columns])
+    return moved[..., :keys]
+
+
+def unskew(weights, columns: int):
+    """Moves weights (..., L, K) by key to columns (..., L, C) by distance; `skew`'s transpose.
+
+    What has no column must be zero.
+    """
+    *batch, length, keys = weights.shape
+    batch = [-1 if n is None else n for n in batch]
+    moved = tf.pad(weights, [[0, 0]] * (len(batch) + 1) + [[0, columns - keys]])
+    flat = tf.reshape(moved, [*batch, length * columns])
+    padded = tf.pad(flat, [[0, 0]] * len(batch) + [[length, 0]])
+    return tf.reshape(padded, [*batch, length, columns + 1])[..., 1:]
+
+
+def causal_bias(queries: int, keys: int):
+    """Returns what hides later keys: float32 (L, K), the last query standing at the last key."""
+    return (1 - tf.linalg.band_part(tf.ones([queries, keys]), -1, keys - queries)) * MASKED
+
+
+def padding_bias(is_padding):
+    """Returns what hides keys for which bool (B, K) is true: float32 (B, 1, 1, K)."""
+    return tf.cast(is_padding, tf.float32)[:, None, None, :] * MASKED
+
+
+def relative_logits(q, table, distances: Distances = PAST):
+    """Returns q_i · e_(j-i) for L queries and as many keys.
+
+    Args:
+        q: Float (B, H, L, D).
+        table: Float (H, R, D), or (R, D) for all heads.
+        distances: What the rows mean.
+
+    Returns:
+        (B, H, L, L); without `both_sides` only on and below the diagonal.
+    """
+    length = q.shape[2]
+    used = distances.used_rows(table.shape[-2], length)
+    products = _with_rows(q, table[..., used, :])
+    return skew(distances.spread(products, length), length)
+
+
+def attend(
+    q, k, v, bias=None, key_table=None, value_table=None, distances: Distances = PAST, keep=None
+):
+    """Attention of every query to all keys.
+
+    Args:
+        q: Float (B, H, L, D), scaled.
+        k: (B, H, K, D).
+        v: (B, H, K, V).
+        bias: Added to the logits, broadcasts to (B, H, L, K); None for nothing.
+        key_table: (H, R, D) or (R, D), a relative term of the logits; K = L then.
+        value_table: (H, R, V) or (R, V), a relative term of the output.
+        distances: What rows of the tables mean.
+        keep: Factors of the weights, broadcasts to (B, H, L, K), for dropout; None for 1.
+
+    Returns:
+        (B, H, L, V), of the type of `v`; the softmax is in float32.
+    """
+    logits = tf.matmul(q, k, transpose_b=True)
+    if key_table is not None:
+        logits += relative_logits(q, key_table, distances)
+    weights = _softmax(logits, bias, keep, v.dtype)
+    out = tf.matmul(weights, v)
+    if value_table is not None:
+        rows = distances.rows_for(value_table, q.shape[2])
+        by_distance = unskew(weights, rows.shape[-2])
+        out += tf.matmul(by_distance, _for_each(by_distance, rows))
+    return out
+
+
+def attend_in_blocks(q, k, v, block: int, key_table=None, value_table=None, keep=None):
+    """Causal attention to the own block and the one before it (Huang et al. 2018, §3.5).
+
+    A sequence of less than two blocks is one block. As in the original, a relative term of the
+    output is added from the second block on.
+
+    Args:
+        q: Float (B, H, L, D), scaled.
+        k: (B, H, L, D).
+        v: (B, H, L, V).
+        block: Positions of a block.
+        key_table: (H, R, D) or (R, D) with R of at least two blocks; the last row is distance 0.
+        value_table: (H, R, V) or (R, V).
+        keep: Factors of the weights of dropout, (B, 1 or H, L, two blocks), the block before
+            first; None for 1.
+
+    Returns:
+        (B, H, L, V).
+    """
+    length = q.shape[2]
+    if length < 2 * block:
+        keep = None if keep is None else keep[..., -length:]
+        return attend(q, k, v, causal_bias(length, length), key_table, keep=keep)
+    rest = -length % block
+    q, k, v = (tf.pad(x, [[0, 0], [0, 0], [0, rest], [0, 0]]) for x in (q, k, v))
+    if keep is not None:
+        keep = tf.pad(keep, [[0, 0], [0, 0], [0, rest], [0, 0]])
+    head = None if keep is None else keep[:, :, :block, block:]
+    q0, k0, v0 = (x[:, :, :block] for x in (q, k, v))
+    first = attend(q0, k0, v0, causal_bias(block, block), key_table, keep=head)
+
+    blocks = (length + rest) // block
+
+    def tail(x):  # (B, H, n - 1, block, ...)
+        return tf.reshape(x[:, :, block:], [-1, x.shape[1], blocks - 1, block, x.shape[3]])
+
+    def tail_and_before(x):
+        before = tf.reshape(x[:, :, :-block], [-1, x.shape[1], blocks - 1, block, x.shape[3]])
+        return tf.concat([before, tail(x)], axis=3)
+
+    q1, k1, v1 = tail(q), tail_and_before(k), tail_and_before(v)
+    logits = tf.matmul(q1, k1, transpose_b=True)
+    if key_table is not None:
+        rows = key_table[..., -2 * block :, :]
+        logits += skew(_with_rows(q1, rows), 2 * block)
+    kept = None if keep is None else tail(keep)
+    weights = _softmax(logits, causal_bias(block, 2 * block), kept, v.dtype)
+    out = tf.matmul(weights, v1)
+    if value_table is not None:
+        by_distance = unskew(weights, 2 * block)
+        out += tf.matmul(by_distance, _for_each(by_distance, value_table[..., -2 * block :, :]))
+    out = tf.reshape(out, [-1, v.shape[1], length + rest - block, v.shape[3]])
+    return tf.concat([first, out], axis=2)[:, :, :length]
+
+
+def timing_signal(positions, channels: int):
+    """Sines of a geometric row of wavelengths, then cosines (Vaswani et al. 2017, §3.5).
+
+    Args:
+        positions: Number of each position, (L,).
+        channels: C; an odd one leaves the last channel at zero.
+
+    Returns:
+        Float32 (L, C).
+    """
+    half = channels // 2
+    step = tf.math.log(10_000.0) / max(half - 1, 1)
+    rates = tf.exp(-step * tf.range(half, dtype=tf.float32))
+    angles = tf.cast(positions, tf.float32)[:, None] * rates
+    signal = tf.concat([tf.sin(angles), tf.cos(angles)], axis=1)
+    return tf.pad(signal, [[0, 0], [0, channels % 2]])
+
+
+def _with_rows(q, rows):
+    """Returns the products of q (B, H, ..., L, D) with rows (H, R, D) or (R, D)."""
+    return tf.matmul(q, _for_each(q, rows), transpose_b=True)
+
+
+def _for_each(like, rows):
+    """Repeats rows (H, R, D) or (R, D) for all batch axes of `like` (B, H, ..., L, D).
+
+    Not left to the product: oneDNN, which TensorFlow 2.21 uses on CPUs, writes beyond its memory
+    when it broadcasts (https://github.com/tensorflow/tensorflow/pull/120199).
+    """
+    if len(rows.shape) == 3:
+        rows = tf.reshape(rows, [rows.shape[0], *[1] * (len(like.shape) - 4), *rows.shape[1:]])
+    return tf.broadcast_to(rows, tf.concat([tf.shape(like)[:-2], rows.shape[-2:]], axis=0))
+
+
+def _softmax(logits, bias, keep, dtype):
+    logits = tf.cast(logits, tf.float32)
+    weights = tf.nn.softmax(logits if bias is None else logits + bias)
+    return tf.cast(weights if keep is None else weights * keep, dtype)

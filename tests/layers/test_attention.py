@@ -1,0 +1,154 @@
+"""Attention: against what the original gave, against a naive program, and against itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from magenta_lite.layers.attention import (
+    BOTH_SIDES,
+    CLIPPED,
+    MASKED,
+    PAST,
+    attend,
+    attend_in_blocks,
+    causal_bias,
+    relative_logits,
+    timing_signal,
+)
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "music_transformer" / "attention"
+MANIFEST = json.loads((GOLDEN / "manifest.json").read_text())
+DISTANCES = {
+    "dot_product": PAST,
+    "masked_relative_v2": PAST,
+    "unmasked_relative_v2": BOTH_SIDES,
+    "shaw_relative": CLIPPED,
+}
+
+
+def recorded(name):
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        return dict(file), MANIFEST["cases"][name]
+
+
+@pytest.mark.parametrize("name", sorted(MANIFEST["cases"]))
+def test_outputs_and_gradients_are_the_originals(name):
+    arrays, case = recorded(name)
+    inputs = {
+        key: tf.constant(arrays[key])
+        for key in ("q", "k", "v", "key_table", "value_table")
+        if key in arrays
+    }
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        tables = [inputs.get(f"{kind}_table") for kind in ("key", "value")]
+        qkv = [inputs[key] for key in "qkv"]
+        if "local" in case["kind"]:
+            out = attend_in_blocks(*qkv, case["block_length"], *tables)
+        else:
+            bias = arrays.get("bias", 0.0)
+            if (case["bias"] or "").startswith("causal") and "bias" not in arrays:
+                bias = causal_bias(case["length"], case["length"])
+            out = attend(*qkv, bias, *tables, distances=DISTANCES[case["kind"]])
+        scalar = tf.reduce_sum(out * arrays["cotangent"])
+    np.testing.assert_allclose(out, arrays["out"], atol=1e-5)
+    for key, gradient in tape.gradient(scalar, inputs).items():
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(gradient), arrays[f"grad_{key}"], atol=1e-5, err_msg=key
+        )
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(MANIFEST["cases"]) if "_v2" in n])
+def test_relative_terms_are_the_originals(name):
+    arrays, case = recorded(name)
+    logits = relative_logits(arrays["q"], arrays["key_table"], DISTANCES[case["kind"]])
+    wanted = arrays["rel_logits"]
+    if DISTANCES[case["kind"]] is PAST:
+        logits, wanted = np.tril(logits), np.tril(wanted)
+    np.testing.assert_allclose(logits, wanted, atol=1e-5)
+
+
+def naive(q, k, v, key_table, value_table, distances, causal):
+    """A vector for every query and key, looked up by distance: O(L² D) memory."""
+    length, rows = q.shape[2], key_table.shape[-2]
+    zero = rows // 2 if distances.both_sides else rows - 1
+    right = rows // 2 if distances.both_sides else 0
+    d = np.arange(length)[None] - np.arange(length)[:, None]
+    inside = (d >= -zero) & (d <= right) | distances.clip
+    row = np.clip(d, -zero, right) + zero
+
+    def looked_up(table):  # (H or 1, L, L, depth)
+        table = table if len(table.shape) == 3 else table[None]
+        return tf.gather(table, row, axis=1) * inside[..., None]
+
+    logits = tf.einsum("bhid,bhjd->bhij", q, k)
+    logits += tf.reduce_sum(q[:, :, :, None] * looked_up(key_table), axis=-1)
+    if causal:
+        logits = tf.where(d <= 0, logits, -np.inf)
+    weights = tf.nn.softmax(logits)
+    out = tf.einsum("bhij,bhjv->bhiv", weights, v)
+    return out + tf.reduce_sum(weights[..., None] * looked_up(value_table), axis=3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    length=st.integers(1, 12),
+    reach=st.integers(1, 14),
+    heads=st.sampled_from([1, 2]),
+    batch=st.sampled_from([1, 3]),
+    shared=st.booleans(),
+    kind=st.sampled_from([(PAST, True), (BOTH_SIDES, False), (CLIPPED, False), (CLIPPED, True)]),
+    seed=st.integers(0, 1000),
+)
+def test_equals_a_naive_program(length, reach, heads, batch, shared, kind, seed):
+    distances, causal = kind
+    rng = np.random.default_rng(seed)
+    rows = 2 * reach - 1 if distances.both_sides else reach
+
+    def draw(*shape):
+        return tf.constant(rng.normal(size=shape), tf.float64)
+
+    table = () if shared else (heads,)
+    inputs = [draw(batch, heads, length, n) for n in (4, 4, 3)]
+    inputs += [draw(*table, rows, n) for n in (4, 3)]
+    cotangent = draw(batch, heads, length, 3)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        bias = causal_bias(length, length) if causal else None
+        q, k, v, *tables = (tf.cast(x, tf.float32) for x in inputs)
+        ours = attend(q, k, v, bias, *tables, distances=distances)
+        theirs = naive(*inputs, distances, causal)
+        sums = [
+            tf.reduce_sum(ours * tf.cast(cotangent, tf.float32)),
+            tf.reduce_sum(theirs * cotangent),
+        ]
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for mine, wanted in zip(*(tape.gradient(s, inputs) for s in sums), strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(mine), wanted, atol=2e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(length=st.integers(1, 40), block=st.integers(2, 9), seed=st.integers(0, 1000))
+def test_blocks_equal_masked_attention_to_everything(length, block, seed):
+    rng = np.random.default_rng(seed)
+    q, k = (rng.normal(size=(2, 2, length, 4)).astype(np.float32) for _ in "qk")
+    v = rng.normal(size=(2, 2, length, 3)).astype(np.float32)
+    table = rng.normal(size=(2, 4 * block, 4)).astype(np.float32)
+    blocks = np.arange(length) // block if length >= 2 * block else np.zeros(length, int)
+    hidden = (blocks[:, None] - blocks[None]) > 1
+    bias = causal_bias(length, length) + hidden.astype(np.float32) * MASKED
+    wanted = attend(q, k, v, bias, table)
+    np.testing.assert_allclose(attend_in_blocks(q, k, v, block, table), wanted, atol=1e-5)
+
+
+def test_timing_signal_is_the_originals():
+    with np.load(GOLDEN / "timing_signal.npz") as file:
+        for key, wanted in file.items():
+            length, channels, start = (int(part.lstrip("LCstar")) for part in key.split("_"))
+            signal = timing_signal(tf.range(start, start + length), channels)
+            np.testing.assert_allclose(signal, wanted, atol=3e-4 if start > 1000 else 2e-5)
