@@ -31,10 +31,14 @@ SECTION_CLASSES = {
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
     "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",
+    "music_transformer": "magenta_lite.models.music_transformer.config:MusicTransformerConfig",
+    "next_token": "magenta_lite.models.music_transformer.config:NextTokenObjective",
     "next_event": "magenta_lite.models.melody_rnn.config:NextEventObjective",
 }
 
 PRECISIONS = ("float32", "mixed_bfloat16")
+OPTIMIZERS = ("adam", "adafactor")
+SCHEDULES = ("decay", "noam", "rsqrt", "cosine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +74,22 @@ class TrainConfig:
     Attributes:
         steps: Optimiser steps of the whole run.
         batch_size: Examples per step over all replicas together.
-        learning_rate: At step 0; decays as
-            `min + (learning_rate - min) * learning_rate_decay ** step`.
+        optimizer: `adam`, or `adafactor`, whose steps are relative to the size of the weights.
+        schedule: How the learning rate goes on. `decay`: `min_learning_rate + (learning_rate -
+            min_learning_rate) * learning_rate_decay ** step`. With the others `learning_rate` is
+            the largest. `noam`: rises during `warmup_steps`, then falls with the root of the step;
+            `rsqrt`: the same without the rise; `cosine`: rises, then falls along half a cosine to
+            `min_learning_rate` at `steps`.
+        learning_rate: See above.
         learning_rate_decay: See above.
         min_learning_rate: See above.
-        clip_norm: Gradients are scaled down to this global norm.
+        warmup_steps: See above.
+        clip_norm: Gradients are scaled down to this global norm; 0 for never.
         clip_per_variable: Scale the gradient of each weight by its own norm instead of all by
             their global norm.
         clip_to_zero_norm: A step whose gradients have a global norm of this or more, or NaN, is
             made with zero gradients.
+        adam_beta_2: Decay of Adam's mean of squared gradients.
         adam_epsilon: Added outside the bias correction, as in TensorFlow 1.
         precision: `float32` or `mixed_bfloat16` (matrix products in bfloat16).
         seed: Of the initial weights, the order of the data and every random draw.
@@ -87,18 +98,22 @@ class TrainConfig:
         validation_examples: How many held-out examples one validation uses at most.
         micro_batches: In how many parts a replica works through its examples of a step, one
             after the other: less memory, the same gradient.
-        recompute: Compute the gates of LSTMs again for the gradient instead of keeping them: less
-            memory, more time.
+        recompute: Compute gates of LSTMs and insides of attention layers again for the gradient
+            instead of keeping them: less memory, more time.
     """
 
     steps: int = 200_000
     batch_size: int = 512
+    optimizer: str = "adam"
+    schedule: str = "decay"
     learning_rate: float = 1e-3
     learning_rate_decay: float = 0.9999
     min_learning_rate: float = 1e-5
+    warmup_steps: int = 1000
     clip_norm: float = 1.0
     clip_per_variable: bool = False
     clip_to_zero_norm: float = 10_000.0
+    adam_beta_2: float = 0.999
     adam_epsilon: float = 1e-8
     precision: str = "float32"
     seed: int = 0
@@ -118,8 +133,13 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise UserError(f"train.{name}={getattr(self, name)} must be at least 1")
-        if self.precision not in PRECISIONS:
-            raise unknown_name("train.precision", self.precision, PRECISIONS)
+        for name, known in (
+            ("precision", PRECISIONS),
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+        ):
+            if getattr(self, name) not in known:
+                raise unknown_name(f"train.{name}", getattr(self, name), known)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,9 @@ import numpy as np
 from magenta_lite.errors import UserError
 
 # Optimiser state, and cuDNN's copy of weights that also stand under their usual names.
-IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "opaque_kernel")
+IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "/Adafactor", "/Adafactor_1", "opaque_kernel")
 IGNORED_NAMES = ("beta1_power", "beta2_power")
+IGNORED_PREFIXES = ("losses_avg/", "train_stats/")  # what tensor2tensor counts
 DECOMPRESSION_ERRORS = (zlib.error, lzma.LZMAError)
 DATA_ENDINGS = (".index", ".data-")
 
@@ -36,7 +37,9 @@ class Variables(Mapping):
         self._shapes = {
             name: tuple(shape)
             for name, shape in reader.get_variable_to_shape_map().items()
-            if not name.endswith(IGNORED_SUFFIXES) and name not in IGNORED_NAMES
+            if not name.endswith(IGNORED_SUFFIXES)
+            and not name.startswith(IGNORED_PREFIXES)
+            and name not in IGNORED_NAMES
         }
         self.used: set[str] = set()
 

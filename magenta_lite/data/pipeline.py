@@ -144,6 +144,12 @@ class Batches:
             if "controls" in batch:
                 batch["controls"] = rotated_chords(batch["controls"], shift)
         for name, wanted in self.draws.items():
+            if wanted.kind == "seed":
+                bits = {"minval": None, "maxval": None, "dtype": tf.int32}
+                batch[name] = draw(
+                    tf.random.stateless_uniform, f"draw {name}", wanted.shape, **bits
+                )
+                continue
             normal = wanted.kind == "normal"
             function = tf.random.stateless_normal if normal else tf.random.stateless_uniform
             batch[name] = draw(function, f"draw {name}", wanted.shape)

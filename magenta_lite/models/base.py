@@ -15,7 +15,8 @@ class Draw:
     """Random numbers that one example needs.
 
     Attributes:
-        kind: `normal` (standard), `uniform` (in [0, 1)) or `bernoulli` (1 or 0).
+        kind: `normal` (standard), `uniform` (in [0, 1)), `bernoulli` (1 or 0), or `seed` (int32)
+            for numbers that a model draws itself, where they are too many to come with a batch.
         shape: For one example.
         p: Of `bernoulli`: probability of 1.
     """
@@ -93,6 +94,24 @@ class TrainableModel(keras.Model):
         local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
         with strategy.scope():
             self._symbolic_build(data_batch=local)
+
+
+def with_mean_count(batch, counts):
+    """Adds `mean_count` (B,): what counts in an example, on average over all replicas.
+
+    A sum over an example, divided by that, has as its mean over examples the mean over all that
+    counts, however the examples are shared out.
+
+    Args:
+        batch: A dict of tensors.
+        counts: Float (B,) or (B, T), whose sum is the number of what counts.
+    """
+    rows = tf.shape(counts)[0]
+    total = tf.stack([tf.reduce_sum(counts), tf.cast(rows, tf.float32)])
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+    return batch | {"mean_count": tf.fill([rows], tf.maximum(total[0] / total[1], 1e-6))}
 
 
 def logs_for_workers(logs):

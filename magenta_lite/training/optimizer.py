@@ -1,4 +1,4 @@
-"""Adam as Magenta trains with it."""
+"""Optimisers as Magenta and tensor2tensor train with them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import keras
 import tensorflow as tf
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class ClippedAdam(keras.optimizers.Adam):
-    """Adam (Kingma & Ba 2014) on gradients that are clipped after they are added up.
+class Clipping:
+    """Mixed into an optimiser: gradients are clipped after they are added up.
 
     Keras clips each replica's gradients before they are added up, which depends on the number
     of replicas. Here the gradient of the whole batch is clipped: scaled down to a global norm of
     `clip_norm`, or replaced by zeros if its norm is `clip_to_zero_norm` or more, or not finite.
-    Epsilon stands outside the bias correction, as in TensorFlow 1.
 
     Args:
         learning_rate: Float or schedule.
-        clip_norm: Largest global norm.
+        clip_norm: Largest global norm; 0 for any.
         clip_to_zero_norm: Global norm from which on a step counts as broken.
         clip_per_variable: Scale each gradient down to a norm of `clip_norm` of its own instead.
-        **kwargs: Of `keras.optimizers.Adam`.
+        **kwargs: Of the optimiser.
     """
 
     def __init__(
@@ -28,12 +26,10 @@ class ClippedAdam(keras.optimizers.Adam):
         learning_rate=1e-3,
         clip_norm: float = 1.0,
         clip_to_zero_norm: float = 10_000.0,
-        epsilon: float = 1e-8,
         clip_per_variable: bool = False,
-        name: str = "clipped_adam",
         **kwargs,
     ):
-        super().__init__(learning_rate, epsilon=epsilon, name=name, **kwargs)
+        super().__init__(learning_rate, **kwargs)
         self.clip_norm = clip_norm
         self.clip_to_zero_norm = clip_to_zero_norm
         self.clip_per_variable = clip_per_variable
@@ -41,13 +37,14 @@ class ClippedAdam(keras.optimizers.Adam):
     def _all_reduce_sum_gradients(self, grads_and_vars):
         # The one place where a TensorFlow optimiser of Keras holds the gradient of all replicas.
         gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         usable = norm < self.clip_to_zero_norm  # False for NaN
         norms = [tf.norm(g) if self.clip_per_variable else norm for g in gradients]
-        clipped = [
-            tf.where(usable, g * (self.clip_norm / tf.maximum(n, self.clip_norm)), 0.0)
-            for g, n in zip(gradients, norms, strict=True)
-        ]
+        if self.clip_norm:
+            scales = [self.clip_norm / tf.maximum(n, self.clip_norm) for n in norms]
+            gradients = [g * scale for g, scale in zip(gradients, scales, strict=True)]
+        clipped = [tf.where(usable, gradient, 0.0) for gradient in gradients]
         return list(zip(clipped, variables, strict=True))
 
     def get_config(self):
@@ -57,3 +54,95 @@ class ClippedAdam(keras.optimizers.Adam):
             "clip_to_zero_norm": self.clip_to_zero_norm,
             "clip_per_variable": self.clip_per_variable,
         }
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class ClippedAdam(Clipping, keras.optimizers.Adam):
+    """Adam (Kingma & Ba 2014); epsilon stands outside the bias correction, as in TensorFlow 1.
+
+    Args:
+        learning_rate: Float or schedule.
+        **kwargs: Of `Clipping` and `keras.optimizers.Adam`.
+    """
+
+    def __init__(self, learning_rate=1e-3, epsilon=1e-8, name="clipped_adam", **kwargs):
+        super().__init__(learning_rate, epsilon=epsilon, name=name, **kwargs)
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
+    """Adafactor (Shazeer & Stern 2018, https://arxiv.org/abs/1804.04235), without momentum.
+
+    Matrices keep the mean squares of rows and of columns only, and a step is relative to the size
+    of the weights. Keras' own divides 0 by 0 where a whole row has no gradient, as the embedding
+    of a token has that a batch does not contain.
+
+    Args:
+        learning_rate: Float or schedule.
+        decay_power: The means decay by `1 - (step + 1) ** -decay_power`.
+        least_scale: Weights count as at least so large.
+        largest_update: An update whose root mean square is larger is scaled down to it.
+        **kwargs: Of `Clipping` and `keras.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-2,
+        decay_power: float = 0.8,
+        least_scale: float = 1e-3,
+        largest_update: float = 1.0,
+        name="clipped_adafactor",
+        **kwargs,
+    ):
+        super().__init__(learning_rate, name=name, **kwargs)
+        self.decay_power = decay_power
+        self.least_scale = least_scale
+        self.largest_update = largest_update
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        # The mean squares of rows and of columns, or of every weight of a vector.
+        self.means = []
+        for variable in variables:
+            shape = tuple(variable.shape)
+            shapes = [shape[:-1], (*shape[:-2], shape[-1])] if len(shape) > 1 else [shape]
+            self.means.append(
+                [
+                    self.add_variable(shape=kept, dtype=variable.dtype, name=f"means_{i}")
+                    for i, kept in enumerate(shapes)
+                ]
+            )
+
+    def update_step(self, gradient, variable, learning_rate):
+        step = tf.cast(self.iterations, tf.float32) + 1
+        decay = 1 - tf.pow(step, -self.decay_power)
+        squares = tf.square(gradient) + 1e-30
+        means = self.means[self._get_variable_index(variable)]
+        axes = [-1, -2] if len(means) > 1 else [None]
+        for mean, axis in zip(means, axes, strict=True):
+            new = squares if axis is None else tf.reduce_mean(squares, axis=axis)
+            self.assign(mean, decay * mean + (1 - decay) * new)
+        if len(means) > 1:
+            rows, columns = (tf.convert_to_tensor(mean) for mean in means)
+            rows /= tf.reduce_mean(rows, axis=-1, keepdims=True)
+            update = gradient * tf.math.rsqrt(rows)[..., None]
+            update *= tf.math.rsqrt(columns)[..., None, :]
+        else:
+            update = gradient * tf.math.rsqrt(tf.convert_to_tensor(means[0]))
+        update /= tf.maximum(1.0, _root_mean_square(update) / self.largest_update)
+        scale = tf.maximum(_root_mean_square(tf.convert_to_tensor(variable)), self.least_scale)
+        self.assign_sub(variable, learning_rate * scale * update)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "decay_power": self.decay_power,
+            "least_scale": self.least_scale,
+            "largest_update": self.largest_update,
+        }
+
+
+def _root_mean_square(x):
+    return tf.sqrt(tf.reduce_mean(tf.square(x)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -27,3 +29,46 @@ class DecayToMinimum(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"initial": self.initial, "decay": self.decay, "minimum": self.minimum}
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises to a peak, then falls with the root of the step or along a cosine.
+
+    Args:
+        peak: Largest learning rate.
+        kind: `noam`: rises linearly from 0 during `warmup_steps`, then `peak * sqrt(warmup_steps /
+            step)` (Vaswani et al. 2017, §5.3); `rsqrt`: the same, but at the peak from the start;
+            `cosine`: rises likewise, then falls along half a cosine to `minimum` at `steps`.
+        warmup_steps: See above.
+        steps: Of the whole run.
+        minimum: Where `cosine` ends.
+    """
+
+    def __init__(
+        self, peak: float, kind: str, warmup_steps: int, steps: int = 0, minimum: float = 0.0
+    ):
+        self.peak = peak
+        self.kind = kind
+        self.warmup_steps = warmup_steps
+        self.steps = steps
+        self.minimum = minimum
+
+    def __call__(self, step):
+        step, warm = tf.cast(step, tf.float32), float(max(self.warmup_steps, 1))
+        rising = 1.0 if self.kind == "rsqrt" else tf.minimum(step / warm, 1.0)
+        if self.kind == "cosine":
+            left = max(self.steps - self.warmup_steps, 1)
+            done = tf.clip_by_value((step - warm) / left, 0.0, 1.0)
+            cosine = (1 + tf.cos(math.pi * done)) / 2
+            return rising * (self.minimum + (self.peak - self.minimum) * cosine)
+        return self.peak * rising * tf.sqrt(warm / tf.maximum(step, warm))
+
+    def get_config(self):
+        return {
+            "peak": self.peak,
+            "kind": self.kind,
+            "warmup_steps": self.warmup_steps,
+            "steps": self.steps,
+            "minimum": self.minimum,
+        }

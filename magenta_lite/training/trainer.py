@@ -15,7 +15,6 @@ import tensorflow as tf
 from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.data.pipeline import batches_for, held_out_batches
 from magenta_lite.encoders import build_encoder
-from magenta_lite.layers.lstm import LSTM
 from magenta_lite.models.building import build_model
 from magenta_lite.training.callbacks import (
     Checkpoints,
@@ -25,10 +24,10 @@ from magenta_lite.training.callbacks import (
     WatchSteps,
 )
 from magenta_lite.training.checkpoints import remove_partial, restore_newest, steps_done
-from magenta_lite.training.optimizer import ClippedAdam
+from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
 from magenta_lite.training.progress import Progress
 from magenta_lite.training.run_directory import RunDirectory, copy_weights
-from magenta_lite.training.schedules import DecayToMinimum
+from magenta_lite.training.schedules import DecayToMinimum, WarmUp
 from magenta_lite.training.strategy import is_chief
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
@@ -36,22 +35,37 @@ BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
 
 def compile_model(model: keras.Model, train: TrainConfig) -> None:
     """Gives `model` the optimiser that `train` describes."""
-    schedule = DecayToMinimum(
-        train.learning_rate, train.learning_rate_decay, train.min_learning_rate
-    )
-    optimizer = ClippedAdam(
-        schedule,
-        train.clip_norm,
-        train.clip_to_zero_norm,
-        epsilon=train.adam_epsilon,
-        clip_per_variable=train.clip_per_variable,
-    )
+    clipping = {
+        "clip_norm": train.clip_norm,
+        "clip_to_zero_norm": train.clip_to_zero_norm,
+        "clip_per_variable": train.clip_per_variable,
+    }
+    if train.optimizer == "adafactor":
+        optimizer = ClippedAdafactor(_schedule(train), **clipping)
+    else:
+        optimizer = ClippedAdam(
+            _schedule(train), epsilon=train.adam_epsilon, beta_2=train.adam_beta_2, **clipping
+        )
     # XLA over the whole step is slower on CPUs and slow to compile.
     model.compile(optimizer=optimizer, jit_compile=False)
     model.micro_batches = train.micro_batches
     for layer in model._flatten_layers():
-        if isinstance(layer, LSTM):
+        if hasattr(layer, "recompute"):
             layer.recompute = train.recompute
+
+
+def _schedule(train: TrainConfig):
+    if train.schedule == "decay":
+        return DecayToMinimum(
+            train.learning_rate, train.learning_rate_decay, train.min_learning_rate
+        )
+    return WarmUp(
+        train.learning_rate,
+        train.schedule,
+        train.warmup_steps,
+        train.steps,
+        train.min_learning_rate,
+    )
 
 
 def train(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from magenta_lite.encoders.event_sequences.encodings import EventEncoding
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.models.base import Draw, TrainableModel
+from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
 from magenta_lite.models.melody_rnn import decoding, features
 from magenta_lite.models.melody_rnn.attention import AttentionLSTM, State, attention_step
 from magenta_lite.models.melody_rnn.config import MelodyRNNConfig, NextEventObjective
@@ -221,9 +221,9 @@ class MelodyRNN(TrainableModel):
         terms = self.loss_terms(x["events"], x["length"], y_pred)
         counts, nll = terms["counts"], terms["nll"]
         target = terms["melody_nll"] if self.objective.target == "event" else nll
-        if "mean_steps" not in x:
+        if "mean_count" not in x:
             x = _with_mean_steps(x)
-        loss = tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / x["mean_steps"])
+        loss = tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / x["mean_count"])
         is_event = terms["is_event"]
         measures = {
             "perplexity": (nll, counts),
@@ -278,17 +278,8 @@ class Perplexity(keras.metrics.Mean):
 
 
 def _with_mean_steps(batch):
-    """Adds `mean_steps` (B,): predicted events of an example, on average over all replicas.
-
-    A sum over an example's events, divided by that, has as its mean over examples the mean over
-    events, however the examples are shared out.
-    """
     steps = tf.cast(tf.maximum(batch["length"] - 1, 0), tf.float32)
-    total = tf.stack([tf.reduce_sum(steps), tf.cast(tf.size(steps), tf.float32)])
-    context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
-    return batch | {"mean_steps": tf.fill(tf.shape(steps), tf.maximum(total[0] / total[1], 1e-6))}
+    return with_mean_count(batch, steps)
 
 
 def _swap_axes(x):

@@ -1,0 +1,243 @@
+"""A layer of a transformer: attention to itself, to a memory if there is one, feed-forward.
+
+Every part reads a normalised input and adds to it ("pre-norm"). Shape letters: B batch, T steps,
+C channels, H heads, D key depth, V value depth, K slots of a cache.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.layers.attention import (
+    BOTH_SIDES,
+    PAST,
+    attend,
+    attend_in_blocks,
+)
+
+NORM_EPSILON = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerSizes:
+    """Sizes of a layer.
+
+    Attributes:
+        hidden: C.
+        keys: Width of queries and keys of all heads.
+        filter: Width inside the feed-forward part.
+        heads: H.
+        table_rows: Rows R of the table of distances; 0 for none.
+        shared_table: Whether all heads have the same table.
+        both_sides: Whether a position attends to later ones too (the table is 2R - 1 long then).
+        block: Attention is to the own block of so many positions and the one before; 0 to all.
+        memory: Whether there is attention to a memory.
+        dropout: Share that is left out in training.
+    """
+
+    hidden: int
+    keys: int
+    filter: int
+    heads: int
+    table_rows: int = 0
+    shared_table: bool = False
+    both_sides: bool = False
+    block: int = 0
+    memory: bool = False
+    dropout: float = 0.0
+
+
+class Dropout:
+    """Leaves out a share at random, by numbers that belong to each example.
+
+    Args:
+        seeds: Int32 (B, 2); None leaves nothing out.
+        rate: Share that is left out.
+    """
+
+    def __init__(self, seeds, rate: float):
+        self.seeds = seeds if rate else None
+        self.rate = rate
+
+    def __call__(self, x, place: int):
+        """Returns `x` (B, ...) with a share at zero and the rest scaled up.
+
+        Args:
+            x: What some of is left out.
+            place: Different wherever something else is to be left out.
+        """
+        keep = self.keep(place, x.shape[1:])
+        return x if keep is None else x * tf.cast(keep, x.dtype)
+
+    def keep(self, place: int, shape) -> Any:
+        """Returns factors float32 (B, *shape), 0 or 1 / (1 - rate); None for 1."""
+        if self.seeds is None:
+            return None
+
+        def row(seed):
+            return tf.random.stateless_uniform(shape, [seed[0], seed[1] + place])
+
+        drawn = tf.map_fn(row, self.seeds, fn_output_signature=tf.float32)
+        return tf.cast(drawn >= self.rate, tf.float32) / (1 - self.rate)
+
+
+class TransformerLayer(keras.layers.Layer):
+    """One layer; its weights are the original's (Vaswani et al. 2017), without biases in attention.
+
+    Args:
+        sizes: A `LayerSizes` or its dict.
+        number: Of the layer, which tells its dropout from others'.
+    """
+
+    def __init__(self, sizes, number: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = LayerSizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.number = number
+        # Set by training: compute the insides again for the gradient instead of keeping them.
+        self.recompute = False
+        sizes, hidden = self.sizes, self.sizes.hidden
+        self.attention = self._attention("self")
+        self.table = None
+        if sizes.table_rows:
+            rows = 2 * sizes.table_rows - 1 if sizes.both_sides else sizes.table_rows
+            depth = sizes.keys // sizes.heads
+            self.table = self.add_weight(
+                shape=(rows, depth) if sizes.shared_table else (sizes.heads, rows, depth),
+                initializer=keras.initializers.RandomNormal(stddev=depth**-0.5),
+                name="relative_table",
+            )
+        self.memory_attention = self._attention("memory") if sizes.memory else None
+        self.ffn_norm = self._norm("ffn")
+        self.filter_kernel = self._kernel("filter", hidden, sizes.filter)
+        self.filter_bias = self.add_weight(
+            shape=(sizes.filter,), initializer="zeros", name="filter_bias"
+        )
+        self.output_kernel = self._kernel("output", sizes.filter, hidden)
+        self.output_bias = self.add_weight(shape=(hidden,), initializer="zeros", name="output_bias")
+        self.built = True
+
+    def _attention(self, name: str) -> dict[str, Any]:
+        hidden, keys = self.sizes.hidden, self.sizes.keys
+        return {
+            "norm": self._norm(name),
+            "q": self._kernel(f"{name}_q", hidden, keys),
+            "k": self._kernel(f"{name}_k", hidden, keys),
+            "v": self._kernel(f"{name}_v", hidden, hidden),
+            "out": self._kernel(f"{name}_out", hidden, hidden),
+        }
+
+    def _kernel(self, name: str, rows: int, columns: int):
+        return self.add_weight(
+            shape=(rows, columns), initializer="glorot_uniform", name=f"{name}_kernel"
+        )
+
+    def _norm(self, name: str):
+        hidden = self.sizes.hidden
+        return (
+            self.add_weight(shape=(hidden,), initializer="ones", name=f"{name}_norm_scale"),
+            self.add_weight(shape=(hidden,), initializer="zeros", name=f"{name}_norm_bias"),
+        )
+
+    # All steps at once ------------------------------------------------------------------------
+
+    def call(self, x, bias=None, memory=None, memory_bias=None, dropout=None):
+        """Returns what the layer makes of all steps.
+
+        Args:
+            x: Float (B, T, C).
+            bias: Added to the logits of attention, broadcasts to (B, H, T, T); layers with blocks
+                need none.
+            memory: (B, K, C) that is attended to.
+            memory_bias: Like `bias`, (B, 1, 1, K).
+            dropout: A `Dropout`; None leaves nothing out.
+        """
+        dropout = dropout or Dropout(None, 0.0)
+        place = 8 * self.number
+
+        def all_steps(x):
+            normed = normalize(x, *self.attention["norm"])
+            q, k, v = self._queries(normed), *self.keys_values(normed)
+            attended = self._attend(q, k, v, bias, dropout, place)
+            x += dropout(self._joined(attended, self.attention["out"]), place + 1)
+            if memory is not None:
+                attended = self._attend_memory(x, memory, memory_bias, dropout, place + 2)
+                x += dropout(attended, place + 3)
+            inside = self._filtered(normalize(x, *self.ffn_norm))
+            inside = dropout(inside, place + 4)
+            return x + dropout(self._output(inside), place + 5)
+
+        return tf.recompute_grad(all_steps)(x) if self.recompute else all_steps(x)
+
+    def _attend(self, q, k, v, bias, dropout, place):
+        sizes, length = self.sizes, q.shape[2]
+        table = None if self.table is None else tf.cast(self.table, q.dtype)
+        # One draw for all heads: they cost as much as the attention itself.
+        if sizes.block:
+            keep = dropout.keep(place, (1, length, 2 * sizes.block))
+            return attend_in_blocks(q, k, v, sizes.block, table, keep=keep)
+        distances = BOTH_SIDES if sizes.both_sides else PAST
+        keep = dropout.keep(place, (1, length, length))
+        return attend(q, k, v, bias, table, distances=distances, keep=keep)
+
+    def _attend_memory(self, x, memory, bias, dropout, place):
+        weights = self.memory_attention
+        q = self._queries(normalize(x, *weights["norm"]), "memory_attention")
+        k, v = self.keys_values(memory, "memory_attention")
+        keep = dropout.keep(place, (1, x.shape[1], memory.shape[1]))
+        return self._joined(attend(q, k, v, bias, keep=keep), weights["out"])
+
+    def keys_values(self, x, attention: str = "attention"):
+        """Returns keys (B, H, T, D) and values (B, H, T, V) of normalised x (B, T, C)."""
+        weights = getattr(self, attention)
+        return self._heads(x, weights["k"]), self._heads(x, weights["v"])
+
+    def _queries(self, x, attention: str = "attention"):
+        depth = self.sizes.keys // self.sizes.heads
+        return self._heads(x, getattr(self, attention)["q"]) * depth**-0.5
+
+    def _heads(self, x, kernel):
+        heads = self.sizes.heads
+        projected = product(x, kernel)
+        split = tf.reshape(projected, [-1, projected.shape[1], heads, projected.shape[2] // heads])
+        return tf.transpose(split, [0, 2, 1, 3])
+
+    def _joined(self, attended, kernel):
+        together = tf.transpose(attended, [0, 2, 1, 3])
+        flat = tf.reshape(together, [-1, together.shape[1], self.sizes.hidden])
+        return product(flat, kernel)
+
+    def _filtered(self, x):
+        return tf.nn.relu(product(x, self.filter_kernel) + tf.cast(self.filter_bias, x.dtype))
+
+    def _output(self, x):
+        return product(x, self.output_kernel) + tf.cast(self.output_bias, x.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sizes": dataclasses.asdict(self.sizes),
+            "number": self.number,
+        }
+
+
+def product(x, kernel):
+    """Returns x (..., C) times a kernel (C, D), in the type of `x`."""
+    flat = tf.reshape(x, [-1, x.shape[-1]])
+    out = tf.matmul(flat, tf.cast(kernel, x.dtype))
+    return (
+        tf.reshape(out, [*tf.unstack(tf.shape(x)[:-1]), kernel.shape[1]])
+        if (None in x.shape)
+        else tf.reshape(out, [*x.shape[:-1], kernel.shape[1]])
+    )
+
+
+def normalize(x, scale, bias):
+    """Layer normalisation (Ba et al. 2016) of x (..., C), in float32; the type of `x` returns."""
+    wide = tf.cast(x, tf.float32)
+    mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
+    normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)
+    return tf.cast(normed * scale + bias, x.dtype)

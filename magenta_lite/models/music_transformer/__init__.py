@@ -1,0 +1,1 @@
+"""Music Transformer: self-attention that knows distances, over events of a performance."""

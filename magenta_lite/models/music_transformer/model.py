@@ -1,0 +1,250 @@
+"""Music Transformer: a decoder of attention layers, with or without an encoder of a melody."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.layers.attention import causal_bias, padding_bias, timing_signal
+from magenta_lite.layers.transformer import (
+    Dropout,
+    LayerSizes,
+    TransformerLayer,
+    normalize,
+    product,
+)
+from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
+from magenta_lite.models.music_transformer.config import (
+    MusicTransformerConfig,
+    NextTokenObjective,
+)
+
+PAD = 0
+TARGET_SPACES = 32
+EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
+MEMORY_DROPOUT = 7
+ENCODER_PLACES = 1024  # layers of the encoder count from here
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class MusicTransformer(TrainableModel):
+    """A transformer that predicts the next token of a performance (Huang et al. 2018).
+
+    https://arxiv.org/abs/1809.04281. Layers are those of tensor2tensor's `transformer`, whose
+    checkpoints it can hold: normalised inputs, sines added to the embeddings, queries that know
+    their distance to keys. With `input_size` an encoder reads a melody that the decoder attends
+    to.
+
+    Shape letters: B batch, T tokens, I inputs, V vocabulary, C channels.
+
+    Args:
+        vocabulary: V, ids of tokens; 0 fills up and counts for nothing.
+        model: Sizes; a `MusicTransformerConfig` or its dict.
+        objective: Loss; a `NextTokenObjective` or its dict.
+        input_size: Ids of the melody; 0 for a model without one.
+
+    Call arguments:
+        batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody; and what `draws`
+            names for dropout, without which nothing is left out.
+
+    Returns:
+        Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
+        before it.
+
+    Differences from the original: the attention weights that dropout leaves out are the same in
+    all heads of a layer; an encoder beside a relative decoder knows distances to both sides,
+    where the original's code gives later positions the distances of others.
+    """
+
+    def __init__(self, vocabulary: int, model, objective, input_size: int = 0, **kwargs):
+        dtype = kwargs.pop("dtype", "float32")
+        # The layers below follow the global dtype policy; logits and losses stay in float32.
+        super().__init__(dtype=dtype, **kwargs)
+        self.vocabulary = vocabulary
+        self.input_size = input_size
+        self.sizes = MusicTransformerConfig(**model) if isinstance(model, dict) else model
+        self.objective = (
+            NextTokenObjective(**objective) if isinstance(objective, dict) else objective
+        )
+        sizes = self.sizes
+        self.embedding = self._embedding(vocabulary, "embedding")
+        tied = sizes.tie_embeddings and not input_size
+        self.softmax = self.embedding if tied else self._embedding(vocabulary, "softmax")
+        self.position_table = None
+        if sizes.attention == "learned":
+            self.position_table = self._embedding(sizes.positions, "positions")
+        self.decoder = self._stack("decoder", 0, memory=bool(input_size))
+        self.decoder_norm = self._norm("decoder")
+        self.encoder, self.input_embedding = [], None
+        if input_size:
+            self.input_embedding = self._embedding(input_size, "input_embedding")
+            # The original tells an encoder what it encodes for; it is always the first of these.
+            self.target_spaces = self._embedding(TARGET_SPACES, "target_spaces")
+            self.encoder = self._stack("encoder", ENCODER_PLACES, both_sides=True)
+            self.encoder_norm = self._norm("encoder")
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.nll = keras.metrics.Mean(name="nll_per_token")
+        self.built = True
+
+    def _embedding(self, rows: int, name: str):
+        hidden = self.sizes.hidden_size
+        normal = keras.initializers.RandomNormal(stddev=hidden**-0.5)
+        return self.add_weight(shape=(rows, hidden), initializer=normal, name=name)
+
+    def _norm(self, name: str):
+        shape = (self.sizes.hidden_size,)
+        return (
+            self.add_weight(shape=shape, initializer="ones", name=f"{name}_norm_scale"),
+            self.add_weight(shape=shape, initializer="zeros", name=f"{name}_norm_bias"),
+        )
+
+    def _stack(self, name: str, first: int, both_sides: bool = False, memory: bool = False):
+        sizes = self.sizes
+        local = sizes.attention == "relative_local" and not both_sides
+        # Blocks look back only; an encoder beside them attends to everything without distances.
+        rows = 0 if both_sides and sizes.attention == "relative_local" else sizes.table_rows
+        layer = LayerSizes(
+            hidden=sizes.hidden_size,
+            keys=sizes.key_size,
+            filter=sizes.filter_size,
+            heads=sizes.heads,
+            table_rows=rows,
+            shared_table=sizes.share_relative_table,
+            both_sides=both_sides,
+            block=sizes.block_length if local else 0,
+            memory=memory,
+            dropout=sizes.dropout,
+        )
+        return [TransformerLayer(layer, first + i, name=f"{name}_{i}") for i in range(sizes.layers)]
+
+    def draws(self, training: bool = True) -> dict[str, Draw]:
+        """Returns what dropout needs for one example."""
+        return {"dropout": Draw("seed", (2,))} if training and self.sizes.dropout else {}
+
+    # The network ---------------------------------------------------------------------------
+
+    def call(self, batch, training=False):
+        seeds = batch.get("dropout") if training else None
+        dropout = Dropout(seeds, self.sizes.dropout)
+        memory, memory_bias = None, None
+        if self.input_size:
+            memory, memory_bias = self.encode(batch["inputs"], dropout)
+        ids = tf.cast(batch["events"], tf.int32)
+        length = ids.shape[1]
+        x = dropout(self.embed_shifted(ids), EMBEDDING_DROPOUT)
+        x = tf.cast(x, self.decoder[0].compute_dtype)
+        bias = None if self.sizes.attention == "relative_local" else causal_bias(length, length)
+        for layer in self.decoder:
+            x = layer(x, bias, memory, memory_bias, dropout=dropout)
+        return self.logits(x)
+
+    def encode(self, inputs, dropout: Dropout | None = None):
+        """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling."""
+        dropout = dropout or Dropout(None, 0.0)
+        inputs = tf.cast(inputs, tf.int32)
+        x = self._lookup(self.input_embedding, inputs) + self.target_spaces[0]
+        x += self.position_signal(tf.range(inputs.shape[1]))
+        x = tf.cast(dropout(x, MEMORY_DROPOUT), self.encoder[0].compute_dtype)
+        bias = padding_bias(inputs == PAD)
+        for layer in self.encoder:
+            x = layer(x, bias, dropout=dropout)
+        return normalize(x, *self.encoder_norm), bias
+
+    def embed_shifted(self, ids):
+        """Returns what the decoder reads at each step: the token before it, and where it is."""
+        shifted = tf.pad(self._lookup(self.embedding, ids), [[0, 0], [1, 0], [0, 0]])[:, :-1]
+        return shifted + self.position_signal(tf.range(ids.shape[1]))
+
+    def embed(self, ids, position):
+        """Returns what the decoder reads after tokens (B,), of one position: float32 (B, C)."""
+        return self._lookup(self.embedding, ids) + self.position_signal(position[None])
+
+    def _lookup(self, table, ids):
+        rows = tf.gather(table, ids) * self.sizes.hidden_size**0.5
+        return rows * tf.cast(ids != PAD, tf.float32)[..., None]
+
+    def position_signal(self, positions):
+        """Returns what tells positions (T,) apart: float32 (T, C)."""
+        if self.position_table is not None:
+            return tf.gather(self.position_table, positions)
+        return timing_signal(positions, self.sizes.hidden_size)
+
+    def logits(self, x):
+        """Returns logits float32 (..., V) of what the last layer gives (..., C)."""
+        normed = normalize(x, *self.decoder_norm)
+        return tf.cast(product(normed, tf.transpose(self.softmax)), tf.float32)
+
+    # The objective -------------------------------------------------------------------------
+
+    def train_step(self, batch):
+        return super().train_step(with_mean_count(batch, _counts(batch["events"])))
+
+    def test_step(self, batch):
+        return super().test_step(with_mean_count(batch, _counts(batch["events"])))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the mean cross-entropy over all tokens of the batch `x`, in nats.
+
+        With label smoothing the entropy of the smoothed target is subtracted, so that 0 is best.
+        """
+        counts = _counts(x["events"])
+        if "mean_count" not in x:
+            x = with_mean_count(x, counts)
+        nll, log_p = token_nll(x["events"], y_pred)
+        target = nll
+        smoothing = self.objective.label_smoothing
+        if training and smoothing:
+            others = smoothing / (self.vocabulary - 1)
+            rest = -tf.reduce_sum(log_p, axis=-1) - nll
+            entropy = -(1 - smoothing) * tf.math.log(1 - smoothing) - smoothing * tf.math.log(
+                others + 1e-20
+            )
+            target = (1 - smoothing) * nll + others * rest - entropy
+        loss = tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / x["mean_count"])
+        self.nll.update_state(nll, sample_weight=counts)
+        right = tf.argmax(y_pred, axis=-1, output_type=tf.int32) == tf.cast(x["events"], tf.int32)
+        self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
+        return self.scale_loss(loss)
+
+    # Inference -----------------------------------------------------------------------------
+
+    def log_likelihood(self, events, inputs=None):
+        """Returns log probabilities float32 (B,), in nats, of int (B, T); filling counts nothing.
+
+        Args:
+            events: Tokens, filled up with 0.
+            inputs: Melodies int (B, I), of a model that has them.
+        """
+        nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
+        return -tf.reduce_sum(nll * _counts(events), axis=1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary": self.vocabulary,
+            "model": dataclasses.asdict(self.sizes),
+            "objective": dataclasses.asdict(self.objective),
+            "input_size": self.input_size,
+        }
+
+
+def token_nll(ids, logits):
+    """Returns -log p of each token (B, T), and all log probabilities (B, T, V), in nats."""
+    log_p = tf.nn.log_softmax(logits)
+    return -tf.gather(log_p, tf.cast(ids, tf.int32), axis=2, batch_dims=2), log_p
+
+
+def _counts(ids):
+    return tf.cast(tf.not_equal(ids, PAD), tf.float32)
+
+
+def build(config, encoder) -> MusicTransformer:
+    """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
+    return MusicTransformer(
+        vocabulary=encoder.depth,
+        model=config.model,
+        objective=config.objective,
+        input_size=getattr(encoder, "input_depth", 0),
+    )
