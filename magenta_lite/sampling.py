@@ -31,7 +31,7 @@ def greedy(logits):
     return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
 
-def filtered_logits(logits, top_k=0, top_p=1.0):
+def filtered_logits(logits, top_k=0, top_p=1.0, min_p=0.0):
     """Returns logits (B, V) with classes that must not be drawn at the lowest float.
 
     Args:
@@ -39,12 +39,15 @@ def filtered_logits(logits, top_k=0, top_p=1.0):
         top_k: Int scalar; only so many classes stay, the most probable; 0 for all.
         top_p: Float scalar; only the most probable classes stay that together reach this
             probability (Holtzman et al. 2019, https://arxiv.org/abs/1904.09751); 1 for all.
+        min_p: Float scalar; only classes stay whose probability is at least this share of the
+            largest one (Nguyen et al. 2024, https://arxiv.org/abs/2407.01082); 0 for all.
     """
     size = logits.shape[-1]
     ordered = tf.sort(tf.nn.softmax(logits), axis=-1, direction="DESCENDING")
     before = tf.cumsum(ordered, axis=-1, exclusive=True)
     limit = tf.where(tf.convert_to_tensor(top_k) > 0, top_k, size)
-    stays = (before < top_p) & (tf.range(size) < limit) | (tf.range(size) == 0)
+    stays = (before < top_p) & (tf.range(size) < limit) & (ordered >= min_p * ordered[:, :1])
+    stays |= tf.range(size) == 0
     lowest = tf.reduce_min(tf.where(stays, ordered, 1.0), axis=-1, keepdims=True)
     return tf.where(tf.nn.softmax(logits) >= lowest, logits, logits.dtype.min)
 

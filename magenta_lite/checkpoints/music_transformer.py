@@ -66,7 +66,7 @@ def load_weights(model: Any, variables: Variables) -> None:
         UserError: If a variable is missing, of another shape, or has no place in the model.
     """
     embeddings = _embeddings(variables)
-    if model.input_size:
+    if model.rules.inputs:
         _assign(model.input_embedding, embeddings, "input_emb")
         _assign(model.target_spaces, variables, f"{BODY}/target_space_embedding/kernel")
     tied = model.softmax is model.embedding
@@ -150,7 +150,7 @@ def _embeddings(variables: Variables) -> dict[str, np.ndarray]:
 def _check_tokens(config, encoder, embeddings, variables: Variables) -> None:
     """Raises: UserError if the vocabulary, or whether there is a melody, is another."""
     of_melody = "input_emb" in embeddings
-    wants_melody = bool(getattr(encoder, "input_depth", 0))
+    wants_melody = bool(encoder.rules.inputs)
     if of_melody != wants_melody:
         raise UserError(
             f"The checkpoint {'accompanies a melody' if of_melody else 'has no encoder'} and "
@@ -158,10 +158,10 @@ def _check_tokens(config, encoder, embeddings, variables: Variables) -> None:
             "another --config"
         )
     tokens = embeddings["shared" if "shared" in embeddings else "softmax"]
-    if len(tokens) != encoder.depth:
+    if len(tokens) != encoder.rules.size:
         raise UserError(
-            f"The checkpoint has {len(tokens)} tokens, {config.name} {encoder.depth}: it belongs "
-            "to another configuration"
+            f"The checkpoint has {len(tokens)} tokens, {config.name} {encoder.rules.size}: it "
+            "belongs to another configuration"
         )
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from magenta_lite.layers.attention import (
     BOTH_SIDES,
+    MASKED,
     PAST,
     attend,
     attend_in_blocks,
@@ -210,11 +211,87 @@ class TransformerLayer(keras.layers.Layer):
         flat = tf.reshape(together, [-1, together.shape[1], self.sizes.hidden])
         return product(flat, kernel)
 
+    # One step after the other ----------------------------------------------------------------
+
+    def step_weights(self) -> dict[str, Any]:
+        """Returns tensors that a step needs, in float32, with what is used together joined."""
+        self_, memory, sizes = self.attention, self.memory_attention, self.sizes
+        table = None
+        if self.table is not None:
+            table = tf.convert_to_tensor(self.table)
+            table = tf.repeat(table[None], sizes.heads, axis=0) if sizes.shared_table else table
+        return {
+            "qkv": tf.concat([self_["q"], self_["k"], self_["v"]], axis=1),
+            "out": tf.convert_to_tensor(self_["out"]),
+            "table": table,
+            "memory_q": None if memory is None else tf.convert_to_tensor(memory["q"]),
+            "memory_out": None if memory is None else tf.convert_to_tensor(memory["out"]),
+            "filter": (
+                tf.convert_to_tensor(self.filter_kernel),
+                tf.convert_to_tensor(self.filter_bias),
+            ),
+            "output": (
+                tf.convert_to_tensor(self.output_kernel),
+                tf.convert_to_tensor(self.output_bias),
+            ),
+        }
+
     def _filtered(self, x):
         return tf.nn.relu(product(x, self.filter_kernel) + tf.cast(self.filter_bias, x.dtype))
 
     def _output(self, x):
         return product(x, self.output_kernel) + tf.cast(self.output_bias, x.dtype)
+
+    def step(self, weights, x, position, keys, values, memory=None):
+        """Makes one step at one position; keys and values of the others are kept in rings.
+
+        Position p lies in slot p % K.
+
+        Args:
+            weights: What `step_weights` gives.
+            x: Float32 (B, C).
+            position: Int32 scalar.
+            keys: Float32 (B, H, K, D).
+            values: (B, H, K, V).
+            memory: Pair of keys and values of a memory, and the bias of its filling; None without.
+
+        Returns:
+            What the layer makes of x, and keys and values with this position.
+        """
+        sizes, size = self.sizes, keys.shape[2]
+        projected = tf.matmul(normalize(x, *self.attention["norm"]), weights["qkv"])
+        parts = tf.split(projected, [sizes.keys, sizes.keys, sizes.hidden], axis=1)
+        q, k, v = (self._one_step(part) for part in parts)
+        slot = position % size
+        keys = keras.ops.slice_update(keys, (0, 0, slot, 0), k)
+        values = keras.ops.slice_update(values, (0, 0, slot, 0), v)
+        q *= (sizes.keys // sizes.heads) ** -0.5
+        logits = tf.matmul(q, keys, transpose_b=True)
+        if self.table is not None:
+            logits += ring_of_distances(q, weights["table"], position, size)
+        stands_at = position - (position - tf.range(size)) % size
+        first = tf.maximum((position // sizes.block - 1) * sizes.block, 0) if sizes.block else 0
+        logits += tf.where(stands_at >= first, 0.0, MASKED)
+        x += self._joined_step(logits, values, weights["out"])
+        if memory is not None:
+            (keys_there, values_there), bias = memory
+            normed = normalize(x, *self.memory_attention["norm"])
+            q = self._one_step(tf.matmul(normed, weights["memory_q"]))
+            q *= (sizes.keys // sizes.heads) ** -0.5
+            logits = tf.matmul(q, keys_there, transpose_b=True) + bias
+            x += self._joined_step(logits, values_there, weights["memory_out"])
+        kernel, bias = weights["filter"]
+        inside = tf.nn.relu(tf.matmul(normalize(x, *self.ffn_norm), kernel) + bias)
+        kernel, bias = weights["output"]
+        return x + tf.matmul(inside, kernel) + bias, keys, values
+
+    def _one_step(self, x):
+        """Returns x (B, H * D) as (B, H, 1, D)."""
+        return tf.reshape(x, [-1, self.sizes.heads, 1, x.shape[1] // self.sizes.heads])
+
+    def _joined_step(self, logits, values, kernel):
+        attended = tf.matmul(tf.nn.softmax(logits), values)
+        return tf.matmul(tf.reshape(attended, [-1, self.sizes.hidden]), kernel)
 
     def get_config(self):
         return {
@@ -241,3 +318,23 @@ def normalize(x, scale, bias):
     mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
     normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)
     return tf.cast(normed * scale + bias, x.dtype)
+
+
+def ring_of_distances(q, table, position, size: int):
+    """Returns the relative term of the logits of one position.
+
+    Args:
+        q: Float (B, H, 1, D), of `position`.
+        table: (H, R, D), the last row is distance 0.
+        position: Int32 scalar.
+        size: Slots K; position p lies in slot p % K.
+
+    Returns:
+        (B, H, 1, K).
+    """
+    rows = table.shape[1]
+    products = tf.einsum("bhqd,hrd->bhqr", q, table[:, max(rows - size, 0) :])
+    by_distance = tf.pad(products, [[0, 0], [0, 0], [0, 0], [max(size - rows, 0), 0]])
+    # Column m is distance K - 1 - m, and slot s is (position - s) % K away.
+    twice = tf.concat([by_distance, by_distance], axis=-1)
+    return keras.ops.slice(twice, (0, 0, 0, (-position - 1) % size), (*q.shape[:3], size))

@@ -12,7 +12,9 @@ import tensorflow as tf
 from magenta_lite.checkpoints.music_transformer import fitted_config, load_weights
 from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
 from magenta_lite.config import ExperimentConfig
+from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.errors import UserError
+from magenta_lite.models.music_transformer import decoding
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
@@ -53,7 +55,7 @@ def recorded(name):
 
 def imported(name, manifest, variables=None):
     variables = variables or Variables(RecipeReader(manifest), name)
-    encoder = SimpleNamespace(depth=310, input_depth=92 if "melody" in name else 0)
+    encoder = SimpleNamespace(rules=TokenRules(310, 92 if "melody" in name else 0, never=()))
     config = ExperimentConfig(
         encoder=None,
         model=MusicTransformerConfig(heads=manifest["hparams"]["num_heads"], dropout=0.0),
@@ -219,6 +221,36 @@ def test_learning_rates_are_the_originals(name):
         schedule = WarmUp(1e-2, "rsqrt", 10_000)
     for step, rate in recorded_rates.items():
         np.testing.assert_allclose(schedule(int(step)), rate, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [*TINY, *REAL])
+def test_most_probable_continuations_are_the_originals(name):
+    golden, manifest = recorded(name)
+    model = imported(name, manifest)
+    for run in ("", "_no_primer", "_primer"):
+        if f"decoded{run}" not in golden:
+            continue
+        for row, (primer, wanted) in enumerate(
+            zip(golden[f"primer{run}"], golden[f"decoded{run}"], strict=True)
+        ):
+            inputs = golden["inputs"][row] if "inputs" in golden else None
+            tokens = continued(model, primer, len(wanted), inputs)
+            np.testing.assert_array_equal(tokens, wanted)
+
+
+def continued(model, primer, new, inputs):
+    """Returns `new` tokens after `primer`, each the most probable one."""
+    total = len(primer) + new
+    writing, memory = decoding.begin(model, primer, 1, total, inputs)
+    uniforms = tf.zeros([total, 1])
+    settings = decoding.Settings(temperature=0.0).tensors()
+    weights = model.step_weights()
+    while int(writing.position) < total:
+        slots = decoding.slots_for(model, int(writing.position))
+        writing = decoding.grown(model, writing, slots)
+        stop = total if slots == model.reach else min(total, slots)
+        writing = decoding.write(model, weights, writing, memory, uniforms, settings, stop)
+    return writing.tokens.numpy()[0, len(primer) : total]
 
 
 def test_checkpoints_of_another_model_are_refused_by_name():

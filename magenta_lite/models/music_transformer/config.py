@@ -27,7 +27,8 @@ class MusicTransformerConfig:
         max_relative_position: How many distances have a vector; farther ones have none.
         share_relative_table: Whether all heads of a layer have the same vectors.
         block_length: Positions of a block of `relative_local`.
-        positions: Of `learned`.
+        positions: How many tokens back attention reaches while a piece is written, where blocks do
+            not say; and how many positions have vectors, with `learned`.
         tie_embeddings: Whether one matrix is embedding and output, as in the released model.
         dropout: Share left out, in training, of embeddings, attention weights, the insides of
             feed-forward layers and what each layer adds.

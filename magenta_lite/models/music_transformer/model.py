@@ -7,6 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.layers.attention import causal_bias, padding_bias, timing_signal
 from magenta_lite.layers.transformer import (
     Dropout,
@@ -34,16 +35,15 @@ class MusicTransformer(TrainableModel):
 
     https://arxiv.org/abs/1809.04281. Layers are those of tensor2tensor's `transformer`, whose
     checkpoints it can hold: normalised inputs, sines added to the embeddings, queries that know
-    their distance to keys. With `input_size` an encoder reads a melody that the decoder attends
-    to.
+    their distance to keys. An encoder may read a melody that the decoder attends to.
 
     Shape letters: B batch, T tokens, I inputs, V vocabulary, C channels.
 
     Args:
-        vocabulary: V, ids of tokens; 0 fills up and counts for nothing.
+        rules: What the V tokens mean; a `TokenRules` or its dict. With `inputs` there is an encoder
+            of a melody. Token 0 fills up and counts for nothing.
         model: Sizes; a `MusicTransformerConfig` or its dict.
         objective: Loss; a `NextTokenObjective` or its dict.
-        input_size: Ids of the melody; 0 for a model without one.
 
     Call arguments:
         batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody; and what `draws`
@@ -58,17 +58,17 @@ class MusicTransformer(TrainableModel):
     where the original's code gives later positions the distances of others.
     """
 
-    def __init__(self, vocabulary: int, model, objective, input_size: int = 0, **kwargs):
+    def __init__(self, rules, model, objective, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
         # The layers below follow the global dtype policy; logits and losses stay in float32.
         super().__init__(dtype=dtype, **kwargs)
-        self.vocabulary = vocabulary
-        self.input_size = input_size
+        self.rules = TokenRules(**rules) if isinstance(rules, dict) else rules
         self.sizes = MusicTransformerConfig(**model) if isinstance(model, dict) else model
         self.objective = (
             NextTokenObjective(**objective) if isinstance(objective, dict) else objective
         )
         sizes = self.sizes
+        vocabulary, input_size = self.rules.size, self.rules.inputs
         self.embedding = self._embedding(vocabulary, "embedding")
         tied = sizes.tie_embeddings and not input_size
         self.softmax = self.embedding if tied else self._embedding(vocabulary, "softmax")
@@ -129,7 +129,7 @@ class MusicTransformer(TrainableModel):
         seeds = batch.get("dropout") if training else None
         dropout = Dropout(seeds, self.sizes.dropout)
         memory, memory_bias = None, None
-        if self.input_size:
+        if self.rules.inputs:
             memory, memory_bias = self.encode(batch["inputs"], dropout)
         ids = tf.cast(batch["events"], tf.int32)
         length = ids.shape[1]
@@ -139,6 +139,50 @@ class MusicTransformer(TrainableModel):
         for layer in self.decoder:
             x = layer(x, bias, memory, memory_bias, dropout=dropout)
         return self.logits(x)
+
+    def prefill(self, ids, memory=None, memory_bias=None):
+        """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer for tokens int (B, T)."""
+        x = tf.cast(self.embed_shifted(ids), self.decoder[0].compute_dtype)
+        length = ids.shape[1]
+        bias = None if self.sizes.attention == "relative_local" else causal_bias(length, length)
+        pairs = []
+        for layer in self.decoder:
+            pairs.append(layer.keys_values(normalize(x, *layer.attention["norm"])))
+            x = layer(x, bias, memory, memory_bias)
+        return pairs
+
+    def step_weights(self) -> tuple:
+        """Returns the weights of all layers as `step` needs them."""
+        return tuple(layer.step_weights() for layer in self.decoder)
+
+    def step(self, weights, ids, position, keys, values, memory=()):
+        """Reads one token of each piece.
+
+        Args:
+            weights: As of `step_weights`.
+            ids: Int32 (N,), the tokens before `position`; 0 at the beginning.
+            position: Int32 scalar.
+            keys: Float32 (N, H, K, D) of each layer, a ring; see `decoding`.
+            values: (N, H, K, V) of each layer.
+            memory: Keys and values of the melody for each layer, and the bias of its filling.
+
+        Returns:
+            Logits float32 (N, V) of the token at `position`, and the keys and values after it.
+        """
+        x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
+        new = []
+        for i, layer in enumerate(self.decoder):
+            of_layer = (memory[0][i], memory[1]) if memory else None
+            x, k, v = layer.step(weights[i], x, position, keys[i], values[i], of_layer)
+            new.append((k, v))
+        new_keys, new_values = zip(*new, strict=True)
+        return self.logits(x), new_keys, new_values
+
+    @property
+    def reach(self) -> int:
+        """How many tokens, the last ones, attention can see while a piece is written."""
+        sizes = self.sizes
+        return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
 
     def encode(self, inputs, dropout: Dropout | None = None):
         """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling."""
@@ -156,10 +200,6 @@ class MusicTransformer(TrainableModel):
         """Returns what the decoder reads at each step: the token before it, and where it is."""
         shifted = tf.pad(self._lookup(self.embedding, ids), [[0, 0], [1, 0], [0, 0]])[:, :-1]
         return shifted + self.position_signal(tf.range(ids.shape[1]))
-
-    def embed(self, ids, position):
-        """Returns what the decoder reads after tokens (B,), of one position: float32 (B, C)."""
-        return self._lookup(self.embedding, ids) + self.position_signal(position[None])
 
     def _lookup(self, table, ids):
         rows = tf.gather(table, ids) * self.sizes.hidden_size**0.5
@@ -196,7 +236,7 @@ class MusicTransformer(TrainableModel):
         target = nll
         smoothing = self.objective.label_smoothing
         if training and smoothing:
-            others = smoothing / (self.vocabulary - 1)
+            others = smoothing / (self.rules.size - 1)
             rest = -tf.reduce_sum(log_p, axis=-1) - nll
             entropy = -(1 - smoothing) * tf.math.log(1 - smoothing) - smoothing * tf.math.log(
                 others + 1e-20
@@ -223,10 +263,9 @@ class MusicTransformer(TrainableModel):
     def get_config(self):
         return {
             **super().get_config(),
-            "vocabulary": self.vocabulary,
+            "rules": dataclasses.asdict(self.rules),
             "model": dataclasses.asdict(self.sizes),
             "objective": dataclasses.asdict(self.objective),
-            "input_size": self.input_size,
         }
 
 
@@ -243,8 +282,7 @@ def _counts(ids):
 def build(config, encoder) -> MusicTransformer:
     """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
     return MusicTransformer(
-        vocabulary=encoder.depth,
+        rules=encoder.rules,
         model=config.model,
         objective=config.objective,
-        input_size=getattr(encoder, "input_depth", 0),
     )

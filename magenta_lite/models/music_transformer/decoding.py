@@ -1,0 +1,258 @@
+"""Writing tokens one by one: keys and values of all before are kept, the loop is compiled.
+
+The cache of attention is a ring of K slots: position p lies in slot p % K. It grows with the piece,
+doubling, up to the reach of the attention; from then on the oldest positions are written over.
+Shape letters: N outputs, T tokens, K slots, H heads, D key depth, V value depth.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.encoders.token_rules import TokenRules
+from magenta_lite.sampling import filtered_logits, greedy, sample_categorical
+
+FIRST_SLOTS = 128
+TOKENS_ROUNDED_TO = 512  # lengths of buffers, so that few shapes are compiled
+
+
+class Settings(NamedTuple):
+    """How tokens are drawn; scalars as of `filtered_logits`.
+
+    Attributes:
+        temperature: Float; 0 takes the most probable token.
+        top_k: Int.
+        top_p: Float.
+        min_p: Float.
+    """
+
+    temperature: Any = 1.0
+    top_k: Any = 0
+    top_p: Any = 1.0
+    min_p: Any = 0.0
+
+    def tensors(self) -> Settings:
+        """Returns them as tensors, so that other values do not compile anew."""
+        types = (tf.float32, tf.int32, tf.float32, tf.float32)
+        pairs = zip(self, types, strict=True)
+        return Settings(*(tf.convert_to_tensor(value, dtype) for value, dtype in pairs))
+
+
+class Writing(NamedTuple):
+    """A piece that is being written.
+
+    Attributes:
+        position: Int32 scalar t, number of the next token.
+        tokens: Int32 (N, T), zeros from t on.
+        keys: Float32 (N, H, K, D) of each layer.
+        values: (N, H, K, V) of each layer.
+        sounding: Bool (N, P), which pitches sound.
+        silent: Int32 (N,), steps since any did.
+        done: Bool (N,), which pieces have ended.
+        score: Float32 (N,), log probability, in nats, of what was drawn.
+    """
+
+    position: Any
+    tokens: Any
+    keys: tuple
+    values: tuple
+    sounding: Any
+    silent: Any
+    done: Any
+    score: Any
+
+
+def begin(model, primer, outputs, length: int, inputs=None) -> tuple[Writing, tuple]:
+    """Reads a primer in one pass.
+
+    Args:
+        model: A `MusicTransformer`.
+        primer: Int32 (P,), P from 0 on.
+        outputs: Int scalar N.
+        length: Tokens of a piece at most, primer included.
+        inputs: Int32 (I,), the melody, of a model that has one.
+
+    Returns:
+        What to go on from, with the primer repeated N times; and keys and values of the melody.
+    """
+    primer = tf.convert_to_tensor(primer, tf.int32)
+    count = tf.shape(primer)[0]
+    rows = tf.convert_to_tensor(outputs, tf.int32)
+    memory, bias, memory_kv = None, None, ()
+    if model.rules.inputs:
+        memory, bias = model.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
+        memory_kv = tuple(
+            tuple(tf.repeat(x, rows, axis=0) for x in layer.keys_values(memory, "memory_attention"))
+            for layer in model.decoder
+        )
+        memory_kv = (memory_kv, bias)
+    size = slots_for(model, primer.shape[0] or 0)
+    padded = tf.pad(primer, [[0, _rounded(primer.shape[0] or 0) - count]])
+    keys, values = _prefilled(model, padded, count, size, memory, bias)
+    rules = model.rules
+    sounding, silent = _rules_after(rules, primer)
+    buffer = -(-length // TOKENS_ROUNDED_TO) * TOKENS_ROUNDED_TO
+    tokens = tf.pad(primer, [[0, buffer - count]])
+
+    def repeated(x):
+        return tf.repeat(x[None], rows, axis=0)
+
+    writing = Writing(
+        position=count,
+        tokens=repeated(tokens),
+        keys=tuple(tf.repeat(x, rows, axis=0) for x in keys),
+        values=tuple(tf.repeat(x, rows, axis=0) for x in values),
+        sounding=repeated(sounding),
+        silent=repeated(silent),
+        done=tf.zeros([rows], tf.bool),
+        score=tf.zeros([rows]),
+    )
+    return writing, memory_kv
+
+
+def slots_for(model, position: int) -> int:
+    """Returns the slots of a cache with room for the token at `position`."""
+    reach = model.reach
+    if model.sizes.attention == "relative_local":
+        return reach
+    size = FIRST_SLOTS
+    while size <= position and size < reach:
+        size *= 2
+    return min(size, reach)
+
+
+def _rounded(count: int) -> int:
+    size = FIRST_SLOTS
+    while size < count:
+        size *= 2
+    return size
+
+
+def grown(model, writing: Writing, size: int) -> Writing:
+    """Returns it with caches of `size` slots, at least as many as before."""
+    more = size - writing.keys[0].shape[2]
+    if not more:
+        return writing
+    padding = [[0, 0], [0, 0], [0, more], [0, 0]]
+    return writing._replace(
+        keys=tuple(tf.pad(x, padding) for x in writing.keys),
+        values=tuple(tf.pad(x, padding) for x in writing.values),
+    )
+
+
+@tf.function
+def _prefilled(model, ids, count, size: int, memory, bias):
+    """Returns keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
+    keys, values = [], []
+    slots = tf.range(size)
+    last = count - 1
+    position = tf.clip_by_value(last - (last - slots) % size, 0, tf.shape(ids)[0] - 1)
+    for k, v in model.prefill(ids[None], memory, bias):
+        keys.append(tf.cast(tf.gather(k, position, axis=2), tf.float32))
+        values.append(tf.cast(tf.gather(v, position, axis=2), tf.float32))
+    return tuple(keys), tuple(values)
+
+
+def write(model, weights, writing: Writing, memory, uniforms, settings: Settings, stop) -> Writing:
+    """Writes tokens until position `stop`, or until all pieces have ended.
+
+    Args:
+        model: A `MusicTransformer`.
+        weights: What `model.step_weights()` gives.
+        writing: What to go on from.
+        memory: Keys and values of the melody, as of `begin`.
+        uniforms: Float32 (T, N) in [0, 1).
+        settings: How to draw.
+        stop: Int32 scalar; where the cache is full at the latest, unless it is a ring by then.
+    """
+    return _compiled(model, weights, writing, memory, uniforms, settings, stop)
+
+
+def _write(model, weights, writing, memory, uniforms, settings, stop):
+    def goes_on(writing):
+        return (writing.position < stop) & ~tf.reduce_all(writing.done)
+
+    def one(writing):
+        t, rules = writing.position, model.rules
+        last = tf.where(t > 0, tf.gather(writing.tokens, tf.maximum(t - 1, 0), axis=1), 0)
+        logits, keys, values = model.step(weights, last, t, writing.keys, writing.values, memory)
+        may = _may_follow(rules, writing.sounding, writing.silent)
+        logits = tf.where(may, logits, logits.dtype.min)
+        scaled = filtered_logits(
+            logits / tf.maximum(settings.temperature, 1e-6), *settings[1:3], settings.min_p
+        )
+        drawn = tf.where(
+            settings.temperature > 0, sample_categorical(scaled, uniforms[t]), greedy(logits)
+        )
+        log_p = tf.gather(tf.nn.log_softmax(scaled), drawn, axis=1, batch_dims=1)
+        drawn = tf.where(writing.done, 0, drawn)
+        sounding, silent = _after(rules, drawn, writing.sounding, writing.silent)
+        ends = tf.zeros_like(writing.done) if rules.end is None else drawn == rules.end
+        return (
+            Writing(
+                position=t + 1,
+                tokens=keras.ops.slice_update(writing.tokens, (0, t), drawn[:, None]),
+                keys=keys,
+                values=values,
+                sounding=sounding,
+                silent=silent,
+                done=writing.done | ends,
+                score=writing.score + tf.where(writing.done, 0.0, log_p),
+            ),
+        )
+
+    (writing,) = tf.while_loop(goes_on, one, (writing,))
+    return writing
+
+
+_compiled = tf.function(_write, jit_compile=True)
+
+
+# Rules -----------------------------------------------------------------------------------------
+
+
+def _may_follow(rules: TokenRules, sounding, silent):
+    """Returns which ids may be written next: bool (N, size); as `TokenRules.valid_next`."""
+    ids = tf.range(rules.size)
+    may = tf.reduce_all(ids[:, None] != tf.constant(rules.never or (-1,)), axis=1)[None]
+    any_sounds = tf.reduce_any(sounding, axis=1, keepdims=True)
+
+    def of_pitches(bounds, allowed):
+        first, last = bounds
+        spread = tf.pad(allowed, [[0, 0], [first, rules.size - last - 1]])
+        return spread | (ids < first) | (ids > last)
+
+    if rules.pitches:
+        may &= of_pitches(rules.note_on, ~sounding) & of_pitches(rules.note_off, sounding)
+    if rules.max_silence:
+        steps = ids - rules.shift[0] + 1
+        is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
+        short = silent[:, None] + steps <= rules.max_silence
+        may &= ~is_shift | any_sounds | short
+    if rules.end is not None:
+        may &= (ids != rules.end) | ~any_sounds
+    return may
+
+
+def _after(rules: TokenRules, ids, sounding, silent):
+    """Returns what sounds, and for how long nothing has, after ids (N,) more."""
+    pitches = tf.range(rules.pitches)
+    begins = ids[:, None] - rules.note_on[0] == pitches
+    ends = ids[:, None] - rules.note_off[0] == pitches
+    sounding = (sounding | begins) & ~ends
+    is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
+    silent += tf.where(is_shift, ids - rules.shift[0] + 1, 0)
+    return sounding, tf.where(tf.reduce_any(sounding, axis=1), 0, silent)
+
+
+@tf.function(reduce_retracing=True)
+def _rules_after(rules: TokenRules, ids):
+    """Returns what sounds after ids (T,), bool (P,), and how long nothing has, int32."""
+    start = (tf.zeros([1, rules.pitches], tf.bool), tf.zeros([1], tf.int32))
+    sounding, silent = tf.foldl(
+        lambda state, id: _after(rules, id[None], *state), ids, initializer=start
+    )
+    return sounding[0], silent[0]
