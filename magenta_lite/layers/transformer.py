@@ -251,20 +251,21 @@ class TransformerLayer(keras.layers.Layer):
             weights: What `step_weights` gives.
             x: Float32 (B, C).
             position: Int32 scalar.
-            keys: Float32 (B, H, K, D).
-            values: (B, H, K, V).
-            memory: Pair of keys and values of a memory, and the bias of its filling; None without.
+            keys: Float32 (B * H, K, D): with an axis more XLA copies them at every step.
+            values: (B * H, K, V).
+            memory: Pair of keys (B * H, K, D) and values of a memory, and the bias (K,) of its
+                filling; None without.
 
         Returns:
             What the layer makes of x, and keys and values with this position.
         """
-        sizes, size = self.sizes, keys.shape[2]
+        sizes, size = self.sizes, keys.shape[1]
         projected = tf.matmul(normalize(x, *self.attention["norm"]), weights["qkv"])
         parts = tf.split(projected, [sizes.keys, sizes.keys, sizes.hidden], axis=1)
         q, k, v = (self._one_step(part) for part in parts)
         slot = position % size
-        keys = keras.ops.slice_update(keys, (0, 0, slot, 0), k)
-        values = keras.ops.slice_update(values, (0, 0, slot, 0), v)
+        keys = keras.ops.slice_update(keys, (0, slot, 0), k)
+        values = keras.ops.slice_update(values, (0, slot, 0), v)
         q *= (sizes.keys // sizes.heads) ** -0.5
         logits = tf.matmul(q, keys, transpose_b=True)
         if self.table is not None:
@@ -286,8 +287,8 @@ class TransformerLayer(keras.layers.Layer):
         return x + tf.matmul(inside, kernel) + bias, keys, values
 
     def _one_step(self, x):
-        """Returns x (B, H * D) as (B, H, 1, D)."""
-        return tf.reshape(x, [-1, self.sizes.heads, 1, x.shape[1] // self.sizes.heads])
+        """Returns x (B, H * D) as (B * H, 1, D)."""
+        return tf.reshape(x, [-1, 1, x.shape[1] // self.sizes.heads])
 
     def _joined_step(self, logits, values, kernel):
         attended = tf.matmul(tf.nn.softmax(logits), values)
@@ -324,17 +325,18 @@ def ring_of_distances(q, table, position, size: int):
     """Returns the relative term of the logits of one position.
 
     Args:
-        q: Float (B, H, 1, D), of `position`.
+        q: Float (B * H, 1, D), of `position`.
         table: (H, R, D), the last row is distance 0.
         position: Int32 scalar.
         size: Slots K; position p lies in slot p % K.
 
     Returns:
-        (B, H, 1, K).
+        (B * H, 1, K).
     """
-    rows = table.shape[1]
-    products = tf.einsum("bhqd,hrd->bhqr", q, table[:, max(rows - size, 0) :])
-    by_distance = tf.pad(products, [[0, 0], [0, 0], [0, 0], [max(size - rows, 0), 0]])
+    heads, rows, depth = table.shape
+    by_head = tf.reshape(q, [-1, heads, depth])
+    products = tf.einsum("bhd,hrd->bhr", by_head, table[:, max(rows - size, 0) :])
+    by_distance = tf.pad(products, [[0, 0], [0, 0], [max(size - rows, 0), 0]])
     # Column m is distance K - 1 - m, and slot s is (position - s) % K away.
-    twice = tf.concat([by_distance, by_distance], axis=-1)
-    return keras.ops.slice(twice, (0, 0, 0, (-position - 1) % size), (*q.shape[:3], size))
+    twice = tf.reshape(tf.concat([by_distance, by_distance], axis=-1), [-1, 1, 2 * size])
+    return keras.ops.slice(twice, (0, 0, (-position - 1) % size), (q.shape[0], 1, size))

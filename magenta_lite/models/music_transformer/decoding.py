@@ -47,8 +47,8 @@ class Writing(NamedTuple):
     Attributes:
         position: Int32 scalar t, number of the next token.
         tokens: Int32 (N, T), zeros from t on.
-        keys: Float32 (N, H, K, D) of each layer.
-        values: (N, H, K, V) of each layer.
+        keys: Float32 (N * H, K, D) of each layer.
+        values: (N * H, K, V) of each layer.
         sounding: Bool (N, P), which pitches sound.
         silent: Int32 (N,), steps since any did.
         done: Bool (N,), which pieces have ended.
@@ -81,14 +81,15 @@ def begin(model, primer, outputs, length: int, inputs=None) -> tuple[Writing, tu
     primer = tf.convert_to_tensor(primer, tf.int32)
     count = tf.shape(primer)[0]
     rows = tf.convert_to_tensor(outputs, tf.int32)
-    memory, bias, memory_kv = None, None, ()
+    memory, bias, of_memory = None, None, ()
+
+    def for_all(x):  # (1, H, K, D) as (N * H, K, D)
+        return tf.tile(x[0], [rows, 1, 1])
+
     if model.rules.inputs:
         memory, bias = model.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
-        memory_kv = tuple(
-            tuple(tf.repeat(x, rows, axis=0) for x in layer.keys_values(memory, "memory_attention"))
-            for layer in model.decoder
-        )
-        memory_kv = (memory_kv, bias)
+        pairs = [layer.keys_values(memory, "memory_attention") for layer in model.decoder]
+        of_memory = (tuple((for_all(k), for_all(v)) for k, v in pairs), bias[0, 0, 0])
     size = slots_for(model, primer.shape[0] or 0)
     padded = tf.pad(primer, [[0, _rounded(primer.shape[0] or 0) - count]])
     keys, values = _prefilled(model, padded, count, size, memory, bias)
@@ -103,14 +104,14 @@ def begin(model, primer, outputs, length: int, inputs=None) -> tuple[Writing, tu
     writing = Writing(
         position=count,
         tokens=repeated(tokens),
-        keys=tuple(tf.repeat(x, rows, axis=0) for x in keys),
-        values=tuple(tf.repeat(x, rows, axis=0) for x in values),
+        keys=tuple(for_all(x) for x in keys),
+        values=tuple(for_all(x) for x in values),
         sounding=repeated(sounding),
         silent=repeated(silent),
         done=tf.zeros([rows], tf.bool),
         score=tf.zeros([rows]),
     )
-    return writing, memory_kv
+    return writing, of_memory
 
 
 def slots_for(model, position: int) -> int:
@@ -133,10 +134,10 @@ def _rounded(count: int) -> int:
 
 def grown(model, writing: Writing, size: int) -> Writing:
     """Returns it with caches of `size` slots, at least as many as before."""
-    more = size - writing.keys[0].shape[2]
+    more = size - writing.keys[0].shape[1]
     if not more:
         return writing
-    padding = [[0, 0], [0, 0], [0, more], [0, 0]]
+    padding = [[0, 0], [0, more], [0, 0]]
     return writing._replace(
         keys=tuple(tf.pad(x, padding) for x in writing.keys),
         values=tuple(tf.pad(x, padding) for x in writing.values),

@@ -162,8 +162,8 @@ class MusicTransformer(TrainableModel):
             weights: As of `step_weights`.
             ids: Int32 (N,), the tokens before `position`; 0 at the beginning.
             position: Int32 scalar.
-            keys: Float32 (N, H, K, D) of each layer, a ring; see `decoding`.
-            values: (N, H, K, V) of each layer.
+            keys: Float32 (N * H, K, D) of each layer, a ring; see `decoding`.
+            values: (N * H, K, V) of each layer.
             memory: Keys and values of the melody for each layer, and the bias of its filling.
 
         Returns:
