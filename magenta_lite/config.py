@@ -28,6 +28,7 @@ SECTION_CLASSES = {
     "event_performance": (
         "magenta_lite.encoders.event_sequences.performance:EventPerformanceEncoderConfig"
     ),
+    "performance": "magenta_lite.encoders.performance:PerformanceEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
     "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",

@@ -11,6 +11,8 @@ python -m magenta_lite.generate --run_dir=runs/attention_improv \\
     --backing_chords="C G Am F" --steps_per_chord=16 --render_chords
 python -m magenta_lite.generate --run_dir=runs/performance_with_dynamics \\
     --primer_pitches="[60, 64, 67]" --num_steps=3000
+python -m magenta_lite.generate --run_dir=runs/music_transformer --mode=continue \\
+    --input=primer.mid --num_tokens=2048
 
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, and prints the paths.
 """
@@ -30,7 +32,9 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
 flags.DEFINE_string(
-    "mode", "sample", "What to do: sample, reconstruct, interpolate, or attribute (adds one)."
+    "mode",
+    "sample",
+    "What to do: sample, continue, reconstruct, interpolate, or attribute (adds one).",
 )
 flags.DEFINE_multi_string("input", [], "A file of music (MIDI, ABC, MusicXML). Repeatable.")
 flags.DEFINE_string(
@@ -75,6 +79,12 @@ flags.DEFINE_integer(
     lower_bound=2,
 )
 flags.DEFINE_integer("new_steps", None, "Steps to add to the primer.", lower_bound=1)
+flags.DEFINE_integer(
+    "num_tokens", None, "Tokens of a piece, primer included, for transformers.", lower_bound=1
+)
+flags.DEFINE_float(
+    "primer_seconds", 20.0, "How much of --input transformers go on from.", lower_bound=0.01
+)
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
 flags.DEFINE_bool(
     "magenta_timing",
@@ -87,6 +97,13 @@ flags.DEFINE_float(
     "top_p",
     1.0,
     "Draw from the most probable that together reach this probability.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+flags.DEFINE_float(
+    "min_p",
+    0.0,
+    "Draw from those that are at least this share as probable as the most probable one.",
     lower_bound=0.0,
     upper_bound=1.0,
 )
@@ -123,10 +140,13 @@ class GenerateRequest:
         render_chords: Write them as notes, too.
         num_steps: Steps of a piece, primer included; None for the family's usual.
         new_steps: Steps to add to a primer; None to go by `num_steps`.
+        num_tokens: Tokens of a piece, primer included; None for the family's usual.
+        primer_seconds: How much of an input is gone on from.
         only_new: Leave the primer out of what is written.
         magenta_timing: Treat the primer as the original does.
         top_k: Draw from so many of the most probable; 0 for all.
         top_p: Draw from the most probable that together reach this probability.
+        min_p: Draw from those at least this share as probable as the most probable one.
         beam_size: Samples to keep.
         branch_factor: Samples to draw from each of them.
         steps_per_iteration: Steps before some are kept.
@@ -154,10 +174,13 @@ class GenerateRequest:
     render_chords: bool = False
     num_steps: int | None = None
     new_steps: int | None = None
+    num_tokens: int | None = None
+    primer_seconds: float = 20.0
     only_new: bool = False
     magenta_timing: bool = False
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
     beam_size: int = 1
     branch_factor: int = 1
     steps_per_iteration: int = 1
@@ -174,10 +197,13 @@ CONTINUATION = (
     "render_chords",
     "num_steps",
     "new_steps",
+    "num_tokens",
+    "primer_seconds",
     "only_new",
     "magenta_timing",
     "top_k",
     "top_p",
+    "min_p",
     "beam_size",
     "branch_factor",
     "steps_per_iteration",

@@ -80,6 +80,7 @@ class Window(NamedTuple):
         events: The encoder's numbers, the bytes of an array (T, *event_shape) of its event_dtype.
         controls: The bytes of its chord classes uint8 (T,); empty without chords.
         split: Its split where the data set says so; empty: by a hash of `piece`.
+        train_only: Whether it is left out where its split is not `train`.
     """
 
     place: tuple[int, int, int]
@@ -87,14 +88,15 @@ class Window(NamedTuple):
     events: bytes
     controls: bytes = b""
     split: str = ""
+    train_only: bool = False
 
 
 class EncodedPiece(NamedTuple):
-    """What one piece gave: `examples` are pairs of events and controls, as in a `Window`."""
+    """What one piece gave: `examples` are events, controls and `train_only`, as in a `Window`."""
 
     name: str
     split: str
-    examples: list[tuple[bytes, bytes]]
+    examples: list[tuple[bytes, bytes, bool]]
 
 
 @dataclasses.dataclass
@@ -178,10 +180,11 @@ def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
     return Encoded(encoded, report)
 
 
-def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes]]:
+def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes, bool]]:
     for i, events in enumerate(result.examples):
         controls = b"" if result.controls is None else np.uint8(result.controls[i]).tobytes()
-        yield np.asarray(events, format.event_dtype).tobytes(), controls
+        train_only = bool(result.train_only and result.train_only[i])
+        yield np.asarray(events, format.event_dtype).tobytes(), controls, train_only
 
 
 def arrays(
@@ -280,9 +283,10 @@ def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Re
     Returns:
         The split, its windows in order, and what was left out.
     """
+    windows = [pair for pair in windows if pair[0] == "train" or not pair[1].train_only]
     windows = sorted(windows, key=lambda pair: pair[1].place)
     present = {split for split, _ in windows}
-    winner = next(split for split in ("train", "test", "validation") if split in present)
+    winner = next((s for s in ("train", "test", "validation") if s in present), "train")
     kept: dict[tuple[bytes, bytes], Window] = {}
     report = Report()
     for split, window in windows:
@@ -332,8 +336,9 @@ def build(sources: Sequence[reading.Source], listing: Report, encoder_config: An
 def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
     """Yields the windows of source number `number`."""
     for i, piece in enumerate(encoded.pieces):
-        for j, (events, controls) in enumerate(piece.examples):
-            yield Window((number, i, j), piece.name, events, controls, piece.split)
+        for j, (events, controls, train_only) in enumerate(piece.examples):
+            place = (number, i, j)
+            yield Window(place, piece.name, events, controls, piece.split, train_only)
 
 
 def told(windows: Sequence[Window], what: str) -> Iterator[Window]:

@@ -40,6 +40,8 @@ class Batches:
         segments: In how many segments of equal length the T steps fall.
         end_id: The id that ends a segment: what follows in it is filling; None without.
         fixed_segment_id: Segments that begin with this id (drum tracks) stay; None without.
+        crop: Steps of an example that is a part of what is stored, beginning anywhere in its first
+            `crop` steps (with `shuffle`; else with it); 0 for all T.
         fold: A pitch that would leave its range moves by octaves, instead of all of its example
             moving by less. Ranges are then an octave at least.
     """
@@ -56,6 +58,7 @@ class Batches:
     segments: int = 1
     end_id: int | None = None
     fixed_segment_id: int | None = None
+    crop: int = 0
     fold: bool = False
 
     def dataset(
@@ -127,6 +130,14 @@ class Batches:
             mine = drawn[first_row : first_row + rows]
             return tf.ensure_shape(mine, [rows, *shape])
 
+        if self.crop:
+            start = tf.zeros_like(batch["length"])
+            if self.shuffle:
+                where = draw(tf.random.stateless_uniform, "crop", ())
+                start = _crop_start(where, batch["length"], self.crop)
+            batch["events"], batch["length"] = _cropped(
+                batch["events"], batch["length"], start, self.crop
+            )
         if self.pitch_ids and self.transpose != (0, 0):
             low, high = self.transpose
             semitones = draw(
@@ -191,6 +202,24 @@ def _place_in_epoch(seed: int, epoch, position, size):
 def _gather(values, index):
     rows = tf.gather(values, index)
     return tf.cast(rows, tf.float32 if rows.dtype.is_floating else tf.int32)
+
+
+def _crop_start(where, length, crop: int):
+    """Returns where crops of rows begin, by `where` (b,) in [0, 1): int32 (b,).
+
+    Rows are up to two crops long, and the second crop of one is the first of the next: so none
+    begins there, but where there is no next one the last may begin at its end.
+    """
+    places = tf.clip_by_value(length - crop + 1, 1, crop)
+    return tf.cast(where * tf.cast(places, tf.float32), tf.int32)
+
+
+def _cropped(ids, length, start, crop: int):
+    """Returns ids (b, crop) from `start` (b,) on, zeros after the end, and their lengths."""
+    padded = tf.pad(ids, [[0, 0], [0, crop]])
+    cut = tf.gather(padded, start[:, None] + tf.range(crop), axis=1, batch_dims=1)
+    length = tf.minimum(length - start, crop)
+    return tf.where(tf.range(crop) < length[:, None], cut, 0), length
 
 
 def transposed(
@@ -262,6 +291,7 @@ def batches_for(
         transpose=transpose,
         pitch_ids=encoder.pitch_ids,
         controls=examples.controls,
+        crop=getattr(encoder, "crop", 0),
         segments=format.segments,
         end_id=format.end_id,
         fixed_segment_id=getattr(encoder, "fixed_segment_id", None),

@@ -148,8 +148,11 @@ class EncodeResult:
         report: What was left out and why.
         controls: For the control `chords`, the chord class of each step of each example, uint8
             (T,); None otherwise.
+        train_only: Whether each example must not be held out, being another form of one that may;
+            None for no.
     """
 
     examples: list[np.ndarray]
     report: Report
     controls: list[np.ndarray] | None = None
+    train_only: list[bool] | None = None

@@ -20,6 +20,7 @@ class TokenRules:
         note_off: Ends them, in the same order.
         shift: Lets 1, 2, ... steps pass.
         end: Ends the piece; None if no piece ends.
+        steps_per_second: Of the steps that shifts let pass; 0 if tokens do not tell time.
         max_silence: Longest silence that may be written, in steps; 0 for any.
         never: Ids that are never written.
     """
@@ -30,6 +31,7 @@ class TokenRules:
     note_off: tuple[int, int] = NO_IDS
     shift: tuple[int, int] = NO_IDS
     end: int | None = None
+    steps_per_second: int = 0
     max_silence: int = 0
     never: tuple[int, ...] = (0,)
 

@@ -95,7 +95,8 @@ class TransformerLayer(keras.layers.Layer):
     """
 
     def __init__(self, sizes, number: int = 0, **kwargs):
-        super().__init__(**kwargs)
+        # Types are chosen below: products in the type of the input, everything else in float32.
+        super().__init__(autocast=False, **kwargs)
         self.sizes = LayerSizes(**sizes) if isinstance(sizes, dict) else sizes
         self.number = number
         # Set by training: compute the insides again for the gradient instead of keeping them.
@@ -338,5 +339,5 @@ def ring_of_distances(q, table, position, size: int):
     products = tf.einsum("bhd,hrd->bhr", by_head, table[:, max(rows - size, 0) :])
     by_distance = tf.pad(products, [[0, 0], [0, 0], [max(size - rows, 0), 0]])
     # Column m is distance K - 1 - m, and slot s is (position - s) % K away.
-    twice = tf.reshape(tf.concat([by_distance, by_distance], axis=-1), [-1, 1, 2 * size])
-    return keras.ops.slice(twice, (0, 0, (-position - 1) % size), (q.shape[0], 1, size))
+    turned = tf.roll(by_distance, position + 1, axis=-1)
+    return tf.reshape(turned, [-1, 1, size])

@@ -119,7 +119,7 @@ def main() -> None:
     examples = open_collection(config.data, config.encoder, arguments.data_dir).split("train")
     torch = has_torch(arguments.torch_python)
     cores = len(os.sched_getaffinity(0))
-    print(f"{_processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
+    print(f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
     print("| what | batch | precision | magenta_lite /s | PyTorch /s | ratio |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -134,11 +134,12 @@ def main() -> None:
                 if torch:
                     theirs.append(in_process([arguments.torch_python, script, *texts]))
             what, batch, precision, _ = case
-            print(f"| {what} | {batch} | {precision} | {_row(ours, theirs)} |", flush=True)
+            print(f"| {what} | {batch} | {precision} | {row(ours, theirs)} |", flush=True)
     print(f"load average at the end {os.getloadavg()[0]:.1f}")
 
 
-def _row(ours: list, theirs: list) -> str:
+def row(ours: list, theirs: list) -> str:
+    """Returns the cells of both medians and their ratio."""
     mine = statistics.median(ours)
     if not theirs:
         return f"{mine:,.0f} | | "
@@ -146,7 +147,8 @@ def _row(ours: list, theirs: list) -> str:
     return f"{mine:,.0f} | {other:,.0f} | {mine / other:.2f}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Returns the name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():

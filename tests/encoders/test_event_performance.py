@@ -37,7 +37,7 @@ def test_ids_equal_the_original(size, bins):
         # The original takes drums for notes.
         if expected is None or any(note.is_drum for note in piece.notes):
             continue
-        ids = encoder.ids(encoder.notes(piece, Report())) if piece.notes else []
+        ids = encoder.codec.ids(encoder.codec.notes(piece, Report())) if piece.notes else []
         assert list(ids) == expected.tolist(), piece.id
         compared += 1
     assert compared >= (15 if bins else 1)

@@ -247,7 +247,7 @@ def continued(model, primer, new, inputs):
     weights = model.step_weights()
     while int(writing.position) < total:
         slots = decoding.slots_for(model, int(writing.position))
-        writing = decoding.grown(model, writing, slots)
+        writing = decoding.grown(writing, slots)
         stop = total if slots == model.reach else min(total, slots)
         writing = decoding.write(model, weights, writing, memory, uniforms, settings, stop)
     return writing.tokens.numpy()[0, len(primer) : total]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,15 +13,13 @@ from magenta_lite.encoders.base import EncodeResult, Report
 from magenta_lite.encoders.encoder import check_at_least
 from magenta_lite.encoders.event_sequences.encoder import EventSequenceEncoder
 from magenta_lite.encoders.event_sequences.encodings import EventEncoding
-from magenta_lite.encoders.grid import MAX_STEPS, is_playable, to_step
-from magenta_lite.encoders.multi_performance import PITCHES, VELOCITIES, with_sustain
+from magenta_lite.encoders.grid import is_playable
+from magenta_lite.encoders.multi_performance import VELOCITIES
+from magenta_lite.encoders.performance_codec import PerformanceCodec, PlayedNote
 from magenta_lite.encoders.windows import Windows
 from magenta_lite.encoders.writing import new_sequence
 from magenta_lite.errors import UserError
 
-VELOCITY = 100  # of notes before the first change of velocity
-NOTE_OFF_ID = PITCHES  # and up, one for each pitch; note-ons are 0 and up
-SHIFT_ID = 2 * PITCHES
 NO_MORE = -1  # stands after the last event where several are side by side
 
 
@@ -62,22 +60,6 @@ class EventPerformanceEncoderConfig:
             )
 
 
-class PlayedNote(NamedTuple):
-    """A note, in the order in which notes are read.
-
-    Attributes:
-        start: Seconds.
-        pitch: MIDI pitch.
-        end: Seconds.
-        velocity: 1 to 127.
-    """
-
-    start: float
-    pitch: int
-    end: float
-    velocity: int
-
-
 class EventPerformanceEncoder(EventSequenceEncoder):
     """Performances of a NoteSequence as event ids, and back.
 
@@ -94,21 +76,30 @@ class EventPerformanceEncoder(EventSequenceEncoder):
     config_class = EventPerformanceEncoderConfig
     default_programs = (0,)
 
+    def __init__(self, config: EventPerformanceEncoderConfig):
+        super().__init__(config)
+        self.codec = PerformanceCodec(
+            velocity_bins=config.velocity_bins,
+            steps_per_second=config.steps_per_second,
+            max_shift=config.max_shift,
+        )
+
     @property
     def encoding(self) -> EventEncoding:
         """The event alone."""
+        longest = self.codec.shift[1]
         return EventEncoding(
             num_ids=self.depth,
-            usual_id=self._velocity_id - 1,
-            onset_ids=(0, PITCHES - 1),
-            shift_ids=(SHIFT_ID, self._velocity_id - 1),
-            start_id=self._velocity_id - 1,
+            usual_id=longest,
+            onset_ids=self.codec.note_on,
+            shift_ids=self.codec.shift,
+            start_id=longest,
         )
 
     @property
     def depth(self) -> int:
         """Number of ids."""
-        return self._velocity_id + self.config.velocity_bins
+        return self.codec.size
 
     @property
     def window_steps(self) -> int:
@@ -118,15 +109,7 @@ class EventPerformanceEncoder(EventSequenceEncoder):
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
         """Note-ons and note-offs."""
-        return ((0, 0, PITCHES - 1), (0, NOTE_OFF_ID, NOTE_OFF_ID + PITCHES - 1))
-
-    @property
-    def _velocity_id(self) -> int:
-        return SHIFT_ID + self.config.max_shift
-
-    @property
-    def _bin_size(self) -> int:
-        return -(-VELOCITIES // max(self.config.velocity_bins, 1))
+        return ((0, *self.codec.note_on), (0, *self.codec.note_off))
 
     # Notes to ids --------------------------------------------------------------------------
 
@@ -144,8 +127,8 @@ class EventPerformanceEncoder(EventSequenceEncoder):
         windows = Windows(report, config.max_examples)
         if not is_playable(sequence, report) or not self._is_one_instrument(sequence, report):
             return windows.result()
-        for notes in self._parts(self.notes(sequence, report)):
-            ids = self.ids(notes)
+        for notes in self._parts(self.codec.notes(sequence, report)):
+            ids = self.codec.ids(notes)
             if len(ids) < max(config.min_events, 2):
                 report.drop(f"part of fewer than {config.min_events} events")
                 continue
@@ -163,25 +146,6 @@ class EventPerformanceEncoder(EventSequenceEncoder):
         report.drop("piece of several programs")
         return False
 
-    def notes(self, sequence, report: Report) -> list[PlayedNote]:
-        """Returns the notes of a playable NoteSequence, pedal applied, in order."""
-        played, sustained = [], with_sustain(sequence)
-        last = max(note.end_time for note in sustained.notes)
-        if not last * self.config.steps_per_second <= MAX_STEPS:
-            report.drop(f"music longer than {MAX_STEPS:,} steps")
-            return []
-        for note in sustained.notes:
-            if note.is_drum:
-                report.drop("drum note")
-            elif note.velocity <= 0:
-                report.drop("note of velocity 0")
-            elif not 0 <= note.pitch < PITCHES:
-                report.drop(f"pitch outside 0-{PITCHES - 1}")
-            else:
-                velocity = min(note.velocity, VELOCITIES)
-                played.append(PlayedNote(note.start_time, note.pitch, note.end_time, velocity))
-        return sorted(played, key=lambda note: note[:2])
-
     def _parts(self, notes: Sequence[PlayedNote]) -> Iterator[list[PlayedNote]]:
         """Yields the notes of each part, times from its start; notes end with it."""
         seconds = self.config.seconds
@@ -195,36 +159,9 @@ class EventPerformanceEncoder(EventSequenceEncoder):
                 for note in part
             ]
 
-    def ids(self, notes: Iterable[PlayedNote]) -> list[int]:
-        """Returns the ids of notes in order."""
-        rate = self.config.steps_per_second
-        changes = []
-        for rank, note in enumerate(notes):
-            start = to_step(note.start, rate)
-            end = max(to_step(note.end, rate), start + 1)
-            changes += [(start, rank, False, note), (end, rank, True, note)]
-        ids, now, bin_now = [], 0, None
-        for step, _, is_end, note in sorted(changes):
-            ids += self._shifts(step - now)
-            now = step
-            if is_end:
-                ids.append(NOTE_OFF_ID + note.pitch)
-                continue
-            velocity_bin = (note.velocity - 1) // self._bin_size
-            if self.config.velocity_bins and velocity_bin != bin_now:
-                ids.append(self._velocity_id + velocity_bin)
-                bin_now = velocity_bin
-            ids.append(note.pitch)
-        return ids
-
-    def _shifts(self, steps: int) -> list[int]:
-        """Returns the shifts that pass so many steps, the longest first."""
-        whole, rest = divmod(steps, self.config.max_shift)
-        return [self._velocity_id - 1] * whole + [SHIFT_ID + rest - 1] * (rest > 0)
-
     def steps(self, ids) -> int:
         """Returns how many steps pass in `ids` (T,)."""
-        return sum(id - SHIFT_ID + 1 for id in ids if SHIFT_ID <= id < self._velocity_id)
+        return self.codec.steps(ids)
 
     # Ids to notes --------------------------------------------------------------------------
 
@@ -245,42 +182,14 @@ class EventPerformanceEncoder(EventSequenceEncoder):
         (program,) = self._programs(programs)
         events = itertools.takewhile(lambda id: id != NO_MORE, events)
         sequence, second = new_sequence(qpm), self.config.steps_per_second
-        for note in sorted(self._decoded(self._checked_ids(events))):
+        for note in sorted(self.codec.decoded(self._checked_ids(events))):
             added: Any = sequence.notes.add()
             added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
             added.start_time, added.end_time = note.start / second, note.end / second
             sequence.total_time = max(sequence.total_time, added.end_time)
         return sequence
 
-    def _decoded(self, ids: list[int]) -> Iterator[PlayedNote]:
-        """Yields the notes of ids, times in steps."""
-        sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
-        now, velocity = 0, VELOCITY
-        for id in ids:
-            if id < NOTE_OFF_ID:
-                sounding.setdefault(id, []).append((now, velocity))
-            elif id < SHIFT_ID:
-                pitch = id - NOTE_OFF_ID
-                if sounding.get(pitch):
-                    start, loudness = sounding[pitch].pop(0)
-                    if start < now:
-                        yield PlayedNote(start, pitch, now, loudness)
-            elif id < self._velocity_id:
-                now += id - SHIFT_ID + 1
-            else:
-                velocity = min(1 + (id - self._velocity_id) * self._bin_size, VELOCITIES)
-        for pitch, started in sounding.items():
-            for start, loudness in started:
-                if start < now:
-                    yield PlayedNote(start, pitch, now, loudness)
-
     def cut(self, ids, steps: int) -> list[int]:
         """Returns `ids` (T,) up to the step `steps`; silence is added, or a shift shortened."""
-        kept, now = [], 0
-        for id in map(int, ids):
-            shift = id - SHIFT_ID + 1 if SHIFT_ID <= id < self._velocity_id else 0
-            if id == NO_MORE or now + shift > steps:
-                return kept + self._shifts(steps - now)
-            kept.append(id)
-            now += shift
-        return kept
+        events = itertools.takewhile(lambda id: id != NO_MORE, map(int, ids))
+        return self.codec.cut(events, steps)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.event_sequences.melody import without_silent_end
-from magenta_lite.encoders.event_sequences.performance import PlayedNote
 from magenta_lite.encoders.grid import is_playable, stretches_with_notes
 from magenta_lite.encoders.melody_extraction import NO_EVENT, NOTE_OFF, as_fresh_melody
+from magenta_lite.encoders.performance_codec import PlayedNote
 from magenta_lite.encoders.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
 
@@ -139,7 +139,7 @@ class PerformancePrimer(Primer):
                 PlayedNote(0.0, pitch, quarter, PRIMER_VELOCITY)
                 for pitch in sorted(parse_pitches(request.primer_pitches))
             ]
-            return encoder.ids(notes)
+            return encoder.codec.ids(notes)
         if request.primer_melody:
             sequence = new_sequence(request.qpm)
             sixteenth = 60 / request.qpm / SIXTEENTHS_PER_QUARTER
@@ -315,10 +315,10 @@ def _performance_of(encoder, name: str, piece) -> list[int]:
 
 def _ids_of(encoder, name: str, piece) -> list[int]:
     report = Report()
-    notes = encoder.notes(piece, report) if is_playable(piece, report) else []
+    notes = encoder.codec.notes(piece, report) if is_playable(piece, report) else []
     if not notes:
         raise UserError(f"{name} gives no notes to go on from: {_reasons(report)}")
-    return encoder.ids(notes)
+    return encoder.codec.ids(notes)
 
 
 def _from(sequence, seconds: float):

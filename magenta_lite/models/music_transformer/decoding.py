@@ -65,38 +65,98 @@ class Writing(NamedTuple):
     score: Any
 
 
-def begin(model, primer, outputs, length: int, inputs=None) -> tuple[Writing, tuple]:
+def sample(model, primer, outputs, num_tokens, seed, settings: Settings):
+    """Continues a primer, all in one graph.
+
+    Args:
+        model: A `MusicTransformer` without a melody.
+        primer: Int32 (P,), P from 0 on.
+        outputs: Int scalar N.
+        num_tokens: Int scalar, of a piece, primer included; at most the model's `longest`.
+        seed: Int scalar; an output does not depend on how many there are.
+        settings: How to draw.
+
+    Returns:
+        Int32 (N, num_tokens), zeros after the end of a piece, and float32 (N,), the log
+        probability, in nats, of what was drawn.
+    """
+    longest = model.longest
+    num_tokens = tf.minimum(num_tokens, longest)
+    weights, settings = model.step_weights(), settings.tensors()
+    uniforms = draws(seed, outputs, longest)
+    whole, _ = begin(model, primer, outputs, longest, size=model.reach)
+    for size in sizes(model):
+        stop = num_tokens if size == model.reach else tf.minimum(num_tokens, size)
+
+        def stage(whole=whole, size=size, stop=stop):
+            part = whole._replace(
+                keys=tuple(x[:, :size] for x in whole.keys),
+                values=tuple(x[:, :size] for x in whole.values),
+            )
+            part = write(model, weights, part, (), uniforms, settings, stop)
+            return part._replace(
+                keys=_put_back(whole.keys, part.keys),
+                values=_put_back(whole.values, part.values),
+            )
+
+        # What is not needed is not compiled.
+        whole = tf.cond(whole.position < stop, stage, lambda whole=whole: whole)
+    return whole.tokens[:, :num_tokens], whole.score
+
+
+def _put_back(whole, parts):
+    return tuple(
+        tf.concat([part, x[:, part.shape[1] :]], axis=1)
+        for x, part in zip(whole, parts, strict=True)
+    )
+
+
+def begin(model, primer, outputs, length: int, inputs=None, size: int | None = None):
     """Reads a primer in one pass.
 
     Args:
         model: A `MusicTransformer`.
-        primer: Int32 (P,), P from 0 on.
+        primer: Int32 (P,), P from 0 to `length`.
         outputs: Int scalar N.
         length: Tokens of a piece at most, primer included.
         inputs: Int32 (I,), the melody, of a model that has one.
+        size: Slots of the caches; None for as many as the primer needs, whose length must be
+            known then.
 
     Returns:
-        What to go on from, with the primer repeated N times; and keys and values of the melody.
+        The `Writing` to go on from, with the primer repeated N times; and keys, values and bias of
+        the melody, empty without.
     """
     primer = tf.convert_to_tensor(primer, tf.int32)
-    count = tf.shape(primer)[0]
+    known, count = primer.shape[0], tf.shape(primer)[0]
     rows = tf.convert_to_tensor(outputs, tf.int32)
-    memory, bias, of_memory = None, None, ()
 
     def for_all(x):  # (1, H, K, D) as (N * H, K, D)
         return tf.tile(x[0], [rows, 1, 1])
 
+    memory, bias, of_memory = None, None, ()
     if model.rules.inputs:
         memory, bias = model.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
         pairs = [layer.keys_values(memory, "memory_attention") for layer in model.decoder]
         of_memory = (tuple((for_all(k), for_all(v)) for k, v in pairs), bias[0, 0, 0])
-    size = slots_for(model, primer.shape[0] or 0)
-    padded = tf.pad(primer, [[0, _rounded(primer.shape[0] or 0) - count]])
-    keys, values = _prefilled(model, padded, count, size, memory, bias)
-    rules = model.rules
-    sounding, silent = _rules_after(rules, primer)
+    size = slots_for(model, known) if size is None else size
+    lengths = [FIRST_SLOTS]
+    while lengths[-1] < (length if known is None else known):
+        lengths.append(2 * lengths[-1])
+    lengths = lengths if known is None else lengths[-1:]
+
+    def filled_up(n):
+        padded = tf.pad(primer[:n], [[0, n - tf.minimum(count, n)]])
+        return tf.ensure_shape(padded, [n])
+
+    branches = [
+        lambda n=n: _prefilled(model, filled_up(n), count, size, memory, bias) for n in lengths
+    ]
+    chosen = tf.reduce_sum(tf.cast(count > tf.constant(lengths[:-1], tf.int32), tf.int32))
+    caches = branches[0]() if len(branches) == 1 else tf.switch_case(chosen, branches)
+    sounding, silent = _rules_after(model.rules, primer)
     buffer = -(-length // TOKENS_ROUNDED_TO) * TOKENS_ROUNDED_TO
-    tokens = tf.pad(primer, [[0, buffer - count]])
+    tokens = tf.ensure_shape(tf.pad(primer, [[0, buffer - count]]), [buffer])
 
     def repeated(x):
         return tf.repeat(x[None], rows, axis=0)
@@ -104,8 +164,8 @@ def begin(model, primer, outputs, length: int, inputs=None) -> tuple[Writing, tu
     writing = Writing(
         position=count,
         tokens=repeated(tokens),
-        keys=tuple(for_all(x) for x in keys),
-        values=tuple(for_all(x) for x in values),
+        keys=tuple(for_all(k) for k, _ in caches),
+        values=tuple(for_all(v) for _, v in caches),
         sounding=repeated(sounding),
         silent=repeated(silent),
         done=tf.zeros([rows], tf.bool),
@@ -114,47 +174,52 @@ def begin(model, primer, outputs, length: int, inputs=None) -> tuple[Writing, tu
     return writing, of_memory
 
 
+def sizes(model) -> list[int]:
+    """Returns the slots that a cache has as it grows."""
+    if model.sizes.attention == "relative_local":
+        return [model.reach]
+    found = [min(FIRST_SLOTS, model.reach)]
+    while found[-1] < model.reach:
+        found.append(min(2 * found[-1], model.reach))
+    return found
+
+
 def slots_for(model, position: int) -> int:
     """Returns the slots of a cache with room for the token at `position`."""
-    reach = model.reach
-    if model.sizes.attention == "relative_local":
-        return reach
-    size = FIRST_SLOTS
-    while size <= position and size < reach:
-        size *= 2
-    return min(size, reach)
+    return next((size for size in sizes(model) if size > position), model.reach)
 
 
-def _rounded(count: int) -> int:
-    size = FIRST_SLOTS
-    while size < count:
-        size *= 2
-    return size
-
-
-def grown(model, writing: Writing, size: int) -> Writing:
+def grown(writing: Writing, size: int) -> Writing:
     """Returns it with caches of `size` slots, at least as many as before."""
-    more = size - writing.keys[0].shape[1]
-    if not more:
-        return writing
-    padding = [[0, 0], [0, more], [0, 0]]
+    padding = [[0, 0], [0, size - writing.keys[0].shape[1]], [0, 0]]
     return writing._replace(
         keys=tuple(tf.pad(x, padding) for x in writing.keys),
         values=tuple(tf.pad(x, padding) for x in writing.values),
     )
 
 
+def draws(seed, outputs, length: int):
+    """Returns numbers in [0, 1) float32 (length, N); column n depends on seed and n alone."""
+    numbers = tf.range(outputs)
+    seeds = tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
+    drawn = tf.map_fn(
+        lambda pair: tf.random.stateless_uniform([length], pair),
+        seeds,
+        fn_output_signature=tf.float32,
+    )
+    return tf.transpose(drawn)
+
+
 @tf.function
 def _prefilled(model, ids, count, size: int, memory, bias):
-    """Returns keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
-    keys, values = [], []
-    slots = tf.range(size)
+    """Returns pairs of keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
     last = count - 1
-    position = tf.clip_by_value(last - (last - slots) % size, 0, tf.shape(ids)[0] - 1)
-    for k, v in model.prefill(ids[None], memory, bias):
-        keys.append(tf.cast(tf.gather(k, position, axis=2), tf.float32))
-        values.append(tf.cast(tf.gather(v, position, axis=2), tf.float32))
-    return tuple(keys), tuple(values)
+    position = last - (last - tf.range(size)) % size  # of each slot; below 0 if there is none yet
+    position = tf.clip_by_value(position, 0, tf.shape(ids)[0] - 1)
+    return tuple(
+        tuple(tf.cast(tf.gather(x, position, axis=2), tf.float32) for x in pair)
+        for pair in model.prefill(ids[None], memory, bias)
+    )
 
 
 def write(model, weights, writing: Writing, memory, uniforms, settings: Settings, stop) -> Writing:

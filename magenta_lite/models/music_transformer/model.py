@@ -44,6 +44,7 @@ class MusicTransformer(TrainableModel):
             of a melody. Token 0 fills up and counts for nothing.
         model: Sizes; a `MusicTransformerConfig` or its dict.
         objective: Loss; a `NextTokenObjective` or its dict.
+        crop: Tokens of an example in training; 0 if they differ.
 
     Call arguments:
         batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody; and what `draws`
@@ -58,10 +59,11 @@ class MusicTransformer(TrainableModel):
     where the original's code gives later positions the distances of others.
     """
 
-    def __init__(self, rules, model, objective, **kwargs):
+    def __init__(self, rules, model, objective, crop: int = 0, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
         # The layers below follow the global dtype policy; logits and losses stay in float32.
         super().__init__(dtype=dtype, **kwargs)
+        self.crop = crop
         self.rules = TokenRules(**rules) if isinstance(rules, dict) else rules
         self.sizes = MusicTransformerConfig(**model) if isinstance(model, dict) else model
         self.objective = (
@@ -184,6 +186,12 @@ class MusicTransformer(TrainableModel):
         sizes = self.sizes
         return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest piece that one call of a served function writes."""
+        sizes = self.sizes
+        return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
+
     def encode(self, inputs, dropout: Dropout | None = None):
         """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling."""
         dropout = dropout or Dropout(None, 0.0)
@@ -254,15 +262,20 @@ class MusicTransformer(TrainableModel):
         """Returns log probabilities float32 (B,), in nats, of int (B, T); filling counts nothing.
 
         Args:
-            events: Tokens, filled up with 0.
+            events: Tokens, filled up with 0; if T is not known, at most `longest`.
             inputs: Melodies int (B, I), of a model that has them.
         """
+        if events.shape[1] is None:
+            longest = self.longest
+            padded = tf.pad(events, [[0, 0], [0, longest]])[:, :longest]
+            events = tf.ensure_shape(padded, [None, longest])
         nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
         return -tf.reduce_sum(nll * _counts(events), axis=1)
 
     def get_config(self):
         return {
             **super().get_config(),
+            "crop": self.crop,
             "rules": dataclasses.asdict(self.rules),
             "model": dataclasses.asdict(self.sizes),
             "objective": dataclasses.asdict(self.objective),
@@ -283,6 +296,7 @@ def build(config, encoder) -> MusicTransformer:
     """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
     return MusicTransformer(
         rules=encoder.rules,
+        crop=getattr(encoder, "crop", 0),
         model=config.model,
         objective=config.objective,
     )

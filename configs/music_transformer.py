@@ -1,0 +1,149 @@
+"""Music Transformer (Huang et al. 2018): piano performances with self-attention.
+
+music_transformer is the original's t_rel_len2048_h384_att512_fs1024_n6_dropout10; its other sets
+of sizes are here under their names, and music_transformer_16 is the shape of the released
+unconditional model, which attends without distances. music_transformer_tiny trains in minutes on
+two cores.
+
+python -m magenta_lite.train --config=music_transformer --data=FOLDER
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from magenta_lite.config import (
+    DataConfig,
+    ExperimentConfig,
+    GenerateConfig,
+    TrainConfig,
+    register,
+)
+from magenta_lite.encoders.performance import PerformanceEncoderConfig
+from magenta_lite.models.music_transformer.config import (
+    MusicTransformerConfig,
+    NextTokenObjective,
+)
+
+WARM_UP = 8000
+
+
+def noam_peak(hidden: int) -> float:
+    """Returns the largest rate of the schedule of Vaswani et al. 2017 with a factor of 2."""
+    return 2 * (hidden * WARM_UP) ** -0.5
+
+
+def performances(
+    crop: int = 2048, smoothing: float = 0.0, end_token: bool = False, train=None, **sizes
+) -> ExperimentConfig:
+    """Returns a config of performances with the given sizes, trained as the original was."""
+    model = MusicTransformerConfig(**({"positions": crop} | sizes))
+    return ExperimentConfig(
+        encoder=PerformanceEncoderConfig(crop=crop, end_token=end_token),
+        model=model,
+        objective=NextTokenObjective(smoothing),
+        data=DataConfig(source="arranged", transpose=(-3, 3)),
+        train=TrainConfig(
+            **{
+                "steps": 200_000,
+                "batch_size": 8,
+                "schedule": "noam",
+                "warmup_steps": WARM_UP,
+                "learning_rate": noam_peak(model.hidden_size),
+                "adam_beta_2": 0.997,
+                "adam_epsilon": 1e-9,
+                "clip_norm": 0.0,
+                "validation_examples": 64,
+            }
+            | (train or {})
+        ),
+        generate=GenerateConfig(temperature=1.0),
+    )
+
+
+@register("music_transformer", "t_rel_len2048_h384_att512_fs1024_n6_dropout10")
+def music_transformer() -> ExperimentConfig:
+    """Six layers, distances up to 1,024 tokens."""
+    return performances()
+
+
+@register("music_transformer_tiny")
+def music_transformer_tiny() -> ExperimentConfig:
+    """The same parts, small."""
+    return performances(
+        crop=256,
+        layers=2,
+        hidden_size=64,
+        key_size=64,
+        filter_size=128,
+        heads=4,
+        max_relative_position=128,
+        train={
+            "steps": 300,
+            "batch_size": 16,
+            "schedule": "cosine",
+            "warmup_steps": 50,
+            "learning_rate": 3e-3,
+            "min_learning_rate": 1e-4,
+            "checkpoint_every": 100,
+        },
+    )
+
+
+def sized(*names: str, **changes) -> None:
+    """Registers another set of sizes."""
+    register(*names)(lambda: performances(**changes))
+
+
+for percent in (10, 15, 20):
+    sized(
+        f"t_rel_len2048_h384_att512_fs1024_n8_dropout{percent}",
+        layers=8,
+        dropout=percent / 100,
+    )
+sized("t_rel_len2048_h384_att512_fs1024_n6_dropout15", dropout=0.15)
+sized("t_rel_len2048_h384_att512_fs1024_n10_dropout30", layers=10, dropout=0.3)
+for layers in (6, 8):
+    sized(f"t_rel_len2048_h512_att512_fs1024_n{layers}_dropout10", layers=layers, hidden_size=512)
+sized(
+    "t_rel_len2048_dropout15_tiny",
+    layers=8,
+    hidden_size=128,
+    filter_size=512,
+    heads=4,
+    dropout=0.15,
+)
+sized("t_len2048_h384_att512_fs1024_n8_dropout15", layers=8, attention="absolute", dropout=0.15)
+sized("t_len2048_h384_att512_fs1024_n8_dropout20", layers=8, attention="absolute", dropout=0.2)
+sized("t_len2048_h384_att512_fs1024_n10_dropout30", layers=10, attention="absolute", dropout=0.3)
+# Six layers, whatever its name says.
+sized(
+    "t_rel_len1024_h384_att512_fs1024_n2_dropout15",
+    crop=1024,
+    max_relative_position=512,
+    dropout=0.15,
+)
+
+
+@register("music_transformer_16", "unconditional_model_16")
+def music_transformer_16() -> ExperimentConfig:
+    """The shape of the released unconditional model: 16 layers, no distances, Adafactor."""
+    config = performances(
+        crop=2048,
+        smoothing=0.1,
+        end_token=True,
+        layers=16,
+        hidden_size=512,
+        filter_size=2048,
+        attention="absolute",
+        tie_embeddings=True,
+    )
+    train = dataclasses.replace(
+        config.train,
+        optimizer="adafactor",
+        schedule="rsqrt",
+        learning_rate=1e-2,
+        warmup_steps=10_000,
+    )
+    model = dataclasses.replace(config.model, positions=4096)
+    return dataclasses.replace(config, model=model, train=train)

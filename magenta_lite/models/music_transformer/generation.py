@@ -1,0 +1,135 @@
+"""What `generate` does with a Music Transformer: a piece from nothing, or one that goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError
+from magenta_lite.models.music_transformer import decoding
+
+MODES = ("sample", "continue")
+OPTIONS = ("num_tokens", "primer_seconds", "only_new", "top_k", "top_p", "min_p")
+CHUNK = 256  # tokens between two lines of progress
+TOKENS = 1024  # of a piece, unless the user says
+
+
+def generate(model, encoder, request) -> list:
+    """Returns NoteSequences, `request.num_outputs` of each input.
+
+    Args:
+        model: A trained model.
+        encoder: Its encoder.
+        request: A `GenerateRequest`.
+
+    Raises:
+        UserError: If the mode's input is missing or holds no notes, or a number does not fit.
+    """
+    if request.mode == "sample":
+        if request.inputs:
+            raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
+        primers = [("", [])]
+    else:
+        if not request.inputs:
+            raise UserError("--mode=continue needs --input=FILE, the music to go on from")
+        primers = [(name, piece) for name, piece in request.inputs]
+    total = TOKENS if request.num_tokens is None else request.num_tokens
+    if total < 1 or (model.sizes.attention == "learned" and total > model.sizes.positions):
+        raise UserError(
+            f"--num_tokens={total} must be at least 1, and for a model that learned its positions "
+            f"at most model.positions={model.sizes.positions}"
+        )
+    sequences = []
+    for name, piece in primers:
+        primer = _primer(encoder, name, piece, request, total, model.reach) if name else []
+        tokens = written(model, primer, request, total)
+        for row in tokens:
+            sequences.append(_music(encoder, row, primer, request))
+    return sequences
+
+
+def _primer(encoder, name: str, piece: Any, request, total: int, reach: int) -> list[int]:
+    """Returns the tokens of a primer; cut, with a notice, to what leaves room to go on."""
+    from note_seq import sequences_lib
+
+    report = Report()
+    seconds = request.primer_seconds
+    if piece.total_time > seconds:
+        piece = sequences_lib.extract_subsequence(piece, 0, seconds)
+    ids = _without_end(encoder, encoder.ids_of(piece, report=report))
+    if not ids:
+        raise UserError(f"{name} has nothing to go on from: {report.table()}")
+    if len(ids) >= total:
+        raise UserError(
+            f"The first {piece.total_time:.1f} s of {name} are {len(ids)} tokens, and "
+            f"--num_tokens={total} counts them; ask for more, or less of the primer with "
+            "--primer_seconds"
+        )
+    room, length = reach // 2, piece.total_time
+    while len(ids) > room:
+        length *= 0.9 * room / len(ids)
+        start = piece.total_time - length
+        ids = _without_end(
+            encoder,
+            encoder.ids_of(sequences_lib.extract_subsequence(piece, start, piece.total_time)),
+        )
+    if length < piece.total_time:
+        print(
+            f"{name}: the model sees {reach} tokens at once, so it goes on from the last "
+            f"{length:.1f} s of the primer",
+            file=sys.stderr,
+        )
+    return ids
+
+
+def _without_end(encoder, ids: list[int]) -> list[int]:
+    return [id for id in ids if id != encoder.rules.end]
+
+
+def written(model, primer: list[int], request, total: int) -> np.ndarray:
+    """Returns int (N, total), primer and what follows it, with lines of progress on the way."""
+    outputs = request.num_outputs
+    settings = decoding.Settings(
+        request.temperature, request.top_k, request.top_p, request.min_p
+    ).tensors()
+    writing, memory = decoding.begin(model, np.array(primer, np.int32), outputs, total)
+    uniforms = decoding.draws(request.seed, outputs, writing.tokens.shape[1])
+    weights = model.step_weights()
+    began = told = time.monotonic()
+    position = first = len(primer)
+    while position < total and not bool(np.all(writing.done)):
+        size = decoding.slots_for(model, position)
+        stop = min(total, position - position % CHUNK + CHUNK)
+        stop = stop if size == model.reach else min(stop, size)
+        writing = decoding.grown(writing, size)
+        writing = decoding.write(model, weights, writing, memory, uniforms, settings, stop)
+        position = int(writing.position)
+        if time.monotonic() - told > 2 or position == total:
+            told = time.monotonic()
+            speed = outputs * (position - first) / (told - began)
+            print(f"{position:,} of {total:,} tokens, {speed:,.0f} a second", file=sys.stderr)
+    return writing.tokens.numpy()[:, :total]
+
+
+def _music(encoder, tokens, primer: list[int], request):
+    """Returns the NoteSequence of tokens (T,), without the primer if the user wants that."""
+    programs = request.programs or None
+    piece = encoder.decode(tokens, request.qpm, programs)
+    if not (request.only_new and primer):
+        return piece
+    start = encoder.codec.steps(primer) / encoder.codec.steps_per_second
+    new = type(piece)()
+    new.CopyFrom(piece)
+    del new.notes[:]
+    for note in piece.notes:
+        if note.start_time >= start:
+            added = new.notes.add()
+            added.CopyFrom(note)
+            added.start_time -= start
+            added.end_time -= start
+    new.total_time = max((note.end_time for note in new.notes), default=0.0)
+    return new

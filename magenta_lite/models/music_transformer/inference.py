@@ -1,0 +1,83 @@
+"""A Music Transformer's inference functions as compiled graphs: for `generate` and `export`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from magenta_lite.models.music_transformer import decoding
+from magenta_lite.models.music_transformer.model import MusicTransformer
+
+SAMPLE_TOKENS = 256
+
+
+def inference_functions(
+    model: MusicTransformer,
+) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    """Returns functions of dense tensors by signature name; each returns a dict of tensors.
+
+    Shape letters: N outputs, P tokens of a primer, B batch, T tokens. Tokens are int32 ids.
+    `num_tokens` counts the primer; at most four times the model's `positions`.
+
+    - `continue(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed)`:
+      `events` (N, num_tokens) of a primer (P,), zeros after the end of a piece that ends, and
+      `log_likelihood` float32 (N,) of what was drawn, in nats. `temperature` is a float scalar, 0
+      for the most probable token at each step; `top_k`, 0 for all, `top_p`, 1 for all, and
+      `min_p`, 0 for all, leave only the most probable tokens to be drawn.
+    - `generate` and `serving_default`: the same without a primer.
+    - `log_likelihood(events)`: of tokens (B, T), filled up with 0, float32 (B,) in nats.
+    """
+
+    def scalar(dtype, name):
+        return tf.TensorSpec([], dtype, name)
+
+    settings = (
+        scalar(tf.int32, "num_outputs"),
+        scalar(tf.int32, "num_tokens"),
+        scalar(tf.float32, "temperature"),
+        scalar(tf.int32, "top_k"),
+        scalar(tf.float32, "top_p"),
+        scalar(tf.float32, "min_p"),
+        scalar(tf.int32, "seed"),
+    )
+
+    def written(primer, num_outputs, num_tokens, seed, *drawing):
+        events, score = decoding.sample(
+            model, primer, num_outputs, num_tokens, seed, decoding.Settings(*drawing)
+        )
+        return {"events": events, "log_likelihood": score}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "primer"), *settings])
+    def go_on(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
+        return written(primer, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
+
+    @tf.function(input_signature=settings)
+    def generate(num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
+        nothing = tf.zeros([0], tf.int32)
+        return written(nothing, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "events")])
+    def log_likelihood(events):
+        return {"log_likelihood": model.log_likelihood(events)}
+
+    return {
+        "continue": go_on,
+        "generate": generate,
+        "log_likelihood": log_likelihood,
+        "sample": generate,
+        "serving_default": generate,
+    }
+
+
+def sampling_arguments(
+    model: MusicTransformer, num_outputs: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of `sample`."""
+    return {
+        "num_outputs": tf.constant(num_outputs),
+        "num_tokens": tf.constant(min(SAMPLE_TOKENS, model.longest)),
+        "temperature": tf.constant(temperature, tf.float32),
+        "top_k": tf.constant(0),
+        "top_p": tf.constant(1.0),
+        "min_p": tf.constant(0.0),
+        "seed": tf.constant(seed, tf.int32),
+    }
