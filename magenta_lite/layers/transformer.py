@@ -304,14 +304,9 @@ class TransformerLayer(keras.layers.Layer):
 
 
 def product(x, kernel):
-    """Returns x (..., C) times a kernel (C, D), in the type of `x`."""
-    flat = tf.reshape(x, [-1, x.shape[-1]])
-    out = tf.matmul(flat, tf.cast(kernel, x.dtype))
-    return (
-        tf.reshape(out, [*tf.unstack(tf.shape(x)[:-1]), kernel.shape[1]])
-        if (None in x.shape)
-        else tf.reshape(out, [*x.shape[:-1], kernel.shape[1]])
-    )
+    """Returns x (..., C), of one unknown axis at most, times a kernel (C, D), in the type of x."""
+    out = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.cast(kernel, x.dtype))
+    return tf.reshape(out, [*(-1 if n is None else n for n in x.shape[:-1]), kernel.shape[1]])
 
 
 def normalize(x, scale, bias):

@@ -70,7 +70,7 @@ def sample(model, primer, outputs, num_tokens, seed, settings: Settings):
 
     Args:
         model: A `MusicTransformer` without a melody.
-        primer: Int32 (P,), P from 0 on.
+        primer: Int32 (P,), P from 0 to the model's `positions`.
         outputs: Int scalar N.
         num_tokens: Int scalar, of a piece, primer included; at most the model's `longest`.
         seed: Int scalar; an output does not depend on how many there are.
@@ -80,7 +80,10 @@ def sample(model, primer, outputs, num_tokens, seed, settings: Settings):
         Int32 (N, num_tokens), zeros after the end of a piece, and float32 (N,), the log
         probability, in nats, of what was drawn.
     """
-    longest = model.longest
+    longest, most = model.longest, model.sizes.positions
+    tf.debugging.assert_less_equal(
+        tf.size(primer), most, f"The primer has more tokens than the {most} that the model can read"
+    )
     num_tokens = tf.minimum(num_tokens, longest)
     weights, settings = model.step_weights(), settings.tensors()
     uniforms = draws(seed, outputs, longest)
@@ -141,7 +144,7 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
         of_memory = (tuple((for_all(k), for_all(v)) for k, v in pairs), bias[0, 0, 0])
     size = slots_for(model, known) if size is None else size
     lengths = [FIRST_SLOTS]
-    while lengths[-1] < (length if known is None else known):
+    while lengths[-1] < (model.sizes.positions if known is None else known):
         lengths.append(2 * lengths[-1])
     lengths = lengths if known is None else lengths[-1:]
 

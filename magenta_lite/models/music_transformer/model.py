@@ -262,11 +262,11 @@ class MusicTransformer(TrainableModel):
         """Returns log probabilities float32 (B,), in nats, of int (B, T); filling counts nothing.
 
         Args:
-            events: Tokens, filled up with 0; if T is not known, at most `longest`.
+            events: Tokens, filled up with 0; where T is not known, at most `positions`.
             inputs: Melodies int (B, I), of a model that has them.
         """
         if events.shape[1] is None:
-            longest = self.longest
+            longest = self.sizes.positions
             padded = tf.pad(events, [[0, 0], [0, longest]])[:, :longest]
             events = tf.ensure_shape(padded, [None, longest])
         nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
