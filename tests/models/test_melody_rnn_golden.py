@@ -1,12 +1,12 @@
 """MelodyRNN against numbers recorded from the original code, with its weights imported."""
 
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from weight_recipe import RecipeReader
 
 from magenta_lite.checkpoints import melody_rnn as checkpoints
 from magenta_lite.checkpoints.melody_rnn import fitted_config, load_weights
@@ -26,24 +26,6 @@ TINY = [run for run in RUNS if run.startswith("tiny")]
 ATTENTION = "tiny-attention_rnn"
 
 
-class RecipeReader:
-    """Weights that are a function of their name, as the golden data's page defines them."""
-
-    def __init__(self, shapes):
-        self.shapes = shapes
-
-    def get_variable_to_shape_map(self):
-        return self.shapes
-
-    def get_tensor(self, name):
-        shape = self.shapes[name]
-        key = (zlib.crc32(name.encode()) + 7919 * MANIFEST["weight_seed"]) % 2**32
-        limit = MANIFEST["weight_bias"]
-        if len(shape) > 1:
-            limit = MANIFEST["weight_gain"] * np.sqrt(3 / np.prod(shape[:-1]))
-        return np.random.RandomState(key).uniform(-limit, limit, size=shape).astype(np.float32)
-
-
 def recorded(run):
     return dict(np.load(GOLDEN / run / "golden.npz"))
 
@@ -51,7 +33,7 @@ def recorded(run):
 def load(run, variables=None):
     """Returns encoder and model of a recorded run, with its weights."""
     entry = MANIFEST["models"][RUNS[run]]["runs"][run]
-    variables = variables or Variables(RecipeReader(entry["variables"]), run)
+    variables = variables or Variables(RecipeReader(MANIFEST, entry["variables"]), run)
     config = get_config(RUNS[run], [f"model.attention_length={entry['attn_length']}"])
     encoder = build_encoder(config.encoder)
     config = fitted_config(config, encoder, variables)
@@ -178,7 +160,7 @@ def assert_weights_equal(golden, run, model, prefix):
         for name, value in golden.items()
         if name.startswith(prefix)
     }
-    reader = RecipeReader({name: value.shape for name, value in variables.items()})
+    reader = RecipeReader(MANIFEST, {name: value.shape for name, value in variables.items()})
     reader.get_tensor = variables.__getitem__
     _, expected = load(run, Variables(reader, prefix))
     for ours, theirs in zip(model.trainable_variables, expected.trainable_variables, strict=True):
@@ -215,7 +197,7 @@ def test_attention_equals_the_original(name):
         sizes["attn_vec_size"],
     )
 
-    reader = RecipeReader(sizes["variables"])
+    reader = RecipeReader(MANIFEST, sizes["variables"])
     names = checkpoints._Names(Variables(reader, name))
     (kernel,) = names.lstm_kernels
     assign(

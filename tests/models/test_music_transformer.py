@@ -167,9 +167,9 @@ def test_it_learns_what_its_optimiser_and_precision_may_be():
             draws=model.draws(),
             transpose=config.data.transpose,
         )
-        history = model.fit(batches.dataset(), steps_per_epoch=10, epochs=4, verbose=0)
+        history = model.fit(batches.dataset(), steps_per_epoch=8, epochs=2, verbose=0)
         losses = history.history["loss"]
-        assert losses[-1] < 0.6 * losses[0]
+        assert losses[-1] < 0.85 * losses[0]
 
 
 def test_dropout_is_a_function_of_the_example():

@@ -1,13 +1,13 @@
 """Music Transformer against numbers recorded from tensor2tensor, with its weights imported."""
 
 import json
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from weight_recipe import RecipeReader
 
 from magenta_lite.checkpoints.music_transformer import fitted_config, load_weights
 from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
@@ -27,24 +27,6 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "music_transformer" / "models"
 TINY = sorted(path.name for path in GOLDEN.glob("tiny-*"))
 REAL = sorted(path.name for path in GOLDEN.glob("real-*"))
 RATES = json.loads((GOLDEN / "hparams_and_learning_rate.json").read_text())
-
-
-class RecipeReader:
-    """Weights that are a function of their name, as the golden data's page defines them."""
-
-    def __init__(self, manifest):
-        self.manifest = manifest
-
-    def get_variable_to_shape_map(self):
-        return self.manifest["variables"]
-
-    def get_tensor(self, name):
-        shape = self.manifest["variables"][name]
-        key = (zlib.crc32(name.encode()) + 7919 * self.manifest["weight_seed"]) % 2**32
-        limit = self.manifest["weight_bias"]
-        if len(shape) > 1:
-            limit = self.manifest["weight_gain"] * np.sqrt(3 / np.prod(shape[:-1]))
-        return np.random.RandomState(key).uniform(-limit, limit, size=shape).astype(np.float32)
 
 
 def recorded(name):

@@ -1,12 +1,12 @@
 """The MusicVAE against numbers recorded from the original code, with its weights imported."""
 
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from weight_recipe import RecipeReader
 
 from magenta_lite.checkpoints.music_vae import load_weights
 from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
@@ -18,25 +18,6 @@ from magenta_lite.training.optimizer import ClippedAdam
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_vae"
 MELODY = "tiny-cat-mel_2bar_small"
 TINY = sorted(path.name for path in GOLDEN.glob("tiny-*"))
-
-
-class RecipeReader:
-    """Weights that are a function of their name, as the golden data's page defines them."""
-
-    def __init__(self, manifest):
-        self.manifest = manifest
-
-    def get_variable_to_shape_map(self):
-        return self.manifest["variables"]
-
-    def get_tensor(self, name):
-        shape = self.manifest["variables"][name]
-        key = (zlib.crc32(name.encode()) + 7919 * self.manifest["weight_seed"]) % 2**32
-        limit = self.manifest["weight_bias"]
-        if len(shape) > 1:
-            limit = self.manifest["weight_gain"] * np.sqrt(3 / np.prod(shape[:-1]))
-        draw = np.random.RandomState(key).uniform(-limit, limit, size=shape)
-        return draw.astype(np.float32)
 
 
 def events_format(name):
