@@ -2,8 +2,8 @@
 
 music_transformer is the original's t_rel_len2048_h384_att512_fs1024_n6_dropout10; its other sets
 of sizes are here under their names, and music_transformer_16 is the shape of the released
-unconditional model, which attends without distances. music_transformer_tiny trains in minutes on
-two cores.
+unconditional model, which attends without distances. music_transformer_jsb writes chorales, and its
+baseline does so without distances. music_transformer_tiny trains in minutes on two cores.
 
 python -m magenta_lite.train --config=music_transformer --data=FOLDER
 """
@@ -19,6 +19,7 @@ from magenta_lite.config import (
     TrainConfig,
     register,
 )
+from magenta_lite.encoders.chorale import ChoraleEncoderConfig
 from magenta_lite.encoders.performance import PerformanceEncoderConfig
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
@@ -88,6 +89,39 @@ def music_transformer_tiny() -> ExperimentConfig:
             "checkpoint_every": 100,
         },
     )
+
+
+def chorales(attention: str) -> ExperimentConfig:
+    """Returns a config of the published chorales, of a size for two CPU cores."""
+    config = performances(
+        train={
+            "steps": 3000,
+            "batch_size": 16,
+            "schedule": "cosine",
+            "warmup_steps": 200,
+            "learning_rate": 1e-3,
+            "min_learning_rate": 1e-5,
+            "clip_norm": 1.0,
+            "checkpoint_every": 300,
+            "validation_examples": 76,
+        },
+        layers=4,
+        hidden_size=256,
+        key_size=256,
+        max_relative_position=512,
+        positions=1024,
+        attention=attention,
+    )
+    return dataclasses.replace(
+        config,
+        encoder=ChoraleEncoderConfig(crop=512),
+        data=DataConfig(source="jsb_chorales", transpose=(-3, 3)),
+        generate=GenerateConfig(temperature=1.0, qpm=90.0),
+    )
+
+
+register("music_transformer_jsb")(lambda: chorales("relative"))
+register("music_transformer_jsb_baseline")(lambda: chorales("absolute"))
 
 
 def sized(*names: str, **changes) -> None:

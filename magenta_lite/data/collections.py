@@ -58,6 +58,10 @@ KNOWN = {
         "magenta_lite.data.groove_midi:list_grooves",
         "tfds_datasets.groove_midi.groove_midi_dataset_builder:groove_config",
     ),
+    "jsb_chorales": Known(
+        "magenta_lite.data.jsb_chorales:list_chorales",
+        "tfds_datasets.jsb_chorales.jsb_chorales_dataset_builder:chorale_config",
+    ),
 }
 FOLDER = Known(
     "magenta_lite.data.reading:list_sources",

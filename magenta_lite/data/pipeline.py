@@ -42,6 +42,7 @@ class Batches:
         fixed_segment_id: Segments that begin with this id (drum tracks) stay; None without.
         crop: Steps of an example that is a part of what is stored, beginning anywhere in its first
             `crop` steps (with `shuffle`; else with it); 0 for all T.
+        crop_grid: Crops begin at multiples of so many steps.
         fold: A pitch that would leave its range moves by octaves, instead of all of its example
             moving by less. Ranges are then an octave at least.
     """
@@ -59,6 +60,7 @@ class Batches:
     end_id: int | None = None
     fixed_segment_id: int | None = None
     crop: int = 0
+    crop_grid: int = 1
     fold: bool = False
 
     def dataset(
@@ -135,6 +137,7 @@ class Batches:
             if self.shuffle:
                 where = draw(tf.random.stateless_uniform, "crop", ())
                 start = _crop_start(where, batch["length"], self.crop)
+                start -= start % self.crop_grid
             batch["events"], batch["length"] = _cropped(
                 batch["events"], batch["length"], start, self.crop
             )
@@ -292,6 +295,7 @@ def batches_for(
         pitch_ids=encoder.pitch_ids,
         controls=examples.controls,
         crop=getattr(encoder, "crop", 0),
+        crop_grid=getattr(encoder, "crop_grid", 1),
         segments=format.segments,
         end_id=format.end_id,
         fixed_segment_id=getattr(encoder, "fixed_segment_id", None),

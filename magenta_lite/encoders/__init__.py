@@ -17,6 +17,7 @@ ENCODERS = {
     "event_performance": (
         "magenta_lite.encoders.event_sequences.performance:EventPerformanceEncoder"
     ),
+    "chorale": "magenta_lite.encoders.chorale:ChoraleEncoder",
     "performance": "magenta_lite.encoders.performance:PerformanceEncoder",
 }
 

@@ -1,0 +1,1 @@
+"""JSB Chorales, the file and split that papers compare on."""

@@ -1,0 +1,70 @@
+"""JSB Chorales on a grid of sixteenths."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from magenta_lite.data import building, jsb_chorales
+from magenta_lite.data.reading import Source
+from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.chorale import ChoraleEncoderConfig
+from magenta_lite.errors import UserError
+from tfds_datasets.collection_builder import CollectionBuilder, CollectionConfig
+
+
+@dataclasses.dataclass
+class ChoraleConfig(CollectionConfig):
+    """One encoding of the data set.
+
+    Attributes:
+        path: A copy of the file; empty: it is downloaded.
+    """
+
+    path: str = ""
+
+
+def chorale_config(path: str, encoder_config: Any) -> ChoraleConfig:
+    """Returns the config of a copy as it is now, or without `path` of what is downloaded."""
+    default = Builder.builder_configs["chorale"]
+    name = (
+        default.name if encoder_config == default.encoder else building.encoder_name(encoder_config)
+    )
+    if path:
+        sources, _ = jsb_chorales.list_chorales(path)
+        name = f"{name}-{building.fingerprint(sources)}"
+    config = ChoraleConfig(
+        name=name,
+        description="Chorales on a grid of sixteenths.",
+        encoder=encoder_config,
+        path=path,
+    )
+    return Builder.builder_configs.get(name, config)
+
+
+class Builder(CollectionBuilder):
+    """Reads the published file; the split is that of the papers."""
+
+    DEFAULT_BUILDER_CONFIG_NAME = "chorale"
+    BUILDER_CONFIGS: ClassVar = [
+        ChoraleConfig(
+            name="chorale",
+            description="Four voices, step by step.",
+            encoder=ChoraleEncoderConfig(),
+        )
+    ]
+
+    def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:
+        return jsb_chorales.list_chorales(self.builder_config.path or _downloaded(dl_manager))
+
+
+def _downloaded(dl_manager: tfds.download.DownloadManager) -> str:
+    try:
+        return str(dl_manager.download(jsb_chorales.URL))
+    except (OSError, tfds.download.DownloadError) as error:  # OSError: what requests raises
+        raise UserError(
+            f"{jsb_chorales.URL} cannot be downloaded ({type(error).__name__}); "
+            "get it some other way and give its path: --data=jsb_chorales:PATH"
+        ) from error
