@@ -34,6 +34,7 @@ class ChoraleEncoderConfig:
         max_pitch: Notes above are left out.
         steps_per_quarter: Grid.
         end_token: Whether pieces end with a token that says so.
+        max_examples: At most so many rows of a piece, the first ones; 0 for all.
     """
 
     kind: ClassVar[str] = "chorale"
@@ -43,10 +44,12 @@ class ChoraleEncoderConfig:
     max_pitch: int = 84
     steps_per_quarter: int = 4
     end_token: bool = False
+    max_examples: int = 0
 
     def __post_init__(self):
         check_at_least(self, VOICES, "crop")
         check_at_least(self, 1, "steps_per_quarter")
+        check_at_least(self, 0, "max_examples")
         if self.crop % VOICES:
             raise UserError(f"encoder.crop={self.crop} must be a multiple of {VOICES}")
         if not 0 <= self.min_pitch < self.max_pitch <= 127:
@@ -119,7 +122,7 @@ class ChoraleEncoder(Encoder):
             sequence: A NoteSequence that is not quantised.
         """
         report = Report()
-        windows = Windows(report, once=False)
+        windows = Windows(report, self.config.max_examples, once=False)
         ids = self.ids_of(sequence, report=report)
         for start in range(0, len(ids), self.crop):
             row = ids[start : start + self.window_steps]
@@ -170,6 +173,9 @@ class ChoraleEncoder(Encoder):
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return None
         grid = np.full((to_step(last, rate), VOICES), NOTHING)
+        if not len(grid):
+            report.drop("piece shorter than a step")
+            return None
         for voice, notes in enumerate(ordered):
             for note in sorted(notes, key=lambda note: (note.start_time, note.pitch)):
                 grid[to_step(note.start_time, rate) : to_step(note.end_time, rate), voice] = (

@@ -151,7 +151,8 @@ class PerformanceEncoder(Encoder):
                 row = ids[start : start + self.window_steps]
                 rows.append(np.array(row, self.event_format.event_dtype))
                 train_only.append(stretch != 1.0)
-        report.keep("rows", len(rows))
+        if rows:
+            report.keep("windows", len(rows))
         return EncodeResult(rows, report, train_only=train_only)
 
     def ids_of(self, sequence, stretch: float = 1.0, report: Report | None = None) -> list[int]:

@@ -37,7 +37,6 @@ class LayerSizes:
         both_sides: Whether a position attends to later ones too (the table is 2R - 1 long then).
         block: Attention is to the own block of so many positions and the one before; 0 to all.
         memory: Whether there is attention to a memory.
-        dropout: Share that is left out in training.
     """
 
     hidden: int
@@ -49,7 +48,6 @@ class LayerSizes:
     both_sides: bool = False
     block: int = 0
     memory: bool = False
-    dropout: float = 0.0
 
 
 class Dropout:

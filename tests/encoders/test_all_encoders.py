@@ -20,6 +20,7 @@ from magenta_lite.config import (
     save_config,
 )
 from magenta_lite.encoders import ENCODERS, build_encoder
+from magenta_lite.encoders.chorale import ChoraleEncoderConfig
 from magenta_lite.encoders.drums import DrumsEncoderConfig
 from magenta_lite.encoders.event_sequences.drums import EventDrumsEncoderConfig
 from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
@@ -27,6 +28,7 @@ from magenta_lite.encoders.event_sequences.performance import EventPerformanceEn
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
+from magenta_lite.encoders.performance import PerformanceEncoderConfig
 from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
@@ -59,6 +61,8 @@ CONFIGS = (
     EventPerformanceEncoderConfig(
         merge_programs=True, velocity_bins=0, seconds=0, min_events=0, max_events=40
     ),
+    PerformanceEncoderConfig(crop=32, min_tokens=1, end_token=True),
+    ChoraleEncoderConfig(crop=32, min_pitch=0, max_pitch=127),
 )
 each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 

@@ -117,7 +117,6 @@ class MusicTransformer(TrainableModel):
             both_sides=both_sides,
             block=sizes.block_length if local else 0,
             memory=memory,
-            dropout=sizes.dropout,
         )
         return [TransformerLayer(layer, first + i, name=f"{name}_{i}") for i in range(sizes.layers)]
 
