@@ -204,10 +204,11 @@ class RhythmCodec:
 
 
 def chord_ids_of(sequence, steps_per_quarter: int = 1, report: Report | None = None) -> list[int]:
-    """Returns the chord at each step of a piece of one tempo, up to its total time; 51 ids.
+    """Returns the chord at each step of a piece of one tempo, 51 ids.
 
-    2 is no chord, then come 12 roots each of major, minor, augmented and diminished. A piece
-    without chord symbols has its chords inferred.
+    2 is no chord, then come 12 roots each of major, minor, augmented and diminished. They go on
+    up to the total time, or to the last chord symbol, if that comes later. A piece without chord
+    symbols has its chords inferred.
 
     Args:
         sequence: A NoteSequence that is not quantised.
@@ -229,8 +230,8 @@ def chord_ids_of(sequence, steps_per_quarter: int = 1, report: Report | None = N
     except UnusableChords as error:
         report.drop(error.reason, error.symbol)
         return []
-    steps = range(_length(timed, sequence, rate))
-    return [RESERVED + int(chord) for chord in chords.at(steps)]
+    steps = max(_length(timed, sequence, rate), _last_chord(sequence, rate))
+    return [RESERVED + int(chord) for chord in chords.at(range(steps))]
 
 
 def chord_ids_of_text(text: str) -> list[int]:
@@ -339,6 +340,15 @@ def _length(timed: Sequence[tuple], sequence, rate: float) -> int:
     """Returns the steps up to the total time, or to the end of the last note; 0 without notes."""
     last = max((end for _, end, _ in timed), default=0)
     return max(last, to_step(_seconds(sequence), rate)) if timed else 0
+
+
+def _last_chord(sequence, rate: float) -> int:
+    """Returns the step of the last chord symbol, 0 without any."""
+    from note_seq.protobuf import music_pb2
+
+    symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
+    times = [a.time for a in sequence.text_annotations if a.annotation_type == symbol]
+    return min(to_step(max(times, default=0.0), rate), MAX_STEPS)
 
 
 def _seconds(sequence) -> float:
