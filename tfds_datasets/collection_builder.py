@@ -23,6 +23,7 @@ from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
 from magenta_lite.encoders.trio import TrioEncoderConfig
+from magenta_lite.errors import UserError
 
 REPORT_FILE = "report.json"
 
@@ -48,6 +49,21 @@ BAND_ENCODERS = {
     "multiperf_1bar_chords": MultiPerformanceEncoderConfig(chords=True),
 }
 ENCODERS = MELODY_ENCODERS | DRUM_ENCODERS | BAND_ENCODERS
+
+
+def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -> str:
+    """Returns the path of a downloaded file of the collection `name`.
+
+    Raises:
+        UserError: If it cannot be downloaded; says how to give a copy.
+    """
+    try:
+        return str(dl_manager.download(url))
+    except (OSError, tfds.download.DownloadError) as error:  # OSError: what requests raises
+        raise UserError(
+            f"{url} cannot be downloaded ({type(error).__name__}); "
+            f"get it some other way and give its path: --data={name}:PATH"
+        ) from error
 
 
 def name_of(encoder_config: Any) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
-from magenta_lite.encoders.encoder import Encoder, check_at_least
-from magenta_lite.encoders.grid import MAX_STEPS, is_playable, to_step
+from magenta_lite.encoders.encoder import check_at_least
+from magenta_lite.encoders.grid import DEFAULT_QPM, MAX_STEPS, is_playable, to_step
+from magenta_lite.encoders.token_encoder import TokenEncoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.encoders.windows import Windows
 from magenta_lite.encoders.writing import new_sequence
@@ -59,7 +62,7 @@ class ChoraleEncoderConfig:
             )
 
 
-class ChoraleEncoder(Encoder):
+class ChoraleEncoder(TokenEncoder):
     """Four voices as tokens, step by step, and in each step from the highest voice down.
 
     Ids: 0 fills up, 1 ends, 2 is a voice that rests, 3 and up are pitches from `min_pitch` (Huang
@@ -91,23 +94,9 @@ class ChoraleEncoder(Encoder):
         return EventFormat("categorical", (FIRST_PITCH + pitches,))
 
     @property
-    def window_steps(self) -> int:
-        """Tokens of a row."""
-        return 2 * self.config.crop
-
-    @property
-    def crop(self) -> int:
-        """Tokens of a training example, which begins at a step in the first half of its row."""
-        return self.config.crop
-
-    @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
         """Pitches."""
         return ((0, FIRST_PITCH, self.event_format.sizes[0] - 1),)
-
-    def valid_next(self, ids) -> np.ndarray:
-        """Returns which ids may follow `ids` (T,): bool (size,); see `TokenRules`."""
-        return self.rules.valid_next(ids)
 
     # Notes to ids --------------------------------------------------------------------------
 
@@ -148,11 +137,10 @@ class ChoraleEncoder(Encoder):
         config = self.config
         if not is_playable(sequence, report):
             return None
-        qpm = sequence.tempos[0].qpm if sequence.tempos else 120.0
-        if not qpm > 0:
-            report.drop("tempo that is not a positive number")
+        clock = _clock(sequence, config.steps_per_quarter)
+        if clock is None:
+            report.drop("tempo that is not a positive number, or at no possible time")
             return None
-        rate = config.steps_per_quarter * qpm / 60
         voices: dict[int, list] = {}
         for note in sequence.notes:
             if note.is_drum:
@@ -169,19 +157,22 @@ class ChoraleEncoder(Encoder):
         if first < last:
             ordered.reverse()
         last = max(note.end_time for notes in ordered for note in notes)
-        if not last * rate <= MAX_STEPS:
+        if not _position(clock, last) <= MAX_STEPS:
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return None
-        grid = np.full((to_step(last, rate), VOICES), NOTHING)
+        grid = np.full((to_step(_position(clock, last), 1), VOICES), NOTHING)
         if not len(grid):
             report.drop("piece shorter than a step")
             return None
         for voice, notes in enumerate(ordered):
             for note in sorted(notes, key=lambda note: (note.start_time, note.pitch)):
-                grid[to_step(note.start_time, rate) : to_step(note.end_time, rate), voice] = (
-                    note.pitch
-                )
+                start, end = _position(clock, note.start_time), _position(clock, note.end_time)
+                grid[to_step(start, 1) : to_step(end, 1), voice] = note.pitch
         return grid
+
+    def seconds(self, ids: Sequence[int], qpm: float) -> float:
+        """Returns how long `ids` last at `qpm` quarter notes a minute."""
+        return len(ids) // VOICES * 60 / qpm / self.config.steps_per_quarter
 
     # Ids to notes --------------------------------------------------------------------------
 
@@ -218,3 +209,23 @@ class ChoraleEncoder(Encoder):
                 note.start_time, note.end_time = start * step, end * step
         sequence.total_time = len(ids) * step
         return sequence
+
+
+def _clock(sequence, steps_per_quarter: int) -> list[tuple[float, float, float]] | None:
+    """Returns (seconds, steps until then, steps a second from then on) of each tempo, in order.
+
+    None if a tempo is impossible.
+    """
+    tempos = sorted(((tempo.time, tempo.qpm) for tempo in sequence.tempos), key=lambda t: t[0])
+    if not all(0 <= time < math.inf and 0 < qpm < math.inf for time, qpm in tempos):
+        return None
+    clock = [(0.0, 0.0, steps_per_quarter * DEFAULT_QPM / 60)]
+    for time, qpm in tempos:
+        clock.append((time, _position(clock, time), steps_per_quarter * qpm / 60))
+    return clock
+
+
+def _position(clock: Sequence[tuple[float, float, float]], seconds: float) -> float:
+    """Returns at which step, with its fraction, a time lies."""
+    start, steps, rate = clock[bisect.bisect_right(clock, seconds, key=lambda t: t[0]) - 1]
+    return steps + (seconds - start) * rate

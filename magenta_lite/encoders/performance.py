@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
-from magenta_lite.encoders.encoder import Encoder, check_at_least
+from magenta_lite.encoders.encoder import check_at_least
 from magenta_lite.encoders.grid import is_playable
 from magenta_lite.encoders.performance_codec import PerformanceCodec
+from magenta_lite.encoders.token_encoder import TokenEncoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.encoders.writing import new_sequence
 from magenta_lite.errors import UserError
@@ -33,6 +35,8 @@ class PerformanceEncoderConfig:
         min_pitch: Notes below are left out.
         max_pitch: Notes above are left out.
         max_silence: Longest silence that generated music may hold, in seconds; 0 for any.
+        max_hung_note: Longest that notes last which no token ends, in seconds; 0 for up to the
+            last token.
         max_examples: At most so many rows of a piece, the first ones; 0 for all.
     """
 
@@ -45,13 +49,14 @@ class PerformanceEncoderConfig:
     min_pitch: int = 21
     max_pitch: int = 108
     max_silence: float = 4.0
+    max_hung_note: float = 0.0
     max_examples: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "stretches", tuple(self.stretches))
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
-        check_at_least(self, 0, "max_silence", "max_examples")
+        check_at_least(self, 0, "max_silence", "max_hung_note", "max_examples")
         if 1.0 not in self.stretches or min(self.stretches) <= 0:
             raise UserError(
                 f"encoder.stretches={list(self.stretches)} must be positive and hold 1.0, which "
@@ -64,7 +69,7 @@ class PerformanceEncoderConfig:
             )
 
 
-class PerformanceEncoder(Encoder):
+class PerformanceEncoder(TokenEncoder):
     """Performances of a NoteSequence as ids, and back.
 
     Ids: 0 fills up, 1 ends, then note-on and note-off of each pitch, shifts of 1 to 100 steps of
@@ -80,7 +85,9 @@ class PerformanceEncoder(Encoder):
 
     def __init__(self, config: PerformanceEncoderConfig):
         super().__init__(config)
-        self.codec = PerformanceCodec(config.min_pitch, config.max_pitch, first_id=RESERVED)
+        codec = PerformanceCodec(config.min_pitch, config.max_pitch, first_id=RESERVED)
+        hung = round(config.max_hung_note * codec.steps_per_second)
+        self.codec = dataclasses.replace(codec, max_hung=hung)
 
     @property
     def rules(self) -> TokenRules:
@@ -103,23 +110,9 @@ class PerformanceEncoder(Encoder):
         return EventFormat("categorical", (self.codec.size,))
 
     @property
-    def window_steps(self) -> int:
-        """Tokens of a row."""
-        return 2 * self.config.crop
-
-    @property
-    def crop(self) -> int:
-        """Tokens of a training example, which begins anywhere in the first half of its row."""
-        return self.config.crop
-
-    @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
         """Note-ons and note-offs."""
         return ((0, *self.codec.note_on), (0, *self.codec.note_off))
-
-    def valid_next(self, ids) -> np.ndarray:
-        """Returns which ids may follow `ids` (T,): bool (size,); see `TokenRules`."""
-        return self.rules.valid_next(ids)
 
     # Notes to ids --------------------------------------------------------------------------
 
@@ -171,6 +164,10 @@ class PerformanceEncoder(Encoder):
             for note in self.codec.notes(sequence, report)
         ]
         return self.codec.ids(notes) + [END] * (self.config.end_token and bool(notes))
+
+    def seconds(self, ids: Iterable[int], qpm: float) -> float:
+        """Returns how long `ids` last; times do not depend on `qpm`."""
+        return self.codec.steps(ids) / self.codec.steps_per_second
 
     # Ids to notes --------------------------------------------------------------------------
 

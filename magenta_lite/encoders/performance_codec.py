@@ -40,6 +40,7 @@ class PerformanceCodec:
         steps_per_second: Grid.
         max_shift: Longest shift of one event, in steps.
         first_id: Ids below it are no events.
+        max_hung: Longest note that no note-off ends, in steps; 0 for up to the last step.
     """
 
     min_pitch: int = 0
@@ -48,6 +49,7 @@ class PerformanceCodec:
     steps_per_second: int = 100
     max_shift: int = 100
     first_id: int = 0
+    max_hung: int = 0
 
     @property
     def note_on(self) -> tuple[int, int]:
@@ -147,8 +149,8 @@ class PerformanceCodec:
         """Yields the notes of ids, times in steps, in the order in which they end.
 
         Every order of ids is music: a note-off ends the oldest note of its pitch, or does nothing
-        without one; a note of no length is passed over; notes that do not end do so with the last
-        step; and so does an id below `first_id`.
+        without one; a note of no length is passed over, and so is an id below `first_id`; notes
+        that do not end do so with the last step, or after `max_hung` steps.
         """
         sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
         now, velocity = 0, VELOCITY
@@ -169,8 +171,9 @@ class PerformanceCodec:
                 velocity = min(1 + (id - self.velocity_id) * self._bin_size, VELOCITIES)
         for place, started in sounding.items():  # as their pitches first came up
             for start, loudness in started:
-                if start < now:
-                    yield PlayedNote(start, place + self.min_pitch, now, loudness)
+                end = min(now, start + self.max_hung) if self.max_hung else now
+                if start < end:
+                    yield PlayedNote(start, place + self.min_pitch, end, loudness)
 
     def cut(self, ids: Iterable[int], steps: int) -> list[int]:
         """Returns `ids` up to the step `steps`; silence is added, or a shift shortened."""

@@ -193,13 +193,13 @@ def test_bare_name_downloads_the_published_file(grooves, tmp_path, monkeypatch):
 
 
 def test_failed_download_names_the_other_way():
-    from tfds_datasets.groove_midi import groove_midi_dataset_builder as module
+    from tfds_datasets.collection_builder import downloaded
 
     def download(url):
         raise ConnectionError("no network")
 
     with pytest.raises(UserError, match=r"ConnectionError.*--data=groove_midi:PATH"):
-        module._downloaded(SimpleNamespace(download=download))
+        downloaded(SimpleNamespace(download=download), groove_midi.URL, "groove_midi")
 
 
 def test_published_file_is_registered_with_its_checksum():

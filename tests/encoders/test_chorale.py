@@ -81,6 +81,21 @@ def test_chorales_of_the_file_come_back_as_their_grids(path):
         assert places == {"train": 229, "validation": 76, "test": 77}
 
 
+def test_voices_are_on_the_grid_through_changes_of_tempo_and_in_either_order():
+    encoder = make()
+    ids = encoder.ids_of_grid([[72, 67, 64, 48]] * 8 + [[74, 65, 62, 50]] * 8)
+    piece = encoder.decode(ids)  # 120 quarters a minute: a second, then another
+    piece.tempos.add(time=1.0, qpm=60)
+    for note in piece.notes:
+        note.instrument = 3 - note.instrument
+        if note.start_time >= 1:
+            note.end_time = 1 + 2 * (note.end_time - 1)
+    assert encoder.ids_of(piece) == ids
+    piece.tempos[1].qpm, report = 0, Report()
+    assert encoder.ids_of(piece, report) == []
+    assert list(report.dropped) == ["tempo that is not a positive number, or at no possible time"]
+
+
 def test_training_crops_begin_with_the_soprano():
     encoder = make(crop=32)
     grid = np.arange(40, 80)[:, None] + np.zeros((40, 4), int)

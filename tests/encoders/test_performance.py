@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from magenta_lite.data import building
 from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.multi_performance import with_sustain
 from magenta_lite.encoders.performance import PerformanceEncoder, PerformanceEncoderConfig
 from magenta_lite.errors import UserError
 
@@ -19,6 +20,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "music_transformer" / "encoders"
 IDS = dict(np.load(GOLDEN / "encoders.npz"))
 MANIFEST = json.loads((GOLDEN / "manifest.json").read_text())
 PIECES = {piece.id: piece for piece in records(GOLDEN / "performances.tfrecord")}
+SUSTAINED = {piece.id: piece for piece in records(GOLDEN / "sustained.tfrecord")}
+PREPARED = {piece.id: piece for piece in records(GOLDEN / "prepared.tfrecord")}
 DECODED = {piece.id: piece for piece in records(GOLDEN / "decoded.tfrecord")}
 STREAMS = st.lists(st.integers(0, 309), max_size=200)
 
@@ -45,6 +48,27 @@ def test_ids_and_what_they_decode_to_are_the_originals(name):
         assert len(decoded.notes) == len(DECODED[name].notes)
         for ours, theirs in zip(notes_of(decoded), notes_of(DECODED[name]), strict=True):
             assert ours == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(PIECES))
+def test_the_pedal_holds_notes_as_in_the_original(name):
+    piece = with_sustain(PIECES[name])
+    assert notes_of(piece) == notes_of(SUSTAINED[name])
+    assert piece.total_time == SUSTAINED[name].total_time
+    played = [note for note in PREPARED[name].notes if not note.is_drum]
+    wanted = sorted((n.start_time, n.pitch, n.end_time, n.velocity) for n in played)
+    assert sorted(make().codec.notes(PIECES[name], Report())) == wanted
+
+
+def test_notes_that_nothing_ends_are_as_long_as_the_setting_says():
+    encoder = make(max_hung_note=1.5)
+    long, on, off = encoder.codec.shift[1], encoder.codec.note_on[0], encoder.codec.note_off[0]
+    ids = [on, on + 1, *[long] * 2, on + 2, long, off]  # the first lasts 3 s, and is ended
+    lengths = {n.pitch: n.end_time - n.start_time for n in encoder.decode(ids).notes}
+    assert lengths == {21: 3.0, 22: 1.5, 23: 1.0}
+    assert make().decode(ids).notes[1].end_time == 3.0
+    # What is stored does not depend on it.
+    assert building.stored_config(encoder.config) == make().config
 
 
 def test_drums_are_left_out_and_counted():

@@ -327,6 +327,24 @@ def test_a_piece_goes_on_as_one_stream(tiny):
     assert all(note.start_time >= 0 for note in new[0].notes)
 
 
+def test_what_is_new_of_a_chorale_begins_where_its_primer_ends():
+    config = get_config(
+        "music_transformer_jsb", ["model.layers=1", "model.hidden_size=32", "encoder.crop=128"]
+    )
+    encoder = build_encoder(config.encoder)
+    model = build_model(config, encoder)
+    piece = encoder.decode(encoder.ids_of_grid([[72, 67, 64, 48]] * 8), qpm=90.0)
+    asked = request(
+        mode="continue", inputs=[("a.mid", piece)], num_outputs=1, qpm=90.0, num_tokens=96
+    )
+    (whole,) = generation.generate(model, encoder, asked)
+    (new,) = generation.generate(model, encoder, dataclasses.replace(asked, only_new=True))
+    start = 8 * 60 / 90 / 4
+    wanted = [(n.pitch, n.start_time - start) for n in whole.notes if n.start_time >= start - 1e-9]
+    assert [(n.pitch, pytest.approx(n.start_time)) for n in new.notes] == wanted
+    assert 0 < new.total_time <= whole.total_time - start + 1e-9
+
+
 def test_primers_that_do_not_fit_are_answered_in_a_line(tiny, capsys):
     model, encoder = tiny
     codec = encoder.codec

@@ -10,11 +10,11 @@ import tensorflow_datasets as tfds
 from magenta_lite.data import building, groove_midi
 from magenta_lite.data.reading import Source
 from magenta_lite.encoders.base import Report
-from magenta_lite.errors import UserError
 from tfds_datasets.collection_builder import (
     DRUM_ENCODERS,
     CollectionBuilder,
     CollectionConfig,
+    downloaded,
     name_of,
 )
 
@@ -57,14 +57,5 @@ class Builder(CollectionBuilder):
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:
-        return groove_midi.list_grooves(self.builder_config.path or _downloaded(dl_manager))
-
-
-def _downloaded(dl_manager: tfds.download.DownloadManager) -> str:
-    try:
-        return str(dl_manager.download(groove_midi.URL))
-    except (OSError, tfds.download.DownloadError) as error:  # OSError: what requests raises
-        raise UserError(
-            f"{groove_midi.URL} cannot be downloaded ({type(error).__name__}); "
-            "get it some other way and give its path: --data=groove_midi:PATH"
-        ) from error
+        path = self.builder_config.path or downloaded(dl_manager, groove_midi.URL, "groove_midi")
+        return groove_midi.list_grooves(path)

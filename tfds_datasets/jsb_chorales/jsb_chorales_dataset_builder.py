@@ -11,8 +11,7 @@ from magenta_lite.data import building, jsb_chorales
 from magenta_lite.data.reading import Source
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.chorale import ChoraleEncoderConfig
-from magenta_lite.errors import UserError
-from tfds_datasets.collection_builder import CollectionBuilder, CollectionConfig
+from tfds_datasets.collection_builder import CollectionBuilder, CollectionConfig, downloaded
 
 
 @dataclasses.dataclass
@@ -57,14 +56,5 @@ class Builder(CollectionBuilder):
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:
-        return jsb_chorales.list_chorales(self.builder_config.path or _downloaded(dl_manager))
-
-
-def _downloaded(dl_manager: tfds.download.DownloadManager) -> str:
-    try:
-        return str(dl_manager.download(jsb_chorales.URL))
-    except (OSError, tfds.download.DownloadError) as error:  # OSError: what requests raises
-        raise UserError(
-            f"{jsb_chorales.URL} cannot be downloaded ({type(error).__name__}); "
-            "get it some other way and give its path: --data=jsb_chorales:PATH"
-        ) from error
+        path = self.builder_config.path or downloaded(dl_manager, jsb_chorales.URL, "jsb_chorales")
+        return jsb_chorales.list_chorales(path)

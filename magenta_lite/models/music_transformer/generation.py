@@ -15,6 +15,7 @@ from magenta_lite.models.music_transformer import decoding
 MODES = ("sample", "continue")
 OPTIONS = ("num_tokens", "primer_seconds", "only_new", "top_k", "top_p", "min_p")
 CHUNK = 256  # tokens between two lines of progress
+ROUNDING = 1e-6  # seconds
 TOKENS = 1024  # of a piece, unless the user says
 
 
@@ -121,15 +122,15 @@ def _music(encoder, tokens, primer: list[int], request):
     piece = encoder.decode(tokens, request.qpm, programs)
     if not (request.only_new and primer):
         return piece
-    start = encoder.codec.steps(primer) / encoder.codec.steps_per_second
+    start = encoder.seconds(primer, request.qpm)
     new = type(piece)()
     new.CopyFrom(piece)
     del new.notes[:]
     for note in piece.notes:
-        if note.start_time >= start:
+        if note.start_time > start - ROUNDING:
             added = new.notes.add()
             added.CopyFrom(note)
-            added.start_time -= start
+            added.start_time = max(note.start_time - start, 0.0)
             added.end_time -= start
     new.total_time = max((note.end_time for note in new.notes), default=0.0)
     return new
