@@ -2,8 +2,9 @@
 
 music_transformer is the original's t_rel_len2048_h384_att512_fs1024_n6_dropout10; its other sets
 of sizes are here under their names, and music_transformer_16 is the shape of the released
-unconditional model, which attends without distances. music_transformer_jsb writes chorales, and its
-baseline does so without distances. music_transformer_tiny trains in minutes on two cores.
+unconditional model, which attends without distances. music_transformer_melody accompanies melodies.
+music_transformer_jsb writes chorales, and its baseline does so without distances.
+music_transformer_tiny trains in minutes on two cores.
 
 python -m magenta_lite.train --config=music_transformer --data=FOLDER
 """
@@ -20,6 +21,7 @@ from magenta_lite.config import (
     register,
 )
 from magenta_lite.encoders.chorale import ChoraleEncoderConfig
+from magenta_lite.encoders.melody_performance import MelodyPerformanceEncoderConfig
 from magenta_lite.encoders.performance import PerformanceEncoderConfig
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
@@ -43,7 +45,7 @@ def performances(
         encoder=PerformanceEncoderConfig(crop=crop, end_token=end_token),
         model=model,
         objective=NextTokenObjective(smoothing),
-        data=DataConfig(source="arranged", transpose=(-3, 3)),
+        data=DataConfig(source="rendered", transpose=(-3, 3)),
         train=TrainConfig(
             **{
                 "steps": 200_000,
@@ -88,6 +90,26 @@ def music_transformer_tiny() -> ExperimentConfig:
             "min_learning_rate": 1e-4,
             "checkpoint_every": 100,
         },
+    )
+
+
+def accompaniments(config: ExperimentConfig, **encoder) -> ExperimentConfig:
+    """Returns `config` with an encoder of melodies, and pairs of a melody and a performance."""
+    return dataclasses.replace(config, encoder=MelodyPerformanceEncoderConfig(**encoder))
+
+
+@register("music_transformer_melody")
+def music_transformer_melody() -> ExperimentConfig:
+    """A performance to a melody; the sizes of music_transformer."""
+    return accompaniments(performances())
+
+
+@register("music_transformer_melody_tiny")
+def music_transformer_melody_tiny() -> ExperimentConfig:
+    """The same parts, small."""
+    tiny = music_transformer_tiny()
+    return accompaniments(
+        tiny, max_tokens=256, max_seconds=10.0, min_seconds=3.0, passes=1, stretches=(1.0,)
     )
 
 
@@ -181,3 +203,12 @@ def music_transformer_16() -> ExperimentConfig:
     )
     model = dataclasses.replace(config.model, positions=4096)
     return dataclasses.replace(config, model=model, train=train)
+
+
+@register("music_transformer_melody_16", "melody_conditioned_model_16")
+def music_transformer_melody_16() -> ExperimentConfig:
+    """The shape of the released model of accompaniments: 16 and 16 layers, no distances."""
+    config = accompaniments(music_transformer_16())
+    return dataclasses.replace(
+        config, model=dataclasses.replace(config.model, tie_embeddings=False)
+    )

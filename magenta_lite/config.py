@@ -29,6 +29,9 @@ SECTION_CLASSES = {
         "magenta_lite.encoders.event_sequences.performance:EventPerformanceEncoderConfig"
     ),
     "chorale": "magenta_lite.encoders.chorale:ChoraleEncoderConfig",
+    "melody_performance": (
+        "magenta_lite.encoders.melody_performance:MelodyPerformanceEncoderConfig"
+    ),
     "performance": "magenta_lite.encoders.performance:PerformanceEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
@@ -50,8 +53,9 @@ class DataConfig:
     Attributes:
         source: A folder, archive or file of music; or `folk`, `folk:kids`, `folk:essen`, the tune
             books inside music21; `bach_chorales`, the voices of its chorales; `arranged`, tunes and
-            chorales played by a small band; `freedoom[:PATH]`, songs of WAD files;
-            `groove_midi[:PATH]`, human drumming; `jsb_chorales[:PATH]`, chorales on a grid; or
+            chorales played by a small band; `rendered`, the same played on a piano;
+            `freedoom[:PATH]`, songs of WAD files; `groove_midi[:PATH]`, human drumming;
+            `maestro_midi[:PATH]`, pianists; `jsb_chorales[:PATH]`, chorales on a grid; or
             `tfds:NAME[/CONFIG]`, a data set that is built already.
         transpose: Lowest and highest transposition in semitones, drawn anew for every example
             every time it is used in training. Drums stay.

@@ -13,6 +13,8 @@ python -m magenta_lite.generate --run_dir=runs/performance_with_dynamics \\
     --primer_pitches="[60, 64, 67]" --num_steps=3000
 python -m magenta_lite.generate --run_dir=runs/music_transformer --mode=continue \\
     --input=primer.mid --num_tokens=2048
+python -m magenta_lite.generate --run_dir=runs/music_transformer_melody --mode=accompany \\
+    --input=melody.mid
 
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, and prints the paths.
 """
@@ -34,7 +36,7 @@ flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
 flags.DEFINE_string(
     "mode",
     "sample",
-    "What to do: sample, continue, reconstruct, interpolate, or attribute (adds one).",
+    "What to do: sample, continue, accompany, reconstruct, interpolate, or attribute (adds one).",
 )
 flags.DEFINE_multi_string("input", [], "A file of music (MIDI, ABC, MusicXML). Repeatable.")
 flags.DEFINE_string(
@@ -63,7 +65,7 @@ flags.DEFINE_list(
 flags.DEFINE_string(
     "primer_melody",
     "",
-    'Events to go on from, one a 16th: pitches, -1 off, -2 none: "[60, -2, 62]".',
+    'Events to go on from or to accompany, one a 16th: pitches, -1 off, -2 none: "[60, -2, 62]".',
 )
 flags.DEFINE_string(
     "primer_drums", "", 'What is hit on each step to go on from: "[(36,), (), (36, 42)]".'
@@ -86,6 +88,7 @@ flags.DEFINE_float(
     "primer_seconds", 20.0, "How much of --input transformers go on from.", lower_bound=0.01
 )
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
+flags.DEFINE_bool("drop_melody", False, "Write an accompaniment without the melody it is for.")
 flags.DEFINE_bool(
     "magenta_timing",
     False,
@@ -143,6 +146,7 @@ class GenerateRequest:
         num_tokens: Tokens of a piece, primer included; None for the family's usual.
         primer_seconds: How much of an input is gone on from.
         only_new: Leave the primer out of what is written.
+        drop_melody: Leave the melody out of an accompaniment.
         magenta_timing: Treat the primer as the original does.
         top_k: Draw from so many of the most probable; 0 for all.
         top_p: Draw from the most probable that together reach this probability.
@@ -177,6 +181,7 @@ class GenerateRequest:
     num_tokens: int | None = None
     primer_seconds: float = 20.0
     only_new: bool = False
+    drop_melody: bool = False
     magenta_timing: bool = False
     top_k: int = 0
     top_p: float = 1.0
@@ -200,6 +205,7 @@ CONTINUATION = (
     "num_tokens",
     "primer_seconds",
     "only_new",
+    "drop_melody",
     "magenta_timing",
     "top_k",
     "top_p",

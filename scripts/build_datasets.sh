@@ -4,7 +4,8 @@
 #   scripts/build_datasets.sh [DATA_DIR]
 #
 # Freedoom's songs are built where the game is installed; Groove MIDI comes last: it is downloaded.
-# The Essen songs (configs essen_* and kids_* of folk) are for non-commercial use, not built here.
+# What is for non-commercial use only is not built here: the Essen songs (configs essen_* and kids_*
+# of folk) and MAESTRO (maestro_midi).
 set -euo pipefail
 if [ $# -gt 0 ]; then
     mkdir -p "$1"
@@ -23,6 +24,7 @@ bands=(trio_16bar multiperf_1bar)
 drums=(drums_2bar drums_2bar_roll drums_2bar_full_roll groove_2bar groove_4bar)
 build folk mel_2bar mel_16bar mel_whole
 build arranged leads_mel_2bar_chords "${bands[@]}" multiperf_1bar_chords "${drums[@]}"
+build rendered performance
 if compgen -G '/usr/share/games/doom/free*.wad' >/dev/null; then
     build freedoom mel_2bar mel_16bar "${bands[@]}" "${drums[@]}"
 fi

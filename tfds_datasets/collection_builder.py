@@ -22,6 +22,7 @@ from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfi
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
+from magenta_lite.encoders.performance import PerformanceEncoderConfig
 from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
 
@@ -48,7 +49,11 @@ BAND_ENCODERS = {
     "multiperf_1bar": MultiPerformanceEncoderConfig(),
     "multiperf_1bar_chords": MultiPerformanceEncoderConfig(chords=True),
 }
-ENCODERS = MELODY_ENCODERS | DRUM_ENCODERS | BAND_ENCODERS
+PERFORMANCE_ENCODERS = {
+    "performance": PerformanceEncoderConfig(),
+    "performance_end": PerformanceEncoderConfig(end_token=True),
+}
+ENCODERS = MELODY_ENCODERS | DRUM_ENCODERS | BAND_ENCODERS | PERFORMANCE_ENCODERS
 
 
 def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -> str:

@@ -6,11 +6,12 @@ Deterministic: all that is free comes from a hash of the piece's name.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 import random
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from magenta_lite.data import chorales, folk, reading
 from magenta_lite.data.drumming import BAR, STYLES, Drummer, Hit, Style
@@ -72,17 +73,29 @@ class ArrangedSource(reading.Source):
 
     def read(self) -> tuple[list[reading.Piece], Report]:
         """Returns the arranged pieces, and a report of those that were left out and why."""
-        pieces, report = reading.read_source(self)
-        arranged = []
-        for piece in pieces:
-            try:
-                sequence = arrange(piece.sequence, piece.name, self.band)
-                arranged.append(dataclasses.replace(piece, sequence=sequence))
-            except NotArrangedError as error:
-                report.drop(str(error), piece.name)
-        if arranged:
-            report.keep("arrangements", len(arranged))
-        return arranged, report
+        return remade(self, functools.partial(arrange, band=self.band), "arrangements")
+
+
+def remade(
+    source: reading.Source, make: Callable[..., Any], what: str
+) -> tuple[list[reading.Piece], Report]:
+    """Reads a source and returns its pieces as `make(sequence, name)` has them, and a report.
+
+    Args:
+        source: What to read.
+        make: Returns a NoteSequence, or raises NotArrangedError.
+        what: Under which word the report counts the pieces.
+    """
+    pieces, report = reading.read_source(source)
+    made = []
+    for piece in pieces:
+        try:
+            made.append(dataclasses.replace(piece, sequence=make(piece.sequence, piece.name)))
+        except NotArrangedError as error:
+            report.drop(str(error), piece.name)
+    if made:
+        report.keep(what, len(made))
+    return made, report
 
 
 def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
@@ -123,33 +136,38 @@ def arrange(sequence, name: str, band: bool = True):
     Raises:
         NotArrangedError: If it is in another meter, or too short; says why.
     """
-    names = {info.name for info in sequence.part_infos}
-    if names.issuperset(VOICES):
-        return _arrange_chorale(sequence, name, band)
+    parts = parts_of(sequence)
+    melody = parts.get("Soprano") or parts["Melody"]
+    return Band(name).play(melody, harmony_of(parts), parts.get("Bass"), band)
+
+
+def parts_of(sequence) -> dict[str, list[Span]]:
+    """Returns the voices of a chorale by their names, of a tune the first one as `Melody`.
+
+    Their notes are in order of time, in steps of 4/4 bars; see `arrange`.
+
+    Raises:
+        NotArrangedError: If it is in another meter or for other parts; says why.
+    """
+    names = {info.name: info.part for info in sequence.part_infos}
+    if names.keys() >= set(VOICES):
+        parts = {
+            voice: _spans((note for note in sequence.notes if note.part == names[voice]), sequence)
+            for voice in VOICES
+        }
+        if not all(parts.values()):
+            raise NotArrangedError("chorale with an empty voice")
+        return parts
     if len(names) > 1:
         raise NotArrangedError("score of several parts that is not for soprano to bass")
-    return _arrange_melody(sequence, name, band)
-
-
-def _arrange_melody(sequence, name: str, band: bool):
-    """Returns an arrangement of the melody of a tune's first voice."""
     first = min(note.instrument for note in sequence.notes)
-    notes = _spans((note for note in sequence.notes if note.instrument == first), sequence)
-    return Band(name).play(notes, notes, None, band)
+    notes = (note for note in sequence.notes if note.instrument == first)
+    return {"Melody": _spans(notes, sequence)}
 
 
-def _arrange_chorale(sequence, name: str, band: bool):
-    """Returns an arrangement of a chorale: its soprano, its bass, the chords of all voices."""
-    parts = {info.name: info.part for info in sequence.part_infos}
-    voices = {
-        voice: _spans((note for note in sequence.notes if note.part == parts[voice]), sequence)
-        for voice in VOICES
-    }
-    empty = [voice for voice, notes in voices.items() if not notes]
-    if empty:
-        raise NotArrangedError("chorale with an empty voice")
-    harmony = [note for notes in voices.values() for note in notes] + voices["Bass"]  # it decides
-    return Band(name).play(voices["Soprano"], harmony, voices["Bass"], band)
+def harmony_of(parts: Mapping[str, list[Span]]) -> list[Span]:
+    """Returns the notes whose chords are guessed: all, and those of a bass twice: it decides."""
+    return [note for notes in parts.values() for note in notes] + parts.get("Bass", [])
 
 
 # Reading the meter ---------------------------------------------------------------------------

@@ -68,6 +68,7 @@ NOT_STORED = {
         "inference_pitch_map",
     ),
     "event_melody": ("encoding", "lookback_distances"),
+    "melody_performance": ("max_silence", "max_hung_note"),
     "performance": ("max_silence", "max_hung_note"),
 }
 

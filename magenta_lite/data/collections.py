@@ -50,6 +50,10 @@ KNOWN = {
         "magenta_lite.data.arranging:list_tunes",
         "tfds_datasets.arranged.arranged_dataset_builder:arranged_config",
     ),
+    "rendered": Known(
+        "magenta_lite.data.rendering:list_pieces",
+        "tfds_datasets.rendered.rendered_dataset_builder:rendered_config",
+    ),
     "freedoom": Known(
         "magenta_lite.data.wad:list_songs",
         "tfds_datasets.freedoom.freedoom_dataset_builder:freedoom_config",
@@ -57,6 +61,10 @@ KNOWN = {
     "groove_midi": Known(
         "magenta_lite.data.groove_midi:list_grooves",
         "tfds_datasets.groove_midi.groove_midi_dataset_builder:groove_config",
+    ),
+    "maestro_midi": Known(
+        "magenta_lite.data.maestro:list_performances",
+        "tfds_datasets.maestro_midi.maestro_midi_dataset_builder:maestro_config",
     ),
     "jsb_chorales": Known(
         "magenta_lite.data.jsb_chorales:list_chorales",

@@ -19,6 +19,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.models.base import Draw
 
 OCTAVE = 12
+ROWS_COUNTED = 1024
 FAR = 2**60  # more steps than any run makes, times replicas
 
 
@@ -45,6 +46,8 @@ class Batches:
         crop_grid: Crops begin at multiples of so many steps.
         fold: A pitch that would leave its range moves by octaves, instead of all of its example
             moving by less. Ranges are then an octave at least.
+        reject: Only transpositions that keep all pitches in their ranges are drawn, each as often
+            as the others, instead of moving by less.
     """
 
     events: Any
@@ -62,6 +65,7 @@ class Batches:
     crop: int = 0
     crop_grid: int = 1
     fold: bool = False
+    reject: bool = False
 
     def dataset(
         self,
@@ -152,6 +156,9 @@ class Batches:
                 dtype=tf.int32,
             )
             moving = self._moving(batch["events"])
+            if self.reject:
+                where = draw(tf.random.stateless_uniform, "transpose", ())
+                semitones = self._legal(batch["events"], where, moving)
             batch["events"], shift = transposed(
                 batch["events"], semitones, self.pitch_ids, moving, self.fold
             )
@@ -171,6 +178,13 @@ class Batches:
                 # Not bool: oneDNN logs an error when a model transposes that.
                 batch[name] = tf.cast(batch[name] < wanted.p, tf.float32)
         return batch
+
+    def _legal(self, ids, where, moving):
+        """Returns semitones int32 (b,) that keep pitches in range, by `where` (b,) in [0, 1)."""
+        down, up = _room(_columns(ids), self.pitch_ids, moving)
+        low = tf.clip_by_value(down, self.transpose[0], self.transpose[1])
+        high = tf.clip_by_value(up, low, self.transpose[1])
+        return low + tf.cast(where * tf.cast(high - low + 1, tf.float32), tf.int32)
 
     def _moving(self, ids):
         """Returns which steps transposition may touch, bool; None for all."""
@@ -240,26 +254,54 @@ def transposed(
     Returns:
         Ids of the same shape, and the semitones int32 (B,) by which each row was shifted.
     """
-    columns = tf.unstack(ids, axis=2) if ids.shape.rank == 3 else [ids]
-    notes = []
-    shift = semitones
-    for part, low, high in pitch_ids:
-        column = columns[part]
-        note = (column >= low) & (column <= high)
-        note = note if moving is None else note & moving
-        lowest = tf.reduce_min(tf.where(note, column, high), axis=1)
-        highest = tf.reduce_max(tf.where(note, column, low), axis=1)
-        # Nearer to 0 with every part, never past it: a later part cannot undo an earlier one.
-        if not fold:
-            shift = tf.clip_by_value(shift, low - lowest, high - highest)
-        notes.append((part, low, high, note))
-    for part, low, high, note in notes:
+    columns, shift = _columns(ids), semitones
+    notes = _notes(columns, pitch_ids, moving)
+    if not fold:
+        shift = tf.clip_by_value(shift, *_room(columns, pitch_ids, moving))
+    for (part, low, high), note in zip(pitch_ids, notes, strict=True):
         moved = columns[part] + shift[:, None]
         if fold:
             moved = tf.where(moved < low, low + (moved - low) % OCTAVE, moved)
             moved = tf.where(moved > high, high + 1 - OCTAVE + (moved - high - 1) % OCTAVE, moved)
         columns[part] = tf.where(note, moved, columns[part])
     return (tf.stack(columns, axis=2) if ids.shape.rank == 3 else columns[0]), shift
+
+
+def _columns(ids):
+    """Returns ids (B, T, P) as P of (B, T), or (B, T) as one."""
+    return tf.unstack(ids, axis=2) if ids.shape.rank == 3 else [ids]
+
+
+def _notes(columns, pitch_ids, moving):
+    """Returns which ids are pitches of each range, bool (B, T)."""
+    found = [(columns[part] >= low) & (columns[part] <= high) for part, low, high in pitch_ids]
+    return [note if moving is None else note & moving for note in found]
+
+
+def _room(columns, pitch_ids, moving=None):
+    """Returns the lowest and highest shift int32 (B,) that keeps all pitches in their ranges."""
+    down, up = [], []
+    for (part, low, high), note in zip(pitch_ids, _notes(columns, pitch_ids, moving), strict=True):
+        down.append(low - tf.reduce_min(tf.where(note, columns[part], high), axis=1))
+        up.append(high - tf.reduce_max(tf.where(note, columns[part], low), axis=1))
+    return tf.reduce_max(down, axis=0), tf.reduce_min(up, axis=0)
+
+
+def rejected_transpositions(events, pitch_ids, transpose: tuple[int, int]) -> int:
+    """Counts how many transpositions of rows (N, T) would take a pitch out of its range.
+
+    Args:
+        events: Integers.
+        pitch_ids: As of `Batches`.
+        transpose: Lowest and highest, in semitones.
+    """
+    count = 0
+    for start in range(0, len(events), ROWS_COUNTED):
+        rows = tf.cast(events[start : start + ROWS_COUNTED], tf.int32)
+        down, up = _room(_columns(rows), pitch_ids)
+        for semitones in range(transpose[0], transpose[1] + 1):
+            count += int(tf.math.count_nonzero((semitones < down) | (semitones > up)))
+    return count
 
 
 def rotated_chords(classes, semitones):
@@ -300,6 +342,7 @@ def batches_for(
         end_id=format.end_id,
         fixed_segment_id=getattr(encoder, "fixed_segment_id", None),
         fold=getattr(encoder, "folds_pitches", False),
+        reject=getattr(encoder, "rejects_transpositions", False),
     )
 
 

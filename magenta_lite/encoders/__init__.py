@@ -18,6 +18,7 @@ ENCODERS = {
         "magenta_lite.encoders.event_sequences.performance:EventPerformanceEncoder"
     ),
     "chorale": "magenta_lite.encoders.chorale:ChoraleEncoder",
+    "melody_performance": "magenta_lite.encoders.melody_performance:MelodyPerformanceEncoder",
     "performance": "magenta_lite.encoders.performance:PerformanceEncoder",
 }
 

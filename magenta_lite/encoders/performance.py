@@ -57,16 +57,21 @@ class PerformanceEncoderConfig:
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_silence", "max_hung_note", "max_examples")
-        if 1.0 not in self.stretches or min(self.stretches) <= 0:
-            raise UserError(
-                f"encoder.stretches={list(self.stretches)} must be positive and hold 1.0, which "
-                "validation and test read"
-            )
+        check_stretches(self.stretches)
         if not 0 <= self.min_pitch < self.max_pitch <= 127:
             raise UserError(
                 f"encoder.min_pitch={self.min_pitch} and max_pitch={self.max_pitch} must be MIDI "
                 "pitches, the lower first"
             )
+
+
+def check_stretches(stretches: tuple[float, ...]) -> None:
+    """Raises: UserError if one of `stretches` is no factor, or the music as it is is not there."""
+    if 1.0 not in stretches or min(stretches) <= 0:
+        raise UserError(
+            f"encoder.stretches={list(stretches)} must be positive and hold 1.0, which "
+            "validation and test read"
+        )
 
 
 class PerformanceEncoder(TokenEncoder):

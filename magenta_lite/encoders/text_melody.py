@@ -83,12 +83,12 @@ class TextMelodyCodec:
         return [self._id(event) for event in events]
 
     def ids_of_text(self, text: str) -> list[int]:
-        """Returns the ids of a melody that a user wrote: "60 -2 67 -1".
+        """Returns the ids of a melody that a user wrote: "60 -2 67 -1" or "[60, -2, 67, -1]".
 
         Raises:
             UserError: If something is no whole number, or a pitch is out of range.
         """
-        words = text.replace(",", " ").split()
+        words = text.strip(" []").replace(",", " ").split()
         try:
             events = [int(word) for word in words]
         except ValueError as error:

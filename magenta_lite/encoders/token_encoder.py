@@ -18,9 +18,12 @@ class TokenEncoder(Encoder):
 
     Attributes:
         crop_grid: Crops begin at multiples of so many tokens.
+        rejects_transpositions: Music that transposed would leave the range is not transposed so, as
+            in the original, instead of by less.
     """
 
     crop_grid = 1
+    rejects_transpositions = True
 
     @property
     def rules(self) -> TokenRules:

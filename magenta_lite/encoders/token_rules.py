@@ -16,6 +16,8 @@ class TokenRules:
     Attributes:
         size: Number of ids. Id 0 fills up and is never written.
         inputs: Number of ids of the melody that a model accompanies; 0 without one.
+        input_steps: Ids of the melody in an example, in front of the others; they count from `size`
+            there.
         note_on: Begins the notes of neighbouring pitches.
         note_off: Ends them, in the same order.
         shift: Lets 1, 2, ... steps pass.
@@ -27,6 +29,7 @@ class TokenRules:
 
     size: int
     inputs: int = 0
+    input_steps: int = 0
     note_on: tuple[int, int] = NO_IDS
     note_off: tuple[int, int] = NO_IDS
     shift: tuple[int, int] = NO_IDS

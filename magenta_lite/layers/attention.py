@@ -10,10 +10,14 @@ the table of e are made at once, O(L D) memory beyond the logits, and then moved
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
 MASKED = -1e9  # added to the logit of a key that a query must not see
+# Blocks of queries: smaller ones make products slower, more of them graphs larger.
+SMALLEST_BLOCK = 128
+MOST_BLOCKS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +50,9 @@ class Distances:
             wanted = tf.range(1 - length, farthest_right + 1)
             return tf.gather(products, tf.clip_by_value(wanted, -left, right) + left, axis=-1)
         cut_left, cut_right = max(left - length + 1, 0), max(right - farthest_right, 0)
-        kept = products[..., cut_left : rows - cut_right]
+        kept = products
+        if cut_left or cut_right:
+            kept = products[..., cut_left : rows - cut_right]
         missing = [max(length - 1 - left, 0), max(farthest_right - right, 0)]
         return tf.pad(kept, [[0, 0]] * (len(products.shape) - 1) + [missing])
 
@@ -89,8 +95,10 @@ def skew(products, keys: int):
     # One more column a row, one row fewer: every row starts one place further to the left.
     padded = tf.pad(products, [[0, 0]] * (len(batch) + 1) + [[1, 0]])
     flat = tf.reshape(padded, [*batch, length * (columns + 1)])
-    moved = tf.reshape(flat[..., length:], [*batch, length, columns])
-    return moved[..., :keys]
+    # Not an index: its gradient is several times as slow as that of `tf.slice`.
+    rest = tf.slice(flat, [0] * len(batch) + [length], [-1] * (len(batch) + 1))
+    moved = tf.reshape(rest, [*batch, length, columns])
+    return moved if keys == columns else moved[..., :keys]
 
 
 def unskew(weights, columns: int):
@@ -116,21 +124,22 @@ def padding_bias(is_padding):
     return tf.cast(is_padding, tf.float32)[:, None, None, :] * MASKED
 
 
-def relative_logits(q, table, distances: Distances = PAST):
-    """Returns q_i · e_(j-i) for L queries and as many keys.
+def relative_logits(q, table, distances: Distances = PAST, keys: int | None = None):
+    """Returns q_i · e_(j-i) for queries and keys, the last query standing at the last key.
 
     Args:
         q: Float (B, H, L, D).
         table: Float (H, R, D), or (R, D) for all heads.
         distances: What the rows mean.
+        keys: K; L if None, which it must be with `both_sides`.
 
     Returns:
-        (B, H, L, L); without `both_sides` only on and below the diagonal.
+        (B, H, L, K); without `both_sides` only for keys that are not after the query.
     """
-    length = q.shape[2]
-    used = distances.used_rows(table.shape[-2], length)
+    keys = keys or q.shape[2]
+    used = distances.used_rows(table.shape[-2], keys)
     products = _with_rows(q, table[..., used, :])
-    return skew(distances.spread(products, length), length)
+    return skew(distances.spread(products, keys), keys)
 
 
 def attend(
@@ -161,6 +170,44 @@ def attend(
         by_distance = unskew(weights, rows.shape[-2])
         out += tf.matmul(by_distance, _for_each(by_distance, rows))
     return out
+
+
+def attend_causally(q, k, v, key_table=None, draw=None):
+    """Attention of every query to the keys up to its own.
+
+    Queries are taken in blocks, each with the keys that any of it may see: little more than half
+    the work of `attend` with a bias.
+
+    Args:
+        q: Float (B, H, L, D), scaled.
+        k: (B, H, L, D).
+        v: (B, H, L, V).
+        key_table: (H, R, D) or (R, D), a relative term of the logits; the last row is distance 0.
+        draw: Gives, for n, factors of dropout (B, n); None for 1. All heads have the same.
+
+    Returns:
+        (B, H, L, V).
+    """
+    length = q.shape[2]
+    block = max(SMALLEST_BLOCK, -(-length // MOST_BLOCKS))
+    ends = [*range(block, length, block), length]
+    starts = [0, *ends[:-1]]
+    shapes = [(1, end - start, end) for start, end in zip(starts, ends, strict=True)]
+    keeps = [None] * len(ends)
+    if draw is not None:
+        sizes = [math.prod(shape) for shape in shapes]
+        drawn = tf.split(draw(sum(sizes)), sizes, axis=1)
+        keeps = [tf.reshape(x, [-1, *shape]) for x, shape in zip(drawn, shapes, strict=True)]
+    # Split and joined again, not indexed: the gradients of indices are slow.
+    q, k, v = (tf.split(x, [shape[1] for shape in shapes], axis=2) for x in (q, k, v))
+    out = []
+    for i, (end, keep) in enumerate(zip(ends, keeps, strict=True)):
+        logits = tf.matmul(q[i], tf.concat(k[: i + 1], axis=2), transpose_b=True)
+        if key_table is not None:
+            logits += relative_logits(q[i], key_table, keys=end)
+        weights = _softmax(logits, causal_bias(q[i].shape[2], end), keep, v[i].dtype)
+        out.append(tf.matmul(weights, tf.concat(v[: i + 1], axis=2)))
+    return tf.concat(out, axis=2)
 
 
 def attend_in_blocks(q, k, v, block: int, key_table=None, value_table=None, keep=None):

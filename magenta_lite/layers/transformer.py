@@ -7,6 +7,7 @@ C channels, H heads, D key depth, V value depth, K slots of a cache.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from magenta_lite.layers.attention import (
     MASKED,
     PAST,
     attend,
+    attend_causally,
     attend_in_blocks,
 )
 
@@ -72,16 +74,28 @@ class Dropout:
         keep = self.keep(place, x.shape[1:])
         return x if keep is None else x * tf.cast(keep, x.dtype)
 
+    def at(self, place: int):
+        """Returns what gives, for n, factors (B, n) at `place`; None for 1."""
+        return None if self.seeds is None else lambda count: self.keep(place, (count,))
+
     def keep(self, place: int, shape) -> Any:
         """Returns factors float32 (B, *shape), 0 or 1 / (1 - rate); None for 1."""
         if self.seeds is None:
             return None
 
-        def row(seed):
-            return tf.random.stateless_uniform(shape, [seed[0], seed[1] + place])
+        count = math.prod(shape)
 
-        drawn = tf.map_fn(row, self.seeds, fn_output_signature=tf.float32)
-        return tf.cast(drawn >= self.rate, tf.float32) / (1 - self.rate)
+        def row(seed):
+            # Two numbers of 16 bits from each: drawing takes as long as what it is drawn for.
+            bits = tf.random.stateless_uniform(
+                [-(-count // 2)], [seed[0], seed[1] + place], None, None, tf.int32
+            )
+            return tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count]
+
+        drawn = tf.map_fn(row, self.seeds, fn_output_signature=tf.uint16)
+        left_out = round(self.rate * 2**16)
+        kept = tf.cast(drawn >= tf.constant(left_out, tf.uint16), tf.float32)
+        return tf.reshape(kept, [-1, *shape]) * (2**16 / (2**16 - left_out))
 
 
 class TransformerLayer(keras.layers.Layer):
@@ -149,8 +163,8 @@ class TransformerLayer(keras.layers.Layer):
 
         Args:
             x: Float (B, T, C).
-            bias: Added to the logits of attention, broadcasts to (B, H, T, T); layers with blocks
-                need none.
+            bias: Added to the logits of attention, broadcasts to (B, H, T, T); None: every step
+                attends to those before it and to itself.
             memory: (B, K, C) that is attended to.
             memory_bias: Like `bias`, (B, 1, 1, K).
             dropout: A `Dropout`; None leaves nothing out.
@@ -160,7 +174,7 @@ class TransformerLayer(keras.layers.Layer):
 
         def all_steps(x):
             normed = normalize(x, *self.attention["norm"])
-            q, k, v = self._queries(normed), *self.keys_values(normed)
+            q, k, v = self._projected(normed, self.attention, "qkv")
             attended = self._attend(q, k, v, bias, dropout, place)
             x += dropout(self._joined(attended, self.attention["out"]), place + 1)
             if memory is not None:
@@ -179,30 +193,35 @@ class TransformerLayer(keras.layers.Layer):
         if sizes.block:
             keep = dropout.keep(place, (1, length, 2 * sizes.block))
             return attend_in_blocks(q, k, v, sizes.block, table, keep=keep)
+        if bias is None:
+            return attend_causally(q, k, v, table, draw=dropout.at(place))
         distances = BOTH_SIDES if sizes.both_sides else PAST
         keep = dropout.keep(place, (1, length, length))
         return attend(q, k, v, bias, table, distances=distances, keep=keep)
 
     def _attend_memory(self, x, memory, bias, dropout, place):
         weights = self.memory_attention
-        q = self._queries(normalize(x, *weights["norm"]), "memory_attention")
+        (q,) = self._projected(normalize(x, *weights["norm"]), weights, "q")
         k, v = self.keys_values(memory, "memory_attention")
         keep = dropout.keep(place, (1, x.shape[1], memory.shape[1]))
         return self._joined(attend(q, k, v, bias, keep=keep), weights["out"])
 
     def keys_values(self, x, attention: str = "attention"):
         """Returns keys (B, H, T, D) and values (B, H, T, V) of normalised x (B, T, C)."""
-        weights = getattr(self, attention)
-        return self._heads(x, weights["k"]), self._heads(x, weights["v"])
+        return self._projected(x, getattr(self, attention), "kv")
 
-    def _queries(self, x, attention: str = "attention"):
-        depth = self.sizes.keys // self.sizes.heads
-        return self._heads(x, getattr(self, attention)["q"]) * depth**-0.5
+    def _projected(self, x, weights, names: str):
+        """Returns what `names` says, q (scaled), k or v, of x (B, T, C): (B, H, T, D) of each."""
+        scale = (self.sizes.keys // self.sizes.heads) ** -0.5
+        kernels = [weights[n] * scale if n == "q" else weights[n] for n in names]
+        widths = [kernel.shape[1] for kernel in kernels]
+        # One product for all is faster than one for each.
+        together = product(x, tf.concat(kernels, axis=1))
+        return [self._heads(part) for part in tf.split(together, widths, axis=2)]
 
-    def _heads(self, x, kernel):
+    def _heads(self, x):
         heads = self.sizes.heads
-        projected = product(x, kernel)
-        split = tf.reshape(projected, [-1, projected.shape[1], heads, projected.shape[2] // heads])
+        split = tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
         return tf.transpose(split, [0, 2, 1, 3])
 
     def _joined(self, attended, kernel):

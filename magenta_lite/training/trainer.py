@@ -13,7 +13,11 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
-from magenta_lite.data.pipeline import batches_for, held_out_batches
+from magenta_lite.data.pipeline import (
+    batches_for,
+    held_out_batches,
+    rejected_transpositions,
+)
 from magenta_lite.encoders import build_encoder
 from magenta_lite.models.building import build_model
 from magenta_lite.training.callbacks import (
@@ -136,6 +140,8 @@ def train(
         draws=model.draws(),
         transpose=config.data.transpose,
     )
+    if batches.reject and config.data.transpose != (0, 0):
+        _tell_rejected(batches, say)
     validation, validation_steps = _validation(
         settings, encoder, model, examples["validation"], strategy, say
     )
@@ -209,6 +215,14 @@ def _warn_about_data(data, directory, settings, say) -> None:
     size = data["sizes"].get("train", 0)
     if size < settings.batch_size:
         say(f"{size:,} examples, fewer than one batch of {settings.batch_size:,}: they repeat")
+
+
+def _tell_rejected(batches, say) -> None:
+    count = rejected_transpositions(batches.events, batches.pitch_ids, batches.transpose)
+    low, high = batches.transpose
+    total = len(batches.events) * (high - low + 1)
+    if count:
+        say(f"Transposition: {count:,} of {total:,} forms leave the range and are not drawn")
 
 
 def _sizes(sizes: dict[str, int]) -> str:

@@ -29,4 +29,4 @@ def test_every_config_that_the_script_builds_exists(tmp_path):
         configs = importlib.import_module(module).Builder.builder_configs
         assert config.removeprefix("--config=") in configs, line
         built.add(collection)
-    assert built >= {"folk", "arranged", "groove_midi"}
+    assert built >= {"folk", "arranged", "rendered", "groove_midi"}

@@ -19,7 +19,7 @@ from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.drums import DrumsEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.errors import UserError
-from tfds_datasets.collection_builder import ENCODERS
+from tfds_datasets.collection_builder import ENCODERS, PERFORMANCE_ENCODERS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
@@ -116,7 +116,10 @@ def test_whole_melodies_are_padded_and_keep_their_lengths(books, tmp_path):
         assert not row[length:].any()
 
 
-@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - {"mel_whole", "event_melody"}))
+ANY_LENGTH = {"mel_whole", "event_melody", *PERFORMANCE_ENCODERS}
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - ANY_LENGTH))
 def test_every_encoding_is_stored_as_it_was_encoded(name, bands, tmp_path):
     config = ENCODERS[name]
     encoder = build_encoder(config)

@@ -14,6 +14,7 @@ from magenta_lite.data.pipeline import (
     Batches,
     batches_for,
     held_out_batches,
+    rejected_transpositions,
     rotated_chords,
     transposed,
 )
@@ -115,6 +116,27 @@ def test_transpositions_are_drawn_anew_and_reach_both_ends():
     first, second = (b["events"][:, 0] for b in take(same.dataset(), 2))
     assert sorted(set(first.tolist())) == list(range(35, 46))
     assert first.tolist() != second.tolist()
+
+
+def test_only_transpositions_that_keep_the_range_are_drawn_and_the_others_counted():
+    ids = np.array([[3, 40], [40, 41], [86, 88]], np.uint8)  # of 2 to 89
+    batches = Batches(
+        ids,
+        np.full(3, 2, np.int32),
+        batch_size=3000,
+        seed=1,
+        shuffle=False,
+        transpose=(-5, 5),
+        pitch_ids=MELODY,
+        reject=True,
+    )
+    (batch,) = take(batches.dataset(), 1)
+    shifts = (batch["events"] - np.tile(ids, (1000, 1)))[:, 0].reshape(1000, 3)
+    for column, legal in zip(shifts.T, (range(-1, 6), range(-5, 6), range(-5, 2)), strict=True):
+        drawn, counts = np.unique(column, return_counts=True)
+        assert drawn.tolist() == list(legal)
+        assert counts.min() > 0.6 * 1000 / len(legal)  # none more often than others
+    assert rejected_transpositions(ids, MELODY, (-5, 5)) == 4 + 0 + 4
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfi
 from magenta_lite.encoders.event_sequences.performance import EventPerformanceEncoderConfig
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.encoders.melody_performance import MelodyPerformanceEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
 from magenta_lite.encoders.performance import PerformanceEncoderConfig
 from magenta_lite.encoders.trio import TrioEncoderConfig
@@ -62,6 +63,7 @@ CONFIGS = (
         merge_programs=True, velocity_bins=0, seconds=0, min_events=0, max_events=40
     ),
     PerformanceEncoderConfig(crop=32, min_tokens=1, end_token=True),
+    MelodyPerformanceEncoderConfig(max_tokens=600, min_tokens=1, stretches=(1.0, 1.1)),
     ChoraleEncoderConfig(crop=32, min_pitch=0, max_pitch=127),
 )
 each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from magenta_lite.layers import attention
 from magenta_lite.layers.attention import (
     BOTH_SIDES,
     CLIPPED,
     MASKED,
     PAST,
     attend,
+    attend_causally,
     attend_in_blocks,
     causal_bias,
     relative_logits,
@@ -144,6 +147,51 @@ def test_blocks_equal_masked_attention_to_everything(length, block, seed):
     bias = causal_bias(length, length) + hidden.astype(np.float32) * MASKED
     wanted = attend(q, k, v, bias, table)
     np.testing.assert_allclose(attend_in_blocks(q, k, v, block, table), wanted, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    length=st.integers(1, 40),
+    rows=st.sampled_from([0, 1, 5, 20, 50]),
+    shared=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_queries_in_blocks_equal_masked_attention(length, rows, shared, seed):
+    rng = np.random.default_rng(seed)
+    shapes = [(2, 2, length, 4), (2, 2, length, 4), (2, 2, length, 3)]
+    shapes += [(rows, 4) if shared else (2, rows, 4)] * (rows > 0)
+    inputs = [tf.constant(rng.normal(size=shape), tf.float32) for shape in shapes]
+    cotangent = rng.normal(size=shapes[2]).astype(np.float32)
+    with (
+        tf.GradientTape(persistent=True) as tape,
+        mock.patch.object(attention, "SMALLEST_BLOCK", 3),
+    ):
+        tape.watch(inputs)
+        q, k, v, *table = inputs
+        ours = attend_causally(q, k, v, *table)
+        wanted = attend(q, k, v, causal_bias(length, length), *table)
+        sums = [tf.reduce_sum(out * cotangent) for out in (ours, wanted)]
+    np.testing.assert_allclose(ours, wanted, atol=1e-5)
+    for mine, theirs in zip(*(tape.gradient(s, inputs) for s in sums), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-5)
+
+
+def test_dropout_of_blocks_leaves_out_what_it_draws():
+    q, k = (tf.random.stateless_normal((2, 2, 300, 4), [i, 0]) for i in (0, 1))
+    v = tf.eye(300, batch_shape=[2, 2])  # the output is the weights
+    whole = attend_causally(q, k, v).numpy()
+    drawn = []
+
+    def draw(count):
+        drawn.append(np.random.default_rng(0).choice([0.0, 2.0], size=(2, count)))
+        return tf.constant(drawn[0], tf.float32)
+
+    left = attend_causally(q, k, v, draw=draw).numpy()
+    kept = left[whole > 0] != 0
+    np.testing.assert_allclose(left[whole > 0][kept], 2 * whole[whole > 0][kept], rtol=1e-6)
+    assert 0.45 < kept.mean() < 0.55
+    np.testing.assert_array_equal(left[:, 0] > 0, left[:, 1] > 0)  # heads lose the same
+    assert drawn[0].shape[1] < 0.75 * 300**2  # nothing is drawn for keys that blocks do not see
 
 
 def test_timing_signal_is_the_originals():

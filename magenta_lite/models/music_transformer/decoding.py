@@ -65,16 +65,17 @@ class Writing(NamedTuple):
     score: Any
 
 
-def sample(model, primer, outputs, num_tokens, seed, settings: Settings):
-    """Continues a primer, all in one graph.
+def sample(model, primer, outputs, num_tokens, seed, settings: Settings, inputs=None):
+    """Continues a primer, or accompanies a melody, all in one graph.
 
     Args:
-        model: A `MusicTransformer` without a melody.
+        model: A `MusicTransformer`.
         primer: Int32 (P,), P from 0 to the model's `positions`.
         outputs: Int scalar N.
         num_tokens: Int scalar, of a piece, primer included; at most the model's `longest`.
         seed: Int scalar; an output does not depend on how many there are.
         settings: How to draw.
+        inputs: Int32 (I,), the melody, of a model that has one; see `MusicTransformer.encode`.
 
     Returns:
         Int32 (N, num_tokens), zeros after the end of a piece, and float32 (N,), the log
@@ -87,7 +88,7 @@ def sample(model, primer, outputs, num_tokens, seed, settings: Settings):
     num_tokens = tf.minimum(num_tokens, longest)
     weights, settings = model.step_weights(), settings.tensors()
     uniforms = draws(seed, outputs, longest)
-    whole, _ = begin(model, primer, outputs, longest, size=model.reach)
+    whole, memory = begin(model, primer, outputs, longest, inputs, size=model.reach)
     for size in sizes(model):
         stop = num_tokens if size == model.reach else tf.minimum(num_tokens, size)
 
@@ -96,7 +97,7 @@ def sample(model, primer, outputs, num_tokens, seed, settings: Settings):
                 keys=tuple(x[:, :size] for x in whole.keys),
                 values=tuple(x[:, :size] for x in whole.values),
             )
-            part = write(model, weights, part, (), uniforms, settings, stop)
+            part = write(model, weights, part, memory, uniforms, settings, stop)
             return part._replace(
                 keys=_put_back(whole.keys, part.keys),
                 values=_put_back(whole.values, part.values),

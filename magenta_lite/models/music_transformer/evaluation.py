@@ -40,7 +40,8 @@ def evaluate(model: MusicTransformer, examples, seed: int) -> dict[str, float]:
 
     @tf.function(reduce_retracing=True)
     def sums(ids):
-        logits = model({"events": ids})
+        batch = model.separated({"events": ids})
+        ids, logits = batch["events"], model(batch)
         nll, _ = token_nll(ids, logits)
         counts = tf.cast(ids != PAD, tf.float32)
         right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == ids, tf.float32)
@@ -53,6 +54,8 @@ def evaluate(model: MusicTransformer, examples, seed: int) -> dict[str, float]:
         rows = np.pad(rows, [[0, BATCH - len(rows)], [0, 0]])
         new_nll, new_right = sums(tf.constant(rows))
         nll, right = nll + float(new_nll), right + float(new_right)
+    if model.rules.inputs:
+        events = events[:, model.rules.input_steps :]
     tokens = int((events != PAD).sum())
     numbers = {
         "examples": len(events),

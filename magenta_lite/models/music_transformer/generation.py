@@ -1,7 +1,8 @@
-"""What `generate` does with a Music Transformer: a piece from nothing, or one that goes on."""
+"""What `generate` does with a Music Transformer: a piece from nothing, one that goes on, or to a melody."""
 
 from __future__ import annotations
 
+import collections
 import sys
 import time
 from typing import Any
@@ -9,14 +10,26 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_transformer import decoding
 
-MODES = ("sample", "continue")
-OPTIONS = ("num_tokens", "primer_seconds", "only_new", "top_k", "top_p", "min_p")
+MODES = ("sample", "continue", "accompany")
+OPTIONS = (
+    "num_tokens",
+    "primer_seconds",
+    "only_new",
+    "primer_melody",
+    "drop_melody",
+    "top_k",
+    "top_p",
+    "min_p",
+)
 CHUNK = 256  # tokens between two lines of progress
 ROUNDING = 1e-6  # seconds
 TOKENS = 1024  # of a piece, unless the user says
+MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
+SAME = 0.1  # seconds between a note and that of the melody which it is
 
 
 def generate(model, encoder, request) -> list:
@@ -30,27 +43,95 @@ def generate(model, encoder, request) -> list:
     Raises:
         UserError: If the mode's input is missing or holds no notes, or a number does not fit.
     """
-    if request.mode == "sample":
-        if request.inputs:
-            raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
-        primers = [("", [])]
-    else:
-        if not request.inputs:
-            raise UserError("--mode=continue needs --input=FILE, the music to go on from")
-        primers = [(name, piece) for name, piece in request.inputs]
-    total = TOKENS if request.num_tokens is None else request.num_tokens
+    _check(model, request)
+    total = request.num_tokens
+    if total is None:
+        total = model.sizes.positions if request.mode == "accompany" else TOKENS
     if total < 1 or (model.sizes.attention == "learned" and total > model.sizes.positions):
         raise UserError(
             f"--num_tokens={total} must be at least 1, and for a model that learned its positions "
             f"at most model.positions={model.sizes.positions}"
         )
+    if request.mode == "accompany":
+        return _accompaniments(model, encoder, request, total)
+    primers = [[]]
+    if request.mode == "continue":
+        primers = [
+            _primer(encoder, name, piece, request, total, model.reach)
+            for name, piece in request.inputs
+        ]
     sequences = []
-    for name, piece in primers:
-        primer = _primer(encoder, name, piece, request, total, model.reach) if name else []
-        tokens = written(model, primer, request, total)
-        for row in tokens:
+    for primer in primers:
+        for row in written(model, primer, request, total):
             sequences.append(_music(encoder, row, primer, request))
     return sequences
+
+
+def _check(model, request) -> None:
+    """Raises: UserError if the model cannot do what is asked for, or lacks what it needs."""
+    mode = request.mode
+    if model.rules.inputs and mode != "accompany":
+        raise UserError(f"This model accompanies melodies: --mode=accompany, not --mode={mode}")
+    if not model.rules.inputs and mode == "accompany":
+        raise UserError(
+            "This model reads no melody; one of --config=music_transformer_melody accompanies"
+        )
+    if request.primer_melody and mode != "accompany":
+        raise UserError(f"--primer_melody is for --mode=accompany, not --mode={mode}")
+    if request.drop_melody and mode != "accompany":
+        raise UserError(f"--drop_melody is for --mode=accompany, not --mode={mode}")
+    if mode == "sample" and request.inputs:
+        raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
+    if mode == "continue" and not request.inputs:
+        raise UserError("--mode=continue needs --input=FILE, the music to go on from")
+    if mode == "accompany" and bool(request.inputs) == bool(request.primer_melody):
+        raise UserError(
+            "--mode=accompany needs --input=FILE with a melody, or "
+            '--primer_melody="60 -2 67 -1", and not both'
+        )
+
+
+def _accompaniments(model, encoder, request, total: int) -> list:
+    """Returns NoteSequences of melodies and what the model plays to them."""
+    melodies = [(name, encoder.melody_ids(piece)) for name, piece in request.inputs]
+    if request.primer_melody:
+        written_down = TextMelodyCodec(steps_per_quarter=4)
+        piece = written_down.decode(written_down.ids_of_text(request.primer_melody), request.qpm)
+        melodies = [("--primer_melody", encoder.melody_ids(piece))]
+    sequences = []
+    for name, ids in melodies:
+        if not ids:
+            raise UserError(f"{name} has no melody to accompany")
+        seconds = len(ids) / encoder.melody.steps_per_second
+        if len(ids) > model.rules.input_steps:
+            print(
+                f"{name}: the melody lasts {seconds:.0f} s, and the model has learned from "
+                f"{encoder.config.max_seconds:.0f} s at most",
+                file=sys.stderr,
+            )
+        filled = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_ROUNDED_TO])
+        melody = encoder.melody.decode(ids) if request.drop_melody else None
+        for row in written(model, [], request, total, filled):
+            piece = encoder.decode(row, request.qpm, request.programs or None)
+            sequences.append(_without(piece, melody) if request.drop_melody else piece)
+    return sequences
+
+
+def _without(piece, melody):
+    """Returns a NoteSequence without its notes that are those of the melody."""
+    wanted = collections.defaultdict(list)
+    for note in melody.notes:
+        wanted[note.pitch].append(note.start_time)
+    rest = type(piece)()
+    rest.CopyFrom(piece)
+    del rest.notes[:]
+    for note in piece.notes:
+        near = [t for t in wanted[note.pitch] if abs(t - note.start_time) <= SAME + ROUNDING]
+        if near:
+            wanted[note.pitch].remove(near[0])
+        else:
+            rest.notes.append(note)
+    return rest
 
 
 def _primer(encoder, name: str, piece: Any, request, total: int, reach: int) -> list[int]:
@@ -91,13 +172,21 @@ def _without_end(encoder, ids: list[int]) -> list[int]:
     return [id for id in ids if id != encoder.rules.end]
 
 
-def written(model, primer: list[int], request, total: int) -> np.ndarray:
-    """Returns int (N, total), primer and what follows it, with lines of progress on the way."""
+def written(model, primer: list[int], request, total: int, inputs=None) -> np.ndarray:
+    """Returns int (N, total), primer and what follows it, with lines of progress on the way.
+
+    Args:
+        model: A trained model.
+        primer: Tokens to go on from.
+        request: How many to write, and how.
+        total: Tokens of each, primer included.
+        inputs: Int32 (I,), the melody, of a model that has one.
+    """
     outputs = request.num_outputs
     settings = decoding.Settings(
         request.temperature, request.top_k, request.top_p, request.min_p
     ).tensors()
-    writing, memory = decoding.begin(model, np.array(primer, np.int32), outputs, total)
+    writing, memory = decoding.begin(model, np.array(primer, np.int32), outputs, total, inputs)
     uniforms = decoding.draws(request.seed, outputs, writing.tokens.shape[1])
     weights = model.step_weights()
     began = told = time.monotonic()

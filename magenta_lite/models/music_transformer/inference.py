@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from magenta_lite.encoders.text_melody import TextMelodyCodec
 from magenta_lite.models.music_transformer import decoding
 from magenta_lite.models.music_transformer.model import MusicTransformer
 
 SAMPLE_TOKENS = 256
+SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch, *[-2] * 4)]
 
 
 def inference_functions(
@@ -25,6 +27,12 @@ def inference_functions(
       `min_p`, 0 for all, leave only the most probable tokens to be drawn.
     - `generate` and `serving_default`: the same without a primer.
     - `log_likelihood(events)`: of tokens (B, T), filled up with 0, float32 (B,) in nats.
+
+    A model of accompaniments has other ones:
+
+    - `accompany(melody, num_outputs, num_tokens, ...)` and `serving_default`: to a melody (I,), one
+      id a step, filled up with 0 or not; steps beyond those of an example in training are cut off.
+    - `log_likelihood(events, melody)`: of tokens (B, T) to melodies (B, I).
     """
 
     def scalar(dtype, name):
@@ -40,22 +48,46 @@ def inference_functions(
         scalar(tf.int32, "seed"),
     )
 
-    def written(primer, num_outputs, num_tokens, seed, *drawing):
+    def written(primer, num_outputs, num_tokens, seed, *drawing, melody=None):
+        drawing = decoding.Settings(*drawing)
         events, score = decoding.sample(
-            model, primer, num_outputs, num_tokens, seed, decoding.Settings(*drawing)
+            model, primer, num_outputs, num_tokens, seed, drawing, melody
         )
         return {"events": events, "log_likelihood": score}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "primer"), *settings])
+    def ids(*shape, name):
+        return tf.TensorSpec(shape, tf.int32, name)
+
+    nothing = tf.zeros([0], tf.int32)
+    if model.rules.inputs:
+
+        @tf.function(input_signature=[ids(None, name="melody"), *settings])
+        def accompany(melody, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
+            drawing = (temperature, top_k, top_p, min_p)
+            return written(nothing, num_outputs, num_tokens, seed, *drawing, melody=melody)
+
+        @tf.function(
+            input_signature=[ids(None, None, name="events"), ids(None, None, name="melody")]
+        )
+        def of_pairs(events, melody):
+            return {"log_likelihood": model.log_likelihood(events, melody)}
+
+        return {
+            "accompany": accompany,
+            "log_likelihood": of_pairs,
+            "sample": accompany,
+            "serving_default": accompany,
+        }
+
+    @tf.function(input_signature=[ids(None, name="primer"), *settings])
     def go_on(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
         return written(primer, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
 
     @tf.function(input_signature=settings)
     def generate(num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
-        nothing = tf.zeros([0], tf.int32)
         return written(nothing, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, "events")])
+    @tf.function(input_signature=[ids(None, None, name="events")])
     def log_likelihood(events):
         return {"log_likelihood": model.log_likelihood(events)}
 
@@ -71,8 +103,11 @@ def inference_functions(
 def sampling_arguments(
     model: MusicTransformer, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
-    """Returns arguments of `sample`."""
-    return {
+    """Returns arguments of `sample`; where it needs a melody, a scale."""
+    melody = {}
+    if model.rules.inputs:
+        melody = {"melody": tf.constant(TextMelodyCodec().ids_of_events(SCALE))}
+    return melody | {
         "num_outputs": tf.constant(num_outputs),
         "num_tokens": tf.constant(min(SAMPLE_TOKENS, model.longest)),
         "temperature": tf.constant(temperature, tf.float32),

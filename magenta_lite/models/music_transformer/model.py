@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.encoders.token_rules import TokenRules
-from magenta_lite.layers.attention import causal_bias, padding_bias, timing_signal
+from magenta_lite.layers.attention import padding_bias, timing_signal
 from magenta_lite.layers.transformer import (
     Dropout,
     LayerSizes,
@@ -47,8 +47,9 @@ class MusicTransformer(TrainableModel):
         crop: Tokens of an example in training; 0 if they differ.
 
     Call arguments:
-        batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody; and what `draws`
-            names for dropout, without which nothing is left out.
+        batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody, unless it stands
+            in front of the events as in examples; and what `draws` names for dropout, without
+            which nothing is left out.
 
     Returns:
         Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
@@ -126,30 +127,35 @@ class MusicTransformer(TrainableModel):
 
     # The network ---------------------------------------------------------------------------
 
+    def separated(self, batch):
+        """Returns the batch with melodies that stood in front of `events` as `inputs` (B, I)."""
+        if not self.rules.inputs or "inputs" in batch:
+            return batch
+        steps, events = self.rules.input_steps, tf.cast(batch["events"], tf.int32)
+        melodies = tf.maximum(events[:, :steps] - self.rules.size, PAD)  # none in filled-up rows
+        return batch | {"inputs": melodies, "events": events[:, steps:]}
+
     def call(self, batch, training=False):
+        batch = self.separated(batch)
         seeds = batch.get("dropout") if training else None
         dropout = Dropout(seeds, self.sizes.dropout)
         memory, memory_bias = None, None
         if self.rules.inputs:
             memory, memory_bias = self.encode(batch["inputs"], dropout)
         ids = tf.cast(batch["events"], tf.int32)
-        length = ids.shape[1]
         x = dropout(self.embed_shifted(ids), EMBEDDING_DROPOUT)
         x = tf.cast(x, self.decoder[0].compute_dtype)
-        bias = None if self.sizes.attention == "relative_local" else causal_bias(length, length)
         for layer in self.decoder:
-            x = layer(x, bias, memory, memory_bias, dropout=dropout)
+            x = layer(x, None, memory, memory_bias, dropout=dropout)
         return self.logits(x)
 
     def prefill(self, ids, memory=None, memory_bias=None):
         """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer for tokens int (B, T)."""
         x = tf.cast(self.embed_shifted(ids), self.decoder[0].compute_dtype)
-        length = ids.shape[1]
-        bias = None if self.sizes.attention == "relative_local" else causal_bias(length, length)
         pairs = []
         for layer in self.decoder:
             pairs.append(layer.keys_values(normalize(x, *layer.attention["norm"])))
-            x = layer(x, bias, memory, memory_bias)
+            x = layer(x, None, memory, memory_bias)
         return pairs
 
     def step_weights(self) -> tuple:
@@ -192,9 +198,14 @@ class MusicTransformer(TrainableModel):
         return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
 
     def encode(self, inputs, dropout: Dropout | None = None):
-        """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling."""
+        """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling.
+
+        Where I is not known, melodies are cut or filled up to `rules.input_steps`.
+        """
         dropout = dropout or Dropout(None, 0.0)
         inputs = tf.cast(inputs, tf.int32)
+        if inputs.shape[1] is None:
+            inputs = _to_length(inputs, self.rules.input_steps)
         x = self._lookup(self.input_embedding, inputs) + self.target_spaces[0]
         x += self.position_signal(tf.range(inputs.shape[1]))
         x = tf.cast(dropout(x, MEMORY_DROPOUT), self.encoder[0].compute_dtype)
@@ -226,9 +237,11 @@ class MusicTransformer(TrainableModel):
     # The objective -------------------------------------------------------------------------
 
     def train_step(self, batch):
+        batch = self.separated(batch)
         return super().train_step(with_mean_count(batch, _counts(batch["events"])))
 
     def test_step(self, batch):
+        batch = self.separated(batch)
         return super().test_step(with_mean_count(batch, _counts(batch["events"])))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -265,9 +278,7 @@ class MusicTransformer(TrainableModel):
             inputs: Melodies int (B, I), of a model that has them.
         """
         if events.shape[1] is None:
-            longest = self.sizes.positions
-            padded = tf.pad(events, [[0, 0], [0, longest]])[:, :longest]
-            events = tf.ensure_shape(padded, [None, longest])
+            events = _to_length(events, self.sizes.positions)
         nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
         return -tf.reduce_sum(nll * _counts(events), axis=1)
 
@@ -285,6 +296,11 @@ def token_nll(ids, logits):
     """Returns -log p of each token (B, T), and all log probabilities (B, T, V), in nats."""
     log_p = tf.nn.log_softmax(logits)
     return -tf.gather(log_p, tf.cast(ids, tf.int32), axis=2, batch_dims=2), log_p
+
+
+def _to_length(ids, length: int):
+    """Returns ids (B, T) with T = `length`, cut or filled up."""
+    return tf.ensure_shape(tf.pad(ids, [[0, 0], [0, length]])[:, :length], [None, length])
 
 
 def _counts(ids):

@@ -1,0 +1,20 @@
+"""MAESTRO 3.0.0 (Hawthorne et al. 2019): pianists in competition, listed with their splits.
+
+Its `maestro-v3.0.0.csv` names every performance and its split: no composition is in two.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from magenta_lite.data.reading import Source
+from magenta_lite.data.tables import TabledDataset
+from magenta_lite.encoders.base import Report
+
+URL = "https://storage.googleapis.com/magentadata/datasets/maestro/v3.0.0/maestro-v3.0.0-midi.zip"
+MAESTRO = TabledDataset("maestro_midi", "MAESTRO data set 3.0.0", URL, "maestro-v3.0.0.csv")
+
+
+def list_performances(path: str | Path) -> tuple[list[Source], Report]:
+    """Finds the performances of a copy of the data set; see `TabledDataset.sources`."""
+    return MAESTRO.sources(path)

@@ -1,0 +1,129 @@
+"""Pairs of a melody and the performance that holds it."""
+
+import numpy as np
+import pytest
+from note_seq.protobuf import music_pb2
+
+from magenta_lite.encoders.melody_performance import (
+    MelodyPerformanceEncoder,
+    MelodyPerformanceEncoderConfig,
+)
+from magenta_lite.encoders.performance import PerformanceEncoder, PerformanceEncoderConfig
+from magenta_lite.errors import UserError
+
+TUNE = (72, 74, 76, 77, 79, 81, 83, 84)
+
+
+def make(**changes):
+    return MelodyPerformanceEncoder(MelodyPerformanceEncoderConfig(**changes))
+
+
+def piece(seconds=90.0, chords=True):
+    """A tune of notes half a second apart, over a chord every two seconds."""
+    made = music_pb2.NoteSequence(total_time=seconds)
+    for i in range(int(2 * seconds)):
+        start = i / 2
+        made.notes.add(
+            pitch=TUNE[i % 8], velocity=90, start_time=start, end_time=min(start + 0.4, seconds)
+        )
+        if chords and i % 4 == 0:
+            for pitch in (48, 52, 55):
+                made.notes.add(
+                    pitch=pitch, velocity=50, start_time=start, end_time=min(start + 1.9, seconds)
+                )
+    return made
+
+
+def halves(encoder, row):
+    """Returns the ids of a row's melody and of its performance."""
+    steps = encoder.rules.input_steps
+    return row[:steps].astype(int) - encoder.codec.size, row[steps:]
+
+
+def test_an_example_is_a_melody_and_the_performance_that_holds_it():
+    encoder = make(stretches=(1.0,), passes=1)
+    result = encoder.encode(piece())
+    assert len(result.examples) >= 3
+    seconds = 0.0
+    for row in result.examples:
+        melody, played = halves(encoder, row)
+        assert len(melody) == 300
+        assert melody.min() >= 0
+        assert melody.max() < 92
+        assert played[-1] == 1
+        sounding = encoder.melody.decode(np.trim_zeros(melody, "b"))
+        # All of the tune is there, each note lasting to the next.
+        onsets = [note for note in encoder.decode(row).notes if note.pitch >= 72]
+        found = [n.pitch for n in sounding.notes]
+        # (A note of the last tenth of a second may have no step.)
+        assert found == [n.pitch for n in onsets][: len(found)]
+        assert len(onsets) - len(found) <= 1
+        for a, b in zip(sounding.notes, sounding.notes[1:], strict=False):
+            assert b.start_time == pytest.approx(a.end_time)
+        # And the chords are in the performance alone.
+        assert {48, 52, 55} <= {n.pitch for n in encoder.decode(row).notes}
+        seconds += len(np.trim_zeros(melody, "b")) / 10
+    assert seconds == pytest.approx(90, abs=30)
+
+
+def test_held_out_music_is_cut_once_and_training_music_in_many_ways():
+    encoder = make(passes=3, stretches=(1.0, 1.05))
+    result = encoder.encode(piece())
+    whole = make(passes=1, stretches=(1.0,)).encode(piece())
+    assert 0 < result.train_only.count(False) < len(result.examples) / 4
+    assert len({row.tobytes() for row in result.examples}) == len(result.examples)
+    assert whole.train_only.count(False) == len(whole.examples)
+    again = encoder.encode(piece())
+    assert all(map(np.array_equal, result.examples, again.examples))
+    lengths = [len(np.trim_zeros(halves(encoder, row)[0], "b")) for row in result.examples]
+    assert max(lengths) <= 300
+    assert min(lengths[:-1]) < 150 < max(lengths)
+
+
+def test_melody_and_performance_move_together():
+    encoder = make(passes=1, stretches=(1.0,))
+    row = encoder.encode(piece()).examples[0]
+    moved = encoder.transpose(row, 3)
+    for before, after in zip(halves(encoder, row), halves(encoder, moved), strict=True):
+        assert set(after.astype(int) - before) == {0, 3}
+    notes = [[n.pitch for n in encoder.decode(x).notes] for x in (row, moved)]
+    assert [pitch + 3 for pitch in notes[0]] == notes[1]
+
+
+def test_what_is_left_out_is_counted():
+    short = make(min_tokens=2000).encode(piece())
+    assert not short.examples
+    assert short.report.dropped["segment of fewer than 2000 tokens"] > 0
+    long = make(max_tokens=20).encode(piece())
+    assert long.report.dropped["segment of more than 20 tokens"] > 0
+    nothing = make().encode(music_pb2.NoteSequence())
+    assert not nothing.examples
+
+
+def test_a_line_of_notes_is_its_own_melody():
+    encoder = make()
+    low = piece(seconds=4, chords=False)
+    for note in low.notes:
+        note.pitch -= 36  # nobody would take that for a melody in a piece of chords
+    ids = encoder.melody_ids(low)
+    assert [n.pitch for n in encoder.melody.decode(ids).notes] == [n.pitch for n in low.notes]
+    found = encoder.melody.decode(encoder.melody_ids(piece(seconds=4)))
+    assert [n.pitch for n in found.notes] == [n.pitch for n in piece(4).notes if n.pitch >= 72]
+    assert encoder.melody_ids(music_pb2.NoteSequence()) == []
+
+
+def test_a_performance_alone_decodes_too():
+    encoder = make()
+    ids = PerformanceEncoder(PerformanceEncoderConfig(end_token=True)).ids_of(piece())
+    assert encoder.ids_of(piece()) == ids
+    assert encoder.seconds(ids, 120.0) == pytest.approx(90, abs=0.2)
+    assert len(encoder.decode(ids).notes) == len(piece().notes)
+    with pytest.raises(ValueError, match="Event ids"):
+        encoder.decode([402])
+
+
+def test_settings_are_checked():
+    with pytest.raises(UserError, match=r"max_seconds=3.* at least encoder\.min_seconds=5"):
+        make(max_seconds=3.0)
+    with pytest.raises(UserError, match="hold 1.0"):
+        make(stretches=(0.9,))

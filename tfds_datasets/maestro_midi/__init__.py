@@ -1,0 +1,1 @@
+"""Piano performances of MAESTRO."""
