@@ -26,7 +26,7 @@ from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
 from magenta_lite.errors import UserError
 
-SPLITS = ("train", "validation", "test")
+SPLITS = reading.SPLITS
 TEST_SHARE = 0.05
 VALIDATION_SHARE = 0.05
 

@@ -22,6 +22,7 @@ from magenta_lite.data import abc
 from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 
+SPLITS = ("train", "validation", "test")
 MAX_BYTES = 64 * 2**20  # a MIDI file this large is not one
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
@@ -83,7 +84,8 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
         root: A folder, searched with all below it, or a file.
 
     Returns:
-        The sources in order of their names, and a report of what is no music.
+        The sources in order of their names, and a report of what is no music. A folder whose music
+        lies in folders `train` and `validation` or `test` is split so.
 
     Raises:
         UserError: If `root` does not exist.
@@ -105,7 +107,16 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
             sources.append(Source(str(path), name))
         else:
             report.drop("not a music file", name)
-    return sorted(sources, key=lambda source: source.name), report
+    return sorted(_split_by_folder(sources), key=lambda source: source.name), report
+
+
+def _split_by_folder(sources: list[Source]) -> list[Source]:
+    """Gives sources the split whose folder they are in, if all are in such folders."""
+    folders = [source.name.partition("/")[0] for source in sources]
+    if "train" not in folders or len(set(folders)) < 2 or not set(folders) <= set(SPLITS):
+        return sources
+    pairs = zip(sources, folders, strict=True)
+    return [dataclasses.replace(source, split=folder) for source, folder in pairs]
 
 
 def _walk(root: Path) -> Iterator[Path]:

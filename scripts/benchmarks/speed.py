@@ -97,6 +97,44 @@ def has_torch(python: str) -> bool:
     return subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
 
 
+def compare(file: str, text: str, measure, cases, script: str, unit: str) -> None:
+    """Measures cases here and in PyTorch, in turns, and prints a table in Markdown.
+
+    Args:
+        file: The benchmark, which this calls again for each measurement.
+        text: What it says of itself.
+        measure: Function of a case that returns `unit` a second of magenta_lite.
+        cases: Tuples of what is done, and whole numbers: batch, length, steps to count.
+        script: Takes a case as arguments and prints the number of PyTorch.
+        unit: What is counted.
+    """
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("--torch_python", default=sys.executable, help="interpreter with PyTorch")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        what, *numbers = arguments.child
+        print(measure(what, *map(int, numbers)))
+        return
+    torch = has_torch(arguments.torch_python)
+    cores = len(os.sched_getaffinity(0))
+    print(f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
+    print(f"| what | batch | {unit} | magenta_lite, {unit}/s | PyTorch, {unit}/s | ratio |")
+    print("|---|---|---|---|---|---|")
+    for case in cases:
+        texts = [*map(str, case)]
+        ours, theirs = [], []
+        for _ in range(arguments.rounds):
+            ours.append(in_process([sys.executable, file, "--child", *texts]))
+            if torch:
+                # Theirs is in float32 always.
+                words = [texts[0].split()[0], *texts[1:]]
+                theirs.append(in_process([arguments.torch_python, str(HERE / script), *words]))
+        print(f"| {case[0]} | {case[1]} | {case[2]} | {row(ours, theirs)} |", flush=True)
+    print(f"load average at the end {os.getloadavg()[0]:.1f}; medians of {arguments.rounds}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", default=sys.executable, help="interpreter with PyTorch")

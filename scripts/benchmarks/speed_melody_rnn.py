@@ -8,16 +8,11 @@ medians. Where PyTorch is not installed its columns stay empty. Let nothing else
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-from speed import has_torch, in_process, processor, row
+from speed import compare
 
-HERE = Path(__file__).parent
 # What, batch, events of each melody, steps a process counts.
 CASES = [
     ("train", 128, 128, 8),
@@ -77,32 +72,5 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
     return batch * events * steps / (time.perf_counter() - began)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torch_python", default=sys.executable, help="interpreter with PyTorch")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        what, *numbers = arguments.child
-        print(measure_here(what, *map(int, numbers)))
-        return
-    torch = has_torch(arguments.torch_python)
-    cores = len(os.sched_getaffinity(0))
-    print(f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
-    print("| what | batch | events | magenta_lite, events/s | PyTorch, events/s | ratio |")
-    print("|---|---|---|---|---|---|")
-    for case in CASES:
-        texts = [*map(str, case)]
-        ours, theirs = [], []
-        for _ in range(arguments.rounds):
-            ours.append(in_process([sys.executable, __file__, "--child", *texts]))
-            script = str(HERE / "torch_melody_rnn.py")
-            if torch:
-                theirs.append(in_process([arguments.torch_python, script, *texts]))
-        print(f"| {case[0]} | {case[1]} | {case[2]} | {row(ours, theirs)} |", flush=True)
-    print(f"load average at the end {os.getloadavg()[0]:.1f}; medians of {arguments.rounds}")
-
-
 if __name__ == "__main__":
-    main()
+    compare(__file__, __doc__, measure_here, CASES, "torch_melody_rnn.py", "events")

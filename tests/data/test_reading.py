@@ -209,6 +209,20 @@ def test_a_zip_that_was_replaced_is_read_anew(tmp_path):
     assert read == [[60], [62, 64]]
 
 
+def test_folders_named_like_splits_are_the_splits(tmp_path):
+    for name in ("train/a.mid", "train/more/b.mid", "test/c.mid"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sources, _ = reading.list_sources(tmp_path)
+    assert {s.name: s.split for s in sources} == {
+        "test/c.mid": "test",
+        "train/a.mid": "train",
+        "train/more/b.mid": "train",
+    }
+    (tmp_path / "d.mid").touch()  # which no such folder has: names decide, then
+    assert {source.split for source in reading.list_sources(tmp_path)[0]} == {""}
+
+
 def test_a_source_gives_its_split_to_its_pieces(tmp_path):
     (tmp_path / "a.mid").write_bytes(midi_bytes([(60, 0, 1)]))
     (source,), _ = reading.list_sources(tmp_path)

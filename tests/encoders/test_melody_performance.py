@@ -125,5 +125,5 @@ def test_a_performance_alone_decodes_too():
 def test_settings_are_checked():
     with pytest.raises(UserError, match=r"max_seconds=3.* at least encoder\.min_seconds=5"):
         make(max_seconds=3.0)
-    with pytest.raises(UserError, match="hold 1.0"):
+    with pytest.raises(UserError, match=r"hold 1\.0"):
         make(stretches=(0.9,))

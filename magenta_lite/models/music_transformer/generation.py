@@ -1,4 +1,4 @@
-"""What `generate` does with a Music Transformer: a piece from nothing, one that goes on, or to a melody."""
+"""What `generate` does with a Music Transformer: from nothing, going on, or to a melody."""
 
 from __future__ import annotations
 
