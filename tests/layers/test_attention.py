@@ -176,6 +176,24 @@ def test_queries_in_blocks_equal_masked_attention(length, rows, shared, seed):
         np.testing.assert_allclose(mine, theirs, atol=2e-5)
 
 
+@pytest.mark.parametrize("length", [256, 512, 1024])
+def test_nothing_but_logits_grows_with_the_square_of_the_length(length):
+    heads, depth = 2, 32
+
+    def gradients(q, k, v, table):
+        with tf.GradientTape() as tape:
+            tape.watch([q, k, v, table])
+            out = attend_causally(q, k, v, table)
+        return tape.gradient(out, [q, k, v, table])
+
+    specs = [tf.TensorSpec([1, heads, length, depth])] * 3 + [tf.TensorSpec([heads, 512, depth])]
+    graph = tf.function(gradients).get_concrete_function(*specs).graph
+    tensors = [x for op in graph.get_operations() for x in op.outputs]
+    assert len(tensors) > 100
+    # One vector for each pair of positions would take `depth` times as much.
+    assert max(x.shape.num_elements() or 0 for x in tensors) <= heads * length * (length + 1)
+
+
 def test_dropout_of_blocks_leaves_out_what_it_draws():
     q, k = (tf.random.stateless_normal((2, 2, 300, 4), [i, 0]) for i in (0, 1))
     v = tf.eye(300, batch_shape=[2, 2])  # the output is the weights
