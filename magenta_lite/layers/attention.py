@@ -33,40 +33,47 @@ class Distances:
     both_sides: bool = False
     clip: bool = False
 
-    def spread(self, products, length: int):
-        """Returns products (..., L, R) with the rows of a table, one column for each distance.
+    def spread(self, products, queries: int, keys: int):
+        """Returns products (..., R) with the rows of a table, one column for each distance.
 
         Args:
             products: Float.
-            length: L, which is also K.
+            queries: L.
+            keys: K.
 
         Returns:
-            (..., L, L), or (..., L, 2L - 1) with `both_sides`; the farthest to the left first.
+            (..., K), or (..., L + K - 1) with `both_sides`; the farthest to the left first.
         """
         rows = products.shape[-1]
         left, right = self._reach(rows)
-        farthest_right = length - 1 if self.both_sides else 0
+        farthest_left, farthest_right = self._farthest(queries, keys)
         if self.clip:
-            wanted = tf.range(1 - length, farthest_right + 1)
+            wanted = tf.range(-farthest_left, farthest_right + 1)
             return tf.gather(products, tf.clip_by_value(wanted, -left, right) + left, axis=-1)
-        cut_left, cut_right = max(left - length + 1, 0), max(right - farthest_right, 0)
+        cut_left, cut_right = max(left - farthest_left, 0), max(right - farthest_right, 0)
         kept = products
         if cut_left or cut_right:
             kept = products[..., cut_left : rows - cut_right]
-        missing = [max(length - 1 - left, 0), max(farthest_right - right, 0)]
+        missing = [max(farthest_left - left, 0), max(farthest_right - right, 0)]
         return tf.pad(kept, [[0, 0]] * (len(products.shape) - 1) + [missing])
 
     def rows_for(self, table, length: int):
         """Returns the table (..., R, D) with one row for each distance, as `spread` has columns."""
-        return tf.linalg.matrix_transpose(self.spread(tf.linalg.matrix_transpose(table), length))
+        columns = self.spread(tf.linalg.matrix_transpose(table), length, length)
+        return tf.linalg.matrix_transpose(columns)
 
-    def used_rows(self, rows: int, length: int) -> slice:
-        """Returns which rows of a table of R rows any of L positions can need."""
-        left, right = self._reach(rows)
+    def used_rows(self, rows: int, queries: int, keys: int) -> slice:
+        """Returns which rows of a table of R rows any of L queries and K keys can need."""
         if self.clip:
             return slice(0, rows)
-        far = length - 1
-        return slice(max(left - far, 0), rows - (max(right - far, 0) if self.both_sides else 0))
+        left, right = self._reach(rows)
+        far = max(self._farthest(queries, keys))  # the same on both sides: the middle stays it
+        return slice(max(left - far, 0), rows - max(right - far, 0))
+
+    def _farthest(self, queries: int, keys: int) -> tuple[int, int]:
+        """Returns how far keys can be to the left and to the right of queries."""
+        # Both begin together; one-sided, they end together, for queries that look back.
+        return (queries - 1, keys - 1) if self.both_sides else (keys - 1, 0)
 
     def _reach(self, rows: int) -> tuple[int, int]:
         """Returns the farthest distances to the left and to the right that have rows."""
@@ -125,21 +132,24 @@ def padding_bias(is_padding):
 
 
 def relative_logits(q, table, distances: Distances = PAST, keys: int | None = None):
-    """Returns q_i · e_(j-i) for queries and keys, the last query standing at the last key.
+    """Returns q_i · e_(j-i) for queries i and keys j.
+
+    The last query stands at the last key; with `both_sides` the first at the first.
 
     Args:
         q: Float (B, H, L, D).
         table: Float (H, R, D), or (R, D) for all heads.
         distances: What the rows mean.
-        keys: K; L if None, which it must be with `both_sides`.
+        keys: K; L if None.
 
     Returns:
         (B, H, L, K); without `both_sides` only for keys that are not after the query.
     """
-    keys = keys or q.shape[2]
-    used = distances.used_rows(table.shape[-2], keys)
+    queries = q.shape[2]
+    keys = keys or queries
+    used = distances.used_rows(table.shape[-2], queries, keys)
     products = _with_rows(q, table[..., used, :])
-    return skew(distances.spread(products, keys), keys)
+    return skew(distances.spread(products, queries, keys), keys)
 
 
 def attend(
@@ -152,8 +162,9 @@ def attend(
         k: (B, H, K, D).
         v: (B, H, K, V).
         bias: Added to the logits, broadcasts to (B, H, L, K); None for nothing.
-        key_table: (H, R, D) or (R, D), a relative term of the logits; K = L then.
-        value_table: (H, R, V) or (R, V), a relative term of the output.
+        key_table: (H, R, D) or (R, D), a relative term of the logits; of other keys than those of
+            the queries (K ≠ L) with both sides.
+        value_table: (H, R, V) or (R, V), a relative term of the output; K = L then.
         distances: What rows of the tables mean.
         keep: Factors of the weights, broadcasts to (B, H, L, K), for dropout; None for 1.
 
@@ -162,7 +173,7 @@ def attend(
     """
     logits = tf.matmul(q, k, transpose_b=True)
     if key_table is not None:
-        logits += relative_logits(q, key_table, distances)
+        logits += relative_logits(q, key_table, distances, k.shape[2])
     weights = _softmax(logits, bias, keep, v.dtype)
     out = tf.matmul(weights, v)
     if value_table is not None:

@@ -136,6 +136,33 @@ def test_equals_a_naive_program(length, reach, heads, batch, shared, kind, seed)
 
 
 @settings(max_examples=25, deadline=None)
+@given(
+    queries=st.integers(1, 12),
+    keys=st.integers(1, 12),
+    reach=st.integers(1, 14),
+    clip=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_attention_to_something_else_knows_distances(queries, keys, reach, clip, seed):
+    rng = np.random.default_rng(seed)
+    shapes = [(2, 2, queries, 4), (2, 2, keys, 4), (2, 2, keys, 3), (2, 2 * reach - 1, 4)]
+    inputs = [tf.constant(rng.normal(size=shape), tf.float32) for shape in shapes]
+    d = np.arange(keys)[None] - np.arange(queries)[:, None]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        q, k, v, table = inputs
+        ours = attend(q, k, v, None, table, distances=CLIPPED if clip else BOTH_SIDES)
+        rows = tf.gather(table, np.clip(d, 1 - reach, reach - 1) + reach - 1, axis=1)
+        rows *= ((np.abs(d) < reach) | clip).astype(np.float32)[..., None]
+        logits = tf.einsum("bhid,bhjd->bhij", q, k) + tf.einsum("bhid,hijd->bhij", q, rows)
+        wanted = tf.einsum("bhij,bhjv->bhiv", tf.nn.softmax(logits), v)
+        sums = [tf.reduce_sum(out**2) for out in (ours, wanted)]
+    np.testing.assert_allclose(ours, wanted, atol=1e-5)
+    for mine, theirs in zip(*(tape.gradient(s, inputs) for s in sums), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=3e-5)
+
+
+@settings(max_examples=25, deadline=None)
 @given(length=st.integers(1, 40), block=st.integers(2, 9), seed=st.integers(0, 1000))
 def test_blocks_equal_masked_attention_to_everything(length, block, seed):
     rng = np.random.default_rng(seed)
