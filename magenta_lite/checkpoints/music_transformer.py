@@ -155,7 +155,7 @@ def _check_tokens(config, encoder, embeddings, variables: Variables) -> None:
         raise UserError(
             f"The checkpoint {'accompanies a melody' if of_melody else 'has no encoder'} and "
             f"{config.name} {'accompanies a melody' if wants_melody else 'has none'}; choose "
-            "another --config"
+            f"--config=music_transformer{'_melody' if of_melody else ''}_16"
         )
     tokens = embeddings["shared" if "shared" in embeddings else "softmax"]
     if len(tokens) != encoder.rules.size:

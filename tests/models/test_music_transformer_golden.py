@@ -11,7 +11,8 @@ from weight_recipe import RecipeReader
 
 from magenta_lite.checkpoints.music_transformer import fitted_config, load_weights
 from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
-from magenta_lite.config import ExperimentConfig
+from magenta_lite.config import ExperimentConfig, get_config
+from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_transformer import decoding
@@ -252,5 +253,26 @@ def test_checkpoints_of_another_model_are_refused_by_name():
     shaped = refused(lambda v: v | {one: [7]})
     assert one in shaped and "[7]" in shaped
     melody = recorded("tiny-melody")[1]
-    with pytest.raises(UserError, match="accompanies a melody"):
+    with pytest.raises(UserError, match=r"accompanies a melody.*=music_transformer_melody_16"):
         imported("tiny-relative", melody)
+
+
+def test_a_model_of_accompaniments_is_imported_under_the_config_of_the_released_one():
+    golden, manifest = recorded("tiny-melody")
+    config = get_config("melody_conditioned_model_16", ["model.heads=4", "model.dropout=0"])
+    assert manifest["hparams"]["num_heads"] == config.model.heads
+    encoder = build_encoder(config.encoder)
+    variables = Variables(RecipeReader(manifest), "tiny-melody")
+    config = fitted_config(config, encoder, variables)
+    model = build(config, encoder)
+    load_weights(model, variables)
+    # As an example stands in a data set: the melody in front.
+    steps = encoder.rules.input_steps
+    melody = np.pad(golden["inputs"], [[0, 0], [0, steps - golden["inputs"].shape[1]]])
+    rows = np.concatenate([melody + encoder.rules.size, golden["targets"]], axis=1)
+    logits = model({"events": tf.constant(rows)})
+    positions = golden.get("logits_positions", np.arange(logits.shape[1]))
+    for row, length in enumerate(manifest["lengths"]):
+        inside = positions < length
+        ours = logits.numpy()[row][positions[inside]]
+        np.testing.assert_allclose(ours, golden["logits"][row][inside], atol=1e-4)
