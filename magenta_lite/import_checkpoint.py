@@ -54,7 +54,8 @@ def main() -> None:
         config, encoder, model, step, Path(FLAGS.run_dir), source=FLAGS.checkpoint
     )
     print(f"Wrote {path} (step {step}). Next:")
-    print(f"  python -m magenta_lite.generate --run_dir={FLAGS.run_dir}")
+    command = f"  python -m magenta_lite.generate --run_dir={FLAGS.run_dir}"
+    print(f"{command} {encoder.generate_flags}".rstrip())
 
 
 if __name__ == "__main__":

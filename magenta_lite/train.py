@@ -42,6 +42,7 @@ def main() -> int:
     from magenta_lite.training.strategy import is_chief, make_strategy
 
     strategy = make_strategy(FLAGS.strategy)  # before anything else computes
+    from magenta_lite.encoders import build_encoder
     from magenta_lite.training.callbacks import Stopped
     from magenta_lite.training.run_directory import RunDirectory
     from magenta_lite.training.trainer import train
@@ -56,9 +57,13 @@ def main() -> int:
         return 128 + stopped.signum
     if is_chief():
         print(f"Done after {time.monotonic() - began:,.0f} s. What to do next:")
-        for verb in ("generate", "evaluate", "export"):
-            more = f" --output=exported/{run_dir.name}" if verb == "export" else ""
-            print(f"  python -m magenta_lite.{verb} --run_dir={run_dir}{more}")
+        needed = {
+            "generate": build_encoder(config.encoder).generate_flags,
+            "evaluate": "",
+            "export": f"--output=exported/{run_dir.name}",
+        }
+        for verb, more in needed.items():
+            print(f"  python -m magenta_lite.{verb} --run_dir={run_dir} {more}".rstrip())
         print(f"  tensorboard --logdir={run_dir}/events")
     return 0
 

@@ -51,6 +51,9 @@ HINTS = {
     "instrument with notes that start together": (
         "--set encoder.skip_polyphony=false takes the highest of several notes"
     ),
+    "segment of more than": (
+        "--set encoder.max_tokens=4096 reads longer ones, --set encoder.max_seconds=10 cuts shorter"
+    ),
     "windows in a piece": "--set encoder.max_examples=0 takes every window of a piece",
     "is not 4/4": "no setting; only music in 4/4 or 2/2 has bars that fit these windows",
 }

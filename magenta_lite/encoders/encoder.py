@@ -25,12 +25,14 @@ class Encoder:
         default_programs: General MIDI programs that `decode` gives its melodic parts.
         pitch_ids: (part, lowest id, highest id) of ids that are pitches; they move together
             under transposition.
+        generate_flags: What `generate` must be told of a model of such music, beside its run.
         fixed_segment_id: Segments that begin with this id, drum tracks, do not move under
             transposition; None without.
     """
 
     config_class: ClassVar[type]
     default_programs: ClassVar[tuple[int, ...]] = ()
+    generate_flags: ClassVar[str] = ""
     fixed_segment_id: int | None = None
 
     def __init__(self, config: Any):

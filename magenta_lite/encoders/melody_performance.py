@@ -92,6 +92,7 @@ class MelodyPerformanceEncoder(TokenEncoder):
 
     config_class = MelodyPerformanceEncoderConfig
     default_programs = (0,)
+    generate_flags = "--mode=accompany --input=melody.mid"
     crop = 0  # segments begin where their melody does
 
     def __init__(self, config: MelodyPerformanceEncoderConfig):
