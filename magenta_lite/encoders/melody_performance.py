@@ -191,6 +191,9 @@ class MelodyPerformanceEncoder(TokenEncoder):
         if len(ids) > config.max_tokens:
             report.drop(f"segment of more than {config.max_tokens} tokens")
             return None
+        if not melody:
+            report.drop("segment without a melody")
+            return None
         sung = self.melody.ids_of(_drawn_out(_stretched(melody, stretch), seconds * stretch))
         sung += [0] * (self.rules.input_steps - len(sung))
         row = [*(id + self.codec.size for id in sung), *ids]
@@ -242,7 +245,7 @@ def _as_sequence(notes: Iterable[PlayedNote]):
         sequence.notes.add(
             pitch=note.pitch, velocity=note.velocity, start_time=note.start, end_time=note.end
         )
-    sequence.total_time = max(note.end for note in notes)
+    sequence.total_time = max((note.end for note in notes), default=0.0)
     return sequence
 
 

@@ -103,6 +103,22 @@ def test_what_is_left_out_is_counted():
     assert not nothing.examples
 
 
+def test_music_without_a_melody_costs_only_its_segment(monkeypatch):
+    gap = piece(seconds=20)
+    gap.notes.add(pitch=60, velocity=80, start_time=200, end_time=201)  # silence in between
+    result = make(min_tokens=1).encode(gap)
+    assert result.report.dropped["segment without a melody"] > 0
+    assert result.train_only.count(False) >= 2
+    monkeypatch.setattr(
+        "magenta_lite.encoders.melody_performance.melody_notes",
+        lambda sequence: music_pb2.NoteSequence(),
+    )
+    nothing = make().encode(piece())
+    assert not nothing.examples
+    assert set(nothing.report.dropped) == {"segment without a melody"}
+    assert make().melody_ids(piece()) == []
+
+
 def test_a_line_of_notes_is_its_own_melody():
     encoder = make()
     low = piece(seconds=4, chords=False)
