@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 
@@ -31,18 +32,10 @@ SMALL = (
 
 def run(command, *arguments, cwd, code=0):
     """Runs a command; returns what it printed on standard output and on standard error."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", f"magenta_lite.{command}", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
+    ended, out, error = processes.run(f"magenta_lite.{command}", *arguments, cwd=cwd)
+    assert ended == code, out + error
+    assert "Traceback" not in error
+    return out, error
 
 
 def told_in_one_line(command, *arguments, cwd, has):

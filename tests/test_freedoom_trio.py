@@ -1,9 +1,7 @@
 """Real bands, from the songs of an installed game to MIDI of three tracks."""
 
-import subprocess
-import sys
-
 import pytest
+from processes import run
 
 from magenta_lite.data import wad
 
@@ -31,12 +29,8 @@ def test_trio_model_trained_on_real_bands_writes_three_tracks_with_drums_on_chan
     # Little training: a high temperature makes every part play.
     generate = ["generate", f"--run_dir={run_dir}", f"--output_dir={music}", "--temperature=1"]
     for command in (train, generate):
-        done = subprocess.run(
-            [sys.executable, "-m", f"magenta_lite.{command[0]}", *command[1:]],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        code, _, error = run(f"magenta_lite.{command[0]}", *command[1:])
+        assert code == 0, error
     for path in sorted(music.glob("*.mid")):
         notes = [m for track in mido.MidiFile(path).tracks for m in track if m.type == "note_on"]
         channels = {message.channel for message in notes}

@@ -111,13 +111,18 @@ class Batches:
         if self.controls is not None:
             stored["controls"] = tf.constant(self.controls)
 
+        @tf.autograph.experimental.do_not_convert
         def batch(number):
             step = number // local_replicas
             first_row = (first_replica + number % local_replicas) * rows
             return self._batch(stored, step, first_row, rows)
 
         numbers = tf.data.Dataset.range(start * local_replicas, FAR)
-        batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        batches = numbers.map(
+            tf.autograph.experimental.do_not_convert(batch),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def _batch(self, stored, step, first_row, rows):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from magenta_lite.graphs import graph_function
+
 WIDE_INPUT = 512  # channels
 # From here on a recurrent kernel does not fit into a CPU's cache, and TensorFlow's products of few
 # rows are up to twice as fast as XLA's.
@@ -38,14 +40,14 @@ def _cell(gates, c):
 
 
 # XLA fuses the element-wise work of a step into one pass over memory.
-@tf.function(jit_compile=True)
+@graph_function(jit_compile=True)
 def _fused_cell(product, every_step, c):
     h, c, activations = _cell(tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32), c)
     dtype = product.dtype
     return tf.cast(h, dtype), c, tf.cast(tf.concat(activations, axis=-1), dtype)
 
 
-@tf.function(jit_compile=True)
+@graph_function(jit_compile=True)
 def _activations(product, every_step):
     """Returns the activations of the gates of all steps, as `_fused_cell` gives them of one."""
     gates = tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32)
@@ -54,7 +56,7 @@ def _activations(product, every_step):
     return tf.cast(tf.concat(activations, axis=-1), product.dtype)
 
 
-@tf.function(jit_compile=True)
+@graph_function(jit_compile=True)
 def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
     """Gradients of the pre-activations (B, 4U) and of the previous cell state (B, U)."""
     i, f, g, o = tf.split(tf.cast(activations, tf.float32), 4, axis=-1)
@@ -118,8 +120,8 @@ def _scan_gradient(activations, c_previous, c, dh_out, transposed_kernel):
     return all_gates.stack(), dh, dc
 
 
-_compiled_scan = tf.function(_scan, jit_compile=True)
-_compiled_scan_gradient = tf.function(_scan_gradient, jit_compile=True)
+_compiled_scan = graph_function(_scan, jit_compile=True)
+_compiled_scan_gradient = graph_function(_scan_gradient, jit_compile=True)
 
 
 def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0, recompute: bool = False):

@@ -91,7 +91,6 @@ def restore_newest(model: keras.Model, folder: Path, report=print) -> Path | Non
         CheckpointError: If there are checkpoints, but none is intact.
     """
     files = checkpoint_files(folder)
-    model.optimizer.build(model.trainable_variables)
     for step, path in files:
         problem = _problem(path)
         if not problem:

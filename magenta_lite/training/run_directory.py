@@ -254,7 +254,6 @@ def write_imported_run(
     if directory.path.exists() and (not directory.path.is_dir() or any(directory.path.iterdir())):
         raise UserError(f"{directory.path} exists already; choose another --run_dir")
     compile_model(model, config.train)
-    model.optimizer.build(model.trainable_variables)
     model.optimizer.iterations.assign(step)
     directory.prepare(config, encoder, {"name": source, "sizes": {}})
     return save_checkpoint(model, directory.checkpoints, keep=1)

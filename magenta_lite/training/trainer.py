@@ -52,6 +52,8 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
         )
     # XLA over the whole step is slower on CPUs and slow to compile.
     model.compile(optimizer=optimizer, jit_compile=False)
+    # Else the first step would make its variables, and be traced twice for it.
+    optimizer.build(model.trainable_variables)
     model.micro_batches = train.micro_batches
     for layer in model._flatten_layers():
         if hasattr(layer, "recompute"):
@@ -113,7 +115,6 @@ def train(
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = build_model(config, encoder, settings.precision)
         compile_model(model, settings)
-        model.optimizer.build(model.trainable_variables)
         newest = restore_newest(model, directory.checkpoints, say)
         if init_from and newest is None:
             say(f"Weights: those of {copy_weights(model, config, init_from)}")

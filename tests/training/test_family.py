@@ -1,13 +1,12 @@
 """Training of models with dropout and with conductors: in parts, on two replicas."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from family_run import TRIO, weights_after
+from processes import run
 
 from magenta_lite.errors import UserError
 
@@ -26,9 +25,9 @@ def assert_same(actual, expected):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_batch_in_four_parts_with_gates_computed_again_gives_the_weights_of_the_whole(name):
-    run = RUNS[name]
-    parts = weights_after(*run, "train.micro_batches=4", "train.recompute=true")
-    assert_same(parts, weights_after(*run))
+    settings = RUNS[name]
+    parts = weights_after(*settings, "train.micro_batches=4", "train.recompute=true")
+    assert_same(parts, weights_after(*settings))
     keras.backend.clear_session()
 
 
@@ -40,9 +39,8 @@ def test_parts_that_do_not_divide_a_batch_are_refused():
 @pytest.mark.parametrize("name", ["groove", "trio"])
 def test_two_replicas_give_the_weights_of_one(tmp_path, name):
     output = tmp_path / "weights.npz"
-    command = [sys.executable, str(PROGRAM), str(output), *RUNS[name]]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, out, error = run(PROGRAM, output, *RUNS[name])
+    assert code == 0, out + error
     arrays = np.load(output)
     one, two = (
         [array for name, array in arrays.items() if name.startswith(f"{replicas}/")]

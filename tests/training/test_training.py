@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import zipfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import Program, run
 from small_run import MadeUpCollection, small_config
 
 PROGRAM = Path(__file__).with_name("small_run.py")
@@ -24,21 +24,10 @@ DISTRIBUTED = Path(__file__).parents[2] / "scripts" / "train_distributed.py"
 STEPS = 40
 
 
-def command(run_dir: Path, *args: str) -> list[str]:
-    return [sys.executable, str(PROGRAM), str(run_dir), *args]
-
-
-def start(run_dir: Path, *args: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(run_dir, *args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def finish(run_dir: Path, *args: str) -> str:
-    process = start(run_dir, *args)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
+    code, out, error = run(PROGRAM, run_dir, *args)
+    assert code == 0, out + error
+    return out
 
 
 def last_checkpoint(run_dir: Path) -> Path:
@@ -98,18 +87,18 @@ def test_killed_three_times_ends_with_the_same_weights(tmp_path, reference):
     kills = 0
     rng = random.Random(time.time_ns())
     for step in sorted(rng.sample(range(1, STEPS - 1), 3)):
-        process = start(run_dir, "train.checkpoint_every=3")
+        process = Program(PROGRAM, run_dir, "train.checkpoint_every=3").process
         log = run_dir / "metrics.jsonl"
         deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
             if log.exists() and (steps_in_progress(log) or [0])[-1] >= step:
                 break
         time.sleep(rng.random() * 0.3)
-        if process.poll() is None:
+        if process.is_alive():
             process.kill()  # SIGKILL
             kills += 1
-        process.communicate()
+        process.join()
         print(f"killed after step {step}")
     assert kills == 3
     # Other intervals than the reference: they must not matter either.
@@ -128,13 +117,12 @@ def steps_in_progress(log: Path) -> list[int]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_the_step_it_stops_at(tmp_path, reference, number):
     run_dir = tmp_path / "run"
-    process = start(run_dir, "train.checkpoint_every=1000")
-    for line in process.stdout:
-        if line.startswith("First step"):
-            process.send_signal(number)
-            break
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    program = Program(PROGRAM, run_dir, "train.checkpoint_every=1000")
+    while program.process.is_alive() and "First step" not in program.said():
+        time.sleep(0.02)
+    os.kill(program.process.pid, number)
+    code, _, _ = program.finish(60)
+    assert code == 128 + number
     (saved,) = (run_dir / "checkpoints").iterdir()
     step = int(saved.stem.removeprefix("step-"))
     assert 0 < step < STEPS
@@ -176,12 +164,14 @@ def distributed():
 
 def test_two_workers_one_killed_give_the_weights_of_one_process(tmp_path, reference, capfd):
     run_dir = tmp_path / "run"
-    killed = command(
-        run_dir,
+    killed = [
+        sys.executable,
+        str(PROGRAM),
+        str(run_dir),
         "--strategy=multiworker",
         f"--kill_worker_1={tmp_path / 'killed'}",
         "train.checkpoint_every=5",
-    )
+    ]
     assert distributed().watch(killed, 2, 3) == 0
     output = capfd.readouterr().out
     assert "worker 1 was ended by SIGKILL; all start again (1 of 3)" in output

@@ -8,6 +8,7 @@ import math
 
 import tensorflow as tf
 
+from magenta_lite.graphs import graph_function
 from magenta_lite.models.melody_rnn import features
 
 BATCH = 64
@@ -36,7 +37,7 @@ def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
         seed: Not used.
     """
     del seed
-    run = tf.function(functools.partial(_sums, model))
+    run = graph_function(functools.partial(_sums, model))
     sums: dict[str, float] = collections.defaultdict(float)
     for start in range(0, len(examples.events), BATCH):
         rows = slice(start, start + BATCH)

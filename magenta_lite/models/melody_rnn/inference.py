@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from magenta_lite.graphs import graph_function
 from magenta_lite.models.melody_rnn.model import MelodyRNN
 
 SAMPLE_STEPS = 127  # eight bars with the primer
@@ -37,7 +38,7 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
         chords = [tf.TensorSpec([None] * rank, tf.int32, "chords")] if model.encoding.chords else []
         return [*specs, *chords]
 
-    @tf.function(
+    @graph_function(
         input_signature=with_chords(
             1,
             tf.TensorSpec([None], tf.int32, "primer"),
@@ -54,7 +55,7 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
         events, _ = model.generate(primer, num_steps, seeds, temperature, top_k, top_p, chords)
         return {"events": events}
 
-    @tf.function(
+    @graph_function(
         input_signature=with_chords(
             2,
             tf.TensorSpec([None, None], tf.int32, "events"),

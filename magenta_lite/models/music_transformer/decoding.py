@@ -7,12 +7,14 @@ Shape letters: N outputs, T tokens, K slots, H heads, D key depth, V value depth
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from magenta_lite.encoders.token_rules import TokenRules
+from magenta_lite.graphs import graph_function
 from magenta_lite.sampling import filtered_logits, greedy, sample_categorical
 
 FIRST_SLOTS = 128
@@ -214,7 +216,7 @@ def draws(seed, outputs, length: int):
     return tf.transpose(drawn)
 
 
-@tf.function
+@graph_function
 def _prefilled(model, ids, count, size: int, memory, bias):
     """Returns pairs of keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
     last = count - 1
@@ -238,7 +240,8 @@ def write(model, weights, writing: Writing, memory, uniforms, settings: Settings
         settings: How to draw.
         stop: Int32 scalar; where the cache is full at the latest, unless it is a ring by then.
     """
-    return _compiled(model, weights, writing, memory, uniforms, settings, stop)
+    run = _compiled(writing.keys[0].shape[1])
+    return run(model, weights, writing, memory, uniforms, settings, stop)
 
 
 def _write(model, weights, writing, memory, uniforms, settings, stop):
@@ -278,7 +281,11 @@ def _write(model, weights, writing, memory, uniforms, settings, stop):
     return writing
 
 
-_compiled = tf.function(_write, jit_compile=True)
+@functools.cache
+def _compiled(size: int):
+    """Returns `_write` for caches of `size` slots; of one for all TensorFlow would warn."""
+    del size
+    return graph_function(_write, jit_compile=True)
 
 
 # Rules -----------------------------------------------------------------------------------------
@@ -318,7 +325,7 @@ def _after(rules: TokenRules, ids, sounding, silent):
     return sounding, tf.where(tf.reduce_any(sounding, axis=1), 0, silent)
 
 
-@tf.function(reduce_retracing=True)
+@graph_function(reduce_retracing=True)
 def _rules_after(rules: TokenRules, ids):
     """Returns what sounds after ids (T,), bool (P,), and how long nothing has, int32."""
     start = (tf.zeros([1, rules.pitches], tf.bool), tf.zeros([1], tf.int32))

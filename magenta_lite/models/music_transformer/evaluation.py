@@ -7,6 +7,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.graphs import graph_function
 from magenta_lite.models.music_transformer.model import PAD, MusicTransformer, token_nll
 
 BATCH = 8
@@ -38,7 +39,7 @@ def evaluate(model: MusicTransformer, examples, seed: int) -> dict[str, float]:
     kept = np.arange(crop) < np.asarray(examples.lengths)[:, None]
     events = np.where(kept, events, PAD)
 
-    @tf.function(reduce_retracing=True)
+    @graph_function(reduce_retracing=True)
     def sums(ids):
         batch = model.separated({"events": ids})
         ids, logits = batch["events"], model(batch)

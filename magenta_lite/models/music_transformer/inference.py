@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from magenta_lite.encoders.text_melody import TextMelodyCodec
+from magenta_lite.graphs import graph_function
 from magenta_lite.models.music_transformer import decoding
 from magenta_lite.models.music_transformer.model import MusicTransformer
 
@@ -61,12 +62,12 @@ def inference_functions(
     nothing = tf.zeros([0], tf.int32)
     if model.rules.inputs:
 
-        @tf.function(input_signature=[ids(None, name="melody"), *settings])
+        @graph_function(input_signature=[ids(None, name="melody"), *settings])
         def accompany(melody, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
             drawing = (temperature, top_k, top_p, min_p)
             return written(nothing, num_outputs, num_tokens, seed, *drawing, melody=melody)
 
-        @tf.function(
+        @graph_function(
             input_signature=[ids(None, None, name="events"), ids(None, None, name="melody")]
         )
         def of_pairs(events, melody):
@@ -79,15 +80,15 @@ def inference_functions(
             "serving_default": accompany,
         }
 
-    @tf.function(input_signature=[ids(None, name="primer"), *settings])
+    @graph_function(input_signature=[ids(None, name="primer"), *settings])
     def go_on(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
         return written(primer, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
 
-    @tf.function(input_signature=settings)
+    @graph_function(input_signature=settings)
     def generate(num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
         return written(nothing, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
 
-    @tf.function(input_signature=[ids(None, None, name="events")])
+    @graph_function(input_signature=[ids(None, None, name="events")])
     def log_likelihood(events):
         return {"log_likelihood": model.log_likelihood(events)}
 

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.graphs import graph_function
 from magenta_lite.models.music_vae.encoders import swap_axes
 from magenta_lite.models.music_vae.model import slerp
 
@@ -51,7 +52,7 @@ def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
         examples: A `collections.Examples`.
         seed: Of the posterior noise and the samples that are fed back.
     """
-    run = tf.function(functools.partial(_measure, model))
+    run = graph_function(functools.partial(_measure, model))
     sums: dict[str, float] = collections.defaultdict(float)
     means = []
     for start in range(0, len(examples.events), BATCH):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from magenta_lite.graphs import graph_function
 from magenta_lite.models.music_vae.inputs import control_size
 from magenta_lite.models.music_vae.model import MusicVAE
 
@@ -36,20 +37,20 @@ def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.Poly
     start, end = (tf.TensorSpec(one, model.head.event_dtype, name) for name in ("start", "end"))
     told, told_to_encoder = control_specs(model)
 
-    @tf.function(input_signature=[number, temperature, seed, *told])
+    @graph_function(input_signature=[number, temperature, seed, *told])
     def sample(num_outputs, temperature, seed, controls=None):
         return {"events": model.sample(num_outputs, seed, temperature, controls)}
 
-    @tf.function(input_signature=[events, length, *told_to_encoder])
+    @graph_function(input_signature=[events, length, *told_to_encoder])
     def encode(events, length, controls=None):
         posterior = model.encode(events, length, controls)
         return {"mu": posterior.mean(), "sigma": posterior.stddev()}
 
-    @tf.function(input_signature=[z, temperature, seed, *told])
+    @graph_function(input_signature=[z, temperature, seed, *told])
     def decode(z, temperature, seed, controls=None):
         return {"events": model.decode(z, seed, temperature, controls)}
 
-    @tf.function(input_signature=[start, end, number, temperature, seed, *told])
+    @graph_function(input_signature=[start, end, number, temperature, seed, *told])
     def interpolate(start, end, num_outputs, temperature, seed, controls=None):
         return {"events": model.interpolate(start, end, num_outputs, seed, temperature, controls)}
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
+from magenta_lite.graphs import graph_function
 
 BATCH = 256
 
@@ -40,7 +41,7 @@ def filled(arrays, steps: int) -> np.ndarray:
 
 def encode_examples(model, examples, controls=None) -> np.ndarray:
     """Returns posterior means float32 (N, Z); takes what `as_batch` takes."""
-    run = tf.function(lambda batch: model.encode(**batch).mean())
+    run = graph_function(lambda batch: model.encode(**batch).mean())
     means = []
     for start in range(0, len(examples), BATCH):
         rows = slice(start, start + BATCH)

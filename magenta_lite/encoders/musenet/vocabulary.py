@@ -1,0 +1,296 @@
+"""The 4,864 tokens of MuseNet: what each id means, as a token and as text.
+
+MuseNet (Payne 2019, https://openai.com/research/musenet) was never published; what its ids mean was
+found from its web service by those who wrote programs for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from magenta_lite.errors import UserError
+
+SIZE = 4864
+PITCHES = 128
+UNITS_PER_SECOND = 100
+MAX_WAIT = 128  # units of one token
+
+PIANO_VOLUMES = tuple(range(24, 121, 8))
+OTHER_VOLUME = 80
+FIRST_DRUM = 30 * PITCHES
+FIRST_WAIT = 31 * PITCHES
+START, END, END_SAMPLE = 4096, 4097, 4098
+NO_FAMILIES = 4098  # plus the families' bits: an instrument set
+FIRST_STYLE, LAST_STYLE = 4226, 4835
+
+PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
+LOWEST_OF_OCTAVE_0 = 21  # the web service began octaves at A: A0 is 21, C3 is 60, A3 is 57
+
+
+class Instrument(NamedTuple):
+    """One of the ten instruments.
+
+    Attributes:
+        name: As the ids' text has it.
+        family: Whose bit an instrument set has.
+        program: General MIDI program that plays it.
+        programs: General MIDI programs that become it.
+        on: Block of 128 ids of its note-ons, the first of several volumes for the piano.
+        off: Block of its note-offs; None for drums.
+    """
+
+    name: str
+    family: str
+    program: int
+    programs: tuple[int, ...]
+    on: int
+    off: int | None
+
+
+# In the order of their MIDI channels. The piano also plays all programs that no other does.
+INSTRUMENTS = (
+    Instrument("piano", "piano", 0, (), 1, 0),
+    Instrument("violin", "strings", 40, (40, 41, 44, 45, 48, 49, 50, 51), 14, 15),
+    Instrument("cello", "strings", 42, (42, 43), 16, 17),
+    Instrument("bass", "bass", 32, tuple(range(32, 40)), 18, 19),
+    Instrument("guitar", "guitar", 24, tuple(range(24, 32)), 20, 21),
+    Instrument("flute", "winds", 73, tuple(range(72, 80)), 22, 23),
+    Instrument("clarinet", "winds", 71, tuple(range(64, 72)), 24, 25),
+    Instrument("trumpet", "winds", 56, tuple(range(56, 64)), 26, 27),
+    Instrument("harp", "harp", 46, (46,), 28, 29),
+    Instrument("drums", "drums", 0, (), 30, None),
+)
+BY_NAME = {instrument.name: instrument for instrument in INSTRUMENTS}
+PIANO, DRUMS = BY_NAME["piano"], BY_NAME["drums"]
+# Bit n of an instrument set is that of FAMILIES[n].
+FAMILIES = ("drums", "winds", "harp", "guitar", "bass", "strings", "piano")
+_BY_PROGRAM = {program: i for i in INSTRUMENTS for program in i.programs}
+
+
+class Token(NamedTuple):
+    """What an id means; fields that say nothing about its kind are None.
+
+    Attributes:
+        kind: `note_on`, `note_off`, `drum_hit`, `wait`, `start`, `end`, `end_sample`,
+            `instrument_set`, `style`, `style_unnamed` or `unused`.
+        instrument: Of a note.
+        pitch: MIDI pitch, or drum key.
+        volume: MIDI velocity; 0 for a note-off.
+        units: Of a wait, 10 ms each.
+        families: Of an instrument set.
+        name: Of a style.
+    """
+
+    kind: str
+    instrument: str | None = None
+    pitch: int | None = None
+    volume: int | None = None
+    units: int | None = None
+    families: tuple[str, ...] | None = None
+    name: str | None = None
+
+
+def instrument_of(program: int, is_drum: bool = False) -> Instrument:
+    """Returns the instrument that a General MIDI program becomes."""
+    return DRUMS if is_drum else _BY_PROGRAM.get(program, PIANO)
+
+
+def on_id(instrument: Instrument, pitch: int, velocity: int) -> int:
+    """Returns the id of a note that begins, or of a drum hit; only pianos have volumes."""
+    block = instrument.on
+    if instrument is PIANO:
+        # To the nearest volume, the louder of two: (velocity + 4) // 8 * 8.
+        block = min(max((velocity + 4) // 8 - 2, 1), len(PIANO_VOLUMES))
+    return PITCHES * block + pitch
+
+
+def off_id(instrument: Instrument, pitch: int) -> int:
+    """Returns the id of a note that ends, of an instrument other than drums."""
+    assert instrument.off is not None
+    return PITCHES * instrument.off + pitch
+
+
+def wait_ids(units: int) -> list[int]:
+    """Returns the ids of a wait, the longest first."""
+    whole, rest = divmod(units, MAX_WAIT)
+    return [FIRST_WAIT + MAX_WAIT - 1] * whole + [FIRST_WAIT + rest - 1] * (rest > 0)
+
+
+def instrument_set_id(families: Iterable[str]) -> int | None:
+    """Returns the id that says which families play; None if none does."""
+    mask = sum(1 << FAMILIES.index(family) for family in set(families))
+    return NO_FAMILIES + mask if mask else None
+
+
+@functools.cache
+def token(id: int) -> Token:
+    """Returns what an id means. Raises: ValueError if it is none of 0 to 4863."""
+    if not 0 <= id < SIZE:
+        raise ValueError(f"MuseNet's ids are 0 to {SIZE - 1}: {id}")
+    block, pitch = divmod(id, PITCHES)
+    if id < FIRST_WAIT:
+        instrument, volume = _blocks()[block]
+        kind = "note_on" if volume else "note_off"
+        return Token("drum_hit" if instrument is DRUMS else kind, instrument.name, pitch, volume)
+    if id < START:
+        return Token("wait", units=id - FIRST_WAIT + 1)
+    if id <= END_SAMPLE:
+        return Token(("start", "end", "end_sample")[id - START])
+    if id < FIRST_STYLE:
+        bits = range(len(FAMILIES) - 1, -1, -1)
+        families = tuple(FAMILIES[bit] for bit in bits if (id - NO_FAMILIES) >> bit & 1)
+        return Token("instrument_set", families=families)
+    if id <= LAST_STYLE:
+        name = original_styles()[id - FIRST_STYLE]
+        return Token("style", name=name) if name else Token("style_unnamed")
+    return Token("unused")
+
+
+def _blocks() -> list[tuple[Instrument, int]]:
+    """Returns instrument and volume of each block of 128 ids, 0 for the note-offs."""
+    blocks = [(PIANO, volume) for volume in (0, *PIANO_VOLUMES)]
+    for instrument in INSTRUMENTS[1:]:
+        blocks.append((instrument, OTHER_VOLUME))
+        blocks += [(instrument, 0)] * (instrument.off is not None)
+    return blocks
+
+
+@functools.cache
+def original_styles() -> tuple[str, ...]:
+    """Returns the names of the 610 original styles, in the order of their ids; five are empty."""
+    file = importlib.resources.files(__package__) / "original_styles.txt"
+    return tuple(file.read_text().splitlines())
+
+
+# Text --------------------------------------------------------------------------------------------
+
+
+def text(id: int) -> str:
+    """Returns an id as MuseNet's makers wrote it: `piano:v72:G1`, `wait:12`, `piano_strings`.
+
+    What has no such form is its kind and id: `unused:4863`.
+    """
+    meaning = token(id)
+    if meaning.units:
+        return f"wait:{meaning.units}"
+    if meaning.pitch is not None:
+        octave, above = divmod(meaning.pitch - LOWEST_OF_OCTAVE_0, 12)
+        del above
+        name = f"{PITCH_NAMES[meaning.pitch % 12]}{octave}"
+        return f"{meaning.instrument}:v{meaning.volume}:{name}"
+    if meaning.families:
+        return "_".join(meaning.families)
+    if meaning.kind in ("style_unnamed", "unused"):
+        return f"{meaning.kind}:{id}"
+    return meaning.name or meaning.kind
+
+
+@functools.cache
+def ids_of_text() -> dict[str, int]:
+    """Returns the id of each text; of a style that has the name of an instrument set, the set's."""
+    return {text(id): id for id in reversed(range(SIZE))}
+
+
+def read_ids(words: str) -> list[int]:
+    """Returns the ids of a list as people saved it from MuseNet: numbers or texts, one a word.
+
+    Raises:
+        UserError: If a word is neither.
+    """
+    known, ids = ids_of_text(), []
+    for word in words.replace(",", " ").replace("[", " ").replace("]", " ").split():
+        id = int(word) if word.isdecimal() else known.get(word, -1)
+        if not 0 <= id < SIZE:
+            raise UserError(
+                f"{word!r} is no token of MuseNet, which are 0 to {SIZE - 1} or like piano:v72:G1"
+            )
+        ids.append(id)
+    return ids
+
+
+# Styles of our own -------------------------------------------------------------------------------
+
+# Genres, periods and ensembles, for new models; names of people stay with the original ids.
+STYLES = [
+    "medieval",
+    "renaissance",
+    "baroque",
+    "classical",
+    "romantic",
+    "impressionist",
+    "modern",
+    "contemporary",
+    "minimal",
+    "chamber",
+    "chorale",
+    "choral",
+    "opera",
+    "orchestral",
+    "organ",
+    "piano",
+    "string_quartet",
+    "brass_band",
+    "big_band",
+    "sacred",
+    "hymn",
+    "gospel",
+    "march",
+    "anthem",
+    "waltz",
+    "polka",
+    "tango",
+    "ragtime",
+    "stride",
+    "blues",
+    "jazz",
+    "swing",
+    "bebop",
+    "latin",
+    "bossa_nova",
+    "samba",
+    "salsa",
+    "reggae",
+    "ska",
+    "funk",
+    "soul",
+    "disco",
+    "pop",
+    "rock",
+    "hard_rock",
+    "metal",
+    "punk",
+    "electronic",
+    "ambient",
+    "dance",
+    "techno",
+    "hip_hop",
+    "country",
+    "bluegrass",
+    "folk",
+    "celtic",
+    "klezmer",
+    "flamenco",
+    "african",
+    "arabic",
+    "chinese",
+    "indian",
+    "indonesian",
+    "japanese",
+    "korean",
+    "turkish",
+    "balkan",
+    "nordic",
+    "children",
+    "christmas",
+    "lullaby",
+    "musical",
+    "film",
+    "game",
+    "television",
+    "new_age",
+    "easy_listening",
+    "other",
+]
