@@ -24,7 +24,7 @@ setup(
     packages=[*find_packages(include=["magenta_lite*", "tfds_datasets*"]), "magenta_lite.configs"],
     package_dir={"magenta_lite.configs": "configs"},
     package_data={
-        "magenta_lite": ["py.typed"],
+        "magenta_lite": ["py.typed", "**/*.txt"],
         "tfds_datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt", "**/dummy_data/**/*"],
     },
     install_requires=[

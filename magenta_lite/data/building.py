@@ -173,6 +173,8 @@ def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
     encoder = _encoder(encoder_config)
     encoded = []
     for piece in pieces:
+        # An encoder may learn from the folder what music this is.
+        piece.sequence.filename = piece.sequence.filename or piece.name
         try:
             result = encoder.encode(piece.sequence)
         except Exception as error:  # one odd piece must not cost the rest

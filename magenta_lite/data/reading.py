@@ -317,8 +317,6 @@ def _score_to_sequence(score):
         sequence.tempos.add(time=seconds(tempo.time), qpm=60e6 / tempo.mspq)
     for instrument, track in enumerate(score.tracks):
         for note in track.notes:
-            if not note.duration:
-                continue  # note_seq drops what has no length, too
             sequence.notes.add(
                 pitch=note.pitch,
                 velocity=note.velocity,

@@ -25,6 +25,7 @@ FIRST_WAIT = 31 * PITCHES
 START, END, END_SAMPLE = 4096, 4097, 4098
 NO_FAMILIES = 4098  # plus the families' bits: an instrument set
 FIRST_STYLE, LAST_STYLE = 4226, 4835
+NOT_SAID = SIZE - 1  # unused in the original; here in place of a style or set that is not known
 
 PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 LOWEST_OF_OCTAVE_0 = 21  # the web service began octaves at A: A0 is 21, C3 is 60, A3 is 57
@@ -161,8 +162,17 @@ def _blocks() -> list[tuple[Instrument, int]]:
 @functools.cache
 def original_styles() -> tuple[str, ...]:
     """Returns the names of the 610 original styles, in the order of their ids; five are empty."""
-    file = importlib.resources.files(__package__) / "original_styles.txt"
-    return tuple(file.read_text().splitlines())
+    return _lines("original_styles.txt")
+
+
+@functools.cache
+def styles() -> tuple[str, ...]:
+    """Returns the styles of new models: genres, periods and ensembles, no names of people."""
+    return _lines("styles.txt")
+
+
+def _lines(name: str) -> tuple[str, ...]:
+    return tuple((importlib.resources.files(__package__) / name).read_text().splitlines())
 
 
 # Text --------------------------------------------------------------------------------------------
@@ -177,8 +187,7 @@ def text(id: int) -> str:
     if meaning.units:
         return f"wait:{meaning.units}"
     if meaning.pitch is not None:
-        octave, above = divmod(meaning.pitch - LOWEST_OF_OCTAVE_0, 12)
-        del above
+        octave = (meaning.pitch - LOWEST_OF_OCTAVE_0) // 12
         name = f"{PITCH_NAMES[meaning.pitch % 12]}{octave}"
         return f"{meaning.instrument}:v{meaning.volume}:{name}"
     if meaning.families:
@@ -209,88 +218,3 @@ def read_ids(words: str) -> list[int]:
             )
         ids.append(id)
     return ids
-
-
-# Styles of our own -------------------------------------------------------------------------------
-
-# Genres, periods and ensembles, for new models; names of people stay with the original ids.
-STYLES = [
-    "medieval",
-    "renaissance",
-    "baroque",
-    "classical",
-    "romantic",
-    "impressionist",
-    "modern",
-    "contemporary",
-    "minimal",
-    "chamber",
-    "chorale",
-    "choral",
-    "opera",
-    "orchestral",
-    "organ",
-    "piano",
-    "string_quartet",
-    "brass_band",
-    "big_band",
-    "sacred",
-    "hymn",
-    "gospel",
-    "march",
-    "anthem",
-    "waltz",
-    "polka",
-    "tango",
-    "ragtime",
-    "stride",
-    "blues",
-    "jazz",
-    "swing",
-    "bebop",
-    "latin",
-    "bossa_nova",
-    "samba",
-    "salsa",
-    "reggae",
-    "ska",
-    "funk",
-    "soul",
-    "disco",
-    "pop",
-    "rock",
-    "hard_rock",
-    "metal",
-    "punk",
-    "electronic",
-    "ambient",
-    "dance",
-    "techno",
-    "hip_hop",
-    "country",
-    "bluegrass",
-    "folk",
-    "celtic",
-    "klezmer",
-    "flamenco",
-    "african",
-    "arabic",
-    "chinese",
-    "indian",
-    "indonesian",
-    "japanese",
-    "korean",
-    "turkish",
-    "balkan",
-    "nordic",
-    "children",
-    "christmas",
-    "lullaby",
-    "musical",
-    "film",
-    "game",
-    "television",
-    "new_age",
-    "easy_listening",
-    "other",
-]
