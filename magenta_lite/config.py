@@ -32,11 +32,14 @@ SECTION_CLASSES = {
     "melody_performance": (
         "magenta_lite.encoders.melody_performance:MelodyPerformanceEncoderConfig"
     ),
+    "musenet_tokens": "magenta_lite.encoders.musenet.encoder:MuseNetEncoderConfig",
     "performance": "magenta_lite.encoders.performance:PerformanceEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
     "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",
     "music_transformer": "magenta_lite.models.music_transformer.config:MusicTransformerConfig",
+    "musenet": "magenta_lite.models.musenet.config:MuseNetConfig",
+    "musenet_objective": "magenta_lite.models.musenet.config:MuseNetObjective",
     "next_token": "magenta_lite.models.music_transformer.config:NextTokenObjective",
     "next_event": "magenta_lite.models.melody_rnn.config:NextEventObjective",
 }

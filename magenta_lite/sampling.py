@@ -42,14 +42,22 @@ def filtered_logits(logits, top_k=0, top_p=1.0, min_p=0.0):
         min_p: Float scalar; only classes stay whose probability is at least this share of the
             largest one (Nguyen et al. 2024, https://arxiv.org/abs/2407.01082); 0 for all.
     """
-    size = logits.shape[-1]
-    ordered = tf.sort(tf.nn.softmax(logits), axis=-1, direction="DESCENDING")
-    before = tf.cumsum(ordered, axis=-1, exclusive=True)
-    limit = tf.where(tf.convert_to_tensor(top_k) > 0, top_k, size)
-    stays = (before < top_p) & (tf.range(size) < limit) & (ordered >= min_p * ordered[:, :1])
-    stays |= tf.range(size) == 0
-    lowest = tf.reduce_min(tf.where(stays, ordered, 1.0), axis=-1, keepdims=True)
-    return tf.where(tf.nn.softmax(logits) >= lowest, logits, logits.dtype.min)
+    probability = tf.nn.softmax(logits)
+    largest = tf.reduce_max(probability, axis=-1, keepdims=True)
+    top_k, top_p = tf.convert_to_tensor(top_k), tf.convert_to_tensor(top_p)
+
+    def smallest_kept():
+        ordered = tf.sort(probability, axis=-1, direction="DESCENDING")
+        before = tf.cumsum(ordered, axis=-1, exclusive=True)
+        place = tf.range(logits.shape[-1])
+        stays = (before < top_p) & ((place < top_k) | (top_k <= 0)) | (place == 0)
+        return tf.reduce_min(tf.where(stays, ordered, 1.0), axis=-1, keepdims=True)
+
+    # Sorting takes longer than all else that a step does.
+    some = (top_k > 0) | (top_p < 1)
+    lowest = tf.cond(some, smallest_kept, lambda: tf.zeros_like(largest))
+    stays = probability >= tf.maximum(lowest, min_p * largest)
+    return tf.where(stays, logits, logits.dtype.min)
 
 
 def sample_bernoulli(logits, uniform, temperature=1.0):

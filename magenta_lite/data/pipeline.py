@@ -44,6 +44,7 @@ class Batches:
         crop: Steps of an example that is a part of what is stored, beginning anywhere in its first
             `crop` steps (with `shuffle`; else with it); 0 for all T.
         crop_grid: Crops begin at multiples of so many steps.
+        crop_prefix: So many steps at the front of what is stored begin every crop of it.
         fold: A pitch that would leave its range moves by octaves, instead of all of its example
             moving by less. Ranges are then an octave at least.
         reject: Only transpositions that keep all pitches in their ranges are drawn, each as often
@@ -64,6 +65,7 @@ class Batches:
     fixed_segment_id: int | None = None
     crop: int = 0
     crop_grid: int = 1
+    crop_prefix: int = 0
     fold: bool = False
     reject: bool = False
 
@@ -145,10 +147,12 @@ class Batches:
             start = tf.zeros_like(batch["length"])
             if self.shuffle:
                 where = draw(tf.random.stateless_uniform, "crop", ())
-                start = _crop_start(where, batch["length"], self.crop)
+                start = _crop_start(
+                    where, batch["length"] - self.crop_prefix, self.crop - self.crop_prefix
+                )
                 start -= start % self.crop_grid
             batch["events"], batch["length"] = _cropped(
-                batch["events"], batch["length"], start, self.crop
+                batch["events"], batch["length"], start, self.crop, self.crop_prefix
             )
         if self.pitch_ids and self.transpose != (0, 0):
             low, high = self.transpose
@@ -236,12 +240,26 @@ def _crop_start(where, length, crop: int):
     return tf.cast(where * tf.cast(places, tf.float32), tf.int32)
 
 
-def _cropped(ids, length, start, crop: int):
-    """Returns ids (b, crop) from `start` (b,) on, zeros after the end, and their lengths."""
-    padded = tf.pad(ids, [[0, 0], [0, crop]])
-    cut = tf.gather(padded, start[:, None] + tf.range(crop), axis=1, batch_dims=1)
+def _cropped(ids, length, start, crop: int, prefix: int = 0):
+    """Cuts crops out of rows.
+
+    Args:
+        ids: Int32 (b, T), or (b, T, P).
+        length: Int32 (b,), of each row.
+        start: Int32 (b,), how many steps behind the prefix are left out.
+        crop: Steps of a crop.
+        prefix: Steps at the front of the row that begin the crop.
+
+    Returns:
+        Ids (b, crop) or (b, crop, P), zeros after the end, and their lengths.
+    """
+    step = tf.range(crop)
+    padded = tf.pad(ids, [[0, 0], [0, crop], [0, 0]][: ids.shape.rank])
+    index = step + tf.where(step < prefix, 0, start[:, None])
+    cut = tf.gather(padded, index, axis=1, batch_dims=1)
     length = tf.minimum(length - start, crop)
-    return tf.where(tf.range(crop) < length[:, None], cut, 0), length
+    there = step < length[:, None]
+    return tf.where(there if ids.shape.rank == 2 else there[..., None], cut, 0), length
 
 
 def transposed(
@@ -343,6 +361,7 @@ def batches_for(
         controls=examples.controls,
         crop=getattr(encoder, "crop", 0),
         crop_grid=getattr(encoder, "crop_grid", 1),
+        crop_prefix=getattr(encoder, "crop_prefix", 0),
         segments=format.segments,
         end_id=format.end_id,
         fixed_segment_id=getattr(encoder, "fixed_segment_id", None),

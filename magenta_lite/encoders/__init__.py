@@ -19,7 +19,7 @@ ENCODERS = {
     ),
     "chorale": "magenta_lite.encoders.chorale:ChoraleEncoder",
     "melody_performance": "magenta_lite.encoders.melody_performance:MelodyPerformanceEncoder",
-    "musenet": "magenta_lite.encoders.musenet.encoder:MuseNetEncoder",
+    "musenet_tokens": "magenta_lite.encoders.musenet.encoder:MuseNetEncoder",
     "performance": "magenta_lite.encoders.performance:PerformanceEncoder",
 }
 

@@ -39,6 +39,12 @@ class LayerSizes:
         both_sides: Whether a position attends to later ones too (the table is 2R - 1 long then).
         block: Attention is to the own block of so many positions and the one before; 0 to all.
         memory: Whether there is attention to a memory.
+        biases: Whether the products of attention have biases.
+        gelu: Whether the inside of the feed-forward part is a GELU (x * sigmoid(1.702 x)), not a
+            ReLU.
+        deviation: Standard deviation of initial kernels, times the root of their rows; 0 for
+            those of Glorot and Bengio (2010).
+        output_scale: Factor on it for the kernels whose products are added to what passes through.
     """
 
     hidden: int
@@ -50,6 +56,10 @@ class LayerSizes:
     both_sides: bool = False
     block: int = 0
     memory: bool = False
+    biases: bool = False
+    gelu: bool = False
+    deviation: float = 0.0
+    output_scale: float = 1.0
 
 
 class Dropout:
@@ -99,7 +109,7 @@ class Dropout:
 
 
 class TransformerLayer(keras.layers.Layer):
-    """One layer; its weights are the original's (Vaswani et al. 2017), without biases in attention.
+    """One layer; its weights are those of Vaswani et al. (2017), or of Child et al. (2019).
 
     Args:
         sizes: A `LayerSizes` or its dict.
@@ -127,27 +137,31 @@ class TransformerLayer(keras.layers.Layer):
         self.memory_attention = self._attention("memory") if sizes.memory else None
         self.ffn_norm = self._norm("ffn")
         self.filter_kernel = self._kernel("filter", hidden, sizes.filter)
-        self.filter_bias = self.add_weight(
-            shape=(sizes.filter,), initializer="zeros", name="filter_bias"
-        )
-        self.output_kernel = self._kernel("output", sizes.filter, hidden)
-        self.output_bias = self.add_weight(shape=(hidden,), initializer="zeros", name="output_bias")
+        self.filter_bias = self._bias("filter", sizes.filter)
+        self.output_kernel = self._kernel("output", sizes.filter, hidden, sizes.output_scale)
+        self.output_bias = self._bias("output", hidden)
         self.built = True
 
     def _attention(self, name: str) -> dict[str, Any]:
-        hidden, keys = self.sizes.hidden, self.sizes.keys
-        return {
-            "norm": self._norm(name),
-            "q": self._kernel(f"{name}_q", hidden, keys),
-            "k": self._kernel(f"{name}_k", hidden, keys),
-            "v": self._kernel(f"{name}_v", hidden, hidden),
-            "out": self._kernel(f"{name}_out", hidden, hidden),
-        }
+        sizes, hidden = self.sizes, self.sizes.hidden
+        columns = {"q": sizes.keys, "k": sizes.keys, "v": hidden, "out": hidden}
+        scales = {"out": sizes.output_scale}
+        weights: dict[str, Any] = {"norm": self._norm(name)}
+        for part, size in columns.items():
+            weights[part] = self._kernel(f"{name}_{part}", hidden, size, scales.get(part, 1.0))
+            if sizes.biases:
+                weights[f"{part}_bias"] = self._bias(f"{name}_{part}", size)
+        return weights
 
-    def _kernel(self, name: str, rows: int, columns: int):
-        return self.add_weight(
-            shape=(rows, columns), initializer="glorot_uniform", name=f"{name}_kernel"
-        )
+    def _kernel(self, name: str, rows: int, columns: int, scale: float = 1.0):
+        initial: Any = "glorot_uniform"
+        if self.sizes.deviation:
+            deviation = scale * self.sizes.deviation * rows**-0.5
+            initial = keras.initializers.RandomNormal(stddev=deviation)
+        return self.add_weight(shape=(rows, columns), initializer=initial, name=f"{name}_kernel")
+
+    def _bias(self, name: str, size: int):
+        return self.add_weight(shape=(size,), initializer="zeros", name=f"{name}_bias")
 
     def _norm(self, name: str):
         hidden = self.sizes.hidden
@@ -176,7 +190,7 @@ class TransformerLayer(keras.layers.Layer):
             normed = normalize(x, *self.attention["norm"])
             q, k, v = self._projected(normed, self.attention, "qkv")
             attended = self._attend(q, k, v, bias, dropout, place)
-            x += dropout(self._joined(attended, self.attention["out"]), place + 1)
+            x += dropout(self._joined(attended, self.attention), place + 1)
             if memory is not None:
                 attended = self._attend_memory(x, memory, memory_bias, dropout, place + 2)
                 x += dropout(attended, place + 3)
@@ -204,7 +218,7 @@ class TransformerLayer(keras.layers.Layer):
         (q,) = self._projected(normalize(x, *weights["norm"]), weights, "q")
         k, v = self.keys_values(memory, "memory_attention")
         keep = dropout.keep(place, (1, x.shape[1], memory.shape[1]))
-        return self._joined(attend(q, k, v, bias, keep=keep), weights["out"])
+        return self._joined(attend(q, k, v, bias, keep=keep), weights)
 
     def keys_values(self, x, attention: str = "attention"):
         """Returns keys (B, H, T, D) and values (B, H, T, V) of normalised x (B, T, C)."""
@@ -217,6 +231,11 @@ class TransformerLayer(keras.layers.Layer):
         widths = [kernel.shape[1] for kernel in kernels]
         # One product for all is faster than one for each.
         together = product(x, tf.concat(kernels, axis=1))
+        if self.sizes.biases:
+            biases = [
+                weights[f"{n}_bias"] * scale if n == "q" else weights[f"{n}_bias"] for n in names
+            ]
+            together += tf.cast(tf.concat(biases, axis=0), x.dtype)
         return [self._heads(part) for part in tf.split(together, widths, axis=2)]
 
     def _heads(self, x):
@@ -224,10 +243,11 @@ class TransformerLayer(keras.layers.Layer):
         split = tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
         return tf.transpose(split, [0, 2, 1, 3])
 
-    def _joined(self, attended, kernel):
+    def _joined(self, attended, weights):
         together = tf.transpose(attended, [0, 2, 1, 3])
         flat = tf.reshape(together, [-1, together.shape[1], self.sizes.hidden])
-        return product(flat, kernel)
+        out = product(flat, weights["out"])
+        return out + tf.cast(weights["out_bias"], out.dtype) if self.sizes.biases else out
 
     # One step after the other ----------------------------------------------------------------
 
@@ -238,7 +258,13 @@ class TransformerLayer(keras.layers.Layer):
         if self.table is not None:
             table = tf.convert_to_tensor(self.table)
             table = tf.repeat(table[None], sizes.heads, axis=0) if sizes.shared_table else table
-        return {
+        of_attention = {}
+        if sizes.biases:
+            of_attention = {
+                "qkv_bias": tf.concat([self_[f"{n}_bias"] for n in "qkv"], axis=0),
+                "out_bias": tf.convert_to_tensor(self_["out_bias"]),
+            }
+        return of_attention | {
             "qkv": tf.concat([self_["q"], self_["k"], self_["v"]], axis=1),
             "out": tf.convert_to_tensor(self_["out"]),
             "table": table,
@@ -255,7 +281,11 @@ class TransformerLayer(keras.layers.Layer):
         }
 
     def _filtered(self, x):
-        return tf.nn.relu(product(x, self.filter_kernel) + tf.cast(self.filter_bias, x.dtype))
+        inside = product(x, self.filter_kernel) + tf.cast(self.filter_bias, x.dtype)
+        return self._activated(inside)
+
+    def _activated(self, x):
+        return x * tf.sigmoid(1.702 * x) if self.sizes.gelu else tf.nn.relu(x)
 
     def _output(self, x):
         return product(x, self.output_kernel) + tf.cast(self.output_bias, x.dtype)
@@ -279,6 +309,7 @@ class TransformerLayer(keras.layers.Layer):
         """
         sizes, size = self.sizes, keys.shape[1]
         projected = tf.matmul(normalize(x, *self.attention["norm"]), weights["qkv"])
+        projected += weights.get("qkv_bias", 0.0)
         parts = tf.split(projected, [sizes.keys, sizes.keys, sizes.hidden], axis=1)
         q, k, v = (self._one_step(part) for part in parts)
         slot = position % size
@@ -291,7 +322,7 @@ class TransformerLayer(keras.layers.Layer):
         stands_at = position - (position - tf.range(size)) % size
         first = tf.maximum((position // sizes.block - 1) * sizes.block, 0) if sizes.block else 0
         logits += tf.where(stands_at >= first, 0.0, MASKED)
-        x += self._joined_step(logits, values, weights["out"])
+        x += self._joined_step(logits, values, weights["out"]) + weights.get("out_bias", 0.0)
         if memory is not None:
             (keys_there, values_there), bias = memory
             normed = normalize(x, *self.memory_attention["norm"])
@@ -300,7 +331,7 @@ class TransformerLayer(keras.layers.Layer):
             logits = tf.matmul(q, keys_there, transpose_b=True) + bias
             x += self._joined_step(logits, values_there, weights["memory_out"])
         kernel, bias = weights["filter"]
-        inside = tf.nn.relu(tf.matmul(normalize(x, *self.ffn_norm), kernel) + bias)
+        inside = self._activated(tf.matmul(normalize(x, *self.ffn_norm), kernel) + bias)
         kernel, bias = weights["output"]
         return x + tf.matmul(inside, kernel) + bias, keys, values
 
@@ -331,6 +362,8 @@ def normalize(x, scale, bias):
     wide = tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
     normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)
+    # Keras gives a layer of mixed precision its weights in that of the products.
+    scale, bias = tf.cast(scale, tf.float32), tf.cast(bias, tf.float32)
     return tf.cast(normed * scale + bias, x.dtype)
 
 

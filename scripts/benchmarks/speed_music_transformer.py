@@ -41,8 +41,8 @@ def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
     from magenta_lite.config import get_config
     from magenta_lite.data.pipeline import Batches
     from magenta_lite.encoders import build_encoder
+    from magenta_lite.models import decoding
     from magenta_lite.models.building import build_model
-    from magenta_lite.models.music_transformer import decoding
     from magenta_lite.training.trainer import compile_model
 
     config = get_config("music_transformer", list(SETTINGS))

@@ -29,6 +29,7 @@ from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.melody_performance import MelodyPerformanceEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
+from magenta_lite.encoders.musenet.encoder import MuseNetEncoderConfig
 from magenta_lite.encoders.performance import PerformanceEncoderConfig
 from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
@@ -65,6 +66,7 @@ CONFIGS = (
     PerformanceEncoderConfig(crop=32, min_tokens=1, end_token=True),
     MelodyPerformanceEncoderConfig(max_tokens=600, min_tokens=1, stretches=(1.0, 1.1)),
     ChoraleEncoderConfig(crop=32, min_pitch=0, max_pitch=127),
+    MuseNetEncoderConfig(crop=32, min_tokens=1),
 )
 each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 
@@ -72,9 +74,10 @@ each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind
 def check(encoder, result):
     """Asserts that what was encoded is what the encoder says it is."""
     form = encoder.event_format
-    whole = form.kind == "categorical" and not getattr(
-        encoder.config, "bars", 0
-    )  # whole melodies are as long as they are
+    # Whole melodies and pieces are as long as they are.
+    whole = encoder.config.kind == "musenet_tokens" or (
+        form.kind == "categorical" and not getattr(encoder.config, "bars", 0)
+    )
     for events in result.examples:
         assert events.dtype == form.event_dtype
         assert events.shape[1:] == form.event_shape

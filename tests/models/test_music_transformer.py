@@ -15,8 +15,9 @@ from magenta_lite.data.pipeline import batches_for
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.generate import GenerateRequest
+from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
-from magenta_lite.models.music_transformer import decoding, generation
+from magenta_lite.models.music_transformer import generation
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,

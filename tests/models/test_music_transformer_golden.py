@@ -15,7 +15,7 @@ from magenta_lite.config import ExperimentConfig, get_config
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.errors import UserError
-from magenta_lite.models.music_transformer import decoding
+from magenta_lite.models import decoding
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,

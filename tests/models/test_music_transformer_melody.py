@@ -14,8 +14,9 @@ from magenta_lite.data.pipeline import batches_for
 from magenta_lite.encoders import build_encoder
 from magenta_lite.errors import UserError
 from magenta_lite.generate import GenerateRequest
+from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
-from magenta_lite.models.music_transformer import decoding, generation
+from magenta_lite.models.music_transformer import generation
 from magenta_lite.models.music_transformer.evaluation import evaluate
 from magenta_lite.models.music_transformer.inference import (
     inference_functions,

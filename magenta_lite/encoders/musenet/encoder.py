@@ -41,7 +41,7 @@ class MuseNetEncoderConfig:
         max_examples: At most so many rows of a piece, the first ones; 0 for all.
     """
 
-    kind: ClassVar[str] = "musenet"
+    kind: ClassVar[str] = "musenet_tokens"
 
     crop: int = 2048
     min_tokens: int = 64
@@ -198,10 +198,11 @@ class MuseNetEncoder(TokenEncoder):
             if note.velocity <= 0:
                 report.drop("note of velocity 0")
                 continue
-            if instrument is PIANO and note.pitch == 0:
-                report.drop("piano note of pitch 0")
+            if not (instrument is PIANO) <= note.pitch < vocabulary.PITCHES:
+                report.drop("pitch outside 0-127, or 0 of a piano")
                 continue
-            if note.program != instrument.program and instrument is not DRUMS:
+            others = instrument is not DRUMS and note.program != instrument.program
+            if others and 0 <= note.program < 128:
                 folded[note.program // 8, instrument.name] += 1
             start = to_step(note.start_time + ROUNDING, rate)
             end = max(to_step(note.end_time + ROUNDING, rate), start + 1)

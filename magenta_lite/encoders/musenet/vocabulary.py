@@ -11,6 +11,8 @@ import importlib.resources
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+
 from magenta_lite.errors import UserError
 
 SIZE = 4864
@@ -173,6 +175,17 @@ def styles() -> tuple[str, ...]:
 
 def _lines(name: str) -> tuple[str, ...]:
     return tuple((importlib.resources.files(__package__) / name).read_text().splitlines())
+
+
+def of_families(families: Iterable[str]) -> np.ndarray:
+    """Returns which ids are no notes of other families than these: bool (4864,)."""
+    wanted = set(families)
+    return np.array(
+        [
+            token(id).instrument is None or BY_NAME[token(id).instrument].family in wanted
+            for id in range(SIZE)
+        ]
+    )
 
 
 # Text --------------------------------------------------------------------------------------------

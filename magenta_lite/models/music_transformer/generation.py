@@ -12,7 +12,7 @@ import numpy as np
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
-from magenta_lite.models.music_transformer import decoding
+from magenta_lite.models import decoding
 
 MODES = ("sample", "continue", "accompany")
 OPTIONS = (

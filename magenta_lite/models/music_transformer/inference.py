@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from magenta_lite.encoders.text_melody import TextMelodyCodec
 from magenta_lite.graphs import graph_function
-from magenta_lite.models.music_transformer import decoding
+from magenta_lite.models import decoding
 from magenta_lite.models.music_transformer.model import MusicTransformer
 
 SAMPLE_TOKENS = 256

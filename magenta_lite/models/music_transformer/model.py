@@ -17,6 +17,7 @@ from magenta_lite.layers.transformer import (
     product,
 )
 from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
+from magenta_lite.models.legality import NoteLegality
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
@@ -89,6 +90,7 @@ class MusicTransformer(TrainableModel):
             self.encoder_norm = self._norm("encoder")
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
+        self.legality = NoteLegality(self.rules)
         self.built = True
 
     def _embedding(self, rows: int, name: str):
@@ -162,7 +164,33 @@ class MusicTransformer(TrainableModel):
         """Returns the weights of all layers as `step` needs them."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
-    def step(self, weights, ids, position, keys, values, memory=()):
+    @property
+    def grows(self) -> bool:
+        """Whether caches of keys and values grow with the piece, up to `reach`."""
+        return self.sizes.attention != "relative_local"
+
+    def begin(self, inputs, rows):
+        """Reads what pieces are written to.
+
+        Args:
+            inputs: Int32 (I,), the melody, of a model that has one; see `encode`.
+            rows: Int scalar N.
+
+        Returns:
+            The other arguments of `prefill`, and the `memory` of `step` for N pieces.
+        """
+        if not self.rules.inputs:
+            return (), ()
+        memory, bias = self.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
+
+        def for_all(x):  # (1, H, I, D) as (N * H, I, D)
+            return tf.tile(x[0], [rows, 1, 1])
+
+        pairs = [layer.keys_values(memory, "memory_attention") for layer in self.decoder]
+        pairs = tuple((for_all(k), for_all(v)) for k, v in pairs)
+        return (memory, bias), (pairs, bias[0, 0, 0])
+
+    def step(self, weights, ids, position, keys, values, memory=(), state=None):
         """Reads one token of each piece.
 
         Args:
@@ -172,10 +200,12 @@ class MusicTransformer(TrainableModel):
             keys: Float32 (N * H, K, D) of each layer, a ring; see `decoding`.
             values: (N * H, K, V) of each layer.
             memory: Keys and values of the melody for each layer, and the bias of its filling.
+            state: Not needed.
 
         Returns:
             Logits float32 (N, V) of the token at `position`, and the keys and values after it.
         """
+        del state
         x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
         new = []
         for i, layer in enumerate(self.decoder):

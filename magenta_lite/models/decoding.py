@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.graphs import graph_function
 from magenta_lite.sampling import filtered_logits, greedy, sample_categorical
 
@@ -51,8 +50,7 @@ class Writing(NamedTuple):
         tokens: Int32 (N, T), zeros from t on.
         keys: Float32 (N * H, K, D) of each layer.
         values: (N * H, K, V) of each layer.
-        sounding: Bool (N, P), which pitches sound.
-        silent: Int32 (N,), steps since any did.
+        state: What the model's `legality` remembers of the tokens before t, (N, ...) each.
         done: Bool (N,), which pieces have ended.
         score: Float32 (N,), log probability, in nats, of what was drawn.
     """
@@ -61,23 +59,22 @@ class Writing(NamedTuple):
     tokens: Any
     keys: tuple
     values: tuple
-    sounding: Any
-    silent: Any
+    state: Any
     done: Any
     score: Any
 
 
 def sample(model, primer, outputs, num_tokens, seed, settings: Settings, inputs=None):
-    """Continues a primer, or accompanies a melody, all in one graph.
+    """Continues a primer, or does what `inputs` ask for, all in one graph.
 
     Args:
-        model: A `MusicTransformer`.
+        model: A `MusicTransformer` or `MuseNet`.
         primer: Int32 (P,), P from 0 to the model's `positions`.
         outputs: Int scalar N.
         num_tokens: Int scalar, of a piece, primer included; at most the model's `longest`.
         seed: Int scalar; an output does not depend on how many there are.
         settings: How to draw.
-        inputs: Int32 (I,), the melody, of a model that has one; see `MusicTransformer.encode`.
+        inputs: What the model's `begin` reads.
 
     Returns:
         Int32 (N, num_tokens), zeros after the end of a piece, and float32 (N,), the log
@@ -90,7 +87,7 @@ def sample(model, primer, outputs, num_tokens, seed, settings: Settings, inputs=
     num_tokens = tf.minimum(num_tokens, longest)
     weights, settings = model.step_weights(), settings.tensors()
     uniforms = draws(seed, outputs, longest)
-    whole, memory = begin(model, primer, outputs, longest, inputs, size=model.reach)
+    whole, told = begin(model, primer, outputs, longest, inputs, size=model.reach)
     for size in sizes(model):
         stop = num_tokens if size == model.reach else tf.minimum(num_tokens, size)
 
@@ -99,7 +96,7 @@ def sample(model, primer, outputs, num_tokens, seed, settings: Settings, inputs=
                 keys=tuple(x[:, :size] for x in whole.keys),
                 values=tuple(x[:, :size] for x in whole.values),
             )
-            part = write(model, weights, part, memory, uniforms, settings, stop)
+            part = write(model, weights, part, told, uniforms, settings, stop)
             return part._replace(
                 keys=_put_back(whole.keys, part.keys),
                 values=_put_back(whole.values, part.values),
@@ -121,17 +118,17 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
     """Reads a primer in one pass.
 
     Args:
-        model: A `MusicTransformer`.
+        model: A `MusicTransformer` or `MuseNet`.
         primer: Int32 (P,), P from 0 to `length`.
         outputs: Int scalar N.
         length: Tokens of a piece at most, primer included.
-        inputs: Int32 (I,), the melody, of a model that has one.
+        inputs: What the model's `begin` reads.
         size: Slots of the caches; None for as many as the primer needs, whose length must be
             known then.
 
     Returns:
-        The `Writing` to go on from, with the primer repeated N times; and keys, values and bias of
-        the melody, empty without.
+        The `Writing` to go on from, with the primer repeated N times; and what the model is told
+        at every step.
     """
     primer = tf.convert_to_tensor(primer, tf.int32)
     known, count = primer.shape[0], tf.shape(primer)[0]
@@ -140,11 +137,7 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
     def for_all(x):  # (1, H, K, D) as (N * H, K, D)
         return tf.tile(x[0], [rows, 1, 1])
 
-    memory, bias, of_memory = None, None, ()
-    if model.rules.inputs:
-        memory, bias = model.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
-        pairs = [layer.keys_values(memory, "memory_attention") for layer in model.decoder]
-        of_memory = (tuple((for_all(k), for_all(v)) for k, v in pairs), bias[0, 0, 0])
+    of_primer, told = model.begin(inputs, rows)
     size = slots_for(model, known) if size is None else size
     lengths = [FIRST_SLOTS]
     while lengths[-1] < (model.sizes.positions if known is None else known):
@@ -156,11 +149,11 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
         return tf.ensure_shape(padded, [n])
 
     branches = [
-        lambda n=n: _prefilled(model, filled_up(n), count, size, memory, bias) for n in lengths
+        lambda n=n: _prefilled(model, filled_up(n), count, size, of_primer) for n in lengths
     ]
     chosen = tf.reduce_sum(tf.cast(count > tf.constant(lengths[:-1], tf.int32), tf.int32))
     caches = branches[0]() if len(branches) == 1 else tf.switch_case(chosen, branches)
-    sounding, silent = _rules_after(model.rules, primer)
+    state = _state_after(model.legality, primer)
     buffer = -(-length // TOKENS_ROUNDED_TO) * TOKENS_ROUNDED_TO
     tokens = tf.ensure_shape(tf.pad(primer, [[0, buffer - count]]), [buffer])
 
@@ -172,17 +165,16 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
         tokens=repeated(tokens),
         keys=tuple(for_all(k) for k, _ in caches),
         values=tuple(for_all(v) for _, v in caches),
-        sounding=repeated(sounding),
-        silent=repeated(silent),
+        state=tf.nest.map_structure(lambda x: tf.repeat(x, rows, axis=0), state),
         done=tf.zeros([rows], tf.bool),
         score=tf.zeros([rows]),
     )
-    return writing, of_memory
+    return writing, told
 
 
 def sizes(model) -> list[int]:
     """Returns the slots that a cache has as it grows."""
-    if model.sizes.attention == "relative_local":
+    if not model.grows:
         return [model.reach]
     found = [min(FIRST_SLOTS, model.reach)]
     while found[-1] < model.reach:
@@ -217,43 +209,46 @@ def draws(seed, outputs, length: int):
 
 
 @graph_function
-def _prefilled(model, ids, count, size: int, memory, bias):
+def _prefilled(model, ids, count, size: int, of_primer):
     """Returns pairs of keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
     last = count - 1
     position = last - (last - tf.range(size)) % size  # of each slot; below 0 if there is none yet
     position = tf.clip_by_value(position, 0, tf.shape(ids)[0] - 1)
     return tuple(
         tuple(tf.cast(tf.gather(x, position, axis=2), tf.float32) for x in pair)
-        for pair in model.prefill(ids[None], memory, bias)
+        for pair in model.prefill(ids[None], *of_primer)
     )
 
 
-def write(model, weights, writing: Writing, memory, uniforms, settings: Settings, stop) -> Writing:
+def write(model, weights, writing: Writing, told, uniforms, settings: Settings, stop) -> Writing:
     """Writes tokens until position `stop`, or until all pieces have ended.
 
     Args:
-        model: A `MusicTransformer`.
+        model: A `MusicTransformer` or `MuseNet`.
         weights: What `model.step_weights()` gives.
         writing: What to go on from.
-        memory: Keys and values of the melody, as of `begin`.
+        told: What the model is told at every step, as of `begin`.
         uniforms: Float32 (T, N) in [0, 1).
         settings: How to draw.
         stop: Int32 scalar; where the cache is full at the latest, unless it is a ring by then.
     """
     run = _compiled(writing.keys[0].shape[1])
-    return run(model, weights, writing, memory, uniforms, settings, stop)
+    return run(model, weights, writing, told, uniforms, settings, stop)
 
 
-def _write(model, weights, writing, memory, uniforms, settings, stop):
+def _write(model, weights, writing, told, uniforms, settings, stop):
+    legality = model.legality
+
     def goes_on(writing):
         return (writing.position < stop) & ~tf.reduce_all(writing.done)
 
     def one(writing):
-        t, rules = writing.position, model.rules
+        t, state = writing.position, writing.state
         last = tf.where(t > 0, tf.gather(writing.tokens, tf.maximum(t - 1, 0), axis=1), 0)
-        logits, keys, values = model.step(weights, last, t, writing.keys, writing.values, memory)
-        may = _may_follow(rules, writing.sounding, writing.silent)
-        logits = tf.where(may, logits, logits.dtype.min)
+        logits, keys, values = model.step(
+            weights, last, t, writing.keys, writing.values, told, state
+        )
+        logits = tf.where(legality.may_follow(state, told), logits, logits.dtype.min)
         scaled = filtered_logits(
             logits / tf.maximum(settings.temperature, 1e-6), *settings[1:3], settings.min_p
         )
@@ -262,16 +257,15 @@ def _write(model, weights, writing, memory, uniforms, settings, stop):
         )
         log_p = tf.gather(tf.nn.log_softmax(scaled), drawn, axis=1, batch_dims=1)
         drawn = tf.where(writing.done, 0, drawn)
-        sounding, silent = _after(rules, drawn, writing.sounding, writing.silent)
-        ends = tf.zeros_like(writing.done) if rules.end is None else drawn == rules.end
+        end = model.rules.end
+        ends = tf.zeros_like(writing.done) if end is None else drawn == end
         return (
             Writing(
                 position=t + 1,
                 tokens=keras.ops.slice_update(writing.tokens, (0, t), drawn[:, None]),
                 keys=keys,
                 values=values,
-                sounding=sounding,
-                silent=silent,
+                state=legality.after(state, drawn),
                 done=writing.done | ends,
                 score=writing.score + tf.where(writing.done, 0.0, log_p),
             ),
@@ -288,48 +282,7 @@ def _compiled(size: int):
     return graph_function(_write, jit_compile=True)
 
 
-# Rules -----------------------------------------------------------------------------------------
-
-
-def _may_follow(rules: TokenRules, sounding, silent):
-    """Returns which ids may be written next: bool (N, size); as `TokenRules.valid_next`."""
-    ids = tf.range(rules.size)
-    may = tf.reduce_all(ids[:, None] != tf.constant(rules.never or (-1,)), axis=1)[None]
-    any_sounds = tf.reduce_any(sounding, axis=1, keepdims=True)
-
-    def of_pitches(bounds, allowed):
-        first, last = bounds
-        spread = tf.pad(allowed, [[0, 0], [first, rules.size - last - 1]])
-        return spread | (ids < first) | (ids > last)
-
-    if rules.pitches:
-        may &= of_pitches(rules.note_on, ~sounding) & of_pitches(rules.note_off, sounding)
-    if rules.max_silence:
-        steps = ids - rules.shift[0] + 1
-        is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
-        short = silent[:, None] + steps <= rules.max_silence
-        may &= ~is_shift | any_sounds | short
-    if rules.end is not None:
-        may &= (ids != rules.end) | ~any_sounds
-    return may
-
-
-def _after(rules: TokenRules, ids, sounding, silent):
-    """Returns what sounds, and for how long nothing has, after ids (N,) more."""
-    pitches = tf.range(rules.pitches)
-    begins = ids[:, None] - rules.note_on[0] == pitches
-    ends = ids[:, None] - rules.note_off[0] == pitches
-    sounding = (sounding | begins) & ~ends
-    is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
-    silent += tf.where(is_shift, ids - rules.shift[0] + 1, 0)
-    return sounding, tf.where(tf.reduce_any(sounding, axis=1), 0, silent)
-
-
 @graph_function(reduce_retracing=True)
-def _rules_after(rules: TokenRules, ids):
-    """Returns what sounds after ids (T,), bool (P,), and how long nothing has, int32."""
-    start = (tf.zeros([1, rules.pitches], tf.bool), tf.zeros([1], tf.int32))
-    sounding, silent = tf.foldl(
-        lambda state, id: _after(rules, id[None], *state), ids, initializer=start
-    )
-    return sounding[0], silent[0]
+def _state_after(legality, ids):
+    """Returns what a `legality` remembers of ids (T,), (1, ...) each."""
+    return tf.foldl(lambda state, id: legality.after(state, id[None]), ids, legality.start(1))

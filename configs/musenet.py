@@ -1,0 +1,63 @@
+"""MuseNet (Payne 2019): many instruments in one stream of tokens, full attention.
+
+musenet_nano and musenet_tiny train on two cores, musenet_small on a laptop's GPU, musenet_base and
+musenet_large on large ones. musenet_72 has the 72 layers, 24 heads and 4,096 tokens that the
+makers published; they never said how wide it was, and 1,536 is assumed here.
+
+python -m magenta_lite.train --config=musenet_tiny --data=FOLDER
+"""
+
+from __future__ import annotations
+
+from magenta_lite.config import (
+    DataConfig,
+    ExperimentConfig,
+    GenerateConfig,
+    TrainConfig,
+    register,
+)
+from magenta_lite.encoders.musenet.encoder import MuseNetEncoderConfig
+from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
+
+
+def musenet(
+    layers: int, hidden_size: int, heads: int, context: int, dropout: float = 0.1, **train
+) -> ExperimentConfig:
+    """Returns a config of MuseNet with the given sizes."""
+    return ExperimentConfig(
+        encoder=MuseNetEncoderConfig(crop=context),
+        model=MuseNetConfig(layers, hidden_size, heads, context, dropout),
+        objective=MuseNetObjective(),
+        data=DataConfig(source="arranged", transpose=(-6, 6)),
+        train=TrainConfig(
+            **{
+                "steps": 100_000,
+                "batch_size": 8,
+                "schedule": "cosine",
+                "warmup_steps": 1000,
+                "learning_rate": 3e-4,
+                "min_learning_rate": 1e-5,
+                "adam_beta_2": 0.95,
+                "clip_norm": 1.0,
+                "validation_examples": 64,
+            }
+            | train
+        ),
+        generate=GenerateConfig(temperature=1.0),
+    )
+
+
+QUICK = {
+    "batch_size": 16,
+    "warmup_steps": 50,
+    "learning_rate": 3e-3,
+    "min_learning_rate": 1e-4,
+    "checkpoint_every": 100,
+}
+
+register("musenet_nano")(lambda: musenet(2, 64, 4, 256, dropout=0.0, steps=300, **QUICK))
+register("musenet_tiny")(lambda: musenet(4, 128, 4, 512, dropout=0.0, steps=1000, **QUICK))
+register("musenet_small")(lambda: musenet(8, 512, 8, 2048))
+register("musenet_base")(lambda: musenet(24, 768, 12, 4096))
+register("musenet_large")(lambda: musenet(36, 1280, 20, 4096, recompute=True))
+register("musenet_72")(lambda: musenet(72, 1536, 24, 4096, recompute=True))

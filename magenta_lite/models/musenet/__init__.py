@@ -1,0 +1,1 @@
+"""MuseNet: many instruments in one stream of tokens."""

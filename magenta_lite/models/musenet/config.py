@@ -1,0 +1,71 @@
+"""Sizes and objective of MuseNet."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from magenta_lite.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class MuseNetConfig:
+    """Sizes of the network.
+
+    Attributes:
+        layers: How many.
+        hidden_size: Width of what layers pass on; feed-forward parts are four times as wide inside.
+        heads: Of every attention.
+        positions: Tokens of the context, and moments in it, that have a vector each. How many
+            tokens back attention reaches while a piece is written.
+        dropout: Share left out, in training, of embeddings, attention weights, the insides of
+            feed-forward layers and what each layer adds.
+    """
+
+    kind: ClassVar[str] = "musenet"
+
+    layers: int = 8
+    hidden_size: int = 512
+    heads: int = 8
+    positions: int = 2048
+    dropout: float = 0.1
+
+    def __post_init__(self):
+        for name in ("layers", "hidden_size", "heads", "positions"):
+            if getattr(self, name) < 1:
+                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
+        if self.hidden_size % self.heads:
+            raise UserError(
+                f"model.hidden_size={self.hidden_size} cannot be shared out among "
+                f"model.heads={self.heads} heads"
+            )
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class MuseNetObjective:
+    """Cross-entropy of the next token, and how pieces are varied in training.
+
+    Attributes:
+        prefix_dropout: Share of examples without style, and share without instruments, so that a
+            model also writes what it is not told.
+        place_dropout: Share of examples without part and countdown, for pieces of no planned
+            length.
+        volume_shift: The piano's notes of an example are up to so many volumes softer or louder.
+        time_stretch: An example is up to this share slower or faster.
+    """
+
+    kind: ClassVar[str] = "musenet_objective"
+
+    prefix_dropout: float = 0.1
+    place_dropout: float = 0.15
+    volume_shift: int = 2
+    time_stretch: float = 0.1
+
+    def __post_init__(self):
+        for name in ("prefix_dropout", "place_dropout", "time_stretch"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"objective.{name}={getattr(self, name)} must lie in [0, 1)")
+        if not 0 <= self.volume_shift <= 12:
+            raise UserError(f"objective.volume_shift={self.volume_shift} must be 0 to 12")

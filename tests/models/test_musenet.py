@@ -1,0 +1,263 @@
+"""MuseNet: sizes, what the network reads, cached steps, legal streams, learning."""
+
+import json
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from magenta_lite.config import get_config
+from magenta_lite.data.collections import Examples
+from magenta_lite.data.pipeline import batches_for
+from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.musenet import codec, vocabulary
+from magenta_lite.encoders.musenet.encoder import PREFIX, MuseNetEncoderConfig
+from magenta_lite.encoders.musenet.places import CHORD_PLACES, PARTS, places
+from magenta_lite.encoders.musenet.rules import MuseNetRules
+from magenta_lite.models import decoding
+from magenta_lite.models.building import build_model
+from magenta_lite.models.legality import BandLegality, BandPlan
+from magenta_lite.models.musenet import model as network
+from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
+from magenta_lite.training.trainer import compile_model
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "musenet"
+PLACED = sorted((GOLDEN / "embeddings").glob("*.json"))
+RULES = MuseNetRules(max_note=300, max_silence=200)
+FRONT = [vocabulary.NOT_SAID, vocabulary.NOT_SAID, vocabulary.START]
+ANYTHING = np.ones(vocabulary.SIZE, bool)
+FREE = BandPlan(0, ANYTHING)
+# Millions of weights, by the fact sheets' formula.
+PRESETS = {"nano": 0.46, "tiny": 1.58, "small": 30.0, "base": 180, "large": 725, "72": 2060}
+
+
+def small(rules=RULES, objective=None, **sizes):
+    keras.utils.set_random_seed(1)
+    sizes = {"layers": 2, "hidden_size": 32, "heads": 2, "positions": 256, "dropout": 0.0} | sizes
+    return network.MuseNet(rules, MuseNetConfig(**sizes), objective or MuseNetObjective())
+
+
+def shaken(model):
+    """Returns the model with weights none of which is unimportant."""
+    for weight in model.weights:
+        weight.assign(weight + np.random.default_rng(2).normal(0, 0.1, weight.shape))
+    return model
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_the_published_number_of_weights(name):
+    sizes = get_config(f"musenet_{name}").model
+    d, n, c = sizes.hidden_size, sizes.layers, sizes.positions
+    # Without the critic's d + 1; with a row of part and of countdown for what is not known.
+    total = n * (12 * d**2 + 13 * d) + 2 * d + vocabulary.SIZE * d + c * d
+    total += (c + CHORD_PLACES + 2 * PARTS + 2) * d
+    assert total / 1e6 == pytest.approx(PRESETS[name], rel=0.01)
+    if total < 1e8:
+        config = get_config(f"musenet_{name}")
+        assert build_model(config, build_encoder(config.encoder)).count_params() == total
+
+
+@pytest.mark.parametrize("path", PLACED, ids=lambda path: path.stem)
+def test_moments_and_chords_are_the_recorded_ones(path):
+    tree = json.loads(path.read_text())
+    moment, chord = network.moments_and_chords(tf.constant([tree["tokens"]]))
+    np.testing.assert_array_equal(moment[0], tree["moment"])
+    np.testing.assert_array_equal(chord[0], tree["chord"])
+
+
+def events_of(rows, rng):
+    """Returns int (B, T, 3) of ids (B, T), with some part and countdown."""
+    rows = np.asarray(rows)
+    extras = rng.integers(0, PARTS + 1, (*rows.shape, 2))
+    return np.concatenate([rows[..., None], extras], axis=2).astype(np.int32)
+
+
+def test_72_layers_begin_with_even_odds_and_finite_gradients():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small(layers=72, hidden_size=64, heads=2, positions=64)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    rng = np.random.default_rng(0)
+    batch = {"events": tf.constant(events_of(rng.integers(1, 4096, (1, 64)), rng))}
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x=batch, y_pred=model(batch))
+    assert float(loss) == pytest.approx(math.log(vocabulary.SIZE), abs=0.05)
+    norm = tf.linalg.global_norm(tape.gradient(loss, model.trainable_weights))
+    assert 0 < float(norm) < 100
+
+
+def test_recomputing_gives_the_same_gradient_with_dropout():
+    model = shaken(small(dropout=0.3, positions=48))
+    rng = np.random.default_rng(0)
+    batch = {"events": tf.constant(events_of(rng.integers(1, 4096, (2, 48)), rng))}
+    batch["dropout"] = tf.constant([[1, 2], [3, 4]])
+
+    def gradients(recompute):
+        for layer in model.decoder:
+            layer.recompute = recompute
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x=batch, y_pred=model(batch, training=True))
+        return loss, tape.gradient(loss, model.trainable_weights)
+
+    (plain, kept), (again, computed) = gradients(False), gradients(True)
+    assert float(plain) == float(again)
+    for a, b, weight in zip(kept, computed, model.trainable_weights, strict=True):
+        a, b = (tf.convert_to_tensor(x) for x in (a, b))
+        np.testing.assert_allclose(a, b, atol=1e-6, err_msg=weight.path)
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def written(model, count, plan=FREE, seed=0, outputs=2, temperature=1.0):
+    settings = decoding.Settings(temperature)
+    ids, score = decoding.sample(model, FRONT, outputs, count, seed, settings, plan)
+    return ids.numpy(), score.numpy()
+
+
+@pytest.mark.parametrize("units", [0, 700])
+def test_cached_steps_are_the_whole_pass(units):
+    """Log probabilities of what was drawn, from steps and from one pass over all."""
+    model = shaken(small())
+    plan = BandPlan(units, ANYTHING)
+    ids, score = written(model, 200, plan)
+    legality = BandLegality(RULES)
+    for row, total in zip(ids, score, strict=True):
+        row = row[: len(np.trim_zeros(row, "b"))]
+        elapsed = np.cumsum(network.tables().units[row])
+        part = PARTS * elapsed // units if units else np.full(len(row), PARTS)
+        part = np.minimum(part, PARTS - 1) if units else part
+        countdown = PARTS - 1 - part if units else part
+        events = np.stack([row, part, countdown], axis=1)[None].astype(np.int32)
+        logits = model({"events": tf.constant(events)})[0].numpy()
+        state, expected = legality.start(1), 0.0
+        for t, id in enumerate(row):
+            if t >= PREFIX:
+                may = legality.may_follow(state, plan)[0].numpy()
+                assert may[id]
+                expected += float(tf.nn.log_softmax(np.where(may, logits[t], -1e30))[id])
+            state = legality.after(state, tf.constant([id]))
+        assert total == pytest.approx(expected, abs=1e-2, rel=1e-5)
+
+
+def test_graphs_allow_what_the_rules_allow():
+    """Along random legal walks, `BandLegality` and the plain loop of `valid_next` agree."""
+    rng, legality = np.random.default_rng(3), BandLegality(RULES)
+    for _ in range(6):
+        ids, state = list(FRONT), legality.start(1)
+        for id in ids:
+            state = legality.after(state, tf.constant([id]))
+        while len(ids) < 60 and ids[-1] != vocabulary.END:
+            valid = RULES.valid_next(ids)
+            np.testing.assert_array_equal(legality.may_follow(state, FREE)[0], valid)
+            kind = rng.choice([0, 1, 2])
+            waits = np.flatnonzero(valid[vocabulary.FIRST_WAIT : 4096]) + vocabulary.FIRST_WAIT
+            notes = np.flatnonzero(valid[: vocabulary.FIRST_WAIT])
+            few = notes[(notes % 128 > 60) & (notes % 128 < 64)]
+            choice = [waits, few if len(few) else notes, notes][kind]
+            ids.append(int(rng.choice(choice if len(choice) else np.flatnonzero(valid))))
+            state = legality.after(state, tf.constant([ids[-1]]))
+        where = places(ids, PREFIX)
+        assert int(state.moment[0]) == where.moment[-1]
+        assert int(state.chord[0]) == where.chord[-1]
+
+
+def test_streams_have_no_hung_no_doubled_and_no_too_long_note():
+    model = small(positions=256)
+    ids, _ = written(model, 256, outputs=200)
+    for row in ids:
+        decoded = codec.decode(row)
+        assert decoded.unmatched == 0
+        assert max((n.end - n.start for n in decoded.notes), default=0) <= RULES.max_note
+        starts = [(n.start, n.pitch, n.instrument.name) for n in decoded.notes]
+        assert len(set(starts)) == len(starts)
+    assert len({tuple(row) for row in ids}) == 200
+
+
+def test_only_the_instruments_asked_for_play():
+    wanted = ("bass", "drums")
+    allowed = vocabulary.of_families(wanted)
+    ids, _ = written(small(), 200, BandPlan(0, allowed), outputs=50)
+    playing = {note.instrument.family for row in ids for note in codec.decode(row).notes}
+    assert playing == set(wanted)
+
+
+def test_a_planned_piece_ends_near_its_length():
+    ids, _ = written(small(), 256, BandPlan(300, ANYTHING), outputs=30, temperature=0.9)
+    ends = [codec.decode(row).units for row in ids if vocabulary.END in row]
+    assert len(ends) > 3
+    assert all(285 <= units <= 300 + vocabulary.MAX_WAIT + RULES.max_note for units in ends)
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+def test_time_is_stretched_without_drift_and_volumes_are_shifted():
+    rng = np.random.default_rng(0)
+    ids = [vocabulary.on_id(vocabulary.PIANO, 60, 64)]
+    for _ in range(400):
+        ids += [*vocabulary.wait_ids(int(rng.integers(1, 100))), 188]
+    slower = network.stretched(tf.constant([ids]), tf.constant([[1.1]]))[0].numpy()
+    units = network.tables().units
+    assert abs(units[slower].sum() - 1.1 * units[ids].sum()) <= 1
+    np.testing.assert_array_equal(slower[units[ids] == 0], np.array(ids)[units[ids] == 0])
+    volumes = {
+        vocabulary.token(int(network.louder_piano(tf.constant([ids]), tf.constant([[d]]), 2)[0, 0]))
+        for d in (0.0, 0.3, 0.5, 0.7, 0.99)
+    }
+    assert {token.volume for token in volumes} == {48, 56, 64, 72, 80}
+
+
+def test_crops_keep_their_prefix_and_say_where_they_stop():
+    encoder = build_encoder(MuseNetEncoderConfig(crop=64, min_tokens=1))
+    rows = encoder.encode(scales()).examples
+    lengths = np.array([len(row) for row in rows], np.int32)
+    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
+    examples = Examples(padded, lengths, None)
+    model = small(objective=MuseNetObjective(0.5, 0.5), positions=64)
+    batches = batches_for(encoder, examples, batch_size=64, seed=0, draws=model.draws())
+    batch = next(iter(batches.dataset()))
+    events = batch["events"].numpy()
+    assert events.shape == (64, 64, 3)
+    assert (events[:, :PREFIX, 0] == encoder.prefix(None, ["piano"])).all()
+    varied = model.varied(batch)["events"].numpy()
+    assert set(varied[:, 1, 0]) == {vocabulary.NOT_SAID, 4098 + 64}
+    unknown = varied[:, 5, 1] == PARTS
+    assert 10 < unknown.sum() < 54
+    np.testing.assert_array_equal(varied[:, PREFIX - 1, 1:], varied[:, PREFIX, 1:])
+    ids = varied[..., 0]
+    ended = (ids == vocabulary.END).any(axis=1)
+    assert ended.any() and not ended.all()
+    assert (ids[~ended, -1] == vocabulary.END_SAMPLE).all()
+    assert not (ids[ended] == vocabulary.END_SAMPLE).any()
+
+
+def scales():
+    from note_seq.protobuf import music_pb2
+
+    sequence = music_pb2.NoteSequence()
+    for i in range(80):
+        pitch = 60 + [0, 2, 4, 5, 7, 9, 11, 12][i % 8]
+        sequence.notes.add(start_time=i / 4, end_time=i / 4 + 0.25, pitch=pitch, velocity=80)
+    return sequence
+
+
+def test_it_learns_a_piece():
+    encoder = build_encoder(MuseNetEncoderConfig(crop=64, min_tokens=1))
+    rows = encoder.encode(scales()).examples
+    lengths = np.array([len(row) for row in rows], np.int32)
+    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
+    model = small(rules=encoder.rules, objective=MuseNetObjective(volume_shift=0, time_stretch=0.0))
+    config = get_config(
+        "musenet_nano", ["train.steps=150", "train.warmup_steps=5", "train.learning_rate=1e-2"]
+    )
+    compile_model(model, config.train)
+    batches = batches_for(
+        encoder, Examples(padded, lengths, None), batch_size=8, seed=0, draws=model.draws()
+    )
+    history = model.fit(batches.dataset(), steps_per_epoch=50, epochs=3, verbose=0).history
+    assert history["nll_per_token"][-1] < 1.0
