@@ -15,6 +15,8 @@ python -m magenta_lite.generate --run_dir=runs/music_transformer --mode=continue
     --input=primer.mid --num_tokens=2048
 python -m magenta_lite.generate --run_dir=runs/music_transformer_melody --mode=accompany \\
     --input=melody.mid
+python -m magenta_lite.generate --run_dir=runs/musenet --style=jazz \\
+    --instruments=piano,bass,drums --strict --minutes=2
 
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, and prints the paths.
 """
@@ -84,6 +86,14 @@ flags.DEFINE_integer("new_steps", None, "Steps to add to the primer.", lower_bou
 flags.DEFINE_integer(
     "num_tokens", None, "Tokens of a piece, primer included, for transformers.", lower_bound=1
 )
+flags.DEFINE_string("style", "", "Style of a MuseNet piece; one of its encoder's styles.")
+flags.DEFINE_list(
+    "instruments", [], "Who plays in a MuseNet piece, e.g. piano,bass,drums: what it is told."
+)
+flags.DEFINE_bool("strict", False, "Nobody but --instruments plays.")
+flags.DEFINE_float(
+    "minutes", None, "Length of a MuseNet piece; it ends by itself near it.", lower_bound=0.01
+)
 flags.DEFINE_float(
     "primer_seconds", 20.0, "How much of --input transformers go on from.", lower_bound=0.01
 )
@@ -144,6 +154,10 @@ class GenerateRequest:
         num_steps: Steps of a piece, primer included; None for the family's usual.
         new_steps: Steps to add to a primer; None to go by `num_steps`.
         num_tokens: Tokens of a piece, primer included; None for the family's usual.
+        style: Of a piece; empty to leave it open.
+        instruments: Names of instruments or families; empty to leave it open.
+        strict: Whether only those may play.
+        minutes: Length of a piece; None for open.
         primer_seconds: How much of an input is gone on from.
         only_new: Leave the primer out of what is written.
         drop_melody: Leave the melody out of an accompaniment.
@@ -179,6 +193,10 @@ class GenerateRequest:
     num_steps: int | None = None
     new_steps: int | None = None
     num_tokens: int | None = None
+    style: str = ""
+    instruments: tuple[str, ...] = ()
+    strict: bool = False
+    minutes: float | None = None
     primer_seconds: float = 20.0
     only_new: bool = False
     drop_melody: bool = False
@@ -203,6 +221,10 @@ CONTINUATION = (
     "num_steps",
     "new_steps",
     "num_tokens",
+    "style",
+    "instruments",
+    "strict",
+    "minutes",
     "primer_seconds",
     "only_new",
     "drop_melody",

@@ -153,7 +153,7 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
     ]
     chosen = tf.reduce_sum(tf.cast(count > tf.constant(lengths[:-1], tf.int32), tf.int32))
     caches = branches[0]() if len(branches) == 1 else tf.switch_case(chosen, branches)
-    state = _state_after(model.legality, primer)
+    state = _state_after(model.legality, primer[:, None])
     buffer = -(-length // TOKENS_ROUNDED_TO) * TOKENS_ROUNDED_TO
     tokens = tf.ensure_shape(tf.pad(primer, [[0, buffer - count]]), [buffer])
 
@@ -284,5 +284,44 @@ def _compiled(size: int):
 
 @graph_function(reduce_retracing=True)
 def _state_after(legality, ids):
-    """Returns what a `legality` remembers of ids (T,), (1, ...) each."""
-    return tf.foldl(lambda state, id: legality.after(state, id[None]), ids, legality.start(1))
+    """Returns what a `legality` remembers of ids (T, N), (N, ...) each."""
+    return tf.foldl(legality.after, ids, legality.start(tf.shape(ids)[1]))
+
+
+def slid(model, writing: Writing, told, front: int, keep: int) -> Writing:
+    """Returns what is written with less of the past in sight, for models that count positions.
+
+    Args:
+        model: A `MuseNet`.
+        writing: A piece whose context is full.
+        told: What the model is told.
+        front: Tokens at the front that stay.
+        keep: How many of the last tokens stay behind them.
+
+    Returns:
+        The `Writing` to go on from, at position `front + keep`; what is left out is read no more.
+    """
+    position = int(writing.position)
+    window = tf.concat(
+        [writing.tokens[:, :front], writing.tokens[:, position - keep : position]], axis=1
+    )
+    state = model.legality.slid(writing.state, _state_after(model.legality, tf.transpose(window)))
+    pairs = _read_again(model, window, told, writing.state)
+    size, room = writing.keys[0].shape[1], writing.tokens.shape[1]
+
+    def in_slots(x):  # (N, H, L, D) as (N * H, K, D)
+        flat = tf.reshape(tf.cast(x, tf.float32), [-1, front + keep, x.shape[3]])
+        return tf.pad(flat, [[0, 0], [0, size - front - keep], [0, 0]])
+
+    return writing._replace(
+        position=tf.constant(front + keep),
+        tokens=tf.pad(window, [[0, 0], [0, room - front - keep]]),
+        keys=tuple(in_slots(k) for k, _ in pairs),
+        values=tuple(in_slots(v) for _, v in pairs),
+        state=state,
+    )
+
+
+@graph_function
+def _read_again(model, window, told, state):
+    return tuple(model.prefill(window, told, state))

@@ -173,3 +173,13 @@ class BandLegality:
             moment=state.waits,
             chord=tf.minimum(state.notes, CHORD_PLACES - 1) * note,
         )
+
+    def slid(self, state: BandState, of_window: BandState) -> BandState:
+        """Returns the state of a piece of which only a window stays in sight.
+
+        Args:
+            state: Of the whole piece.
+            of_window: After the window alone, in which moments are counted anew.
+        """
+        counted = ("waits", "notes", "moment", "chord")
+        return state._replace(**{name: getattr(of_window, name) for name in counted})

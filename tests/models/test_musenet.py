@@ -17,11 +17,16 @@ from magenta_lite.encoders.musenet import codec, vocabulary
 from magenta_lite.encoders.musenet.encoder import PREFIX, MuseNetEncoderConfig
 from magenta_lite.encoders.musenet.places import CHORD_PLACES, PARTS, places
 from magenta_lite.encoders.musenet.rules import MuseNetRules
+from magenta_lite.errors import UserError
 from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
 from magenta_lite.models.legality import BandLegality, BandPlan
+from magenta_lite.models.long_writing import written as written_long
+from magenta_lite.models.musenet import generation
 from magenta_lite.models.musenet import model as network
 from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
+from magenta_lite.models.musenet.evaluation import MEANINGS, evaluate
+from magenta_lite.models.musenet.inference import inference_functions, sampling_arguments
 from magenta_lite.training.trainer import compile_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "musenet"
@@ -180,7 +185,7 @@ def test_streams_have_no_hung_no_doubled_and_no_too_long_note():
 
 def test_only_the_instruments_asked_for_play():
     wanted = ("bass", "drums")
-    allowed = vocabulary.of_families(wanted)
+    allowed = vocabulary.played_by(wanted)
     ids, _ = written(small(), 200, BandPlan(0, allowed), outputs=50)
     playing = {note.instrument.family for row in ids for note in codec.decode(row).notes}
     assert playing == set(wanted)
@@ -261,3 +266,120 @@ def test_it_learns_a_piece():
     )
     history = model.fit(batches.dataset(), steps_per_epoch=50, epochs=3, verbose=0).history
     assert history["nll_per_token"][-1] < 1.0
+
+
+# Whole pieces ------------------------------------------------------------------------------------
+
+
+def request(**changes):
+    from magenta_lite.generate import GenerateRequest
+
+    base = {"mode": "sample", "inputs": [], "window": "1", "num_outputs": 2, "seed": 0}
+    return GenerateRequest(**base | {"temperature": 1.0, "qpm": 120.0} | changes)
+
+
+def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again():
+    """Across the boundary, what is drawn follows from one pass over the window."""
+    model = shaken(small(positions=128))
+    plan = BandPlan(1500, ANYTHING)
+    legality, greedy = BandLegality(RULES), request(temperature=0.0, num_outputs=1)
+    (row,) = written_long(model, FRONT, greedy, 200, plan)
+    row = np.trim_zeros(row, "b")
+    state = legality.start(1)
+    window, counted = [], 0
+    for t, id in enumerate(row):
+        if len(window) == 128:
+            window = window[:PREFIX] + window[-64:]
+        if t >= PREFIX:
+            units = network.tables().units[np.array(window)]
+            elapsed = int(state.units[0]) - units.sum() + np.cumsum(units)
+            part = np.clip(PARTS * elapsed // 1500, 0, PARTS - 1)
+            events = np.stack([window, part, PARTS - 1 - part], axis=1).astype(np.int32)
+            events = np.concatenate([events, [[1, 0, 0]]])[None]  # the last one is not read
+            logits = model({"events": tf.constant(events)})[0, -1].numpy()
+            may = legality.may_follow(state, plan)[0].numpy()
+            best = np.sort(np.where(may, logits, -1e30))[-2:]
+            if best[1] - best[0] > 1e-3:
+                assert id == np.argmax(np.where(may, logits, -1e30)), t
+                counted += 1
+        window.append(int(id))
+        state = legality.after(state, tf.constant([id]))
+    assert counted > 80
+
+
+def test_a_long_piece_ends_by_itself_and_has_several_tracks():
+    model = small(positions=128)
+    encoder = build_encoder(MuseNetEncoderConfig())
+    pieces = generation.generate(
+        model, encoder, request(minutes=0.5, instruments=["piano", "bass", "drums"], strict=True)
+    )
+    for piece in pieces:
+        assert 0.9 * 30 <= piece.total_time <= 1.1 * 30 + 3
+        assert {note.program for note in piece.notes} <= {0, 32}
+        assert len({note.instrument for note in piece.notes}) == 3
+
+
+def test_a_primer_is_gone_on_from_with_its_instruments():
+    model, encoder = small(positions=256), build_encoder(MuseNetEncoderConfig())
+    start = [("scales.mid", scales())]
+    (piece, _) = generation.generate(
+        model, encoder, request(mode="continue", inputs=start, primer_seconds=5.0)
+    )
+    played = [(n.pitch, n.start_time) for n in piece.notes if n.start_time < 4.9]
+    assert played == [(n.pitch, n.start_time) for n in scales().notes if n.start_time < 4.9]
+    assert piece.total_time > 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"instruments": ["pianno"]}, "Unknown instrument 'pianno'. Did you mean piano"),
+        ({"style": "jaz"}, "Unknown style 'jaz'. Did you mean jazz"),
+        ({"strict": True}, "--strict needs --instruments"),
+        ({"minutes": 99.0}, "--minutes=99 must be at most 15"),
+        ({"minutes": 1.0, "num_tokens": 9}, "leave one out"),
+        ({"inputs": [("a", None)]}, "--mode=continue goes on from it"),
+        ({"mode": "continue"}, "--input=FILE"),
+        ({"mode": "continue", "inputs": [("a.mid", None)]}, "a.mid has nothing to go on from"),
+        ({"mode": "continue", "inputs": [("s", 1)], "num_tokens": 9}, "The primer is"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(changes, words):
+    from note_seq.protobuf import music_pb2
+
+    pieces = {None: music_pb2.NoteSequence(), 1: scales()}
+    if "inputs" in changes:
+        changes = changes | {"inputs": [(n, pieces[p]) for n, p in changes["inputs"]]}
+    with pytest.raises(UserError) as error:
+        generation.generate(small(), build_encoder(MuseNetEncoderConfig()), request(**changes))
+    assert words in str(error.value)
+
+
+def test_served_functions_know_all_controls():
+    model = small(positions=128)
+    functions = inference_functions(model)
+    arguments = sampling_arguments(model, 3, 1.0, 5)
+    ids = functions["serving_default"](**arguments)["events"].numpy()
+    open_ = decoding.sample(model, FRONT, 3, 128, 5, decoding.Settings(), FREE)[0]
+    np.testing.assert_array_equal(ids, open_)
+    told = arguments | {"style": 4230, "families": 17, "strict": True, "minutes": 0.05}
+    told = {name: tf.constant(value) for name, value in told.items()}
+    ids = functions["continue"](primer=[36 + 18 * 128, 4000], **told)["events"].numpy()
+    assert (ids[:, :5] == [4230, 4098 + 17, 4096, 2340, 4000]).all()
+    playing = {note.instrument.family for row in ids for note in codec.decode(row).notes}
+    assert playing == {"bass", "drums"}
+
+
+def test_evaluation_counts_every_token_once():
+    encoder = build_encoder(MuseNetEncoderConfig(crop=64, min_tokens=1))
+    rows = encoder.encode(scales()).examples
+    lengths = np.array([len(row) for row in rows], np.int32)
+    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
+    model = small(positions=64)
+    model.crop = 64
+    numbers = evaluate(model, Examples(padded, lengths, None), 0)
+    assert set(numbers) == set(MEANINGS)
+    assert numbers["tokens"] == len(encoder.ids_of(scales()))
+    assert numbers["nll_per_token"] == pytest.approx(math.log(vocabulary.SIZE), abs=0.1)
+    # Where a crop stops, `end_sample` stands for one token.
+    assert numbers["seconds"] == pytest.approx(20, abs=0.26 * len(rows))

@@ -177,15 +177,11 @@ def _lines(name: str) -> tuple[str, ...]:
     return tuple((importlib.resources.files(__package__) / name).read_text().splitlines())
 
 
-def of_families(families: Iterable[str]) -> np.ndarray:
-    """Returns which ids are no notes of other families than these: bool (4864,)."""
-    wanted = set(families)
-    return np.array(
-        [
-            token(id).instrument is None or BY_NAME[token(id).instrument].family in wanted
-            for id in range(SIZE)
-        ]
-    )
+def played_by(names: Iterable[str]) -> np.ndarray:
+    """Returns which ids are no notes of others than these instruments or families: bool (4864,)."""
+    wanted = set(names)
+    players = {i.name for i in INSTRUMENTS if {i.name, i.family} & wanted}
+    return np.array([token(id).instrument in {None, *players} for id in range(SIZE)])
 
 
 # Text --------------------------------------------------------------------------------------------

@@ -141,6 +141,7 @@ class MuseNet(TrainableModel):
     # One token after the other ---------------------------------------------------------------
 
     grows = True  # its caches of keys and values, with the piece
+    front = PREFIX  # tokens that stay in sight however long a piece is
 
     @property
     def reach(self) -> int:
@@ -169,9 +170,17 @@ class MuseNet(TrainableModel):
         )
         return (plan,), plan
 
-    def prefill(self, ids, plan: BandPlan):
-        """Returns keys and values (B, H, T, D) of each layer for tokens int (B, T)."""
+    def prefill(self, ids, plan: BandPlan, state=None):
+        """Returns keys and values (B, H, T, D) of each layer.
+
+        Args:
+            ids: Tokens int (B, T).
+            plan: What the pieces are to be.
+            state: What the `legality` remembers of whole pieces, where these are their ends.
+        """
         units = tf.cumsum(tf.gather(tables().units, ids), axis=1)
+        if state is not None:
+            units += state.units[:, None] - units[:, -1:]
         x = self._embed_shifted(ids, *_planned(units, plan))
         x = tf.cast(x, self.decoder[0].compute_dtype)
         pairs = []
@@ -212,13 +221,13 @@ class MuseNet(TrainableModel):
 
     def train_step(self, batch):
         batch = self.varied(batch)
-        return super().train_step(with_mean_count(batch, _counts(batch["events"])))
+        return super().train_step(with_mean_count(batch, counted(batch["events"])))
 
     def test_step(self, batch):
         batch = {"events": with_open_end(tf.cast(batch["events"], tf.int32))} | {
             name: value for name, value in batch.items() if name != "events"
         }
-        return super().test_step(with_mean_count(batch, _counts(batch["events"])))
+        return super().test_step(with_mean_count(batch, counted(batch["events"])))
 
     def varied(self, batch):
         """Returns the batch with its pieces played otherwise, and told less, by its draws."""
@@ -243,7 +252,7 @@ class MuseNet(TrainableModel):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the mean cross-entropy over all tokens behind the prefix, in nats."""
-        counts = _counts(x["events"])
+        counts = counted(x["events"])
         if "mean_count" not in x:
             x = with_mean_count(x, counts)
         ids = tf.cast(x["events"][..., 0], tf.int32)
@@ -330,7 +339,7 @@ def with_open_end(events):
     return tf.concat([tf.concat([ids[:, :-1], last], axis=1), rest], axis=2)
 
 
-def _counts(events):
+def counted(events):
     """Returns which tokens count: float (B, T), 0 for the prefix and what fills up."""
     there = tf.cast(events[..., 0] != PAD, tf.float32)
     behind = np.arange(events.shape[1]) >= PREFIX

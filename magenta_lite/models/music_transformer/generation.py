@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import sys
-import time
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
-from magenta_lite.models import decoding
+from magenta_lite.models.long_writing import written
 
 MODES = ("sample", "continue", "accompany")
 OPTIONS = (
@@ -25,7 +24,6 @@ OPTIONS = (
     "top_p",
     "min_p",
 )
-CHUNK = 256  # tokens between two lines of progress
 ROUNDING = 1e-6  # seconds
 TOKENS = 1024  # of a piece, unless the user says
 MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
@@ -170,39 +168,6 @@ def _primer(encoder, name: str, piece: Any, request, total: int, reach: int) -> 
 
 def _without_end(encoder, ids: list[int]) -> list[int]:
     return [id for id in ids if id != encoder.rules.end]
-
-
-def written(model, primer: list[int], request, total: int, inputs=None) -> np.ndarray:
-    """Returns int (N, total), primer and what follows it, with lines of progress on the way.
-
-    Args:
-        model: A trained model.
-        primer: Tokens to go on from.
-        request: How many to write, and how.
-        total: Tokens of each, primer included.
-        inputs: Int32 (I,), the melody, of a model that has one.
-    """
-    outputs = request.num_outputs
-    settings = decoding.Settings(
-        request.temperature, request.top_k, request.top_p, request.min_p
-    ).tensors()
-    writing, memory = decoding.begin(model, np.array(primer, np.int32), outputs, total, inputs)
-    uniforms = decoding.draws(request.seed, outputs, writing.tokens.shape[1])
-    weights = model.step_weights()
-    began = told = time.monotonic()
-    position = first = len(primer)
-    while position < total and not bool(np.all(writing.done)):
-        size = decoding.slots_for(model, position)
-        stop = min(total, position - position % CHUNK + CHUNK)
-        stop = stop if size == model.reach else min(stop, size)
-        writing = decoding.grown(writing, size)
-        writing = decoding.write(model, weights, writing, memory, uniforms, settings, stop)
-        position = int(writing.position)
-        if time.monotonic() - told > 2 or position == total:
-            told = time.monotonic()
-            speed = outputs * (position - first) / (told - began)
-            print(f"{position:,} of {total:,} tokens, {speed:,.0f} a second", file=sys.stderr)
-    return writing.tokens.numpy()[:, :total]
 
 
 def _music(encoder, tokens, primer: list[int], request):

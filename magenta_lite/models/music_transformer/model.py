@@ -164,6 +164,8 @@ class MusicTransformer(TrainableModel):
         """Returns the weights of all layers as `step` needs them."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
+    front = 0  # its context is a ring
+
     @property
     def grows(self) -> bool:
         """Whether caches of keys and values grow with the piece, up to `reach`."""

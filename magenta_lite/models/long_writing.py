@@ -1,0 +1,65 @@
+"""Writing tokens for `generate`: in parts, with lines of progress, of any length."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.models import decoding
+
+CHUNK = 256  # tokens between two looks at the clock
+SECONDS = 2.0  # between two lines of progress
+
+
+def written(model, primer: list[int], request, total: int, inputs: Any = None) -> np.ndarray:
+    """Returns int (N, T), primer and what follows it, T at most `total`.
+
+    A model whose positions are learned (`front` > 0) cannot go on beyond its context; it reads the
+    front and the last half of it again, and so loses sight of what is farther back.
+
+    Args:
+        model: A trained `MusicTransformer` or `MuseNet`.
+        primer: Tokens to go on from.
+        request: How many to write, and how.
+        total: Tokens of each, primer included.
+        inputs: What the model's `begin` reads.
+    """
+    outputs, reach, front = request.num_outputs, model.reach, model.front
+    settings = decoding.Settings(
+        request.temperature, request.top_k, request.top_p, request.min_p
+    ).tensors()
+    room = min(total, reach) if front else total
+    writing, told = decoding.begin(model, np.array(primer, np.int32), outputs, room, inputs)
+    uniforms = decoding.draws(request.seed, outputs, total)
+    uniforms = tf.pad(uniforms, [[0, writing.tokens.shape[1]], [0, 0]])
+    weights = model.step_weights()
+    began = told_at = time.monotonic()
+    position, first, gone = len(primer), len(primer), []
+    while position + _count(gone) < total and not bool(np.all(writing.done)):
+        if front and position == reach:
+            keep = reach // 2
+            gone.append(writing.tokens[:, front : position - keep].numpy())
+            writing = decoding.slid(model, writing, told, front, keep)
+            position = int(writing.position)
+        size = decoding.slots_for(model, position)
+        stop = min(total - _count(gone), position - position % CHUNK + CHUNK)
+        stop = stop if size == reach and not front else min(stop, size)
+        writing = decoding.grown(writing, size)
+        drawn = tf.roll(uniforms, -_count(gone), axis=0)
+        writing = decoding.write(model, weights, writing, told, drawn, settings, stop)
+        position = int(writing.position)
+        so_far = position + _count(gone)
+        if time.monotonic() - told_at > SECONDS or so_far == total:
+            told_at = time.monotonic()
+            speed = outputs * (so_far - first) / (told_at - began)
+            print(f"{so_far:,} of {total:,} tokens, {speed:,.0f} a second", file=sys.stderr)
+    tokens = writing.tokens.numpy()[:, :position]
+    return np.concatenate([tokens[:, :front], *gone, tokens[:, front:]], axis=1)
+
+
+def _count(gone: list[np.ndarray]) -> int:
+    return sum(part.shape[1] for part in gone)
