@@ -40,7 +40,9 @@ flags.DEFINE_string(
     "sample",
     "What to do: sample, continue, accompany, reconstruct, interpolate, or attribute (adds one).",
 )
-flags.DEFINE_multi_string("input", [], "A file of music (MIDI, ABC, MusicXML). Repeatable.")
+flags.DEFINE_multi_string(
+    "input", [], "A file of music (MIDI, ABC, MusicXML, MuseNet's tokens as .txt). Repeatable."
+)
 flags.DEFINE_string(
     "window", "1", "Which window of an input: 1 for the first, 2 for the second, …, or all."
 )
@@ -95,6 +97,12 @@ flags.DEFINE_float(
     "minutes", None, "Length of a MuseNet piece; it ends by itself near it.", lower_bound=0.01
 )
 flags.DEFINE_float(
+    "guidance",
+    1.0,
+    "How much a MuseNet heeds --style and --instruments: 1 as it learned, 2 to 4 more.",
+    lower_bound=0.0,
+)
+flags.DEFINE_float(
     "primer_seconds", 20.0, "How much of --input transformers go on from.", lower_bound=0.01
 )
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
@@ -124,6 +132,7 @@ flags.DEFINE_integer("beam_size", 1, "Keep so many of the likeliest samples.", l
 flags.DEFINE_integer("branch_factor", 1, "Samples to draw from each of them.", lower_bound=1)
 flags.DEFINE_integer("steps_per_iteration", 1, "Steps before some are kept.", lower_bound=1)
 flags.DEFINE_bool("best_beam", False, "Search for the likeliest pieces instead of sampling.")
+flags.DEFINE_bool("tokens", False, "Write the ids of MuseNet pieces, too, as .txt.")
 flags.DEFINE_string("output_dir", "generated", "Where the files go.")
 
 
@@ -158,6 +167,7 @@ class GenerateRequest:
         instruments: Names of instruments or families; empty to leave it open.
         strict: Whether only those may play.
         minutes: Length of a piece; None for open.
+        guidance: How much more than by itself a model heeds style and instruments; 1 for not.
         primer_seconds: How much of an input is gone on from.
         only_new: Leave the primer out of what is written.
         drop_melody: Leave the melody out of an accompaniment.
@@ -197,6 +207,7 @@ class GenerateRequest:
     instruments: tuple[str, ...] = ()
     strict: bool = False
     minutes: float | None = None
+    guidance: float = 1.0
     primer_seconds: float = 20.0
     only_new: bool = False
     drop_melody: bool = False
@@ -225,6 +236,7 @@ CONTINUATION = (
     "instruments",
     "strict",
     "minutes",
+    "guidance",
     "primer_seconds",
     "only_new",
     "drop_melody",
@@ -272,11 +284,18 @@ def main() -> None:
     )
     sequences = family.generate(run.model, run.encoder, request)
 
+    from magenta_lite.data.reading import read_file
     from magenta_lite.outputs import write_sequences
 
+    if FLAGS.tokens and not hasattr(run.encoder, "text_of"):
+        raise UserError(f"--tokens means nothing to a {run.config.family} model; leave it out")
     stem = f"{run.config.name.rsplit(':', 1)[-1]}-{FLAGS.mode}-seed{FLAGS.seed}"
     for path in write_sequences(sequences, Path(FLAGS.output_dir), stem):
         print(path)
+        if FLAGS.tokens and path.suffix == ".mid":
+            text = path.with_suffix(".txt")
+            text.write_text(run.encoder.text_of(read_file(path)[0].sequence))
+            print(text)
 
 
 def _check_options(family: str, known: tuple[str, ...]) -> None:

@@ -1,4 +1,5 @@
-"""Music files as NoteSequences: MIDI, ABC, MusicXML, NoteSequence TFRecords, archives, Doom WADs.
+"""Music files as NoteSequences: MIDI, ABC, MusicXML, NoteSequence TFRecords, archives, Doom WADs,
+lists of MuseNet's tokens.
 
 A file that cannot be used costs nothing but itself: `read_source` counts it with its reason.
 """
@@ -103,11 +104,17 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
             from magenta_lite.data import wad  # which needs this module
 
             sources += wad.songs_of(path, name, report)
-        elif _kind(path.name) or path.name.lower().endswith(ARCHIVES):
+        elif _is_music(path, root) or path.name.lower().endswith(ARCHIVES):
             sources.append(Source(str(path), name))
         else:
             report.drop("not a music file", name)
     return sorted(_split_by_folder(sources), key=lambda source: source.name), report
+
+
+def _is_music(path: Path, root: Path) -> bool:
+    """Returns whether a file is read; text is a list of tokens only where it was asked for."""
+    kind = _kind(path.name)
+    return kind is not None and (kind != "tokens" or path == root)
 
 
 def _split_by_folder(sources: list[Source]) -> list[Source]:
@@ -134,7 +141,7 @@ def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
     except (zipfile.BadZipFile, OSError) as error:
         report.drop(f"zip archive cannot be read: {_first_line(error)}", name)
         return []
-    music = [member for member in members if _kind(member)]
+    music = [member for member in members if _kind(member) not in (None, "tokens")]
     report.drop("not a music file", name, n=len(members) - len(music))
     return [Source(str(path), f"{name}/{member}", member) for member in music]
 
@@ -185,7 +192,7 @@ def _files_in(source: Source, report: Report) -> Iterator[tuple[str, Callable[[]
         try:
             with tarfile.open(source.path) as archive:
                 for member in archive:
-                    if member.isfile() and _kind(member.name):
+                    if member.isfile() and _kind(member.name) not in (None, "tokens"):
                         yield f"{source.name}/{member.name}", _tar_reader(archive, member)
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             report.drop(f"tar archive cannot be read: {_first_line(error)}", source.name)
@@ -236,6 +243,8 @@ def _pieces_of(name: str, data: bytes, report: Report) -> Iterator[Piece]:
         yield from _abc_pieces(name, data, report)
     elif kind == "musicxml":
         yield Piece(name, _musicxml_to_sequence(name, data))
+    elif kind == "tokens":
+        yield Piece(name, _tokens_to_sequence(data))
     else:
         for i, sequence in enumerate(_records(data)):
             try:
@@ -255,6 +264,7 @@ _KINDS = {
     ".musicxml": "musicxml",
     ".mxl": "musicxml",
     ".tfrecord": "tfrecord",
+    ".txt": "tokens",
 }
 
 
@@ -385,6 +395,18 @@ def _musicxml_to_sequence(name: str, data: bytes):
             ValueError,
         ) as error:
             raise UnreadableError(f"MusicXML: {_first_line(error)}") from error
+
+
+def _tokens_to_sequence(data: bytes):
+    """Returns the NoteSequence of a list of MuseNet's tokens, as ids or as texts."""
+    from magenta_lite.encoders.musenet import codec, vocabulary
+    from magenta_lite.encoders.musenet.encoder import to_sequence
+
+    try:
+        ids = vocabulary.read_ids(data.decode("utf-8-sig"))
+    except (UserError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"text that is no list of tokens: {_first_line(error)}") from error
+    return to_sequence(codec.decode(ids).notes)
 
 
 def _parts_apart(sequence: Any) -> Any:

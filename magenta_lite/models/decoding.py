@@ -134,14 +134,15 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
     known, count = primer.shape[0], tf.shape(primer)[0]
     rows = tf.convert_to_tensor(outputs, tf.int32)
 
-    def for_all(x):  # (1, H, K, D) as (N * H, K, D)
-        return tf.tile(x[0], [rows, 1, 1])
+    def for_all(x):  # (1, H, K, D) as (N * H, K, D); twice as many if the model reads twice
+        return tf.reshape(tf.repeat(x, rows, axis=0), [-1, *x.shape[2:]])
 
     of_primer, told = model.begin(inputs, rows)
     size = slots_for(model, known) if size is None else size
-    lengths = [FIRST_SLOTS]
-    while lengths[-1] < (model.sizes.positions if known is None else known):
-        lengths.append(2 * lengths[-1])
+    longest = max(model.sizes.positions, known or 0)
+    lengths = [min(FIRST_SLOTS, longest)]
+    while lengths[-1] < (longest if known is None else known):
+        lengths.append(min(2 * lengths[-1], longest))
     lengths = lengths if known is None else lengths[-1:]
 
     def filled_up(n):

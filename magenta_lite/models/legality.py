@@ -99,10 +99,13 @@ class BandPlan(NamedTuple):
     Attributes:
         units: Int32 scalar, how long, in units of 10 ms; 0 for as long as it wants.
         allowed: Bool (4864,), which ids may be written.
+        guidance: Float scalar, how much more than by itself the model heeds style and instruments;
+            None for by itself.
     """
 
     units: Any
     allowed: Any
+    guidance: Any = None
 
 
 class BandLegality:

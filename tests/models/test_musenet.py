@@ -383,3 +383,30 @@ def test_evaluation_counts_every_token_once():
     assert numbers["nll_per_token"] == pytest.approx(math.log(vocabulary.SIZE), abs=0.1)
     # Where a crop stops, `end_sample` stands for one token.
     assert numbers["seconds"] == pytest.approx(20, abs=0.26 * len(rows))
+
+
+def test_guidance_moves_away_from_what_is_not_told():
+    """Its logits are those of two passes, in steps, in the first pass and beyond the context."""
+    model = shaken(small(positions=64))
+    front = [4230, 4098 + 17, vocabulary.START]
+    greedy = request(temperature=0.0, num_outputs=2)
+    rows = written_long(model, front, greedy, 60, BandPlan(0, ANYTHING, 2.5))
+    legality = BandLegality(RULES)
+    row, state, counted = np.trim_zeros(rows[0], "b"), legality.start(1), 0
+    unknown = np.full(len(row), PARTS)
+    told = np.stack([row, unknown, unknown], axis=1).astype(np.int32)
+    untold = told.copy()
+    untold[:2, 0] = vocabulary.NOT_SAID
+    told, untold = tf.nn.log_softmax(model({"events": tf.stack([told, untold])})).numpy()
+    logits = untold + 2.5 * (told - untold)
+    for t, id in enumerate(row):
+        may = legality.may_follow(state, FREE)[0].numpy()
+        best = np.sort(np.where(may, logits[t], -1e30))[-2:]
+        if t >= PREFIX and best[1] - best[0] > 1e-3:
+            assert id == np.argmax(np.where(may, logits[t], -1e30)), t
+            counted += 1
+        state = legality.after(state, tf.constant([id]))
+    assert counted > 30
+    plain = written_long(model, front, greedy, 60, FREE)
+    assert not np.array_equal(plain, rows)
+    assert written_long(model, front, greedy, 150, BandPlan(0, ANYTHING, 2.5)).shape[1] > 60

@@ -217,6 +217,11 @@ class MuseNetEncoder(TokenEncoder):
         notes = self.notes_of(sequence, report)
         return codec.ids(notes) + [END] * bool(notes)
 
+    def text_of(self, sequence) -> str:
+        """Returns the ids of a NoteSequence, prefix and all, as people saved them from MuseNet."""
+        prefix = self.prefix(self.style_of(sequence), families_of(self.notes_of(sequence)))
+        return " ".join(map(str, prefix + self.ids_of(sequence))) + "\n"
+
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
         """Returns how long `ids` last; times do not depend on `qpm`."""
         waits = (int(id) - vocabulary.FIRST_WAIT + 1 for id in ids)

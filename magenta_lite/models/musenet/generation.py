@@ -18,6 +18,7 @@ OPTIONS = (
     "instruments",
     "strict",
     "minutes",
+    "guidance",
     "primer_seconds",
     "top_k",
     "top_p",
@@ -52,7 +53,7 @@ def generate(model, encoder, request) -> list:
         ids = [id for id in encoder.ids_of(start) if id != vocabulary.END]
         primer = encoder.prefix(style or encoder.style_of(start), families) + ids
         total = _total(model, request, len(primer))
-        plan = BandPlan(units, allowed)
+        plan = BandPlan(units, allowed, request.guidance if request.guidance != 1 else None)
         rows = written(model, primer, request, total, plan)
         sequences += [encoder.decode(row, request.qpm) for row in rows]
     return sequences

@@ -167,11 +167,14 @@ class MuseNet(TrainableModel):
         plan = BandPlan(
             tf.convert_to_tensor(inputs.units, tf.int32),
             tf.convert_to_tensor(inputs.allowed, tf.bool),
+            inputs.guidance and tf.convert_to_tensor(inputs.guidance, tf.float32),
         )
         return (plan,), plan
 
     def prefill(self, ids, plan: BandPlan, state=None):
         """Returns keys and values (B, H, T, D) of each layer.
+
+        With guidance they are (2B, H, T, D), the second half of pieces that nothing is said of.
 
         Args:
             ids: Tokens int (B, T).
@@ -181,6 +184,10 @@ class MuseNet(TrainableModel):
         units = tf.cumsum(tf.gather(tables().units, ids), axis=1)
         if state is not None:
             units += state.units[:, None] - units[:, -1:]
+        if plan.guidance is not None:
+            nothing = tf.fill([tf.shape(ids)[0], 2], vocabulary.NOT_SAID)
+            ids = tf.concat([ids, tf.concat([nothing, ids[:, 2:]], axis=1)], axis=0)
+            units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(ids, *_planned(units, plan))
         x = tf.cast(x, self.decoder[0].compute_dtype)
         pairs = []
@@ -200,7 +207,7 @@ class MuseNet(TrainableModel):
             weights: As of `step_weights`.
             ids: Int32 (N,), the tokens before `position`.
             position: Int32 scalar.
-            keys: Float32 (N * H, K, D) of each layer.
+            keys: Float32 (N * H, K, D) of each layer; with guidance (2N * H, K, D).
             values: Likewise.
             plan: What the pieces are to be.
             state: What the `legality` remembers, for where the tokens stand.
@@ -208,14 +215,21 @@ class MuseNet(TrainableModel):
         Returns:
             Logits float32 (N, V) of the token at `position`, and the keys and values after it.
         """
+        guided = plan.guidance is not None
         x = self._embed(ids, state.moment, state.chord, *_planned(state.units, plan))
         x += tf.gather(self.extras["position"], position)
+        x = tf.concat([x, x], axis=0) if guided else x
         new = []
         for i, layer in enumerate(self.decoder):
             x, k, v = layer.step(weights[i], x, position, keys[i], values[i])
             new.append((k, v))
         new_keys, new_values = zip(*new, strict=True)
-        return self.logits(x), new_keys, new_values
+        logits = self.logits(x)
+        if guided:
+            # Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
+            told, untold = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
+            logits = untold + plan.guidance * (told - untold)
+        return logits, new_keys, new_values
 
     # The objective -------------------------------------------------------------------------
 

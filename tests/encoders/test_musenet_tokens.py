@@ -9,7 +9,7 @@ import pytest
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.data import wad
-from magenta_lite.data.reading import list_sources, midi_to_sequence, read_source
+from magenta_lite.data.reading import list_sources, midi_to_sequence, read_file, read_source
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.musenet import codec, vocabulary
@@ -253,3 +253,18 @@ def test_decoding_gives_each_instrument_its_channel_and_program():
         (7, 56, False),
         (9, 0, True),
     }
+
+
+def test_saved_tokens_are_read_and_written(tmp_path):
+    encoder = build_encoder(MuseNetEncoderConfig())
+    path = tmp_path / "saved.txt"
+    path.write_text(encoder.text_of(piece(20)))
+    (found,) = read_file(path)
+    assert encoder.text_of(found.sequence).split()[1:] == path.read_text().split()[1:]
+    path.write_text("4226 4162 4096 piano:v72:G1 wait:12 piano:v0:G1")
+    (note,) = read_file(path)[0].sequence.notes
+    assert (note.pitch, note.velocity, note.start_time, note.end_time) == (43, 72, 0.0, 0.12)
+    path.write_text("a letter to my mother")
+    with pytest.raises(UserError, match="no list of tokens: 'a' is no token of MuseNet"):
+        read_file(path)
+    assert not list_sources(tmp_path)[0]  # in a folder, text is no music
