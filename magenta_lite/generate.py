@@ -133,6 +133,10 @@ flags.DEFINE_integer("branch_factor", 1, "Samples to draw from each of them.", l
 flags.DEFINE_integer("steps_per_iteration", 1, "Steps before some are kept.", lower_bound=1)
 flags.DEFINE_bool("best_beam", False, "Search for the likeliest pieces instead of sampling.")
 flags.DEFINE_bool("tokens", False, "Write the ids of MuseNet pieces, too, as .txt.")
+flags.DEFINE_bool(
+    "copies", False, "Say how much of each MuseNet piece stands in the training set, in any key."
+)
+cli.define_data_flags()
 flags.DEFINE_string("output_dir", "generated", "Where the files go.")
 
 
@@ -263,6 +267,9 @@ def main() -> None:
     if FLAGS.mode not in family.MODES:
         raise unknown_name("--mode", FLAGS.mode, family.MODES)
     _check_options(run.config.family, getattr(family, "OPTIONS", ()))
+    for name, method in (("tokens", "text_of"), ("copies", "contour")):
+        if FLAGS[name].value and not hasattr(run.encoder, method):
+            raise UserError(f"--{name} means nothing to a {run.config.family} model; leave it out")
 
     defaults = run.config.generate
     request = GenerateRequest(
@@ -287,8 +294,6 @@ def main() -> None:
     from magenta_lite.data.reading import read_file
     from magenta_lite.outputs import write_sequences
 
-    if FLAGS.tokens and not hasattr(run.encoder, "text_of"):
-        raise UserError(f"--tokens means nothing to a {run.config.family} model; leave it out")
     stem = f"{run.config.name.rsplit(':', 1)[-1]}-{FLAGS.mode}-seed{FLAGS.seed}"
     for path in write_sequences(sequences, Path(FLAGS.output_dir), stem):
         print(path)
@@ -296,6 +301,18 @@ def main() -> None:
             text = path.with_suffix(".txt")
             text.write_text(run.encoder.text_of(read_file(path)[0].sequence))
             print(text)
+    if FLAGS.copies:
+        _report_copies(run, sequences)
+
+
+def _report_copies(run, sequences) -> None:
+    from magenta_lite.data import copies
+    from magenta_lite.data.collections import open_collection
+
+    data = cli.with_data(run.config).data
+    collection = open_collection(data, run.config.encoder, FLAGS.data_dir)
+    for line in copies.report(run.encoder, sequences, collection.split("train")):
+        print(line)
 
 
 def _check_options(family: str, known: tuple[str, ...]) -> None:

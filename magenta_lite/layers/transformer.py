@@ -21,6 +21,7 @@ from magenta_lite.layers.attention import (
     attend_causally,
     attend_in_blocks,
 )
+from magenta_lite.layers.sparse_attention import attend_sparsely, visible
 
 NORM_EPSILON = 1e-6
 
@@ -39,6 +40,10 @@ class LayerSizes:
         both_sides: Whether a position attends to later ones too (the table is 2R - 1 long then).
         block: Attention is to the own block of so many positions and the one before; 0 to all.
         memory: Whether there is attention to a memory.
+        pattern: `strided` or `fixed` for attention to some of the past, as in `sparse_attention`;
+            empty for all of it.
+        stride: Of the pattern.
+        summary: Summary columns of the pattern `fixed`.
         biases: Whether the products of attention have biases.
         gelu: Whether the inside of the feed-forward part is a GELU (x * sigmoid(1.702 x)), not a
             ReLU.
@@ -56,6 +61,9 @@ class LayerSizes:
     both_sides: bool = False
     block: int = 0
     memory: bool = False
+    pattern: str = ""
+    stride: int = 0
+    summary: int = 0
     biases: bool = False
     gelu: bool = False
     deviation: float = 0.0
@@ -207,6 +215,10 @@ class TransformerLayer(keras.layers.Layer):
         if sizes.block:
             keep = dropout.keep(place, (1, length, 2 * sizes.block))
             return attend_in_blocks(q, k, v, sizes.block, table, keep=keep)
+        if sizes.pattern:
+            draw = dropout.at(place)
+            pattern = (sizes.pattern, sizes.stride, sizes.summary)
+            return attend_sparsely(q, k, v, *pattern, draw=draw)
         if bias is None:
             return attend_causally(q, k, v, table, draw=dropout.at(place))
         distances = BOTH_SIDES if sizes.both_sides else PAST
@@ -321,8 +333,12 @@ class TransformerLayer(keras.layers.Layer):
             logits += ring_of_distances(q, weights["table"], position, size)
         stands_at = position - (position - tf.range(size)) % size
         first = tf.maximum((position // sizes.block - 1) * sizes.block, 0) if sizes.block else 0
-        logits += tf.where(stands_at >= first, 0.0, MASKED)
-        x += self._joined_step(logits, values, weights["out"]) + weights.get("out_bias", 0.0)
+        seen = stands_at >= first
+        if sizes.pattern:
+            seen = seen & self._seen_by_heads(position, stands_at, tf.shape(q)[0])
+        logits += tf.where(seen, 0.0, MASKED)
+        x += self._joined_step(logits, values, weights["out"], seen)
+        x += weights.get("out_bias", 0.0)
         if memory is not None:
             (keys_there, values_there), bias = memory
             normed = normalize(x, *self.memory_attention["norm"])
@@ -339,8 +355,18 @@ class TransformerLayer(keras.layers.Layer):
         """Returns x (B, H * D) as (B * H, 1, D)."""
         return tf.reshape(x, [-1, 1, x.shape[1] // self.sizes.heads])
 
-    def _joined_step(self, logits, values, kernel):
-        attended = tf.matmul(tf.nn.softmax(logits), values)
+    def _seen_by_heads(self, position, stands_at, rows):
+        """Returns which slots the heads see by their pattern: bool (B * H, 1, K)."""
+        sizes = self.sizes
+        halves = visible(sizes.pattern, sizes.stride, sizes.summary, position, stands_at)
+        by_head = tf.repeat(tf.stack(halves), sizes.heads // 2, axis=0)
+        return tf.tile(by_head[:, None], [rows // sizes.heads, 1, 1])
+
+    def _joined_step(self, logits, values, kernel, seen=None):
+        weights = tf.nn.softmax(logits)
+        if self.sizes.pattern:
+            weights *= tf.cast(tf.reduce_any(seen, axis=-1, keepdims=True), weights.dtype)
+        attended = tf.matmul(weights, values)
         return tf.matmul(tf.reshape(attended, [-1, self.sizes.hidden]), kernel)
 
     def get_config(self):

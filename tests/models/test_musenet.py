@@ -124,10 +124,12 @@ def written(model, count, plan=FREE, seed=0, outputs=2, temperature=1.0):
     return ids.numpy(), score.numpy()
 
 
-@pytest.mark.parametrize("units", [0, 700])
-def test_cached_steps_are_the_whole_pass(units):
+@pytest.mark.parametrize(
+    ("units", "attention"), [(0, "full"), (700, "full"), (700, "strided"), (700, "fixed")]
+)
+def test_cached_steps_are_the_whole_pass(units, attention):
     """Log probabilities of what was drawn, from steps and from one pass over all."""
-    model = shaken(small())
+    model = shaken(small(attention=attention, stride=16, summary=3))
     plan = BandPlan(units, ANYTHING)
     ids, score = written(model, 200, plan)
     legality = BandLegality(RULES)

@@ -8,6 +8,8 @@ import collections
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from magenta_lite.encoders.musenet import vocabulary
 from magenta_lite.encoders.musenet.vocabulary import BY_NAME, DRUMS, INSTRUMENTS, Instrument
 
@@ -146,3 +148,22 @@ def repaired(notes: Sequence[Note]) -> list[Note]:
         if end > note.start:
             kept.append(note._replace(end=end))
     return kept[::-1]
+
+
+def contour(notes: Iterable[Note]) -> np.ndarray:
+    """Returns a number for each note that stays the same in any key, tempo and volume.
+
+    It says who plays, how far the pitch is from the one before (of drums, which drum), and whether
+    they begin together.
+
+    Returns:
+        Int (N,), in the order of `in_order`.
+    """
+    numbers, before, moment = [], 0, -1
+    for note in in_order(notes):
+        interval = note.pitch
+        if note.instrument is not DRUMS:
+            interval, before = note.pitch - before + vocabulary.PITCHES, note.pitch
+        together, moment = note.start == moment, note.start
+        numbers.append((PLACE[note.instrument] * 256 + interval) * 2 + together)
+    return np.array(numbers, int)

@@ -217,6 +217,12 @@ class MuseNetEncoder(TokenEncoder):
         notes = self.notes_of(sequence, report)
         return codec.ids(notes) + [END] * bool(notes)
 
+    def contour(self, events) -> np.ndarray:
+        """Returns a number for each note of a row (T, 3), or of a NoteSequence; see `codec`."""
+        if hasattr(events, "notes"):
+            return codec.contour(self.notes_of(events))
+        return codec.contour(codec.decode(np.asarray(events)[:, 0]).notes)
+
     def text_of(self, sequence) -> str:
         """Returns the ids of a NoteSequence, prefix and all, as people saved them from MuseNet."""
         prefix = self.prefix(self.style_of(sequence), families_of(self.notes_of(sequence)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, unknown_name
+
+ATTENTIONS = ("full", "strided", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +22,10 @@ class MuseNetConfig:
             tokens back attention reaches while a piece is written.
         dropout: Share left out, in training, of embeddings, attention weights, the insides of
             feed-forward layers and what each layer adds.
+        attention: `full`, as the original's, or `strided` or `fixed`, the Sparse Transformer's, to
+            some of the past: see `sparse_attention`.
+        stride: Of those, near the root of the context.
+        summary: Columns of each block that `fixed` sees from afar.
     """
 
     kind: ClassVar[str] = "musenet"
@@ -29,8 +35,17 @@ class MuseNetConfig:
     heads: int = 8
     positions: int = 2048
     dropout: float = 0.1
+    attention: str = "full"
+    stride: int = 128
+    summary: int = 8
 
     def __post_init__(self):
+        if self.attention not in ATTENTIONS:
+            raise unknown_name("model.attention", self.attention, ATTENTIONS)
+        if self.attention != "full" and self.heads % 2:
+            raise UserError(f"model.heads={self.heads} must be even for {self.attention} attention")
+        if not 1 <= self.summary <= self.stride:
+            raise UserError(f"model.summary={self.summary} must be 1 to model.stride={self.stride}")
         for name in ("layers", "hidden_size", "heads", "positions"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
