@@ -306,7 +306,9 @@ def slid(model, writing: Writing, told, front: int, keep: int) -> Writing:
     window = tf.concat(
         [writing.tokens[:, :front], writing.tokens[:, position - keep : position]], axis=1
     )
-    state = model.legality.slid(writing.state, _state_after(model.legality, tf.transpose(window)))
+    # Turned outside of TensorFlow: oneDNN logs an error when it turns integers.
+    of_window = _state_after(model.legality, tf.constant(window.numpy().T))
+    state = model.legality.slid(writing.state, of_window)
     pairs = _read_again(model, window, told, writing.state)
     size, room = writing.keys[0].shape[1], writing.tokens.shape[1]
 

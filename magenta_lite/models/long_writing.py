@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,14 @@ CHUNK = 256  # tokens between two looks at the clock
 SECONDS = 2.0  # between two lines of progress
 
 
-def written(model, primer: list[int], request, total: int, inputs: Any = None) -> np.ndarray:
+def written(
+    model,
+    primer: list[int],
+    request,
+    total: int,
+    inputs: Any = None,
+    shown: Callable[[Any], str] | None = None,
+) -> np.ndarray:
     """Returns int (N, T), primer and what follows it, T at most `total`.
 
     A model whose positions are learned (`front` > 0) cannot go on beyond its context; it reads the
@@ -27,6 +35,7 @@ def written(model, primer: list[int], request, total: int, inputs: Any = None) -
         request: How many to write, and how.
         total: Tokens of each, primer included.
         inputs: What the model's `begin` reads.
+        shown: How far a `Writing` is, for lines of progress; None for its share of `total`.
     """
     outputs, reach, front = request.num_outputs, model.reach, model.front
     settings = decoding.Settings(
@@ -56,7 +65,8 @@ def written(model, primer: list[int], request, total: int, inputs: Any = None) -
         if time.monotonic() - told_at > SECONDS or so_far == total:
             told_at = time.monotonic()
             speed = outputs * (so_far - first) / (told_at - began)
-            print(f"{so_far:,} of {total:,} tokens, {speed:,.0f} a second", file=sys.stderr)
+            far = shown(writing) if shown else f"{so_far:,} of {total:,} tokens"
+            print(f"{far}, {speed:,.0f} tokens a second", file=sys.stderr)
     tokens = writing.tokens.numpy()[:, :position]
     return np.concatenate([tokens[:, :front], *gone, tokens[:, front:]], axis=1)
 

@@ -131,7 +131,7 @@ def test_cached_steps_are_the_whole_pass(units, attention):
     """Log probabilities of what was drawn, from steps and from one pass over all."""
     model = shaken(small(attention=attention, stride=16, summary=3))
     plan = BandPlan(units, ANYTHING)
-    ids, score = written(model, 200, plan)
+    ids, score = written(model, 140, plan)
     legality = BandLegality(RULES)
     for row, total in zip(ids, score, strict=True):
         row = row[: len(np.trim_zeros(row, "b"))]

@@ -54,9 +54,19 @@ def generate(model, encoder, request) -> list:
         primer = encoder.prefix(style or encoder.style_of(start), families) + ids
         total = _total(model, request, len(primer))
         plan = BandPlan(units, allowed, request.guidance if request.guidance != 1 else None)
-        rows = written(model, primer, request, total, plan)
+        rows = written(model, primer, request, total, plan, _seconds_of(units) if units else None)
         sequences += [encoder.decode(row, request.qpm) for row in rows]
     return sequences
+
+
+def _seconds_of(units: int):
+    """Returns what tells how far the shortest of some pieces is in a plan of `units`."""
+    rate = vocabulary.UNITS_PER_SECOND
+
+    def shown(writing) -> str:
+        return f"{int(min(writing.state.units)) / rate:.0f} of {units / rate:.0f} s"
+
+    return shown
 
 
 def _check(request) -> None:
