@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import csv
 import dataclasses
 import functools
 import os
@@ -29,6 +30,8 @@ MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
 MAX_PIECE_SECONDS = 3 * 3600.0
 
+STYLES = "styles.csv"  # in a folder of music: name of a file below it, style
+
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -47,12 +50,14 @@ class Source:
         name: Its path below the folder that was asked for; stays the same when the folder moves.
         member: Name inside a zip archive.
         split: `train`, `validation` or `test` where a data set says so; empty: by its name.
+        style: Of its music, where a list of styles says so.
     """
 
     path: str
     name: str
     member: str = ""
     split: str = ""
+    style: str = ""
 
     def read(self) -> tuple[list[Piece], Report]:
         """Returns its pieces and a report of what cannot be used; see `read_source`."""
@@ -86,10 +91,11 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
 
     Returns:
         The sources in order of their names, and a report of what is no music. A folder whose music
-        lies in folders `train` and `validation` or `test` is split so.
+        lies in folders `train` and `validation` or `test` is split so. Where it holds a
+        `styles.csv`, rows of a name and a style, those files have that style.
 
     Raises:
-        UserError: If `root` does not exist.
+        UserError: If `root` does not exist, or its list of styles cannot be read.
     """
     root = Path(root).expanduser()
     if not root.exists():
@@ -98,6 +104,8 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
     sources: list[Source] = []
     for path in [root] if root.is_file() else _walk(root):
         name = path.name if path == root else path.relative_to(root).as_posix()
+        if name == STYLES:
+            continue
         if path.name.lower().endswith(".zip"):
             sources += _zip_members(path, name, report)
         elif path.name.lower().endswith(".wad"):
@@ -108,7 +116,26 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
             sources.append(Source(str(path), name))
         else:
             report.drop("not a music file", name)
+    sources = _with_styles(sources, root / STYLES, report)
     return sorted(_split_by_folder(sources), key=lambda source: source.name), report
+
+
+def _with_styles(sources: list[Source], table: Path, report: Report) -> list[Source]:
+    """Gives sources the styles that a table says they have."""
+    if not table.is_file():
+        return sources
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if any(row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is no list of files and styles: {_first_line(error)}") from error
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 2:
+            raise UserError(f"Row {number} of {table} must be a file and its style: {row}")
+    styles = {name.strip(): style.strip() for name, style in rows}
+    for name in sorted(styles.keys() - {source.name for source in sources}):
+        report.drop(f"style in {STYLES} of what is not there", name)
+    return [dataclasses.replace(source, style=styles.get(source.name, "")) for source in sources]
 
 
 def _is_music(path: Path, root: Path) -> bool:
@@ -158,6 +185,8 @@ def read_source(source: Source) -> tuple[list[Piece], Report]:
         try:
             for piece in _pieces_of(name, read(), report):
                 _check(piece.sequence)
+                if source.style:
+                    piece.sequence.sequence_metadata.genre.insert(0, source.style)
                 pieces.append(dataclasses.replace(piece, split=source.split))
         except (UnreadableError, OSError) as error:
             report.drop(_first_line(error), name)

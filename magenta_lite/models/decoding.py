@@ -266,7 +266,7 @@ def _write(model, weights, writing, told, uniforms, settings, stop):
                 tokens=keras.ops.slice_update(writing.tokens, (0, t), drawn[:, None]),
                 keys=keys,
                 values=values,
-                state=legality.after(state, drawn),
+                state=legality.after(state, drawn, told),
                 done=writing.done | ends,
                 score=writing.score + tf.where(writing.done, 0.0, log_p),
             ),
@@ -286,7 +286,8 @@ def _compiled(size: int):
 @graph_function(reduce_retracing=True)
 def _state_after(legality, ids):
     """Returns what a `legality` remembers of ids (T, N), (N, ...) each."""
-    return tf.foldl(legality.after, ids, legality.start(tf.shape(ids)[1]))
+    start = legality.start(tf.shape(ids)[1])
+    return tf.foldl(lambda state, row: legality.after(state, row), ids, start)
 
 
 def slid(model, writing: Writing, told, front: int, keep: int) -> Writing:

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.musenet import vocabulary
+from magenta_lite.encoders.musenet import codec, vocabulary
 from magenta_lite.encoders.musenet.places import CHORD_PLACES
 from magenta_lite.encoders.musenet.rules import SLOTS, MuseNetRules, tables
 from magenta_lite.encoders.musenet.vocabulary import PITCHES
 from magenta_lite.encoders.token_rules import TokenRules
+
+NEVER = 2**30  # units
 
 
 class NoteLegality:
@@ -57,8 +59,9 @@ class NoteLegality:
             may &= (ids != rules.end) | ~any_sounds
         return may
 
-    def after(self, state, ids):
+    def after(self, state, ids, told=None):
         """Returns the state after ids (N,) more."""
+        del told
         rules, (sounding, silent) = self.rules, state
         pitches = tf.range(rules.pitches)
         begins = ids[:, None] - rules.note_on[0] == pitches
@@ -81,6 +84,7 @@ class BandState(NamedTuple):
         notes: Int32 (N,), of the moment so far.
         moment: Int32 (N,), of the last token.
         chord: Int32 (N,), place of the last token in its moment.
+        given: Int32 (N,), how many of the plan's given ids are written.
     """
 
     age: Any
@@ -91,6 +95,21 @@ class BandState(NamedTuple):
     notes: Any
     moment: Any
     chord: Any
+    given: Any
+
+
+class Given(NamedTuple):
+    """Music that a piece must hold, of instruments that play nothing else.
+
+    Attributes:
+        ids: Int32 (M,), without waits, and a last one that is never written.
+        times: Int32 (M,), when, in units; the last one never comes.
+        slots: Bool (S,), the notes of its instruments.
+    """
+
+    ids: Any
+    times: Any
+    slots: Any
 
 
 class BandPlan(NamedTuple):
@@ -101,17 +120,20 @@ class BandPlan(NamedTuple):
         allowed: Bool (4864,), which ids may be written.
         guidance: Float scalar, how much more than by itself the model heeds style and instruments;
             None for by itself.
+        given: A `Given`, to which others are written; None for nothing.
     """
 
     units: Any
     allowed: Any
     guidance: Any = None
+    given: Any = None
 
 
 class BandLegality:
     """What `MuseNetRules.valid_next` says, and a plan.
 
-    A planned piece does not end before 95 % of its length, and begins no note after it.
+    A planned piece does not end before 95 % of its length, and begins no note after it. What is
+    given is written at its time, in the order of its moment, and nothing else by its instruments.
 
     Args:
         rules: A `MuseNetRules`.
@@ -124,7 +146,7 @@ class BandLegality:
         """Returns the state before the first token of N = `rows` pieces."""
         zeros = tf.zeros([rows], tf.int32)
         age = tf.fill([rows, SLOTS], -1)
-        return BandState(age, zeros, zeros - 1, zeros, zeros, zeros, zeros, zeros)
+        return BandState(age, zeros, zeros - 1, zeros, zeros, zeros, zeros, zeros, zeros)
 
     def may_follow(self, state: BandState, told: BandPlan):
         """Returns which ids may be written next: bool (N, 4864)."""
@@ -142,11 +164,14 @@ class BandLegality:
         may = later | (of_slots(age >= rules.max_note) & is_off)
         may &= ~is_on | of_slots(age != 0)
         may &= ~is_off | of_slots(age > 0)
-        oldest = tf.reduce_max(age, axis=1, keepdims=True)
-        sounds = oldest >= 0
-        longer = tf.where(sounds, oldest, state.silent[:, None]) + what.units
-        longest = tf.where(sounds, rules.max_note, rules.max_silence)
-        may &= ~waits | (longer <= longest)
+        sounds = tf.reduce_any(age >= 0, axis=1, keepdims=True)
+        # What is given may be as long as it is.
+        free = age if told.given is None else tf.where(told.given.slots, -1, age)
+        oldest = tf.reduce_max(free, axis=1, keepdims=True)
+        may &= ~waits | (oldest < 0) | (oldest + what.units <= rules.max_note)
+        if told.given is None:
+            short = state.silent[:, None] + what.units <= rules.max_silence
+            may &= ~waits | sounds | short
         is_end = np.arange(rules.size) == rules.end
         may &= ~is_end | ~sounds
         units, planned = state.units[:, None], told.units > 0
@@ -154,10 +179,23 @@ class BandLegality:
         may &= ~is_end | ~planned | (20 * units >= 19 * told.units)
         over = planned & (units >= told.units)
         may &= ~over | is_off | is_end | (waits & sounds)
-        return may & told.allowed & what.written
+        may &= told.allowed & what.written
+        if told.given is None:
+            return may
+        # Time stops where something given begins or ends, until it is written in its order.
+        id = tf.gather(told.given.ids, state.given)[:, None]
+        time = tf.gather(told.given.times, state.given)[:, None]
+        due, rank = time == units, tf.gather(what.rank, id)
+        may &= (units + what.units <= time) & ~(due & (waits | (what.rank > rank)))
+        may &= ~is_end | (time == NEVER)
+        return may | (due & (np.arange(rules.size) == id))
 
-    def after(self, state: BandState, ids):
-        """Returns the state after ids (N,) more."""
+    def after(self, state: BandState, ids, told: BandPlan | None = None):
+        """Returns the state after ids (N,) more, written to a plan."""
+        given = state.given
+        if told is not None and told.given is not None:
+            due = tf.gather(told.given.times, given) == state.units
+            given += tf.cast(due & (tf.gather(told.given.ids, given) == ids), tf.int32)
         what, slots = tables(), tf.range(SLOTS)
         begins = tf.gather(what.on, ids)[:, None] == slots
         ends = tf.gather(what.off, ids)[:, None] == slots
@@ -175,6 +213,7 @@ class BandLegality:
             notes=tf.where(units > 0, 0, state.notes + note),
             moment=state.waits,
             chord=tf.minimum(state.notes, CHORD_PLACES - 1) * note,
+            given=given,
         )
 
     def slid(self, state: BandState, of_window: BandState) -> BandState:
@@ -186,3 +225,15 @@ class BandLegality:
         """
         counted = ("waits", "notes", "moment", "chord")
         return state._replace(**{name: getattr(of_window, name) for name in counted})
+
+
+def given_music(notes) -> Given:
+    """Returns what a piece must hold: the `codec.Note`s of some instruments."""
+    pairs = [(time, id) for time, ids in codec.moments(notes) for id in ids]
+    slots = np.zeros(SLOTS, bool)
+    for note in notes:
+        if note.instrument is not vocabulary.DRUMS:
+            first = codec.PLACE[note.instrument] * PITCHES
+            slots[first : first + PITCHES] = True
+    times, ids = zip(*pairs, (NEVER, vocabulary.NOT_SAID), strict=True)
+    return Given(np.array(ids, np.int32), np.array(times, np.int32), slots)

@@ -244,3 +244,17 @@ def test_a_source_gives_its_split_to_its_pieces(tmp_path):
     assert source.split == source.read()[0][0].split == ""
     (piece,), _ = dataclasses.replace(source, split="test").read()
     assert piece.split == "test"
+
+
+def test_a_table_gives_files_their_styles(tmp_path):
+    write_good_files(tmp_path / "music", 3)
+    table = tmp_path / "music" / "styles.csv"
+    table.write_text("good_000.mid,Bossa Nova\ngood_002.mid,waltz\ngone.mid,polka\n")
+    sources, report = reading.list_sources(tmp_path / "music")
+    pieces = [piece for source in sources for piece in reading.read_source(source)[0]]
+    genres = [list(piece.sequence.sequence_metadata.genre) for piece in pieces]
+    assert genres == [["Bossa Nova"], [], ["waltz"]]
+    assert report.places == {"style in styles.csv of what is not there": ["gone.mid"]}
+    table.write_text("good_000.mid\n")
+    with pytest.raises(UserError, match=r"Row 1 of .*styles.csv must be a file and its style"):
+        reading.list_sources(tmp_path / "music")

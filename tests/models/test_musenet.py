@@ -342,7 +342,13 @@ def test_a_primer_is_gone_on_from_with_its_instruments():
         ({"minutes": 1.0, "num_tokens": 9}, "leave one out"),
         ({"inputs": [("a", None)]}, "--mode=continue goes on from it"),
         ({"mode": "continue"}, "--input=FILE"),
+        ({"mode": "accompany"}, "--input=FILE"),
+        ({"mode": "accompany", "inputs": [("s", 1)], "minutes": 1.0}, "leave out how long"),
         ({"mode": "continue", "inputs": [("a.mid", None)]}, "a.mid has nothing to go on from"),
+        (
+            {"mode": "accompany", "inputs": [("s", 1)], "instruments": ["piano"]},
+            "play in s already",
+        ),
         ({"mode": "continue", "inputs": [("s", 1)], "num_tokens": 9}, "The primer is"),
     ],
 )
@@ -412,3 +418,27 @@ def test_guidance_moves_away_from_what_is_not_told():
     plain = written_long(model, front, greedy, 60, FREE)
     assert not np.array_equal(plain, rows)
     assert written_long(model, front, greedy, 150, BandPlan(0, ANYTHING, 2.5)).shape[1] > 60
+
+
+def test_others_join_a_piece_that_stays_as_it_is():
+    """Its notes, longer and with longer rests than the model's own, are all there."""
+    encoder = build_encoder(MuseNetEncoderConfig(max_note=2.0, max_silence=1.0))
+    model = small(rules=encoder.rules, positions=128)
+    piece = scales()
+    del piece.notes[20:]
+    for start, length, drum in ((5.0, 4.0, False), (11.0, 0.5, False), (2.0, 0.1, True)):
+        piece.notes.add(
+            start_time=start, end_time=start + length, pitch=50, velocity=80, is_drum=drum
+        )
+    asked = request(mode="accompany", inputs=[("a", piece)], instruments=["bass", "strings"])
+    whole = codec.decode(encoder.ids_of(piece)).notes
+    for joined in generation.generate(model, encoder, asked):
+        notes = encoder.notes_of(joined)
+        theirs = [n for n in notes if n.instrument.name in ("piano", "drums")]
+        pairs = zip(theirs, codec.repaired(whole), strict=True)
+        assert all(
+            (a.start, a.pitch, a.instrument) == (b.start, b.pitch, b.instrument) for a, b in pairs
+        )
+        others = {n.instrument.name for n in notes} - {"piano", "drums"}
+        assert others and others <= {"bass", "violin", "cello"}
+        assert max(n.start for n in notes) <= 1150

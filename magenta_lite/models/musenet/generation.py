@@ -1,4 +1,4 @@
-"""What `generate` does with a MuseNet: from nothing, or going on, in a style and for a band."""
+"""What `generate` does with a MuseNet: from nothing, going on, or with others who join a piece."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.musenet import vocabulary
 from magenta_lite.encoders.musenet.encoder import families_of
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.models.legality import BandPlan
+from magenta_lite.models.legality import BandPlan, given_music
 from magenta_lite.models.long_writing import written
 
-MODES = ("sample", "continue")
+MODES = ("sample", "continue", "accompany")
 OPTIONS = (
     "num_tokens",
     "style",
@@ -41,22 +41,48 @@ def generate(model, encoder, request) -> list:
             fit.
     """
     _check(request)
-    names = request.instruments
-    players = [i for i in vocabulary.INSTRUMENTS if {i.name, i.family} & set(names)]
-    style = request.style.strip().lower().replace(" ", "_") or None
-    allowed = vocabulary.played_by(names) if request.strict else np.ones(vocabulary.SIZE, bool)
-    units = round((request.minutes or 0) * 60 * vocabulary.UNITS_PER_SECOND)
     sequences = []
-    for start in _starts(encoder, request):
-        # Who plays in a piece: as asked, or as in what it goes on from.
-        families = [i.family for i in players] or families_of(encoder.notes_of(start))
-        ids = [id for id in encoder.ids_of(start) if id != vocabulary.END]
-        primer = encoder.prefix(style or encoder.style_of(start), families) + ids
-        total = _total(model, request, len(primer))
-        plan = BandPlan(units, allowed, request.guidance if request.guidance != 1 else None)
-        rows = written(model, primer, request, total, plan, _seconds_of(units) if units else None)
+    for name, start in _starts(encoder, request):
+        notes = encoder.notes_of(start)
+        plan = _plan(request, name, notes)
+        primer = encoder.prefix(_style(encoder, request, start), _families(request, notes))
+        if request.mode == "continue":
+            primer += [id for id in encoder.ids_of(start) if id != vocabulary.END]
+        total = _total(model, request, len(primer), plan.units)
+        shown = _seconds_of(plan.units) if plan.units else None
+        rows = written(model, primer, request, total, plan, shown)
         sequences += [encoder.decode(row, request.qpm) for row in rows]
     return sequences
+
+
+def _style(encoder, request, start) -> str | None:
+    """Returns the style asked for, or that of what is gone on from."""
+    return request.style.strip().lower().replace(" ", "_") or encoder.style_of(start)
+
+
+def _families(request, notes) -> set[str]:
+    """Returns who plays: as asked, beside those of what they join; or those of what is there."""
+    asked = {
+        i.family for i in vocabulary.INSTRUMENTS if {i.name, i.family} & set(request.instruments)
+    }
+    there = set(families_of(notes))
+    return asked | there if request.mode == "accompany" else asked or there
+
+
+def _plan(request, name: str, notes) -> BandPlan:
+    """Returns what a piece is to be that goes on from notes, or that others join."""
+    joins, asked = request.mode == "accompany", request.instruments
+    limited = asked and (request.strict or joins)
+    allowed = vocabulary.played_by(asked) if limited else np.ones(vocabulary.SIZE, bool)
+    guidance = None if request.guidance == 1 else request.guidance
+    if not joins:
+        units = round((request.minutes or 0) * 60 * vocabulary.UNITS_PER_SECOND)
+        return BandPlan(units, allowed, guidance)
+    nobody = vocabulary.played_by([])
+    others = allowed & ~vocabulary.played_by({note.instrument.name for note in notes}) | nobody
+    if np.array_equal(others, nobody):
+        raise UserError(f"All of --instruments play in {name} already; ask others to join")
+    return BandPlan(max(note.end for note in notes), others, guidance, given_music(notes))
 
 
 def _seconds_of(units: int):
@@ -84,30 +110,34 @@ def _check(request) -> None:
         raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
     if request.mode == "continue" and not request.inputs:
         raise UserError("--mode=continue needs --input=FILE, the music to go on from")
+    if request.mode == "accompany" and not request.inputs:
+        raise UserError("--mode=accompany needs --input=FILE, the music that others join")
+    if request.mode == "accompany" and (request.minutes or request.num_tokens):
+        raise UserError("--mode=accompany goes to the end of --input; leave out how long")
 
 
 def _starts(encoder, request) -> list:
-    """Returns the NoteSequences to go on from, an empty one to begin."""
+    """Returns pairs of a name and the NoteSequence to go on from, an empty one to begin."""
     from note_seq import sequences_lib
     from note_seq.protobuf import music_pb2
 
     if request.mode == "sample":
-        return [music_pb2.NoteSequence()]
+        return [("", music_pb2.NoteSequence())]
     starts = []
     for name, piece in request.inputs:
         report = Report()
-        if piece.total_time > request.primer_seconds:
+        if request.mode == "continue" and piece.total_time > request.primer_seconds:
             piece = sequences_lib.extract_subsequence(piece, 0, request.primer_seconds)
         if not encoder.notes_of(piece, report):
             raise UserError(f"{name} has nothing to go on from: {report.table()}")
-        starts.append(piece)
+        starts.append((name, piece))
     return starts
 
 
-def _total(model, request, primer: int) -> int:
+def _total(model, request, primer: int, units: int) -> int:
     """Returns how many tokens a piece may have, or raises a UserError if it has no room."""
-    if request.minutes:
-        return primer + round(60 * request.minutes * TOKENS_PER_SECOND)
+    if units:
+        return primer + TOKENS_PER_SECOND * units // vocabulary.UNITS_PER_SECOND
     total = request.num_tokens or model.sizes.positions
     if primer >= min(total, model.sizes.positions):
         raise UserError(

@@ -171,6 +171,7 @@ class MuseNet(TrainableModel):
             tf.convert_to_tensor(inputs.units, tf.int32),
             tf.convert_to_tensor(inputs.allowed, tf.bool),
             inputs.guidance and tf.convert_to_tensor(inputs.guidance, tf.float32),
+            inputs.given and tf.nest.map_structure(tf.convert_to_tensor, inputs.given),
         )
         return (plan,), plan
 
