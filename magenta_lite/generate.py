@@ -94,7 +94,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_bool("strict", False, "Nobody but --instruments plays.")
 flags.DEFINE_float(
-    "minutes", None, "Length of a MuseNet piece; it ends by itself near it.", lower_bound=0.01
+    "minutes", None, "Length of a MuseNet piece, which it keeps to.", lower_bound=0.01
 )
 flags.DEFINE_float(
     "guidance",
@@ -291,16 +291,17 @@ def main() -> None:
     )
     sequences = family.generate(run.model, run.encoder, request)
 
-    from magenta_lite.data.reading import read_file
     from magenta_lite.outputs import write_sequences
 
     stem = f"{run.config.name.rsplit(':', 1)[-1]}-{FLAGS.mode}-seed{FLAGS.seed}"
-    for path in write_sequences(sequences, Path(FLAGS.output_dir), stem):
+    paths = write_sequences(sequences, Path(FLAGS.output_dir), stem)
+    if FLAGS.tokens:
+        midi = [path for path in paths if path.suffix == ".mid"]
+        for path, sequence in zip(midi, sequences, strict=True):
+            path.with_suffix(".txt").write_text(run.encoder.text_of(sequence))
+            paths.append(path.with_suffix(".txt"))
+    for path in paths:
         print(path)
-        if FLAGS.tokens and path.suffix == ".mid":
-            text = path.with_suffix(".txt")
-            text.write_text(run.encoder.text_of(read_file(path)[0].sequence))
-            print(text)
     if FLAGS.copies:
         _report_copies(run, sequences)
 

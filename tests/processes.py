@@ -33,7 +33,8 @@ class Program:
     """
 
     def __init__(self, program: str | Path, *arguments: str, cwd: Path | None = None):
-        folder = Path(tempfile.mkdtemp(prefix="program"))
+        self._folder = tempfile.TemporaryDirectory(prefix="program")  # goes with this object
+        folder = Path(self._folder.name)
         self._out, self._err = folder / "out", folder / "err"
         for path in (self._out, self._err):
             path.touch()
@@ -68,11 +69,9 @@ def _run(texts, cwd, environment, out, err):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    program, *arguments = texts
+    sys.argv, program = texts, texts[0]
     if program.endswith(".py"):
-        sys.argv = [program, *arguments]
         sys.path.insert(0, str(Path(program).parent))
         runpy.run_path(program, run_name="__main__")
     else:
-        sys.argv = [program, *arguments]
         runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -120,11 +120,7 @@ class Batches:
             return self._batch(stored, step, first_row, rows)
 
         numbers = tf.data.Dataset.range(start * local_replicas, FAR)
-        batches = numbers.map(
-            tf.autograph.experimental.do_not_convert(batch),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def _batch(self, stored, step, first_row, rows):

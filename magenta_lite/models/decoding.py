@@ -42,6 +42,22 @@ class Settings(NamedTuple):
         return Settings(*(tf.convert_to_tensor(value, dtype) for value, dtype in pairs))
 
 
+def specs() -> tuple[tf.TensorSpec, ...]:
+    """Returns what served functions are told of how to write: scalars, as of `sample`."""
+    types = {"num_outputs": tf.int32, "num_tokens": tf.int32, "temperature": tf.float32}
+    types |= {"top_k": tf.int32, "top_p": tf.float32, "min_p": tf.float32, "seed": tf.int32}
+    return tuple(tf.TensorSpec([], dtype, name) for name, dtype in types.items())
+
+
+def arguments(num_outputs: int, num_tokens: int, temperature: float, seed: int) -> dict[str, Any]:
+    """Returns tensors that `specs` describe, for drawing from all tokens."""
+    values = (num_outputs, num_tokens, temperature, 0, 1.0, 0.0, seed)
+    return {
+        spec.name: tf.constant(value, spec.dtype)
+        for spec, value in zip(specs(), values, strict=True)
+    }
+
+
 class Writing(NamedTuple):
     """A piece that is being written.
 
@@ -155,7 +171,7 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
     chosen = tf.reduce_sum(tf.cast(count > tf.constant(lengths[:-1], tf.int32), tf.int32))
     caches = branches[0]() if len(branches) == 1 else tf.switch_case(chosen, branches)
     state = _state_after(model.legality, primer[:, None])
-    buffer = -(-length // TOKENS_ROUNDED_TO) * TOKENS_ROUNDED_TO
+    buffer = rounded_up(length)
     tokens = tf.ensure_shape(tf.pad(primer, [[0, buffer - count]]), [buffer])
 
     def repeated(x):
@@ -171,6 +187,11 @@ def begin(model, primer, outputs, length: int, inputs=None, size: int | None = N
         score=tf.zeros([rows]),
     )
     return writing, told
+
+
+def rounded_up(tokens: int) -> int:
+    """Returns how long a buffer for so many tokens is."""
+    return -(-tokens // TOKENS_ROUNDED_TO) * TOKENS_ROUNDED_TO
 
 
 def sizes(model) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.errors import UserError
 from magenta_lite.models import decoding
 
 CHUNK = 256  # tokens between two looks at the clock
@@ -43,33 +44,37 @@ def written(
     ).tensors()
     room = min(total, reach) if front else total
     writing, told = decoding.begin(model, np.array(primer, np.int32), outputs, room, inputs)
-    uniforms = decoding.draws(request.seed, outputs, total)
-    uniforms = tf.pad(uniforms, [[0, writing.tokens.shape[1]], [0, 0]])
+    uniforms = decoding.draws(request.seed, outputs, decoding.rounded_up(total))
     weights = model.step_weights()
     began = told_at = time.monotonic()
-    position, first, gone = len(primer), len(primer), []
-    while position + _count(gone) < total and not bool(np.all(writing.done)):
+    # Positions count what is in sight; of the piece, `past` tokens (`gone`) are not any more.
+    position, past, gone = len(primer), 0, []
+    while past + position < total and not bool(np.all(writing.done)):
         if front and position == reach:
             keep = reach // 2
             gone.append(writing.tokens[:, front : position - keep].numpy())
             writing = decoding.slid(model, writing, told, front, keep)
-            position = int(writing.position)
+            left = position - int(writing.position)
+            uniforms, past = tf.roll(uniforms, -left, axis=0), past + left
+            position -= left
         size = decoding.slots_for(model, position)
-        stop = min(total - _count(gone), position - position % CHUNK + CHUNK)
+        stop = min(total - past, position - position % CHUNK + CHUNK)
         stop = stop if size == reach and not front else min(stop, size)
         writing = decoding.grown(writing, size)
-        drawn = tf.roll(uniforms, -_count(gone), axis=0)
-        writing = decoding.write(model, weights, writing, told, drawn, settings, stop)
+        writing = decoding.write(model, weights, writing, told, uniforms, settings, stop)
         position = int(writing.position)
-        so_far = position + _count(gone)
-        if time.monotonic() - told_at > SECONDS or so_far == total:
+        if time.monotonic() - told_at > SECONDS or past + position == total:
             told_at = time.monotonic()
-            speed = outputs * (so_far - first) / (told_at - began)
-            far = shown(writing) if shown else f"{so_far:,} of {total:,} tokens"
+            speed = outputs * (past + position - len(primer)) / (told_at - began)
+            far = shown(writing) if shown else f"{past + position:,} of {total:,} tokens"
             print(f"{far}, {speed:,.0f} tokens a second", file=sys.stderr)
     tokens = writing.tokens.numpy()[:, :position]
     return np.concatenate([tokens[:, :front], *gone, tokens[:, front:]], axis=1)
 
 
-def _count(gone: list[np.ndarray]) -> int:
-    return sum(part.shape[1] for part in gone)
+def check_inputs(request) -> None:
+    """Raises: UserError if `sample` is given an input, or `continue` is not."""
+    if request.mode == "sample" and request.inputs:
+        raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
+    if request.mode == "continue" and not request.inputs:
+        raise UserError("--mode=continue needs --input=FILE, the music to go on from")

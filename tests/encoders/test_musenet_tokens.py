@@ -190,9 +190,11 @@ def test_every_note_of_real_bands_comes_back_within_10_ms_or_is_counted(name):
                     lost += 1
                 elif note.instrument is not vocabulary.DRUMS:
                     moved += min(abs(end - note.end) for end in ends) > 1
-            assert lost <= report.dropped["note doubled by another of its instrument and pitch"]
-            assert moved <= 2 * sum(report.dropped.values())
-            assert lost == 0 or report.dropped
+            doubled = report.dropped["note doubled by another of its instrument and pitch"]
+            cut = report.dropped["end of a note that its instrument strikes again before"]
+            assert lost <= doubled
+            # The off of a note that was struck again before ends the one after it, too.
+            assert moved <= 2 * cut
             songs += 1
     assert songs > 20
 

@@ -1,5 +1,6 @@
-"""Notes as MuseNet's tokens, and back. Times are units of 10 ms; the fact that an order of tokens
-within a moment matters is MuseNet's, and so is the order: that of the encodings its service gave.
+"""Notes as MuseNet's tokens, and back. Times are units of 10 ms.
+
+Tokens of one moment stand in the order of the encodings that the original's service gave.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class MuseNetEncoder(TokenEncoder):
         super().__init__(config)
         names = config.styles or vocabulary.styles()
         names = vocabulary.original_styles() if config.styles == ORIGINAL else names
-        self.styles = {name: FIRST_STYLE + i for i, name in enumerate(names) if name}
+        self.styles = {canonical(name): FIRST_STYLE + i for i, name in enumerate(names) if name}
 
     @property
     def rules(self) -> MuseNetRules:
@@ -152,7 +152,8 @@ class MuseNetEncoder(TokenEncoder):
         Raises:
             UserError: If a style or family has no such name.
         """
-        if style is not None and style not in self.styles:
+        style = style and canonical(style)
+        if style and style not in self.styles:
             raise unknown_name("style", style, self.styles)
         families = list(families)
         for family in families:
@@ -173,9 +174,8 @@ class MuseNetEncoder(TokenEncoder):
         """
         folders = PurePosixPath(sequence.filename.replace("\\", "/")).parts[:-1]
         for name in (*sequence.sequence_metadata.genre, *reversed(folders)):
-            canonical = re.sub(r"[\s-]+", "_", name.strip().lower())
-            if canonical in self.styles:
-                return canonical
+            if canonical(name) in self.styles:
+                return canonical(name)
         return None
 
     def notes_of(self, sequence, report: Report | None = None) -> list[Note]:
@@ -253,6 +253,11 @@ class MuseNetEncoder(TokenEncoder):
         ids = np.asarray(events)
         ids = ids[:, 0] if ids.ndim == 2 else ids
         return to_sequence(codec.repaired(codec.decode(ids).notes), qpm)
+
+
+def canonical(style: str) -> str:
+    """Returns how a style is written: small letters, no spaces or hyphens."""
+    return re.sub(r"[\s-]+", "_", style.strip().lower())
 
 
 def to_sequence(notes: Iterable[Note], qpm: float = 120.0):

@@ -66,16 +66,14 @@ class MuseNetRules:
     `max_note`; one that is must end, whatever the order. A piece ends when nothing sounds.
 
     Attributes:
-        size: Number of ids.
         max_note: Longest note.
         max_silence: Longest silence.
     """
 
-    size: int = SIZE
     max_note: int = 1000
     max_silence: int = 400
 
-    inputs = 0  # a model of these reads no melody
+    size = SIZE
 
     @property
     def end(self) -> int:

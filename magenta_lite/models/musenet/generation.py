@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.musenet import vocabulary
+from magenta_lite.encoders.musenet import codec, vocabulary
 from magenta_lite.encoders.musenet.encoder import families_of
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.models.legality import BandPlan, given_music
-from magenta_lite.models.long_writing import written
+from magenta_lite.models.long_writing import check_inputs, written
 
 MODES = ("sample", "continue", "accompany")
 OPTIONS = (
@@ -45,19 +45,16 @@ def generate(model, encoder, request) -> list:
     for name, start in _starts(encoder, request):
         notes = encoder.notes_of(start)
         plan = _plan(request, name, notes)
-        primer = encoder.prefix(_style(encoder, request, start), _families(request, notes))
+        # The style asked for, or that of what is gone on from.
+        style = request.style or encoder.style_of(start)
+        primer = encoder.prefix(style, _families(request, notes))
         if request.mode == "continue":
-            primer += [id for id in encoder.ids_of(start) if id != vocabulary.END]
+            primer += codec.ids(notes)
         total = _total(model, request, len(primer), plan.units)
         shown = _seconds_of(plan.units) if plan.units else None
         rows = written(model, primer, request, total, plan, shown)
         sequences += [encoder.decode(row, request.qpm) for row in rows]
     return sequences
-
-
-def _style(encoder, request, start) -> str | None:
-    """Returns the style asked for, or that of what is gone on from."""
-    return request.style.strip().lower().replace(" ", "_") or encoder.style_of(start)
 
 
 def _families(request, notes) -> set[str]:
@@ -106,10 +103,7 @@ def _check(request) -> None:
         raise UserError(f"--minutes={request.minutes:g} must be at most {LONGEST:g}")
     if request.minutes and request.num_tokens:
         raise UserError("--minutes and --num_tokens both say how long; leave one out")
-    if request.mode == "sample" and request.inputs:
-        raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
-    if request.mode == "continue" and not request.inputs:
-        raise UserError("--mode=continue needs --input=FILE, the music to go on from")
+    check_inputs(request)
     if request.mode == "accompany" and not request.inputs:
         raise UserError("--mode=accompany needs --input=FILE, the music that others join")
     if request.mode == "accompany" and (request.minutes or request.num_tokens):

@@ -33,21 +33,12 @@ def inference_functions(
     - `continue(primer, ...)`: the same from ids (P,), without prefix.
     """
 
-    def scalar(dtype, name):
-        return tf.TensorSpec([], dtype, name)
-
     settings = (
-        scalar(tf.int32, "style"),
-        scalar(tf.int32, "families"),
-        scalar(tf.bool, "strict"),
-        scalar(tf.float32, "minutes"),
-        scalar(tf.int32, "num_outputs"),
-        scalar(tf.int32, "num_tokens"),
-        scalar(tf.float32, "temperature"),
-        scalar(tf.int32, "top_k"),
-        scalar(tf.float32, "top_p"),
-        scalar(tf.float32, "min_p"),
-        scalar(tf.int32, "seed"),
+        tf.TensorSpec([], tf.int32, "style"),
+        tf.TensorSpec([], tf.int32, "families"),
+        tf.TensorSpec([], tf.bool, "strict"),
+        tf.TensorSpec([], tf.float32, "minutes"),
+        *decoding.specs(),
     )
     # What no family plays, and what each of them plays.
     by_family = [vocabulary.played_by([family]) for family in vocabulary.FAMILIES]
@@ -109,11 +100,4 @@ def sampling_arguments(
         "families": tf.constant(0),
         "strict": tf.constant(False),
         "minutes": tf.constant(0.0),
-        "num_outputs": tf.constant(num_outputs),
-        "num_tokens": tf.constant(min(SAMPLE_TOKENS, model.longest)),
-        "temperature": tf.constant(temperature, tf.float32),
-        "top_k": tf.constant(0),
-        "top_p": tf.constant(1.0),
-        "min_p": tf.constant(0.0),
-        "seed": tf.constant(seed, tf.int32),
-    }
+    } | decoding.arguments(num_outputs, min(SAMPLE_TOKENS, model.longest), temperature, seed)

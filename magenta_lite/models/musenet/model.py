@@ -242,9 +242,7 @@ class MuseNet(TrainableModel):
         return super().train_step(with_mean_count(batch, counted(batch["events"])))
 
     def test_step(self, batch):
-        batch = {"events": with_open_end(tf.cast(batch["events"], tf.int32))} | {
-            name: value for name, value in batch.items() if name != "events"
-        }
+        batch = batch | {"events": with_open_end(tf.cast(batch["events"], tf.int32))}
         return super().test_step(with_mean_count(batch, counted(batch["events"])))
 
     def varied(self, batch):
@@ -335,7 +333,9 @@ def louder_piano(ids, draw, most: int):
 
 
 def stretched(ids, factor):
-    """Returns ids int32 (B, T) with times multiplied, each wait rounded so that none drifts.
+    """Returns ids int32 (B, T) with times multiplied, what is rounded off carried on.
+
+    No token waits less than 1 unit or more than 128, as before; what that changes is not carried.
 
     Args:
         ids: Int32 (B, T).

@@ -11,7 +11,7 @@ import numpy as np
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
-from magenta_lite.models.long_writing import written
+from magenta_lite.models.long_writing import check_inputs, written
 
 MODES = ("sample", "continue", "accompany")
 OPTIONS = (
@@ -78,10 +78,7 @@ def _check(model, request) -> None:
         raise UserError(f"--primer_melody is for --mode=accompany, not --mode={mode}")
     if request.drop_melody and mode != "accompany":
         raise UserError(f"--drop_melody is for --mode=accompany, not --mode={mode}")
-    if mode == "sample" and request.inputs:
-        raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
-    if mode == "continue" and not request.inputs:
-        raise UserError("--mode=continue needs --input=FILE, the music to go on from")
+    check_inputs(request)
     if mode == "accompany" and bool(request.inputs) == bool(request.primer_melody):
         raise UserError(
             "--mode=accompany needs --input=FILE with a melody, or "

@@ -36,18 +36,7 @@ def inference_functions(
     - `log_likelihood(events, melody)`: of tokens (B, T) to melodies (B, I).
     """
 
-    def scalar(dtype, name):
-        return tf.TensorSpec([], dtype, name)
-
-    settings = (
-        scalar(tf.int32, "num_outputs"),
-        scalar(tf.int32, "num_tokens"),
-        scalar(tf.float32, "temperature"),
-        scalar(tf.int32, "top_k"),
-        scalar(tf.float32, "top_p"),
-        scalar(tf.float32, "min_p"),
-        scalar(tf.int32, "seed"),
-    )
+    settings = decoding.specs()
 
     def written(primer, num_outputs, num_tokens, seed, *drawing, melody=None):
         drawing = decoding.Settings(*drawing)
@@ -108,12 +97,5 @@ def sampling_arguments(
     melody = {}
     if model.rules.inputs:
         melody = {"melody": tf.constant(TextMelodyCodec().ids_of_events(SCALE))}
-    return melody | {
-        "num_outputs": tf.constant(num_outputs),
-        "num_tokens": tf.constant(min(SAMPLE_TOKENS, model.longest)),
-        "temperature": tf.constant(temperature, tf.float32),
-        "top_k": tf.constant(0),
-        "top_p": tf.constant(1.0),
-        "min_p": tf.constant(0.0),
-        "seed": tf.constant(seed, tf.int32),
-    }
+    tokens = min(SAMPLE_TOKENS, model.longest)
+    return melody | decoding.arguments(num_outputs, tokens, temperature, seed)
