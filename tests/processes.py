@@ -28,12 +28,14 @@ _context.set_forkserver_preload(
 class Program:
     """A module (`magenta_lite.train`) or a file (`x.py`) that runs with arguments.
 
+    Keep it as long as the process runs: where the process prints to goes with it.
+
     Attributes:
         process: Where it runs.
     """
 
     def __init__(self, program: str | Path, *arguments: str, cwd: Path | None = None):
-        self._folder = tempfile.TemporaryDirectory(prefix="program")  # goes with this object
+        self._folder = tempfile.TemporaryDirectory(prefix="program")
         folder = Path(self._folder.name)
         self._out, self._err = folder / "out", folder / "err"
         for path in (self._out, self._err):

@@ -87,7 +87,8 @@ def test_killed_three_times_ends_with_the_same_weights(tmp_path, reference):
     kills = 0
     rng = random.Random(time.time_ns())
     for step in sorted(rng.sample(range(1, STEPS - 1), 3)):
-        process = Program(PROGRAM, run_dir, "train.checkpoint_every=3").process
+        program = Program(PROGRAM, run_dir, "train.checkpoint_every=3")
+        process = program.process
         log = run_dir / "metrics.jsonl"
         deadline = time.monotonic() + 120
         while process.is_alive() and time.monotonic() < deadline:
