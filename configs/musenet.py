@@ -19,16 +19,26 @@ from magenta_lite.config import (
 from magenta_lite.encoders.musenet.encoder import MuseNetEncoderConfig
 from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
 
+NANO = MuseNetObjective()
+TINY = MuseNetObjective(critic=0.05, critic_every=250)  # too small to gain from mixup
+LARGE = MuseNetObjective(critic=0.05, mixup=0.2)
+
 
 def musenet(
-    layers: int, hidden_size: int, heads: int, context: int, dropout: float = 0.1, **train
+    layers: int,
+    hidden_size: int,
+    heads: int,
+    context: int,
+    dropout: float = 0.1,
+    objective: MuseNetObjective = LARGE,
+    **train,
 ) -> ExperimentConfig:
     """Returns a config of MuseNet with the given sizes."""
     return ExperimentConfig(
         encoder=MuseNetEncoderConfig(crop=context),
         model=MuseNetConfig(layers, hidden_size, heads, context, dropout),
-        objective=MuseNetObjective(),
-        data=DataConfig(source="arranged", transpose=(-6, 6)),
+        objective=objective,
+        data=DataConfig(source="arranged", transpose=(-6, 6), transpose_last=(-2, 2)),
         train=TrainConfig(
             **{
                 "steps": 100_000,
@@ -55,8 +65,8 @@ QUICK = {
     "checkpoint_every": 100,
 }
 
-register("musenet_nano")(lambda: musenet(2, 64, 4, 256, dropout=0.0, steps=300, **QUICK))
-register("musenet_tiny")(lambda: musenet(4, 128, 4, 512, dropout=0.0, steps=1000, **QUICK))
+register("musenet_nano")(lambda: musenet(2, 64, 4, 256, 0.0, NANO, steps=300, **QUICK))
+register("musenet_tiny")(lambda: musenet(4, 128, 4, 512, 0.0, TINY, steps=1000, **QUICK))
 register("musenet_small")(lambda: musenet(8, 512, 8, 2048))
 register("musenet_base")(lambda: musenet(24, 768, 12, 4096))
 register("musenet_large")(lambda: musenet(36, 1280, 20, 4096, recompute=True))

@@ -62,18 +62,24 @@ class DataConfig:
             `tfds:NAME[/CONFIG]`, a data set that is built already.
         transpose: Lowest and highest transposition in semitones, drawn anew for every example
             every time it is used in training. Drums stay.
+        transpose_last: To these the limits narrow in the second half of training; null for never.
     """
 
     source: str = "folk"
     transpose: tuple[int, int] = (0, 0)
+    transpose_last: tuple[int, int] | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "transpose", tuple(self.transpose))
-        if len(self.transpose) != 2 or self.transpose[0] > self.transpose[1]:
-            raise UserError(
-                f"data.transpose={list(self.transpose)} is not [lowest, highest]; "
-                "give it as --set 'data.transpose=[-5,5]'"
-            )
+        for name in ("transpose", "transpose_last"):
+            limits = getattr(self, name)
+            if limits is None:
+                continue
+            object.__setattr__(self, name, tuple(limits))
+            if len(limits) != 2 or limits[0] > limits[1]:
+                raise UserError(
+                    f"data.{name}={list(limits)} is not [lowest, highest]; "
+                    f"give it as --set 'data.{name}=[-5,5]'"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,6 +102,15 @@ flags.DEFINE_float(
     "How much a MuseNet heeds --style and --instruments: 1 as it learned, 2 to 4 more.",
     lower_bound=0.0,
 )
+flags.DEFINE_integer(
+    "candidates", 1, "Write so many MuseNet pieces for each that is kept.", lower_bound=1
+)
+flags.DEFINE_enum(
+    "rank",
+    "critic",
+    ["critic", "likelihood"],
+    "Which of them are kept: by the model's critic, or the likeliest.",
+)
 flags.DEFINE_float(
     "primer_seconds", 20.0, "How much of --input transformers go on from.", lower_bound=0.01
 )
@@ -172,6 +181,8 @@ class GenerateRequest:
         strict: Whether only those may play.
         minutes: Length of a piece; None for open.
         guidance: How much more than by itself a model heeds style and instruments; 1 for not.
+        candidates: Pieces to write for each one that is kept.
+        rank: What decides which are kept: `critic` or `likelihood`.
         primer_seconds: How much of an input is gone on from.
         only_new: Leave the primer out of what is written.
         drop_melody: Leave the melody out of an accompaniment.
@@ -212,6 +223,8 @@ class GenerateRequest:
     strict: bool = False
     minutes: float | None = None
     guidance: float = 1.0
+    candidates: int = 1
+    rank: str = "critic"
     primer_seconds: float = 20.0
     only_new: bool = False
     drop_melody: bool = False
@@ -241,6 +254,8 @@ CONTINUATION = (
     "strict",
     "minutes",
     "guidance",
+    "candidates",
+    "rank",
     "primer_seconds",
     "only_new",
     "drop_melody",

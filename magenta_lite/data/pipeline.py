@@ -35,8 +35,12 @@ class Batches:
         draws: Random numbers that each example needs.
         shuffle: Whether each epoch has its own order; otherwise the stored one.
         transpose: Lowest and highest transposition in semitones.
+        transpose_last: To these they narrow in the second half of a run; None for never.
+        steps: Of a run that narrows them.
         pitch_ids: (part, lowest, highest) of the ids that are pitches. All of an example move
             together and keep to their ranges; without any nothing moves.
+        pitch_ranges: (lowest, highest) of each of them that can be played. What is played beyond
+            them already may stay, or move towards them. None for all of the ids.
         controls: Chord classes uint8 (N, T), whose roots move along; None without.
         segments: In how many segments of equal length the T steps fall.
         end_id: The id that ends a segment: what follows in it is filling; None without.
@@ -58,7 +62,10 @@ class Batches:
     draws: Mapping[str, Draw] = dataclasses.field(default_factory=dict)
     shuffle: bool = True
     transpose: tuple[int, int] = (0, 0)
+    transpose_last: tuple[int, int] | None = None
+    steps: int = 0
     pitch_ids: tuple[tuple[int, int, int], ...] = ()
+    pitch_ranges: tuple[tuple[int, int], ...] | None = None
     controls: Any = None
     segments: int = 1
     end_id: int | None = None
@@ -151,7 +158,7 @@ class Batches:
                 batch["events"], batch["length"], start, self.crop, self.crop_prefix
             )
         if self.pitch_ids and self.transpose != (0, 0):
-            low, high = self.transpose
+            low, high = self._limits(step)
             semitones = draw(
                 tf.random.stateless_uniform,
                 "transpose",
@@ -163,7 +170,7 @@ class Batches:
             moving = self._moving(batch["events"])
             if self.reject:
                 where = draw(tf.random.stateless_uniform, "transpose", ())
-                semitones = self._legal(batch["events"], where, moving)
+                semitones = self._legal(batch["events"], where, moving, low, high)
             batch["events"], shift = transposed(
                 batch["events"], semitones, self.pitch_ids, moving, self.fold
             )
@@ -176,6 +183,11 @@ class Batches:
                     tf.random.stateless_uniform, f"draw {name}", wanted.shape, **bits
                 )
                 continue
+            if wanted.kind == "gamma":
+                batch[name] = draw(
+                    _stateless_gamma, f"draw {name}", wanted.shape, concentration=wanted.p
+                )
+                continue
             normal = wanted.kind == "normal"
             function = tf.random.stateless_normal if normal else tf.random.stateless_uniform
             batch[name] = draw(function, f"draw {name}", wanted.shape)
@@ -184,11 +196,19 @@ class Batches:
                 batch[name] = tf.cast(batch[name] < wanted.p, tf.float32)
         return batch
 
-    def _legal(self, ids, where, moving):
+    def _limits(self, step):
+        """Returns lowest and highest transposition of a step."""
+        if self.transpose_last is None:
+            return self.transpose
+        late = tf.clip_by_value(2 * tf.cast(step, tf.float32) / self.steps - 1, 0, 1)
+        pairs = zip(self.transpose, self.transpose_last, strict=True)
+        return [tf.cast(tf.round(a + late * (b - a)), tf.int32) for a, b in pairs]
+
+    def _legal(self, ids, where, moving, lowest, highest):
         """Returns semitones int32 (b,) that keep pitches in range, by `where` (b,) in [0, 1)."""
-        down, up = _room(_columns(ids), self.pitch_ids, moving)
-        low = tf.clip_by_value(down, self.transpose[0], self.transpose[1])
-        high = tf.clip_by_value(up, low, self.transpose[1])
+        down, up = _room(_columns(ids), self.pitch_ids, moving, self.pitch_ranges)
+        low = tf.clip_by_value(down, lowest, highest)
+        high = tf.clip_by_value(up, low, highest)
         return low + tf.cast(where * tf.cast(high - low + 1, tf.float32), tf.int32)
 
     def _moving(self, ids):
@@ -219,6 +239,11 @@ def _place_in_epoch(seed: int, epoch, position, size):
     # The public function cannot take a seed for each index. Neighbours stay near one another with
     # its 4 rounds; 12 mix them.
     return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=size - 1, rounds=12)
+
+
+def _stateless_gamma(shape, seed, alg, concentration: float):
+    del alg  # it has none to choose
+    return tf.random.stateless_gamma(shape, seed, alpha=concentration)
 
 
 def _gather(values, index):
@@ -297,27 +322,34 @@ def _notes(columns, pitch_ids, moving):
     return [note if moving is None else note & moving for note in found]
 
 
-def _room(columns, pitch_ids, moving=None):
-    """Returns the lowest and highest shift int32 (B,) that keeps all pitches in their ranges."""
+def _room(columns, pitch_ids, moving=None, ranges=None):
+    """Returns the lowest and highest shift int32 (B,) that keeps all pitches in their ranges.
+
+    Where some are beyond `ranges` already, no shift may still be one.
+    """
     down, up = [], []
-    for (part, low, high), note in zip(pitch_ids, _notes(columns, pitch_ids, moving), strict=True):
-        down.append(low - tf.reduce_min(tf.where(note, columns[part], high), axis=1))
-        up.append(high - tf.reduce_max(tf.where(note, columns[part], low), axis=1))
-    return tf.reduce_max(down, axis=0), tf.reduce_min(up, axis=0)
+    notes = _notes(columns, pitch_ids, moving)
+    for i, ((part, low, high), note) in enumerate(zip(pitch_ids, notes, strict=True)):
+        lowest, highest = ranges[i] if ranges else (low, high)
+        down.append(lowest - tf.reduce_min(tf.where(note, columns[part], high), axis=1))
+        up.append(highest - tf.reduce_max(tf.where(note, columns[part], low), axis=1))
+    down, up = tf.reduce_max(down, axis=0), tf.reduce_min(up, axis=0)
+    return (tf.minimum(down, 0), tf.maximum(up, 0)) if ranges else (down, up)
 
 
-def rejected_transpositions(events, pitch_ids, transpose: tuple[int, int]) -> int:
+def rejected_transpositions(events, pitch_ids, transpose: tuple[int, int], ranges=None) -> int:
     """Counts how many transpositions of rows (N, T) would take a pitch out of its range.
 
     Args:
         events: Integers.
         pitch_ids: As of `Batches`.
         transpose: Lowest and highest, in semitones.
+        ranges: As `pitch_ranges`.
     """
     count = 0
     for start in range(0, len(events), ROWS_COUNTED):
         rows = tf.cast(events[start : start + ROWS_COUNTED], tf.int32)
-        down, up = _room(_columns(rows), pitch_ids)
+        down, up = _room(_columns(rows), pitch_ids, ranges=ranges)
         for semitones in range(transpose[0], transpose[1] + 1):
             count += int(tf.math.count_nonzero((semitones < down) | (semitones > up)))
     return count
@@ -338,6 +370,8 @@ def batches_for(
     seed: int,
     draws: Mapping[str, Draw] | None = None,
     transpose: tuple[int, int] = (0, 0),
+    transpose_last: tuple[int, int] | None = None,
+    steps: int = 0,
     shuffle: bool = True,
 ) -> Batches:
     """Returns the batches of `examples`, a `collections.Examples` that `encoder` made.
@@ -353,7 +387,10 @@ def batches_for(
         draws=draws or {},
         shuffle=shuffle,
         transpose=transpose,
+        transpose_last=transpose_last,
+        steps=steps,
         pitch_ids=encoder.pitch_ids,
+        pitch_ranges=getattr(encoder, "pitch_ranges", None),
         controls=examples.controls,
         crop=getattr(encoder, "crop", 0),
         crop_grid=getattr(encoder, "crop_grid", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,10 +16,11 @@ class Draw:
     """Random numbers that one example needs.
 
     Attributes:
-        kind: `normal` (standard), `uniform` (in [0, 1)), `bernoulli` (1 or 0), or `seed` (int32)
-            for numbers that a model draws itself, where they are too many to come with a batch.
+        kind: `normal` (standard), `uniform` (in [0, 1)), `bernoulli` (1 or 0), `gamma`, or `seed`
+            (int32) for numbers that a model draws itself, where they are too many to come with a
+            batch.
         shape: For one example.
-        p: Of `bernoulli`: probability of 1.
+        p: Of `bernoulli`: probability of 1. Of `gamma`: its concentration; the rate is 1.
     """
 
     kind: str
@@ -41,6 +43,18 @@ class TrainableModel(keras.Model):
     def draws(self, training: bool = True) -> dict[str, Draw]:
         """Returns the random numbers that an example needs, by the name they have in a batch."""
         return {}
+
+    def prepare(self, step: int, examples: Any, seed: int) -> None:
+        """Does what a model needs after `step` steps besides a gradient; 0: before a new run.
+
+        What it changes must be weights, that a run which goes on from a checkpoint has them, and
+        follow from the arguments and the weights.
+
+        Args:
+            step: Steps that are done.
+            examples: The training split, a `collections.Examples`.
+            seed: Of the run.
+        """
 
     # In how many parts, one after the other, a replica works through its rows of a batch. The
     # gradient is that of all rows; memory is needed for one part.

@@ -52,6 +52,26 @@ class StepCallbacks(keras.callbacks.CallbackList):
             callback.on_train_batch_end(batch, logs)
 
 
+class Prepare(keras.callbacks.Callback):
+    """Lets the model do what it needs between steps. Comes first: what it does is saved, too.
+
+    Args:
+        start: Step that the run starts from.
+        examples: The training split.
+        seed: Of the run.
+    """
+
+    def __init__(self, start: int, examples, seed: int):
+        super().__init__()
+        self._step = start
+        self._examples = examples
+        self._seed = seed
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step += 1
+        self.model.prepare(self._step, self._examples, self._seed)
+
+
 class WatchSteps(keras.callbacks.Callback):
     """Tells the progress, stops when the loss is not finite and when a signal asks for it.
 

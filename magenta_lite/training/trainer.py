@@ -22,6 +22,7 @@ from magenta_lite.encoders import build_encoder
 from magenta_lite.models.building import build_model
 from magenta_lite.training.callbacks import (
     Checkpoints,
+    Prepare,
     Record,
     Signals,
     StepCallbacks,
@@ -133,6 +134,8 @@ def train(
         directory.forget_after(start)
     say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
 
+    if not start:
+        model.prepare(0, examples["train"], settings.seed)
     batches = batches_for(
         encoder,
         examples["train"],
@@ -140,6 +143,8 @@ def train(
         seed=settings.seed,
         draws=model.draws(),
         transpose=config.data.transpose,
+        transpose_last=config.data.transpose_last,
+        steps=settings.steps,
     )
     if batches.reject and config.data.transpose != (0, 0):
         _tell_rejected(batches, say)
@@ -153,7 +158,8 @@ def train(
         stack.enter_context(progress)
         signals = stack.enter_context(_signals(strategy))
         keep = settings.keep_checkpoints
-        callbacks = [WatchSteps(directory, start, progress, signals, keep)]
+        callbacks = [Prepare(start, examples["train"], settings.seed)]
+        callbacks += [WatchSteps(directory, start, progress, signals, keep)]
         callbacks += [Record(directory, config, encoder, progress)] if chief else []
         callbacks.append(Checkpoints(directory, keep, chief, progress))
         for first, count, length in intervals(start, settings.steps, settings.checkpoint_every):
@@ -219,7 +225,9 @@ def _warn_about_data(data, directory, settings, say) -> None:
 
 
 def _tell_rejected(batches, say) -> None:
-    count = rejected_transpositions(batches.events, batches.pitch_ids, batches.transpose)
+    count = rejected_transpositions(
+        batches.events, batches.pitch_ids, batches.transpose, batches.pitch_ranges
+    )
     low, high = batches.transpose
     total = len(batches.events) * (high - low + 1)
     if count:

@@ -139,6 +139,40 @@ def test_only_transpositions_that_keep_the_range_are_drawn_and_the_others_counte
     assert rejected_transpositions(ids, MELODY, (-5, 5)) == 4 + 0 + 4
 
 
+def test_instruments_keep_to_what_they_can_play_as_far_as_they_did():
+    ids = np.array([[30, 40], [20, 40], [20, 70]], np.uint8)  # 25 to 60 can be played
+    shifts = shifts_of(ids, pitch_ranges=((25, 60),), transpose=(-6, 6))
+    assert [sorted(set(x)) for x in shifts.T] == [list(range(-5, 7)), list(range(7)), [0]]
+    assert rejected_transpositions(ids, MELODY, (-6, 6), ((25, 60),)) == 1 + 6 + 12
+
+
+def test_transpositions_narrow_in_the_second_half_of_a_run():
+    ids = np.full((3, 2), 40, np.uint8)
+    for step, most in ((0, 6), (50, 6), (75, 4), (100, 2), (200, 2)):
+        shifts = shifts_of(ids, step, transpose=(-6, 6), transpose_last=(-2, 2), steps=100)
+        assert sorted(set(shifts.ravel())) == list(range(-most, most + 1))
+
+
+def shifts_of(ids, step=0, **changes):
+    """Returns by how much each of three rows moves, (1000, 3)."""
+    settings = {"batch_size": 3000, "seed": 1, "shuffle": False, "pitch_ids": MELODY}
+    batches = Batches(ids, np.full(3, 2, np.int32), reject=True, **settings | changes)
+    batch = next(iter(batches.dataset(step)))["events"].numpy()
+    moved = batch.reshape(1000, 3, 2) - ids
+    assert (moved[..., 0] == moved[..., 1]).all()
+    return moved[..., 0]
+
+
+def test_gammas_have_their_concentration():
+    draws = {"g": Draw("gamma", (2,), 0.2)}
+    ids = np.full((1, 2), 40, np.uint8)
+    batches = Batches(ids, np.array([2], np.int32), batch_size=20000, seed=1, draws=draws)
+    drawn = next(iter(batches.dataset()))["g"].numpy()
+    assert drawn.shape == (20000, 2)
+    assert drawn.mean() == pytest.approx(0.2, abs=0.01)
+    assert drawn.var() == pytest.approx(0.2, abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("size", "batch_size", "replicas", "expected"),
     [(1024, 512, 1, (512, 2)), (700, 512, 1, (350, 2)), (5, 512, 2, (4, 1)), (0, 8, 1, (0, 0))],

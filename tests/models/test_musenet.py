@@ -22,7 +22,7 @@ from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
 from magenta_lite.models.legality import BandLegality, BandPlan
 from magenta_lite.models.long_writing import written as written_long
-from magenta_lite.models.musenet import generation
+from magenta_lite.models.musenet import critic, generation
 from magenta_lite.models.musenet import model as network
 from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.models.musenet.evaluation import MEANINGS, evaluate
@@ -48,6 +48,8 @@ def small(rules=RULES, objective=None, **sizes):
 def shaken(model):
     """Returns the model with weights none of which is unimportant."""
     for weight in model.weights:
+        if weight.dtype == "int32":
+            continue
         weight.assign(weight + np.random.default_rng(2).normal(0, 0.1, weight.shape))
     return model
 
@@ -56,13 +58,16 @@ def shaken(model):
 def test_presets_have_the_published_number_of_weights(name):
     sizes = get_config(f"musenet_{name}").model
     d, n, c = sizes.hidden_size, sizes.layers, sizes.positions
-    # Without the critic's d + 1; with a row of part and of countdown for what is not known.
-    total = n * (12 * d**2 + 13 * d) + 2 * d + vocabulary.SIZE * d + c * d
+    # With a row of part and of countdown for what is not known, and the critic.
+    total = d + 1 + n * (12 * d**2 + 13 * d) + 2 * d + vocabulary.SIZE * d + c * d
     total += (c + CHORD_PLACES + 2 * PARTS + 2) * d
     assert total / 1e6 == pytest.approx(PRESETS[name], rel=0.01)
     if total < 1e8:
         config = get_config(f"musenet_{name}")
-        assert build_model(config, build_encoder(config.encoder)).count_params() == total
+        model = build_model(config, build_encoder(config.encoder))
+        stored = 3 * config.objective.critic_pieces * model.crop + 1  # its own music
+        stored = stored if config.objective.critic else 0
+        assert model.count_params() == total + stored
 
 
 @pytest.mark.parametrize("path", PLACED, ids=lambda path: path.stem)
@@ -220,11 +225,7 @@ def test_time_is_stretched_without_drift_and_volumes_are_shifted():
 
 
 def test_crops_keep_their_prefix_and_say_where_they_stop():
-    encoder = build_encoder(MuseNetEncoderConfig(crop=64, min_tokens=1))
-    rows = encoder.encode(scales()).examples
-    lengths = np.array([len(row) for row in rows], np.int32)
-    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
-    examples = Examples(padded, lengths, None)
+    encoder, examples = windows_of(scales())
     model = small(objective=MuseNetObjective(0.5, 0.5), positions=64)
     batches = batches_for(encoder, examples, batch_size=64, seed=0, draws=model.draws())
     batch = next(iter(batches.dataset()))
@@ -254,20 +255,116 @@ def scales():
 
 
 def test_it_learns_a_piece():
-    encoder = build_encoder(MuseNetEncoderConfig(crop=64, min_tokens=1))
-    rows = encoder.encode(scales()).examples
-    lengths = np.array([len(row) for row in rows], np.int32)
-    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
+    encoder, examples = windows_of(scales())
     model = small(rules=encoder.rules, objective=MuseNetObjective(volume_shift=0, time_stretch=0.0))
     config = get_config(
         "musenet_nano", ["train.steps=150", "train.warmup_steps=5", "train.learning_rate=1e-2"]
     )
     compile_model(model, config.train)
-    batches = batches_for(
-        encoder, Examples(padded, lengths, None), batch_size=8, seed=0, draws=model.draws()
-    )
+    batches = batches_for(encoder, examples, batch_size=8, seed=0, draws=model.draws())
     history = model.fit(batches.dataset(), steps_per_epoch=50, epochs=3, verbose=0).history
     assert history["nll_per_token"][-1] < 1.0
+
+
+def windows_of(sequence, crop=64):
+    encoder = build_encoder(MuseNetEncoderConfig(crop=crop, min_tokens=1))
+    rows = encoder.encode(sequence).examples
+    lengths = np.array([len(row) for row in rows], np.int32)
+    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
+    return encoder, Examples(padded, lengths, None)
+
+
+def test_examples_are_mixed_in_pairs():
+    """Beside the loss of embeddings and targets that are mixed by hand."""
+    model = shaken(small(objective=MuseNetObjective(mixup=0.2), positions=48))
+    assert set(model.draws()) == {"told", "played", "mix"}
+    rng = np.random.default_rng(0)
+    events = events_of(rng.integers(1, 4096, (4, 48)), rng)
+    draws = np.array([[3.0, 1.0], [9.0, 1.0], [0.0, 2.0], [1.0, 1.0]], np.float32)
+    batch = {"events": tf.constant(events), "mix": tf.constant(draws)}
+    loss = float(model.compute_loss(x=batch, y_pred=model(batch, training=True)))
+    x = model._embed_shifted(*np.moveaxis(events, 2, 0))
+    nll = []
+    for share, row, other in ((0.75, 0, 1), (0.75, 1, 0), (0.0, 2, 3), (0.0, 3, 2)):
+        y = (share * x[row] + (1 - share) * x[other])[None]
+        for layer in model.decoder:
+            y = layer(y)
+        log_p = tf.nn.log_softmax(model.logits(y))[0].numpy()
+        for weight, target in ((share, row), (1 - share, other)):
+            picked = log_p[np.arange(48), events[target, :, 0]][PREFIX:]
+            nll.append(-weight * picked.mean())
+    assert loss == pytest.approx(sum(nll) / 4, rel=1e-5)
+    odd = {name: x[:3] for name, x in batch.items()}
+    with pytest.raises(UserError, match="choose an even"):
+        model(odd, training=True)
+
+
+def test_the_critic_learns_what_the_model_wrote():
+    encoder, examples = windows_of(scales())
+    objective = MuseNetObjective(
+        volume_shift=0, time_stretch=0.0, critic=1.0, critic_share=0.5, critic_pieces=8
+    )
+    keras.utils.set_random_seed(1)
+    sizes = MuseNetConfig(layers=2, hidden_size=32, heads=2, positions=64, dropout=0.0)
+    model = network.MuseNet(encoder.rules, sizes, objective, crop=64)
+    model.prepare(0, examples, 0)
+    assert not int(model.generated)
+    model.prepare(1000, examples, 0)
+    store = model.generations.numpy()
+    assert int(model.generated) and len({row.tobytes() for row in store[..., 0]}) == 8
+    half = PREFIX + (64 - PREFIX) // 2
+    stored = [row[:half, 0].astype(int).tolist() for row in examples.events]
+    for row in store:
+        assert row[:half, 0].tolist() in stored  # the data's first half, and something else
+        beginning = stored.index(row[:half, 0].tolist())
+        assert not np.array_equal(row[half:64, 0], examples.events[beginning][half:64, 0])
+    again = store.copy()
+    model.prepare(1000, examples, 0)
+    np.testing.assert_array_equal(model.generations, again)  # follows from weights and seed
+
+    config = get_config("musenet_nano", ["train.warmup_steps=5", "train.learning_rate=1e-2"])
+    compile_model(model, config.train)
+    batches = batches_for(encoder, examples, batch_size=16, seed=0, draws=model.draws())
+    batch = next(iter(batches.dataset()))
+    varied = model.varied(batch)
+    own = varied["own"].numpy() > 0
+    assert 0 < own.sum() < 16
+    assert (network.counts_of(varied).numpy()[own] == 0).all()
+    history = model.fit(batches.dataset(), steps_per_epoch=40, epochs=2, verbose=0).history
+    assert history["critic_accuracy"][-1] > 0.9
+    music = examples.events[:4, :64].astype(np.int32)
+    judgement = model.judge({"events": tf.constant(np.concatenate([music, store[:4]]))})[1].numpy()
+    assert judgement[:4].min() > judgement[4:].max()
+
+
+def test_the_better_candidates_are_kept():
+    """Their scores are those of windows that the network reads by itself."""
+    model = shaken(small(positions=64, objective=MuseNetObjective(critic=0.1)))
+    plan = BandPlan(800, ANYTHING)
+    rows = written_long(model, FRONT, request(num_outputs=6), 100, plan)
+    by_critic, by_likelihood = critic.judged(model, rows, plan)
+    row = np.trim_zeros(rows[2], "b")
+    part, countdown = (x.numpy()[0] for x in model.places_of(row[None], plan))
+    events = np.stack([row, part, countdown], axis=1)
+    log_p, judgements, tokens = [], [], []
+    for start in range(PREFIX, len(row), 61):
+        window = np.concatenate([events[:PREFIX], events[start : start + 61]]).astype(np.int32)
+        window[:PREFIX, 1:] = window[PREFIX, 1:]
+        logits, judgement = model.judge({"events": tf.constant(window[None])})
+        log = tf.nn.log_softmax(logits[0]).numpy()
+        log_p.append(log[np.arange(len(window)), window[:, 0]][PREFIX:].sum())
+        judgements.append(float(judgement[0]))
+        tokens.append(len(window) - PREFIX)
+    assert by_likelihood[2] == pytest.approx(sum(log_p) / sum(tokens), abs=1e-4)
+    assert by_critic[2] == pytest.approx(np.average(judgements, weights=tokens), abs=1e-4)
+
+    encoder = build_encoder(MuseNetEncoderConfig())
+    for rank, scores in (("critic", by_critic), ("likelihood", by_likelihood)):
+        asked = request(candidates=3, rank=rank)
+        best = generation._best(model, rows, asked, plan)
+        np.testing.assert_array_equal(best, rows[np.argsort(-scores)[:2]])
+        asked = request(candidates=3, rank=rank, num_tokens=60)
+        assert len(generation.generate(model, encoder, asked)) == 2
 
 
 # Whole pieces ------------------------------------------------------------------------------------
@@ -350,6 +447,7 @@ def test_a_primer_is_gone_on_from_with_its_instruments():
             "play in s already",
         ),
         ({"mode": "continue", "inputs": [("s", 1)], "num_tokens": 9}, "The primer is"),
+        ({"candidates": 2}, "--rank=likelihood"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(changes, words):
@@ -379,18 +477,15 @@ def test_served_functions_know_all_controls():
 
 
 def test_evaluation_counts_every_token_once():
-    encoder = build_encoder(MuseNetEncoderConfig(crop=64, min_tokens=1))
-    rows = encoder.encode(scales()).examples
-    lengths = np.array([len(row) for row in rows], np.int32)
-    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
+    encoder, examples = windows_of(scales())
     model = small(positions=64)
     model.crop = 64
-    numbers = evaluate(model, Examples(padded, lengths, None), 0)
+    numbers = evaluate(model, examples, 0)
     assert set(numbers) == set(MEANINGS)
     assert numbers["tokens"] == len(encoder.ids_of(scales()))
     assert numbers["nll_per_token"] == pytest.approx(math.log(vocabulary.SIZE), abs=0.1)
     # Where a crop stops, `end_sample` stands for one token.
-    assert numbers["seconds"] == pytest.approx(20, abs=0.26 * len(rows))
+    assert numbers["seconds"] == pytest.approx(20, abs=0.26 * len(examples))
 
 
 def test_guidance_moves_away_from_what_is_not_told():

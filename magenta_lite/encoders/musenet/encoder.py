@@ -109,6 +109,16 @@ class MuseNetEncoder(TokenEncoder):
         # Not pitch 0: the piano's off of it fills up.
         return tuple((0, size * block + 1, size * (block + 1) - 1) for block in range(blocks))
 
+    @property
+    def pitch_ranges(self) -> tuple[tuple[int, int], ...]:
+        """What can be played of each of `pitch_ids`."""
+        firsts = [low - 1 for _, low, _ in self.pitch_ids]
+        players = [vocabulary.token(first).instrument for first in firsts]
+        ranges = [vocabulary.BY_NAME[player].range for player in players]
+        return tuple(
+            (first + low, first + high) for first, (low, high) in zip(firsts, ranges, strict=True)
+        )
+
     # Notes to ids --------------------------------------------------------------------------
 
     def encode(self, sequence) -> EncodeResult:

@@ -43,6 +43,7 @@ class Instrument(NamedTuple):
         programs: General MIDI programs that become it.
         on: Block of 128 ids of its note-ons, the first of several volumes for the piano.
         off: Block of its note-offs; None for drums.
+        range: Lowest and highest MIDI pitch that any of its programs' instruments plays.
     """
 
     name: str
@@ -51,20 +52,21 @@ class Instrument(NamedTuple):
     programs: tuple[int, ...]
     on: int
     off: int | None
+    range: tuple[int, int]
 
 
 # In the order of their MIDI channels. The piano also plays all programs that no other does.
 INSTRUMENTS = (
-    Instrument("piano", "piano", 0, (), 1, 0),
-    Instrument("violin", "strings", 40, (40, 41, 44, 45, 48, 49, 50, 51), 14, 15),
-    Instrument("cello", "strings", 42, (42, 43), 16, 17),
-    Instrument("bass", "bass", 32, tuple(range(32, 40)), 18, 19),
-    Instrument("guitar", "guitar", 24, tuple(range(24, 32)), 20, 21),
-    Instrument("flute", "winds", 73, tuple(range(72, 80)), 22, 23),
-    Instrument("clarinet", "winds", 71, tuple(range(64, 72)), 24, 25),
-    Instrument("trumpet", "winds", 56, tuple(range(56, 64)), 26, 27),
-    Instrument("harp", "harp", 46, (46,), 28, 29),
-    Instrument("drums", "drums", 0, (), 30, None),
+    Instrument("piano", "piano", 0, (), 1, 0, (21, 108)),
+    Instrument("violin", "strings", 40, (40, 41, 44, 45, 48, 49, 50, 51), 14, 15, (24, 103)),
+    Instrument("cello", "strings", 42, (42, 43), 16, 17, (24, 84)),
+    Instrument("bass", "bass", 32, tuple(range(32, 40)), 18, 19, (23, 67)),
+    Instrument("guitar", "guitar", 24, tuple(range(24, 32)), 20, 21, (40, 88)),
+    Instrument("flute", "winds", 73, tuple(range(72, 80)), 22, 23, (55, 108)),
+    Instrument("clarinet", "winds", 71, tuple(range(64, 72)), 24, 25, (34, 96)),
+    Instrument("trumpet", "winds", 56, tuple(range(56, 64)), 26, 27, (26, 88)),
+    Instrument("harp", "harp", 46, (46,), 28, 29, (23, 103)),
+    Instrument("drums", "drums", 0, (), 30, None, (0, 127)),
 )
 BY_NAME = {instrument.name: instrument for instrument in INSTRUMENTS}
 PIANO, DRUMS = BY_NAME["piano"], BY_NAME["drums"]

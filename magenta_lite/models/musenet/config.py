@@ -69,6 +69,14 @@ class MuseNetObjective:
             length.
         volume_shift: The piano's notes of an example are up to so many volumes softer or louder.
         time_stretch: An example is up to this share slower or faster.
+        mixup: Concentration of the Beta distribution by whose draws examples are mixed in pairs,
+            their embeddings and what is expected of them; 0 for none.
+        critic: Weight of the loss of the critic, which tells music from the model's own; 0 for no
+            critic.
+        critic_share: Share of examples that are the model's own, from a store of them. They do not
+            count otherwise.
+        critic_every: Steps between two fillings of the store.
+        critic_pieces: How many it holds.
     """
 
     kind: ClassVar[str] = "musenet_objective"
@@ -77,10 +85,20 @@ class MuseNetObjective:
     place_dropout: float = 0.15
     volume_shift: int = 2
     time_stretch: float = 0.1
+    mixup: float = 0.0
+    critic: float = 0.0
+    critic_share: float = 0.1
+    critic_every: int = 1000
+    critic_pieces: int = 32
 
     def __post_init__(self):
         for name in ("prefix_dropout", "place_dropout", "time_stretch"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"objective.{name}={getattr(self, name)} must lie in [0, 1)")
+        if not 0 < self.critic_share < 1:
+            raise UserError(f"objective.critic_share={self.critic_share} must lie in (0, 1)")
+        for name, least in (("mixup", 0), ("critic", 0), ("critic_every", 1), ("critic_pieces", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"objective.{name}={getattr(self, name)} must be {least} or more")
         if not 0 <= self.volume_shift <= 12:
             raise UserError(f"objective.volume_shift={self.volume_shift} must be 0 to 12")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+
 import numpy as np
 
 from magenta_lite.encoders.base import Report
@@ -10,6 +13,7 @@ from magenta_lite.encoders.musenet.encoder import families_of
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.models.legality import BandPlan, given_music
 from magenta_lite.models.long_writing import check_inputs, written
+from magenta_lite.models.musenet.critic import judged
 
 MODES = ("sample", "continue", "accompany")
 OPTIONS = (
@@ -19,6 +23,8 @@ OPTIONS = (
     "strict",
     "minutes",
     "guidance",
+    "candidates",
+    "rank",
     "primer_seconds",
     "top_k",
     "top_p",
@@ -41,6 +47,11 @@ def generate(model, encoder, request) -> list:
             fit.
     """
     _check(request)
+    if request.rank == "critic" and request.candidates > 1 and not model.objective.critic:
+        raise UserError(
+            "This model was trained without a critic (objective.critic=0); rank candidates with "
+            "--rank=likelihood"
+        )
     sequences = []
     for name, start in _starts(encoder, request):
         notes = encoder.notes_of(start)
@@ -52,9 +63,24 @@ def generate(model, encoder, request) -> list:
             primer += codec.ids(notes)
         total = _total(model, request, len(primer), plan.units)
         shown = _seconds_of(plan.units) if plan.units else None
-        rows = written(model, primer, request, total, plan, shown)
+        asked = dataclasses.replace(request, num_outputs=request.num_outputs * request.candidates)
+        rows = written(model, primer, asked, total, plan, shown)
+        rows = _best(model, rows, request, plan)
         sequences += [encoder.decode(row, request.qpm) for row in rows]
     return sequences
+
+
+def _best(model, rows, request, plan: BandPlan):
+    """Returns the best of all candidates, the best first."""
+    if request.candidates == 1:
+        return rows
+    by_critic, by_likelihood = judged(model, rows, plan)
+    scores = by_critic if request.rank == "critic" else by_likelihood
+    order = np.argsort(-scores)
+    kept = ", ".join(f"{scores[i]:.3f}" for i in order[: request.num_outputs])
+    mean = f"{scores.mean():.3f}"
+    print(f"Of {len(rows)} candidates by {request.rank}: {kept}; mean {mean}", file=sys.stderr)
+    return rows[order[: request.num_outputs]]
 
 
 def _families(request, notes) -> set[str]:

@@ -13,6 +13,7 @@ from magenta_lite.encoders.musenet import vocabulary
 from magenta_lite.encoders.musenet.encoder import PREFIX
 from magenta_lite.encoders.musenet.places import CHORD_PLACES, PARTS
 from magenta_lite.encoders.musenet.rules import MuseNetRules, tables
+from magenta_lite.errors import UserError
 from magenta_lite.layers.transformer import (
     Dropout,
     LayerSizes,
@@ -23,6 +24,7 @@ from magenta_lite.layers.transformer import (
 from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
 from magenta_lite.models.legality import BandLegality, BandPlan
 from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
+from magenta_lite.models.musenet.critic import Generations, last_places
 
 PAD = 0
 UNKNOWN = PARTS  # the last row of the tables of part and countdown
@@ -90,10 +92,27 @@ class MuseNet(TrainableModel):
             self.add_weight(shape=shape, initializer="ones", name="norm_scale"),
             self.add_weight(shape=shape, initializer="zeros", name="norm_bias"),
         )
+        normal = keras.initializers.RandomNormal(stddev=DEVIATION * sizes.hidden_size**-0.5)
+        judges = self.objective.critic > 0
+        self.critic = (
+            self.add_weight(shape=shape, initializer=normal, name="critic", trainable=judges),
+            self.add_weight(shape=(), initializer="zeros", name="critic_bias", trainable=judges),
+        )
+        self._renewing = None
+        if judges:
+            self._add_store()
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
         self.legality = BandLegality(self.rules)
         self.built = True
+
+    def _add_store(self) -> None:
+        """Makes room for the model's own music: int32 (N, T, 3), and whether there is any."""
+        kept = {"initializer": "zeros", "dtype": "int32", "trainable": False}
+        shape = (self.objective.critic_pieces, self.crop, 3)
+        self.generations = self.add_weight(shape=shape, name="generations", **kept)
+        self.generated = self.add_weight(shape=(), name="generated", **kept)
+        self.critic_accuracy = keras.metrics.Mean(name="critic_accuracy")
 
     def _table(self, name: str, rows: int, tables: int = 1):
         hidden = self.sizes.hidden_size
@@ -104,20 +123,55 @@ class MuseNet(TrainableModel):
         """Returns what an example is varied by, and what dropout needs."""
         if not training:
             return {}
-        varied = {"told": Draw("uniform", (3,)), "played": Draw("uniform", (2,))}
-        return varied | ({"dropout": Draw("seed", (2,))} if self.sizes.dropout else {})
+        objective = self.objective
+        draws = {"told": Draw("uniform", (3,)), "played": Draw("uniform", (2,))}
+        if self.sizes.dropout:
+            draws["dropout"] = Draw("seed", (2,))
+        if objective.mixup:
+            draws["mix"] = Draw("gamma", (2,), objective.mixup)
+        if objective.critic:
+            draws["own"] = Draw("bernoulli", (), objective.critic_share)
+            draws["which"] = Draw("uniform", ())
+        return draws
+
+    def prepare(self, step: int, examples, seed: int) -> None:
+        if not self.objective.critic or not step or step % self.objective.critic_every:
+            return
+        if self._renewing is None:
+            self._renewing = Generations(self)
+        self._renewing.renew(examples, step, seed)
 
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch, training=False):
+        if training and self.objective.critic and "own" in batch:
+            return self.judge(batch, training)
+        return self.logits(self._read(batch, training))
+
+    def judge(self, batch, training=False):
+        """Returns the logits, and float32 (B,) that the music of a row is not the model's own.
+
+        The critic reads what the last layer gives at the last token.
+        """
+        x = self._read(batch, training)
+        last = last_places(tf.cast(batch["events"], tf.int32)[..., 0])
+        read = tf.cast(tf.gather(x, last, axis=1, batch_dims=1), tf.float32)
+        weight, bias = self.critic
+        judgement = tf.linalg.matvec(normalize(read, *self.norm), tf.cast(weight, tf.float32))
+        return self.logits(x), judgement + tf.cast(bias, tf.float32)
+
+    def _read(self, batch, training):
+        """Returns what the last layer gives (B, T, C)."""
         events = tf.cast(batch["events"], tf.int32)
         ids, part, countdown = tf.unstack(events, axis=2)
         dropout = Dropout(batch.get("dropout") if training else None, self.sizes.dropout)
-        x = dropout(self._embed_shifted(ids, part, countdown), EMBEDDING_DROPOUT)
-        x = tf.cast(x, self.decoder[0].compute_dtype)
+        x = self._embed_shifted(ids, part, countdown)
+        if training and "mix" in batch:
+            x = mixed(x, shares(batch)[:, None, None])
+        x = tf.cast(dropout(x, EMBEDDING_DROPOUT), self.decoder[0].compute_dtype)
         for layer in self.decoder:
             x = layer(x, dropout=dropout)
-        return self.logits(x)
+        return x
 
     def _embed_shifted(self, ids, part, countdown):
         """Returns what the layers read at each step: the token before it, and where that is."""
@@ -185,7 +239,7 @@ class MuseNet(TrainableModel):
             plan: What the pieces are to be.
             state: What the `legality` remembers of whole pieces, where these are their ends.
         """
-        units = tf.cumsum(tf.gather(tables().units, ids), axis=1)
+        units = units_after(ids)
         if state is not None:
             units += state.units[:, None] - units[:, -1:]
         if plan.guidance is not None:
@@ -239,16 +293,23 @@ class MuseNet(TrainableModel):
 
     def train_step(self, batch):
         batch = self.varied(batch)
-        return super().train_step(with_mean_count(batch, counted(batch["events"])))
+        return super().train_step(with_mean_count(batch, counts_of(batch)))
 
     def test_step(self, batch):
         batch = batch | {"events": with_open_end(tf.cast(batch["events"], tf.int32))}
-        return super().test_step(with_mean_count(batch, counted(batch["events"])))
+        logs = super().test_step(with_mean_count(batch, counted(batch["events"])))
+        logs.pop("critic_accuracy", None)  # held-out examples are all music
+        return logs
 
     def varied(self, batch):
         """Returns the batch with its pieces played otherwise, and told less, by its draws."""
-        objective = self.objective
-        ids, part, countdown = tf.unstack(tf.cast(batch["events"], tf.int32), axis=2)
+        objective, events = self.objective, tf.cast(batch["events"], tf.int32)
+        if objective.critic:
+            own = tf.cast(batch["own"], tf.int32) * self.generated
+            which = tf.cast(batch["which"] * self.generations.shape[0], tf.int32)
+            events = tf.where(own[:, None, None] > 0, tf.gather(self.generations, which), events)
+            batch = batch | {"own": tf.cast(own, tf.float32)}
+        ids, part, countdown = tf.unstack(events, axis=2)
         louder, slower = tf.split(batch["played"], 2, axis=1)
         ids = louder_piano(ids, louder, objective.volume_shift)
         ids = stretched(ids, 1 + objective.time_stretch * (2 * slower - 1))
@@ -267,17 +328,42 @@ class MuseNet(TrainableModel):
         return batch | {"events": with_open_end(events)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Returns the mean cross-entropy over all tokens behind the prefix, in nats."""
-        counts = counted(x["events"])
+        """Returns the mean cross-entropy over all tokens behind the prefix, in nats.
+
+        With a critic its own is added, times `objective.critic`: music and generations weigh alike.
+        """
+        logits, judgement = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+        counts = counts_of(x)
         if "mean_count" not in x:
             x = with_mean_count(x, counts)
         ids = tf.cast(x["events"][..., 0], tf.int32)
-        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, y_pred)
-        loss = tf.reduce_mean(tf.reduce_sum(nll * counts, axis=1) / x["mean_count"])
+        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
         self.nll.update_state(nll, sample_weight=counts)
-        right = tf.argmax(y_pred, axis=-1, output_type=tf.int32) == ids
+        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == ids
         self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
+        summed = tf.reduce_sum(nll * counts, axis=1)
+        if training and "mix" in x:
+            others = tf.nn.sparse_softmax_cross_entropy_with_logits(partners(ids), logits)
+            share = shares(x)
+            summed *= share
+            summed += (1 - share) * tf.reduce_sum(others * partners(counts), axis=1)
+        loss = tf.reduce_mean(summed / x["mean_count"])
+        if judgement is not None:
+            loss += self.objective.critic * self._critic_loss(judgement, x["own"])
         return self.scale_loss(loss)
+
+    def _critic_loss(self, judgement, own):
+        share = self.objective.critic_share
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(1 - own, judgement)
+        there = tf.cast(self.generated, tf.float32)  # else there is nothing to tell apart
+        weight = there * (own / share + (1 - own) / (1 - share)) / 2
+        right = tf.cast((judgement > 0) == (own < 0.5), tf.float32)
+        self.critic_accuracy.update_state(right, sample_weight=weight)
+        return tf.reduce_mean(weight * entropy)
+
+    def places_of(self, ids, plan: BandPlan):
+        """Returns part and countdown int32 (B, T) of ids (B, T) that are written to a plan."""
+        return _planned(units_after(tf.convert_to_tensor(ids)), plan)
 
     def get_config(self):
         return {
@@ -307,6 +393,50 @@ def _running_max(x):
         x = tf.maximum(x, tf.pad(x, [[0, 0], [step, 0]])[:, : x.shape[1]])
         step *= 2
     return x
+
+
+def units_after(ids):
+    """Returns how long a piece is after each of its ids (B, T), in units: int32 (B, T)."""
+    return tf.cumsum(tf.gather(tables().units, ids), axis=1)
+
+
+def partners(x):
+    """Returns x (B, ...) with rows 0 and 1 changed, 2 and 3, and so on."""
+    pairs = tf.reshape(x, [-1, 2, *x.shape[1:]])
+    return tf.reshape(tf.reverse(pairs, [1]), tf.shape(x))
+
+
+def mixed(x, share):
+    """Returns x (B, ...) of which `share` is each row's own and the rest its partner's.
+
+    Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), in the space of embeddings.
+    """
+    return share * x + (1 - share) * partners(x)
+
+
+def shares(batch):
+    """Returns how much of each row of a mixed batch is its own, float (B,), as Beta draws.
+
+    Both rows of a pair have the first one's. Where one is the model's own nothing is mixed.
+    """
+    rows = batch["mix"].shape[0]
+    if rows % 2:
+        raise UserError(
+            f"objective.mixup mixes examples in pairs, and a replica has {rows} of them at once; "
+            "choose an even train.batch_size"
+        )
+    of_pairs = batch["mix"][::2] + 1e-30  # gammas this small can both be 0
+    share = tf.repeat(of_pairs[:, 0] / tf.reduce_sum(of_pairs, axis=1), 2)
+    if "own" not in batch:
+        return share
+    either = tf.maximum(batch["own"], partners(batch["own"]))
+    return tf.where(either > 0, 1.0, share)
+
+
+def counts_of(batch):
+    """Returns which tokens of a batch count: float (B, T); see `counted`."""
+    counts = counted(batch["events"])
+    return counts * (1 - batch["own"])[:, None] if "own" in batch else counts
 
 
 def _planned(units, plan: BandPlan):
