@@ -295,7 +295,7 @@ def test_examples_are_mixed_in_pairs():
             nll.append(-weight * picked.mean())
     assert loss == pytest.approx(sum(nll) / 4, rel=1e-5)
     odd = {name: x[:3] for name, x in batch.items()}
-    with pytest.raises(UserError, match="choose an even"):
+    with pytest.raises(UserError, match="an even number, or objective"):
         model(odd, training=True)
 
 

@@ -423,7 +423,7 @@ def shares(batch):
     if rows % 2:
         raise UserError(
             f"objective.mixup mixes examples in pairs, and a replica has {rows} of them at once; "
-            "choose an even train.batch_size"
+            "choose a train.batch_size that leaves it an even number, or objective.mixup=0"
         )
     of_pairs = batch["mix"][::2] + 1e-30  # gammas this small can both be 0
     share = tf.repeat(of_pairs[:, 0] / tf.reduce_sum(of_pairs, axis=1), 2)
