@@ -1,0 +1,432 @@
+"""Files that PyTorch's `torch.save` wrote, read without PyTorch and without running their code.
+
+Such a file is a pickle whose tensors refer to storages, flat arrays kept outside of the pickle.
+
+* Since PyTorch 1.6 it is a ZIP: `NAME/data.pkl`, storages `NAME/data/KEY`, `NAME/byteorder`.
+* Before, it is five pickles (a magic number, a version, facts about the system, the tree, the keys
+  of its storages), then for each key the length of the storage (int64) and its values.
+
+A pickle can call any function of Python. This reader knows about thirty names, all of them of
+data, and refuses the file at the first other one.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickle
+import pickletools
+import struct
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.errors import UserError
+
+MAGIC = 0x1950A86A20F9469CFC6C
+VERSION = 1001
+ZIP_START = b"PK\3\4"
+MAX_PICKLE = 2**26  # bytes; the tree of the largest Jukebox is a hundredth of it
+
+DTYPES = {
+    "float64": "f8",
+    "float32": "f4",
+    "float16": "f2",
+    "bfloat16": "u2",  # NumPy has none; `_to_numpy` makes float32 of it
+    "int64": "i8",
+    "int32": "i4",
+    "int16": "i2",
+    "int8": "i1",
+    "uint64": "u8",
+    "uint32": "u4",
+    "uint16": "u2",
+    "uint8": "u1",
+    "bool": "?",
+    "complex64": "c8",
+    "complex128": "c16",
+}
+STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "UntypedStorage": "uint8",  # bytes; the tensor says what they are
+}
+# How other files begin, for messages.
+KNOWN_STARTS = {
+    b"\x1f\x8b": "a gzip file; unpack it first",
+    b"\x89HDF": "an HDF5 file, as of Keras",
+    b"version https://git-lfs": "a Git LFS pointer; fetch the file that it stands for",
+}
+
+
+def read_torch_file(path: str | Path) -> dict[str, Any]:
+    """Reads a file of `torch.save`, of the ZIP format or the older one.
+
+    Tensors come as NumPy arrays, read-only views of the memory-mapped file, so a file larger than
+    the memory is no problem; tensors that share a storage share it here too. bfloat16, which NumPy
+    lacks, becomes float32 (a copy). Storages in a ZIP are compared with their checksums; the older
+    format has none.
+
+    Args:
+        path: For example one of the `.pth.tar` files of Jukebox, which are no tar files.
+
+    Returns:
+        The tree that was saved: dictionaries, lists, tuples, numbers, strings and arrays. A dtype
+        is its name.
+
+    Raises:
+        UserError: If the file is no PyTorch file (says what it looks like), is damaged or cut off,
+            holds something else than a dictionary, or asks for a name that is not just data.
+    """
+    path = Path(path).expanduser()
+    buffer = _map(path)
+    if buffer[:4] == ZIP_START:
+        tree = _read_zip(path, buffer)
+    elif buffer[:1] == pickle.PROTO:
+        tree = _read_legacy(path, buffer)
+    else:
+        raise _not_torch(path, _looks_like(buffer))
+    if not isinstance(tree, dict):
+        raise UserError(
+            f"{path} holds a {type(tree).__name__} where a dictionary of weights belongs"
+        )
+    return tree
+
+
+def state_dict(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Finds the weights in what `read_torch_file` gave.
+
+    Args:
+        tree: The weights by name, or a dictionary that has them under `model` or `state_dict`.
+
+    Returns:
+        The weights by name, without the `module.` that PyTorch's data-parallel wrappers prepend.
+
+    Raises:
+        UserError: If there are no weights, something else among them, or a name twice.
+    """
+    places = (tree.get("model"), tree.get("state_dict"), tree)
+    found = next(place for place in places if isinstance(place, Mapping))
+    if not any(isinstance(value, np.ndarray) for value in found.values()):
+        raise UserError(
+            "The file holds no weights, neither at the top nor under 'model' or 'state_dict': "
+            f"its top has {_names(tree)}"
+        )
+    weights = {}
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
+            raise UserError(
+                f"{_short(name)} among the weights is a {type(value).__name__}, not a tensor"
+            )
+        name = name.removeprefix("module.")
+        if name in weights:
+            raise UserError(f"The weight {_short(name)} is there with and without 'module.'")
+        weights[name] = value
+    return weights
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads the tree of a file; knows a fixed set of names and calls nothing else.
+
+    Args:
+        data: One pickle.
+        path: Named in errors.
+        storage: Gives the flat array for (key, dtype name, length).
+        order: Byte order of the file, "<" or ">".
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        path: Path,
+        storage: Callable[[str, str, int], np.ndarray] | None = None,
+        order: str = "<",
+    ):
+        super().__init__(io.BytesIO(data))
+        self._path = path
+        self._storage = storage
+        self._order = order
+
+    def load(self) -> Any:
+        try:
+            return super().load()
+        except UserError:
+            raise
+        except Exception as error:  # a damaged pickle can make of itself any error of Python
+            raise _damaged(self._path, f"its tree cannot be read ({_first_line(error)})") from error
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("jukebox.hparams", "Hyperparams"): OrderedDict,  # a dictionary of settings
+            ("torch", "Size"): self._size,
+            ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
+            ("torch._utils", "_rebuild_tensor_v3"): self._tensor_of_bytes,
+            ("torch._utils", "_rebuild_parameter"): self._parameter,
+            ("torch._utils", "_rebuild_parameter_with_state"): self._parameter,
+        }
+        if (module, name) in known:
+            return known[module, name]
+        if module in ("torch", "torch.storage") and name in STORAGES:
+            return name
+        if module == "torch" and name in DTYPES:
+            return name
+        raise UserError(
+            f"{self._path} asks for {_short(f'{module}.{name}')}, which is not just data; nothing "
+            "of it was run. If you trust it, save model.state_dict() alone with PyTorch"
+        )
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        match pid:
+            case ("storage", str(kind), str(key), str(_device), int(length), *view):
+                if kind in STORAGES and 0 <= length < 2**63 and view in ([], [None]):
+                    return self._storage(key, STORAGES[kind], length)
+        raise _damaged(self._path, "it refers to something that is not a storage")
+
+    def _tensor(self, storage, offset, shape, strides, _gradient, _hooks, metadata=None):
+        """Returns the view of a storage that is a tensor; `offset` and `strides` in elements."""
+        if metadata:  # e.g. conj: the values are to be conjugated when they are read
+            raise UserError(
+                f"{self._path} has a tensor that is {_names(metadata)} of what is stored; save it "
+                "again after .resolve_conj().resolve_neg()"
+            )
+        if not all(
+            isinstance(number, int) and number >= 0 for number in (offset, *shape, *strides)
+        ):
+            raise _damaged(self._path, "the shape of a tensor is no list of numbers")
+        steps = zip(shape, strides, strict=True)
+        reach = 0 if 0 in shape else offset + 1 + sum((n - 1) * stride for n, stride in steps)
+        if reach > len(storage):
+            raise _damaged(
+                self._path,
+                f"a tensor of shape {list(shape)} needs {reach} values of a storage of "
+                f"{len(storage)}",
+            )
+        if 0 in shape:
+            return np.zeros(shape, storage.dtype)
+        size = storage.itemsize
+        return np.ndarray(
+            shape, storage.dtype, storage, offset * size, [size * stride for stride in strides]
+        )
+
+    def _tensor_of_bytes(
+        self, storage, offset, shape, strides, gradient, hooks, dtype, metadata=None
+    ):
+        if dtype not in DTYPES:
+            raise _damaged(self._path, f"it has a tensor of dtype {_short(dtype)}")
+        storage = _to_numpy(storage, dtype, self._order)
+        return self._tensor(storage, offset, shape, strides, gradient, hooks, metadata)
+
+    def _parameter(self, tensor, *_):
+        return tensor
+
+    def _size(self, sizes):
+        if not isinstance(sizes, tuple):
+            raise _damaged(self._path, "a torch.Size is no tuple")
+        return sizes
+
+
+class _StorageLengths(_Unpickler):
+    """A first reading of the tree: only notes the dtype and length of each storage, by key."""
+
+    def __init__(self, data: bytes, path: Path):
+        super().__init__(data, path, self._note)
+        self.storages: dict[str, tuple[str, int]] = {}
+
+    def _note(self, key, dtype, length):
+        if self.storages.setdefault(key, (dtype, length)) != (dtype, length):
+            raise _damaged(self._path, f"storage {_short(key)} has two dtypes or lengths")
+
+    def _tensor(self, *_):
+        return None
+
+    _tensor_of_bytes = _tensor
+
+
+def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
+    records = _zip_records(path)
+    structure = next(name for name in records if name.endswith("/data.pkl"))
+    folder = structure.removesuffix("data.pkl")
+    order = b"little"
+    if folder + "byteorder" in records:
+        order = bytes(_zip_record(path, buffer, records[folder + "byteorder"]))
+    if order not in (b"little", b"big"):
+        raise _damaged(path, f"its byte order is {_short(order)}")
+    order = {b"little": "<", b"big": ">"}[order]
+    arrays = {}
+
+    def storage(key: str, dtype: str, length: int) -> np.ndarray:
+        if (key, dtype) not in arrays:
+            record = records.get(f"{folder}data/{key}")
+            if record is None:
+                raise _damaged(path, f"storage {_short(key)} is missing")
+            view = _zip_record(path, buffer, record)
+            arrays[key, dtype] = _to_numpy(view, dtype, order)
+        _check_length(path, key, length, len(arrays[key, dtype]))
+        return arrays[key, dtype]
+
+    data = _pickle_at(path, _zip_record(path, buffer, records[structure]), 0)
+    return _Unpickler(data, path, storage, order).load()
+
+
+def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Returns the directory of a ZIP in which there is one `NAME/data.pkl`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = {record.filename: record for record in archive.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
+        raise _damaged(path, f"it begins like a ZIP ({_first_line(error)})") from error
+    count = sum(name.endswith("/data.pkl") for name in records)
+    if count != 1:
+        raise _not_torch(path, f"a ZIP with {count or 'no'} data.pkl; it has {_names(records)}")
+    return records
+
+
+def _zip_record(path: Path, buffer: mmap.mmap, record: zipfile.ZipInfo) -> memoryview:
+    """Returns the bytes of a file in a ZIP; PyTorch does not compress them."""
+    name = record.orig_filename.encode("utf-8" if record.flag_bits & 0x800 else "cp437")
+    start = record.header_offset
+    header = buffer[start : start + 30]
+    if len(header) < 30 or header[:4] != ZIP_START:
+        raise _damaged(path, f"{_short(record.filename)} is not where the ZIP says")
+    name_length, extra_length = struct.unpack("<HH", header[26:30])
+    if buffer[start + 30 : start + 30 + name_length] != name:
+        raise _damaged(path, f"{_short(record.filename)} is not where the ZIP says")
+    if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & 1:
+        raise _damaged(path, f"{_short(record.filename)} is compressed or encrypted")
+    start += 30 + name_length + extra_length
+    view = memoryview(buffer)[start : start + record.file_size]
+    if len(view) < record.file_size or record.compress_size != record.file_size:
+        raise _damaged(path, f"{_short(record.filename)} is longer than the file")
+    if record.CRC and zlib.crc32(view) != record.CRC:  # 0: PyTorch was told to leave them out
+        raise _damaged(path, f"{_short(record.filename)} does not fit its checksum")
+    return view
+
+
+def _read_legacy(path: Path, buffer: mmap.mmap) -> Any:
+    magic = _pickle_at(path, buffer, 0)
+    if _Unpickler(magic, path).load() != MAGIC:
+        raise _not_torch(path, "a Python pickle of something else")
+    end, pickles = len(magic), []
+    for _ in range(4):
+        pickles.append(_pickle_at(path, buffer, end))
+        end += len(pickles[-1])
+    version, _, tree, keys = pickles
+    version = _Unpickler(version, path).load()
+    if version != VERSION:
+        raise _damaged(path, f"only version {VERSION} of the old format is known")
+    lengths = _StorageLengths(tree, path)
+    lengths.load()
+    arrays = {}
+    for key in _storage_keys(path, keys, lengths.storages):
+        dtype, length = lengths.storages[key]
+        header = buffer[end : end + 8]
+        if len(header) < 8:
+            raise _damaged(path, f"storage {_short(key)} is missing")
+        _check_length(path, key, length, struct.unpack("<q", header)[0])
+        start = end + 8
+        end = start + length * np.dtype(DTYPES[dtype]).itemsize
+        if end > len(buffer):
+            raise _damaged(path, f"storage {_short(key)} is longer than the file")
+        arrays[key] = _to_numpy(memoryview(buffer)[start:end], dtype)
+    return _Unpickler(tree, path, lambda key, *_: arrays[key]).load()
+
+
+def _storage_keys(path: Path, data: bytes, known: Mapping[str, Any]) -> list[str]:
+    keys = _Unpickler(data, path).load()
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise _damaged(path, "the list of its storages is none")
+    if len(keys) != len(known) or set(keys) != set(known):
+        raise _damaged(path, "the list of its storages does not fit its tree")
+    return keys
+
+
+def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
+    """Returns the pickle that begins at `start`, looked through but not loaded."""
+    stream = io.BytesIO(buffer[start : start + MAX_PICKLE])
+    try:
+        for opcode, argument, position in pickletools.genops(stream):
+            # Python makes room for as many remembered objects as the largest number says.
+            if opcode.name.endswith("PUT") and argument > position:
+                raise _damaged(path, "its tree cannot be read (too large a memo)")
+    except UserError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise _damaged(path, f"its tree cannot be read ({_first_line(error)})") from error
+    return stream.getvalue()[: stream.tell()]
+
+
+def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: str = "<") -> np.ndarray:
+    """Returns bytes as a flat array of the named dtype, of this machine's byte order."""
+    values = np.frombuffer(data, np.dtype(DTYPES[dtype]).newbyteorder(order))
+    if dtype == "bfloat16":  # the upper half of a float32
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _map(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _not_torch(path, "an empty file") from error
+
+
+def _looks_like(buffer: mmap.mmap) -> str:
+    head = buffer[:512]
+    for start, description in KNOWN_STARTS.items():
+        if head.startswith(start):
+            return description
+    if head[257:262] == b"ustar":
+        return "a tar file; unpack it first"
+    if head[8:10] == b'{"':
+        return "a safetensors file"
+    if head.lstrip()[:1] == b"<":
+        return "a web page; the download went wrong"
+    if all(32 <= byte < 127 or byte in b"\t\n\r" for byte in head):
+        return "text"
+    return f"something that begins with {head[:8].hex(' ')}"
+
+
+def _check_length(path: Path, key: str, wanted: int, actual: int) -> None:
+    if wanted != actual:
+        raise _damaged(
+            path, f"storage {_short(key)} has {actual} values where the tree has {wanted}"
+        )
+
+
+def _not_torch(path: Path, looks_like: str) -> UserError:
+    return UserError(f"{path} is not a PyTorch file: it looks like {looks_like}")
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged or cut off: {reason}; download it again")
+
+
+def _names(names) -> str:
+    return ", ".join(_short(name) for name in list(names)[:3]) or "nothing"
+
+
+def _short(value: Any) -> str:
+    """Returns something from the file, whatever it is, so that it fits into a line."""
+    return repr(value[:80]) if isinstance(value, str | bytes) else f"a {type(value).__name__}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
