@@ -34,6 +34,7 @@ SECTION_CLASSES = {
     ),
     "musenet_tokens": "magenta_lite.encoders.musenet.encoder:MuseNetEncoderConfig",
     "performance": "magenta_lite.encoders.performance:PerformanceEncoderConfig",
+    "audio": "magenta_lite.encoders.audio:AudioEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
     "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",
@@ -59,7 +60,8 @@ class DataConfig:
             chorales played by a small band; `rendered`, the same played on a piano;
             `freedoom[:PATH]`, songs of WAD files; `groove_midi[:PATH]`, human drumming;
             `maestro_midi[:PATH]`, pianists; `jsb_chorales[:PATH]`, chorales on a grid; or
-            `tfds:NAME[/CONFIG]`, a data set that is built already.
+            `tfds:NAME[/CONFIG]`, a data set that is built already. For models of audio: a folder
+            or file of sound; or `rendered_audio`, tunes and chorales as sound.
         transpose: Lowest and highest transposition in semitones, drawn anew for every example
             every time it is used in training. Drums stay.
         transpose_last: To these the limits narrow in the second half of training; null for never.

@@ -3,6 +3,7 @@
 python -m magenta_lite.inspect_data FOLDER --config=cat-mel_2bar [--set encoder.bars=4]
 python -m magenta_lite.inspect_data --data=folk --config=cat-mel_2bar
 python -m magenta_lite.inspect_data --data=groove_midi:groove.zip --config=groovae_2bar_humanize
+python -m magenta_lite.inspect_data FOLDER_OF_SOUND --config=vqvae_mini
 
 Reads and encodes everything and writes nothing, but with --json a file with all numbers.
 Exit code 0: there is something to train on; 2: there is not.
@@ -35,7 +36,7 @@ def main() -> int:
     from magenta_lite.data import building, collections
 
     config = cli.chosen_config()
-    sources, listing = collections.list_source(config.data.source)
+    sources, listing = collections.list_source(config.data.source, config.encoder)
     windows = building.build(sources, listing, config.encoder)
     numbers = describe(windows, config.encoder)
     print(f"{config.data.source} for {config.name}:")

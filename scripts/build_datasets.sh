@@ -25,6 +25,7 @@ drums=(drums_2bar drums_2bar_roll drums_2bar_full_roll groove_2bar groove_4bar)
 build folk mel_2bar mel_16bar mel_whole
 build arranged leads_mel_2bar_chords "${bands[@]}" multiperf_1bar_chords "${drums[@]}"
 build rendered performance
+build rendered_audio mono_16khz
 if compgen -G '/usr/share/games/doom/free*.wad' >/dev/null; then
     build freedoom mel_2bar mel_16bar "${bands[@]}" "${drums[@]}"
 fi

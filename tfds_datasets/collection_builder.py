@@ -16,6 +16,7 @@ from magenta_lite.data import building
 from magenta_lite.data.building import Window, Windows
 from magenta_lite.data.reading import Source
 from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.audio import AudioEncoderConfig
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.drums import DrumsEncoderConfig
 from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
@@ -26,7 +27,7 @@ from magenta_lite.encoders.performance import PerformanceEncoderConfig
 from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
 
-REPORT_FILE = "report.json"
+FOUND_FILE = "found.json"
 
 # As in the configurations of Magenta that they serve.
 MELODY_ENCODERS = {
@@ -53,6 +54,12 @@ PERFORMANCE_ENCODERS = {
     "performance": PerformanceEncoderConfig(),
     "performance_end": PerformanceEncoderConfig(end_token=True),
 }
+AUDIO_ENCODERS = {
+    "mono_16khz": AudioEncoderConfig(),
+    "mono_22khz": AudioEncoderConfig(sample_rate=22_050, crop=16_384),
+    "mono_44khz": AudioEncoderConfig(sample_rate=44_100, crop=16_384),
+}
+# Of notes.
 ENCODERS = MELODY_ENCODERS | DRUM_ENCODERS | BAND_ENCODERS | PERFORMANCE_ENCODERS
 
 
@@ -72,9 +79,9 @@ def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -
 
 
 def name_of(encoder_config: Any) -> str:
-    """Returns the config name of an encoder: one of `ENCODERS`, else made from its values."""
+    """Returns the config name of an encoder: a known one, else made from its values."""
     stored = building.stored_config(encoder_config)
-    for name, known in ENCODERS.items():
+    for name, known in (ENCODERS | AUDIO_ENCODERS).items():
         if known == stored:
             return name
     return building.encoder_name(stored)
@@ -100,8 +107,10 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     With Beam options or a runner in the `DownloadConfig` the same steps run on Apache Beam.
     Features: `events` (T, *event_shape), the encoder's numbers in its event_dtype; `controls`
-    uint8 (T,), the chord classes, for an encoder that has them; `piece`, where they are from.
-    The metadata hold the encoder's values and the report of what was left out.
+    uint8 (T,), the chord classes, for an encoder that has them; `piece`, where they are from;
+    for sound `position`, int64 (2,), their first sample and the samples of the piece.
+    The metadata hold the encoder's values, the report of what was left out and, for sound, the
+    labels of each piece.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -126,12 +135,17 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         format = build_encoder(self.builder_config.encoder).event_format
         features = {
             "events": tfds.features.Tensor(
-                shape=(None, *format.event_shape), dtype=format.event_dtype.type
+                shape=(None, *format.event_shape),
+                dtype=format.event_dtype.type,
+                # As integers of TFRecords negative samples would take ten bytes each.
+                encoding="bytes" if format.kind == "audio" else "none",
             ),
             "piece": tfds.features.Text(),
         }
         if format.control == "chords":
             features["controls"] = tfds.features.Tensor(shape=(None,), dtype=np.uint8)
+        if format.kind == "audio":
+            features["position"] = tfds.features.Tensor(shape=(2,), dtype=np.int64)
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             metadata=tfds.core.MetadataDict(
@@ -147,14 +161,14 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             super()._download_and_prepare(dl_manager, download_config)
         finally:
             self.__dict__.pop("_split_generators", None)
-        path = self.data_path / REPORT_FILE
-        self.info.metadata["report"] = json.loads(path.read_text())
+        path = self.data_path / FOUND_FILE
+        self.info.metadata.update(json.loads(path.read_text()))
         path.unlink()  # the metadata have it now
         building.say(f"{self.info.full_name}: {building.summary(self.sizes, self.report)}")
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         windows = self._build(dl_manager)
-        _write_report(windows.report, self.data_path / REPORT_FILE)
+        _write_found(windows.report, windows.facts, self.data_path / FOUND_FILE)
         # TFDS cannot write a split without examples.
         return {
             split: self._generate_examples(examples, split)
@@ -216,7 +230,13 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             | "AllSizes" >> beam.combiners.ToDict()
             | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name, encoder)
         )
-        _ = report | "WriteReport" >> beam.Map(_write_report, self.data_path / REPORT_FILE)
+        facts = (
+            encoded
+            | "Facts" >> beam.FlatMapTuple(lambda _, encoded: building.facts_of(encoded).items())
+            | "AllFacts" >> beam.combiners.ToDict()
+        )
+        path = self.data_path / FOUND_FILE
+        _ = report | "WriteFound" >> beam.Map(_write_found, single(facts), path)
         # Waiting for the check lets its message come first.
         kept = kept | "Wait" >> beam.Map(lambda pair, _: pair, single(checked))
         return {
@@ -228,11 +248,17 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
 
 def _example(window: Window, encoder_config: Any) -> tuple[bytes, dict[str, Any]]:
-    """Returns key and example. The key is the window itself: the order depends on nothing else."""
+    """Returns key and example. The key says what it is: the order depends on nothing else."""
     events, controls = building.arrays(window.events, window.controls, encoder_config)
     example = {"events": events, "piece": window.piece}
     if controls is not None:
         example["controls"] = controls
+    if window.position:
+        # Not the window itself, which may be there again elsewhere.
+        example["position"] = np.array(window.position)
+        return b"%d " % window.position[0] + window.piece.encode(
+            "utf-8", "surrogateescape"
+        ), example
     return window.events + window.controls, example
 
 
@@ -245,7 +271,7 @@ def _piece_hashes(_: int, encoded: building.Encoded) -> set[int]:
 
 
 def _keyed(window: Window, bounds, encoder_config) -> tuple[bytes, tuple[str, Window]]:
-    key = building.transposition_key(window.events, encoder_config, window.controls)
+    key = building.window_key(window, encoder_config)
     return key, (window.split or building.split_of(window.piece, bounds), window)
 
 
@@ -269,5 +295,6 @@ def _check_sizes(
     return sizes
 
 
-def _write_report(report: Report, path: Any) -> None:
-    path.write_text(json.dumps(report.to_json()))
+def _write_found(report: Report, facts: dict[str, dict[str, Any]], path: Any) -> None:
+    found = {"report": report.to_json()} | ({"pieces": facts} if facts else {})
+    path.write_text(json.dumps(found))

@@ -55,6 +55,8 @@ HINTS = {
         "--set encoder.max_tokens=4096 reads longer ones, --set encoder.max_seconds=10 cuts shorter"
     ),
     "windows in a piece": "--set encoder.max_examples=0 takes every window of a piece",
+    "sound shorter than": "--set encoder.crop=4096 takes shorter sound, for a model of such clips",
+    "no sample above": "--set encoder.silence=-90 takes quieter sound",
     "is not 4/4": "no setting; only music in 4/4 or 2/2 has bars that fit these windows",
 }
 
@@ -86,6 +88,9 @@ class Window(NamedTuple):
         controls: The bytes of its chord classes uint8 (T,); empty without chords.
         split: Its split where the data set says so; empty: by a hash of `piece`.
         train_only: Whether it is left out where its split is not `train`.
+        position: Its first step and the steps of the piece, where pieces are kept whole.
+        key: What windows have in common of which one split alone keeps any: of a piece that is
+            kept whole, a hash of all of it; empty: the `transposition_key`.
     """
 
     place: tuple[int, int, int]
@@ -94,14 +99,26 @@ class Window(NamedTuple):
     controls: bytes = b""
     split: str = ""
     train_only: bool = False
+    position: tuple[int, int] | None = None
+    key: bytes = b""
 
 
 class EncodedPiece(NamedTuple):
-    """What one piece gave: `examples` are events, controls and `train_only`, as in a `Window`."""
+    """What one piece gave.
+
+    Attributes:
+        name: Of the piece.
+        split: As in a `Window`.
+        examples: Events, controls and `train_only`, as in a `Window`.
+        positions: As in a `Window`; None where windows stand for themselves.
+        facts: What is kept beside the examples, as plain JSON values.
+    """
 
     name: str
     split: str
     examples: list[tuple[bytes, bytes, bool]]
+    positions: list[tuple[int, int]] | None = None
+    facts: dict[str, Any] = {}  # noqa: RUF012
 
 
 @dataclasses.dataclass
@@ -124,10 +141,12 @@ class Windows:
     Attributes:
         splits: Windows of `train`, `validation` and `test`, in stable order.
         report: What was kept and what was left out.
+        facts: What else is known of pieces, by their names; of those that have any.
     """
 
     splits: dict[str, list[Window]]
     report: Report
+    facts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -158,9 +177,14 @@ def encoder_name(encoder_config: Any) -> str:
     return f"{encoder_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def fingerprint(sources: Iterable[reading.Source]) -> str:
-    """Returns a short hash of the names, sizes and times of the files behind `sources`."""
-    digest = hashlib.sha256()
+def fingerprint(sources: Iterable[reading.Source], more: str = "") -> str:
+    """Returns a short hash of the names, sizes and times of the files behind `sources`.
+
+    Args:
+        sources: The files.
+        more: What else makes a difference.
+    """
+    digest = hashlib.sha256(more.encode(errors="replace"))
     for path in sorted({os.fspath(source.path) for source in sources}):
         stat = os.stat(path)
         digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="replace"))
@@ -169,12 +193,13 @@ def fingerprint(sources: Iterable[reading.Source]) -> str:
 
 def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
     """Reads and encodes one source. A piece that fails is reported, never raised."""
-    pieces, report = source.read()
+    pieces, report = source.read_as(encoder_config)
     encoder = _encoder(encoder_config)
     encoded = []
     for piece in pieces:
-        # An encoder may learn from the folder what music this is.
-        piece.sequence.filename = piece.sequence.filename or piece.name
+        if hasattr(piece.sequence, "filename"):  # else it is sound
+            # An encoder may learn from the folder what music this is.
+            piece.sequence.filename = piece.sequence.filename or piece.name
         try:
             result = encoder.encode(piece.sequence)
         except Exception as error:  # one odd piece must not cost the rest
@@ -183,7 +208,9 @@ def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
         report.merge(result.report, piece.name)
         if result.examples:
             examples = list(_as_bytes(result, encoder.event_format))
-            encoded.append(EncodedPiece(piece.name, piece.split, examples))
+            encoded.append(
+                EncodedPiece(piece.name, piece.split, examples, result.positions, piece.facts)
+            )
     return Encoded(encoded, report)
 
 
@@ -270,6 +297,11 @@ def split_of(name: str, bounds: tuple[int, int]) -> str:
     return "test" if place < bounds[0] else "validation" if place < bounds[1] else "train"
 
 
+def window_key(window: Window, encoder_config: Any) -> bytes:
+    """Returns what windows have in common that `settle` looks at together."""
+    return window.key or transposition_key(window.events, encoder_config, window.controls)
+
+
 def transposition_key(events: bytes, encoder_config: Any, controls: bytes = b"") -> bytes:
     """Returns what a window and all its transpositions have in common.
 
@@ -279,7 +311,7 @@ def transposition_key(events: bytes, encoder_config: Any, controls: bytes = b"")
 
 
 def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
-    """Decides which of the windows that share one `transposition_key` are stored, and where.
+    """Decides which of the windows that share one `window_key` are stored, and where.
 
     Training goes first, then test, then validation: the others lose theirs. Of equal windows
     inside the split the first is kept.
@@ -294,19 +326,23 @@ def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Re
     windows = sorted(windows, key=lambda pair: pair[1].place)
     present = {split for split, _ in windows}
     winner = next((s for s in ("train", "test", "validation") if s in present), "train")
-    kept: dict[tuple[bytes, bytes], Window] = {}
+    kept: dict[tuple, Window] = {}
     report = Report()
     for split, window in windows:
         if split != winner:
             continue
-        if kept.setdefault((window.events, window.controls), window) is not window:
+        if kept.setdefault(_content(window), window) is not window:
             report.drop("same window again in the split", window.piece)
     for split, window in windows:
         if split != winner:
-            moved = (window.events, window.controls) not in kept
+            moved = _content(window) not in kept
             reason = f"{split} window that {winner} has too" + (", in some key" if moved else "")
             report.drop(reason, window.piece)
     return winner, list(kept.values()), report
+
+
+def _content(window: Window) -> tuple:
+    return window.events, window.controls, window.position
 
 
 def build(sources: Sequence[reading.Source], listing: Report, encoder_config: Any) -> Windows:
@@ -319,16 +355,17 @@ def build(sources: Sequence[reading.Source], listing: Report, encoder_config: An
     """
     report = Report()
     report.merge(listing)
-    windows = []
+    windows, facts = [], {}
     for number, encoded in enumerate(encode_sources(sources, encoder_config)):
         report.merge(encoded.report)
         windows.extend(place_windows(number, encoded))
+        facts |= facts_of(encoded)
     bounds = split_bounds(
         piece_hash(name) for name in {window.piece for window in windows if not window.split}
     )
     groups = collections.defaultdict(list)
     for window in windows:
-        key = transposition_key(window.events, encoder_config, window.controls)
+        key = window_key(window, encoder_config)
         groups[key].append((window.split or split_of(window.piece, bounds), window))
     splits = {split: [] for split in SPLITS}
     for group in groups.values():
@@ -337,15 +374,32 @@ def build(sources: Sequence[reading.Source], listing: Report, encoder_config: An
         report.merge(left_out)
     for kept in splits.values():
         kept.sort(key=lambda window: window.place)
-    return Windows(splits, report)
+    return Windows(splits, report, facts)
+
+
+def facts_of(encoded: Encoded) -> dict[str, dict[str, Any]]:
+    """Returns what is known of the pieces of a source beside their examples."""
+    return {piece.name: piece.facts for piece in encoded.pieces if piece.facts}
 
 
 def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
     """Yields the windows of source number `number`."""
     for i, piece in enumerate(encoded.pieces):
+        key = _piece_key(piece) if piece.positions else b""
         for j, (events, controls, train_only) in enumerate(piece.examples):
             place = (number, i, j)
-            yield Window(place, piece.name, events, controls, piece.split, train_only)
+            position = piece.positions[j] if piece.positions else None
+            yield Window(
+                place, piece.name, events, controls, piece.split, train_only, position, key
+            )
+
+
+def _piece_key(piece: EncodedPiece) -> bytes:
+    """Returns a hash of all of a piece: what holds two of them holds the same piece twice."""
+    digest = hashlib.sha256()
+    for (events, _, _), position in zip(piece.examples, piece.positions, strict=True):
+        digest.update(b"%d %d " % position + events)
+    return digest.digest()
 
 
 def told(windows: Sequence[Window], what: str) -> Iterator[Window]:

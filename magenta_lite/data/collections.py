@@ -9,19 +9,20 @@ import importlib
 import importlib.util
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from magenta_lite.config import DataConfig
+from magenta_lite.config import DataConfig, ExperimentConfig
 from magenta_lite.data import building, reading
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import EventFormat, Report
 from magenta_lite.errors import UserError, unknown_name
 
 LOAD_BATCH = 2048
+LOAD_BATCH_OF_SOUND = 64  # its rows are long
 
 
 class Known(NamedTuple):
@@ -31,10 +32,12 @@ class Known(NamedTuple):
         listing: Function of MORE that returns its sources and a report; without TensorFlow.
         config: Function of MORE and an encoder section that returns the builder config; its
             module has the `Builder`.
+        sound: Whether it is sound; else it is notes.
     """
 
     listing: str
     config: str
+    sound: bool = False
 
 
 KNOWN = {
@@ -70,10 +73,20 @@ KNOWN = {
         "magenta_lite.data.jsb_chorales:list_chorales",
         "tfds_datasets.jsb_chorales.jsb_chorales_dataset_builder:chorale_config",
     ),
+    "rendered_audio": Known(
+        "magenta_lite.data.sounding:list_pieces",
+        "tfds_datasets.rendered_audio.rendered_audio_dataset_builder:rendered_audio_config",
+        sound=True,
+    ),
 }
 FOLDER = Known(
     "magenta_lite.data.reading:list_sources",
     "tfds_datasets.midi_dir.midi_dir_dataset_builder:folder_config",
+)
+SOUND_FOLDER = Known(
+    "magenta_lite.data.audio:list_sounds",
+    "tfds_datasets.audio_dir.audio_dir_dataset_builder:sound_folder_config",
+    sound=True,
 )
 
 
@@ -86,12 +99,17 @@ class Examples:
         lengths: int32 (N,), steps of each row.
         pieces: Name of the piece each row comes from; None if the data set does not say.
         controls: Chord classes uint8 (N, T); None for an encoder without.
+        positions: Int64 (N, 2), the first step of each row in its piece, and how many steps that
+            has; None where rows stand for themselves.
+        extras: Other integers (N, ...) that a model is told of each row, by their names in a batch.
     """
 
     events: np.ndarray
     lengths: np.ndarray
     pieces: list[str] | None
     controls: np.ndarray | None = None
+    positions: np.ndarray | None = None
+    extras: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.events)
@@ -111,6 +129,8 @@ class Collection:
         self.encoder: dict[str, Any] | None = metadata.get("encoder")
         report = metadata.get("report")
         self.report: Report = Report.from_json(report) if report else Report()
+        # What is known of each piece of sound, by its name: artist, genre, lyrics, samples.
+        self.facts: dict[str, dict[str, Any]] = dict(metadata.get("pieces") or {})
         self._loaded: dict[str, Examples] = {}
 
     @property
@@ -157,27 +177,49 @@ def open_collection(
     data_dir = str(Path(data_dir).expanduser()) if data_dir else None
     if source.startswith("tfds:"):
         return _open_tfds(source.removeprefix("tfds:"), encoder_config, data_dir)
-    known, more = _known(source)
+    known, more = _known(source, encoder_config)
     config = _function(known.config)(more, encoder_config)
     builder = _function(known.config.partition(":")[0] + ":Builder")
     return Collection(_prepared(functools.partial(builder, config=config), data_dir))
 
 
-def list_source(source: str) -> tuple[list[reading.Source], Report]:
-    """Returns the files behind a name or a folder, without TensorFlow. Raises: UserError."""
+def open_data(config: ExperimentConfig, data_dir: str | None = None) -> Any:
+    """Returns the collection that a run of `config` reads; see `open_collection`."""
+    if config.encoder.kind == "codes":
+        from magenta_lite.data.codes import open_codes
+
+        return open_codes(config, data_dir)
+    return open_collection(config.data, config.encoder, data_dir)
+
+
+def list_source(source: str, encoder_config: Any = None) -> tuple[list[reading.Source], Report]:
+    """Returns the files behind a name or a folder, without TensorFlow. Raises: UserError.
+
+    Args:
+        source: See `DataConfig`.
+        encoder_config: Says whether notes or sound are looked for; None for notes.
+    """
     if source.startswith("tfds:"):
         raise UserError(
             f"{source} is built already; only folders and {', '.join(KNOWN)} can be looked into"
         )
-    known, more = _known(source)
+    known, more = _known(source, encoder_config)
     return _function(known.listing)(more)
 
 
-def _known(source: str) -> tuple[Known, str]:
+def _known(source: str, encoder_config: Any) -> tuple[Known, str]:
     """Returns what `source` names, and the argument of its functions."""
+    sound = getattr(encoder_config, "kind", "") == "audio"
     name, colon, more = source.partition(":")
     if name not in KNOWN:
-        return FOLDER, str(existing_path(source))
+        return SOUND_FOLDER if sound else FOLDER, str(existing_path(source))
+    if KNOWN[name].sound != sound:
+        fitting = [known for known, about in KNOWN.items() if about.sound == sound]
+        holds, wanted = ("notes", "sound") if sound else ("sound", "notes")
+        raise UserError(
+            f"{name} holds {holds}, and this configuration reads {wanted}; give a folder of "
+            f"{'sound files' if sound else 'MIDI files'}, or {', '.join(fitting)}"
+        )
     if colon and not more:
         raise UserError(f"There is nothing behind the colon of {source}; give {name} or {name}:...")
     return KNOWN[name], more
@@ -294,26 +336,26 @@ def _load(builder: Any, split: str) -> Examples:
 
     features = builder.info.features
     arrays = [name for name in ("events", "controls") if name in features]
+    plain = [name for name in ("piece", "position") if name in features]
 
     def row(example):
         steps = tf.shape(example["events"])[0]
-        return {name: example[name] for name in arrays} | {
-            "length": steps,
-            "piece": example.get("piece", b""),
-        }
+        return {name: example[name] for name in arrays + plain} | {"length": steps}
 
     # One file after the other, no cache: the stored order, every time.
     read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     dataset = builder.as_dataset(split=split, read_config=read)
     dataset = dataset.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = list(dataset.padded_batch(LOAD_BATCH).as_numpy_iterator())
-    joined = {name: _joined([batch[name] for batch in batches]) for name in arrays}
+    size = LOAD_BATCH_OF_SOUND if "position" in plain else LOAD_BATCH
+    batches = list(dataset.padded_batch(size).as_numpy_iterator())
+    columns = {
+        name: np.concatenate([batch[name] for batch in batches]) for name in ["length", *plain]
+    }
     return Examples(
-        lengths=np.concatenate([batch["length"] for batch in batches]),
-        pieces=[piece.decode() for batch in batches for piece in batch["piece"]]
-        if "piece" in features
-        else None,
-        **joined,
+        lengths=columns["length"],
+        pieces=[piece.decode() for piece in columns["piece"]] if "piece" in plain else None,
+        positions=columns.get("position"),
+        **{name: _joined([batch[name] for batch in batches]) for name in arrays},
     )
 
 
@@ -333,7 +375,8 @@ def _no_examples(features: Any) -> Examples:
         return np.zeros((0, 0, *features[name].shape[1:]), features[name].np_dtype)
 
     controls = empty("controls") if "controls" in features else None
-    return Examples(empty("events"), np.zeros(0, np.int32), [], controls)
+    positions = np.zeros((0, 2), np.int64) if "position" in features else None
+    return Examples(empty("events"), np.zeros(0, np.int32), [], controls, positions)
 
 
 @contextlib.contextmanager

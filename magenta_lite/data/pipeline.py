@@ -42,6 +42,7 @@ class Batches:
         pitch_ranges: (lowest, highest) of each of them that can be played. What is played beyond
             them already may stay, or move towards them. None for all of the ids.
         controls: Chord classes uint8 (N, T), whose roots move along; None without.
+        extras: Other integers (N, ...), by their names in a batch.
         segments: In how many segments of equal length the T steps fall.
         end_id: The id that ends a segment: what follows in it is filling; None without.
         fixed_segment_id: Segments that begin with this id (drum tracks) stay; None without.
@@ -67,6 +68,7 @@ class Batches:
     pitch_ids: tuple[tuple[int, int, int], ...] = ()
     pitch_ranges: tuple[tuple[int, int], ...] | None = None
     controls: Any = None
+    extras: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     segments: int = 1
     end_id: int | None = None
     fixed_segment_id: int | None = None
@@ -90,8 +92,8 @@ class Batches:
         Returns:
             A data set (distributed, if there are several replicas) of dicts: `events` int32 or
             float32 (b, T, *event_shape), `length` int32 (b,), `example` int64 (b,), the
-            example's number in the run, `controls` int32 (b, T) where there are any, and float32
-            (b, *shape) for each draw; b = B / replicas.
+            example's number in the run, `controls` int32 (b, T) where there are any, `extras`
+            int32, and float32 (b, *shape) for each draw; b = B / replicas.
 
         Raises:
             UserError: If B is not a multiple of the replicas.
@@ -119,6 +121,7 @@ class Batches:
         stored = {"events": tf.constant(self.events), "length": tf.constant(self.lengths)}
         if self.controls is not None:
             stored["controls"] = tf.constant(self.controls)
+        stored |= {name: tf.constant(values) for name, values in self.extras.items()}
 
         @tf.autograph.experimental.do_not_convert
         def batch(number):
@@ -392,6 +395,7 @@ def batches_for(
         pitch_ids=encoder.pitch_ids,
         pitch_ranges=getattr(encoder, "pitch_ranges", None),
         controls=examples.controls,
+        extras=examples.extras,
         crop=getattr(encoder, "crop", 0),
         crop_grid=getattr(encoder, "crop_grid", 1),
         crop_prefix=getattr(encoder, "crop_prefix", 0),

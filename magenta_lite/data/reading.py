@@ -63,6 +63,10 @@ class Source:
         """Returns its pieces and a report of what cannot be used; see `read_source`."""
         return read_source(self)
 
+    def read_as(self, encoder_config: Any) -> tuple[list[Piece], Report]:
+        """Returns its pieces as an encoder wants them, and a report. Notes are always the same."""
+        return self.read()
+
     def read_bytes(self) -> bytes:
         """Returns the bytes of the file. Raises: UnreadableError, OSError."""
         return _read_zip_member(self) if self.member else _read_path(self.path)
@@ -74,13 +78,15 @@ class Piece:
 
     Attributes:
         name: Of its source, with `#X:12` for a tune of a book or `#3` for a record.
-        sequence: Its NoteSequence.
+        sequence: Its NoteSequence; of sound its `Audio`.
         split: As that of a `Source`.
+        facts: What else is known of it and kept beside its examples, as plain JSON values.
     """
 
     name: str
     sequence: Any
     split: str = ""
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def list_sources(root: str | Path) -> tuple[list[Source], Report]:
@@ -95,14 +101,18 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
         `styles.csv`, rows of a name and a style, those files have that style.
 
     Raises:
-        UserError: If `root` does not exist, or its list of styles cannot be read.
+        UserError: If `root` does not exist, holds sound and no notes, or its list of styles cannot
+            be read.
     """
+    from magenta_lite.data import audio  # which needs this module
+
     root = Path(root).expanduser()
     if not root.exists():
         raise UserError(f"There is no file or folder {root}")
     report = Report()
     sources: list[Source] = []
-    for path in [root] if root.is_file() else _walk(root):
+    sounds = 0
+    for path in [root] if root.is_file() else walk(root):
         name = path.name if path == root else path.relative_to(root).as_posix()
         if name == STYLES:
             continue
@@ -115,20 +125,22 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
         elif _is_music(path, root) or path.name.lower().endswith(ARCHIVES):
             sources.append(Source(str(path), name))
         else:
+            sounds += audio.is_sound(path)
             report.drop("not a music file", name)
+    if sounds and not sources:
+        raise UserError(
+            f"{root} holds sound but no notes, and notes are wanted here; give MIDI, ABC or "
+            "MusicXML files, or choose a configuration that reads sound"
+        )
     sources = _with_styles(sources, root / STYLES, report)
-    return sorted(_split_by_folder(sources), key=lambda source: source.name), report
+    return sorted(split_by_folder(sources), key=lambda source: source.name), report
 
 
 def _with_styles(sources: list[Source], table: Path, report: Report) -> list[Source]:
     """Gives sources the styles that a table says they have."""
     if not table.is_file():
         return sources
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if any(row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} is no list of files and styles: {_first_line(error)}") from error
+    rows = read_table(table, "list of files and styles")
     for number, row in enumerate(rows, start=1):
         if len(row) != 2:
             raise UserError(f"Row {number} of {table} must be a file and its style: {row}")
@@ -138,13 +150,31 @@ def _with_styles(sources: list[Source], table: Path, report: Report) -> list[Sou
     return [dataclasses.replace(source, style=styles.get(source.name, "")) for source in sources]
 
 
+def read_table(path: Path, what: str) -> list[list[str]]:
+    """Returns the rows of a comma-separated file that hold anything.
+
+    Raises:
+        UserError: If it is no such file; `what` says what it should be.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [row for row in csv.reader(file) if any(row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no {what}: {first_line(error)}") from error
+
+
+def is_music(path: Path) -> bool:
+    """Returns whether the name of a file is that of one with notes."""
+    return _kind(path.name) not in (None, "tokens")
+
+
 def _is_music(path: Path, root: Path) -> bool:
     """Returns whether a file is read; text is a list of tokens only where it was asked for."""
     kind = _kind(path.name)
     return kind is not None and (kind != "tokens" or path == root)
 
 
-def _split_by_folder(sources: list[Source]) -> list[Source]:
+def split_by_folder(sources: list[Any]) -> list[Any]:
     """Gives sources the split whose folder they are in, if all are in such folders."""
     folders = [source.name.partition("/")[0] for source in sources]
     if "train" not in folders or len(set(folders)) < 2 or not set(folders) <= set(SPLITS):
@@ -153,7 +183,8 @@ def _split_by_folder(sources: list[Source]) -> list[Source]:
     return [dataclasses.replace(source, split=folder) for source, folder in pairs]
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def walk(root: Path) -> Iterator[Path]:
+    """Yields the files below a folder, in order, but for hidden ones."""
     for folder, folders, files in os.walk(root):  # does not follow links, so it ends
         folders.sort()
         for file in sorted(files):
@@ -166,7 +197,7 @@ def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
-        report.drop(f"zip archive cannot be read: {_first_line(error)}", name)
+        report.drop(f"zip archive cannot be read: {first_line(error)}", name)
         return []
     music = [member for member in members if _kind(member) not in (None, "tokens")]
     report.drop("not a music file", name, n=len(members) - len(music))
@@ -189,7 +220,7 @@ def read_source(source: Source) -> tuple[list[Piece], Report]:
                     piece.sequence.sequence_metadata.genre.insert(0, source.style)
                 pieces.append(dataclasses.replace(piece, split=source.split))
         except (UnreadableError, OSError) as error:
-            report.drop(_first_line(error), name)
+            report.drop(first_line(error), name)
     if pieces:
         report.keep("pieces", len(pieces))
     return pieces, report
@@ -224,7 +255,7 @@ def _files_in(source: Source, report: Report) -> Iterator[tuple[str, Callable[[]
                     if member.isfile() and _kind(member.name) not in (None, "tokens"):
                         yield f"{source.name}/{member.name}", _tar_reader(archive, member)
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            report.drop(f"tar archive cannot be read: {_first_line(error)}", source.name)
+            report.drop(f"tar archive cannot be read: {first_line(error)}", source.name)
 
 
 def _tar_reader(archive, member) -> Callable[[], bytes]:
@@ -247,7 +278,7 @@ def _read_zip_member(source: Source) -> bytes:
         _check_size(archive.getinfo(source.member).file_size)
         return archive.read(source.member)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
-        raise UnreadableError(f"zip archive cannot be read: {_first_line(error)}") from error
+        raise UnreadableError(f"zip archive cannot be read: {first_line(error)}") from error
 
 
 @functools.lru_cache(maxsize=2)
@@ -279,7 +310,7 @@ def _pieces_of(name: str, data: bytes, report: Report) -> Iterator[Piece]:
             try:
                 _check(sequence)
             except UnreadableError as error:
-                report.drop(_first_line(error), f"{name}#{i}")
+                report.drop(first_line(error), f"{name}#{i}")
                 continue
             yield Piece(f"{name}#{i}", sequence)
 
@@ -336,7 +367,7 @@ def midi_to_sequence(data: bytes):
     try:
         score = symusic.Score.from_midi(data)
     except (RuntimeError, ValueError) as error:
-        raise UnreadableError(f"damaged MIDI file: {_first_line(error)}") from error
+        raise UnreadableError(f"damaged MIDI file: {first_line(error)}") from error
     return _score_to_sequence(score)
 
 
@@ -423,7 +454,7 @@ def _musicxml_to_sequence(name: str, data: bytes):
             KeyError,
             ValueError,
         ) as error:
-            raise UnreadableError(f"MusicXML: {_first_line(error)}") from error
+            raise UnreadableError(f"MusicXML: {first_line(error)}") from error
 
 
 def _tokens_to_sequence(data: bytes):
@@ -434,7 +465,7 @@ def _tokens_to_sequence(data: bytes):
     try:
         ids = vocabulary.read_ids(data.decode("utf-8-sig"))
     except (UserError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"text that is no list of tokens: {_first_line(error)}") from error
+        raise UnreadableError(f"text that is no list of tokens: {first_line(error)}") from error
     return to_sequence(codec.decode(ids).notes)
 
 
@@ -477,5 +508,6 @@ def _as_file(name: str, data: bytes) -> Iterator[str]:
         yield file.name
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an error says; its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,11 +1,11 @@
-"""Notes to numbers and back; numpy and note_seq only."""
+"""Notes and sound to numbers and back; numpy and note_seq only."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-# The encoder class of each kind of encoder section.
+# The encoder class of each kind of encoder section: those that read notes, and those that do not.
 ENCODERS = {
     "melody": "magenta_lite.encoders.melody:MelodyEncoder",
     "drums": "magenta_lite.encoders.drums:DrumsEncoder",
@@ -22,9 +22,12 @@ ENCODERS = {
     "musenet_tokens": "magenta_lite.encoders.musenet.encoder:MuseNetEncoder",
     "performance": "magenta_lite.encoders.performance:PerformanceEncoder",
 }
+SOUND_ENCODERS = {
+    "audio": "magenta_lite.encoders.audio:AudioEncoder",
+}
 
 
 def build_encoder(config: Any):
     """Returns the encoder that the encoder section `config` describes."""
-    module, name = ENCODERS[config.kind].split(":")
+    module, name = (ENCODERS | SOUND_ENCODERS)[config.kind].split(":")
     return getattr(importlib.import_module(module), name)(config)

@@ -85,6 +85,7 @@ class EventFormat:
     - `roll`: which of `sizes[0]` classes are hit; uint8 0/1 (T, D); as it is.
     - `groove`: hits (0/1), velocities (0 to 1) and offsets (-1 to 1, positive is early, in half
       steps) of `sizes[0]` classes; float32 (T, 3 * D); as it is.
+    - `audio`: samples of `sizes[0]` channels; int16 (T, C); divided by 32768.
 
     Attributes:
         kind: See above.
@@ -124,6 +125,7 @@ class EventFormat:
             "categorical": (),
             "multi_categorical": (len(self.sizes),),
             "roll": self.sizes,
+            "audio": self.sizes,
             "groove": (3 * self.sizes[0],),
         }[self.kind]
 
@@ -132,6 +134,8 @@ class EventFormat:
         """Type in which examples are stored."""
         if self.kind == "groove":
             return np.dtype(np.float32)
+        if self.kind == "audio":
+            return np.dtype(np.int16)
         wide = self.kind != "roll" and max(self.sizes) > 256
         return np.dtype(np.uint16 if wide else np.uint8)
 
@@ -141,7 +145,7 @@ CHORD_CLASSES = 49  # none, then 12 each of major, minor, augmented and diminish
 
 @dataclasses.dataclass
 class EncodeResult:
-    """Examples of one NoteSequence, and what was left out of it.
+    """Examples of one piece, and what was left out of it.
 
     Attributes:
         examples: Arrays of the encoder's `EventFormat`: (T, *event_shape), event_dtype.
@@ -150,9 +154,12 @@ class EncodeResult:
             (T,); None otherwise.
         train_only: Whether each example must not be held out, being another form of one that may;
             None for no.
+        positions: (first step, steps of the whole piece) of each example, from an encoder whose
+            examples are put together again; such a piece is kept whole. None for any other.
     """
 
     examples: list[np.ndarray]
     report: Report
     controls: list[np.ndarray] | None = None
     train_only: list[bool] | None = None
+    positions: list[tuple[int, int]] | None = None

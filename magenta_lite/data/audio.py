@@ -1,0 +1,252 @@
+"""Sound files: finding, reading and writing them.
+
+A file that cannot be used costs nothing but itself: it is counted with its reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.data import labels, reading
+from magenta_lite.data.labels import Labels
+from magenta_lite.data.reading import Piece, UnreadableError
+from magenta_lite.encoders.audio import Audio, to_int16
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+# Sound, too, but in formats that libsndfile does not know.
+OTHER_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".webm", ".ape", ".wv")
+OTHER = "sound that is not WAV, FLAC, OGG, Opus, MP3 or AIFF; convert it, e.g. with ffmpeg"
+
+# How each suffix is written.
+WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+
+BLOCK = 2**18  # samples of a channel that are read, or written, at once
+# A header may promise a little more than there is: an MP3 states whole frames.
+MISSING_SHARE = 0.02
+# The size of a WAV that was written into a pipe is not known and stated as the largest number.
+UNKNOWN_SIZE = 2**31 - 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioSource(reading.Source):
+    """A sound file.
+
+    Attributes:
+        labels: What is known of it.
+    """
+
+    labels: Labels = dataclasses.field(default_factory=Labels)
+
+    def read_as(self, encoder_config: Any) -> tuple[list[Piece], Report]:
+        """Returns its sound at the rate and with the channels of an encoder, and a report."""
+        report = Report()
+        if self.path.lower().endswith(OTHER_SUFFIXES):
+            report.drop(OTHER, self.name)
+            return [], report
+        try:
+            audio = read_file(self.path, encoder_config.sample_rate, encoder_config.channels)
+        except (UnreadableError, OSError) as error:
+            report.drop(reading.first_line(error), self.name)
+            return [], report
+        report.keep("pieces")
+        return [Piece(self.name, audio, self.split, facts(audio, self.labels))], report
+
+
+def facts(audio: Audio, labels: Labels, **more: Any) -> dict[str, Any]:
+    """Returns what a collection keeps of a piece: its labels and its length in samples."""
+    return dataclasses.asdict(labels) | {"samples": len(audio.samples)} | more
+
+
+def is_sound(path: Path) -> bool:
+    """Returns whether the name of a file is that of a sound file."""
+    return path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES
+
+
+def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
+    """Finds the sound files below a folder, or one file, and their labels.
+
+    Args:
+        root: A folder, searched with all below it, or a file.
+
+    Returns:
+        The sources in order of their names, and a report of what is no sound. A folder whose
+        sound lies in folders `train` and `validation` or `test` is split so. For labels see
+        `labels.read_labels`.
+
+    Raises:
+        UserError: If `root` does not exist, holds notes and no sound, or its table of labels
+            cannot be read.
+    """
+    root = Path(root).expanduser()
+    if not root.exists():
+        raise UserError(f"There is no file or folder {root}")
+    report, sources, others = Report(), [], []
+    for path in [root] if root.is_file() else reading.walk(root):
+        name = path.name if path == root else path.relative_to(root).as_posix()
+        if is_sound(path):
+            sources.append(AudioSource(str(path), name))
+        else:
+            others.append((path, name))
+    known = labels.read_labels(root, [source.name for source in sources], report)
+    # A folder of notes would be no error but a long list of files that are no sound.
+    if not sources and any(reading.is_music(path) for path, _ in others):
+        raise UserError(
+            f"{root} holds notes (MIDI or the like) but no sound, and this configuration reads "
+            "sound; give a folder of WAV, FLAC, OGG or MP3 files, or --data=rendered_audio"
+        )
+    for _, name in others:
+        if name not in known.files:
+            report.drop("not a sound file", name)
+    sources = [dataclasses.replace(s, labels=known.of.get(s.name, Labels())) for s in sources]
+    return sorted(reading.split_by_folder(sources), key=lambda source: source.name), report
+
+
+def read_audio(path: str | Path, sample_rate: int, channels: int = 1) -> Audio:
+    """Reads a sound file that a user named.
+
+    Args:
+        path: WAV, FLAC, OGG, Opus, MP3 or AIFF.
+        sample_rate: Hz; what has another rate is resampled.
+        channels: 1 for the mean of all channels; 2 for stereo.
+
+    Raises:
+        UserError: If it does not exist or cannot be read; says why.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"There is no sound file {path}")
+    try:
+        if path.suffix.lower() in OTHER_SUFFIXES:
+            raise UnreadableError(OTHER)
+        return read_file(path, sample_rate, channels)
+    except (UnreadableError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {reading.first_line(error)}") from error
+
+
+def write_audio(path: str | Path, audio: Audio) -> Path:
+    """Writes sound, limited to [-1, 1], as the suffix says: `.wav` and `.flac` (16 bits), `.ogg`.
+
+    It is written beside its place and then moved there, so no half a file is ever found.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: If the suffix is another one, or the place cannot be written.
+    """
+    import soundfile
+
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in WRITTEN:
+        raise UserError(f"{path} cannot be written; its suffix must be {', '.join(WRITTEN)}")
+    format, subtype = WRITTEN[path.suffix.lower()]
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with soundfile.SoundFile(
+            partial, "w", audio.sample_rate, audio.channels, subtype, format=format
+        ) as file:
+            for start in range(0, len(audio.samples), BLOCK):
+                file.write(to_int16(audio.samples[start : start + BLOCK])[0])
+        os.replace(partial, path)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise UserError(f"{path} cannot be written: {reading.first_line(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):  # it is gone where all went well
+            partial.unlink()
+    return path
+
+
+def read_file(path: str | Path, sample_rate: int, channels: int) -> Audio:
+    """Reads a sound file block by block: only the result is ever whole in memory.
+
+    Args:
+        path: The file.
+        sample_rate: Hz of the result.
+        channels: Of the result, 1 or 2.
+
+    Raises:
+        UnreadableError: If it cannot be used; says why.
+        OSError: If it cannot be opened.
+    """
+    import soundfile
+
+    if os.path.getsize(path) == 0:
+        raise UnreadableError("the file is empty")
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.frames > reading.MAX_PIECE_SECONDS * file.samplerate:
+                raise UnreadableError(f"longer than {reading.MAX_PIECE_SECONDS / 3600:g} hours")
+            blocks = (_mixed(block, channels) for block in _blocks(file))
+            samples = _resampled(blocks, file.samplerate, sample_rate, channels, file.frames)
+    except soundfile.LibsndfileError as error:
+        # Of an MP3 without any sound in it, libsndfile says that it does not exist.
+        what = "no sound in it" if error.code == 7 else error.error_string
+        raise UnreadableError(f"cannot be decoded: {what}") from error
+    if not len(samples):
+        raise UnreadableError("no sound in it")
+    return Audio(samples, sample_rate)
+
+
+def _blocks(file: Any) -> Iterator[np.ndarray]:
+    """Yields the samples of an open file, float32 (T, channels).
+
+    Raises:
+        UnreadableError: If there are fewer than its header says.
+    """
+    promised, read = file.frames, 0
+    # libsndfile corrects such sizes without an error, and tells in its log only.
+    sizes = re.search(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info)
+    if sizes and int(sizes[2]) < int(sizes[1]) < UNKNOWN_SIZE:
+        raise UnreadableError("truncated: there is less sound than its header says")
+    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        read += len(block)
+        yield block
+    if read < (1 - MISSING_SHARE) * promised:
+        raise UnreadableError("truncated: there is less sound than its header says")
+
+
+def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
+    """Returns samples (T, any number) as (T, channels)."""
+    if block.shape[1] == channels:
+        return block
+    if channels == 1:
+        return block.mean(axis=1, keepdims=True)
+    if block.shape[1] == 1:
+        return block.repeat(channels, axis=1)
+    raise UnreadableError(f"{block.shape[1]} channels, and encoder.channels={channels}")
+
+
+def _resampled(
+    blocks: Iterator[np.ndarray], rate: int, new_rate: int, channels: int, frames: int
+) -> np.ndarray:
+    """Returns all blocks at a new rate, float32 (T, channels); `frames` is how long they may be."""
+    import soxr
+
+    stream = soxr.ResampleStream(rate, new_rate, channels, dtype="float32")
+    samples, count = np.empty((math.ceil(frames * new_rate / rate) + 1, channels), np.float32), 0
+    for block in blocks:
+        count, samples = _append(samples, count, stream.resample_chunk(block))
+    end = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+    count, samples = _append(samples, count, end)
+    return samples[:count]
+
+
+def _append(samples: np.ndarray, count: int, more: np.ndarray) -> tuple[int, np.ndarray]:
+    """Puts `more` behind the first `count` samples; makes room where a header told too little."""
+    end = count + len(more)
+    if end > len(samples):
+        samples = np.concatenate([samples, np.empty((end, samples.shape[1]), np.float32)])
+    samples[count:end] = more
+    return end, samples

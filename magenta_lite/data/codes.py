@@ -1,0 +1,284 @@
+"""Sound as the codes of a VQ-VAE: coded once, kept on disk, cut into what priors are trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.config import ExperimentConfig
+from magenta_lite.data import building
+from magenta_lite.data.collections import Collection, Examples, open_collection
+from magenta_lite.encoders.audio import pieces
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError, unknown_name
+
+SHARD = 64  # pieces of a file
+OVERLAP = 4  # contexts begin every such part of one
+SECONDS = 5.0  # between two lines of progress
+
+
+def completed(config: ExperimentConfig, data_dir: str | None = None) -> ExperimentConfig:
+    """Returns the config of a prior with what its VQ-VAE and its data say.
+
+    What codes there are, at what rate, and which artists and genres have names.
+
+    Args:
+        config: Whose `encoder.vqvae` names the run directory of a VQ-VAE.
+        data_dir: As of `open_collection`.
+
+    Raises:
+        UserError: If there is no such run, or the config does not fit it.
+    """
+    from magenta_lite.config import load_config
+
+    encoder, model = config.encoder, config.model
+    if not encoder.vqvae:
+        raise UserError("--vqvae is missing: the run directory of the VQ-VAE that makes the codes")
+    path = Path(encoder.vqvae).expanduser().resolve()
+    vqvae = load_config(path / "config.yaml")
+    if vqvae.family != "vqvae":
+        raise UserError(f"--vqvae={path} is a {vqvae.family} run ({vqvae.name}), not a VQ-VAE")
+    sizes, level = vqvae.model, encoder.level
+    upsampler = model.above_ratio > 1
+    if level >= sizes.levels or (upsampler and level + 1 >= sizes.levels):
+        what = f"the codes above level {level}" if upsampler else f"a level {level}"
+        raise UserError(f"{path} has no {what}, its levels are 0 to {sizes.levels - 1}")
+    if sizes.quantizers > 1:
+        raise UserError(
+            f"{path} tells each frame in {sizes.quantizers} codes; {config.name} reads one"
+        )
+    hops = sizes.hop_lengths
+    if upsampler and hops[level + 1] != hops[level] * model.above_ratio:
+        raise UserError(
+            f"{config.name} writes {model.above_ratio} codes for one above, and {path} has "
+            f"{hops[level + 1] // hops[level]}; --set model.conditioner_stages to fit"
+        )
+    facts = {"codes": sizes.codes, "hop": hops[level], "sample_rate": vqvae.encoder.sample_rate}
+    data = dataclasses.replace(config.data, source=config.data.source or vqvae.data.source)
+    artists, genres = (), ()
+    if model.labelled:
+        collection = open_collection(data, vqvae.encoder, data_dir)
+        artists = _names(collection, "artist", model.artists)
+        genres = _names(collection, "genre", model.genres)
+    encoder = dataclasses.replace(
+        encoder, vqvae=str(path), artist_names=artists, genre_names=genres, **facts
+    )
+    model = dataclasses.replace(model, **facts)
+    return dataclasses.replace(config, encoder=encoder, model=model, data=data)
+
+
+def _names(collection: Collection, field: str, rows: int) -> tuple[str, ...]:
+    """Returns names, the most frequent first, for all rows of a table but that of the unknown."""
+    counts = Counter(facts[field] for facts in collection.facts.values() if facts.get(field))
+    names = sorted(counts, key=lambda name: (-counts[name], name))
+    if len(names) >= rows:
+        print(
+            f"{len(names)} {field}s, and the model can tell {rows - 1} apart: the rarest "
+            f"{len(names) - rows + 1} are unknown to it; --set model.{field}s={len(names) + 1}",
+            file=sys.stderr,
+        )
+    return tuple(names[: rows - 1])
+
+
+@dataclasses.dataclass(frozen=True)
+class CodedPiece:
+    """A whole piece in codes.
+
+    Attributes:
+        name: Of the piece.
+        codes: Int32 (S,) of each level, the finest first.
+    """
+
+    name: str
+    codes: list[np.ndarray]
+
+
+class CodeCollection:
+    """Coded sound, as a prior or an upsampler reads it.
+
+    Args:
+        config: A completed one.
+        sound: The collection of sound.
+        folder: Where its codes are kept.
+    """
+
+    def __init__(self, config: ExperimentConfig, sound: Collection, folder: Path):
+        self._config = config
+        self._sound = sound
+        self._folder = folder
+        self._loaded: dict[str, Examples] = {}
+        self.name = f"{sound.name}, {folder.name}"
+        self.report = Report()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Examples of each split."""
+        return {name: len(self.split(name)) for name in building.SPLITS}
+
+    def split(self, name: str) -> Examples:
+        """Returns the contexts of a split, with `labels` and codes `above` where there are any.
+
+        Raises:
+            UserError: If `name` is no split.
+        """
+        if name not in building.SPLITS:
+            raise unknown_name("split", name, building.SPLITS)
+        if name not in self._loaded:
+            coded = read_codes(self._folder, name)
+            self._loaded[name] = contexts(self._config, coded, self._sound.facts, self.report)
+        return self._loaded[name]
+
+
+def open_codes(config: ExperimentConfig, data_dir: str | None = None) -> CodeCollection:
+    """Returns the codes of the data of a completed config; makes them if there are none yet.
+
+    They are kept beside the built data set of sound, once for each VQ-VAE. What is interrupted
+    goes on from the last whole file.
+
+    Args:
+        config: See `completed`.
+        data_dir: As of `open_collection`.
+
+    Raises:
+        UserError: If the VQ-VAE has no checkpoint, or no piece is as long as a context.
+    """
+    from magenta_lite.training.run_directory import load_run
+
+    run = load_run(Path(config.encoder.vqvae))
+    sound = open_collection(config.data, run.config.encoder, data_dir)
+    folder = sound.folder.parent / f"codes-{fingerprint(run.model)}"
+    for split in building.SPLITS:
+        _code(run.model, sound, split, folder)
+    collection = CodeCollection(config, sound, folder)
+    if not collection.sizes["train"]:
+        seconds = config.encoder.sample_length / config.encoder.sample_rate
+        raise UserError(
+            f"No piece of {config.data.source} makes an example: a context of "
+            f"{config.encoder.context} codes is {seconds:.1f} s.\n{collection.report.table()}"
+        )
+    return collection
+
+
+def fingerprint(model: Any) -> str:
+    """Returns a short hash of the weights that codes depend on."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
+    """Codes a split of a collection of sound into files of some pieces each."""
+    whole = folder / f"{split}.json"
+    if whole.is_file():
+        return
+    from magenta_lite.models.vqvae import coding
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = sorted(set(sound.split(split).pieces or ()))
+    shards = -(-len(names) // SHARD)
+    began = told_at = time.monotonic()
+    done, shard = 0, []
+    for number, (name, samples) in enumerate(pieces(sound.split(split)) if names else ()):
+        place = number // SHARD
+        path = folder / f"{split}-{place:05}.npz"
+        if not path.is_file():
+            shard.append(CodedPiece(name, coding.encode(model, samples)))
+            done += len(samples)
+            if number % SHARD == SHARD - 1 or number == len(names) - 1:
+                _write_shard(path, shard)
+                shard = []
+        if time.monotonic() - told_at > SECONDS:
+            told_at = time.monotonic()
+            speed = done / model.sample_rate / (told_at - began)
+            building.say(f"Coding {split}: {number + 1} of {len(names)} pieces, {speed:.1f} s a s")
+    partial = whole.with_name(f".partial-{whole.name}")
+    partial.write_text(json.dumps({"shards": shards}))
+    os.replace(partial, whole)
+
+
+def _write_shard(path: Path, shard: list[CodedPiece]) -> None:
+    arrays = {
+        f"{i}/{level}": codes
+        for i, piece in enumerate(shard)
+        for level, codes in enumerate(piece.codes)
+    }
+    partial = path.with_name(f".partial-{path.name}")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, names=np.array([piece.name for piece in shard]), **arrays)
+    os.replace(partial, path)
+
+
+def read_codes(folder: Path, split: str) -> Iterator[CodedPiece]:
+    """Yields the pieces of a split that was coded."""
+    for number in range(json.loads((folder / f"{split}.json").read_text())["shards"]):
+        with np.load(folder / f"{split}-{number:05}.npz") as arrays:
+            levels = len({name.partition("/")[2] for name in arrays.files if "/" in name})
+            for i, name in enumerate(arrays["names"]):
+                yield CodedPiece(str(name), [arrays[f"{i}/{level}"] for level in range(levels)])
+
+
+def contexts(
+    config: ExperimentConfig,
+    coded: Iterable[CodedPiece],
+    facts: dict[str, dict[str, Any]],
+    report: Report,
+) -> Examples:
+    """Cuts coded pieces into contexts that overlap by three quarters.
+
+    Args:
+        config: A completed one.
+        coded: The pieces.
+        facts: Artist, genre, lyrics and samples of each piece by its name.
+        report: Counts pieces that are left out.
+    """
+    from magenta_lite.models.jukebox.labels import PieceLabels
+
+    encoder, model = config.encoder, config.model
+    length, ratio = encoder.context, encoder.above_ratio
+    step = max(length // OVERLAP // ratio * ratio, ratio)
+    rows, names, labels, above = [], [], [], []
+    for piece in coded:
+        codes, about = piece.codes[encoder.level], facts.get(piece.name, {})
+        if len(codes) < length:
+            report.drop(f"sound shorter than the {length} codes of a context", piece.name)
+            continue
+        told = None
+        if model.labelled:
+            samples = max(int(about.get("samples", 0)), len(codes) * encoder.hop)
+            words = {name: about.get(name, "") for name in ("artist", "genre", "lyrics")}
+            told = PieceLabels.of(encoder.label_names, model, samples, **words)
+            seconds = samples / encoder.sample_rate
+            if model.time_bins and not model.min_duration <= seconds < model.max_duration:
+                report.drop(
+                    f"sound not of {model.min_duration:g} to {model.max_duration:g} s", piece.name
+                )
+                continue
+        last = (len(codes) - length) // ratio * ratio
+        for start in sorted({*range(0, last + 1, step), last}):
+            rows.append(codes[start : start + length])
+            names.append(piece.name)
+            if told is not None:
+                labels.append(told.vector(model, start))
+            if ratio > 1:
+                first = start // ratio
+                above.append(piece.codes[encoder.level + 1][first : first + length // ratio])
+    report.keep("contexts", len(rows))
+    widths = {"labels": model.label_size, "above": length // ratio if ratio > 1 else 0}
+    extras = {
+        name: np.array(values, np.int32).reshape(len(rows), widths[name])
+        for name, values in (("labels", labels), ("above", above))
+        if widths[name]
+    }
+    events = np.array(rows, np.int32).reshape(len(rows), length)
+    return Examples(events, np.full(len(rows), length, np.int32), names, extras=extras)

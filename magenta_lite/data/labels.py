@@ -1,0 +1,148 @@
+"""Who made a sound file, of what kind it is, and what is sung in it.
+
+Two ways to say so, also both: a table `labels.csv` in the folder, with a row for each file; or a
+JSON file beside a sound file, `song.json` beside `song.mp3`, which goes before the table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from magenta_lite.data import reading
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError, unknown_name
+
+TABLE = "labels.csv"
+COLUMNS = ("file", "artist", "genre", "lyrics", "lyrics_file")
+MAX_TEXT = 2**20  # bytes of a file of labels or lyrics; more is something else
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What is known of a piece; empty where nothing is.
+
+    Attributes:
+        artist: Who made it.
+        genre: Of what kind it is.
+        lyrics: The text that is sung.
+    """
+
+    artist: str = ""
+    genre: str = ""
+    lyrics: str = ""
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Labels))
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The labels in a folder.
+
+    Attributes:
+        of: By the name of a sound file.
+        files: Names of the files that say so.
+    """
+
+    of: dict[str, Labels]
+    files: frozenset[str]
+
+
+def read_labels(root: Path, names: Iterable[str], report: Report) -> Found:
+    """Reads the labels of sound files.
+
+    Args:
+        root: The folder they are in; or one sound file, which may have a JSON file beside it.
+        names: Of the sound files, below `root`.
+        report: Counts what is said of files that are not there, and what cannot be read.
+
+    Raises:
+        UserError: If the table has no or unknown columns, or is no table.
+    """
+    folder = root.parent if root.is_file() else root
+    names = set(names)
+    known: dict[str, dict[str, str]] = {}
+    files = set()
+    if root.is_dir() and (root / TABLE).is_file():
+        files.add(TABLE)
+        known = _read_table(root, names, report, files)
+    for name in sorted(names):
+        sidecar = PurePosixPath(name).with_suffix(".json")
+        if (folder / sidecar).is_file():
+            files.add(str(sidecar))
+            known[name] = known.get(name, {}) | _read_sidecar(folder / sidecar, name, report)
+    return Found({name: Labels(**values) for name, values in known.items()}, frozenset(files))
+
+
+def _read_table(
+    root: Path, names: set[str], report: Report, files: set[str]
+) -> dict[str, dict[str, str]]:
+    path = root / TABLE
+    header, *rows = reading.read_table(path, "table of labels") or [[]]
+    header = [column.strip().lower() for column in header]
+    for column in header:
+        if column not in COLUMNS:
+            raise unknown_name(f"column of {path}", column, COLUMNS)
+    if "file" not in header or len(header) < 2 or len(set(header)) < len(header):
+        raise UserError(
+            f"The first row of {path} must name its columns: file and any of "
+            f"{', '.join(COLUMNS[1:])}, each once"
+        )
+    known = {}
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise UserError(
+                f"Row {number} of {path} has {len(row)} fields and its first row {len(header)}; "
+                'text with a comma in it needs quotes: "Oh, my"'
+            )
+        values = {column: text.strip() for column, text in zip(header, row, strict=True)}
+        name = values.pop("file")
+        lyrics_file = values.pop("lyrics_file", "")
+        if name not in names:
+            report.drop(f"labels in {TABLE} of what is not there", name)
+            continue
+        if lyrics_file:
+            files.add(PurePosixPath(lyrics_file).as_posix())
+            text = _read_text(root / lyrics_file, "file of lyrics", lyrics_file, report)
+            values["lyrics"] = text or values.get("lyrics", "")
+        known[name] = values
+    return known
+
+
+def _read_sidecar(path: Path, name: str, report: Report) -> dict[str, str]:
+    """Returns the labels in a JSON file; its other values are of other programs."""
+    text = _read_text(path, "file of labels", name, report)
+    if not text:
+        return {}
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        report.drop(f"file of labels that is no JSON: {error.msg}", name)
+        return {}
+    if not isinstance(tree, dict):
+        report.drop("file of labels that is no JSON object", name)
+        return {}
+    values = {}
+    for key in FIELDS:
+        if isinstance(tree.get(key), str):
+            values[key] = tree[key].strip()
+        elif tree.get(key) is not None:
+            report.drop(f"label {key} that is no text", name)
+    return values
+
+
+def _read_text(path: Path, what: str, name: str, report: Report) -> str:
+    """Returns the text of a file; empty, and counted in the report, where it cannot be read."""
+    try:
+        if path.stat().st_size > MAX_TEXT:
+            report.drop(f"{what} larger than {MAX_TEXT // 2**20} MB", name)
+            return ""
+        return path.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        report.drop(f"{what} that cannot be read: {error.strerror}", name)
+    except UnicodeDecodeError:
+        report.drop(f"{what} that is no UTF-8 text", name)
+    return ""

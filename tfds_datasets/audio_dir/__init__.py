@@ -1,0 +1,1 @@
+"""Sound of a folder of the user."""

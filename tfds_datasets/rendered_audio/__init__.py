@@ -1,0 +1,1 @@
+"""Folk tunes and chorales as sound."""
