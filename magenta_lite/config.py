@@ -35,12 +35,17 @@ SECTION_CLASSES = {
     "musenet_tokens": "magenta_lite.encoders.musenet.encoder:MuseNetEncoderConfig",
     "performance": "magenta_lite.encoders.performance:PerformanceEncoderConfig",
     "audio": "magenta_lite.encoders.audio:AudioEncoderConfig",
+    "codes": "magenta_lite.encoders.codes:CodesEncoderConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
     "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",
     "music_transformer": "magenta_lite.models.music_transformer.config:MusicTransformerConfig",
     "musenet": "magenta_lite.models.musenet.config:MuseNetConfig",
     "musenet_objective": "magenta_lite.models.musenet.config:MuseNetObjective",
+    "vqvae": "magenta_lite.models.vqvae.config:VQVAEConfig",
+    "vqvae_objective": "magenta_lite.models.vqvae.config:VQVAEObjective",
+    "jukebox": "magenta_lite.models.jukebox.config:JukeboxPriorConfig",
+    "next_code": "magenta_lite.models.jukebox.config:NextCodeObjective",
     "next_token": "magenta_lite.models.music_transformer.config:NextTokenObjective",
     "next_event": "magenta_lite.models.melody_rnn.config:NextEventObjective",
 }
@@ -61,7 +66,8 @@ class DataConfig:
             `freedoom[:PATH]`, songs of WAD files; `groove_midi[:PATH]`, human drumming;
             `maestro_midi[:PATH]`, pianists; `jsb_chorales[:PATH]`, chorales on a grid; or
             `tfds:NAME[/CONFIG]`, a data set that is built already. For models of audio: a folder
-            or file of sound; or `rendered_audio`, tunes and chorales as sound.
+            or file of sound; or `rendered_audio`, tunes and chorales as sound. Empty, for models
+            of codes: what their VQ-VAE was trained on.
         transpose: Lowest and highest transposition in semitones, drawn anew for every example
             every time it is used in training. Drums stay.
         transpose_last: To these the limits narrow in the second half of training; null for never.

@@ -31,12 +31,13 @@ def main() -> None:
     if FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
     cli.load_tensorflow()
-    from magenta_lite.data.collections import open_collection
+    from magenta_lite.data.collections import open_data
     from magenta_lite.training.run_directory import load_run
 
     run = load_run(Path(FLAGS.run_dir))
-    data = cli.with_data(run.config).data
-    examples = open_collection(data, run.config.encoder, FLAGS.data_dir).split(FLAGS.split)
+    config = cli.with_data(run.config)
+    data = config.data
+    examples = open_data(config, FLAGS.data_dir).split(FLAGS.split)
     if not len(examples.events):
         raise UserError(f"{data.source} has no {FLAGS.split} examples; try another --split")
 

@@ -18,12 +18,18 @@ python -m magenta_lite.generate --run_dir=runs/music_transformer_melody --mode=a
 python -m magenta_lite.generate --run_dir=runs/musenet --style=jazz \\
     --instruments=piano,bass,drums --strict --minutes=2
 
-Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, and prints the paths.
+python -m magenta_lite.generate --run_dir=runs/vqvae_mini --mode=reconstruct --input=song.wav
+python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
+    --upsamplers=runs/jukebox_upsampler_mini --total_seconds=10 --genre=chorale
+
+Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, or sound with its
+spectrogram, and prints the paths.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 from pathlib import Path
 
@@ -41,7 +47,10 @@ flags.DEFINE_string(
     "What to do: sample, continue, accompany, reconstruct, interpolate, or attribute (adds one).",
 )
 flags.DEFINE_multi_string(
-    "input", [], "A file of music (MIDI, ABC, MusicXML, MuseNet's tokens as .txt). Repeatable."
+    "input",
+    [],
+    "A file of music (MIDI, ABC, MusicXML, MuseNet's tokens as .txt), or of sound for models of "
+    "sound. Repeatable.",
 )
 flags.DEFINE_string(
     "window", "1", "Which window of an input: 1 for the first, 2 for the second, …, or all."
@@ -114,6 +123,21 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
     "primer_seconds", 20.0, "How much of --input transformers go on from.", lower_bound=0.01
 )
+flags.DEFINE_float(
+    "total_seconds", 10.0, "Length of a Jukebox piece, the prompt included.", lower_bound=0.01
+)
+flags.DEFINE_float(
+    "prompt_seconds", 5.0, "How much of --input a Jukebox goes on from.", lower_bound=0.01
+)
+flags.DEFINE_string("artist", "", "Who a Jukebox piece is like; a name of its training data.")
+flags.DEFINE_string("genre", "", "Of what kind it is; likewise.")
+flags.DEFINE_string("lyrics", "", "What is sung in it: the text, or a text file.")
+flags.DEFINE_list(
+    "upsamplers", [], "Run directories of the upsamplers that write a Jukebox's finer levels."
+)
+flags.DEFINE_list(
+    "temperatures", [], "Of each level of a Jukebox, the top one first, instead of --temperature."
+)
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
 flags.DEFINE_bool("drop_melody", False, "Write an accompaniment without the melody it is for.")
 flags.DEFINE_bool(
@@ -184,6 +208,14 @@ class GenerateRequest:
         candidates: Pieces to write for each one that is kept.
         rank: What decides which are kept: `critic` or `likelihood`.
         primer_seconds: How much of an input is gone on from.
+        total_seconds: Length of a piece of sound, prompt included.
+        prompt_seconds: How much of a sound is gone on from.
+        artist: Name of who the piece is like; empty for open.
+        genre: Name of its kind; empty for open.
+        lyrics: Text that is sung.
+        upsamplers: Run directories of what writes finer levels.
+        temperatures: Of each level, as text, the top one first; empty for `temperature`.
+        unfinished: Where what is written so far is kept; None for nowhere.
         only_new: Leave the primer out of what is written.
         drop_melody: Leave the melody out of an accompaniment.
         magenta_timing: Treat the primer as the original does.
@@ -226,6 +258,14 @@ class GenerateRequest:
     candidates: int = 1
     rank: str = "critic"
     primer_seconds: float = 20.0
+    total_seconds: float = 10.0
+    prompt_seconds: float = 5.0
+    artist: str = ""
+    genre: str = ""
+    lyrics: str = ""
+    upsamplers: tuple[str, ...] = ()
+    temperatures: tuple[str, ...] = ()
+    unfinished: Path | None = None
     only_new: bool = False
     drop_melody: bool = False
     magenta_timing: bool = False
@@ -257,6 +297,13 @@ CONTINUATION = (
     "candidates",
     "rank",
     "primer_seconds",
+    "total_seconds",
+    "prompt_seconds",
+    "artist",
+    "genre",
+    "lyrics",
+    "upsamplers",
+    "temperatures",
     "only_new",
     "drop_melody",
     "magenta_timing",
@@ -273,7 +320,13 @@ CONTINUATION = (
 def main() -> None:
     if not FLAGS.run_dir:
         raise UserError("--run_dir is missing: the directory that `train` filled")
-    inputs = [pair for path in FLAGS.input for pair in _read(path)]
+    from magenta_lite.config import load_config
+    from magenta_lite.encoders import SOUND_ENCODERS
+
+    encoder = load_config(Path(FLAGS.run_dir).expanduser() / "config.yaml").encoder
+    is_sound = encoder.kind in SOUND_ENCODERS
+    read = functools.partial(_read_sound, encoder) if is_sound else _read
+    inputs = [pair for path in FLAGS.input for pair in read(path)]
     cli.load_tensorflow()
     from magenta_lite.training.run_directory import load_run
 
@@ -287,6 +340,7 @@ def main() -> None:
             raise UserError(f"--{name} means nothing to a {run.config.family} model; leave it out")
 
     defaults = run.config.generate
+    stem = f"{run.config.name.rsplit(':', 1)[-1]}-{FLAGS.mode}-seed{FLAGS.seed}"
     request = GenerateRequest(
         mode=FLAGS.mode,
         inputs=inputs,
@@ -298,7 +352,9 @@ def main() -> None:
         attribute=FLAGS.attribute,
         amount=FLAGS.amount,
         qpm_given=FLAGS.qpm is not None,
-        **{name: FLAGS[name].value for name in CONTINUATION},
+        unfinished=Path(FLAGS.output_dir) / f"{stem}.codes.npz",
+        **{name: FLAGS[name].value for name in CONTINUATION if name != "lyrics"},
+        lyrics=_text(FLAGS.lyrics),
         **{
             name: getattr(defaults, name) if FLAGS[name].value is None else FLAGS[name].value
             for name in ("num_outputs", "temperature", "qpm")
@@ -306,10 +362,10 @@ def main() -> None:
     )
     sequences = family.generate(run.model, run.encoder, request)
 
-    from magenta_lite.outputs import write_sequences
+    from magenta_lite.outputs import write_sequences, write_sounds
 
-    stem = f"{run.config.name.rsplit(':', 1)[-1]}-{FLAGS.mode}-seed{FLAGS.seed}"
-    paths = write_sequences(sequences, Path(FLAGS.output_dir), stem)
+    write = write_sounds if is_sound else write_sequences
+    paths = write(sequences, Path(FLAGS.output_dir), stem)
     if FLAGS.tokens:
         midi = [path for path in paths if path.suffix == ".mid"]
         for path, sequence in zip(midi, sequences, strict=True):
@@ -353,6 +409,21 @@ def _read(path: str) -> list:
     from magenta_lite.data.reading import read_file
 
     return [(piece.name, piece.sequence) for piece in read_file(path)]
+
+
+def _text(given: str) -> str:
+    """Returns what was given, or what is in the file of that name."""
+    try:
+        path = Path(given)
+        return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
+    except OSError:  # too long to be a name
+        return given
+
+
+def _read_sound(encoder, path: str) -> list:
+    from magenta_lite.data.audio import read_audio
+
+    return [(Path(path).name, read_audio(path, encoder.sample_rate, encoder.channels))]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Writing generated music: MIDI, sound and a picture."""
+"""Writing generated music: MIDI, sound and pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from magenta_lite.plots import piano_roll, piano_rolls, png_bytes
+from magenta_lite.plots import piano_roll, piano_rolls, png_bytes, sounds
 
 SAMPLE_RATE = 44_100  # Hz
 OVERVIEW = 16  # pieces in the picture of all
@@ -61,4 +61,29 @@ def write_sequences(sequences: Sequence, folder: Path, stem: str) -> list[Path]:
         titles = [str(i) for i in range(1, len(first) + 1)]
         overview.write_bytes(png_bytes(piano_rolls(first, titles)))
         paths.append(overview)
+    return paths
+
+
+def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
+    """Writes sounds as `.wav`, and a `.png` of waveforms and spectrograms.
+
+    Args:
+        outputs: Dicts of `encoders.audio.Audio` by name, which belong together.
+        folder: Created if missing.
+        stem: Files are named `STEM-001-of-004-NAME.wav` and `STEM-001-of-004.png`.
+
+    Returns:
+        The paths.
+    """
+    from magenta_lite.data.audio import write_audio
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i, output in enumerate(outputs, start=1):
+        name = f"{stem}-{i:03d}-of-{len(outputs):03d}"
+        for part, audio in output.items():
+            paths.append(write_audio(folder / f"{name}-{part}.wav", audio))
+        picture = folder / f"{name}.png"
+        picture.write_bytes(png_bytes(sounds(list(output.values()), list(output))))
+        paths.append(picture)
     return paths

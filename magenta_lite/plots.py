@@ -89,6 +89,61 @@ def scatter(places, groups, labels: Sequence[str], title: str = ""):
     return figure
 
 
+SPECTRUM, SPECTRUM_HOP = 1024, 256  # samples of a window of a spectrogram, and between two
+DEEPEST = -80.0  # dB below the loudest
+
+
+def sounds(audios: Sequence, titles: Sequence[str]):
+    """Draws sounds below one another: the waveform of each, and its spectrogram.
+
+    Args:
+        audios: Of `encoders.audio.Audio`; of several channels the mean is drawn.
+        titles: Shown above each.
+
+    Returns:
+        A matplotlib Figure: seconds to the right; frequencies upwards, dB as brightness, relative
+        to the loudest of the first sound.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 2.2 * len(audios) + 0.4), dpi=100)
+    rows = figure.subplots(len(audios), 2, sharex=True, squeeze=False)
+    loudest = None
+    for (left, right), audio, title in zip(rows, audios, titles, strict=True):
+        mono, rate = audio.samples.mean(axis=1), audio.sample_rate
+        seconds = len(mono) / rate
+        left.plot(np.arange(len(mono)) / rate, mono, linewidth=0.4)
+        left.set(ylim=(-1, 1), xlim=(0, seconds), ylabel="amplitude")
+        left.set_title(title, fontsize=9)
+        magnitude = _spectrogram(mono)
+        loudest = max(float(magnitude.max()), 1e-6) if loudest is None else loudest
+        decibels = 20 * np.log10(np.maximum(magnitude / loudest, 10 ** (DEEPEST / 20)))
+        right.imshow(
+            decibels.T,
+            origin="lower",
+            aspect="auto",
+            extent=(0, seconds, 0, rate / 2000),
+            vmin=DEEPEST,
+            vmax=0.0,
+            cmap="magma",
+        )
+        right.set(ylabel="kHz")
+    for axes in rows[-1]:
+        axes.set_xlabel("seconds")
+    figure.tight_layout()
+    return figure
+
+
+def _spectrogram(mono):
+    """Returns magnitudes (frames, frequencies) of samples (T,)."""
+    import numpy as np
+
+    padded = np.pad(mono, (SPECTRUM // 2, SPECTRUM))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, SPECTRUM)[::SPECTRUM_HOP]
+    return np.abs(np.fft.rfft(frames * np.hanning(SPECTRUM), axis=1))
+
+
 def png_bytes(figure) -> bytes:
     """Returns a matplotlib figure as the bytes of a PNG file."""
     buffer = io.BytesIO()

@@ -4,16 +4,19 @@ python -m magenta_lite.train --config=cat-mel_2bar
 python -m magenta_lite.train --config=cat-mel_2bar --data=~/my_midi --set train.steps=2000
 python -m magenta_lite.train --run_dir=runs/cat-mel_2bar --set train.steps=20000
 python -m magenta_lite.train --config=cat-mel_2bar --init_from=runs/big --data=~/my_midi
+python -m magenta_lite.train --config=jukebox_prior_mini --vqvae=runs/vqvae_mini
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
 from absl import flags
 
 from magenta_lite import cli
+from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -26,6 +29,9 @@ flags.DEFINE_string(
     "init_from",
     None,
     "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
+)
+flags.DEFINE_string(
+    "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior learns to write."
 )
 flags.DEFINE_string(
     "strategy",
@@ -42,6 +48,7 @@ def main() -> int:
     from magenta_lite.training.strategy import is_chief, make_strategy
 
     strategy = make_strategy(FLAGS.strategy)  # before anything else computes
+    config = _completed(config)
     from magenta_lite.encoders import build_encoder
     from magenta_lite.training.callbacks import Stopped
     from magenta_lite.training.run_directory import RunDirectory
@@ -81,14 +88,28 @@ def _config_and_directory():
     return cli.with_data(config), run_dir
 
 
+def _completed(config):
+    """Returns the config with what --vqvae says, of a model of codes."""
+    if config.encoder.kind != "codes":
+        if FLAGS.vqvae:
+            raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
+        return config
+    from magenta_lite.data.codes import completed
+
+    if FLAGS.vqvae:
+        encoder = dataclasses.replace(config.encoder, vqvae=FLAGS.vqvae)
+        config = dataclasses.replace(config, encoder=encoder)
+    return completed(config, FLAGS.data_dir)
+
+
 def _open_collection(config, strategy):
     """Opens the data; the first worker builds them, if needed, while the others wait for it."""
-    from magenta_lite.data.collections import open_collection
+    from magenta_lite.data.collections import open_data
     from magenta_lite.training.strategy import is_chief, wait_for_all
 
     if not is_chief():
         wait_for_all(strategy)
-    collection = open_collection(config.data, config.encoder, FLAGS.data_dir)
+    collection = open_data(config, FLAGS.data_dir)
     if is_chief():
         wait_for_all(strategy)
     return collection

@@ -71,7 +71,12 @@ def completed(config: ExperimentConfig, data_dir: str | None = None) -> Experime
         artists = _names(collection, "artist", model.artists)
         genres = _names(collection, "genre", model.genres)
     encoder = dataclasses.replace(
-        encoder, vqvae=str(path), artist_names=artists, genre_names=genres, **facts
+        encoder,
+        vqvae=str(path),
+        channels=sizes.channels,
+        artist_names=artists,
+        genre_names=genres,
+        **facts,
     )
     model = dataclasses.replace(model, **facts)
     return dataclasses.replace(config, encoder=encoder, model=model, data=data)
@@ -182,8 +187,9 @@ def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
     whole = folder / f"{split}.json"
     if whole.is_file():
         return
-    from magenta_lite.models.vqvae import coding
+    from magenta_lite.models.vqvae.coding import Coder
 
+    coder = Coder(model)
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted(set(sound.split(split).pieces or ()))
     shards = -(-len(names) // SHARD)
@@ -193,7 +199,7 @@ def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
         place = number // SHARD
         path = folder / f"{split}-{place:05}.npz"
         if not path.is_file():
-            shard.append(CodedPiece(name, coding.encode(model, samples)))
+            shard.append(CodedPiece(name, coder.encode(samples)))
             done += len(samples)
             if number % SHARD == SHARD - 1 or number == len(names) - 1:
                 _write_shard(path, shard)
@@ -242,11 +248,12 @@ def contexts(
         facts: Artist, genre, lyrics and samples of each piece by its name.
         report: Counts pieces that are left out.
     """
-    from magenta_lite.models.jukebox.labels import PieceLabels
+    from magenta_lite.models.jukebox.labels import LabelNames, PieceLabels
 
     encoder, model = config.encoder, config.model
     length, ratio = encoder.context, encoder.above_ratio
     step = max(length // OVERLAP // ratio * ratio, ratio)
+    label_names = LabelNames.of(encoder.artist_names, encoder.genre_names)
     rows, names, labels, above = [], [], [], []
     for piece in coded:
         codes, about = piece.codes[encoder.level], facts.get(piece.name, {})
@@ -257,7 +264,7 @@ def contexts(
         if model.labelled:
             samples = max(int(about.get("samples", 0)), len(codes) * encoder.hop)
             words = {name: about.get(name, "") for name in ("artist", "genre", "lyrics")}
-            told = PieceLabels.of(encoder.label_names, model, samples, **words)
+            told = PieceLabels.of(label_names, model, samples, **words)
             seconds = samples / encoder.sample_rate
             if model.time_bins and not model.min_duration <= seconds < model.max_duration:
                 report.drop(

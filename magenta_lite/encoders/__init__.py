@@ -24,6 +24,7 @@ ENCODERS = {
 }
 SOUND_ENCODERS = {
     "audio": "magenta_lite.encoders.audio:AudioEncoder",
+    "codes": "magenta_lite.encoders.codes:CodesEncoder",
 }
 
 

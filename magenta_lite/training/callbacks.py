@@ -137,14 +137,18 @@ class Record(keras.callbacks.Callback):
         config: Of the run.
         encoder: Decodes the samples that are drawn as piano rolls.
         progress: Gets a line that stays.
+        held_out: The validation split, which models of sound are shown with.
     """
 
-    def __init__(self, directory: RunDirectory, config: ExperimentConfig, encoder, progress):
+    def __init__(
+        self, directory: RunDirectory, config: ExperimentConfig, encoder, progress, held_out
+    ):
         super().__init__()
         self._directory = directory
         self._config = config
         self._encoder = encoder
         self._progress = progress
+        self._held_out = held_out
         self._writer = tf.summary.create_file_writer(str(directory.events))
         self._sample = None
 
@@ -181,17 +185,27 @@ class Record(keras.callbacks.Callback):
         self._writer.flush()
 
     def _pictures(self, step: int):
-        """Yields piano rolls, uint8 (H, W, 4), of samples from the model."""
-        from magenta_lite.plots import piano_roll, png_bytes
+        """Yields pictures, uint8 (H, W, 4), of what the model does."""
+        from magenta_lite.plots import png_bytes
 
         family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
+        if hasattr(family, "pictures"):
+            seed = self._config.train.seed
+            figures = family.pictures(self.model, self._encoder, self._held_out, seed)
+        else:
+            figures = self._piano_rolls(family, step)
+        for figure in figures:
+            yield tf.image.decode_png(png_bytes(figure), channels=4)
+
+    def _piano_rolls(self, family, step: int):
+        from magenta_lite.plots import piano_roll
+
         if self._sample is None:
             self._sample = family.inference_functions(self.model)["sample"]
         temperature, seed = self._config.generate.temperature, self._config.train.seed
         drawn = self._sample(**family.sampling_arguments(self.model, PICTURES, temperature, seed))
         for events in drawn["events"].numpy():
-            figure = piano_roll(self._encoder.decode(events), title=f"step {step:,}")
-            yield tf.image.decode_png(png_bytes(figure), channels=4)
+            yield piano_roll(self._encoder.decode(events), title=f"step {step:,}")
 
 
 class Checkpoints(keras.callbacks.Callback):

@@ -148,9 +148,8 @@ def train(
     )
     if batches.reject and config.data.transpose != (0, 0):
         _tell_rejected(batches, say)
-    validation, validation_steps = _validation(
-        settings, encoder, model, examples["validation"], strategy, say
-    )
+    held_out = examples["validation"]
+    validation, validation_steps = _validation(settings, encoder, model, held_out, strategy, say)
     with contextlib.ExitStack() as stack:
         progress = Progress(
             settings.steps, settings.batch_size, start, sys.stdout if chief else _Silence()
@@ -160,7 +159,7 @@ def train(
         keep = settings.keep_checkpoints
         callbacks = [Prepare(start, examples["train"], settings.seed)]
         callbacks += [WatchSteps(directory, start, progress, signals, keep)]
-        callbacks += [Record(directory, config, encoder, progress)] if chief else []
+        callbacks += [Record(directory, config, encoder, progress, held_out)] if chief else []
         callbacks.append(Checkpoints(directory, keep, chief, progress))
         for first, count, length in intervals(start, settings.steps, settings.checkpoint_every):
             model.fit(

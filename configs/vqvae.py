@@ -1,0 +1,96 @@
+"""VQ-VAEs of sound (Dhariwal et al. 2020, Jukebox): the first stage of a Jukebox, or a codec.
+
+vqvae_tiny (4 kHz) is for tests, vqvae_mini (16 kHz) trains on two cores; vqvae_small and
+jukebox_vqvae have the original's sizes. rvqvae_mini has one level of 62.5 frames a second, each
+told by four codes, the later ones of what the earlier leave over: fewer codes than vqvae_mini's
+(250 a second, not 2,500), for a language model alone.
+
+python -m magenta_lite.train --config=vqvae_mini --data=FOLDER_OF_SOUND
+"""
+
+from __future__ import annotations
+
+from magenta_lite.config import DataConfig, ExperimentConfig, TrainConfig, register
+from magenta_lite.encoders.audio import AudioEncoderConfig
+from magenta_lite.models.vqvae.config import VQVAEConfig, VQVAEObjective
+
+
+def vqvae(
+    sample_rate: int, crop: int, model: VQVAEConfig, objective=None, **train
+) -> ExperimentConfig:
+    """Returns a config of a VQ-VAE for clips of `crop` samples."""
+    return ExperimentConfig(
+        encoder=AudioEncoderConfig(sample_rate=sample_rate, crop=crop, channels=model.channels),
+        model=model,
+        objective=objective or VQVAEObjective(),
+        data=DataConfig(source="rendered_audio"),
+        train=TrainConfig(
+            **{
+                "steps": 400_000,
+                "batch_size": 32,
+                "schedule": "cosine",
+                "warmup_steps": 100,
+                "learning_rate": 3e-4,
+                "min_learning_rate": 0.0,
+                "clip_norm": 1.0,
+                "clip_to_zero_norm": 1e9,  # gradients of spectra are large at first
+                "validation_examples": 64,
+            }
+            | train
+        ),
+    )
+
+
+def narrow(downs, width: int, depth: int, code_width: int, codes: int, **options) -> VQVAEConfig:
+    """Returns sizes for two cores, or for tests."""
+    strides = options.pop("strides", (2,) * len(downs))
+    return VQVAEConfig(downs, strides, code_width, codes, width, depth, **options)
+
+
+QUICK = {"batch_size": 4, "warmup_steps": 50, "learning_rate": 1e-3, "checkpoint_every": 500}
+
+
+@register("vqvae_tiny")
+def vqvae_tiny() -> ExperimentConfig:
+    """300 steps, for tests; 512 and 256 codes a clip, 32 in each codebook."""
+    sizes = narrow((2, 1), width=8, depth=2, code_width=8, codes=32)
+    quick = QUICK | {"steps": 300, "batch_size": 2, "checkpoint_every": 100}
+    return vqvae(4000, 2048, sizes, **quick, validation_examples=8)
+
+
+@register("vqvae_mini")
+def vqvae_mini() -> ExperimentConfig:
+    """1,024 and 256 codes a clip, 4,096 and 1,024 a step: 16 and 4 for each of a codebook."""
+    sizes = narrow((3, 2), width=32, depth=2, code_width=32, codes=256)
+    return vqvae(16_000, 8192, sizes, **QUICK | {"steps": 3000})
+
+
+@register("rvqvae_mini")
+def rvqvae_mini() -> ExperimentConfig:
+    """32 frames a clip, 512 a step: 4 for each code, whose averages begin anew when revived."""
+    sizes = narrow(
+        (4,),
+        strides=(4,),
+        width=32,
+        depth=3,
+        code_width=32,
+        codes=128,
+        quantizers=4,
+        quantizer_dropout=0.5,
+        reset_restarted=True,
+        k_means_steps=10,
+    )
+    return vqvae(16_000, 8192, sizes, **QUICK | {"steps": 3000, "batch_size": 16})
+
+
+@register("vqvae_small")
+def vqvae_small() -> ExperimentConfig:
+    """The original's small one: clips of 11.9 s, 8,192 and 1,024 codes each."""
+    sizes = VQVAEConfig(downs=(5, 3), strides=(2, 2), codes=1024)
+    return vqvae(22_050, 262_144, sizes, VQVAEObjective(linf=0.0), batch_size=4)
+
+
+@register("jukebox_vqvae")
+def jukebox_vqvae() -> ExperimentConfig:
+    """The published one: clips of 8.9 s, of which a batch has 256."""
+    return vqvae(44_100, 393_216, VQVAEConfig(multipliers=(2, 1, 1)), batch_size=256)

@@ -1,0 +1,168 @@
+"""Weights of Jukebox' VQ-VAE under the original's names: into our model, out of it, its sizes.
+
+A state is a dict of NumPy arrays in PyTorch's order of axes: convolutions (out, in, kernel),
+transposed ones (in, out, kernel), codebooks (codes, width).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from magenta_lite.errors import UserError
+from magenta_lite.models.vqvae.config import VQVAEConfig
+
+AXES = (2, 1, 0)  # of kernels: PyTorch's order to ours, and back
+SHOWN = 3  # names in an error
+CODEBOOK = "bottleneck.level_blocks.{}.k"
+
+
+def load_state(model: Any, state: dict[str, np.ndarray]) -> None:
+    """Fills a `VQVAE` with a state.
+
+    A state has no averages of the codebooks. They begin as the original's do when a training goes
+    on: as if one example a step hit all codes alike.
+
+    Raises:
+        UserError: If an array is missing, of another shape, or has no place in the model.
+    """
+    names = _names(model)
+    _check_names(set(names), set(state))
+    for name, variable in names.items():
+        kernel = len(variable.shape) == 3
+        value = np.transpose(state[name], AXES) if kernel else np.asarray(state[name])
+        if tuple(variable.shape) != value.shape:
+            ours = np.array(variable.shape)[list(AXES)] if kernel else variable.shape
+            raise UserError(
+                f"{name} has shape {list(state[name].shape)} where this configuration needs "
+                f"{[int(n) for n in ours]}: the checkpoint belongs to another one"
+            )
+        variable.assign(value)
+    for hop, quantizer in zip(model.hop_lengths, model.quantizers, strict=True):
+        (codebook,) = quantizer.codebooks
+        vectors = codebook.vectors.numpy()
+        codebook.begin_with(vectors, model.crop / hop / codebook.codes if model.crop else 1.0)
+
+
+def state_of(model: Any) -> dict[str, np.ndarray]:
+    """Returns the state of a `VQVAE`; raises UserError if it has what the original has not."""
+    return {
+        name: np.transpose(array, AXES) if array.ndim == 3 else array
+        for name, array in ((name, v.numpy()) for name, v in _names(model).items())
+    }
+
+
+def config_from_state(state: dict[str, np.ndarray], **not_in_shapes) -> VQVAEConfig:
+    """Returns the sizes of the VQ-VAE that a state is of.
+
+    Args:
+        state: See above.
+        **not_in_shapes: Fields of `VQVAEConfig` that leave no trace: dilations, decays, thresholds;
+            those not given are the original's.
+
+    Raises:
+        UserError: If it is not of a VQ-VAE.
+    """
+    levels = _count(state, "encoders.{}.level_blocks.0.model.0.0.weight")
+    if not levels or CODEBOOK.format(levels - 1) not in state:
+        raise UserError(f"There is no VQ-VAE in a checkpoint of {', '.join(list(state)[:SHOWN])} …")
+    downs, strides, widths, depths = [], [], [], []
+    for level in range(levels):
+        block = f"encoders.{levels - 1}.level_blocks.{level}.model"
+        first = f"encoders.{level}.level_blocks.0.model"
+        downs.append(_count(state, f"{block}.{{}}.0.weight"))
+        strides.append(_shape(state, f"{block}.0.0.weight")[2] // 2)
+        widths.append(_shape(state, f"{first}.0.0.weight")[0])
+        depths.append(_count(state, f"{first}.0.1.model.{{}}.model.1.weight"))
+    width, depth = math.gcd(*widths), math.gcd(*depths)
+    if [w // width for w in widths] != [d // depth for d in depths]:
+        raise UserError(
+            f"The levels of the checkpoint have widths {widths} and depths {depths}; both must be "
+            "the same multiples of the smallest"
+        )
+    multipliers = tuple(w // width for w in widths)
+    inside, channels = _shape(state, f"{first}.0.1.model.0.model.1.weight")[:2]
+    codes, code_width = _shape(state, CODEBOOK.format(0))
+    return VQVAEConfig(
+        downs=tuple(downs),
+        strides=tuple(strides),
+        code_width=code_width,
+        codes=codes,
+        width=width,
+        depth=depth,
+        multipliers=() if set(multipliers) == {1} else multipliers,
+        residual_factor=inside / channels,
+        channels=_shape(state, "decoders.0.out.weight")[0],
+        **not_in_shapes,
+    )
+
+
+def _names(model: Any) -> dict[str, keras.Variable]:
+    """Returns the weights of a `VQVAE` by the original's names, in the order of its files."""
+    sizes = model.sizes
+    if sizes.snake or sizes.factorized_width or sizes.quantizers > 1:
+        raise UserError(
+            "The original's VQ-VAE has no model.snake, model.factorized_width or "
+            "model.quantizers above 1; leave them out"
+        )
+    names = {}
+    for name, layer in _convolutions(model):
+        names |= {f"{name}.weight": layer.kernel, f"{name}.bias": layer.bias}
+    for level, quantizer in enumerate(model.quantizers):
+        names[CODEBOOK.format(level)] = quantizer.codebooks[0].vectors
+    return names
+
+
+def _convolutions(model: Any) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yields the convolutions of a `VQVAE` with their names."""
+    for level, encoder in enumerate(model.encoders):
+        for b, block in enumerate(encoder.blocks):
+            name = f"encoders.{level}.level_blocks.{b}.model"
+            for s, shorten in enumerate(block.shorten):
+                yield f"{name}.{s}.0", shorten
+                yield from _residuals(f"{name}.{s}.1", block.residuals[s])
+            yield f"{name}.{len(block.shorten)}", block.leave
+    for level, decoder in enumerate(model.decoders):
+        for b, block in enumerate(decoder.blocks):
+            name = f"decoders.{level}.level_blocks.{b}.model"
+            yield f"{name}.0", block.enter
+            for s, lengthen in enumerate(block.lengthen):
+                yield from _residuals(f"{name}.{s + 1}.0", block.residuals[s])
+                yield f"{name}.{s + 1}.1", lengthen
+        yield f"decoders.{level}.out", decoder.sound
+
+
+def _residuals(name: str, residuals) -> Iterator[tuple[str, keras.layers.Layer]]:
+    for i, residual in enumerate(residuals):
+        yield f"{name}.model.{i}.model.1", residual.dilated
+        yield f"{name}.model.{i}.model.3", residual.mixing
+
+
+def _check_names(ours: set[str], theirs: set[str]) -> None:
+    for names, problem in (
+        (ours - theirs, "has no"),
+        (theirs - ours, "has what this configuration has no place for:"),
+    ):
+        if names:
+            first = ", ".join(sorted(names)[:SHOWN])
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            raise UserError(
+                f"The checkpoint {problem} {first}{more}: it belongs to another configuration"
+            )
+
+
+def _count(state: dict[str, np.ndarray], pattern: str) -> int:
+    """Returns how many names fit `pattern` with 0, 1, 2 ... in its place."""
+    expression = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
+    return len([name for name in state if expression.fullmatch(name)])
+
+
+def _shape(state: dict[str, np.ndarray], name: str) -> tuple[int, ...]:
+    if name not in state:
+        raise UserError(f"The checkpoint has no {name}: it is not of a whole VQ-VAE")
+    return state[name].shape

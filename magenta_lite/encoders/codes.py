@@ -1,0 +1,100 @@
+"""What the codes are that a prior or an upsampler writes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from magenta_lite.encoders.base import EventFormat
+from magenta_lite.encoders.encoder import Encoder
+from magenta_lite.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class CodesEncoderConfig:
+    """Codes of one level of a VQ-VAE, in contexts of a fixed number.
+
+    Attributes:
+        level: 0 is the finest.
+        codes: Different codes of the level.
+        context: Codes of an example.
+        hop: Samples of a code.
+        sample_rate: Of the sound, in Hz.
+        above_ratio: Codes below one of the level above, whose codes an example has too; 1 for none.
+        artists: Artists that are told apart; 0 for examples without labels.
+        genres: Genres that are told apart.
+        max_genres: Genres of a piece.
+        lyric_tokens: Characters of the lyrics of an example.
+        lyric_vocabulary: Different characters.
+        vqvae: Run directory of the VQ-VAE that makes them. It says what codes there are.
+        channels: Of the sound.
+        artist_names: Of the artists 1, 2 …; 0 stands for all others. The data say them.
+        genre_names: Of the genres, likewise.
+    """
+
+    kind: ClassVar[str] = "codes"
+
+    level: int = 0
+    codes: int = 2048
+    context: int = 8192
+    hop: int = 128
+    sample_rate: int = 44100
+    above_ratio: int = 1
+    artists: int = 0
+    genres: int = 0
+    max_genres: int = 1
+    lyric_tokens: int = 0
+    lyric_vocabulary: int = 79
+    vqvae: str = ""
+    channels: int = 1
+    artist_names: tuple[str, ...] = ()
+    genre_names: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name in ("artist_names", "genre_names"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.level < 0:
+            raise UserError(f"encoder.level={self.level} must not be negative")
+        for name in ("codes", "context", "hop", "sample_rate", "above_ratio", "max_genres"):
+            if getattr(self, name) < 1:
+                raise UserError(f"encoder.{name}={getattr(self, name)} must be at least 1")
+        if self.context % self.above_ratio:
+            raise UserError(
+                f"encoder.context={self.context} must be a multiple of "
+                f"encoder.above_ratio={self.above_ratio}"
+            )
+
+    @property
+    def sample_length(self) -> int:
+        """Samples of an example."""
+        return self.context * self.hop
+
+
+class CodesEncoder(Encoder):
+    """What is known of codes. Sound becomes codes, and they sound, by the VQ-VAE of the config.
+
+    Args:
+        config: A `CodesEncoderConfig`.
+    """
+
+    config_class = CodesEncoderConfig
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the sound, in Hz."""
+        return self.config.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Of the sound."""
+        return self.config.channels
+
+    @property
+    def event_format(self) -> EventFormat:
+        """A code."""
+        return EventFormat("categorical", (self.config.codes,))
+
+    @property
+    def window_steps(self) -> int:
+        """Codes of an example."""
+        return self.config.context

@@ -1,0 +1,90 @@
+"""How much of held-out sound comes back, and how many of the codes are in use."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.graphs import graph_function
+from magenta_lite.models.vqvae import losses
+from magenta_lite.models.vqvae.config import MAX_LEVELS
+from magenta_lite.models.vqvae.model import VQVAE, sound_of
+
+BATCH = 4
+OF_LEVEL = {
+    "spectral_convergence_db": "of level {}: 20 log10 of the mean over clips, lower is better",
+    "snr_db": "of level {}: energy of the sound by that of the difference, higher is better",
+    "codes_used": "of level {}: share of the codes that appear",
+    "perplexity": "of level {}: exp of the entropy of the codes, at most their number",
+    "bits_per_second": "of level {}: of the codes, as that entropy tells",
+}
+MEANINGS = {
+    "examples": "clips",
+    "seconds": "of sound",
+    **{f"{k}_{i}": v.format(i) for i in range(MAX_LEVELS) for k, v in OF_LEVEL.items()},
+}
+
+
+def evaluate(model: VQVAE, examples, seed: int) -> dict[str, float]:
+    """Returns the numbers that `MEANINGS` explains; of several quantisers, codes mean theirs.
+
+    Args:
+        model: A trained model.
+        examples: A `collections.Examples`. Of rows with two crops the first one counts.
+        seed: Not used.
+    """
+    del seed
+    crop = model.crop or examples.events.shape[1]
+    clips = examples.events[:, :crop]
+    levels, sizes = range(model.sizes.levels), model.sizes
+    hits = np.zeros((sizes.levels, sizes.quantizers, sizes.codes), np.int64)
+
+    @graph_function
+    def measured(sound):
+        codes = model.encode(sound)
+        sounds = [model.decode(each, level) for level, each in enumerate(codes)]
+        resolution = model.objective.stft
+        spectrum = losses.spectrum(sound, resolution)
+        apart = [losses.convergence(spectrum, losses.spectrum(y, resolution)) for y in sounds]
+        noise = [tf.reduce_sum(tf.square(sound - y)) for y in sounds]
+        signal = tf.reduce_sum(tf.square(sound))
+        return codes, tf.stack(apart), tf.stack(noise), signal
+
+    apart, noise, signal = [], np.zeros(sizes.levels), 0.0
+    for start in range(0, len(clips), BATCH):
+        sound = sound_of(clips[start : start + BATCH]).numpy()
+        count = len(sound)
+        # Clips of zeros fill up: batches of one size are traced once.
+        padding = [[0, BATCH - count], [0, 0], [0, 0]]
+        codes, distances, differences, energy = measured(tf.constant(np.pad(sound, padding)))
+        apart.append(distances[:, :count])
+        if count < BATCH:
+            # What comes back of silence is not silent.
+            differences = [
+                float(tf.reduce_sum(tf.square(sound - model.decode(codes[i][:count], i))))
+                for i in levels
+            ]
+        noise += np.array(differences, np.float64)
+        signal += float(energy)
+        for i in levels:
+            rows = codes[i][:count].numpy().reshape(-1, sizes.quantizers)
+            for q in range(sizes.quantizers):
+                hits[i, q] += np.bincount(rows[:, q], minlength=sizes.codes)
+    mean = np.mean(np.concatenate(apart, axis=1), axis=1)
+    numbers = {"examples": len(clips), "seconds": len(clips) * crop / model.sample_rate}
+    for i in levels:
+        shares = hits[i] / hits[i].sum(axis=1, keepdims=True)
+        # 0 log 0 is 0.
+        entropy = -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=1)
+        frames = model.sample_rate / model.hop_lengths[i]
+        values = (
+            20 * math.log10(max(mean[i], 1e-10)),
+            10 * math.log10(max(signal, 1e-20) / max(noise[i], 1e-20)),
+            float(np.mean(hits[i] > 0)),
+            float(np.exp(entropy).mean()),
+            float(entropy.sum() / math.log(2) * frames),
+        )
+        numbers |= {f"{name}_{i}": value for name, value in zip(OF_LEVEL, values, strict=True)}
+    return numbers

@@ -1,0 +1,33 @@
+"""What `generate` does with a VQ-VAE: sound through its codes and back."""
+
+from __future__ import annotations
+
+from magenta_lite.encoders.audio import Audio
+from magenta_lite.errors import UserError
+from magenta_lite.models.vqvae.coding import Coder
+
+MODES = ("reconstruct",)
+
+
+def generate(model, encoder, request) -> list[dict[str, Audio]]:
+    """Returns for each input the original and what comes back of it by each level's codes.
+
+    Args:
+        model: A trained model.
+        encoder: Its encoder.
+        request: A `GenerateRequest`.
+
+    Raises:
+        UserError: If there is no input.
+    """
+    if not request.inputs:
+        raise UserError("--mode=reconstruct needs --input=FILE, a sound file")
+    coder, outputs = Coder(model), []
+    for _, audio in request.inputs:
+        codes = coder.encode(audio.samples)
+        sounds = {"original": audio}
+        for level, each in enumerate(codes):
+            heard = coder.decode(each, level)[: len(audio.samples)]
+            sounds[f"level-{level}"] = Audio(heard, encoder.sample_rate)
+        outputs.append(sounds)
+    return outputs
