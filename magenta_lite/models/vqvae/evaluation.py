@@ -15,7 +15,8 @@ from magenta_lite.models.vqvae.model import VQVAE, sound_of
 BATCH = 4
 OF_LEVEL = {
     "spectral_convergence_db": "of level {}: 20 log10 of the mean over clips, lower is better",
-    "snr_db": "of level {}: energy of the sound by that of the difference, higher is better",
+    "log_mel_distance": "of level {}: mean difference of log-mel spectra, lower is better",
+    "si_sdr_db": "of level {}: scale-invariant signal-to-distortion ratio, higher is better",
     "codes_used": "of level {}: share of the codes that appear",
     "perplexity": "of level {}: exp of the entropy of the codes, at most their number",
     "bits_per_second": "of level {}: of the codes, as that entropy tells",
@@ -44,35 +45,33 @@ def evaluate(model: VQVAE, examples, seed: int) -> dict[str, float]:
     @graph_function
     def measured(sound):
         codes = model.encode(sound)
-        sounds = [model.decode(each, level) for level, each in enumerate(codes)]
-        resolution = model.objective.stft
+        resolution, found = model.objective.stft, []
         spectrum = losses.spectrum(sound, resolution)
-        apart = [losses.convergence(spectrum, losses.spectrum(y, resolution)) for y in sounds]
-        noise = [tf.reduce_sum(tf.square(sound - y)) for y in sounds]
-        signal = tf.reduce_sum(tf.square(sound))
-        return codes, tf.stack(apart), tf.stack(noise), signal
+        for level, each in enumerate(codes):
+            heard = model.decode(each, level)
+            others = losses.spectrum(heard, resolution)
+            found.append(
+                (
+                    losses.convergence(spectrum, others),
+                    losses.log_mel_distance(spectrum, others, model.sample_rate),
+                    losses.si_sdr(sound, heard),
+                )
+            )
+        return codes, tf.stack(found)
 
-    apart, noise, signal = [], np.zeros(sizes.levels), 0.0
+    parts = []
     for start in range(0, len(clips), BATCH):
         sound = sound_of(clips[start : start + BATCH]).numpy()
         count = len(sound)
         # Clips of zeros fill up: batches of one size are traced once.
         padding = [[0, BATCH - count], [0, 0], [0, 0]]
-        codes, distances, differences, energy = measured(tf.constant(np.pad(sound, padding)))
-        apart.append(distances[:, :count])
-        if count < BATCH:
-            # What comes back of silence is not silent.
-            differences = [
-                float(tf.reduce_sum(tf.square(sound - model.decode(codes[i][:count], i))))
-                for i in levels
-            ]
-        noise += np.array(differences, np.float64)
-        signal += float(energy)
+        codes, found = measured(tf.constant(np.pad(sound, padding)))
+        parts.append(found.numpy()[..., :count])
         for i in levels:
             rows = codes[i][:count].numpy().reshape(-1, sizes.quantizers)
             for q in range(sizes.quantizers):
                 hits[i, q] += np.bincount(rows[:, q], minlength=sizes.codes)
-    mean = np.mean(np.concatenate(apart, axis=1), axis=1)
+    mean = np.concatenate(parts, axis=2).mean(axis=2)
     numbers = {"examples": len(clips), "seconds": len(clips) * crop / model.sample_rate}
     for i in levels:
         shares = hits[i] / hits[i].sum(axis=1, keepdims=True)
@@ -80,8 +79,9 @@ def evaluate(model: VQVAE, examples, seed: int) -> dict[str, float]:
         entropy = -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=1)
         frames = model.sample_rate / model.hop_lengths[i]
         values = (
-            20 * math.log10(max(mean[i], 1e-10)),
-            10 * math.log10(max(signal, 1e-20) / max(noise[i], 1e-20)),
+            20 * math.log10(max(mean[i, 0], 1e-10)),
+            float(mean[i, 1]),
+            float(mean[i, 2]),
             float(np.mean(hits[i] > 0)),
             float(np.exp(entropy).mean()),
             float(entropy.sum() / math.log(2) * frames),

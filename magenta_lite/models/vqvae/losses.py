@@ -6,6 +6,7 @@ letters: B clips, T samples, C channels, S frames of a spectrum, F frequencies.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +100,23 @@ def log_mel_distance(x, y, sample_rate: int):
         return tf.math.log(tf.maximum(mel, MEL_FLOOR))
 
     return tf.reduce_mean(tf.abs(log_mel(x) - log_mel(y)), axis=[1, 2])
+
+
+def si_sdr(x, y):
+    """Returns how far y is from a multiple of x, both (B, T, C): decibels (B,).
+
+    The scale-invariant signal-to-distortion ratio (Le Roux et al. 2019,
+    https://arxiv.org/abs/1811.02508); between -100 and 100.
+    """
+
+    def summed(values):
+        return tf.reduce_sum(values, axis=[1, 2], keepdims=True)
+
+    target = x * summed(x * y) / tf.maximum(summed(tf.square(x)), SMALLEST)
+    signal, distortion = summed(tf.square(target)), summed(tf.square(target - y))
+    share = tf.maximum(signal, 1e-20) / tf.maximum(distortion, 1e-20)
+    decibels = 10 / math.log(10) * tf.math.log(share)
+    return tf.clip_by_value(tf.reshape(decibels, [-1]), -100.0, 100.0)
 
 
 def bandwidth(clips: np.ndarray, resolution: tuple[int, int, int]) -> Bandwidth:

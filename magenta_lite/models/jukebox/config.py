@@ -1,0 +1,404 @@
+"""Sizes and objective of priors and upsamplers; values only, no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from magenta_lite.errors import UserError
+
+# Kinds of attention, by the numbers they have in `ATTENTION_CYCLES`; see `FactoredAttention`.
+KINDS = ("dense", "row", "column", "previous_row", "summary", "summary_spread", "cross", "prime")
+
+# The kinds of the layers of each order, which repeat.
+ATTENTION_CYCLES = {
+    0: (0,),
+    1: (1, 2),
+    2: (1, 2, 3),
+    3: (1, 4),
+    4: (1, 5),
+    5: (1, 4, 1, 1),
+    6: (1, 2, 3, 6),
+    7: (*(1, 2, 3) * 5, 6),
+    8: (*(1, 2, 3) * 3, 6),
+    9: (1, 2, 3, 0),
+}
+LAST_ORDER = 12
+
+
+def attention_kinds(order: int, depth: int) -> tuple[str, ...]:
+    """Returns the kind of attention of each of `depth` layers.
+
+    Orders 0 to 12 are those of the original's code; its models have 2 (no lyrics), 8 and 10
+    (lyrics in a separate encoder) and 12 (lyrics and codes in one sequence).
+    """
+    return tuple(KINDS[_kind(order, layer)] for layer in range(depth))
+
+
+def _kind(order: int, layer: int) -> int:
+    if order in ATTENTION_CYCLES:
+        return ATTENTION_CYCLES[order][layer % len(ATTENTION_CYCLES[order])]
+    by_three = (1, 2, 3)[layer % 3]
+    if order == 10:
+        # As order 8, but the first cross attention comes after two rounds.
+        shifted = layer - 9
+        return (1, 2, 3, 1, 2, 3, 1, 2, 3, 6)[shifted % 10] if shifted >= 0 else by_three
+    if layer % 16 != 15:
+        return by_three
+    return ((6, 6, 0) if order == 11 else (7, 7, 0))[layer % 3]
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerSizes:
+    """Sizes of a transformer over tokens.
+
+    Attributes:
+        vocabulary: Different tokens V.
+        length: Tokens L of a sequence.
+        width: W of what layers pass on.
+        depth: Layers.
+        heads: H of every attention.
+        attention_width: S of the queries, keys and values of all heads.
+        feed_forward_width: Inside the feed-forward parts.
+        order: Which kinds of attention the layers have; see `attention_kinds`.
+        blocks: Rows R that a sequence is seen as.
+        spread: Positions at the end of each row that summary-spread attention sees.
+        prime: Tokens at the front of which prime attention sees the first; 0 without.
+        initial_scale: Factor on the deviations of initial weights.
+        residual_scale: What layers add is divided by their number.
+    """
+
+    vocabulary: int
+    length: int
+    width: int
+    depth: int
+    heads: int
+    attention_width: int
+    feed_forward_width: int
+    order: int
+    blocks: int
+    spread: int = 1
+    prime: int = 0
+    initial_scale: float = 1.0
+    residual_scale: bool = False
+
+    @property
+    def row(self) -> int:
+        """Positions C of a row."""
+        return self.length // self.blocks
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of attention of each layer."""
+        return attention_kinds(self.order, self.depth)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all layers."""
+        w, s, f = self.width, self.attention_width, self.feed_forward_width
+        # Attention of a layer to itself and to a memory have equally many.
+        layer = 4 * w + 3 * (w * s + s) + s * w + w + 2 * w * f + f + w
+        return self.depth * layer
+
+
+@dataclasses.dataclass(frozen=True)
+class JukeboxPriorConfig:
+    """Sizes of a prior, or of an upsampler if it has `conditioner_stages`.
+
+    Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4 and appendix B.2).
+
+    Attributes:
+        codes: Different codes K.
+        context: Codes of a context.
+        width: W of what layers pass on.
+        depth: Layers.
+        heads: Of every attention.
+        attention_factor: Width of queries, keys and values of all heads, as a share of `width`.
+        feed_forward_factor: Width inside feed-forward parts, as a multiple of `width`.
+        attention_order: Which kinds of attention the layers have; see `attention_kinds`.
+        blocks: Rows that the sequence is seen as.
+        spread: Positions at the end of each row that summary-spread attention sees.
+        initial_scale: Factor on the deviations of initial weights.
+        residual_scale: What layers add is divided by their number.
+        merged: The output matrix is a weight of its own, and what a model is told is not added
+            again behind the layers; otherwise it is the table of embeddings, and it is.
+        artists: Rows of the table of artists; 0 for a model without labels.
+        genres: Rows of the table of genres.
+        max_genres: Genres that a piece can have.
+        time_bins: Rows of each of the three tables of time; 0 for a model without.
+        min_duration: Shortest whole piece that the tables of time know, in seconds.
+        max_duration: All are shorter than this.
+        sample_rate: Of the sound, in Hz.
+        hop: Samples of a code.
+        lyric_tokens: Characters that a context is told; 0 for a model without lyrics.
+        lyric_vocabulary: Different characters, of which 0 is none.
+        single_stream: Lyrics and codes are one sequence; otherwise lyrics have an encoder.
+        lyric_width: Sizes of that encoder, as above.
+        lyric_depth: Likewise.
+        lyric_heads: Likewise.
+        lyric_blocks: Likewise.
+        lyric_attention_order: Likewise.
+        lyric_initial_scale: Likewise.
+        alignment_layer: Whose attention tells which character is sung; -1 if none does.
+        alignment_head: Likewise, of the heads of that layer.
+        conditioner_stages: Stages by which an upsampler's conditioner lengthens the codes above.
+        conditioner_stride: Factor of each stage.
+        conditioner_width: Channels inside the conditioner.
+        conditioner_depth: Residual blocks of each stage.
+        conditioner_growth: Block i looks `conditioner_growth ** i` steps to each side.
+        conditioner_cycle: After so many blocks dilations begin again; 0 for never.
+        conditioner_residual_scale: What residual blocks add is divided by the root of their number.
+    """
+
+    kind: ClassVar[str] = "jukebox"
+
+    codes: int = 2048
+    context: int = 8192
+    width: int = 1024
+    depth: int = 48
+    heads: int = 1
+    attention_factor: float = 0.25
+    feed_forward_factor: float = 1.0
+    attention_order: int = 2
+    blocks: int = 64
+    spread: int = 1
+    initial_scale: float = 0.7
+    residual_scale: bool = False
+    merged: bool = False
+    artists: int = 0
+    genres: int = 0
+    max_genres: int = 1
+    time_bins: int = 0
+    min_duration: float = 60.0
+    max_duration: float = 600.0
+    sample_rate: int = 44100
+    hop: int = 128
+    lyric_tokens: int = 0
+    lyric_vocabulary: int = 79
+    single_stream: bool = False
+    lyric_width: int = 256
+    lyric_depth: int = 9
+    lyric_heads: int = 2
+    lyric_blocks: int = 32
+    lyric_attention_order: int = 2
+    lyric_initial_scale: float = 0.7
+    alignment_layer: int = -1
+    alignment_head: int = 0
+    conditioner_stages: int = 0
+    conditioner_stride: int = 2
+    conditioner_width: int = 1024
+    conditioner_depth: int = 16
+    conditioner_growth: int = 3
+    conditioner_cycle: int = 8
+    conditioner_residual_scale: bool = False
+
+    def __post_init__(self):
+        self._check_sizes()
+        self._check_labels()
+        self._check_stack("", self.music)
+        if self.separate_lyrics:
+            self._check_stack("lyric_", self.lyric_encoder)
+        self._check_kinds()
+
+    def _check_sizes(self) -> None:
+        least_one = ("codes", "context", "width", "depth", "heads", "blocks", "spread", "hop")
+        if self.separate_lyrics:
+            least_one += ("lyric_width", "lyric_depth", "lyric_heads", "lyric_blocks")
+        if self.conditioner_stages:
+            least_one += ("conditioner_width", "conditioner_depth", "conditioner_growth")
+        for name in (*least_one, "sample_rate", "max_genres"):
+            if getattr(self, name) < 1:
+                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
+        for name in ("artists", "genres", "time_bins", "lyric_tokens", "conditioner_stages"):
+            if getattr(self, name) < 0:
+                raise UserError(f"model.{name}={getattr(self, name)} must not be negative")
+        if self.conditioner_stages and (self.conditioner_stride < 2 or self.conditioner_stride % 2):
+            raise UserError(f"model.conditioner_stride={self.conditioner_stride} must be even")
+        if self.context % self.above_ratio:
+            raise UserError(
+                f"model.context={self.context} codes do not stand below a whole number of codes, "
+                f"of which each is lengthened {self.above_ratio} times"
+            )
+
+    def _check_labels(self) -> None:
+        if bool(self.artists) != bool(self.genres):
+            raise UserError(
+                f"model.artists={self.artists} and model.genres={self.genres}: give both, or "
+                "neither for a model without labels"
+            )
+        for name in ("time_bins", "lyric_tokens"):
+            if getattr(self, name) and not self.labelled:
+                raise UserError(f"model.{name}={getattr(self, name)} needs labels; set artists")
+        if self.time_bins and not 0 <= self.min_duration < self.max_duration:
+            raise UserError(
+                f"model.min_duration={self.min_duration} must lie below "
+                f"model.max_duration={self.max_duration}"
+            )
+        if self.time_bins and self.conditioner_stages:
+            raise UserError("An upsampler is told the codes above, not time; set model.time_bins=0")
+        if self.single_stream and not self.lyric_tokens:
+            raise UserError("model.single_stream joins codes and lyrics; set model.lyric_tokens")
+        if self.single_stream and self.merged:
+            raise UserError("model.merged does not go with model.single_stream")
+
+    def _check_stack(self, prefix: str, sizes: TransformerSizes) -> None:
+        if sizes.length % sizes.blocks:
+            raise UserError(
+                f"model.{prefix}blocks={sizes.blocks} rows do not share out {sizes.length} tokens"
+            )
+        if sizes.attention_width % sizes.heads or sizes.attention_width < 1:
+            raise UserError(
+                f"The attention width {sizes.attention_width} cannot be shared out among "
+                f"model.{prefix}heads={sizes.heads} heads; change width or attention_factor"
+            )
+        if not 0 <= sizes.order <= LAST_ORDER:
+            raise UserError(
+                f"model.{prefix}attention_order={sizes.order} must be 0 to {LAST_ORDER}"
+            )
+
+    def _check_kinds(self) -> None:
+        kinds = self.music.kinds
+        if "summary_spread" in kinds and self.spread > self.music.row:
+            raise UserError(
+                f"model.spread={self.spread} is more than a row of {self.music.row} tokens has"
+            )
+        if "cross" in kinds and not self.separate_lyrics:
+            raise UserError(
+                f"model.attention_order={self.attention_order} attends to a lyric encoder; set "
+                "model.lyric_tokens and single_stream=false, or another order"
+            )
+        if self.separate_lyrics and "cross" not in kinds:
+            raise UserError(
+                f"model.attention_order={self.attention_order} does not attend to the lyric "
+                f"encoder in {self.depth} layers; take 6, 7, 8, 10 or 11, or more layers"
+            )
+        if "prime" in kinds and not self.single_stream:
+            raise UserError(
+                f"model.attention_order={self.attention_order} attends to lyrics in front of "
+                "codes; set model.single_stream, or another order"
+            )
+        if self.separate_lyrics and {"cross", "prime"} & set(self.lyric_encoder.kinds):
+            raise UserError(
+                f"model.lyric_attention_order={self.lyric_attention_order} is not for lyrics"
+            )
+        if self.alignment_layer < 0:
+            return
+        layers = [i for i, kind in enumerate(kinds) if kind in ("cross", "prime")]
+        if self.alignment_layer not in layers:
+            raise UserError(
+                f"model.alignment_layer={self.alignment_layer} does not attend to lyrics; the "
+                f"layers {layers} do"
+            )
+        if not 0 <= self.alignment_head < self.heads:
+            raise UserError(
+                f"model.alignment_head={self.alignment_head} must be below heads={self.heads}"
+            )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a model is told artist and genre."""
+        return self.artists > 0
+
+    @property
+    def separate_lyrics(self) -> bool:
+        """Whether lyrics have an encoder of their own."""
+        return self.lyric_tokens > 0 and not self.single_stream
+
+    @property
+    def front(self) -> int:
+        """Tokens in front of the codes."""
+        return self.lyric_tokens if self.single_stream else 0
+
+    @property
+    def shift(self) -> int:
+        """Number of the token that stands for code 0."""
+        return self.lyric_vocabulary if self.single_stream else 0
+
+    @property
+    def label_size(self) -> int:
+        """Numbers of a label vector; 0 without labels."""
+        return 4 + self.max_genres + self.lyric_tokens if self.labelled else 0
+
+    @property
+    def above_ratio(self) -> int:
+        """Codes for each code above; 1 for a prior."""
+        return self.conditioner_stride**self.conditioner_stages
+
+    @property
+    def conditioner_dilations(self) -> tuple[int, ...]:
+        """Of the residual blocks of a stage."""
+        cycle = self.conditioner_cycle or self.conditioner_depth
+        return tuple(self.conditioner_growth ** (i % cycle) for i in range(self.conditioner_depth))
+
+    @property
+    def music(self) -> TransformerSizes:
+        """Sizes of the transformer that writes codes."""
+        return TransformerSizes(
+            vocabulary=self.shift + self.codes,
+            length=self.front + self.context,
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            attention_width=int(self.attention_factor * self.width),
+            feed_forward_width=int(self.feed_forward_factor * self.width),
+            order=self.attention_order,
+            blocks=self.blocks,
+            spread=self.spread,
+            prime=self.front,
+            initial_scale=self.initial_scale,
+            residual_scale=self.residual_scale,
+        )
+
+    @property
+    def lyric_encoder(self) -> TransformerSizes:
+        """Sizes of the transformer that reads lyrics."""
+        return TransformerSizes(
+            vocabulary=self.lyric_vocabulary,
+            length=self.lyric_tokens,
+            width=self.lyric_width,
+            depth=self.lyric_depth,
+            heads=self.lyric_heads,
+            attention_width=self.lyric_width // 4,
+            feed_forward_width=self.lyric_width,
+            order=self.lyric_attention_order,
+            blocks=self.lyric_blocks,
+            initial_scale=self.lyric_initial_scale,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class NextCodeObjective:
+    """Cross-entropy of the next code, in bits.
+
+    Attributes:
+        lyric_share: Weight of the cross-entropy of the next character of the lyrics, beside codes.
+    """
+
+    kind: ClassVar[str] = "next_code"
+
+    lyric_share: float = 0.4
+
+    def __post_init__(self):
+        if self.lyric_share < 0:
+            raise UserError(f"objective.lyric_share={self.lyric_share} must not be negative")
+
+
+def parameter_count(config: JukeboxPriorConfig) -> int:
+    """Returns how many weights a model has, by formula; a tied output matrix counts once."""
+    music, w = config.music, config.width
+    total = music.vocabulary * w * (2 if config.merged else 1) + music.length * w
+    total += music.parameters
+    total += (config.artists + config.genres + 3 * config.time_bins) * w
+    if not config.labelled:
+        total += w  # the start token
+    if config.separate_lyrics:
+        lyrics, v = config.lyric_encoder, config.lyric_width
+        total += (1 + lyrics.vocabulary + lyrics.length) * v + lyrics.parameters
+        total += v * w + w + 2 * w + lyrics.vocabulary * w
+    if config.conditioner_stages:
+        c, stages = config.conditioner_width, config.conditioner_stages
+        kernel = 2 * config.conditioner_stride
+        residual = c * c * 3 + c + c * c + c
+        total += config.codes * w + w * c * 3 + c + stages * config.conditioner_depth * residual
+        total += (stages - 1) * (c * c * kernel + c) + c * w * kernel + w + 2 * w
+    return total

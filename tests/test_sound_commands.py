@@ -1,0 +1,174 @@
+"""Every command on sound: a VQ-VAE, a prior and an upsampler, from a folder to a song."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from processes import Program, run
+
+RATE = 4000
+QUICK = ("--set=train.checkpoint_every=4", "--set=train.steps=8", "--set=train.warmup_steps=2")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder of sound in three splits, and the runs that the commands leave beside it."""
+    root = tmp_path_factory.mktemp("sound")
+    rng, rows = np.random.default_rng(0), ["file,artist,genre"]
+    for split, count in (("train", 4), ("validation", 1), ("test", 1)):
+        for i in range(count):
+            seconds = np.arange(3 * RATE) / RATE
+            tone = 0.4 * np.sin(2 * np.pi * (200 + 60 * i) * seconds)
+            noise = 0.05 * rng.normal(size=len(seconds))
+            path = root / "music" / split / f"{i}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tone + noise, RATE)
+            rows.append(f"{split}/{i}.wav,player {i % 2},tone")
+    (root / "music" / "labels.csv").write_text("\n".join(rows))
+    train(root, "vqvae_tiny", f"--data={root / 'music'}")
+    prior = f"--vqvae={root / 'vqvae_tiny'}"
+    train(root, "jukebox_prior_tiny", prior)
+    train(root, "jukebox_upsampler_tiny", prior)
+    return root
+
+
+def train(root, config: str, *more: str) -> str:
+    return call(root, "train", f"--config={config}", f"--run_dir={root / config}", *QUICK, *more)
+
+
+def call(root, verb: str, *arguments: str) -> str:
+    code, out, error = run(f"magenta_lite.{verb}", *arguments, *data_dir(root, verb))
+    assert code == 0, out + error
+    return out + error
+
+
+def data_dir(root, verb: str) -> list[str]:
+    return [f"--data_dir={root / 'data'}"] if verb in ("train", "evaluate", "generate") else []
+
+
+def generate(root) -> list[str]:
+    return [
+        f"--run_dir={root / 'jukebox_prior_tiny'}",
+        f"--upsamplers={root / 'jukebox_upsampler_tiny'}",
+        "--total_seconds=1.5",
+        "--num_outputs=2",
+        "--artist=player 1",
+    ]
+
+
+def test_sound_comes_back_by_each_level(place):
+    out = place / "back"
+    song = place / "music" / "test" / "0.wav"
+    call(
+        place,
+        "generate",
+        f"--run_dir={place / 'vqvae_tiny'}",
+        "--mode=reconstruct",
+        f"--input={song}",
+        f"--output_dir={out}",
+    )
+    names = sorted(path.name.rpartition("-")[2] for path in out.iterdir())
+    assert len(list(out.glob("*level-0.wav"))) == len(list(out.glob("*level-1.wav"))) == 1
+    assert names[-1] == "original.wav" and len(list(out.glob("*.png"))) == 1
+    original, _ = soundfile.read(song)
+    for path in out.glob("*level-*.wav"):
+        heard, rate = soundfile.read(path)
+        assert rate == RATE and heard.shape == original.shape
+
+
+def test_evaluations_say_what_they_measure(place):
+    call(place, "evaluate", f"--run_dir={place / 'vqvae_tiny'}")
+    numbers = json.loads((place / "vqvae_tiny" / "evaluation-test.json").read_text())
+    assert {"spectral_convergence_db_0", "si_sdr_db_1", "log_mel_distance_0"} <= set(numbers)
+    assert 0 < numbers["codes_used_0"] <= 1
+    text = call(place, "evaluate", f"--run_dir={place / 'jukebox_prior_tiny'}")
+    assert "bits_per_code" in text
+
+
+def test_saved_models_load_with_tensorflow_alone(place):
+    import tensorflow as tf
+
+    for name in ("vqvae_tiny", "jukebox_prior_tiny", "jukebox_upsampler_tiny"):
+        call(place, "export", f"--run_dir={place / name}", f"--output={place / 'served' / name}")
+    vqvae = tf.saved_model.load(str(place / "served" / "vqvae_tiny"))
+    sound = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 800, 1)), tf.float32)
+    codes = vqvae.signatures["encode"](audio=sound)
+    assert [codes[f"codes_{i}"].shape for i in (0, 1)] == [(2, 200), (2, 100)]
+    heard = vqvae.signatures["decode_1"](codes=codes["codes_1"])["audio"]
+    again = vqvae.signatures["reconstruct"](audio=sound)["audio_1"]
+    np.testing.assert_allclose(heard, again, atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="multiple of 8"):
+        vqvae.signatures["encode"](audio=sound[:, :797])
+    prior = tf.saved_model.load(str(place / "served" / "jukebox_prior_tiny"))
+    assert "sample" in prior.signatures
+
+
+def test_a_song_that_is_killed_goes_on_and_ends_as_one_that_is_not(place):
+    """And everything is as long as it was asked to be."""
+    whole, parts = place / "whole", place / "parts"
+    call(place, "generate", *generate(place), f"--output_dir={whole}")
+    arguments = [*generate(place), f"--output_dir={parts}", *data_dir(place, "generate")]
+    program = Program("magenta_lite.generate", *arguments)
+    unfinished = parts / "jukebox_prior_tiny-sample-seed0.codes.npz"
+    while not unfinished.is_file():
+        assert program.process.is_alive(), "it ended before it was killed"
+        time.sleep(0.01)
+    os.kill(program.process.pid, signal.SIGKILL)
+    program.process.join()
+    assert not list(parts.glob("*.wav"))
+    assert "Going on from" in call(place, "generate", *arguments[:-1])
+    sounds = sorted(path.name for path in whole.glob("*.wav"))
+    assert len(sounds) == 4  # two pieces by two levels
+    for name in sounds:
+        expected, _ = soundfile.read(whole / name)
+        found, _ = soundfile.read(parts / name)
+        assert len(found) == 1.5 * RATE
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_song_goes_on_from_a_sound(place):
+    out = place / "continued"
+    call(
+        place,
+        "generate",
+        *generate(place),
+        "--mode=continue",
+        f"--input={place / 'music' / 'test' / '0.wav'}",
+        "--prompt_seconds=0.5",
+        f"--output_dir={out}",
+    )
+    first, second = (soundfile.read(path)[0] for path in sorted(out.glob("*level-0.wav")))
+    np.testing.assert_array_equal(first[: RATE // 4], second[: RATE // 4])
+    assert not np.array_equal(first[RATE:], second[RATE:])
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "words"),
+    [
+        ("train", ["--config=jukebox_prior_tiny"], "--vqvae is missing"),
+        ("train", ["--config=jukebox_prior_tiny", "--vqvae={}/none"], "not a run directory"),
+        ("train", ["--config=vqvae_tiny", "--vqvae={}/vqvae_tiny"], "means nothing"),
+        ("generate", ["--run_dir={}/vqvae_tiny", "--mode=reconstruct"], "needs --input=FILE"),
+        ("generate", ["--run_dir={}/jukebox_upsampler_tiny"], "This run is an upsampler"),
+        (
+            "generate",
+            ["--run_dir={}/jukebox_prior_tiny", "--upsamplers={}/vqvae_tiny"],
+            "is not the run of an upsampler",
+        ),
+        ("generate", ["--run_dir={}/jukebox_prior_tiny", "--style=jazz"], "--style means nothing"),
+        (
+            "generate",
+            ["--run_dir={}/vqvae_tiny", "--mode=reconstruct", "--input={}/music/labels.csv"],
+            "cannot be read",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(place, verb, arguments, words):
+    filled = [argument.replace("{}", str(place)) for argument in arguments]
+    code, _, error = run(f"magenta_lite.{verb}", *filled, *data_dir(place, verb))
+    assert code == 2
+    assert words in error and "Traceback" not in error
