@@ -4,12 +4,18 @@ python -m magenta_lite.import_checkpoint --config=cat-mel_2bar_big \\
     --checkpoint=cat-mel_2bar_big.tar --run_dir=runs/cat-mel_2bar_big
 
 The checkpoint is a TensorFlow 1 one (a prefix, a directory, or the tar file that was published),
-a generator bundle (.mag) of melody_rnn, or a folder of magenta-js (`weights_manifest.json`, its
-shards and `config.json`).
+a generator bundle (.mag) of melody_rnn, a folder of magenta-js (`weights_manifest.json`, its
+shards and `config.json`), or a PyTorch file of Jukebox (.pth.tar).
+
+python -m magenta_lite.import_checkpoint --config=jukebox_vqvae --checkpoint=vqvae.pth.tar \\
+    --run_dir=runs/jukebox_vqvae
+python -m magenta_lite.import_checkpoint --config=jukebox_prior_1b_lyrics \\
+    --checkpoint=prior_level_2.pth.tar --vqvae=runs/jukebox_vqvae --run_dir=runs/1b_lyrics
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from pathlib import Path
 
@@ -21,7 +27,10 @@ from magenta_lite.errors import UserError
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string(
-    "checkpoint", None, "Prefix, directory, tar or .mag file, or magenta-js folder."
+    "checkpoint", None, "Prefix, directory, tar, .mag or .pth.tar file, or magenta-js folder."
+)
+flags.DEFINE_string(
+    "vqvae", None, "Of a Jukebox prior: the run directory of the VQ-VAE that it goes with."
 )
 flags.DEFINE_string("run_dir", None, "Where to write; must not hold a run yet.")
 cli.define_config_flags()
@@ -31,7 +40,7 @@ def main() -> None:
     for name in ("checkpoint", "run_dir"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing")
-    config = cli.chosen_config()
+    config = _with_vqvae(cli.chosen_config())
     cli.load_tensorflow()
     from magenta_lite.checkpoints import magenta_js, tf1
     from magenta_lite.encoders import build_encoder
@@ -47,15 +56,28 @@ def main() -> None:
     with opened as variables:
         if hasattr(family, "fitted_config"):
             config = family.fitted_config(config, encoder, variables)
+            encoder = build_encoder(config.encoder)
         model = build_model(config, encoder)
         family.load_weights(model, variables)
         step = variables.global_step
     path = write_imported_run(
         config, encoder, model, step, Path(FLAGS.run_dir), source=FLAGS.checkpoint
     )
+    if hasattr(family, "LICENCE"):
+        print(family.LICENCE)
     print(f"Wrote {path} (step {step}). Next:")
     command = f"  python -m magenta_lite.generate --run_dir={FLAGS.run_dir}"
     print(f"{command} {encoder.generate_flags}".rstrip())
+
+
+def _with_vqvae(config):
+    """Returns the config of a prior with the VQ-VAE of --vqvae."""
+    if not FLAGS.vqvae:
+        return config
+    if config.encoder.kind != "codes":
+        raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
+    path = str(Path(FLAGS.vqvae).expanduser().resolve())
+    return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, vqvae=path))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import soundfile
 from processes import Program, run
 
 RATE = 4000
+CHECKPOINTS = Path(__file__).parent / "golden" / "jukebox" / "checkpoints"
 QUICK = ("--set=train.checkpoint_every=4", "--set=train.steps=8", "--set=train.warmup_steps=2")
 
 
@@ -144,6 +146,46 @@ def test_a_song_goes_on_from_a_sound(place):
     first, second = (soundfile.read(path)[0] for path in sorted(out.glob("*level-0.wav")))
     np.testing.assert_array_equal(first[: RATE // 4], second[: RATE // 4])
     assert not np.array_equal(first[RATE:], second[RATE:])
+
+
+@pytest.mark.parametrize("name", ["vqvae_legacy", "vqvae_module_prefix"])
+def test_published_files_become_runs(tmp_path, name):
+    """Of both formats of PyTorch, of a VQ-VAE with random weights in the original's layout."""
+    run_dir = tmp_path / "run"
+    text = call(
+        tmp_path,
+        "import_checkpoint",
+        "--config=vqvae_tiny",
+        f"--checkpoint={CHECKPOINTS / f'{name}.pth.tar'}",
+        f"--run_dir={run_dir}",
+    )
+    assert "non-commercial" in text
+    from magenta_lite.checkpoints.torch_files import read_torch_file, state_dict
+    from magenta_lite.checkpoints.vqvae import state_of
+    from magenta_lite.training.run_directory import load_run
+
+    state = state_dict(read_torch_file(CHECKPOINTS / f"{name}.pth.tar"))
+    kept = state_of(load_run(run_dir).model)
+    assert set(kept) == set(state)
+    for key, array in state.items():
+        np.testing.assert_array_equal(kept[key], array)
+
+
+def test_a_published_upsampler_becomes_a_run(place, tmp_path):
+    sizes = ["heads=2", "blocks=4", "conditioner_cycle=2", "conditioner_residual_scale=true"]
+    call(
+        tmp_path,
+        "import_checkpoint",
+        "--config=jukebox_upsampler_tiny",
+        *(f"--set=model.{size}" for size in sizes),
+        f"--checkpoint={CHECKPOINTS / 'upsampler.pth.tar'}",
+        f"--vqvae={place / 'vqvae_tiny'}",
+        f"--run_dir={tmp_path / 'run'}",
+    )
+    from magenta_lite.training.run_directory import load_run
+
+    run_ = load_run(tmp_path / "run")
+    assert run_.model.upsamples and run_.config.encoder.vqvae == str(place / "vqvae_tiny")
 
 
 @pytest.mark.parametrize(

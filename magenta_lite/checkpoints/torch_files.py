@@ -12,6 +12,7 @@ data, and refuses the file at the first other one.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mmap
 import pickle
@@ -20,7 +21,7 @@ import struct
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,26 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
             f"{path} holds a {type(tree).__name__} where a dictionary of weights belongs"
         )
     return tree
+
+
+class Weights(dict):
+    """The weights of a checkpoint by name.
+
+    Attributes:
+        global_step: Steps that they were trained for; 0 if the checkpoint does not say.
+    """
+
+    global_step: int = 0
+
+
+@contextlib.contextmanager
+def open_checkpoint(path: str | Path) -> Iterator[Weights]:
+    """Gives the weights in a file of `torch.save`. Raises: UserError as the functions below."""
+    tree = read_torch_file(path)
+    weights = Weights(state_dict(tree))
+    step = tree.get("step", 0)
+    weights.global_step = step if isinstance(step, int) else 0
+    yield weights
 
 
 def state_dict(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from magenta_lite.checkpoints.jukebox_prior import load_state
+from magenta_lite.checkpoints.jukebox import load_state
 from magenta_lite.models.jukebox.config import JukeboxPriorConfig, NextCodeObjective
 from magenta_lite.models.jukebox.model import JukeboxPrior, JukeboxUpsampler
 

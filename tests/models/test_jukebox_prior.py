@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from jukebox_golden import GOLDEN, PRIORS, model_of, recorded, unfolded
 
-from magenta_lite.checkpoints.jukebox_prior import (
+from magenta_lite.checkpoints.jukebox import (
     config_from_state,
     load_state,
     state_of,

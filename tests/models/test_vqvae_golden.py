@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from magenta_lite.checkpoints import jukebox_vqvae
-from magenta_lite.checkpoints.jukebox_vqvae import config_from_state, load_state, state_of
+from magenta_lite.checkpoints import vqvae as vqvae_checkpoints
+from magenta_lite.checkpoints.vqvae import config_from_state, load_state, state_of
 from magenta_lite.errors import UserError
 from magenta_lite.graphs import graph_function
 from magenta_lite.models.vqvae import losses
@@ -92,7 +92,7 @@ class Case:
 
     def trained(self) -> dict[str, keras.Variable]:
         """Returns what gradients train, by the original's names."""
-        names = jukebox_vqvae._names(self.model)
+        names = vqvae_checkpoints._names(self.model)
         return {k: v for k, v in names.items() if not k.startswith("bottleneck")}
 
 

@@ -11,8 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.checkpoints.torch_files import open_checkpoint
+from magenta_lite.checkpoints.vqvae import LICENCE
 from magenta_lite.errors import UserError
 from magenta_lite.models.jukebox.config import JukeboxPriorConfig, TransformerSizes
+
+__all__ = ["LICENCE", "fitted_config", "load_weights", "open_checkpoint"]
 
 MUSIC, LYRICS = "prior", "prime_prior"
 LAYER = "{prefix}.transformer._attn_mods.{layer}."
@@ -25,6 +29,21 @@ EMBEDDINGS = {
     "relative_time": "y_emb.relative_pos_emb.emb.weight",
 }
 NAMED = 3  # arrays that an error names
+
+
+def fitted_config(config: Any, encoder: Any, state: Mapping[str, np.ndarray]) -> Any:
+    """Returns `config`, an `ExperimentConfig`, with the sizes of the model of a checkpoint."""
+    del encoder
+    model = config_from_state(state, config.model)
+    names = ("codes", "context", "above_ratio", "artists", "genres", "max_genres")
+    facts = {name: getattr(model, name) for name in (*names, "lyric_tokens", "lyric_vocabulary")}
+    codes = dataclasses.replace(config.encoder, **facts)
+    return dataclasses.replace(config, encoder=codes, model=model)
+
+
+def load_weights(model: Any, state: Mapping[str, np.ndarray]) -> None:
+    """Fills a `JukeboxPrior` or `JukeboxUpsampler` with a checkpoint; see `load_state`."""
+    load_state(model, state)
 
 
 def state_shapes(config: JukeboxPriorConfig) -> dict[str, tuple[int, ...]]:

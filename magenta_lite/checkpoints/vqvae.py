@@ -6,6 +6,7 @@ transposed ones (in, out, kernel), codebooks (codes, width).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator
@@ -14,12 +15,38 @@ from typing import Any
 import keras
 import numpy as np
 
+from magenta_lite.checkpoints.torch_files import open_checkpoint
 from magenta_lite.errors import UserError
 from magenta_lite.models.vqvae.config import VQVAEConfig
 
+__all__ = ["LICENCE", "fitted_config", "load_weights", "open_checkpoint"]
+
+LICENCE = "The weights of OpenAI's Jukebox are for non-commercial use, and what they write is, too."
+# Fields of `VQVAEConfig` that leave no trace in a checkpoint.
+NOT_IN_SHAPES = (
+    "dilation_growth",
+    "dilation_cycle",
+    "reverse_decoder_dilation",
+    "codebook_decay",
+    "revival_threshold",
+)
 AXES = (2, 1, 0)  # of kernels: PyTorch's order to ours, and back
 SHOWN = 3  # names in an error
 CODEBOOK = "bottleneck.level_blocks.{}.k"
+
+
+def fitted_config(config: Any, encoder: Any, state: dict[str, np.ndarray]) -> Any:
+    """Returns `config`, an `ExperimentConfig`, with the sizes of the VQ-VAE of a checkpoint."""
+    del encoder
+    kept = {name: getattr(config.model, name) for name in NOT_IN_SHAPES}
+    model = config_from_state(state, **kept)
+    sound = dataclasses.replace(config.encoder, channels=model.channels)
+    return dataclasses.replace(config, encoder=sound, model=model)
+
+
+def load_weights(model: Any, state: dict[str, np.ndarray]) -> None:
+    """Fills a `VQVAE` with a checkpoint; see `load_state`."""
+    load_state(model, state)
 
 
 def load_state(model: Any, state: dict[str, np.ndarray]) -> None:
