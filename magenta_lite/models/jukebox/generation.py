@@ -63,6 +63,10 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
         raise UserError("--mode=continue needs --input=FILE, one sound to go on from")
     if request.mode == "sample" and request.inputs:
         raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
+    if not encoder.config.vqvae:
+        raise UserError(
+            "This run does not say which VQ-VAE its codes are of; import it again with --vqvae"
+        )
     vqvae = load_run(Path(encoder.config.vqvae)).model
     coder = Coder(vqvae)
     writers = [(model, encoder)] + [_upsampler(path, encoder) for path in request.upsamplers]
