@@ -21,11 +21,12 @@ def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(t
         "--data=freedoom",
         f"--run_dir={run_dir}",
         f"--data_dir={tmp_path / 'data'}",
-        "--set=train.steps=24",
+        "--set=train.steps=12",
+        "--set=train.batch_size=8",
         "--set=train.warmup_steps=4",
-        "--set=train.checkpoint_every=24",
+        "--set=train.checkpoint_every=12",
         "--set=train.validation_examples=8",
-        "--set=objective.critic_every=12",
+        "--set=objective.critic_every=6",
         "--set=objective.critic_pieces=4",
     ]
     generate = [
@@ -36,7 +37,7 @@ def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(t
         "--strict",
         "--minutes=4",
         "--num_outputs=1",
-        "--candidates=3",
+        "--candidates=2",
     ]
     for command in (train, generate):
         code, _, error = run(f"magenta_lite.{command[0]}", *command[1:])

@@ -12,7 +12,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +38,7 @@ class MadeUpExamples(NamedTuple):
     events: np.ndarray
     lengths: np.ndarray
     controls: None = None
+    extras: Mapping = MappingProxyType({})
 
 
 class MadeUpCollection:
