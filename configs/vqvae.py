@@ -92,5 +92,5 @@ def vqvae_small() -> ExperimentConfig:
 
 @register("jukebox_vqvae")
 def jukebox_vqvae() -> ExperimentConfig:
-    """The published one: clips of 8.9 s, of which a batch has 256."""
+    """The published sizes; clips of 8.9 s."""
     return vqvae(44_100, 393_216, VQVAEConfig(multipliers=(2, 1, 1)), batch_size=256)

@@ -42,7 +42,8 @@ def define_data_flags() -> None:
         "data",
         None,
         "A folder (or zip, tar, file) of MIDI, ABC, MusicXML or NoteSequence TFRecords; "
-        "folk, folk:kids, folk:essen; or tfds:NAME. Default: what the configuration names.",
+        "of WAV, FLAC, OGG or MP3 for models of sound; folk, folk:kids, folk:essen; or tfds:NAME. "
+        "Default: what the configuration names.",
     )
     flags.DEFINE_string(
         "data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets."

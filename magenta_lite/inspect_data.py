@@ -36,6 +36,11 @@ def main() -> int:
     from magenta_lite.data import building, collections
 
     config = cli.chosen_config()
+    if config.encoder.kind == "codes":
+        raise UserError(
+            f"{config.name} reads the codes of a VQ-VAE; give the --config of that to see what it "
+            "is trained on"
+        )
     sources, listing = collections.list_source(config.data.source, config.encoder)
     windows = building.build(sources, listing, config.encoder)
     numbers = describe(windows, config.encoder)

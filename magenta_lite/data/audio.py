@@ -5,7 +5,6 @@ A file that cannot be used costs nothing but itself: it is counted with its reas
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -22,6 +21,7 @@ from magenta_lite.data.reading import Piece, UnreadableError
 from magenta_lite.encoders.audio import Audio, to_int16
 from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
+from magenta_lite.files import replaced
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 # Sound, too, but in formats that libsndfile does not know.
@@ -151,20 +151,17 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
     if path.suffix.lower() not in WRITTEN:
         raise UserError(f"{path} cannot be written; its suffix must be {', '.join(WRITTEN)}")
     format, subtype = WRITTEN[path.suffix.lower()]
-    partial = path.with_name(f".{path.name}.partial")
+    details = {"subtype": subtype, "format": format}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with soundfile.SoundFile(
-            partial, "w", audio.sample_rate, audio.channels, subtype, format=format
-        ) as file:
+        with (
+            replaced(path) as partial,
+            soundfile.SoundFile(partial, "w", audio.sample_rate, audio.channels, **details) as file,
+        ):
             for start in range(0, len(audio.samples), BLOCK):
                 file.write(to_int16(audio.samples[start : start + BLOCK])[0])
-        os.replace(partial, path)
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{path} cannot be written: {reading.first_line(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is gone where all went well
-            partial.unlink()
     return path
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -15,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from magenta_lite.config import ExperimentConfig
+from magenta_lite.config import ExperimentConfig, load_config
 from magenta_lite.data import building
 from magenta_lite.data.collections import Collection, Examples, open_collection
 from magenta_lite.encoders.audio import pieces
 from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.files import replaced
 
 SHARD = 64  # pieces of a file
 OVERLAP = 4  # contexts begin every such part of one
@@ -39,8 +38,6 @@ def completed(config: ExperimentConfig, data_dir: str | None = None) -> Experime
     Raises:
         UserError: If there is no such run, or the config does not fit it.
     """
-    from magenta_lite.config import load_config
-
     encoder, model = config.encoder, config.model
     if not encoder.vqvae:
         raise UserError("--vqvae is missing: the run directory of the VQ-VAE that makes the codes")
@@ -157,6 +154,7 @@ def open_codes(config: ExperimentConfig, data_dir: str | None = None) -> CodeCol
     Raises:
         UserError: If the VQ-VAE has no checkpoint, or no piece is as long as a context.
     """
+    from magenta_lite.models.base import fingerprint
     from magenta_lite.training.run_directory import load_run
 
     run = load_run(Path(config.encoder.vqvae))
@@ -172,14 +170,6 @@ def open_codes(config: ExperimentConfig, data_dir: str | None = None) -> CodeCol
             f"{config.encoder.context} codes is {seconds:.1f} s.\n{collection.report.table()}"
         )
     return collection
-
-
-def fingerprint(model: Any) -> str:
-    """Returns a short hash of the weights that codes depend on."""
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
-    return digest.hexdigest()[:12]
 
 
 def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
@@ -208,9 +198,8 @@ def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
             told_at = time.monotonic()
             speed = done / model.sample_rate / (told_at - began)
             building.say(f"Coding {split}: {number + 1} of {len(names)} pieces, {speed:.1f} s a s")
-    partial = whole.with_name(f".partial-{whole.name}")
-    partial.write_text(json.dumps({"shards": shards}))
-    os.replace(partial, whole)
+    with replaced(whole) as partial:
+        partial.write_text(json.dumps({"shards": shards}))
 
 
 def _write_shard(path: Path, shard: list[CodedPiece]) -> None:
@@ -219,10 +208,8 @@ def _write_shard(path: Path, shard: list[CodedPiece]) -> None:
         for i, piece in enumerate(shard)
         for level, codes in enumerate(piece.codes)
     }
-    partial = path.with_name(f".partial-{path.name}")
-    with partial.open("wb") as file:
+    with replaced(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, names=np.array([piece.name for piece in shard]), **arrays)
-    os.replace(partial, path)
 
 
 def read_codes(folder: Path, split: str) -> Iterator[CodedPiece]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
@@ -108,6 +110,14 @@ class TrainableModel(keras.Model):
         local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
         with strategy.scope():
             self._symbolic_build(data_batch=local)
+
+
+def fingerprint(model: keras.Model) -> str:
+    """Returns a short hash of all weights."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
+    return digest.hexdigest()[:12]
 
 
 def with_mean_count(batch, counts):

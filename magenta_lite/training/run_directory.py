@@ -24,6 +24,7 @@ from typing import Any
 
 from magenta_lite.config import ExperimentConfig, load_config, save_config
 from magenta_lite.errors import UserError
+from magenta_lite.files import replaced
 
 # What may differ when a run goes on: how far, how often and how much is kept and measured.
 FREE_KEYS = (
@@ -122,9 +123,8 @@ class RunDirectory:
             environment = {"starts": [*starts, describe_environment() | {"data": data}]}
             replace_text(self.encoder, _json(encoder.to_json()))
             replace_text(self.environment, _json(environment))
-            partial = self.config.with_name(".partial-config.yaml")
-            save_config(config, partial)
-            os.replace(partial, self.config)
+            with replaced(self.config) as partial:
+                save_config(config, partial)
         except OSError as error:
             raise UserError(
                 f"Cannot write run directory {self.path}: {error.strerror}; "
@@ -261,12 +261,10 @@ def write_imported_run(
 
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file so that a reader sees the old one or the new one, whole."""
-    partial = path.with_name(f".partial-{path.name}")
-    with partial.open("w", encoding="utf-8") as file:
+    with replaced(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def describe_environment() -> dict[str, Any]:
@@ -337,8 +335,6 @@ def _forget_events_after(path: Path, step: int) -> None:
         dropped = True
     if not dropped:
         return
-    partial = path.with_name(f".partial-{path.name}")
-    with tf.io.TFRecordWriter(str(partial)) as writer:
+    with replaced(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         for record in kept:
             writer.write(record)
-    os.replace(partial, path)

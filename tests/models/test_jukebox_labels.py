@@ -32,18 +32,14 @@ def test_names_are_normalised_as_recorded():
         assert normalized_words(case["name"]) == case["normalised"]
 
 
-def test_names_have_numbers_that_come_back_from_json():
+def test_names_have_numbers():
     for words in (True, False):
         names = LabelNames.of(["Zig & Zag", "zig & zag", "B"], ["Hard Rock", "Rock", ""], words)
-        again = LabelNames.from_json(names.to_json())
-        assert again == names
         assert [names.artist(n) for n in ("Zig & ZAG", "b", "who?")] == [1, 2, 0]
         assert names.genre("rock") == (2,)
         assert names.genre("Hard Rock") == ((1, 2) if words else (1,))
         assert names.unknown("b", "hard rock") == names.unknown("", "") == []
     assert names.unknown("Who?", "soft rock") == ["who?", "soft rock"]
-    with pytest.raises(UserError, match="not names of artists and genres"):
-        LabelNames.from_json('{"artist": 1}')
 
 
 @pytest.mark.parametrize(("version", "size"), [("v2", 80), ("v3", 79)])

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -171,3 +172,20 @@ def test_too_few_codes_above_are_told(pipeline):
     with pytest.raises(UserError) as error:
         write_level(upsampler, nothing, 20, 16, labels_at=finer, above=np.zeros((2, 10), int))
     assert "20 codes need 16 codes of the level above, there are 10" in str(error.value)
+
+
+def test_what_another_model_left_unfinished_is_not_gone_on_from(tmp_path):
+    from magenta_lite.generate import GenerateRequest
+    from magenta_lite.models.jukebox.generation import Piece
+
+    path = tmp_path / "a.codes.npz"
+    request = GenerateRequest("sample", [], "1", 2, 1.0, 0, 120.0, unfinished=path)
+
+    def begun(weights, request=request):
+        return Piece(request, weights, [1], {1: np.zeros((2, 0), np.int32)})
+
+    begun(["one"]).keep(1, np.ones((2, 5), np.int32))
+    np.testing.assert_array_equal(begun(["one"]).codes[1], np.ones((2, 5)))
+    for weights, asked in (("other", request), ("one", replace(request, temperature=0.5))):
+        with pytest.raises(UserError, match="written for something else"):
+            begun([weights], asked)

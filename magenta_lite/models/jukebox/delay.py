@@ -31,6 +31,7 @@ from magenta_lite.models.jukebox.blocks import (
 from magenta_lite.models.jukebox.config import TransformerSizes
 from magenta_lite.models.jukebox.factored_attention import DEVIATION
 from magenta_lite.models.jukebox.model import bits_of
+from magenta_lite.models.jukebox.sampling import COLDEST
 from magenta_lite.sampling import filtered_logits, sample_categorical
 
 
@@ -257,7 +258,7 @@ def _written(model, codes, given, uniforms, settings: Settings):
             new.append(cache)
         drawn = []
         for n, logits in enumerate(model._logits(x)):
-            logits = logits[:, 0] / settings.temperature
+            logits = logits[:, 0] / tf.maximum(settings.temperature, COLDEST)
             logits = filtered_logits(logits, settings.top_k, settings.top_p, settings.min_p)
             drawn.append(sample_categorical(logits, tf.gather(uniforms, step, axis=1)[:, n]))
         frame = step - tf.range(books)  # of each codebook

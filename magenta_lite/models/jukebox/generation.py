@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 
 from magenta_lite.encoders.audio import Audio
 from magenta_lite.errors import UserError
+from magenta_lite.files import replaced
+from magenta_lite.models.base import fingerprint
 from magenta_lite.models.decoding import Settings
 from magenta_lite.models.jukebox.labels import LabelNames, PieceLabels
 from magenta_lite.models.jukebox.sampling import write_level
@@ -77,7 +78,9 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
 
     rate, rows = encoder.sample_rate, request.num_outputs
     samples = round(request.total_seconds * rate)
-    piece = Piece(request, levels, _prompt(coder, vqvae.hop_lengths[-1], request, rate, levels))
+    weights = [fingerprint(model) for model in (vqvae, *(writer for writer, _ in writers))]
+    prompt = _prompt(coder, vqvae.hop_lengths[-1], request, rate, levels)
+    piece = Piece(request, weights, levels, prompt)
     # All levels are as long as the longest context of an upsampler asks for.
     longest = [each.config.sample_length for model, each in writers if model.upsamples]
     whole = max([samples, *longest])
@@ -135,7 +138,7 @@ def _settings(request, place: int) -> Settings:
         except ValueError as error:
             given = ",".join(request.temperatures)
             raise UserError(f"--temperatures={given} must be numbers, top level first") from error
-    return Settings(max(temperature, 1e-5), request.top_k, request.top_p, request.min_p)
+    return Settings(temperature, request.top_k, request.top_p, request.min_p)
 
 
 def _prompt(coder: Coder, hop: int, request, rate: int, levels) -> dict[int, np.ndarray]:
@@ -173,6 +176,7 @@ class Piece:
 
     Args:
         request: What was asked for.
+        weights: Fingerprints of the models: what others wrote is not gone on from.
         levels: That are written, from the top.
         prompt: What there is before: int32 (N, P) of each level.
 
@@ -180,11 +184,12 @@ class Piece:
         codes: Int32 (N, S) of each level, so far.
     """
 
-    def __init__(self, request, levels, prompt: dict[int, np.ndarray]):
+    def __init__(self, request, weights, levels, prompt: dict[int, np.ndarray]):
         self._path: Path = request.unfinished
         asked = dataclasses.asdict(dataclasses.replace(request, inputs=[], unfinished=None))
         given = {str(level): codes[:1].tolist() for level, codes in prompt.items()}
-        self._asked = json.dumps(asked | {"levels": levels, "prompt": given}, sort_keys=True)
+        more = {"weights": weights, "levels": levels, "prompt": given}
+        self._asked = json.dumps(asked | more, sort_keys=True)
         self.codes = prompt
         self._first = prompt
         if self._path is None or not self._path.is_file():
@@ -208,11 +213,9 @@ class Piece:
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_name(f".partial-{self._path.name}")
-        with partial.open("wb") as file:
-            arrays = {str(level): codes for level, codes in self.codes.items()}
+        arrays = {str(level): codes for level, codes in self.codes.items()}
+        with replaced(self._path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, asked=np.array(self._asked), **arrays)
-        os.replace(partial, self._path)
 
 
 class Progress:

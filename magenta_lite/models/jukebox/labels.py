@@ -7,7 +7,6 @@ NumPy.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import string
 import unicodedata
@@ -99,18 +98,6 @@ class LabelNames:
         missing = [artist] if artist not in self.artists else []
         missing += [part for part in self._genre_parts(genre) if part not in self.genres]
         return [name for name in missing if name]
-
-    def to_json(self) -> str:
-        """Returns the names as JSON."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> LabelNames:
-        """Returns what `to_json` wrote. Raises: UserError if it is something else."""
-        try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"These are not names of artists and genres: {error}") from error
 
 
 def _numbered(names: dict[str, Any]) -> dict[str, int]:

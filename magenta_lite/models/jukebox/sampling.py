@@ -17,6 +17,7 @@ from magenta_lite.models.jukebox.windows import Window, plan_windows
 from magenta_lite.sampling import filtered_logits, sample_categorical
 
 CHUNK = 32  # given tokens that are read at once
+COLDEST = 1e-6  # temperature, for 0: the most probable code
 
 
 def write_window(
@@ -136,7 +137,7 @@ def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: 
         condition = told.condition
         if condition is not None:
             condition = tf.gather(condition, position[None], axis=1)
-        logits = music.logits(x, condition)[:, 0] / settings.temperature
+        logits = music.logits(x, condition)[:, 0] / tf.maximum(settings.temperature, COLDEST)
         logits = filtered_logits(logits, settings.top_k, settings.top_p, settings.min_p)
         drawn = sample_categorical(logits, tf.gather(uniforms, position, axis=1))
         # Of given tokens the last ones, fewer than a chunk, are read here.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -88,12 +88,11 @@ class Coder:
         self._read = [reading(level) for level in levels]
         self._play = [playing(level) for level in levels]
 
-    def encode(self, sound: np.ndarray, told: Callable[[float], None] | None = None) -> list:
+    def encode(self, sound: np.ndarray) -> list[np.ndarray]:
         """Returns the codes of a whole sound: int32 (S,), or (S, N), of each level.
 
         Args:
             sound: (T, C), float in [-1, 1) or 16-bit integers. Silence fills up the last code.
-            told: Called with the share that is done.
         """
         hops, last = self._model.hop_lengths, self._model.hop_lengths[-1]
         sound = np.pad(sound, [[0, -len(sound) % last], [0, 0]])
@@ -104,8 +103,6 @@ class Coder:
                 found = self._read[level](window).numpy()[0]
                 kept = slice((part.first - part.start) // hop, (part.last - part.start) // hop)
                 codes[level].append(found[kept])
-                if told:
-                    told((level + part.last / len(sound)) / len(hops))
         return [np.concatenate(each) for each in codes]
 
     def decode(self, codes: np.ndarray, level: int) -> np.ndarray:
