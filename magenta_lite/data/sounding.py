@@ -69,7 +69,11 @@ class Collection(NamedTuple):
 
 
 # By the name after `rendered_audio:`.
-COLLECTIONS = {"": Collection(30, 30), "folk": Collection(60, 0), "chorales": Collection(0, 60)}
+COLLECTIONS = {
+    "": Collection(100, 60),
+    "folk": Collection(160, 0),
+    "chorales": Collection(0, 160),
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,192 @@
+"""How fast a VQ-VAE learns and codes beside PyTorch, and a prior writes beside recomputing.
+
+python scripts/benchmarks/speed_jukebox.py [--torch_python=PATH] [--rounds=3]
+
+vqvae_mini trains on clips of half a second, and turns 10 s into the codes of level 0 and back;
+beside it stands the same network with vector-quantize-pytorch. jukebox_prior_mini writes its
+context of 512 codes with a cache; beside that it reads the whole context for every code. Each
+measurement is a process of its own; the two sides take turns, and the ratio is that of medians.
+Where PyTorch and vector-quantize-pytorch are not installed (`pip install torch
+vector-quantize-pytorch`, or name another interpreter that has them) their column stays empty. Let
+nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+from speed import HERE, in_process, processor
+
+SECONDS, CLIPS, TEMPERATURE = 10, 64, 0.99
+# What, batch, steps a process counts.
+BESIDE_TORCH = [("train", 4, 20), ("code", 1, 10)]
+# Batch; contexts that a process writes with the cache; codes that it writes without, of which each
+# takes as long as any other.
+CACHED = [(1, 8, 128), (8, 4, 64)]
+
+
+def build(name: str):
+    """Returns the untrained model of a config, and the config."""
+    import keras
+
+    from magenta_lite.config import get_config
+    from magenta_lite.encoders import build_encoder
+    from magenta_lite.models.building import build_model
+
+    config = get_config(name)
+    keras.utils.set_random_seed(0)
+    return build_model(config, build_encoder(config.encoder)), config
+
+
+def noise(*shape: int) -> np.ndarray:
+    """Returns random sound as 16-bit integers."""
+    return (3277 * np.random.default_rng(0).standard_normal(shape)).astype(np.int16)
+
+
+def train(batch: int, steps: int) -> float:
+    """Returns the seconds of sound that training steps work on in a second."""
+    from magenta_lite.data.pipeline import Batches
+    from magenta_lite.models.vqvae.model import sound_of
+    from magenta_lite.training.trainer import compile_model
+
+    model, config = build("vqvae_mini")
+    compile_model(model, config.train)
+    crop = config.encoder.crop
+    sound = noise(CLIPS, 2 * crop, 1)
+    model.measure_bandwidth(sound_of(sound[:, :crop]).numpy())
+    lengths = np.full(CLIPS, 2 * crop, np.int32)
+    batches = Batches(
+        sound, lengths, batch_size=batch, seed=0, draws=model.draws(), crop=crop
+    ).dataset()
+    iterator = iter(batches)
+    model.make_train_function()
+    for i in range(steps + 2):
+        if i == 2:
+            began = time.perf_counter()
+        float(model.train_function(iterator)["loss"])
+    return batch * crop / model.sample_rate * steps / (time.perf_counter() - began)
+
+
+def code(batch: int, steps: int) -> float:
+    """Returns the seconds of sound that become codes of level 0, and sound again, in a second."""
+    import tensorflow as tf
+
+    from magenta_lite.graphs import graph_function
+
+    model, _ = build("vqvae_mini")
+    encode = graph_function(lambda sound: model.encode_level(sound, 0))
+    decode = graph_function(lambda codes: model.decode(codes, 0))
+    sound = tf.constant(noise(batch, SECONDS * model.sample_rate, 1))
+    for i in range(steps + 1):
+        if i == 1:
+            began = time.perf_counter()
+        decode(encode(sound)).numpy()
+    return batch * SECONDS * steps / (time.perf_counter() - began)
+
+
+def cached(batch: int, contexts: int) -> float:
+    """Returns codes a second of writing whole contexts, as `generate` does."""
+    from magenta_lite.models.decoding import Settings
+    from magenta_lite.models.jukebox.inference import sampling_arguments
+    from magenta_lite.models.jukebox.sampling import row_seeds, write_window
+
+    model, _ = build("jukebox_prior_mini")
+    labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"].numpy()
+    nothing, context = np.zeros((batch, 0), np.int32), model.sizes.context
+    for i in range(contexts + 1):
+        if i == 1:
+            began = time.perf_counter()
+        seeds = row_seeds(i, batch, 0)
+        write_window(model, nothing, context, seeds, Settings(TEMPERATURE), labels)
+    return batch * context * contexts / (time.perf_counter() - began)
+
+
+def recomputed(batch: int, codes: int) -> float:
+    """Returns codes a second where the model reads the whole context for each."""
+    import tensorflow as tf
+
+    from magenta_lite.graphs import graph_function
+    from magenta_lite.models.jukebox.inference import sampling_arguments
+    from magenta_lite.sampling import sample_categorical
+
+    model, _ = build("jukebox_prior_mini")
+    labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"]
+
+    @graph_function(jit_compile=True)
+    def write(ids, uniforms):
+        def step(position, ids):
+            logits = model({"events": ids, "labels": labels})[:, position]
+            drawn = sample_categorical(logits, uniforms[:, position], TEMPERATURE)
+            new = tf.range(ids.shape[1]) == position
+            return position + 1, tf.where(new, drawn[:, None], ids)
+
+        return tf.while_loop(lambda position, _: position < codes, step, (0, ids))[1]
+
+    ids = tf.zeros([batch, model.sizes.context], tf.int32)
+    uniforms = tf.random.stateless_uniform(ids.shape, [0, 0])
+    write(ids, uniforms).numpy()
+    began = time.perf_counter()
+    write(ids, uniforms).numpy()
+    return batch * codes / (time.perf_counter() - began)
+
+
+MEASURES = {"train": train, "code": code, "cached": cached, "recomputed": recomputed}
+
+
+def here(*case) -> list[str]:
+    """Returns the command that measures a case of magenta_lite."""
+    return [sys.executable, __file__, "--child", *map(str, case)]
+
+
+def in_turns(rounds: int, ours: list[str], others: list[str] | None) -> str:
+    """Returns the cells of the medians of two commands, and of their ratio."""
+    sides = [ours, others] if others else [ours]
+    numbers = [[in_process(side) for side in sides] for _ in range(rounds)]
+    medians = [statistics.median(side) for side in zip(*numbers, strict=True)]
+    if not others:
+        return f"{medians[0]:,.1f} | | "
+    mine, other = medians
+    return f"{mine:,.1f} | {other:,.1f} | {mine / other:.2f}"
+
+
+def has_library(python: str) -> bool:
+    """Says whether an interpreter has PyTorch and vector-quantize-pytorch."""
+    command = [python, "-c", "import vector_quantize_pytorch"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", default=sys.executable, help="interpreter with PyTorch")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        what, *numbers = arguments.child
+        print(MEASURES[what](*map(int, numbers)))
+        return
+    rounds, torch = arguments.rounds, has_library(arguments.torch_python)
+    cores = len(os.sched_getaffinity(0))
+    print(f"{processor()}, {cores} cores and threads, load average {os.getloadavg()[0]:.1f}\n")
+    print("| what | batch | magenta_lite, s of sound/s | PyTorch, s of sound/s | ratio |")
+    print("|---|---|---|---|---|")
+    for case in BESIDE_TORCH:
+        script = [arguments.torch_python, str(HERE / "torch_vqvae.py"), *map(str, case)]
+        cells = in_turns(rounds, here(*case), script if torch else None)
+        print(f"| {case[0]} | {case[1]} | {cells} |", flush=True)
+    print("\n| what | batch | with the cache, codes/s | recomputing, codes/s | ratio |")
+    print("|---|---|---|---|---|")
+    for batch, contexts, codes in CACHED:
+        sides = here("cached", batch, contexts), here("recomputed", batch, codes)
+        print(f"| write | {batch} | {in_turns(rounds, *sides)} |", flush=True)
+    print(f"\nload average at the end {os.getloadavg()[0]:.1f}; medians of {rounds}")
+
+
+if __name__ == "__main__":
+    main()
