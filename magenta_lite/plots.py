@@ -50,18 +50,18 @@ def _beats(sequence) -> float:
 
 
 def _draw_notes(axes, sequence) -> None:
-    beats = _beats(sequence)
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+
+    beats, corners, colors = _beats(sequence), [], []
     for note in sequence.notes:
-        axes.barh(
-            note.pitch,
-            (note.end_time - note.start_time) * beats,
-            left=note.start_time * beats,
-            height=0.9,
-            color=f"C{note.instrument % 10}",
-            alpha=0.3 + 0.7 * note.velocity / 127,
-            edgecolor="black",
-            linewidth=0.4,
-        )
+        left, right = note.start_time * beats, note.end_time * beats
+        low, high = note.pitch - 0.45, note.pitch + 0.45
+        corners.append([(left, low), (right, low), (right, high), (left, high)])
+        colors.append(to_rgba(f"C{note.instrument % 10}", 0.3 + 0.7 * note.velocity / 127))
+    # All at once: long pieces have thousands.
+    edge = (0.0, 0.0, 0.0, 0.6)
+    axes.add_collection(PolyCollection(corners, facecolors=colors, edgecolors=edge, linewidths=0.4))
 
 
 def scatter(places, groups, labels: Sequence[str], title: str = ""):
