@@ -63,7 +63,8 @@ def train(attention: str, arguments) -> Path:
         *SIZES,
         f"encoder.crop={length}",
         f"model.attention={attention}",
-        f"model.max_relative_position={length}",
+        # Half of the length, as in the paper: more distances than that are rarely seen.
+        f"model.max_relative_position={length // 2}",
         f"model.positions={2 * length}",
         f"train.steps={arguments.steps}",
         f"train.checkpoint_every={arguments.steps}",

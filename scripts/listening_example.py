@@ -1,0 +1,51 @@
+"""Lets a held-out piece be heard beside what comes back of it by a VQ-VAE's codes.
+
+python scripts/listening_example.py runs/vqvae_mini --output_dir=heard [--seconds=10] [--piece=NAME]
+
+Writes the beginning of a piece of the test split, what each level makes of it, and a picture of
+their waveforms and spectrograms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from magenta_lite.data.collections import open_collection
+from magenta_lite.encoders.audio import Audio, pieces
+from magenta_lite.errors import UserError
+from magenta_lite.models.vqvae.coding import Coder
+from magenta_lite.models.vqvae.model import FULL_SCALE
+from magenta_lite.outputs import write_sounds
+from magenta_lite.training.run_directory import load_run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--piece", help="default: the first of the test split")
+    arguments = parser.parse_args()
+    run = load_run(arguments.run_dir)
+    test = open_collection(run.config.data, run.config.encoder).split("test")
+    known = dict(pieces(test))
+    name = arguments.piece or next(iter(known), None)
+    if name not in known:
+        raise UserError(f"{name} is not in the test split; that has {', '.join(known) or 'none'}")
+    rate = run.encoder.sample_rate
+    samples = known[name][: round(arguments.seconds * rate)] / FULL_SCALE
+    coder = Coder(run.model)
+    heard = {"original": Audio(samples.astype("float32"), rate)}
+    for level, codes in enumerate(coder.encode(samples)):
+        heard[f"level-{level}"] = Audio(coder.decode(codes, level)[: len(samples)], rate)
+    for path in write_sounds([heard], arguments.output_dir, Path(name).stem.partition("#")[0]):
+        print(path)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
