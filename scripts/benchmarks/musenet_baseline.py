@@ -35,14 +35,20 @@ def export(sequence, path: Path) -> int:
     """Writes a song for the ten instruments; returns how many bars it has."""
     from note_seq import midi_io
 
+    # Nothing but notes: what else an instrument has would be written in place of the notes of the
+    # instrument that has its number now.
+    for field in ("control_changes", "pitch_bends", "instrument_infos"):
+        sequence.ClearField(field)
     for note in sequence.notes:
         instrument = vocabulary.instrument_of(note.program, note.is_drum)
         note.program = instrument.program
         note.instrument = vocabulary.INSTRUMENTS.index(instrument)
     path.parent.mkdir(parents=True, exist_ok=True)
     midi_io.note_sequence_to_midi_file(sequence, str(path))
-    downbeats = midi_io.note_sequence_to_pretty_midi(sequence).get_downbeats()
-    return int((downbeats < sequence.total_time).sum())
+    midi = midi_io.note_sequence_to_pretty_midi(sequence)
+    if sum(len(each.notes) for each in midi.instruments) != len(sequence.notes):
+        raise ValueError(f"{path} does not have all {len(sequence.notes)} notes")
+    return int((midi.get_downbeats() < sequence.total_time).sum())
 
 
 def export_all(source: str, pieces: dict[str, set[str]], folder: Path) -> int:
