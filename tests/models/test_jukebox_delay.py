@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from magenta_lite.config import TrainConfig
+from magenta_lite.config import TrainConfig, get_config
 from magenta_lite.errors import UserError
 from magenta_lite.models.decoding import Settings
 from magenta_lite.models.jukebox.sampling import write_level, write_window
@@ -92,6 +92,17 @@ def test_it_learns_and_comes_back_from_a_file(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again({"events": codes}), model({"events": codes}), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", ["tiny", "mini"])
+def test_configs_are_of_their_vqvaes(size):
+    config, vqvae = get_config(f"jukebox_delay_{size}"), get_config(f"rvqvae_{size}")
+    sizes = vqvae.model
+    told = sizes.codes, sizes.quantizers, sizes.hop_lengths[-1], vqvae.encoder.sample_rate
+    for section in (config.model, config.encoder):
+        facts = section.codes, section.quantizers, section.hop, section.sample_rate
+        assert facts == told
+    assert config.encoder.context == config.model.context
 
 
 def test_sizes_that_do_not_fit_are_told():
