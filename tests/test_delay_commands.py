@@ -56,8 +56,14 @@ def place(tmp_path_factory):
     return root
 
 
-def test_a_trained_prior_reads_writes_and_is_served(place):
-    prior, coder = load_run(place / "prior"), Coder(load_run(place / "vqvae").model)
+@pytest.fixture(scope="module")
+def loaded(place):
+    """Returns the run of the prior, and what codes sound."""
+    return load_run(place / "prior"), Coder(load_run(place / "vqvae").model)
+
+
+def test_a_trained_prior_reads_writes_and_is_served(place, loaded):
+    prior, coder = loaded
     examples = open_data(prior.config, str(place / "data")).split("test")
     sound, _ = soundfile.read(place / "music" / "test" / "a.wav", dtype="int16")
     (codes,) = coder.encode(sound[:, None])
@@ -77,8 +83,8 @@ def test_a_trained_prior_reads_writes_and_is_served(place):
     np.testing.assert_array_equal(served[:, :5], given)
 
 
-def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place):
-    prior, coder = load_run(place / "prior"), Coder(load_run(place / "vqvae").model)
+def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, loaded):
+    prior, coder = loaded
     sound = soundfile.read(place / "music" / "test" / "a.wav", dtype="float32")[0][:, None]
     kept = place / "kept.codes.npz"
     request = GenerateRequest(
