@@ -4,33 +4,28 @@ A prior writes the codes of a VQ-VAE's coarsest level, an upsampler those of a f
 (of vqvae_tiny) is for tests, `_mini` (of vqvae_mini) trains on two cores, `_base` on one GPU. The
 `_small` ones (of vqvae_small) and those of jukebox_vqvae have the original's sizes: 5b and
 5b_lyrics have 5.1 and 5.6 billion weights, 1b_lyrics 0.9 billion, upsampler_level_0 and _1 each 1.
+`delay_…` (of rvqvae_…) writes all codes of a residual VQ-VAE, in a delay pattern (Copet et al.
+2023, https://arxiv.org/abs/2306.05284): it needs no upsampler, and is told nothing.
 
 python -m magenta_lite.train --config=jukebox_prior_mini --vqvae=runs/vqvae_mini
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.encoders.codes import CodesEncoderConfig
 from magenta_lite.models.jukebox.config import JukeboxPriorConfig, NextCodeObjective
+from magenta_lite.models.jukebox_delay.config import DelayPriorConfig
 
 
-def jukebox(level: int, model: JukeboxPriorConfig, **train) -> ExperimentConfig:
+def jukebox(level: int, model, **train) -> ExperimentConfig:
     """Returns a config of a prior or an upsampler for the codes of a level."""
-    shared = (
-        "codes",
-        "context",
-        "hop",
-        "sample_rate",
-        "above_ratio",
-        "artists",
-        "genres",
-        "max_genres",
-        "lyric_tokens",
-        "lyric_vocabulary",
-    )
+    fields = [field.name for field in dataclasses.fields(CodesEncoderConfig)]
+    shared = {name: getattr(model, name) for name in fields if hasattr(model, name)}
     return ExperimentConfig(
-        encoder=CodesEncoderConfig(level=level, **{name: getattr(model, name) for name in shared}),
+        encoder=CodesEncoderConfig(level=level, **shared),
         model=model,
         objective=NextCodeObjective(),
         data=DataConfig(source=""),  # that of the VQ-VAE
@@ -69,9 +64,9 @@ def conditioned(stages: int, width: int, depth: int) -> dict[str, int]:
     return dict(zip(names, (stages, width, depth), strict=True))
 
 
-def add(name: str, level: int, sizes: dict, **train) -> None:
+def add(name: str, level: int, sizes: dict, kind=JukeboxPriorConfig, **train) -> None:
     """Registers a config."""
-    register(f"jukebox_{name}")(lambda: jukebox(level, JukeboxPriorConfig(**sizes), **train))
+    register(f"jukebox_{name}")(lambda: jukebox(level, kind(**sizes), **train))
 
 
 add("prior_tiny", 1, TINY | ANY_TIME | {"hop": 8, "time_bins": 8}, steps=300, **QUICK)
@@ -80,6 +75,16 @@ add("prior_mini", 1, MINI | ANY_TIME | {"hop": 32}, steps=2000, **QUICK)
 add("upsampler_mini", 0, MINI | {"hop": 8} | conditioned(2, 64, 4), steps=2000, **QUICK)
 add("prior_base", 1, BASE | ANY_TIME | {"hop": 256}, steps=100_000)
 add("upsampler_base", 0, BASE | {"hop": 32} | conditioned(3, 256, 8), steps=100_000)
+
+# Of rvqvae_tiny and rvqvae_mini: contexts of 0.3 and 4.1 s.
+
+DELAY_TINY = {"codes": 32, "quantizers": 3, "context": 64, "width": 32, "depth": 2, "heads": 2}
+DELAY_TINY |= {"sample_rate": 4000, "hop": 16}
+DELAY_MINI = {"codes": 128, "quantizers": 4, "context": 256, "width": 128, "depth": 6, "heads": 4}
+DELAY_MINI |= {"sample_rate": 16_000, "hop": 256}
+
+add("delay_tiny", 0, DELAY_TINY, DelayPriorConfig, steps=300, **QUICK)
+add("delay_mini", 0, DELAY_MINI, DelayPriorConfig, steps=2000, **QUICK)
 
 # The original's for training, of vqvae_small.
 

@@ -1,9 +1,9 @@
 """VQ-VAEs of sound (Dhariwal et al. 2020, Jukebox): the first stage of a Jukebox, or a codec.
 
-vqvae_tiny (4 kHz) is for tests, vqvae_mini (16 kHz) trains on two cores; vqvae_small and
-jukebox_vqvae have the original's sizes. rvqvae_mini has one level of 62.5 frames a second, each
-told by four codes, the later ones of what the earlier leave over: fewer codes than vqvae_mini's
-(250 a second, not 2,500), for a language model alone.
+vqvae_tiny and rvqvae_tiny (4 kHz) are for tests, vqvae_mini (16 kHz) trains on two cores;
+vqvae_small and jukebox_vqvae have the original's sizes. rvqvae_mini has one level of 62.5 frames a
+second, each told by four codes, the later ones of what the earlier leave over: fewer codes than
+vqvae_mini's (250 a second, not 2,500), for a language model alone.
 
 python -m magenta_lite.train --config=vqvae_mini --data=FOLDER_OF_SOUND
 """
@@ -47,6 +47,7 @@ def narrow(downs, width: int, depth: int, code_width: int, codes: int, **options
     return VQVAEConfig(downs, strides, code_width, codes, width, depth, **options)
 
 
+RESIDUAL = {"quantizer_dropout": 0.5, "reset_restarted": True, "k_means_steps": 10}
 QUICK = {"batch_size": 4, "warmup_steps": 50, "learning_rate": 1e-3, "checkpoint_every": 500}
 
 
@@ -65,6 +66,16 @@ def vqvae_mini() -> ExperimentConfig:
     return vqvae(16_000, 8192, sizes, **QUICK | {"steps": 3000, "learning_rate": 2e-3})
 
 
+@register("rvqvae_tiny")
+def rvqvae_tiny() -> ExperimentConfig:
+    """300 steps, for tests; 128 frames a clip, each in 3 codes."""
+    sizes = narrow(
+        (2,), strides=(4,), width=8, depth=2, code_width=8, codes=32, quantizers=3, **RESIDUAL
+    )
+    quick = QUICK | {"steps": 300, "checkpoint_every": 100}
+    return vqvae(4000, 2048, sizes, **quick, validation_examples=8)
+
+
 @register("rvqvae_mini")
 def rvqvae_mini() -> ExperimentConfig:
     """32 frames a clip, 512 a step: 4 for each code, whose averages begin anew when revived."""
@@ -76,9 +87,7 @@ def rvqvae_mini() -> ExperimentConfig:
         code_width=32,
         codes=128,
         quantizers=4,
-        quantizer_dropout=0.5,
-        reset_restarted=True,
-        k_means_steps=10,
+        **RESIDUAL,
     )
     return vqvae(16_000, 8192, sizes, **QUICK | {"steps": 3000, "batch_size": 16})
 

@@ -45,6 +45,7 @@ SECTION_CLASSES = {
     "vqvae": "magenta_lite.models.vqvae.config:VQVAEConfig",
     "vqvae_objective": "magenta_lite.models.vqvae.config:VQVAEObjective",
     "jukebox": "magenta_lite.models.jukebox.config:JukeboxPriorConfig",
+    "jukebox_delay": "magenta_lite.models.jukebox_delay.config:DelayPriorConfig",
     "next_code": "magenta_lite.models.jukebox.config:NextCodeObjective",
     "next_token": "magenta_lite.models.music_transformer.config:NextTokenObjective",
     "next_event": "magenta_lite.models.melody_rnn.config:NextEventObjective",

@@ -6,24 +6,24 @@ import tensorflow as tf
 
 
 def sample_categorical(logits, uniform, temperature=1.0):
-    """Draws one class per row by inverting the cumulative distribution.
+    """Draws one class of each distribution by inverting its cumulative distribution.
 
     The random number comes from outside, so a draw does not depend on which replica, batch or
     machine makes it.
 
     Args:
-        logits: Float (B, V).
-        uniform: Float (B,) in [0, 1).
+        logits: Float (..., V).
+        uniform: Float (...) in [0, 1).
         temperature: Positive scalar; divides the logits.
 
     Returns:
-        Int32 (B,).
+        Int32 (...).
     """
     probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
     cumulative = tf.cumsum(probabilities, axis=-1)
     # Rounding can leave the last sum below 1: scale the draw instead of falling off the end.
-    drawn = uniform[:, None] * cumulative[:, -1:]
-    return tf.reduce_sum(tf.cast(cumulative[:, :-1] <= drawn, tf.int32), axis=-1)
+    drawn = uniform[..., None] * cumulative[..., -1:]
+    return tf.reduce_sum(tf.cast(cumulative[..., :-1] <= drawn, tf.int32), axis=-1)
 
 
 def greedy(logits):
@@ -32,10 +32,10 @@ def greedy(logits):
 
 
 def filtered_logits(logits, top_k=0, top_p=1.0, min_p=0.0):
-    """Returns logits (B, V) with classes that must not be drawn at the lowest float.
+    """Returns logits (..., V) with classes that must not be drawn at the lowest float.
 
     Args:
-        logits: Float32 (B, V), divided by the temperature already.
+        logits: Float32 (..., V), divided by the temperature already.
         top_k: Int scalar; only so many classes stay, the most probable; 0 for all.
         top_p: Float scalar; only the most probable classes stay that together reach this
             probability (Holtzman et al. 2019, https://arxiv.org/abs/1904.09751); 1 for all.

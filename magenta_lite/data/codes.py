@@ -18,6 +18,7 @@ from magenta_lite.data import building
 from magenta_lite.data.collections import Collection, Examples, open_collection
 from magenta_lite.encoders.audio import pieces
 from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.codes import CodesEncoder
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.files import replaced
 
@@ -46,14 +47,17 @@ def completed(config: ExperimentConfig, data_dir: str | None = None) -> Experime
     if vqvae.family != "vqvae":
         raise UserError(f"--vqvae={path} is a {vqvae.family} run ({vqvae.name}), not a VQ-VAE")
     sizes, level = vqvae.model, encoder.level
+    if (sizes.quantizers > 1) != (model.quantizers > 1):
+        counts = sizes.quantizers, model.quantizers
+        there, wanted = (f"{n} codes" if n > 1 else "one" for n in counts)
+        raise UserError(
+            f"--vqvae={path} tells each frame in {there}, and {config.name} reads {wanted}; a "
+            "residual VQ-VAE (rvqvae_…) goes with a jukebox_delay_…, any other with other priors"
+        )
     upsampler = model.above_ratio > 1
     if level >= sizes.levels or (upsampler and level + 1 >= sizes.levels):
         what = f"the codes above level {level}" if upsampler else f"a level {level}"
         raise UserError(f"{path} has no {what}, its levels are 0 to {sizes.levels - 1}")
-    if sizes.quantizers > 1:
-        raise UserError(
-            f"{path} tells each frame in {sizes.quantizers} codes; {config.name} reads one"
-        )
     hops = sizes.hop_lengths
     if upsampler and hops[level + 1] != hops[level] * model.above_ratio:
         raise UserError(
@@ -71,10 +75,13 @@ def completed(config: ExperimentConfig, data_dir: str | None = None) -> Experime
         encoder,
         vqvae=str(path),
         channels=sizes.channels,
+        quantizers=sizes.quantizers,
         artist_names=artists,
         genre_names=genres,
         **facts,
     )
+    if sizes.quantizers > 1:
+        facts["quantizers"] = sizes.quantizers
     model = dataclasses.replace(model, **facts)
     return dataclasses.replace(config, encoder=encoder, model=model, data=data)
 
@@ -98,7 +105,7 @@ class CodedPiece:
 
     Attributes:
         name: Of the piece.
-        codes: Int32 (S,) of each level, the finest first.
+        codes: Int32 (S,), or (S, N) of N codebooks, of each level, the finest first.
     """
 
     name: str
@@ -274,5 +281,6 @@ def contexts(
         for name, values in (("labels", labels), ("above", above))
         if widths[name]
     }
-    events = np.array(rows, np.int32).reshape(len(rows), length)
+    events = np.array(rows, np.int32)
+    events = events.reshape(len(rows), length, *CodesEncoder(encoder).event_format.event_shape)
     return Examples(events, np.full(len(rows), length, np.int32), names, extras=extras)

@@ -14,9 +14,12 @@ from magenta_lite.errors import UserError
 class CodesEncoderConfig:
     """Codes of one level of a VQ-VAE, in contexts of a fixed number.
 
+    Where a frame has several codes, all that is told here of one is of a frame, but for `codes`.
+
     Attributes:
         level: 0 is the finest.
-        codes: Different codes of the level.
+        codes: Different codes of the level; of a frame with several, of each codebook.
+        quantizers: Codes of a frame, one of each codebook of a residual VQ-VAE; 1 for any other.
         context: Codes of an example.
         hop: Samples of a code.
         sample_rate: Of the sound, in Hz.
@@ -36,6 +39,7 @@ class CodesEncoderConfig:
 
     level: int = 0
     codes: int = 2048
+    quantizers: int = 1
     context: int = 8192
     hop: int = 128
     sample_rate: int = 44100
@@ -55,7 +59,8 @@ class CodesEncoderConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.level < 0:
             raise UserError(f"encoder.level={self.level} must not be negative")
-        for name in ("codes", "context", "hop", "sample_rate", "above_ratio", "max_genres"):
+        least_one = ("codes", "quantizers", "context", "hop", "sample_rate", "above_ratio")
+        for name in (*least_one, "max_genres"):
             if getattr(self, name) < 1:
                 raise UserError(f"encoder.{name}={getattr(self, name)} must be at least 1")
         if self.context % self.above_ratio:
@@ -91,10 +96,11 @@ class CodesEncoder(Encoder):
 
     @property
     def event_format(self) -> EventFormat:
-        """A code."""
-        return EventFormat("categorical", (self.config.codes,))
+        """A code, or a frame of several."""
+        codes, count = self.config.codes, self.config.quantizers
+        return EventFormat("categorical" if count == 1 else "multi_categorical", (codes,) * count)
 
     @property
     def window_steps(self) -> int:
-        """Codes of an example."""
+        """Codes, or frames, of an example."""
         return self.config.context

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from magenta_lite.config import TrainConfig
+from magenta_lite.config import TrainConfig, get_config
 from magenta_lite.errors import UserError
 from magenta_lite.models.decoding import Settings
-from magenta_lite.models.jukebox.delay import DelayPrior, DelayPriorConfig, delayed, undelayed
+from magenta_lite.models.jukebox.sampling import write_level, write_window
+from magenta_lite.models.jukebox_delay.config import DelayPriorConfig
+from magenta_lite.models.jukebox_delay.model import DelayPrior, delayed, undelayed
 from magenta_lite.training.trainer import compile_model
 
-SIZES = {"codes": 5, "quantizers": 3, "frames": 6, "width": 16, "depth": 2, "heads": 2}
+SIZES = {"codes": 5, "quantizers": 3, "context": 6, "width": 16, "depth": 2, "heads": 2}
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +46,36 @@ def test_a_code_sees_what_was_written_in_earlier_steps_alone(model):
 
 
 def test_steps_with_a_cache_write_what_is_most_probable(model):
+    def write(given, total=6, seeds=((1, 2), (3, 4)), temperature=1e-5, **options):
+        return write_window(model, given, total, seeds, Settings(temperature), **options)
+
     nothing = np.zeros((2, 0, 3))
-    written = model.write(nothing, np.zeros((2, 2)), Settings(1e-5))
+    written = write(nothing)  # compiled
     best = tf.argmax(model({"events": written}), axis=-1)
     np.testing.assert_array_equal(written, best)
     given = some_codes(2)[:, :4]
-    written = model.write(given, np.zeros((2, 2)), Settings(1e-5))
+    written = write(given, chunk=3, compiled=False)
     np.testing.assert_array_equal(written[:, :4], given)
     best = tf.argmax(model({"events": written}), axis=-1)
     np.testing.assert_array_equal(written[:, 4:], best[:, 4:])
-    seeds = [[1, 2], [3, 4]]
-    drawn = model.write(nothing, seeds, Settings(2.0))
-    np.testing.assert_array_equal(drawn[::-1], model.write(nothing, seeds[::-1], Settings(2.0)))
+    np.testing.assert_array_equal(write(given, 5, chunk=3, compiled=False), written[:, :5])
+    drawn = write(nothing, temperature=2.0)
+    swapped = write(nothing, seeds=((3, 4), (1, 2)), temperature=2.0)
+    np.testing.assert_array_equal(drawn[::-1], swapped)
     assert (drawn[0] != drawn[1]).any()
-    with pytest.raises(UserError, match="7 frames are more than the 6 of a context"):
-        model.write(np.zeros((1, 7, 3)), np.zeros((1, 2)), Settings())
+    with pytest.raises(UserError, match="0 codes cannot be continued to 7: a context has 6"):
+        write(nothing, 7)
+
+
+def test_a_piece_that_is_interrupted_goes_on_as_it_would_have(model):
+    codes, settings, kept = np.zeros((2, 0, 3)), Settings(2.0), []
+
+    def write(codes, **options):
+        return write_level(model, codes, 15, 2, 3, settings, compiled=False, **options)
+
+    whole = write(codes, after_window=lambda codes, window: kept.append(codes))
+    assert whole.shape == (2, 15, 3) and len(kept) == 6
+    np.testing.assert_array_equal(write(kept[2]), whole)
 
 
 def test_it_learns_and_comes_back_from_a_file(tmp_path):
@@ -77,8 +94,21 @@ def test_it_learns_and_comes_back_from_a_file(tmp_path):
     np.testing.assert_allclose(again({"events": codes}), model({"events": codes}), atol=1e-6)
 
 
+@pytest.mark.parametrize("size", ["tiny", "mini"])
+def test_configs_are_of_their_vqvaes(size):
+    config, vqvae = get_config(f"jukebox_delay_{size}"), get_config(f"rvqvae_{size}")
+    sizes = vqvae.model
+    told = sizes.codes, sizes.quantizers, sizes.hop_lengths[-1], vqvae.encoder.sample_rate
+    for section in (config.model, config.encoder):
+        facts = section.codes, section.quantizers, section.hop, section.sample_rate
+        assert facts == told
+    assert config.encoder.context == config.model.context
+
+
 def test_sizes_that_do_not_fit_are_told():
     with pytest.raises(UserError, match="cannot be shared out among"):
         DelayPriorConfig(width=10, heads=4)
-    with pytest.raises(UserError, match="quantizers=0 must be at least 1"):
-        DelayPriorConfig(quantizers=0)
+    with pytest.raises(UserError, match="depth=0 must be at least 1"):
+        DelayPriorConfig(depth=0)
+    with pytest.raises(UserError, match="quantizers=1 must be at least 2"):
+        DelayPriorConfig(quantizers=1)

@@ -32,6 +32,7 @@ PRESETS = {
     "vqvae_mini": (210_050, 16_384),
     "vqvae_small": (586_050, 131_072),
     "jukebox_vqvae": (1_485_763, 393_216),
+    "rvqvae_tiny": (4_233, 768),
     "rvqvae_mini": (164_001, 16_384),
 }
 SMALL = VQVAEConfig((1, 1), (2, 2), code_width=4, codes=8, width=4, depth=1)

@@ -130,11 +130,14 @@ class TokenTransformer(keras.layers.Layer):
 
     def _inputs(self, ids, start, condition):
         """Returns what the first layer reads."""
-        looked_up = tf.gather(self.embedding, ids)
-        before, _ = tf.split(looked_up, [self.sizes.length - 1, 1], axis=1)
+        before, _ = tf.split(self._embedded(ids), [self.sizes.length - 1, 1], axis=1)
         x = tf.concat([self._started(start, tf.shape(ids)[0]), before], axis=1) + self.positions
         x = tf.cast(x, self.compute_dtype)
         return x if condition is None else x + tf.cast(condition, x.dtype)
+
+    def _embedded(self, ids):
+        """Returns the vector of each token, (B, L, W)."""
+        return tf.gather(self.embedding, ids)
 
     def _started(self, start, batch):
         """Returns the start vector of each row, (B, 1, W)."""
@@ -187,7 +190,7 @@ class TokenTransformer(keras.layers.Layer):
         before = tf.gather(ids, tf.maximum(positions - 1, 0), axis=1)
         x = tf.where(
             (positions > 0)[None, :, None],
-            tf.gather(self.embedding, before),
+            self._embedded(before),
             self._started(start, tf.shape(ids)[0]),
         )
         x = tf.cast(x + tf.gather(self.positions, positions), self.compute_dtype)

@@ -151,6 +151,7 @@ class JukeboxPriorConfig:
     """
 
     kind: ClassVar[str] = "jukebox"
+    quantizers: ClassVar[int] = 1  # codes that a frame is told in
 
     codes: int = 2048
     context: int = 8192

@@ -23,7 +23,7 @@ def evaluate(model: JukeboxPrior, examples, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains; the last one of a model with lyrics.
 
     Args:
-        model: A trained model.
+        model: A trained prior, upsampler or `DelayPrior`.
         examples: A `collections.Examples` of codes.
         seed: Not used.
     """
@@ -43,7 +43,8 @@ def evaluate(model: JukeboxPrior, examples, seed: int) -> dict[str, float]:
         found = [bits_of(codes, logits), right]
         if lyric_logits is not None:
             found.append(bits_of(batch["labels"][:, -sizes.lyric_tokens :], lyric_logits))
-        return [tf.reduce_sum(tf.reduce_mean(x, axis=1) * real) for x in found]
+        means = [tf.reduce_mean(x, axis=list(range(1, len(x.shape)))) for x in found]
+        return [tf.reduce_sum(mean * real) for mean in means]
 
     totals = 0.0
     for start in range(0, len(rows), BATCH):
@@ -51,7 +52,7 @@ def evaluate(model: JukeboxPrior, examples, seed: int) -> dict[str, float]:
         told = {name: tf.constant(x[part], tf.int32) for name, x in batch.items()}
         totals += np.array(sums(told, tf.constant(real[start : start + BATCH])), np.float64)
     means = totals / count
-    rate = sizes.sample_rate / sizes.hop
+    rate = sizes.sample_rate / sizes.hop * sizes.quantizers
     numbers = {
         "examples": count,
         "bits_per_code": means[0],

@@ -45,7 +45,7 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
     """Returns the sounds of `request.num_outputs` pieces by each level that was written.
 
     Args:
-        model: A trained prior.
+        model: A trained prior, or `DelayPrior`.
         encoder: Its encoder.
         request: A `GenerateRequest`.
 
@@ -79,7 +79,7 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
     rate, rows = encoder.sample_rate, request.num_outputs
     samples = round(request.total_seconds * rate)
     weights = [fingerprint(model) for model in (vqvae, *(writer for writer, _ in writers))]
-    prompt = _prompt(coder, vqvae.hop_lengths[-1], request, rate, levels)
+    prompt = _prompt(coder, vqvae.hop_lengths[-1], request, encoder, levels)
     piece = Piece(request, weights, levels, prompt)
     # All levels are as long as the longest context of an upsampler asks for.
     longest = [each.config.sample_length for model, each in writers if model.upsamples]
@@ -141,11 +141,12 @@ def _settings(request, place: int) -> Settings:
     return Settings(temperature, request.top_k, request.top_p, request.min_p)
 
 
-def _prompt(coder: Coder, hop: int, request, rate: int, levels) -> dict[int, np.ndarray]:
-    """Returns the codes int32 (N, P) that there are, of each level."""
-    rows = request.num_outputs
+def _prompt(coder: Coder, hop: int, request, encoder, levels) -> dict[int, np.ndarray]:
+    """Returns the codes int32 (N, P), of several codebooks (N, P, Q), that each level has."""
+    rows, rate = request.num_outputs, encoder.sample_rate
     if request.mode == "sample":
-        return {level: np.zeros((rows, 0), np.int32) for level in levels}
+        shape = (rows, 0, *encoder.event_format.event_shape)
+        return {level: np.zeros(shape, np.int32) for level in levels}
     ((_, audio),) = request.inputs
     samples = min(round(request.prompt_seconds * rate), len(audio.samples)) // hop * hop
     if not samples:
@@ -178,10 +179,10 @@ class Piece:
         request: What was asked for.
         weights: Fingerprints of the models: what others wrote is not gone on from.
         levels: That are written, from the top.
-        prompt: What there is before: int32 (N, P) of each level.
+        prompt: What there is before: int32 (N, P, ...) of each level.
 
     Attributes:
-        codes: Int32 (N, S) of each level, so far.
+        codes: Int32 (N, S, ...) of each level, so far.
     """
 
     def __init__(self, request, weights, levels, prompt: dict[int, np.ndarray]):

@@ -25,11 +25,12 @@ def inference_functions(
     `codes` int32 (B, num_codes), which begin with `given` int32 (B, P), P from 0. Models with
     labels are told `labels` int32 (B, `label_size`): samples of the whole piece, the sample that
     the context begins at, its samples, artist, genres (-1 for none), characters. Upsamplers are
-    told `above` int32 (B, L / ratio), codes of the level above.
+    told `above` int32 (B, L / ratio), codes of the level above. Of a `DelayPrior` all
+    codes are frames of N codes: (B, P, N) and (B, num_codes, N).
     """
     sizes = model.sizes
     specs = [
-        tf.TensorSpec([None, None], tf.int32, "given"),
+        tf.TensorSpec([None, None, *_several(sizes)], tf.int32, "given"),
         tf.TensorSpec([], tf.int32, "num_codes"),
         tf.TensorSpec([], tf.float32, "temperature"),
         tf.TensorSpec([], tf.int32, "top_k"),
@@ -48,12 +49,13 @@ def inference_functions(
         tf.debugging.assert_less_equal(
             num_codes, sizes.context, f"A context of the model has {sizes.context} codes"
         )
-        codes = tf.pad(given, [[0, 0], [0, sizes.context - count]])
+        room = [[0, 0], [0, sizes.context - count], [0, 0]]
+        codes = tf.pad(given, room[: len(given.shape)])
         seeds = tf.stack([tf.fill([rows], seed), tf.range(rows)], axis=1)
         settings = Settings(temperature, top_k, top_p, min_p)
         found = written(
             model,
-            tf.ensure_shape(codes, [None, sizes.context]),
+            tf.ensure_shape(codes, [None, sizes.context, *_several(sizes)]),
             count,
             num_codes,
             seeds,
@@ -77,13 +79,18 @@ def inference_functions(
     return {"sample": sample, "serving_default": sample}
 
 
+def _several(sizes) -> list[int]:
+    """Returns the last axis of codes, of several codebooks."""
+    return [sizes.quantizers] if sizes.quantizers > 1 else []
+
+
 def sampling_arguments(
     model: JukeboxPrior, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: nothing given, nobody named."""
     sizes = model.sizes
     arguments = {
-        "given": tf.zeros([num_outputs, 0], tf.int32),
+        "given": tf.zeros([num_outputs, 0, *_several(sizes)], tf.int32),
         "num_codes": tf.constant(min(SAMPLE_CODES, sizes.context)),
         "temperature": tf.constant(temperature, tf.float32),
         "top_k": tf.constant(0),

@@ -135,6 +135,15 @@ class JukeboxPrior(TrainableModel):
         ids = tf.cast(codes, tf.int32) + self.sizes.shift
         return tf.concat([lyrics, ids], axis=1) if self.sizes.single_stream else ids
 
+    def codes_of(self, ids):
+        """Returns the codes int32 (B, L) of tokens; where a character stands, code 0."""
+        _, codes = tf.split(ids, [self.sizes.front, self.sizes.context], axis=1)
+        return tf.maximum(codes - self.sizes.shift, 0)
+
+    def code_at(self, position):
+        """Returns which code the token at a position is; below 0 for a character."""
+        return position - self.sizes.front
+
     def lyric_attention(self, batch):
         """Returns how much each code attends to each character, float32 (B, H, L, T).
 

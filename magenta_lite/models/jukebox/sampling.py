@@ -1,12 +1,14 @@
 """Writing codes one by one, with a cache; and pieces of any length, window by window.
 
-Shape letters: B rows, N codes, L tokens of a context.
+Shape letters: B rows, N codes, L tokens of a context. Of a `DelayPrior`, what is told here of codes
+is told of frames: their arrays, and those of tokens, have an axis of codebooks more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -34,7 +36,7 @@ def write_window(
     """Goes on from given codes, within one context.
 
     Args:
-        model: A `JukeboxPrior` or `JukeboxUpsampler`.
+        model: A `JukeboxPrior`, `JukeboxUpsampler` or `DelayPrior`.
         given: Int (B, P), P from 0 to `total`.
         total: Codes of the result N, at most the model's context.
         seeds: Int (B, 2); a code depends on the seed of its row and on what is before it.
@@ -53,7 +55,7 @@ def write_window(
         UserError: If lengths or what the model is told do not fit.
     """
     sizes, given = model.sizes, np.asarray(given, np.int32)
-    rows, count = given.shape
+    rows, count = given.shape[:2]
     if not count <= total <= sizes.context:
         raise UserError(
             f"{count} codes cannot be continued to {total}: a context has {sizes.context}"
@@ -63,7 +65,8 @@ def write_window(
     above = _checked("codes above", above, (rows, sizes.context // ratio), model.upsamples)
     if count == total:
         return given
-    codes = tf.constant(np.pad(given, [[0, 0], [0, sizes.context - count]]))
+    room = [[0, 0], [0, sizes.context - count], [0, 0]]
+    codes = tf.constant(np.pad(given, room[: given.ndim]))
     prepared = _prepared(model, codes, labels, above, tf.constant(seeds, tf.int32))
     found = (_write_compiled if compiled else _write_plain)(
         model,
@@ -80,7 +83,7 @@ def written(model, codes, given, total, seeds, settings: Settings, labels, above
     """Does what `write_window` does as a part of a graph.
 
     Args:
-        model: A `JukeboxPrior` or `JukeboxUpsampler`.
+        model: As of `write_window`.
         codes: Int32 (B, context), the first ones given.
         given: Int32 scalar, how many.
         total: Int32 scalar, codes that there are to be.
@@ -113,7 +116,7 @@ def _prepared(model, codes, labels, above, seeds):
     told = model.told(labels, above)
     ids = model.tokens(codes, told.lyrics)
     uniforms = tf.map_fn(
-        lambda seed: tf.random.stateless_uniform([ids.shape[1]], seed),
+        lambda seed: tf.random.stateless_uniform(ids.shape[1:], seed),
         seeds,
         fn_output_signature=tf.float32,
     )
@@ -122,8 +125,7 @@ def _prepared(model, codes, labels, above, seeds):
 
 def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: int):
     """Returns codes int32 (B, context) of which those from `given` to `total` are written."""
-    sizes, music = model.sizes, model.music
-    given, total = given + sizes.front, total + sizes.front
+    music = model.music
     cache = music.init_cache(tf.shape(ids)[0], told.memory)
 
     def step(ids, first, count, cache):
@@ -141,19 +143,25 @@ def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: 
         logits = filtered_logits(logits, settings.top_k, settings.top_p, settings.min_p)
         drawn = sample_categorical(logits, tf.gather(uniforms, position, axis=1))
         # Of given tokens the last ones, fewer than a chunk, are read here.
-        new = tf.where(position < given, tf.gather(ids, position, axis=1), drawn)
-        here = tf.range(ids.shape[1]) == position
-        return position + 1, tf.where(here[None], new[:, None], ids), cache
+        code = model.code_at(position)
+        kept = (code < given) | (code >= model.sizes.context)
+        new = tf.where(kept, tf.gather(ids, position, axis=1), drawn)
+        place = (0, position, 0)[: len(ids.shape)]
+        return position + 1, keras.ops.slice_update(ids, place, new[:, None]), cache
 
     first, cache = tf.while_loop(
-        lambda first, _: first + chunk <= given, read, (0, cache), parallel_iterations=1
+        lambda first, _: tf.reduce_all(model.code_at(first + chunk - 1) < given),
+        read,
+        (0, cache),
+        parallel_iterations=1,
     )
     _, ids, _ = tf.while_loop(
-        lambda position, *_: position < total, write, (first, ids, cache), parallel_iterations=1
+        lambda position, *_: tf.reduce_any(model.code_at(position) < total),
+        write,
+        (first, ids, cache),
+        parallel_iterations=1,
     )
-    # A single sequence may go on with characters: those are read as they are, and count as code 0.
-    _, codes = tf.split(ids, [sizes.front, sizes.context], axis=1)
-    return tf.maximum(codes - sizes.shift, 0)
+    return model.codes_of(ids)
 
 
 _write_plain = graph_function(_write)
@@ -188,7 +196,7 @@ def write_level(
     again with what `after_window` was given last.
 
     Args:
-        model: A `JukeboxPrior` or `JukeboxUpsampler`.
+        model: As of `write_window`.
         codes: Int (B, P), what there is; P = 0 for nothing.
         total: Codes that there are to be at the end N.
         hop: From the start of a window to the next one's, in codes.

@@ -1,0 +1,130 @@
+"""Several codes a frame: from sound and a residual VQ-VAE to a prior, its numbers and its sound."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from processes import run
+
+from magenta_lite.config import get_config, save_config
+from magenta_lite.data.codes import CodedPiece, completed, contexts
+from magenta_lite.data.collections import open_data
+from magenta_lite.encoders import build_encoder
+from magenta_lite.encoders.audio import Audio
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError
+from magenta_lite.generate import GenerateRequest
+from magenta_lite.models.building import build_model
+from magenta_lite.models.jukebox_delay.evaluation import evaluate
+from magenta_lite.models.jukebox_delay.generation import generate
+from magenta_lite.models.vqvae.coding import Coder
+from magenta_lite.serving.saved_model import export_saved_model
+from magenta_lite.training.run_directory import load_run, write_imported_run
+
+RATE, HOP, CONTEXT, BOOKS = 4000, 16, 64, 3
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with sound in three splits, and the runs `vqvae`, not trained, and `prior`."""
+    root, rng = tmp_path_factory.mktemp("delay"), np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        path = root / "music" / split / "a.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, rng.uniform(-0.5, 0.5, 6000), RATE)
+    config = get_config("rvqvae_tiny")
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, source=str(root / "music"))
+    )
+    encoder = build_encoder(config.encoder)
+    keras.utils.set_random_seed(0)
+    model = build_model(config, encoder)
+    write_imported_run(config, encoder, model, 0, root / "vqvae", "test")
+    steps = ("--set=train.steps=2", "--set=train.checkpoint_every=2", "--set=train.warmup_steps=1")
+    code, out, error = run(
+        "magenta_lite.train",
+        "--config=jukebox_delay_tiny",
+        f"--vqvae={root / 'vqvae'}",
+        f"--run_dir={root / 'prior'}",
+        f"--data_dir={root / 'data'}",
+        *steps,
+    )
+    assert code == 0, out + error
+    return root
+
+
+@pytest.fixture(scope="module")
+def loaded(place):
+    """Returns the run of the prior, and what codes sound."""
+    return load_run(place / "prior"), Coder(load_run(place / "vqvae").model)
+
+
+def test_a_trained_prior_reads_writes_and_is_served(place, loaded):
+    prior, coder = loaded
+    examples = open_data(prior.config, str(place / "data")).split("test")
+    sound, _ = soundfile.read(place / "music" / "test" / "a.wav", dtype="int16")
+    (codes,) = coder.encode(sound[:, None])
+    assert codes.shape == (6000 // HOP, BOOKS) and len(np.unique(codes)) > 8
+    np.testing.assert_array_equal(examples.events[1], codes[16 : 16 + CONTEXT])
+    numbers = evaluate(prior.model, examples, 0)
+    assert 4 < numbers["bits_per_code"] < 6 and 0 <= numbers["accuracy"] < 1
+    assert numbers["codes_per_second"] == 750
+
+    export_saved_model(prior, place / "served")
+    sample = tf.saved_model.load(str(place / "served")).signatures["sample"]
+    given = tf.constant(codes[None, :5])
+    settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0}
+    settings = {name: tf.constant(value) for name, value in settings.items()}
+    served = sample(given=given, num_codes=tf.constant(9), **settings)["codes"]
+    assert served.shape == (1, 9, BOOKS)
+    np.testing.assert_array_equal(served[:, :5], given)
+
+
+def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, loaded):
+    prior, coder = loaded
+    sound = soundfile.read(place / "music" / "test" / "a.wav", dtype="float32")[0][:, None]
+    kept = place / "kept.codes.npz"
+    request = GenerateRequest(
+        "continue", [("a", Audio(sound, RATE))], "1", 2, 1.0, 0, 120.0, unfinished=kept
+    )
+    request = dataclasses.replace(request, total_seconds=0.5, prompt_seconds=0.1)
+    whole = [sounds["level-0"].samples for sounds in generate(prior.model, prior.encoder, request)]
+    assert [each.shape for each in whole] == [(RATE // 2, 1)] * 2
+    with np.load(kept) as arrays:
+        asked, codes = arrays["asked"], arrays["0"]
+    prompt = coder.encode(sound[: 400 // HOP * HOP])[0]
+    np.testing.assert_array_equal(codes[:, : len(prompt)], np.stack([prompt, prompt]))
+    assert not np.array_equal(codes[0], codes[1])
+    np.savez_compressed(kept, asked=asked, **{"0": codes[:, : CONTEXT + 8]})
+    again = [sounds["level-0"].samples for sounds in generate(prior.model, prior.encoder, request)]
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_pieces_are_cut_into_contexts_of_frames():
+    config, report = get_config("jukebox_delay_tiny"), Report()
+    codes = np.arange(100 * BOOKS).reshape(100, BOOKS)
+    pieces = [CodedPiece("long", [codes]), CodedPiece("short", [codes[:63]])]
+    examples = contexts(config, pieces, {}, report)
+    assert examples.events.shape == (4, CONTEXT, BOOKS) and examples.pieces == ["long"] * 4
+    starts = [0, 16, 32, 36]
+    np.testing.assert_array_equal(examples.events[:, 0, 0], np.multiply(starts, BOOKS))
+    assert report.places == {"sound shorter than the 64 codes of a context": ["short"]}
+    assert contexts(config, [], {}, report).events.shape == (0, CONTEXT, BOOKS)
+
+
+def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
+    for vqvae, prior, words in (
+        ("vqvae_tiny", "jukebox_delay_tiny", "each frame in one, and jukebox_delay_tiny reads 3"),
+        ("rvqvae_tiny", "jukebox_prior_tiny", "in 3 codes, and jukebox_prior_tiny reads one"),
+    ):
+        save_config(get_config(vqvae), tmp_path / "config.yaml")
+        with pytest.raises(UserError, match=words):
+            completed(get_config(prior, [f"encoder.vqvae={tmp_path}"]))
+
+
+def test_upsamplers_mean_nothing_to_it(place):
+    code, _, error = run("magenta_lite.generate", f"--run_dir={place / 'prior'}", "--upsamplers=x")
+    assert code == 2 and "--upsamplers means nothing to a jukebox_delay model" in error
