@@ -82,6 +82,7 @@ class AudioEncoder(Encoder):
     """
 
     config_class = AudioEncoderConfig
+    generate_flags = "--mode=reconstruct --input=song.wav"
 
     @property
     def sample_rate(self) -> int:
