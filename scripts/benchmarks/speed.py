@@ -77,13 +77,18 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
         transpose=config.data.transpose,
         pitch_ids=((0, 2, 89),),
     ).dataset()
+    return batch * steps / training_seconds(model, batches, steps)
+
+
+def training_seconds(model, batches, steps: int) -> float:
+    """Returns how long steps of training take, after two that build and warm up."""
     iterator = iter(batches)
     model.make_train_function()
     for i in range(steps + 2):
         if i == 2:
             began = time.perf_counter()
         float(model.train_function(iterator)["loss"])
-    return batch * steps / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
 def in_process(command: list[str]) -> float:

@@ -21,7 +21,7 @@ import sys
 import time
 
 import numpy as np
-from speed import HERE, in_process, processor
+from speed import HERE, in_process, processor, training_seconds
 
 SECONDS, CLIPS, TEMPERATURE = 10, 64, 0.99
 # What, batch, steps a process counts.
@@ -64,13 +64,7 @@ def train(batch: int, steps: int) -> float:
     batches = Batches(
         sound, lengths, batch_size=batch, seed=0, draws=model.draws(), crop=crop
     ).dataset()
-    iterator = iter(batches)
-    model.make_train_function()
-    for i in range(steps + 2):
-        if i == 2:
-            began = time.perf_counter()
-        float(model.train_function(iterator)["loss"])
-    return batch * crop / model.sample_rate * steps / (time.perf_counter() - began)
+    return batch * crop / model.sample_rate * steps / training_seconds(model, batches, steps)
 
 
 def code(batch: int, steps: int) -> float:

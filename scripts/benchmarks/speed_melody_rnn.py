@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from speed import compare
+from speed import compare, training_seconds
 
 # What, batch, events of each melody, steps a process counts.
 CASES = [
@@ -63,13 +63,7 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
         seed=0,
         draws=model.draws(),
     ).dataset()
-    iterator = iter(batches)
-    model.make_train_function()
-    for i in range(steps + 2):
-        if i == 2:
-            began = time.perf_counter()
-        float(model.train_function(iterator)["loss"])
-    return batch * events * steps / (time.perf_counter() - began)
+    return batch * events * steps / training_seconds(model, batches, steps)
 
 
 if __name__ == "__main__":

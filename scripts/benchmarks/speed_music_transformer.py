@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from speed import compare
+from speed import compare, training_seconds
 
 # What, batch, tokens of each piece, steps a process counts.
 CASES = [
@@ -68,13 +68,7 @@ def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
     batches = Batches(
         events, np.full(64, tokens, np.int32), batch_size=batch, seed=0, draws=model.draws()
     )
-    iterator = iter(batches.dataset())
-    model.make_train_function()
-    for i in range(steps + 2):
-        if i == 2:
-            began = time.perf_counter()
-        float(model.train_function(iterator)["loss"])
-    return batch * tokens * steps / (time.perf_counter() - began)
+    return batch * tokens * steps / training_seconds(model, batches.dataset(), steps)
 
 
 if __name__ == "__main__":
