@@ -16,7 +16,8 @@ from magenta_lite.data.collections import open_collection
 from magenta_lite.encoders.audio import Audio, pieces
 from magenta_lite.errors import UserError
 from magenta_lite.models.vqvae.coding import Coder
-from magenta_lite.models.vqvae.model import FULL_SCALE
+from magenta_lite.models.vqvae.generation import reconstructed
+from magenta_lite.models.vqvae.model import sound_of
 from magenta_lite.outputs import write_sounds
 from magenta_lite.training.run_directory import load_run
 
@@ -35,11 +36,8 @@ def main() -> None:
     if name not in known:
         raise UserError(f"{name} is not in the test split; that has {', '.join(known) or 'none'}")
     rate = run.encoder.sample_rate
-    samples = known[name][: round(arguments.seconds * rate)] / FULL_SCALE
-    coder = Coder(run.model)
-    heard = {"original": Audio(samples.astype("float32"), rate)}
-    for level, codes in enumerate(coder.encode(samples)):
-        heard[f"level-{level}"] = Audio(coder.decode(codes, level)[: len(samples)], rate)
+    samples = sound_of(known[name][: round(arguments.seconds * rate)]).numpy()
+    heard = reconstructed(Coder(run.model), Audio(samples, rate))
     for path in write_sounds([heard], arguments.output_dir, Path(name).stem.partition("#")[0]):
         print(path)
 

@@ -43,11 +43,11 @@ def export(sequence, path: Path) -> int:
         instrument = vocabulary.instrument_of(note.program, note.is_drum)
         note.program = instrument.program
         note.instrument = vocabulary.INSTRUMENTS.index(instrument)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    midi_io.note_sequence_to_midi_file(sequence, str(path))
     midi = midi_io.note_sequence_to_pretty_midi(sequence)
     if sum(len(each.notes) for each in midi.instruments) != len(sequence.notes):
-        raise ValueError(f"{path} does not have all {len(sequence.notes)} notes")
+        raise ValueError(f"{path} would not have all {len(sequence.notes)} notes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    midi.write(str(path))
     return int((midi.get_downbeats() < sequence.total_time).sum())
 
 

@@ -97,9 +97,9 @@ def in_process(command: list[str]) -> float:
     return float(done.stdout.split()[-1])
 
 
-def has_torch(python: str) -> bool:
-    """Says whether an interpreter has PyTorch."""
-    return subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
+def has_module(python: str, name: str) -> bool:
+    """Says whether an interpreter has a module."""
+    return subprocess.run([python, "-c", f"import {name}"], capture_output=True).returncode == 0
 
 
 def compare(file: str, text: str, measure, cases, script: str, unit: str) -> None:
@@ -122,7 +122,7 @@ def compare(file: str, text: str, measure, cases, script: str, unit: str) -> Non
         what, *numbers = arguments.child
         print(measure(what, *map(int, numbers)))
         return
-    torch = has_torch(arguments.torch_python)
+    torch = has_module(arguments.torch_python, "torch")
     cores = len(os.sched_getaffinity(0))
     print(f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
     print(f"| what | batch | {unit} | magenta_lite, {unit}/s | PyTorch, {unit}/s | ratio |")
@@ -160,7 +160,7 @@ def main() -> None:
 
     config = get_config("cat-mel_2bar")
     examples = open_collection(config.data, config.encoder, arguments.data_dir).split("train")
-    torch = has_torch(arguments.torch_python)
+    torch = has_module(arguments.torch_python, "torch")
     cores = len(os.sched_getaffinity(0))
     print(f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
     print("| what | batch | precision | magenta_lite /s | PyTorch /s | ratio |")

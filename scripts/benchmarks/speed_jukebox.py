@@ -16,12 +16,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import time
 
 import numpy as np
-from speed import HERE, in_process, processor, training_seconds
+from speed import HERE, has_module, in_process, processor, training_seconds
 
 SECONDS, CLIPS, TEMPERATURE = 10, 64, 0.99
 # What, batch, steps a process counts.
@@ -149,12 +148,6 @@ def in_turns(rounds: int, ours: list[str], others: list[str] | None) -> str:
     return f"{mine:,.1f} | {other:,.1f} | {mine / other:.2f}"
 
 
-def has_library(python: str) -> bool:
-    """Says whether an interpreter has PyTorch and vector-quantize-pytorch."""
-    command = [python, "-c", "import vector_quantize_pytorch"]
-    return subprocess.run(command, capture_output=True).returncode == 0
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", default=sys.executable, help="interpreter with PyTorch")
@@ -165,7 +158,7 @@ def main() -> None:
         what, *numbers = arguments.child
         print(MEASURES[what](*map(int, numbers)))
         return
-    rounds, torch = arguments.rounds, has_library(arguments.torch_python)
+    rounds, torch = arguments.rounds, has_module(arguments.torch_python, "vector_quantize_pytorch")
     cores = len(os.sched_getaffinity(0))
     print(f"{processor()}, {cores} cores and threads, load average {os.getloadavg()[0]:.1f}\n")
     print("| what | batch | magenta_lite, s of sound/s | PyTorch, s of sound/s | ratio |")

@@ -83,6 +83,9 @@ import magenta_lite.models.music_vae.model, magenta_lite.training.trainer
 from magenta_lite.models.music_vae.inference import inference_functions
 for folder in sys.argv[1:]:
     model = keras.saving.load_model(folder + "/model.keras")
+    trained = np.load(folder + "/weights.npz").values()
+    for weight, expected in zip(model.get_weights(), trained, strict=True):
+        np.testing.assert_array_equal(weight, expected)
     arguments = np.load(folder + "/arguments.npz")
     events = inference_functions(model)["sample"](**arguments)["events"]
     np.save(folder + "/sampled.npy", events)
@@ -189,6 +192,7 @@ def train_a_little(name, folder):
 
     folder.mkdir()
     model.save(folder / "model.keras")
+    np.savez(folder / "weights.npz", *model.get_weights())
     sample = inference_functions(model)["sample"]
     arguments = sampling_arguments(model, 3, 0.8, 5)
     np.savez(folder / "arguments.npz", **{key: value.numpy() for key, value in arguments.items()})
@@ -217,7 +221,6 @@ def test_small_twins_train_save_reload_sample_and_serve(group, tmp_path):
         command = [sys.executable, "-c", code, *map(str, folders.values())]
         subprocess.run(command, check=True, cwd=tmp_path)
     for name, folder in folders.items():
-        # The file has the weights that were trained, or it would not sample what the export does.
         sampled, served = (np.load(folder / f"{how}.npy") for how in ("sampled", "served"))
         np.testing.assert_array_equal(sampled, served)
         encoder = build_encoder(get_config(f"{name}_tiny").encoder)

@@ -22,12 +22,15 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
     """
     if not request.inputs:
         raise UserError("--mode=reconstruct needs --input=FILE, a sound file")
-    coder, outputs = Coder(model), []
-    for _, audio in request.inputs:
-        codes = coder.encode(audio.samples)
-        sounds = {"original": audio}
-        for level, each in enumerate(codes):
-            heard = coder.decode(each, level)[: len(audio.samples)]
-            sounds[f"level-{level}"] = Audio(heard, encoder.sample_rate)
-        outputs.append(sounds)
-    return outputs
+    del encoder
+    coder = Coder(model)
+    return [reconstructed(coder, audio) for _, audio in request.inputs]
+
+
+def reconstructed(coder: Coder, audio: Audio) -> dict[str, Audio]:
+    """Returns a sound as `original`, and what comes back of it as `level-0`, `level-1` …"""
+    sounds = {"original": audio}
+    for level, codes in enumerate(coder.encode(audio.samples)):
+        heard = coder.decode(codes, level)[: len(audio.samples)]
+        sounds[f"level-{level}"] = Audio(heard, audio.sample_rate)
+    return sounds
