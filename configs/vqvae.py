@@ -63,7 +63,7 @@ def vqvae_tiny() -> ExperimentConfig:
 def vqvae_mini() -> ExperimentConfig:
     """1,024 and 256 codes a clip, 4,096 and 1,024 a step: 16 and 4 for each of a codebook."""
     sizes = narrow((3, 2), width=32, depth=2, code_width=32, codes=256)
-    return vqvae(16_000, 8192, sizes, **QUICK | {"steps": 3000, "learning_rate": 2e-3})
+    return vqvae(16_000, 8192, sizes, **QUICK | {"steps": 3500, "learning_rate": 2e-3})
 
 
 @register("rvqvae_tiny")

@@ -16,7 +16,7 @@ python -m magenta_lite.import_checkpoint --config=jukebox_prior_1b_lyrics \\
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import importlib.util
 from pathlib import Path
 
 from absl import flags
@@ -41,14 +41,21 @@ def main() -> None:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing")
     config = _with_vqvae(cli.chosen_config())
+    reader = f"magenta_lite.checkpoints.{config.family}"
+    if not importlib.util.find_spec(reader):
+        raise UserError(
+            f"--config={config.name}: there are no published checkpoints of this model; "
+            "magenta_lite.train trains it"
+        )
     cli.load_tensorflow()
     from magenta_lite.checkpoints import magenta_js, tf1
     from magenta_lite.encoders import build_encoder
+    from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.models.building import build_model
     from magenta_lite.training.run_directory import write_imported_run
 
     encoder = build_encoder(config.encoder)
-    family = importlib.import_module(f"magenta_lite.checkpoints.{config.family}")
+    family = importlib.import_module(reader)
     if magenta_js.is_folder(FLAGS.checkpoint):
         opened = magenta_js.open_checkpoint(FLAGS.checkpoint, encoder)
     else:
@@ -57,7 +64,8 @@ def main() -> None:
         if hasattr(family, "fitted_config"):
             config = family.fitted_config(config, encoder, variables)
             encoder = build_encoder(config.encoder)
-        model = build_model(config, encoder)
+        with replaced_at_once():
+            model = build_model(config, encoder)
         family.load_weights(model, variables)
         step = variables.global_step
     path = write_imported_run(

@@ -18,6 +18,8 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
         "matplotlib.figure",
+        "note_seq",
+        "scipy.signal",
         "tensorflow_datasets",
         "magenta_lite.models.music_vae.model",
         "magenta_lite.training.trainer",

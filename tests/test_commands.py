@@ -346,6 +346,11 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
             ["--config=cat-mel_2bar", "--checkpoint=music", "--run_dir=x"],
             "no checkpoint",
         ),
+        (
+            "import_checkpoint",
+            ["--config=musenet_tiny", "--checkpoint=music", "--run_dir=x"],
+            "no published checkpoints",
+        ),
     ],
 )
 def test_wrong_input_is_told_in_one_line(place, command, arguments, words):

@@ -21,6 +21,7 @@ def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(t
         "--data=freedoom",
         f"--run_dir={run_dir}",
         f"--data_dir={tmp_path / 'data'}",
+        "--set=model.layers=2",
         "--set=train.steps=12",
         "--set=train.batch_size=8",
         "--set=train.warmup_steps=4",

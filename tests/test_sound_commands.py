@@ -13,7 +13,7 @@ from processes import Program, run
 
 RATE = 4000
 CHECKPOINTS = Path(__file__).parent / "golden" / "jukebox" / "checkpoints"
-QUICK = ("--set=train.checkpoint_every=4", "--set=train.steps=8", "--set=train.warmup_steps=2")
+QUICK = ("--set=train.checkpoint_every=4", "--set=train.steps=4", "--set=train.warmup_steps=2")
 
 
 @pytest.fixture(scope="module")

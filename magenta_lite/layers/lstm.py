@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.graphs import graph_function
+from magenta_lite.layers.initial_values import orthogonal_gates
 
 WIDE_INPUT = 512  # channels
 # From here on a recurrent kernel does not fit into a CPU's cache, and TensorFlow's products of few
@@ -244,17 +245,10 @@ class LSTM(keras.layers.Layer):
             initializer=keras.initializers.RandomUniform(-limit, limit),
         )
         self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel", shape=(units, 4 * units), initializer=self._orthogonal_gates
+            name="recurrent_kernel", shape=(units, 4 * units), initializer=orthogonal_gates
         )
         self.bias = self.add_weight(name="bias", shape=(4 * units,), initializer=self._forget_bias)
         self.built = True
-
-    @staticmethod
-    def _orthogonal_gates(shape, dtype=None):
-        units = shape[0]
-        gate = keras.initializers.Orthogonal()
-        gates = [gate.clone()((units, units), dtype) for _ in range(4)]
-        return keras.ops.concatenate(gates, axis=1)
 
     @staticmethod
     def _forget_bias(shape, dtype=None):

@@ -179,12 +179,14 @@ def load_run(path: Path) -> Run:
     directory = RunDirectory(Path(path).expanduser())
     config = load_config(directory.config)
     from magenta_lite.encoders import build_encoder
+    from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.models.building import build_model
     from magenta_lite.training.checkpoints import restore_newest, steps_done
     from magenta_lite.training.trainer import compile_model
 
     encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
+    with replaced_at_once():
+        model = build_model(config, encoder)
     compile_model(model, config.train)
     if restore_newest(model, directory.checkpoints) is None:
         raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")

@@ -6,7 +6,8 @@ python scripts/benchmarks/longer_than_trained.py --data=FOLDER --run_dir=runs/lo
 Trains two models of one size on FOLDER, whose folders train, validation and test are its splits
 (for ASAP, `--asap=asap.zip` fills them by title): one with relative attention, one that learned a
 vector for each position. Then measures test NLL by position, up to twice the length that they were
-trained on, and prints a table in Markdown.
+trained on, once with all that came before in sight and once, as `generate` writes on when a context
+is full, with as much as in training; and prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -75,8 +76,11 @@ def train(attention: str, arguments) -> Path:
     return run_dir
 
 
-def nll_by_position(run_dir: Path, data: str, length: int) -> np.ndarray:
-    """Returns the mean test NLL in nats of the tokens at each of twice `length` positions."""
+def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.ndarray:
+    """Returns the mean test NLL in nats of the tokens at each of twice `length` positions.
+
+    Every layer sees the last `in_sight` of the tokens before.
+    """
     import tensorflow as tf
 
     from magenta_lite.config import DataConfig
@@ -88,9 +92,14 @@ def nll_by_position(run_dir: Path, data: str, length: int) -> np.ndarray:
     examples = open_collection(DataConfig(source=data), run.config.encoder).split("test")
     whole = examples.events[examples.lengths == 2 * length].astype(np.int32)
     sums = np.zeros(2 * length)
+    distance = np.subtract.outer(np.arange(2 * length), np.arange(2 * length))
+    bias = tf.constant(np.where((distance < 0) | (distance >= in_sight), -1e9, 0.0), tf.float32)
     for start in range(0, len(whole) - len(whole) % ROWS, ROWS):
         ids = tf.constant(whole[start : start + ROWS])
-        nll, _ = token_nll(ids, run.model({"events": ids}))
+        x = run.model.embed_shifted(ids)
+        for layer in run.model.decoder:
+            x = layer(x, bias)
+        nll, _ = token_nll(ids, run.model.logits(x))
         sums += nll.numpy().sum(axis=0)
     return sums / (len(whole) - len(whole) % ROWS)
 
@@ -106,12 +115,14 @@ def main() -> None:
     if arguments.asap:
         split_by_title(arguments.asap, Path(arguments.data))
     length = arguments.length
-    print(f"| positions | NLL at 1-{length} | NLL at {length + 1}-{2 * length} |\n|---|---|---|")
+    print(f"| positions | in sight | NLL at 1-{length} | NLL at {length + 1}-{2 * length} |")
+    print("|---|---|---|---|")
     for attention in ("relative", "learned"):
-        nll = nll_by_position(train(attention, arguments), arguments.data, length)
-        print(
-            f"| {attention} | {nll[:length].mean():.3f} | {nll[length:].mean():.3f} |", flush=True
-        )
+        run_dir = train(attention, arguments)
+        for in_sight in (2 * length, length):
+            nll = nll_by_position(run_dir, arguments.data, length, in_sight)
+            first, second = nll[:length].mean(), nll[length:].mean()
+            print(f"| {attention} | {in_sight} | {first:.3f} | {second:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The siblings of MelodyRNN: drums, melodies over chords, performances; the same network."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -38,7 +40,8 @@ def small(name, *overrides):
     return get_config(name, [*changes, *overrides])
 
 
-def make(name):
+@functools.cache
+def made(name):
     """Returns encoder and model, small, with weights that make it choosy."""
     keras.utils.set_random_seed(1)
     config = small(name)
@@ -88,7 +91,7 @@ def test_configurations_have_the_size_of_the_original(name, count):
 
 @each
 def test_features_in_the_graph_equal_the_encoder(name):
-    encoder, _ = make(name)
+    encoder, _ = made(name)
     batch = batch_of(encoder, rows=20)
     ids, chords = batch["events"].T, batch.get("controls")
     following = None if chords is None else tf.constant(chords.T[1:])
@@ -100,7 +103,7 @@ def test_features_in_the_graph_equal_the_encoder(name):
 
 @each
 def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
-    encoder, model = make(name)
+    encoder, model = made(name)
     functions, arguments = inference_functions(model), sampling_arguments(model, 5, 0.0, 3)
     length = len(arguments["primer"]) + int(arguments["num_steps"])
     chords = chords_for(encoder, 1, length)
@@ -123,7 +126,7 @@ def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
 
 @pytest.mark.parametrize("name", ["attention_improv", "chord_pitches_improv"])
 def test_a_chord_matters_from_the_event_that_it_stands_under(name):
-    encoder, model = make(name)
+    encoder, model = made(name)
     batch = batch_of(encoder)
     changed = batch["controls"].copy()
     changed[:, 20] = 1 + changed[:, 20] % 12
@@ -133,7 +136,7 @@ def test_a_chord_matters_from_the_event_that_it_stands_under(name):
 
 
 def test_performances_end_with_the_step_asked_for():
-    encoder, model = make("performance_with_dynamics")
+    encoder, model = made("performance_with_dynamics")
     seeds = output_seeds(3, 6)
     events, _ = model.generate(tf.constant([355]), 300, seeds)
     assert events.shape == (6, 301)
@@ -151,7 +154,7 @@ def test_performances_end_with_the_step_asked_for():
 
 
 def test_signatures_with_chords_work_from_disk(tmp_path):
-    encoder, model = make("chord_pitches_improv")
+    encoder, model = made("chord_pitches_improv")
     functions, module = inference_functions(model), tf.Module()
     module.model_weights = [weight.value for weight in model.weights]
     tf.saved_model.save(module, str(tmp_path), signatures=functions)
@@ -207,7 +210,7 @@ def test_small_twins_train_and_generate(name, tmp_path):
 
 @each
 def test_evaluation_adds_up_what_the_model_says_of_each_example(name):
-    encoder, model = make(name)
+    encoder, model = made(name)
     examples = MadeUpCollection(encoder).split("train")
     numbers = evaluate(model, examples)
     assert set(numbers) <= set(MEANINGS)

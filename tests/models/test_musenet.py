@@ -1,6 +1,7 @@
 """MuseNet: sizes, what the network reads, cached steps, legal streams, learning."""
 
 import collections
+import functools
 import json
 import math
 from pathlib import Path
@@ -19,6 +20,7 @@ from magenta_lite.encoders.musenet.encoder import PREFIX, MuseNetEncoderConfig
 from magenta_lite.encoders.musenet.places import CHORD_PLACES, PARTS, places
 from magenta_lite.encoders.musenet.rules import MuseNetRules
 from magenta_lite.errors import UserError
+from magenta_lite.graphs import graph_function
 from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
 from magenta_lite.models.legality import BandLegality, BandPlan
@@ -36,6 +38,8 @@ RULES = MuseNetRules(max_note=300, max_silence=200)
 FRONT = [vocabulary.NOT_SAID, vocabulary.NOT_SAID, vocabulary.START]
 ANYTHING = np.ones(vocabulary.SIZE, bool)
 FREE = BandPlan(0, ANYTHING)
+LEGALITY = BandLegality(RULES)
+may_follow, after = graph_function(LEGALITY.may_follow), graph_function(LEGALITY.after)
 # Millions of weights, by the fact sheets' formula.
 PRESETS = {"nano": 0.46, "tiny": 1.58, "small": 30.0, "base": 180, "large": 725, "72": 2060}
 
@@ -44,6 +48,18 @@ def small(rules=RULES, objective=None, **sizes):
     keras.utils.set_random_seed(1)
     sizes = {"layers": 2, "hidden_size": 32, "heads": 2, "positions": 256, "dropout": 0.0} | sizes
     return network.MuseNet(rules, MuseNetConfig(**sizes), objective or MuseNetObjective())
+
+
+@functools.cache
+def untrained():
+    """Returns a model that is not changed: so what it writes with is compiled once."""
+    return small()
+
+
+@functools.cache
+def shaken_once(attention):
+    """Returns one that is not changed any more."""
+    return shaken(small(attention=attention, stride=16, summary=3))
 
 
 def shaken(model):
@@ -135,10 +151,8 @@ def written(model, count, plan=FREE, seed=0, outputs=2, temperature=1.0):
 )
 def test_cached_steps_are_the_whole_pass(units, attention):
     """Log probabilities of what was drawn, from steps and from one pass over all."""
-    model = shaken(small(attention=attention, stride=16, summary=3))
-    plan = BandPlan(units, ANYTHING)
+    model, plan = shaken_once(attention), BandPlan(units, ANYTHING)
     ids, score = written(model, 140, plan)
-    legality = BandLegality(RULES)
     for row, total in zip(ids, score, strict=True):
         row = row[: len(np.trim_zeros(row, "b"))]
         elapsed = np.cumsum(network.tables().units[row])
@@ -147,41 +161,40 @@ def test_cached_steps_are_the_whole_pass(units, attention):
         countdown = PARTS - 1 - part if units else part
         events = np.stack([row, part, countdown], axis=1)[None].astype(np.int32)
         logits = model({"events": tf.constant(events)})[0].numpy()
-        state, expected = legality.start(1), 0.0
+        state, expected = LEGALITY.start(1), 0.0
         for t, id in enumerate(row):
             if t >= PREFIX:
-                may = legality.may_follow(state, plan)[0].numpy()
+                may = may_follow(state, plan)[0].numpy()
                 assert may[id]
                 expected += float(tf.nn.log_softmax(np.where(may, logits[t], -1e30))[id])
-            state = legality.after(state, tf.constant([id]))
+            state = after(state, tf.constant([id]))
         assert total == pytest.approx(expected, abs=1e-2, rel=1e-5)
 
 
 def test_graphs_allow_what_the_rules_allow():
     """Along random legal walks, `BandLegality` and the plain loop of `valid_next` agree."""
-    rng, legality = np.random.default_rng(3), BandLegality(RULES)
+    rng = np.random.default_rng(3)
     for _ in range(6):
-        ids, state = list(FRONT), legality.start(1)
+        ids, state = list(FRONT), LEGALITY.start(1)
         for id in ids:
-            state = legality.after(state, tf.constant([id]))
+            state = after(state, tf.constant([id]))
         while len(ids) < 60 and ids[-1] != vocabulary.END:
             valid = RULES.valid_next(ids)
-            np.testing.assert_array_equal(legality.may_follow(state, FREE)[0], valid)
+            np.testing.assert_array_equal(may_follow(state, FREE)[0], valid)
             kind = rng.choice([0, 1, 2])
             waits = np.flatnonzero(valid[vocabulary.FIRST_WAIT : 4096]) + vocabulary.FIRST_WAIT
             notes = np.flatnonzero(valid[: vocabulary.FIRST_WAIT])
             few = notes[(notes % 128 > 60) & (notes % 128 < 64)]
             choice = [waits, few if len(few) else notes, notes][kind]
             ids.append(int(rng.choice(choice if len(choice) else np.flatnonzero(valid))))
-            state = legality.after(state, tf.constant([ids[-1]]))
+            state = after(state, tf.constant([ids[-1]]))
         where = places(ids, PREFIX)
         assert int(state.moment[0]) == where.moment[-1]
         assert int(state.chord[0]) == where.chord[-1]
 
 
 def test_streams_have_no_hung_no_doubled_and_no_too_long_note():
-    model = small(positions=256)
-    ids, _ = written(model, 256, outputs=200)
+    ids, _ = written(untrained(), 256, outputs=200)
     for row in ids:
         decoded = codec.decode(row)
         assert decoded.unmatched == 0
@@ -194,13 +207,13 @@ def test_streams_have_no_hung_no_doubled_and_no_too_long_note():
 def test_only_the_instruments_asked_for_play():
     wanted = ("bass", "drums")
     allowed = vocabulary.played_by(wanted)
-    ids, _ = written(small(), 200, BandPlan(0, allowed), outputs=50)
+    ids, _ = written(untrained(), 256, BandPlan(0, allowed), outputs=200)
     playing = {note.instrument.family for row in ids for note in codec.decode(row).notes}
     assert playing == set(wanted)
 
 
 def test_a_planned_piece_ends_near_its_length():
-    ids, _ = written(small(), 256, BandPlan(300, ANYTHING), outputs=30, temperature=0.9)
+    ids, _ = written(untrained(), 256, BandPlan(300, ANYTHING), outputs=200, temperature=0.9)
     ends = [codec.decode(row).units for row in ids if vocabulary.END in row]
     assert len(ends) > 3
     assert all(285 <= units <= 300 + vocabulary.MAX_WAIT + RULES.max_note for units in ends)
@@ -382,10 +395,10 @@ def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again(
     """Across the boundary, what is drawn follows from one pass over the window."""
     model = shaken(small(positions=128))
     plan = BandPlan(1500, ANYTHING)
-    legality, greedy = BandLegality(RULES), request(temperature=0.0, num_outputs=1)
+    greedy = request(temperature=0.0, num_outputs=1)
     (row,) = written_long(model, FRONT, greedy, 200, plan)
     row = np.trim_zeros(row, "b")
-    state = legality.start(1)
+    state = LEGALITY.start(1)
     window, counted = [], 0
     for t, id in enumerate(row):
         if len(window) == 128:
@@ -397,13 +410,13 @@ def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again(
             events = np.stack([window, part, PARTS - 1 - part], axis=1).astype(np.int32)
             events = np.concatenate([events, [[1, 0, 0]]])[None]  # the last one is not read
             logits = model({"events": tf.constant(events)})[0, -1].numpy()
-            may = legality.may_follow(state, plan)[0].numpy()
+            may = may_follow(state, plan)[0].numpy()
             best = np.sort(np.where(may, logits, -1e30))[-2:]
             if best[1] - best[0] > 1e-3:
                 assert id == np.argmax(np.where(may, logits, -1e30)), t
                 counted += 1
         window.append(int(id))
-        state = legality.after(state, tf.constant([id]))
+        state = after(state, tf.constant([id]))
     assert counted > 80
 
 
@@ -420,7 +433,7 @@ def test_a_long_piece_ends_by_itself_and_has_several_tracks():
 
 
 def test_a_primer_is_gone_on_from_with_its_instruments():
-    model, encoder = small(positions=256), build_encoder(MuseNetEncoderConfig())
+    model, encoder = untrained(), build_encoder(MuseNetEncoderConfig())
     start = [("scales.mid", scales())]
     (piece, _) = generation.generate(
         model, encoder, request(mode="continue", inputs=start, primer_seconds=5.0)
@@ -458,7 +471,7 @@ def test_what_cannot_be_done_is_told_in_a_line(changes, words):
     if "inputs" in changes:
         changes = changes | {"inputs": [(n, pieces[p]) for n, p in changes["inputs"]]}
     with pytest.raises(UserError) as error:
-        generation.generate(small(), build_encoder(MuseNetEncoderConfig()), request(**changes))
+        generation.generate(untrained(), build_encoder(MuseNetEncoderConfig()), request(**changes))
     assert words in str(error.value)
 
 
@@ -505,8 +518,7 @@ def test_guidance_moves_away_from_what_is_not_told():
     front = [4230, 4098 + 17, vocabulary.START]
     greedy = request(temperature=0.0, num_outputs=2)
     rows = written_long(model, front, greedy, 60, BandPlan(0, ANYTHING, 2.5))
-    legality = BandLegality(RULES)
-    row, state, counted = np.trim_zeros(rows[0], "b"), legality.start(1), 0
+    row, state, counted = np.trim_zeros(rows[0], "b"), LEGALITY.start(1), 0
     unknown = np.full(len(row), PARTS)
     told = np.stack([row, unknown, unknown], axis=1).astype(np.int32)
     untold = told.copy()
@@ -514,12 +526,12 @@ def test_guidance_moves_away_from_what_is_not_told():
     told, untold = tf.nn.log_softmax(model({"events": tf.stack([told, untold])})).numpy()
     logits = untold + 2.5 * (told - untold)
     for t, id in enumerate(row):
-        may = legality.may_follow(state, FREE)[0].numpy()
+        may = may_follow(state, FREE)[0].numpy()
         best = np.sort(np.where(may, logits[t], -1e30))[-2:]
         if t >= PREFIX and best[1] - best[0] > 1e-3:
             assert id == np.argmax(np.where(may, logits[t], -1e30)), t
             counted += 1
-        state = legality.after(state, tf.constant([id]))
+        state = after(state, tf.constant([id]))
     assert counted > 30
     plain = written_long(model, front, greedy, 60, FREE)
     assert not np.array_equal(plain, rows)
