@@ -3,9 +3,9 @@
 python scripts/benchmarks/longer_than_trained.py --data=FOLDER --run_dir=runs/longer \\
     [--steps=800] [--length=256]
 
-Trains two models of one size on FOLDER, whose folders train, validation and test are its splits
-(for ASAP, `--asap=asap.zip` fills them by title): one with relative attention, one that learned a
-vector for each position. Then measures test NLL by position, up to twice the length that they were
+Trains three models of one size on FOLDER, whose folders train, validation and test are its splits
+(for ASAP, `--asap=asap.zip` fills them by title): with relative attention, with and without sines
+beside it, and with a learned vector for each position. Then measures test NLL by position, up to twice the length that they were
 trained on, once with all that came before in sight and once, as `generate` writes on when a context
 is full, with as much as in training; and prints a table in Markdown.
 """
@@ -38,6 +38,11 @@ SIZES = (
     "train.clip_norm=1",
     "encoder.stretches=[1.0]",
 )
+MODELS = {
+    "relative": ("model.attention=relative", "model.sines=false"),
+    "relative and sines": ("model.attention=relative",),
+    "learned": ("model.attention=learned",),
+}
 ROWS = 8
 
 
@@ -56,14 +61,14 @@ def split_by_title(archive: str, folder: Path) -> None:
             target.write_bytes(asap.read(root + name))
 
 
-def train(attention: str, arguments) -> Path:
+def train(name: str, arguments) -> Path:
     """Returns the run directory of a trained model."""
-    run_dir = Path(arguments.run_dir) / attention
+    run_dir = Path(arguments.run_dir) / name.replace(" ", "_")
     length = arguments.length
     chosen = [
         *SIZES,
         f"encoder.crop={length}",
-        f"model.attention={attention}",
+        *MODELS[name],
         # Half of the length, as in the paper: more distances than that are rarely seen.
         f"model.max_relative_position={length // 2}",
         f"model.positions={2 * length}",
@@ -117,12 +122,12 @@ def main() -> None:
     length = arguments.length
     print(f"| positions | in sight | NLL at 1-{length} | NLL at {length + 1}-{2 * length} |")
     print("|---|---|---|---|")
-    for attention in ("relative", "learned"):
-        run_dir = train(attention, arguments)
+    for name in MODELS:
+        run_dir = train(name, arguments)
         for in_sight in (2 * length, length):
             nll = nll_by_position(run_dir, arguments.data, length, in_sight)
             first, second = nll[:length].mean(), nll[length:].mean()
-            print(f"| {attention} | {in_sight} | {first:.3f} | {second:.3f} |", flush=True)
+            print(f"| {name} | {in_sight} | {first:.3f} | {second:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.token_rules import TokenRules
+from magenta_lite.errors import UserError
 from magenta_lite.generate import GenerateRequest
 from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
@@ -91,6 +92,7 @@ def test_sizes_are_the_originals(name, count):
         {"max_relative_position": 700},
         {"share_relative_table": True},
         {"attention": "relative_local"},
+        {"sines": False},
         {"attention": "absolute"},
         {"attention": "learned", "positions": 600},
     ],
@@ -148,6 +150,29 @@ def test_later_tokens_do_not_change_earlier_logits():
     both = [model({"events": tf.constant(x)}).numpy() for x in (ids, changed)]
     np.testing.assert_allclose(both[0][0, :31], both[1][0, :31], atol=1e-5)
     assert np.abs(both[0][0, 32:] - both[1][0, 32:]).max() > 1e-3
+
+
+def test_without_sines_all_places_are_alike():
+    """What a token is told depends on how far away others are, and not on where it stands."""
+    ids = np.random.default_rng(4).integers(1, 40, size=(1, 40)).astype(np.int32)
+    later = np.pad(ids, [[0, 0], [30, 0]])  # the padding is hidden by the bias below
+    far = np.arange(70) >= 31
+    bias = tf.constant(np.where(np.tril(far[None] & np.ones((70, 70), bool)), 0, -1e9), tf.float32)
+    for sines in (False, True):
+        model = network(sines=sines)
+        x = model.embed_shifted(tf.constant(later))
+        for layer in model.decoder:
+            x = layer(x, bias)
+        shifted = model.embed_shifted(tf.constant(ids))[:, 1:]
+        for layer in model.decoder:
+            shifted = layer(shifted)
+        alike = np.allclose(model.logits(x)[:, 31:], model.logits(shifted), atol=1e-4)
+        assert alike is not sines
+
+
+def test_sines_are_left_out_where_distances_tell_positions_only():
+    with pytest.raises(UserError, match=r"model\.sines=false leaves model\.attention=absolute"):
+        MusicTransformerConfig(attention="absolute", sines=False)
 
 
 # Training --------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ class MusicTransformerConfig:
             to all, without distances; `learned`: to all, with a learned vector for each position
             instead of sines, and so up to `positions` only.
         max_relative_position: How many distances have a vector; farther ones have none.
+        sines: Whether sines tell every position apart at the input, beside distances too, as in the
+            original. Without them relative attention is the same everywhere, so that a model goes
+            on beyond the length that it was trained on; accompaniments need them.
         share_relative_table: Whether all heads of a layer have the same vectors.
         block_length: Positions of a block of `relative_local`.
         positions: How many tokens back attention reaches while a piece is written, where blocks do
@@ -43,6 +46,7 @@ class MusicTransformerConfig:
     heads: int = 8
     attention: str = "relative"
     max_relative_position: int = 1024
+    sines: bool = True
     share_relative_table: bool = False
     block_length: int = 512
     positions: int = 2048
@@ -65,6 +69,11 @@ class MusicTransformerConfig:
             raise UserError(
                 f"model.max_relative_position={self.max_relative_position} must be at least 1; "
                 "model.attention=absolute has no distances"
+            )
+        if not self.sines and not self.table_rows:
+            raise UserError(
+                f"model.sines=false leaves model.attention={self.attention} without positions; "
+                "it is for relative attention"
             )
         if not 0 <= self.dropout < 1:
             raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")

@@ -256,9 +256,11 @@ class MusicTransformer(TrainableModel):
         return rows * tf.cast(ids != PAD, tf.float32)[..., None]
 
     def position_signal(self, positions):
-        """Returns what tells positions (T,) apart: float32 (T, C)."""
+        """Returns what tells positions (T,) apart, float32 (T, C); (1, C) zeros without sines."""
         if self.position_table is not None:
             return tf.gather(self.position_table, positions)
+        if not self.sizes.sines:
+            return tf.zeros([1, self.sizes.hidden_size])
         return timing_signal(positions, self.sizes.hidden_size)
 
     def logits(self, x):
