@@ -5,9 +5,10 @@ python scripts/benchmarks/longer_than_trained.py --data=FOLDER --run_dir=runs/lo
 
 Trains three models of one size on FOLDER, whose folders train, validation and test are its splits
 (for ASAP, `--asap=asap.zip` fills them by title): with relative attention, with and without sines
-beside it, and with a learned vector for each position. Then measures test NLL by position, up to twice the length that they were
-trained on, once with all that came before in sight and once, as `generate` writes on when a context
-is full, with as much as in training; and prints a table in Markdown.
+beside it, and with a learned vector for each position. Then measures test NLL by position, up to
+twice the length that they were trained on, once with all that came before in sight and once, as
+`generate` writes on when a context is full, with as much as in training; and prints a table in
+Markdown.
 """
 
 from __future__ import annotations
