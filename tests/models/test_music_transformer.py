@@ -170,6 +170,22 @@ def test_without_sines_all_places_are_alike():
         assert alike is not sines
 
 
+def test_gradients_without_sines_are_as_large_as_with_them():
+    """Before the first token there is nothing, and to normalize zeros has a huge gradient."""
+    ids = np.random.default_rng(4).integers(2, 300, size=(2, 40)).astype(np.int32)
+    batch, norms = {"events": tf.constant(ids)}, []
+    for sines in (True, False):
+        keras.utils.set_random_seed(0)
+        sizes = dataclasses.replace(TINY.model, sines=sines)
+        config = dataclasses.replace(TINY, model=sizes)
+        model = build_model(config, build_encoder(config.encoder))
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x=batch, y_pred=model(batch))
+        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
+        norms.append(float(tf.linalg.global_norm(gradients)))
+    assert norms[1] == pytest.approx(norms[0], rel=0.5)
+
+
 def test_sines_are_left_out_where_distances_tell_positions_only():
     with pytest.raises(UserError, match=r"model\.sines=false leaves model\.attention=absolute"):
         MusicTransformerConfig(attention="absolute", sines=False)

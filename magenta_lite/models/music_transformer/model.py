@@ -79,6 +79,9 @@ class MusicTransformer(TrainableModel):
         self.position_table = None
         if sizes.attention == "learned":
             self.position_table = self._embedding(sizes.positions, "positions")
+        if not sizes.sines:
+            # Before the first token there is nothing, and zeros cannot be normalized.
+            self.start = self._embedding(1, "start")
         self.decoder = self._stack("decoder", 0, memory=bool(input_size))
         self.decoder_norm = self._norm("decoder")
         self.encoder, self.input_embedding = [], None
@@ -256,11 +259,12 @@ class MusicTransformer(TrainableModel):
         return rows * tf.cast(ids != PAD, tf.float32)[..., None]
 
     def position_signal(self, positions):
-        """Returns what tells positions (T,) apart, float32 (T, C); (1, C) zeros without sines."""
+        """Returns what tells positions (T,) apart: float32 (T, C); without sines, the first."""
         if self.position_table is not None:
             return tf.gather(self.position_table, positions)
         if not self.sizes.sines:
-            return tf.zeros([1, self.sizes.hidden_size])
+            first = tf.cast(positions == 0, tf.float32)[:, None]
+            return first * self.start * self.sizes.hidden_size**0.5
         return timing_signal(positions, self.sizes.hidden_size)
 
     def logits(self, x):
