@@ -15,7 +15,7 @@ _replaced = contextvars.ContextVar("replaced", default=False)
 def replaced_at_once() -> Iterator[None]:
     """Makes orthogonal weights zeros, for models whose weights are all read from a file.
 
-    Decomposing the matrices of cat-mel_2bar_big takes over half a minute.
+    Decomposing a large model's matrices takes longer than reading them.
     """
     token = _replaced.set(True)
     try:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.layers import lstm
+from magenta_lite.layers.initial_values import replaced_at_once
 from magenta_lite.layers.lstm import LSTM
 from magenta_lite.layers.sharding import in_row_shards
 
@@ -102,6 +103,12 @@ def test_initial_weights_are_glorot_uniform_orthogonal_gates_and_forget_bias_one
         np.testing.assert_allclose(gate @ gate.T, np.eye(64), atol=1e-5)
     i, f, g, o = np.split(np.asarray(layer.bias), 4)
     assert (f == 1).all() and not i.any() and not g.any() and not o.any()
+
+
+def test_weights_that_a_file_replaces_are_not_computed():
+    with replaced_at_once():
+        assert not np.any(LSTM(UNITS, CHANNELS).recurrent_kernel)
+    assert np.any(LSTM(UNITS, CHANNELS).recurrent_kernel)
 
 
 @pytest.mark.parametrize("rows", [3, 64, 97])

@@ -156,8 +156,8 @@ def test_without_sines_all_places_are_alike():
     """What a token is told depends on how far away others are, and not on where it stands."""
     ids = np.random.default_rng(4).integers(1, 40, size=(1, 40)).astype(np.int32)
     later = np.pad(ids, [[0, 0], [30, 0]])  # the padding is hidden by the bias below
-    far = np.arange(70) >= 31
-    bias = tf.constant(np.where(np.tril(far[None] & np.ones((70, 70), bool)), 0, -1e9), tf.float32)
+    hidden = np.triu(np.ones((70, 70), bool), 1) | (np.arange(70) < 31)
+    bias = tf.constant(np.where(hidden, -1e9, 0.0), tf.float32)
     for sines in (False, True):
         model = network(sines=sines)
         x = model.embed_shifted(tf.constant(later))
@@ -189,6 +189,9 @@ def test_gradients_without_sines_are_as_large_as_with_them():
 def test_sines_are_left_out_where_distances_tell_positions_only():
     with pytest.raises(UserError, match=r"model\.sines=false leaves model\.attention=absolute"):
         MusicTransformerConfig(attention="absolute", sines=False)
+    config = get_config("music_transformer_melody_tiny", ["model.sines=false"])
+    with pytest.raises(UserError, match="places in a melody"):
+        build_model(config, build_encoder(config.encoder))
 
 
 # Training --------------------------------------------------------------------------------------

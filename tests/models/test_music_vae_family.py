@@ -48,37 +48,13 @@ SHAPES = {
     "groovae_2bar_hits_control_tfds": (548, 548, 27),
 }
 GROUPS = {
-    "melodies": (
-        "cat-mel_2bar_small",
-        "cat-mel_2bar_big",
-        "cat-mel_2bar_med_chords",
-        "flat-mel_16bar",
-        "hierdec-mel_16bar",
-        "hier-mel_16bar",
-    ),
-    "parts": (
-        "flat-trio_16bar",
-        "hierdec-trio_16bar",
-        "hier-trio_16bar",
-        "hier-multiperf_vel_1bar_med",
-        "hier-multiperf_vel_1bar_med_chords",
-        "hier-multiperf_vel_1bar_big",
-        "hier-multiperf_vel_1bar_big_chords",
-    ),
-    "drums": (
-        "cat-drums_2bar_small",
-        "cat-drums_2bar_big",
-        "nade-drums_2bar_reduced",
-        "nade-drums_2bar_full",
-    ),
-    "grooves": (
-        "groovae_4bar",
-        "groovae_2bar_humanize",
-        "groovae_2bar_tap_fixed_velocity",
-        "groovae_2bar_tap_fixed_velocity_note_dropout",
-        "groovae_2bar_add_closed_hh",
-        "groovae_2bar_hits_control_tfds",
-    ),
+    group: [name for name in PARAMETERS | SHAPES if any(part in name for part in parts)]
+    for group, parts in {
+        "melodies": ("mel_",),
+        "parts": ("trio_", "multiperf_"),
+        "drums": ("drums_",),
+        "grooves": ("groovae_",),
+    }.items()
 }
 BATCH = 8
 

@@ -45,7 +45,9 @@ def test_parts_that_do_not_divide_a_batch_are_refused():
         weights_after(*DRUMS, "train.micro_batches=3")
 
 
-@pytest.mark.parametrize(("name", "more"), [("groove", ()), ("trio", in_parts(2))])
+@pytest.mark.parametrize(
+    ("name", "more"), [("groove", ()), ("trio", in_parts(2))], ids=["groove", "trio in parts"]
+)
 def test_two_replicas_give_the_weights_of_one(tmp_path, name, more):
     output = tmp_path / "weights.npz"
     code, out, error = run(PROGRAM, output, *RUNS[name], *more)

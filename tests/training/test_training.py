@@ -117,6 +117,7 @@ def wait_until(program: Program, happened) -> None:
     deadline = time.monotonic() + 120
     while program.process.is_alive() and time.monotonic() < deadline and not happened():
         time.sleep(0.02)
+    assert happened(), program.said()
 
 
 def steps_in_progress(log: Path) -> list[int]:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.encoders.token_rules import TokenRules
+from magenta_lite.errors import UserError
 from magenta_lite.layers.attention import padding_bias, timing_signal
 from magenta_lite.layers.transformer import (
     Dropout,
@@ -73,6 +74,10 @@ class MusicTransformer(TrainableModel):
         )
         sizes = self.sizes
         vocabulary, input_size = self.rules.size, self.rules.inputs
+        if input_size and not sizes.sines:
+            raise UserError(
+                "model.sines=false leaves nothing to tell places in a melody apart; leave it out"
+            )
         self.embedding = self._embedding(vocabulary, "embedding")
         tied = sizes.tie_embeddings and not input_size
         self.softmax = self.embedding if tied else self._embedding(vocabulary, "softmax")
