@@ -119,7 +119,8 @@ class TrainConfig:
         seed: Of the initial weights, the order of the data and every random draw.
         checkpoint_every: Steps between checkpoints, which are also when validation runs.
         keep_checkpoints: How many checkpoints stay.
-        validation_examples: How many held-out examples one validation uses at most.
+        validation_examples: How many held-out examples one validation uses at most; 0 to leave it
+            out, and the samples that are drawn with it.
         micro_batches: In how many parts a replica works through its examples of a step, one
             after the other: less memory, the same gradient.
         recompute: Compute gates of LSTMs and insides of attention layers again for the gradient

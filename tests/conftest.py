@@ -1,5 +1,6 @@
 """Settings of every test process."""
 
+import importlib.metadata
 import os
 
 import pytest
@@ -7,6 +8,13 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Two test processes share the machine: without this each would start a thread per core.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Tests compile much and compute little. With `XLA_FLAGS= pytest` they run what users run.
+flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+if importlib.metadata.version("tensorflow").startswith(
+    "2.21."
+):  # others may not know it, and abort
+    flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
@@ -16,3 +24,8 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # else files of one long test would come last
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Begins with the trainings, which take longest, so that both processes end together."""
+    items.sort(key=lambda item: "training" not in item.path.parts)

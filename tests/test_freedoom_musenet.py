@@ -22,6 +22,8 @@ def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(t
         f"--run_dir={run_dir}",
         f"--data_dir={tmp_path / 'data'}",
         "--set=model.layers=2",
+        "--set=model.positions=256",
+        "--set=encoder.crop=256",
         "--set=train.steps=12",
         "--set=train.batch_size=8",
         "--set=train.warmup_steps=4",

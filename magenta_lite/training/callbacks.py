@@ -19,7 +19,7 @@ from magenta_lite.training.progress import Progress
 from magenta_lite.training.run_directory import RunDirectory
 
 LOSSES_IN_FLIGHT = 4  # steps before a loss is looked at: the device need not be waited for
-PICTURES = 4  # sampled piano rolls of a validation
+SAMPLES = 4  # drawn below one another after each validation
 
 
 class DivergedError(RuntimeError):
@@ -185,9 +185,11 @@ class Record(keras.callbacks.Callback):
         self._writer.flush()
 
     def _pictures(self, step: int):
-        """Yields pictures, uint8 (H, W, 4), of what the model does."""
+        """Yields pictures, uint8 (H, W, 4), of what the model does, if it is validated."""
         from magenta_lite.plots import png_bytes
 
+        if not self._config.train.validation_examples:
+            return
         family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
         if hasattr(family, "pictures"):
             seed = self._config.train.seed
@@ -198,14 +200,14 @@ class Record(keras.callbacks.Callback):
             yield tf.image.decode_png(png_bytes(figure), channels=4)
 
     def _piano_rolls(self, family, step: int):
-        from magenta_lite.plots import piano_roll
+        from magenta_lite.plots import piano_rolls
 
         if self._sample is None:
             self._sample = family.inference_functions(self.model)["sample"]
         temperature, seed = self._config.generate.temperature, self._config.train.seed
-        drawn = self._sample(**family.sampling_arguments(self.model, PICTURES, temperature, seed))
-        for events in drawn["events"].numpy():
-            yield piano_roll(self._encoder.decode(events), title=f"step {step:,}")
+        drawn = self._sample(**family.sampling_arguments(self.model, SAMPLES, temperature, seed))
+        sequences = [self._encoder.decode(events) for events in drawn["events"].numpy()]
+        return [piano_rolls(sequences, [f"step {step:,}, sample {i}" for i in range(SAMPLES)])]
 
 
 class Checkpoints(keras.callbacks.Callback):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
+from processes import run
 
 from magenta_lite.data import building
 from magenta_lite.data.collections import Collection
@@ -74,7 +75,8 @@ def test_beam_says_why_nothing_is_left_to_train_on(tmp_path):
 
 
 def test_plain_build_imports_no_beam(tmp_path):
-    code = (
+    program = tmp_path / "build.py"
+    program.write_text(
         "import sys\n"
         "from magenta_lite.config import DataConfig\n"
         "from magenta_lite.data.collections import open_collection\n"
@@ -83,7 +85,8 @@ def test_plain_build_imports_no_beam(tmp_path):
         f"open_collection(DataConfig(source={str(FOLDER)!r}), MelodyEncoderConfig(bars=2),"
         f" {str(tmp_path)!r})\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    code, out, error = run(program, cwd=ROOT)
+    assert code == 0, out + error
 
 
 @pytest.mark.parametrize("options", [[], ["--beam_pipeline_options=runner=DirectRunner"]])

@@ -25,8 +25,8 @@ SMALL = (
     f"train.checkpoint_every={STEPS}",
     "train.validation_examples=0",
 )
-# A trio of 4 bars with a conductor is one of 16, but for the waiting.
-TRIO = ("hierdec-trio_16bar_tiny", "encoder.bars=4", "model.segments=4")
+# With a conductor; 4 bars are 16, but for the waiting.
+CONDUCTED = ("hierdec-mel_16bar_tiny", "encoder.bars=4", "model.segments=4")
 
 
 class MadeUpCollection:

@@ -6,16 +6,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from family_run import TRIO, weights_after
+from family_run import CONDUCTED, weights_after
 from processes import run
 
 from magenta_lite.errors import UserError
 
 PROGRAM = Path(__file__).with_name("family_run.py")
-# With dropout, with scheduled sampling, and with a conductor and three decoders.
+# With dropout, with scheduled sampling, and with a conductor.
 GROOVE = ("groovae_2bar_tap_fixed_velocity_note_dropout_tiny",)
 DRUMS = ("cat-drums_2bar_tiny", "objective.sampling_rate=2")
-RUNS = {"groove": GROOVE, "drums": DRUMS, "trio": TRIO}
+RUNS = {"groove": GROOVE, "drums": DRUMS, "conducted": CONDUCTED}
 
 
 def in_parts(count: int) -> tuple[str, str]:
@@ -45,9 +45,7 @@ def test_parts_that_do_not_divide_a_batch_are_refused():
         weights_after(*DRUMS, "train.micro_batches=3")
 
 
-@pytest.mark.parametrize(
-    ("name", "more"), [("groove", ()), ("trio", in_parts(2))], ids=["groove", "trio in parts"]
-)
+@pytest.mark.parametrize(("name", "more"), [("groove", ()), ("conducted", in_parts(2))])
 def test_two_replicas_give_the_weights_of_one(tmp_path, name, more):
     output = tmp_path / "weights.npz"
     code, out, error = run(PROGRAM, output, *RUNS[name], *more)
