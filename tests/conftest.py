@@ -9,12 +9,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Two test processes share the machine: without this each would start a thread per core.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 # Tests compile much and compute little. With `XLA_FLAGS= pytest` they run what users run.
-flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
-if importlib.metadata.version("tensorflow").startswith(
-    "2.21."
-):  # others may not know it, and abort
-    flags.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(flags))
+_flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+# XLA ends a process whose flags it does not know, and this one may not stay.
+if importlib.metadata.version("tensorflow").startswith("2.21."):
+    _flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(_flags))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist

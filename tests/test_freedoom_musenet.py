@@ -11,7 +11,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(tmp_path):
+def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(
+    tmp_path, monkeypatch
+):
     import mido
 
     run_dir, music = tmp_path / "run", tmp_path / "music"
@@ -21,7 +23,7 @@ def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(t
         "--data=freedoom",
         f"--run_dir={run_dir}",
         f"--data_dir={tmp_path / 'data'}",
-        "--set=model.layers=2",
+        "--set=model.layers=1",
         "--set=model.positions=256",
         "--set=encoder.crop=256",
         "--set=train.steps=12",
@@ -40,9 +42,10 @@ def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(t
         "--strict",
         "--minutes=4",
         "--num_outputs=1",
-        "--candidates=2",
     ]
     for command in (train, generate):
+        if command is generate:  # so much music that optimising saves time
+            monkeypatch.setenv("XLA_FLAGS", "")
         code, _, error = run(f"magenta_lite.{command[0]}", *command[1:])
         assert code == 0, error
     (path,) = music.glob("*.mid")

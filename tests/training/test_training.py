@@ -139,7 +139,7 @@ def test_truncated_checkpoint_falls_back_to_the_one_before(tmp_path, whole, refe
 
 def test_two_replicas_give_the_weights_of_one(tmp_path, whole, reference):
     run_dir = tmp_path / "run"
-    finish(run_dir, "--cpus=2", "--strategy=mirrored")
+    finish(run_dir, "--cpus=2", "--strategy=mirrored", f"train.checkpoint_every={STEPS}")
     assert_same(run_dir, reference, tolerance=1e-5)
     losses = [metrics_of(path)["val_loss"] for path in (whole, run_dir)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)

@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 
 from magenta_lite.encoders.base import EventFormat
 from magenta_lite.errors import UserError
+from magenta_lite.graphs import graph_function
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.models.base import Draw, TrainableModel, logs_for_workers
 from magenta_lite.models.music_vae import inputs
@@ -87,6 +88,8 @@ class MusicVAE(TrainableModel):
             for name in ("free_running_nll_per_step", "free_running_accuracy")
         }
         self.built = True
+        # Kept, so that it is traced and compiled once, however often it is called.
+        self._decode_graph = graph_function(self._decode, reduce_retracing=True)
 
     def _check_sizes(self):
         sizes = self.model_config
@@ -394,6 +397,10 @@ class MusicVAE(TrainableModel):
         Returns:
             (B, T, *E), int32, or float32 for grooves.
         """
+        seed, temperature = tf.cast(seed, tf.int32), tf.cast(temperature, tf.float32)
+        return self._decode_graph(z, seed, temperature, controls)
+
+    def _decode(self, z, seed, temperature, controls):
         rows = tf.shape(z)[0]
         shape = [rows * self.decoder.uniforms, self.length]
         uniforms = tf.random.stateless_uniform(shape, [seed, 1])
