@@ -99,6 +99,16 @@ def test_a_gradient_reaches_every_weight_and_one_batch_can_be_learnt():
     assert history["loss"][0] > 0
 
 
+def test_decoding_is_traced_once_for_all_seeds_and_temperatures():
+    config = get_config("cat-mel_2bar_tiny", ["model.decoder_units=[16,16]"])
+    model = build(config, build_encoder(config.encoder))
+    z = tf.random.stateless_normal([2, config.model.latent_size], [0, 0])
+    first, second, greedy = (model.decode(z, *how) for how in ((1, 1.0), (2, 1.0), (1, 0)))
+    assert not np.array_equal(first, second) and not np.array_equal(first, greedy)
+    np.testing.assert_array_equal(model.decode(z, 1, 1.0), first)
+    assert model._decode_graph.experimental_get_tracing_count() == 1
+
+
 def test_mixed_bfloat16_is_close_to_float32_and_finite(model):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

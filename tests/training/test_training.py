@@ -82,6 +82,22 @@ def test_training_changes_the_weights(whole, reference):
     assert reference["optimizer/vars/0"] == STEPS
 
 
+def pictures(run_dir: Path) -> list[str]:
+    """Returns the names of the pictures that TensorBoard shows."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    events = [
+        e for path in (run_dir / "events").iterdir() for e in EventFileLoader(str(path)).Load()
+    ]
+    names = [value.tag for event in events for value in event.summary.value]
+    assert "train/loss" in names
+    return [name for name in names if name.startswith("samples")]
+
+
+def test_each_validation_leaves_a_picture_of_samples(whole):
+    assert pictures(whole) == 3 * ["samples/0"]
+
+
 def test_ended_four_times_ends_with_the_same_weights(tmp_path, reference):
     """Killed twice at any moment, then stopped by two signals, which save the step they stop at."""
     run_dir = tmp_path / "run"
@@ -111,6 +127,7 @@ def test_ended_four_times_ends_with_the_same_weights(tmp_path, reference):
     steps = steps_in_metrics(run_dir)
     assert steps == sorted(set(steps)), "a step was recorded twice"
     assert steps[-1] == STEPS
+    assert not pictures(run_dir)
 
 
 def wait_until(program: Program, happened) -> None:
