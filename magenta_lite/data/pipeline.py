@@ -20,6 +20,7 @@ from magenta_lite.models.base import Draw
 
 OCTAVE = 12
 ROWS_COUNTED = 1024
+PREFETCHED = 2  # batches that wait for their steps, beside those being made
 FAR = 2**60  # more steps than any run makes, times replicas
 
 
@@ -131,7 +132,11 @@ class Batches:
 
         numbers = tf.data.Dataset.range(start * local_replicas, FAR)
         batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        # A data set that tunes itself has a thread that sleeps, for up to a minute, and does not
+        # always hear that its iterator ends: validations waited for that.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return batches.prefetch(PREFETCHED).with_options(options)
 
     def _batch(self, stored, step, first_row, rows):
         size = tf.shape(stored["length"], tf.int64)[0]

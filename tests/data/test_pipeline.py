@@ -57,6 +57,10 @@ def test_starting_at_a_step_equals_skipping_to_it():
     assert_equal_batches(take(batches().dataset(), 6)[4:], take(batches().dataset(4), 2))
 
 
+def test_no_thread_tunes_batches_that_an_iterator_would_have_to_wait_for():
+    assert batches().dataset().options().autotune.enabled is False
+
+
 def test_rows_of_replicas_make_up_the_batch():
     whole = take(batches().dataset(), 3)
     replicas = [take(batches()._local(0, i, 1, 4), 3) for i in range(4)]
