@@ -194,14 +194,14 @@ def test_graphs_allow_what_the_rules_allow():
 
 
 def test_streams_have_no_hung_no_doubled_and_no_too_long_note():
-    ids, _ = written(untrained(), 256, outputs=24)
+    ids, _ = written(untrained(), 256, outputs=200)
     for row in ids:
         decoded = codec.decode(row)
         assert decoded.unmatched == 0
         assert max((n.end - n.start for n in decoded.notes), default=0) <= RULES.max_note
         starts = [(n.start, n.pitch, n.instrument.name) for n in decoded.notes]
         assert len(set(starts)) == len(starts)
-    assert len({tuple(row) for row in ids}) == 24
+    assert len({tuple(row) for row in ids}) == 200
 
 
 def test_only_the_instruments_asked_for_play():
@@ -213,9 +213,9 @@ def test_only_the_instruments_asked_for_play():
 
 
 def test_a_planned_piece_ends_near_its_length():
-    ids, _ = written(untrained(), 256, BandPlan(300, ANYTHING), outputs=24, temperature=0.9)
+    ids, _ = written(untrained(), 256, BandPlan(300, ANYTHING), outputs=200, temperature=0.9)
     ends = [codec.decode(row).units for row in ids if vocabulary.END in row]
-    assert len(ends) > 1
+    assert len(ends) > 3
     assert all(285 <= units <= 300 + vocabulary.MAX_WAIT + RULES.max_note for units in ends)
 
 
