@@ -16,6 +16,11 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
 flags.DEFINE_string("output", None, "The SavedModel's directory; must not exist yet.")
+flags.DEFINE_bool(
+    "xla",
+    False,
+    "Keep loops compiled by XLA: faster in programs that have it, refused by TensorFlow Serving.",
+)
 
 
 def main() -> None:
@@ -27,7 +32,7 @@ def main() -> None:
     from magenta_lite.training.run_directory import load_run
 
     folder = Path(FLAGS.output)
-    signatures = export_saved_model(load_run(Path(FLAGS.run_dir)), folder)
+    signatures = export_saved_model(load_run(Path(FLAGS.run_dir)), folder, FLAGS.xla)
     print(f"Wrote {folder} with the signatures")
     for name, inputs in signatures.items():
         print(f"  {name}({', '.join(inputs)})")

@@ -8,7 +8,7 @@ import itertools
 import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.models.base import Draw
 from magenta_lite.models.music_vae.encoders import (
@@ -305,7 +305,7 @@ class Decoder(keras.layers.Layer):
         # No gradient flows through a sample; a tape around this must not try.
         inputs = tf.nest.map_structure(tf.stop_gradient, (steppers, first, controls))
         run = functools.partial(self._decode, choose=choose)
-        return graph_function(run, jit_compile=True)(*inputs)
+        return inner_graph(run, jit_compile=True)(*inputs)
 
     def _decode(self, steppers, first, controls, choose):
         initial = [states for states, _ in steppers]

@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 
 from magenta_lite.encoders.base import EventFormat
 from magenta_lite.errors import UserError
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.models.base import Draw, TrainableModel, logs_for_workers
 from magenta_lite.models.music_vae import inputs
@@ -89,7 +89,7 @@ class MusicVAE(TrainableModel):
         }
         self.built = True
         # Kept, so that it is traced and compiled once, however often it is called.
-        self._decode_graph = graph_function(self._decode, reduce_retracing=True)
+        self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
 
     def _check_sizes(self):
         sizes = self.model_config
