@@ -212,6 +212,14 @@ class ExperimentConfig:
 
     FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("encoder", "model", "objective")
 
+    def __post_init__(self):
+        longest, crop = getattr(self.model, "longest_crop", None), getattr(self.encoder, "crop", 0)
+        if longest is not None and crop > longest:
+            raise UserError(
+                f"encoder.crop={crop} tokens do not fit into model.positions={longest}; give "
+                f"--set encoder.crop={longest} or --set model.positions={crop}"
+            )
+
     @property
     def family(self) -> str:
         """Name of the package under `magenta_lite.models` that holds the model."""

@@ -29,13 +29,26 @@ class Draw:
     shape: tuple[int, ...]
     p: float = 0.5
 
+    def drawn(self, size):
+        """Returns it for a batch of `size` examples, (size, *shape), by TensorFlow's own seed."""
+        shape = [size, *self.shape]
+        if self.kind == "seed":
+            return tf.random.uniform(shape, maxval=tf.int32.max, dtype=tf.int32)
+        if self.kind == "gamma":
+            return tf.random.gamma([size], tf.fill(self.shape, self.p))
+        if self.kind == "normal":
+            return tf.random.normal(shape)
+        uniform = tf.random.uniform(shape)
+        return tf.cast(uniform < self.p, tf.float32) if self.kind == "bernoulli" else uniform
+
 
 class TrainableModel(keras.Model):
     """A model whose batches are dicts of tensors and whose random numbers come with the batch.
 
     A subclass gives `call(batch, training)`, `compute_loss(x=batch, y_pred=outputs)`, a mean over
     the examples of its replica, and `draws()`. Because every random number is a function of
-    (seed, step, example), weights do not depend on how many replicas share the work.
+    (seed, step, example), weights do not depend on how many replicas share the work. A batch of a
+    user's own need not bring them: what it lacks is drawn as TensorFlow draws.
 
     Keras 3 needs help with several workers (https://github.com/keras-team/keras/issues/20585):
     it averages the logs of a step over an axis that scalars do not have, and reduces the first
@@ -45,6 +58,15 @@ class TrainableModel(keras.Model):
     def draws(self, training: bool = True) -> dict[str, Draw]:
         """Returns the random numbers that an example needs, by the name they have in a batch."""
         return {}
+
+    def with_draws(self, batch: dict[str, Any], training: bool = True) -> dict[str, Any]:
+        """Returns `batch` with the random numbers that it lacks, see `draws`."""
+        wanted = self.draws(training)
+        missing = {name: draw for name, draw in wanted.items() if name not in batch}
+        if not missing:
+            return batch
+        size = tf.shape(batch["events"])[0]
+        return batch | {name: draw.drawn(size) for name, draw in missing.items()}
 
     def prepare(self, step: int, examples: Any, seed: int) -> None:
         """Does what a model needs after `step` steps besides a gradient; 0: before a new run.
@@ -63,6 +85,7 @@ class TrainableModel(keras.Model):
     micro_batches: int = 1
 
     def train_step(self, batch):
+        batch = self.with_draws(batch)
         if self.micro_batches > 1:
             return logs_for_workers(self._train_step_in_parts(batch))
         return logs_for_workers(super().train_step(batch))
@@ -95,7 +118,7 @@ class TrainableModel(keras.Model):
         return self.compute_metrics(batch, None, None)
 
     def test_step(self, batch):
-        return logs_for_workers(super().test_step(batch))
+        return logs_for_workers(super().test_step(self.with_draws(batch, training=False)))
 
     def scale_loss(self, loss):
         """Divides a replica's mean so that the sum over replicas is the mean of the batch."""

@@ -212,6 +212,18 @@ def test_only_the_instruments_asked_for_play():
     assert playing == set(wanted)
 
 
+def test_what_a_primer_left_sounding_can_end_in_a_piece_for_others():
+    """Else time would stop at the longest note, with nothing left that may be written."""
+    plan = BandPlan(0, vocabulary.played_by(["drums"]))
+    state = LEGALITY.start(1)
+    violin = vocabulary.on_id(vocabulary.BY_NAME["violin"], 60, 64)
+    waits = vocabulary.wait_ids(RULES.max_note)
+    for id in [*FRONT, violin, *waits]:
+        state = after(state, tf.constant([id]))
+    may = np.flatnonzero(may_follow(state, plan)[0])
+    assert [vocabulary.text(id) for id in may if id < vocabulary.FIRST_DRUM] == ["violin:v0:C3"]
+
+
 def test_a_planned_piece_ends_near_its_length():
     ids, _ = written(untrained(), 256, BandPlan(300, ANYTHING), outputs=200, temperature=0.9)
     ends = [codec.decode(row).units for row in ids if vocabulary.END in row]

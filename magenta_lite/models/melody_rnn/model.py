@@ -104,7 +104,8 @@ class MelodyRNN(TrainableModel):
         if self.encoding.chords:
             used["controls"] = batch["controls"]
         if training:
-            used |= {name: batch[name] for name in self.draws() if name in batch}
+            batch = self.with_draws(batch)
+            used |= {name: batch[name] for name in self.draws()}
         return in_row_shards(self._forward, used, max(self.model_config.units))
 
     def _forward(self, batch):

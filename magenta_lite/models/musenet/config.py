@@ -39,6 +39,11 @@ class MuseNetConfig:
     stride: int = 128
     summary: int = 8
 
+    @property
+    def longest_crop(self) -> int:
+        """Tokens of the longest example that the model can read."""
+        return self.positions
+
     def __post_init__(self):
         if self.attention not in ATTENTIONS:
             raise unknown_name("model.attention", self.attention, ATTENTIONS)

@@ -292,7 +292,7 @@ class MuseNet(TrainableModel):
     # The objective -------------------------------------------------------------------------
 
     def train_step(self, batch):
-        batch = self.varied(batch)
+        batch = self.varied(self.with_draws(batch))
         return super().train_step(with_mean_count(batch, counts_of(batch)))
 
     def test_step(self, batch):

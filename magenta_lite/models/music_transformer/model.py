@@ -146,7 +146,7 @@ class MusicTransformer(TrainableModel):
         return batch | {"inputs": melodies, "events": events[:, steps:]}
 
     def call(self, batch, training=False):
-        batch = self.separated(batch)
+        batch = self.with_draws(self.separated(batch), training)
         seeds = batch.get("dropout") if training else None
         dropout = Dropout(seeds, self.sizes.dropout)
         memory, memory_bias = None, None

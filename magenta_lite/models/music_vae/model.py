@@ -78,7 +78,6 @@ class MusicVAE(TrainableModel):
         self.mu = self._posterior_head("mu")
         self.sigma = self._posterior_head("sigma", activation="softplus")
         self.decoder = self._make_decoder()
-        self.seed_generator = keras.random.SeedGenerator()
         self.means = {
             name: keras.metrics.Mean(name=name)
             for name in ("reconstruction_nll", "nll_per_step", "kl", "kl_bits", *self._measures())
@@ -173,7 +172,7 @@ class MusicVAE(TrainableModel):
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch, training=False):
-        batch = self._with_draws(batch, training)
+        batch = self.with_draws(batch, training)
         widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
         return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
 
@@ -248,20 +247,6 @@ class MusicVAE(TrainableModel):
             code = self.encoder(x, tf.reduce_sum(lengths, axis=0), keep)
         code = tf.cast(code, tf.float32)
         return self.mu(code), self.sigma(code)
-
-    def _with_draws(self, batch, training):
-        """Returns `batch` with the random numbers that it lacks."""
-        wanted = self.draws(training)
-        missing = {name: draw for name, draw in wanted.items() if name not in batch}
-        size = tf.shape(batch["length"])[0]
-        return batch | {name: self._draw(draw, size) for name, draw in missing.items()}
-
-    def _draw(self, draw: Draw, size):
-        shape, seed = (size, *draw.shape), self.seed_generator
-        if draw.kind == "normal":
-            return keras.random.normal(shape, seed=seed)
-        uniform = keras.random.uniform(shape, seed=seed)
-        return tf.cast(uniform < draw.p, tf.float32) if draw.kind == "bernoulli" else uniform
 
     # The objective -------------------------------------------------------------------------
 
@@ -340,8 +325,8 @@ class MusicVAE(TrainableModel):
 
     def test_step(self, batch):
         """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
+        batch = self.with_draws(batch, training=False)
         logs = super().test_step(batch)
-        batch = self._with_draws(batch, training=False)
         events, counts = self.targets(batch)
         posterior = self.encode(batch["events"], batch["length"], batch.get("controls"))
         z = posterior.mean() + posterior.stddev() * batch["noise"]

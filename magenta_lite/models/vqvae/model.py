@@ -89,6 +89,7 @@ class VQVAE(TrainableModel):
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch, training=False):
+        batch = self.with_draws(batch, training)
         sound = sound_of(batch["events"])
         self._check_length(sound)
         kept = self._kept(batch["kept"]) if training and "kept" in batch else None
