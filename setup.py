@@ -23,6 +23,7 @@ setup(
     # package (an editable install cannot map a nested package), see magenta_lite.config.
     packages=[*find_packages(include=["magenta_lite*", "tfds_datasets*"]), "magenta_lite.configs"],
     package_dir={"magenta_lite.configs": "configs"},
+    entry_points={"console_scripts": ["magenta-lite = magenta_lite.__main__:main"]},
     package_data={
         "magenta_lite": ["py.typed", "**/*.txt"],
         "tfds_datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt", "**/dummy_data/**/*"],
