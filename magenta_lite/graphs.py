@@ -35,6 +35,7 @@ def inner_graph(function: Callable | None = None, **options) -> Callable:
     def call(*args, **kwargs):
         return (function if _inlined.get() else graph)(*args, **kwargs)
 
+    call.graph = graph
     return call
 
 
