@@ -100,7 +100,7 @@ class _Generation:
 
     def _windows_of(self, name: str, tune) -> list[Window]:
         """Returns all windows of a piece; silent edges are kept if nothing fits else."""
-        reader = _reading_any_program(self.reader, tune)
+        reader = reading_any_program(self.reader, tune)
         result = reader.encode(tune)
         if not result.examples and not reader.config.pad_edges:
             result = with_silence(reader).encode(tune)
@@ -116,7 +116,7 @@ class _Generation:
 
     def _side_by_side(self, name: str, tune) -> list[Window]:
         report = Report()
-        reader = _reading_any_program(self.reader, tune)
+        reader = reading_any_program(self.reader, tune)
         found = windows_side_by_side(reader, tune, self.windows, report)
         silent = found.count(None)
         if silent == self.windows:
@@ -260,7 +260,7 @@ def with_silence(encoder, **changes):
     return type(encoder)(dataclasses.replace(encoder.config, pad_edges=True, **changes))
 
 
-def _reading_any_program(encoder, tune):
+def reading_any_program(encoder, tune):
     """Returns `encoder`, without its limit to some programs if it would leave nothing of a tune.
 
     The limit is for songs: what a fiddle plays alone is a melody, too.
