@@ -35,10 +35,13 @@ setup(
         "audioop-lts>=0.2; python_version >= '3.13'",
         "keras>=3.12",
         "matplotlib>=3.8",
+        "midirenderer>=0.1.3",  # plays soundfonts
+        "mido>=1.3",
         "music21>=10.5",
         "note-seq>=0.0.5",
         "numpy>=2.0",
         "omegaconf>=2.3",
+        "pretty_midi>=0.2.10",  # reads MIDI, and carries the soundfont
         "soundfile>=0.12",
         "soxr>=0.5",
         "symusic>=0.6",
@@ -48,7 +51,6 @@ setup(
         "tensorflow-probability[tf]>=0.25",
     ],
     extras_require={
-        "audio": ["pyfluidsynth>=1.3"],
         "beam": BEAM,
         "test": [
             *BEAM,

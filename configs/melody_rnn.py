@@ -47,7 +47,9 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
     )
 
 
-def event_rnn(*names: str, encoder, model: MelodyRNNConfig, data: DataConfig, **train) -> None:
+def event_rnn(
+    *names: str, encoder, model: MelodyRNNConfig, data: DataConfig, programs=(), **train
+) -> None:
     """Registers a configuration of the original, and its small twin, under `names`.
 
     Args:
@@ -55,6 +57,7 @@ def event_rnn(*names: str, encoder, model: MelodyRNNConfig, data: DataConfig, **
         encoder: Encoder section.
         model: Model section.
         data: Data section.
+        programs: General MIDI programs that play what it writes; empty for the encoder's own.
         train: Changes to the training section.
     """
 
@@ -75,7 +78,7 @@ def event_rnn(*names: str, encoder, model: MelodyRNNConfig, data: DataConfig, **
                 }
                 | train
             ),
-            generate=GenerateConfig(temperature=1.0),
+            generate=GenerateConfig(temperature=1.0, programs=programs),
         )
 
     register(*names)(config)
@@ -84,7 +87,8 @@ def event_rnn(*names: str, encoder, model: MelodyRNNConfig, data: DataConfig, **
 
 # Melodies -----------------------------------------------------------------------------------
 
-MELODIES = {"data": DataConfig(source="folk")}
+FIDDLE = (40,)  # a violin: the melodies are dance tunes
+MELODIES = {"data": DataConfig(source="folk"), "programs": FIDDLE}
 
 event_rnn(
     "basic_rnn",
@@ -137,7 +141,10 @@ event_rnn(
 
 # Melodies over chords: in every key, each time another ------------------------------------------
 
-LEAD_SHEETS = {"data": DataConfig(source="arranged:leads", transpose=(-6, 5))}
+LEAD_SHEETS = {
+    "data": DataConfig(source="arranged:leads", transpose=(-6, 5)),
+    "programs": FIDDLE,
+}
 
 
 def lead_sheets(encoding: str, chords: str) -> EventMelodyEncoderConfig:

@@ -12,7 +12,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from magenta_lite.config import DataConfig, ExperimentConfig, TrainConfig, register
+from magenta_lite.config import (
+    DataConfig,
+    ExperimentConfig,
+    GenerateConfig,
+    TrainConfig,
+    register,
+)
 from magenta_lite.encoders.drums import DrumsEncoderConfig
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
@@ -90,7 +96,14 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def music_vae(
-    *names: str, encoder, model, objective, source="arranged", transpose=0, batch_size=512
+    *names: str,
+    encoder,
+    model,
+    objective,
+    source="arranged",
+    transpose=0,
+    batch_size=512,
+    programs=(),
 ) -> None:
     """Registers a configuration of the original, and its small twin, under `names`."""
 
@@ -101,21 +114,30 @@ def music_vae(
             objective=objective,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
             train=TrainConfig(steps=200_000, batch_size=batch_size),
+            generate=GenerateConfig(programs=programs),
         )
 
     register(*names)(config)
     register(*(f"{name}_tiny" for name in names))(lambda: tiny(config()))
 
 
+FIDDLE = (40,)  # a violin: the melodies are dance tunes
+
 # Melodies of 2 bars. The small one has 4.4 M parameters, the big one 134.6 M: that wants a GPU.
-melodies = functools.partial(music_vae, encoder=TWO_BARS, source="folk", transpose=5)
+melodies = functools.partial(
+    music_vae, encoder=TWO_BARS, source="folk", transpose=5, programs=FIDDLE
+)
 melodies("cat-mel_2bar_small", "cat-mel_2bar", model=SMALL, objective=ANNEALED)
 melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, max_beta=0.5))
-chords = functools.partial(music_vae, encoder=CHORDS, source="arranged:leads", transpose=3)
+chords = functools.partial(
+    music_vae, encoder=CHORDS, source="arranged:leads", transpose=3, programs=FIDDLE
+)
 chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN)
 
 # Melodies of 16 bars.
-melodies = functools.partial(music_vae, encoder=SIXTEEN_BARS, objective=LONG, source="folk")
+melodies = functools.partial(
+    music_vae, encoder=SIXTEEN_BARS, objective=LONG, source="folk", programs=FIDDLE
+)
 melodies("flat-mel_16bar", model=FLAT_16)
 melodies("hierdec-mel_16bar", "cat-mel_16bar", model=CONDUCTED_16)
 melodies("hier-mel_16bar", model=HIERARCHICAL_16)

@@ -52,11 +52,16 @@ def define_data_flags() -> None:
 
 def chosen_config():
     """Returns the configuration that --config, --set and --data describe."""
-    from magenta_lite.config import config_names, get_config
+    from magenta_lite.config import config_names, get_config, override
 
     if not FLAGS.config:
         raise UserError(f"--config is missing. Known: {', '.join(config_names())}")
-    return with_data(get_config(FLAGS.config, FLAGS.set))
+    config = get_config(FLAGS.config)
+    if "data" not in FLAGS or FLAGS.data is not None:
+        # The instruments of a configuration fit the music that it names, not other people's.
+        generate = dataclasses.replace(config.generate, programs=())
+        config = dataclasses.replace(config, generate=generate)
+    return with_data(override(config, FLAGS.set))
 
 
 def with_data(config):

@@ -170,6 +170,12 @@ flags.DEFINE_bool(
     "copies", False, "Say how much of each MuseNet piece stands in the training set, in any key."
 )
 cli.define_data_flags()
+flags.DEFINE_string(
+    "soundfont",
+    "",
+    "SoundFont 2 file (.sf2) that plays the notes. Default: that of the environment variable "
+    "MAGENTA_LITE_SOUNDFONT, or the one that comes with pretty_midi.",
+)
 flags.DEFINE_string("output_dir", "generated", "Where the files go.")
 
 
@@ -327,6 +333,7 @@ def main() -> None:
     is_sound = encoder.kind in SOUND_ENCODERS
     read = functools.partial(_read_sound, encoder) if is_sound else _read
     inputs = [pair for path in FLAGS.input for pair in read(path)]
+    player = _player(is_sound)
     cli.load_tensorflow()
     from magenta_lite.training.run_directory import load_run
 
@@ -364,8 +371,11 @@ def main() -> None:
 
     from magenta_lite.outputs import write_sequences, write_sounds
 
-    write = write_sounds if is_sound else write_sequences
-    paths = write(sequences, Path(FLAGS.output_dir), stem)
+    if is_sound:
+        paths = write_sounds(sequences, Path(FLAGS.output_dir), stem)
+    else:
+        about = _about(run.config.name, request)
+        paths = write_sequences(sequences, Path(FLAGS.output_dir), stem, player, about)
     if FLAGS.tokens:
         midi = [path for path in paths if path.suffix == ".mid"]
         for path, sequence in zip(midi, sequences, strict=True):
@@ -392,6 +402,26 @@ def _check_options(family: str, known: tuple[str, ...]) -> None:
     for name in CONTINUATION:
         if name not in known and FLAGS[name].value != FLAGS[name].default:
             raise UserError(f"--{name} means nothing to a {family} model; leave it out")
+
+
+def _player(is_sound: bool):
+    """Returns what plays notes: opened before anything is sampled, so that it cannot fail then."""
+    if is_sound:
+        if FLAGS.soundfont:
+            raise UserError(f"--soundfont={FLAGS.soundfont} means nothing to a model of sound")
+        return None
+    from magenta_lite.soundfont import open_soundfont
+
+    return open_soundfont(FLAGS.soundfont)
+
+
+def _about(name: str, request: GenerateRequest) -> str:
+    """Returns how music came to be, for its MIDI files."""
+    config = name.rsplit(":", 1)[-1]
+    return (
+        f"magenta_lite {config}, mode {request.mode}, seed {request.seed}, "
+        f"temperature {request.temperature:g}"
+    )
 
 
 def _programs(default: tuple[int, ...]) -> tuple[int, ...]:

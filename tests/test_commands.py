@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import mido
 import numpy as np
 import processes
 import pytest
@@ -98,8 +100,14 @@ def test_samples_come_as_midi_sound_and_picture(place):
     assert [path.suffix for path in paths] == [".mid", ".wav", ".png"] * 3 + [".png"]
     assert all(path.stat().st_size for path in paths)
     audio, rate = soundfile.read(paths[1])
-    assert rate == 44_100
-    assert np.abs(audio).max() <= 1.0
+    assert rate == 48_000
+    assert 0.8 < np.abs(audio).max() < 0.95
+    head = mido.MidiFile(paths[0]).tracks[0]
+    assert head.name == paths[0].stem
+    (about,) = (message.text for message in head if message.type == "text")
+    assert re.fullmatch(
+        r"magenta_lite cat-mel_2bar_tiny, mode sample, seed \d+, temperature 0.5", about
+    )
     programs = {note.program for path in paths[:9:3] for note in read_file(path)[0].sequence.notes}
     assert programs == {24}
 
@@ -323,6 +331,7 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
         ("generate", ["--run_dir=run", "--mode=smaple"], "sample"),
         ("generate", ["--run_dir=run", "--programs=x"], "--programs=x"),
         ("generate", ["--run_dir=run", "--programs=0,33"], "must be 1"),
+        ("generate", ["--run_dir=run", "--soundfont=none.sf2"], "--soundfont=none.sf2"),
         ("generate", ["--run_dir=run", "--mode=interpolate"], "two --input"),
         ("generate", ["--run_dir=run", "--mode=reconstruct", "--input=none.mid"], "none.mid"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -120,6 +121,26 @@ def common_time_stretches(sequence, steps_per_quarter: int, report: Report) -> l
     """Returns the stretches of a piece that have four quarters a bar; reports the others."""
     parts = stretches_with_notes(sequence, report)
     return [part for part in parts if is_common_time(part, steps_per_quarter, report)]
+
+
+def tempo_map(sequence, steps_per_quarter: int) -> list[tuple[float, float, float]] | None:
+    """Returns (seconds, steps until then, steps a second from then on) of each tempo, in order.
+
+    None if a tempo is impossible.
+    """
+    tempos = sorted(((tempo.time, tempo.qpm) for tempo in sequence.tempos), key=lambda t: t[0])
+    if not all(0 <= time < math.inf and 0 < qpm < math.inf for time, qpm in tempos):
+        return None
+    changes = [(0.0, 0.0, steps_per_quarter * DEFAULT_QPM / 60)]
+    for time, qpm in tempos:
+        changes.append((time, step_at(changes, time), steps_per_quarter * qpm / 60))
+    return changes
+
+
+def step_at(tempos: Sequence[tuple[float, float, float]], seconds: float) -> float:
+    """Returns at which step of a `tempo_map`, with its fraction, a time lies."""
+    start, steps, rate = tempos[bisect.bisect_right(tempos, seconds, key=lambda t: t[0]) - 1]
+    return steps + (seconds - start) * rate
 
 
 def to_step(seconds: float, steps_per_second: float) -> int:

@@ -155,7 +155,7 @@ class TextMelodyCodec:
         seconds = 1 / self.steps_per_second
         if self.steps_per_quarter:
             seconds = 60 / qpm / self.steps_per_quarter
-        sequence = new_sequence(qpm)
+        sequence = new_sequence(qpm, metrical=self.steps_per_quarter > 0)
         add_melody(sequence, events, seconds, program)
         sequence.total_time = len(events) * seconds
         return sequence

@@ -265,6 +265,19 @@ def test_eight_bars_of_a_two_bar_model_are_four_windows_side_by_side(name, capsy
     assert notes_of(short) == [note for note in notes_of(piece) if note[2] < 3 * BAR]
 
 
+def test_a_violin_alone_is_a_melody_of_a_model_for_keyboards_and_no_part_of_a_song():
+    encoder = made(MELODY)[1]
+    assert encoder.config.programs == (0, 31)
+    violin = tune(*((pitch, 2 * i, 2 * i + 2) for i, pitch in enumerate((60, 62, 64, 65) * 4)))
+    for note in violin.notes:
+        note.program = 40
+    for changes in ({}, {"bars": 2}):
+        (piece,) = run(MELODY, "reconstruct", violin, **changes)
+        assert piece.time_signatures
+    song = tune((48, 0, 16), to=music_pb2.NoteSequence.FromString(violin.SerializeToString()))
+    assert generation.reading_any_program(encoder, song) is encoder
+
+
 def test_silence_in_the_middle_stays_silence_and_what_follows_stays_in_its_place():
     _, encoder = made(MELODY)
     whole = scale(8, rest=(2, 3, 5))

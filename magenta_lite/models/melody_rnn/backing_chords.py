@@ -9,7 +9,8 @@ from magenta_lite.encoders.event_sequences.chord_ids import chord_id
 from magenta_lite.errors import UserError
 
 USUAL_CHORDS = "C G Am F C G F C"
-VELOCITY = 50  # of chords that are written as notes: under the melody
+# Of chords that are written as notes: a piano, under the melody.
+VELOCITY, INSTRUMENT, PROGRAM = 50, 1, 0
 
 
 class BackingChords:
@@ -77,4 +78,6 @@ class BackingChords:
         if self._render:
             # The last chord sounds to the end of the piece.
             sequence.total_time = max(sequence.total_time, (end - first) * seconds)
-            chords_lib.BasicChordRenderer(velocity=VELOCITY).render(sequence)
+            renderer = chords_lib.BasicChordRenderer(VELOCITY, INSTRUMENT, PROGRAM)
+            renderer.render(sequence)
+            sequence.instrument_infos.add(instrument=INSTRUMENT, name="Chords")

@@ -324,7 +324,7 @@ def _ids_of(encoder, name: str, piece) -> list[int]:
 def _from(sequence, seconds: float):
     """Returns what begins at `seconds` or later, moved to the start."""
     later = [note for note in sequence.notes if note.start_time >= seconds]
-    cut = new_sequence(sequence.tempos[0].qpm)
+    cut = new_sequence(sequence.tempos[0].qpm, metrical=bool(sequence.time_signatures))
     for note in later:
         note.start_time -= seconds
         note.end_time -= seconds

@@ -100,9 +100,10 @@ class _Generation:
 
     def _windows_of(self, name: str, tune) -> list[Window]:
         """Returns all windows of a piece; silent edges are kept if nothing fits else."""
-        result = self.reader.encode(tune)
-        if not result.examples and not self.reader.config.pad_edges:
-            result = with_silence(self.reader).encode(tune)
+        reader = reading_any_program(self.reader, tune)
+        result = reader.encode(tune)
+        if not result.examples and not reader.config.pad_edges:
+            result = with_silence(reader).encode(tune)
         if not result.examples:
             raise UserError(f"{name} gives no window: {_reasons(result.report)}")
         lacking = _lacking_parts(result.examples, self.format)
@@ -115,7 +116,8 @@ class _Generation:
 
     def _side_by_side(self, name: str, tune) -> list[Window]:
         report = Report()
-        found = windows_side_by_side(self.reader, tune, self.windows, report)
+        reader = reading_any_program(self.reader, tune)
+        found = windows_side_by_side(reader, tune, self.windows, report)
         silent = found.count(None)
         if silent == self.windows:
             raise UserError(
@@ -256,6 +258,20 @@ def bars_of(encoder) -> int:
 def with_silence(encoder, **changes):
     """Returns `encoder` so that silence at the edges of a window is no reason to refuse it."""
     return type(encoder)(dataclasses.replace(encoder.config, pad_edges=True, **changes))
+
+
+def reading_any_program(encoder, tune):
+    """Returns `encoder`, without its limit to some programs if it would leave nothing of a tune.
+
+    The limit is for songs: what a fiddle plays alone is a melody, too.
+    """
+    programs = getattr(encoder.config, "programs", None)
+    if programs is None:
+        return encoder
+    low, high = programs
+    if any(low <= note.program <= high and not note.is_drum for note in tune.notes):
+        return encoder
+    return type(encoder)(dataclasses.replace(encoder.config, programs=None))
 
 
 def windows_side_by_side(encoder, tune, count: int, report: Report) -> list[Window | None]:
