@@ -19,7 +19,7 @@ from magenta_lite.errors import UserError, unknown_name
 FLAGS = flags.FLAGS
 SPLITS = ("test", "validation", "train")
 
-flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The directory that `train` filled.")
 flags.DEFINE_string("split", "test", "test, validation or train.")
 flags.DEFINE_integer("seed", 0, "Of the posterior noise and of the samples that are fed back.")
 cli.define_data_flags()

@@ -26,13 +26,13 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+cli.define_path(
     "checkpoint", None, "Prefix, directory, tar, .mag or .pth.tar file, or magenta-js folder."
 )
-flags.DEFINE_string(
+cli.define_path(
     "vqvae", None, "Of a Jukebox prior: the run directory of the VQ-VAE that it goes with."
 )
-flags.DEFINE_string("run_dir", None, "Where to write; must not hold a run yet.")
+cli.define_path("run_dir", None, "Where to write; must not hold a run yet.")
 cli.define_config_flags()
 
 
@@ -84,7 +84,7 @@ def _with_vqvae(config):
         return config
     if config.encoder.kind != "codes":
         raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
-    path = str(Path(FLAGS.vqvae).expanduser().resolve())
+    path = str(Path(FLAGS.vqvae).resolve())
     return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, vqvae=path))
 
 

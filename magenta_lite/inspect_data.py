@@ -28,7 +28,7 @@ def define_flags() -> None:
     """Defines the flags of this command."""
     cli.define_config_flags()
     cli.define_data_flags()
-    flags.DEFINE_string("json", None, "Write the numbers to this file, too.")
+    cli.define_path("json", None, "Write the numbers to this file, too.")
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
     for hint in building.hints(windows.report, config.encoder):
         print(hint)
     if FLAGS.json:
-        _write_json(Path(FLAGS.json).expanduser(), numbers)
+        _write_json(Path(FLAGS.json), numbers)
     if not windows.sizes["train"]:
         print(f"Error: {config.data.source} gives nothing to train on", file=sys.stderr)
         return 2

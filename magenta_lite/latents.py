@@ -19,11 +19,11 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
-flags.DEFINE_multi_string(
-    "input", [], "A folder, archive or file of music, or a collection such as folk. Repeatable."
+cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_paths(
+    "input", "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
-flags.DEFINE_string("output", "latents", "Folder of what is written.")
+cli.define_path("output", "latents", "Folder of what is written.")
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     pieces = [piece for _, _, names in groups for piece in names]
     group = np.repeat(np.arange(len(means)), [len(mu) for mu in means])
 
-    folder = Path(FLAGS.output).expanduser()
+    folder = Path(FLAGS.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

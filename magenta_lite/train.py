@@ -22,15 +22,15 @@ FLAGS = flags.FLAGS
 
 cli.define_config_flags()
 cli.define_data_flags()
-flags.DEFINE_string(
+cli.define_path(
     "run_dir", None, "Where everything of this run goes. Default: runs/NAME of the configuration."
 )
-flags.DEFINE_string(
+cli.define_path(
     "init_from",
     None,
     "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
 )
-flags.DEFINE_string(
+cli.define_path(
     "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior learns to write."
 )
 flags.DEFINE_string(
