@@ -33,7 +33,7 @@ def define_flags() -> None:
 
 def main() -> int:
     """Prints what the source gives. Returns: the exit code."""
-    from magenta_lite.data import building, collections
+    from magenta_lite.data import building, collections, summaries
 
     config = cli.chosen_config()
     if config.encoder.kind == "codes":
@@ -45,10 +45,10 @@ def main() -> int:
     windows = building.build(sources, listing, config.encoder)
     numbers = describe(windows, config.encoder)
     print(f"{config.data.source} for {config.name}:")
-    print(building.summary(windows.sizes, windows.report))
+    print(summaries.summary(windows.sizes, windows.report))
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
-    for hint in building.hints(windows.report, config.encoder):
+    for hint in summaries.hints(windows.report, config.encoder):
         print(hint)
     if FLAGS.json:
         _write_json(Path(FLAGS.json), numbers)
@@ -60,9 +60,9 @@ def main() -> int:
 
 def describe(windows: Any, encoder_config: Any) -> dict[str, Any]:
     """Returns the numbers of `building.Windows` as plain JSON values."""
-    from magenta_lite.data import building
+    from magenta_lite.data import building, summaries
 
-    lowest, highest = building.pitch_range(windows, encoder_config) or (None, None)
+    lowest, highest = summaries.pitch_range(windows, encoder_config) or (None, None)
     return {
         "encoder": building.encoder_json(encoder_config),
         "splits": windows.sizes,
