@@ -20,3 +20,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
     if near:
         return UserError(f"Unknown {what} '{name}'. Did you mean {' or '.join(near)}?")
     return UserError(f"Unknown {what} '{name}'. Known: {', '.join(known)}.")
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an error says; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

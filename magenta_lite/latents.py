@@ -39,10 +39,7 @@ def main() -> None:
     run = load_run(Path(FLAGS.run_dir))
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
-    encoder = run.encoder
-    # A user's music has more drums than the training set of a groove knew.
-    encoder = encoder.for_inference() if hasattr(encoder, "for_inference") else encoder
-    groups = [_examples(source, encoder) for source in FLAGS.input]
+    groups = [_examples(source, run.encoder) for source in FLAGS.input]
     means = [latents.encode_examples(run.model, events, told) for events, told, _ in groups]
     together = np.concatenate(means)
     pieces = [piece for _, _, names in groups for piece in names]
@@ -72,6 +69,9 @@ def _examples(source: str, encoder):
     from magenta_lite.data.collections import list_source
 
     sources, report = list_source(source)
+    if hasattr(encoder, "for_inference"):
+        # A user's music has more drums than the training set of a groove knew.
+        encoder = encoder.for_inference(unmarked_drums=Path(source).is_file())
     events, controls, names = [], [], []
     for entry in sources:
         pieces, read = entry.read()

@@ -287,7 +287,7 @@ def _open_tfds(name: str, encoder_config: Any, data_dir: str | None) -> Collecti
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir)
         stored = building.stored_config(encoder_config)
-        _check_encoder(Collection(builder), building.encoder_json(stored))
+        _check_encoder(Collection(builder), stored)
         _check_features(builder, build_encoder(encoder_config).event_format)
         return Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
     except UserError:
@@ -313,10 +313,12 @@ def _check_features(builder: Any, format: EventFormat) -> None:
             )
 
 
-def _check_encoder(collection: Collection, wanted: dict[str, Any]) -> None:
-    stored = collection.encoder
+def _check_encoder(collection: Collection, encoder_config: Any) -> None:
+    stored, wanted = collection.encoder, building.encoder_json(encoder_config)
     if stored is None:
         return
+    if stored["kind"] == wanted["kind"]:  # settings that are newer than the data set
+        stored = {f.name: f.default for f in dataclasses.fields(encoder_config)} | stored
     keys = sorted(stored.keys() | wanted.keys()) if stored["kind"] == wanted["kind"] else ["kind"]
     different = [
         f"encoder.{key} is {stored.get(key)} there and {wanted.get(key)} here"

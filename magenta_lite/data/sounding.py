@@ -17,8 +17,9 @@ import numpy as np
 
 from magenta_lite.data import abc, audio, chorales, folk, reading, rendering, splitting, sung
 from magenta_lite.data.arranging import NotArrangedError
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
-from magenta_lite.data.reading import Piece, UnreadableError
+from magenta_lite.data.reading import Piece
 from magenta_lite.data.synthesis import (
     FIDDLE,
     FLUTE,
@@ -95,7 +96,7 @@ class SoundingSource(reading.Source):
         try:
             tones, labels, syllables = self.tones()
         except (UnreadableError, NotArrangedError, OSError) as error:
-            report.drop(reading.first_line(error), self.name)
+            report.drop(reading.reason_of(error), self.name)
             return [], report
         sound = play(tones, self.name, encoder_config.sample_rate, encoder_config.channels)
         labels, syllables = _heard(labels, syllables, sound.seconds)

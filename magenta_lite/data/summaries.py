@@ -32,7 +32,7 @@ HINTS = {
     "windows in a piece": "--set encoder.max_examples=0 takes every window of a piece",
     "sound shorter than": "--set encoder.crop=4096 takes shorter sound, for a model of such clips",
     "no sample above": "--set encoder.silence=-90 takes quieter sound",
-    "no note on the drum channel": (
+    "without a note on the drum channel": (
         "--set encoder.unmarked_drums=true reads all notes of such files as drums, for the "
         "recordings of pads"
     ),

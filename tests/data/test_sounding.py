@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from magenta_lite.data import folk, sounding, splitting, sung, synthesis
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
-from magenta_lite.data.reading import UnreadableError
 from magenta_lite.data.synthesis import Tone, synthesize
 from magenta_lite.encoders.audio import AudioEncoderConfig
 from magenta_lite.errors import UserError
