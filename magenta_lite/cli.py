@@ -76,6 +76,11 @@ def define_data_flags() -> None:
         "of WAV, FLAC, OGG or MP3 for models of sound; folk, folk:kids, folk:essen; or tfds:NAME. "
         "Default: what the configuration names.",
     )
+    define_data_dir_flag()
+
+
+def define_data_dir_flag() -> None:
+    """Defines --data_dir."""
     define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
 
 
@@ -120,7 +125,12 @@ def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
     sys.exit(_call(main, sys.argv if argv is None else argv))
 
 
-def _call(main: Callable[[], Any], argv: list[str]) -> int:
+def run_with_words(main: Callable[[list[str]], Any]) -> None:
+    """As `run`, but for a command with words that are no flags: calls `main(words)`."""
+    sys.exit(_call(main, sys.argv, takes_words=True))
+
+
+def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) -> int:
     if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
         print(_help_text())
         return 0
@@ -128,9 +138,11 @@ def _call(main: Callable[[], Any], argv: list[str]) -> int:
     # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
-        rest = FLAGS(argv)
-        if len(rest) > 1:
-            raise UserError(f"'{rest[1]}' is not a flag; flags start with --, see --help")
+        _, *words = FLAGS(argv)
+        if takes_words:
+            return main(words) or 0
+        if words:
+            raise UserError(f"'{words[0]}' is not a flag; flags start with --, see --help")
         return main() or 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

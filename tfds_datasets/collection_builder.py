@@ -165,7 +165,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         path = self.data_path / FOUND_FILE
         self.info.metadata.update(json.loads(path.read_text()))
         path.unlink()  # the metadata have it now
-        building.say(f"{self.info.full_name}: {summaries.summary(self.sizes, self.report)}")
+        building.say(f"{self.info.full_name}:\n{summaries.summary(self.sizes, self.report)}")
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         windows = self._build(dl_manager)

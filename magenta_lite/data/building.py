@@ -121,17 +121,25 @@ def fingerprint(sources: Iterable[reading.Source], more: str = "") -> str:
     contents: dict[str, str] = {}
     for source in sorted(sources, key=lambda source: (source.name, source.member)):
         if source.path not in contents:
-            contents[source.path] = _content_hash(source.path)
+            contents[source.path] = _content_hash(source.path, *_size_and_time(source.path))
         told = (source.name, source.member, source.split, source.style, contents[source.path])
         digest.update("\0".join(told).encode(errors="replace") + b"\n")
     return digest.hexdigest()[:12]
 
 
-def _content_hash(path: str) -> str:
-    """Returns a hash of what is in a file; of one that cannot be read, why."""
+def _size_and_time(path: str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=2**18)
+def _content_hash(path: str, size: int, time: int) -> str:
+    """Returns a hash of what is in a file of this size and time; if it cannot be read, why."""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
             digest = hashlib.sha256(b"%d " % size)
             blocks = -(-min(size, HASHED_WHOLE) // HASHED_BLOCK)
             for i in range(blocks):

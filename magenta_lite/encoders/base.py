@@ -120,7 +120,7 @@ class Report(Tally):
         if not used + unused:
             return ""
         if not unused:
-            return f"All of {_of(used)} used" if used > 1 else "1 file is used"
+            return f"All {_of(used)} used" if used > 1 else "1 file is used"
         few = "this one gives" if unused == 1 else f"these {unused:,} give"
         first = f"{used:,} of {_of(used + unused)} used; {few} nothing, because"
         reasons = self.files.dropped.most_common()
