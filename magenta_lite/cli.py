@@ -86,10 +86,16 @@ def define_data_dir_flag() -> None:
 
 def chosen_config():
     """Returns the configuration that --config, --set and --data describe."""
+    from magenta_lite import families
     from magenta_lite.config import config_names, get_config
 
     if not FLAGS.config:
-        raise UserError(f"--config is missing. Known: {', '.join(config_names())}")
+        raise UserError(f"--config is missing; to begin with, one of\n{families.beginnings()}")
+    family = families.family_called(FLAGS.config)
+    if family and FLAGS.config not in config_names():
+        raise UserError(
+            f"--config={FLAGS.config} is a family, not a configuration\n{families.listing(family)}"
+        )
     return with_data(get_config(FLAGS.config, FLAGS.set))
 
 

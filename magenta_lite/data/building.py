@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,7 +153,13 @@ def _content_hash(path: str, size: int, time: int) -> str:
 
 def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
     """Reads and encodes one source. A piece that fails is reported, never raised."""
-    pieces, report = source.read_as(encoder_config)
+    return encode_pieces(source.name, *source.read_as(encoder_config), encoder_config)
+
+
+def encode_pieces(
+    source: str, pieces: list[reading.Piece], report: Report, encoder_config: Any
+) -> Encoded:
+    """Encodes the pieces of a source of this name; adds to its report."""
     encoder = encoder_of(encoder_config)
     encoded = []
     for piece in pieces:
@@ -172,7 +178,7 @@ def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
             encoded.append(
                 EncodedPiece(piece.name, piece.split, examples, keys, result.positions, piece.facts)
             )
-    return Encoded(source.name, encoded, report)
+    return Encoded(source, encoded, report)
 
 
 def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -211,34 +217,43 @@ def arrays(
 
 
 def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> Iterator[Encoded]:
-    """Yields `encode_source` of each source, in order, with a line of progress now and then.
+    """Yields `encode_source` of each source, in order, with a line of progress now and then."""
+    progress = _Progress(len(sources))
+    work = functools.partial(encode_source, encoder_config=encoder_config)
+    for source, answer in zip(sources, each_source(sources, work, progress.tell), strict=True):
+        if isinstance(answer, Crash):
+            report = Report()
+            report.drop(f"file whose reading ended the process (code {answer.code})", source.name)
+            answer = Encoded(source.name, [], report)
+        progress.add(answer)
+        yield answer
+
+
+def each_source(
+    sources: Sequence[reading.Source],
+    work: Callable[[reading.Source], Any],
+    waiting: Callable[[], None],
+) -> Iterator[Any | Crash]:
+    """Yields `work(source)` of each source, in order, calling `waiting` now and then.
 
     The first seconds' work is done here; what is left then goes to one process per core.
+
+    Args:
+        sources: What to read.
+        work: A function of a module, or a `functools.partial` of one.
+        waiting: Says how far it is.
     """
-    progress = _Progress(len(sources))
     start = time.monotonic()
     done = 0
     cores = _cores()
     while done < len(sources) and (time.monotonic() - start < ALONE_FOR or cores == 1):
-        encoded = encode_source(sources[done], encoder_config)
+        yield work(sources[done])
         done += 1
-        progress.add(encoded)
-        yield encoded
     rest = sources[done:]
     if not rest:
         return
-    work = functools.partial(encode_source, encoder_config=encoder_config)
     with WorkerPool(work, min(cores, len(rest))) as pool:
-        answers = pool.map(rest, progress.tell, LINE_EVERY)
-        for source, answer in zip(rest, answers, strict=True):
-            if isinstance(answer, Crash):
-                report = Report()
-                report.drop(
-                    f"file whose reading ended the process (code {answer.code})", source.name
-                )
-                answer = Encoded(source.name, [], report)
-            progress.add(answer)
-            yield answer
+        yield from pool.map(rest, waiting, LINE_EVERY)
 
 
 def _cores() -> int:

@@ -112,8 +112,10 @@ def midi_to_sequence(data: bytes):
 def _score_to_sequence(score):
     from note_seq.protobuf import music_pb2
 
-    seconds = _clock(score)
-
+    if score.ticks_per_quarter <= 0:
+        raise UnreadableError("damaged MIDI file: no ticks in a quarter note")
+    tempos = [tempo for tempo in score.tempos if tempo.mspq > 0]  # music cannot stand still
+    seconds = _clock(score.ticks_per_quarter, tempos)
     sequence = music_pb2.NoteSequence(ticks_per_quarter=score.ticks_per_quarter)
     sequence.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
     sequence.source_info.encoding_type = music_pb2.NoteSequence.SourceInfo.MIDI
@@ -122,7 +124,7 @@ def _score_to_sequence(score):
             sequence.time_signatures.add(
                 time=seconds(meter.time), numerator=meter.numerator, denominator=meter.denominator
             )
-    for tempo in score.tempos:
+    for tempo in tempos:
         sequence.tempos.add(time=seconds(tempo.time), qpm=60e6 / tempo.mspq)
     for instrument, track in enumerate(score.tracks):
         for note in track.notes:
@@ -148,13 +150,13 @@ def _score_to_sequence(score):
     return sequence
 
 
-def _clock(score) -> Callable[[int], float]:
+def _clock(ticks_per_quarter: int, tempos: list) -> Callable[[int], float]:
     """Returns the function from ticks to seconds. (symusic's own counts in single precision.)"""
-    ticks, times, rates = [0], [0.0], [0.5 / score.ticks_per_quarter]  # 120 quarters a minute
-    for tempo in score.tempos:
+    ticks, times, rates = [0], [0.0], [0.5 / ticks_per_quarter]  # 120 quarters a minute
+    for tempo in tempos:
         times.append(times[-1] + (tempo.time - ticks[-1]) * rates[-1])
         ticks.append(tempo.time)
-        rates.append(tempo.mspq / 1e6 / score.ticks_per_quarter)
+        rates.append(tempo.mspq / 1e6 / ticks_per_quarter)
 
     def seconds(tick: int) -> float:
         i = bisect.bisect_right(ticks, tick) - 1
@@ -223,6 +225,9 @@ def _parts_apart(sequence: Any) -> Any:
 
 def _records(data: bytes) -> Iterator:
     """Yields the NoteSequences of a TFRecord file."""
+    from magenta_lite.cli import load_tensorflow
+
+    load_tensorflow()  # without its notes, which every process that reads would repeat
     import tensorflow as tf
     from google.protobuf.message import DecodeError
     from note_seq.protobuf import music_pb2

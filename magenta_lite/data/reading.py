@@ -260,6 +260,8 @@ def _read_pieces(
             yield Piece(piece, sequence, source.split)
     except (UnreadableError, OSError) as error:
         report.drop(reason_of(error), name)
+    except Exception as error:  # a library's own fault with one odd file must not cost the rest
+        report.drop(f"file that cannot be read ({error!r})", name)
 
 
 def reason_of(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 from magenta_lite.data.building import SPLITS, Windows, arrays, encoder_of
@@ -58,10 +59,11 @@ def summary(sizes: dict[str, int], report: Report, width: int = 80) -> str:
     lines = [report.used(width), f"{total:,} different windows: {parts}", report.details(width)]
     empty = [split for split in SPLITS[1:] if not sizes.get(split)]
     if empty and sizes.get("train"):
-        lines.append(
+        told = (
             f"Nothing is held out for {' and '.join(empty)}: too few different pieces. "
             "Training works; its quality cannot be measured there."
         )
+        lines.append(textwrap.fill(told, width))
     return "\n".join(filter(None, lines))
 
 

@@ -107,7 +107,8 @@ class Report(Tally):
         """Returns why nothing was kept: of the reasons for the largest units the most frequent."""
         units = [FILES, *reversed(UNITS)]
         ranked = sorted(self.dropped.items(), key=lambda r: (units.index(unit_of(r[0])), -r[1]))
-        return ranked[0][0] if ranked else "nothing in it that fits"
+        reason = ranked[0][0] if ranked else "nothing in it that fits"
+        return f"no usable note ({reason})" if unit_of(reason) == "notes" else reason
 
     def table(self, width: int = 80) -> str:
         """Returns the report as text of so many columns: what is used, and what was left out."""
