@@ -52,6 +52,7 @@ def main() -> None:
     from magenta_lite.encoders import build_encoder
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.models.building import build_model
+    from magenta_lite.next_steps import next_steps
     from magenta_lite.training.run_directory import write_imported_run
 
     encoder = build_encoder(config.encoder)
@@ -74,8 +75,8 @@ def main() -> None:
     if hasattr(family, "LICENCE"):
         print(family.LICENCE)
     print(f"Wrote {path} (step {step}). Next:")
-    command = f"  python -m magenta_lite.generate --run_dir={FLAGS.run_dir}"
-    print(f"{command} {encoder.generate_flags}".rstrip())
+    for command in next_steps(Path(FLAGS.run_dir), config, encoder):
+        print(f"  {command}")
 
 
 def _with_vqvae(config):

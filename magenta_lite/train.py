@@ -57,6 +57,7 @@ def main() -> int:
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
     config = _completed(config, built)
     from magenta_lite.encoders import build_encoder
+    from magenta_lite.next_steps import next_steps, quoted
     from magenta_lite.training.callbacks import Stopped
     from magenta_lite.training.trainer import train
 
@@ -71,14 +72,10 @@ def main() -> int:
         return 128 + stopped.signum
     if is_chief():
         print(f"Done after {time.monotonic() - began:,.0f} s. What to do next:")
-        needed = {
-            "generate": build_encoder(config.encoder).generate_flags,
-            "evaluate": "",
-            "export": f"--output=exported/{run_dir.name}",
-        }
-        for verb, more in needed.items():
-            print(f"  python -m magenta_lite.{verb} --run_dir={run_dir} {more}".rstrip())
-        print(f"  tensorboard --logdir={run_dir}/events")
+        encoder = build_encoder(config.encoder)
+        for step in next_steps(run_dir, config, encoder, collection, FLAGS.data_dir):
+            print(f"  {step}")
+        print(f"  tensorboard {quoted(f'--logdir={run_dir}/events')}")
     return 0
 
 
