@@ -28,6 +28,37 @@ _START_UP_NOTE = re.compile(
 flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
 
 
+class PathParser(flags.ArgumentParser):
+    """Reads the value of a flag that is a path; `~` is the home directory, as in a shell."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)
+
+
+class PathListParser(flags.ListParser):
+    """Reads a comma-separated list of paths."""
+
+    def parse(self, argument: str | list[str]) -> list[str]:
+        return [os.path.expanduser(path) for path in super().parse(argument)]
+
+
+def define_path(name: str, default: str | None, help: str) -> None:
+    """Defines a flag whose value is a path, or a name that may be one (`~/music`)."""
+    flags.DEFINE(PathParser(), name, default, help)
+
+
+def define_paths(name: str, help: str) -> None:
+    """Defines a flag that may be given several times, each time with a path."""
+    flags.DEFINE_multi(PathParser(), flags.ArgumentSerializer(), name, [], help)
+
+
+def define_path_list(name: str, help: str) -> None:
+    """Defines a flag whose value is a comma-separated list of paths."""
+    flags.DEFINE(PathListParser(), name, [], help, serializer=flags.ListSerializer(","))
+
+
 def define_config_flags() -> None:
     """Defines --config and --set."""
     flags.DEFINE_string("config", None, "Name of a configuration, or my_file.py:name.")
@@ -38,24 +69,33 @@ def define_config_flags() -> None:
 
 def define_data_flags() -> None:
     """Defines --data and --data_dir."""
-    flags.DEFINE_string(
+    define_path(
         "data",
         None,
         "A folder (or zip, tar, file) of MIDI, ABC, MusicXML or NoteSequence TFRecords; "
         "of WAV, FLAC, OGG or MP3 for models of sound; folk, folk:kids, folk:essen; or tfds:NAME. "
         "Default: what the configuration names.",
     )
-    flags.DEFINE_string(
-        "data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets."
-    )
+    define_data_dir_flag()
+
+
+def define_data_dir_flag() -> None:
+    """Defines --data_dir."""
+    define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
 
 
 def chosen_config():
     """Returns the configuration that --config, --set and --data describe."""
+    from magenta_lite import families
     from magenta_lite.config import config_names, get_config, override
 
     if not FLAGS.config:
-        raise UserError(f"--config is missing. Known: {', '.join(config_names())}")
+        raise UserError(f"--config is missing; to begin with, one of\n{families.beginnings()}")
+    family = families.family_called(FLAGS.config)
+    if family and FLAGS.config not in config_names():
+        raise UserError(
+            f"--config={FLAGS.config} is a family, not a configuration\n{families.listing(family)}"
+        )
     config = get_config(FLAGS.config)
     if "data" not in FLAGS or FLAGS.data is not None:
         # The instruments of a configuration fit the music that it names, not other people's.
@@ -96,7 +136,12 @@ def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
     sys.exit(_call(main, sys.argv if argv is None else argv))
 
 
-def _call(main: Callable[[], Any], argv: list[str]) -> int:
+def run_with_words(main: Callable[[list[str]], Any]) -> None:
+    """As `run`, but for a command with words that are no flags: calls `main(words)`."""
+    sys.exit(_call(main, sys.argv, takes_words=True))
+
+
+def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) -> int:
     if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
         print(_help_text())
         return 0
@@ -104,9 +149,11 @@ def _call(main: Callable[[], Any], argv: list[str]) -> int:
     # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
-        rest = FLAGS(argv)
-        if len(rest) > 1:
-            raise UserError(f"'{rest[1]}' is not a flag; flags start with --, see --help")
+        _, *words = FLAGS(argv)
+        if takes_words:
+            return main(words) or 0
+        if words:
+            raise UserError(f"'{words[0]}' is not a flag; flags start with --, see --help")
         return main() or 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

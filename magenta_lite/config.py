@@ -262,7 +262,8 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
     else:
         _import_shipped_configs()
     if name not in _REGISTRY:
-        raise unknown_name("config", name, _REGISTRY)
+        families = "Leave --config out to see some, or name a family, e.g. --config=music_vae"
+        raise unknown_name("config", name, _REGISTRY, families)
     config = dataclasses.replace(_REGISTRY[name](), name=name)
     return override(config, overrides)
 

@@ -13,10 +13,18 @@ class UserError(ValueError):
     """
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
-    """Returns the error for `name` not being one of `known`, with the nearest names first."""
+def unknown_name(what: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
+    """Returns the error for `name` not being one of `known`, with the nearest names.
+
+    Where none is near all are named, or `hint` says how to see them.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return UserError(f"Unknown {what} '{name}'. Did you mean {' or '.join(near)}?")
-    return UserError(f"Unknown {what} '{name}'. Known: {', '.join(known)}.")
+    return UserError(f"Unknown {what} '{name}'. {hint or 'Known: ' + ', '.join(known)}.")
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an error says; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -17,10 +17,14 @@ from magenta_lite import cli
 from magenta_lite.errors import UserError, unknown_name
 
 FLAGS = flags.FLAGS
-SPLITS = ("test", "validation", "train")
+SPLITS = ("test", "validation", "train")  # the first that has examples, unless the user says
 
-flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
-flags.DEFINE_string("split", "test", "test, validation or train.")
+cli.define_path("run_dir", None, "The directory that `train` filled.")
+flags.DEFINE_string(
+    "split",
+    None,
+    "test, validation or train. Default: test; of a collection too small for one, validation.",
+)
 flags.DEFINE_integer("seed", 0, "Of the posterior noise and of the samples that are fed back.")
 cli.define_data_flags()
 
@@ -28,26 +32,34 @@ cli.define_data_flags()
 def main() -> None:
     if not FLAGS.run_dir:
         raise UserError("--run_dir is missing: the directory that `train` filled")
-    if FLAGS.split not in SPLITS:
+    if FLAGS.split and FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
     cli.load_tensorflow()
     from magenta_lite.data.collections import open_data
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.data.splitting import few_held_out
+    from magenta_lite.training.run_directory import RunDirectory, load_run
 
     run = load_run(Path(FLAGS.run_dir))
     config = cli.with_data(run.config)
     data = config.data
-    examples = open_data(config, FLAGS.data_dir).split(FLAGS.split)
-    if not len(examples.events):
-        raise UserError(f"{data.source} has no {FLAGS.split} examples; try another --split")
+    built = "" if FLAGS.data else RunDirectory(run.directory).built
+    collection = open_data(config, FLAGS.data_dir, built)
+    splits = [FLAGS.split] if FLAGS.split else SPLITS
+    split = next((name for name in splits if len(collection.split(name).events)), "")
+    if not split:
+        raise UserError(f"{data.source} has no {splits[0]} examples; try another --split")
+    examples = collection.split(split)
+    few = few_held_out(split, examples.pieces) if split != "train" else ""
+    if few:
+        print(few)
 
     family = importlib.import_module(f"magenta_lite.models.{run.config.family}.evaluation")
     numbers = family.evaluate(run.model, examples, FLAGS.seed)
-    print(f"{run.config.name} at step {run.step}, {data.source} {FLAGS.split}:")
+    print(f"{run.config.name} at step {run.step}, {data.source} {split}:")
     for name, value in numbers.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name:<26}{shown:>12}  {family.MEANINGS[name]}")
-    path = run.directory / f"evaluation-{FLAGS.split}.json"
+    path = run.directory / f"evaluation-{split}.json"
     path.write_text(json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
     print(f"Wrote {path}")
 

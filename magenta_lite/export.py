@@ -14,8 +14,8 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
-flags.DEFINE_string("output", None, "The SavedModel's directory; must not exist yet.")
+cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_path("output", None, "The SavedModel's directory; must not exist yet.")
 flags.DEFINE_bool(
     "xla",
     False,

@@ -26,13 +26,13 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+cli.define_path(
     "checkpoint", None, "Prefix, directory, tar, .mag or .pth.tar file, or magenta-js folder."
 )
-flags.DEFINE_string(
+cli.define_path(
     "vqvae", None, "Of a Jukebox prior: the run directory of the VQ-VAE that it goes with."
 )
-flags.DEFINE_string("run_dir", None, "Where to write; must not hold a run yet.")
+cli.define_path("run_dir", None, "Where to write; must not hold a run yet.")
 cli.define_config_flags()
 
 
@@ -52,6 +52,7 @@ def main() -> None:
     from magenta_lite.encoders import build_encoder
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.models.building import build_model
+    from magenta_lite.next_steps import next_steps
     from magenta_lite.training.run_directory import write_imported_run
 
     encoder = build_encoder(config.encoder)
@@ -74,8 +75,8 @@ def main() -> None:
     if hasattr(family, "LICENCE"):
         print(family.LICENCE)
     print(f"Wrote {path} (step {step}). Next:")
-    command = f"  python -m magenta_lite.generate --run_dir={FLAGS.run_dir}"
-    print(f"{command} {encoder.generate_flags}".rstrip())
+    for command in next_steps(Path(FLAGS.run_dir), config, encoder):
+        print(f"  {command}")
 
 
 def _with_vqvae(config):
@@ -84,7 +85,7 @@ def _with_vqvae(config):
         return config
     if config.encoder.kind != "codes":
         raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
-    path = str(Path(FLAGS.vqvae).expanduser().resolve())
+    path = str(Path(FLAGS.vqvae).resolve())
     return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, vqvae=path))
 
 

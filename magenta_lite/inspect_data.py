@@ -1,5 +1,6 @@
 """What would a folder give for a configuration, and why is the rest left out?
 
+python -m magenta_lite.inspect_data FOLDER              a table of what each family would get
 python -m magenta_lite.inspect_data FOLDER --config=cat-mel_2bar [--set encoder.bars=4]
 python -m magenta_lite.inspect_data --data=folk --config=cat-mel_2bar
 python -m magenta_lite.inspect_data --data=groove_midi:groove.zip --config=groovae_2bar_humanize
@@ -12,7 +13,9 @@ Exit code 0: there is something to train on; 2: there is not.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +31,18 @@ def define_flags() -> None:
     """Defines the flags of this command."""
     cli.define_config_flags()
     cli.define_data_flags()
-    flags.DEFINE_string("json", None, "Write the numbers to this file, too.")
+    cli.define_path("json", None, "Write the numbers to this file, too.")
 
 
 def main() -> int:
     """Prints what the source gives. Returns: the exit code."""
-    from magenta_lite.data import building, collections
+    from magenta_lite.data import building, collections, summaries
+    from magenta_lite.data.splitting import few_held_out
 
+    if FLAGS.data and not FLAGS.config:
+        if FLAGS.json or FLAGS.set:
+            raise UserError("--json and --set are for one configuration; give its --config")
+        return _overview(FLAGS.data)
     config = cli.chosen_config()
     if config.encoder.kind == "codes":
         raise UserError(
@@ -45,24 +53,65 @@ def main() -> int:
     windows = building.build(sources, listing, config.encoder)
     numbers = describe(windows, config.encoder)
     print(f"{config.data.source} for {config.name}:")
-    print(building.summary(windows.sizes, windows.report))
+    print(summaries.summary(windows.sizes, windows.report, _columns()))
+    for split in ("validation", "test"):
+        few = few_held_out(split, (window.piece for window in windows.splits[split]))
+        if few:
+            print(few)
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
-    for hint in building.hints(windows.report, config.encoder):
-        print(hint)
+    for hint in summaries.hints(windows.report, config.encoder):
+        print(textwrap.fill(hint, _columns(), subsequent_indent="    ", break_on_hyphens=False))
     if FLAGS.json:
-        _write_json(Path(FLAGS.json).expanduser(), numbers)
+        _write_json(Path(FLAGS.json), numbers)
     if not windows.sizes["train"]:
         print(f"Error: {config.data.source} gives nothing to train on", file=sys.stderr)
         return 2
     return 0
 
 
+def _columns() -> int:
+    return min(shutil.get_terminal_size().columns, 120)
+
+
+def _overview(source: str) -> int:
+    """Prints what a source gives to each family. Returns: the exit code."""
+    from magenta_lite import families
+    from magenta_lite.config import get_config
+    from magenta_lite.data import collections
+    from magenta_lite.data.overview import overview, table
+
+    configs = [get_config(name) for family in families.FAMILIES for name in family.shown]
+    notes = [config for config in configs if config.encoder.kind != "audio"]
+    sound = [config for config in configs if config.encoder.kind == "audio"]
+    rows, refused = [], []
+    for group in (notes, sound):
+        try:
+            sources, listing = collections.list_source(source, group[0].encoder)
+        except UserError as error:  # a folder of notes holds no sound, and the other way round
+            refused.append(error)
+            continue
+        if sources:
+            what = "notes" if group is notes else "sound"
+            others = listing.dropped.total()
+            more = f", and {others:,} that are not read" if others else ""
+            print(f"{source}: {len(sources):,} file{'s' * (len(sources) > 1)} of {what}{more}")
+            rows += overview(sources, group)
+            print(table(rows[-len(group) :], _columns()))
+    if not rows and len(refused) == 2:
+        raise refused[0]
+    if not any(row.windows for row in rows):
+        print(f"Error: {source} gives nothing to train on", file=sys.stderr)
+        return 2
+    print("In full: --config=NAME. A window is one example; of equal ones one is counted.")
+    return 0
+
+
 def describe(windows: Any, encoder_config: Any) -> dict[str, Any]:
     """Returns the numbers of `building.Windows` as plain JSON values."""
-    from magenta_lite.data import building
+    from magenta_lite.data import building, summaries
 
-    lowest, highest = building.pitch_range(windows, encoder_config) or (None, None)
+    lowest, highest = summaries.pitch_range(windows, encoder_config) or (None, None)
     return {
         "encoder": building.encoder_json(encoder_config),
         "splits": windows.sizes,

@@ -19,11 +19,11 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
-flags.DEFINE_multi_string(
-    "input", [], "A folder, archive or file of music, or a collection such as folk. Repeatable."
+cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_paths(
+    "input", "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
-flags.DEFINE_string("output", "latents", "Folder of what is written.")
+cli.define_path("output", "latents", "Folder of what is written.")
 
 
 def main() -> None:
@@ -39,16 +39,13 @@ def main() -> None:
     run = load_run(Path(FLAGS.run_dir))
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
-    encoder = run.encoder
-    # A user's music has more drums than the training set of a groove knew.
-    encoder = encoder.for_inference() if hasattr(encoder, "for_inference") else encoder
-    groups = [_examples(source, encoder) for source in FLAGS.input]
+    groups = [_examples(source, run.encoder) for source in FLAGS.input]
     means = [latents.encode_examples(run.model, events, told) for events, told, _ in groups]
     together = np.concatenate(means)
     pieces = [piece for _, _, names in groups for piece in names]
     group = np.repeat(np.arange(len(means)), [len(mu) for mu in means])
 
-    folder = Path(FLAGS.output).expanduser()
+    folder = Path(FLAGS.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -72,6 +69,9 @@ def _examples(source: str, encoder):
     from magenta_lite.data.collections import list_source
 
     sources, report = list_source(source)
+    if hasattr(encoder, "for_inference"):
+        # A user's music has more drums than the training set of a groove knew.
+        encoder = encoder.for_inference(unmarked_drums=Path(source).is_file())
     events, controls, names = [], [], []
     for entry in sources:
         pieces, read = entry.read()

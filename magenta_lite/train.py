@@ -22,15 +22,15 @@ FLAGS = flags.FLAGS
 
 cli.define_config_flags()
 cli.define_data_flags()
-flags.DEFINE_string(
+cli.define_path(
     "run_dir", None, "Where everything of this run goes. Default: runs/NAME of the configuration."
 )
-flags.DEFINE_string(
+cli.define_path(
     "init_from",
     None,
     "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
 )
-flags.DEFINE_string(
+cli.define_path(
     "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior learns to write."
 )
 flags.DEFINE_string(
@@ -48,14 +48,22 @@ def main() -> int:
     from magenta_lite.training.strategy import is_chief, make_strategy
 
     strategy = make_strategy(FLAGS.strategy)  # before anything else computes
-    config = _completed(config)
-    from magenta_lite.encoders import build_encoder
-    from magenta_lite.training.callbacks import Stopped
+    from magenta_lite.data.collections import absolute_source, data_set_name
     from magenta_lite.training.run_directory import RunDirectory
+
+    directory = RunDirectory(run_dir)
+    built = "" if FLAGS.data else directory.built
+    source = absolute_source(config.data.source)  # the run must find it from everywhere
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    config = _completed(config, built)
+    from magenta_lite.encoders import build_encoder
+    from magenta_lite.next_steps import next_steps, quoted
+    from magenta_lite.training.callbacks import Stopped
     from magenta_lite.training.trainer import train
 
-    RunDirectory(run_dir).check(config)  # before data are built in vain
-    collection = _open_collection(config, strategy)
+    # Before data are built in vain.
+    directory.check(config, data_set_name(config, FLAGS.data_dir, built))
+    collection = _open_collection(config, strategy, built)
     began = time.monotonic()
     try:
         train(config, run_dir, collection, strategy, FLAGS.init_from)
@@ -64,14 +72,10 @@ def main() -> int:
         return 128 + stopped.signum
     if is_chief():
         print(f"Done after {time.monotonic() - began:,.0f} s. What to do next:")
-        needed = {
-            "generate": build_encoder(config.encoder).generate_flags,
-            "evaluate": "",
-            "export": f"--output=exported/{run_dir.name}",
-        }
-        for verb, more in needed.items():
-            print(f"  python -m magenta_lite.{verb} --run_dir={run_dir} {more}".rstrip())
-        print(f"  tensorboard --logdir={run_dir}/events")
+        encoder = build_encoder(config.encoder)
+        for step in next_steps(run_dir, config, encoder, collection, FLAGS.data_dir):
+            print(f"  {step}")
+        print(f"  tensorboard {quoted(f'--logdir={run_dir}/events')}")
     return 0
 
 
@@ -88,7 +92,7 @@ def _config_and_directory():
     return cli.with_data(config), run_dir
 
 
-def _completed(config):
+def _completed(config, built: str):
     """Returns the config with what --vqvae says, of a model of codes."""
     if config.encoder.kind != "codes":
         if FLAGS.vqvae:
@@ -99,17 +103,17 @@ def _completed(config):
     if FLAGS.vqvae:
         encoder = dataclasses.replace(config.encoder, vqvae=FLAGS.vqvae)
         config = dataclasses.replace(config, encoder=encoder)
-    return completed(config, FLAGS.data_dir)
+    return completed(config, FLAGS.data_dir, built)
 
 
-def _open_collection(config, strategy):
+def _open_collection(config, strategy, built: str):
     """Opens the data; the first worker builds them, if needed, while the others wait for it."""
     from magenta_lite.data.collections import open_data
     from magenta_lite.training.strategy import is_chief, wait_for_all
 
     if not is_chief():
         wait_for_all(strategy)
-    collection = open_data(config, FLAGS.data_dir)
+    collection = open_data(config, FLAGS.data_dir, built)
     if is_chief():
         wait_for_all(strategy)
     return collection

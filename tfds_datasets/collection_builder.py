@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from magenta_lite.data import building
-from magenta_lite.data.building import Window, Windows
+from magenta_lite.data import building, splitting, summaries
+from magenta_lite.data.building import Windows
 from magenta_lite.data.reading import Source
+from magenta_lite.data.splitting import Window
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.audio import AudioEncoderConfig
 from magenta_lite.encoders.base import Report
@@ -164,7 +165,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         path = self.data_path / FOUND_FILE
         self.info.metadata.update(json.loads(path.read_text()))
         path.unlink()  # the metadata have it now
-        building.say(f"{self.info.full_name}: {building.summary(self.sizes, self.report)}")
+        building.say(f"{self.info.full_name}:\n{summaries.summary(self.sizes, self.report)}")
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         windows = self._build(dl_manager)
@@ -184,7 +185,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         sources, listing = self._sources(dl_manager)
         encoder = self.builder_config.encoder
         windows = building.build(sources, listing, encoder)
-        building.check_usable(windows.sizes, windows.report, self.info.full_name, encoder)
+        summaries.check_usable(windows.sizes, windows.report, self.info.full_name, encoder)
         return windows
 
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
@@ -198,24 +199,32 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             | "Spread" >> beam.Reshuffle()
             | "Encode" >> beam.MapTuple(functools.partial(_encode, encoder_config=encoder))
         )
-        bounds = (
+        hashes = (
             encoded
             | "Hashes" >> beam.FlatMapTuple(_piece_hashes)
-            | "AllHashes" >> beam.combiners.ToList()
-            | "Bounds" >> beam.Map(building.split_bounds)
+            | "OfCopies" >> beam.CombinePerKey(max)
+            | "AllHashes" >> beam.combiners.ToDict()
         )
+        bounds = hashes | "Bounds" >> beam.Map(lambda all: splitting.split_bounds(all.values()))
         settled = (
             encoded
             | "Windows" >> beam.FlatMapTuple(building.place_windows)
-            | "Split" >> beam.Map(_keyed, bounds=single(bounds), encoder_config=encoder)
+            | "Split" >> beam.Map(_keyed, single(hashes), single(bounds))
             | "SameMusic" >> beam.GroupByKey()
-            | "Settle" >> beam.MapTuple(lambda _, windows: building.settle(windows))
+            | "Settle" >> beam.MapTuple(lambda _, windows: splitting.settle(windows))
         )
         kept = settled | "Kept" >> beam.FlatMapTuple(
             lambda split, windows, _: [(split, window) for window in windows]
         )
+        used = (
+            kept
+            | "UsedSources" >> beam.Map(lambda pair: pair[1].place[0])
+            | "DistinctSources" >> beam.Distinct()
+            | "AllUsed" >> beam.combiners.ToList()
+        )
         reports = (
             encoded | "ReadReports" >> beam.MapTuple(lambda _, encoded: encoded.report),
+            encoded | "FileReports" >> beam.Map(_file_report, single(used)),
             settled | "SettleReports" >> beam.MapTuple(lambda _, __, report: report),
             pipeline | "Listing" >> beam.Create([listing]),
         )
@@ -266,13 +275,17 @@ def _encode(number: int, source: Source, encoder_config: Any) -> tuple[int, buil
     return number, building.encode_source(source, encoder_config)
 
 
-def _piece_hashes(_: int, encoded: building.Encoded) -> set[int]:
-    return {building.piece_hash(piece.name) for piece in encoded.pieces if not piece.split}
+def _piece_hashes(_: int, encoded: building.Encoded) -> list[tuple[bytes, int]]:
+    return list(splitting.hashes_by_content(encoded.pieces).items())
 
 
-def _keyed(window: Window, bounds, encoder_config) -> tuple[bytes, tuple[str, Window]]:
-    key = building.window_key(window, encoder_config)
-    return key, (window.split or building.split_of(window.piece, bounds), window)
+def _keyed(window: Window, hashes, bounds) -> tuple[bytes, tuple[str, Window]]:
+    return window.key, (splitting.split_of_window(window, hashes, bounds), window)
+
+
+def _file_report(pair: tuple[int, building.Encoded], used: list[int]) -> Report:
+    number, encoded = pair
+    return building.file_report(encoded.source, number in used, building.why_unused(encoded))
 
 
 def _merge_reports(reports) -> Report:
@@ -285,7 +298,7 @@ def _merge_reports(reports) -> Report:
 def _check_sizes(
     sizes: dict[str, int], report: Report, what: str, encoder_config: Any
 ) -> dict[str, int]:
-    building.check_usable(sizes, report, what, encoder_config)
+    summaries.check_usable(sizes, report, what, encoder_config)
     empty = [split for split in building.SPLITS if not sizes.get(split)]
     if empty:
         raise ValueError(

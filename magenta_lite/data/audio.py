@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from magenta_lite.data import labels, reading
+from magenta_lite.data import archives, formats, labels, reading
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
-from magenta_lite.data.reading import Piece, UnreadableError
+from magenta_lite.data.reading import Piece
 from magenta_lite.encoders.audio import Audio, to_int16
 from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
@@ -27,6 +28,7 @@ from magenta_lite.files import replaced
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 # Sound, too, but in formats that libsndfile does not know.
 OTHER_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".webm", ".ape", ".wv")
+PACKED = "archive; sound is read from folders only, so unpack it"
 OTHER = "sound that is not WAV, FLAC, OGG, Opus, MP3 or AIFF; convert it, e.g. with ffmpeg"
 
 # How each suffix is written.
@@ -58,7 +60,7 @@ class AudioSource(reading.Source):
         try:
             audio = read_file(self.path, encoder_config.sample_rate, encoder_config.channels)
         except (UnreadableError, OSError) as error:
-            report.drop(reading.first_line(error), self.name)
+            report.drop(reading.reason_of(error), self.name)
             return [], report
         report.keep("pieces")
         return [Piece(self.name, audio, self.split, facts(audio, self.labels))], report
@@ -93,7 +95,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
     if not root.exists():
         raise UserError(f"There is no file or folder {root}")
     report, sources, others = Report(), [], []
-    for path in [root] if root.is_file() else reading.walk(root):
+    for path in [root] if root.is_file() else reading.walk(root, report):
         name = path.name if path == root else path.relative_to(root).as_posix()
         if is_sound(path):
             sources.append(AudioSource(str(path), name))
@@ -108,7 +110,8 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
         )
     for _, name in others:
         if name not in known.files:
-            report.drop("not a sound file", name)
+            packed = archives.is_archive(name) or archives.is_other_archive(name)
+            report.drop(PACKED if packed else "not a sound file", name)
     sources = [dataclasses.replace(s, labels=known.of.get(s.name, Labels())) for s in sources]
     return sorted(reading.split_by_folder(sources), key=lambda source: source.name), report
 
@@ -132,7 +135,7 @@ def read_audio(path: str | Path, sample_rate: int, channels: int = 1) -> Audio:
             raise UnreadableError(OTHER)
         return read_file(path, sample_rate, channels)
     except (UnreadableError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {reading.first_line(error)}") from error
+        raise UserError(f"{path} cannot be read: {reading.reason_of(error)}") from error
 
 
 def write_audio(path: str | Path, audio: Audio) -> Path:
@@ -166,7 +169,7 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
                 wrong += block.size - np.count_nonzero(numbers)
                 file.write(to_int16(np.where(numbers, block, 0))[0])
     except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(f"{path} cannot be written: {reading.first_line(error)}") from error
+        raise UserError(f"{path} cannot be written: {reading.reason_of(error)}") from error
     if wrong:
         share = f"{wrong:,} of {audio.samples.size:,}"
         print(f"{path}: {share} samples are not finite; they are silent there", file=sys.stderr)
@@ -191,8 +194,8 @@ def read_file(path: str | Path, sample_rate: int, channels: int) -> Audio:
         raise UnreadableError("the file is empty")
     try:
         with soundfile.SoundFile(path) as file:
-            if file.frames > reading.MAX_PIECE_SECONDS * file.samplerate:
-                raise UnreadableError(f"longer than {reading.MAX_PIECE_SECONDS / 3600:g} hours")
+            if file.frames > formats.MAX_PIECE_SECONDS * file.samplerate:
+                raise UnreadableError(f"longer than {formats.MAX_PIECE_SECONDS / 3600:g} hours")
             blocks = (_mixed(block, channels) for block in _blocks(file))
             samples = _resampled(blocks, file.samplerate, sample_rate, channels, file.frames)
     except soundfile.LibsndfileError as error:

@@ -5,60 +5,34 @@ The TFDS builders, their Beam form and `inspect_data` share these steps. No Tens
 
 from __future__ import annotations
 
-import bisect
 import collections
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from magenta_lite.data import reading
+from magenta_lite.data import reading, splitting
+from magenta_lite.data.splitting import EncodedPiece, Window, key_of
 from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
-from magenta_lite.errors import UserError
 
 SPLITS = reading.SPLITS
-TEST_SHARE = 0.05
-VALIDATION_SHARE = 0.05
 
 LINE_EVERY = 5.0  # seconds between two lines of progress
 ALONE_FOR = 2.0  # seconds of work before worker processes are worth their start
 
+SAME_MUSIC = "the same music as in other files"
 
-# Words of a reason in a report, and what keeps more of what it left out. A hint is given to
-# encoders that have the settings it names.
-FILL_UP = "--set encoder.pad_edges=true fills up what is short with silence"
-HINTS = {
-    "program outside": "--set encoder.programs=null reads the notes of every program",
-    "(melody) and": (
-        "encoder.melody_programs and encoder.bass_programs say which instruments are taken"
-    ),
-    "pitch outside": "--set encoder.min_pitch=0 --set encoder.max_pitch=127 reads every pitch",
-    "outside the roland map": "--set encoder.pitch_map=reduced reads all General MIDI drums",
-    "shorter than": FILL_UP,
-    "short of a window": FILL_UP,
-    "bar with fewer than": "--set encoder.pad_edges=true takes bars with little in them, too",
-    "rest too long": "--set encoder.gap_bars=4 lets melody, bass and drums rest for longer",
-    "instrument with notes that start together": (
-        "--set encoder.skip_polyphony=false takes the highest of several notes"
-    ),
-    "segment of more than": (
-        "--set encoder.max_tokens=4096 reads longer ones, --set encoder.max_seconds=10 cuts shorter"
-    ),
-    "windows in a piece": "--set encoder.max_examples=0 takes every window of a piece",
-    "sound shorter than": "--set encoder.crop=4096 takes shorter sound, for a model of such clips",
-    "no sample above": "--set encoder.silence=-90 takes quieter sound",
-    "is not 4/4": "no setting; only music in 4/4 or 2/2 has bars that fit these windows",
-}
+HASHED_WHOLE = 64 * 2**20  # bytes; of larger files this much is hashed, in blocks all over them
+HASHED_BLOCK = 2**20
 
 # Settings, by kind of encoder, that change what a model sees of an example but not the example:
 # collections that differ in these alone are one.
@@ -78,58 +52,17 @@ NOT_STORED = {
 }
 
 
-class Window(NamedTuple):
-    """One stored example.
-
-    Attributes:
-        place: Numbers of source, piece and window: the stable order of a collection.
-        piece: Name of the piece it comes from.
-        events: The encoder's numbers, the bytes of an array (T, *event_shape) of its event_dtype.
-        controls: The bytes of its chord classes uint8 (T,); empty without chords.
-        split: Its split where the data set says so; empty: by a hash of `piece`.
-        train_only: Whether it is left out where its split is not `train`.
-        position: Its first step and the steps of the piece, where pieces are kept whole.
-        key: What windows have in common of which one split alone keeps any: of a piece that is
-            kept whole, a hash of all of it; empty: the `transposition_key`.
-    """
-
-    place: tuple[int, int, int]
-    piece: str
-    events: bytes
-    controls: bytes = b""
-    split: str = ""
-    train_only: bool = False
-    position: tuple[int, int] | None = None
-    key: bytes = b""
-
-
-class EncodedPiece(NamedTuple):
-    """What one piece gave.
-
-    Attributes:
-        name: Of the piece.
-        split: As in a `Window`.
-        examples: Events, controls and `train_only`, as in a `Window`.
-        positions: As in a `Window`; None where windows stand for themselves.
-        facts: What is kept beside the examples, as plain JSON values.
-    """
-
-    name: str
-    split: str
-    examples: list[tuple[bytes, bytes, bool]]
-    positions: list[tuple[int, int]] | None = None
-    facts: dict[str, Any] = {}  # noqa: RUF012
-
-
 @dataclasses.dataclass
 class Encoded:
     """What one source gave.
 
     Attributes:
+        source: Its name.
         pieces: Those that gave any windows.
         report: What was kept and what was left out.
     """
 
+    source: str
     pieces: list[EncodedPiece]
     report: Report
 
@@ -168,7 +101,7 @@ def stored_config(encoder_config: Any) -> Any:
 
 def encoder_json(encoder_config: Any) -> dict[str, Any]:
     """Returns the encoder as plain JSON values, with its `kind`."""
-    return json.loads(json.dumps(_encoder(encoder_config).to_json()))
+    return json.loads(json.dumps(encoder_of(encoder_config).to_json()))
 
 
 def encoder_name(encoder_config: Any) -> str:
@@ -178,23 +111,56 @@ def encoder_name(encoder_config: Any) -> str:
 
 
 def fingerprint(sources: Iterable[reading.Source], more: str = "") -> str:
-    """Returns a short hash of the names, sizes and times of the files behind `sources`.
+    """Returns a short hash of what is behind `sources`: it stays when a folder moves.
 
     Args:
-        sources: The files.
+        sources: The files; their names below their folder count, and what is in them.
         more: What else makes a difference.
     """
     digest = hashlib.sha256(more.encode(errors="replace"))
-    for path in sorted({os.fspath(source.path) for source in sources}):
-        stat = os.stat(path)
-        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="replace"))
+    contents: dict[str, str] = {}
+    for source in sorted(sources, key=lambda source: (source.name, source.member)):
+        if source.path not in contents:
+            contents[source.path] = _content_hash(source.path, *_size_and_time(source.path))
+        told = (source.name, source.member, source.split, source.style, contents[source.path])
+        digest.update("\0".join(told).encode(errors="replace") + b"\n")
     return digest.hexdigest()[:12]
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=2**18)
+def _content_hash(path: str, size: int, time: int) -> str:
+    """Returns a hash of what is in a file of this size and time; if it cannot be read, why."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.sha256(b"%d " % size)
+            blocks = -(-min(size, HASHED_WHOLE) // HASHED_BLOCK)
+            for i in range(blocks):
+                # All of a small file, and of a larger one equally far apart, to its end.
+                file.seek(i * max(size - HASHED_BLOCK, 0) // max(blocks - 1, 1))
+                digest.update(file.read(HASHED_BLOCK))
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return digest.hexdigest()
 
 
 def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
     """Reads and encodes one source. A piece that fails is reported, never raised."""
-    pieces, report = source.read_as(encoder_config)
-    encoder = _encoder(encoder_config)
+    return encode_pieces(source.name, *source.read_as(encoder_config), encoder_config)
+
+
+def encode_pieces(
+    source: str, pieces: list[reading.Piece], report: Report, encoder_config: Any
+) -> Encoded:
+    """Encodes the pieces of a source of this name; adds to its report."""
+    encoder = encoder_of(encoder_config)
     encoded = []
     for piece in pieces:
         if hasattr(piece.sequence, "filename"):  # else it is sound
@@ -208,10 +174,11 @@ def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
         report.merge(result.report, piece.name)
         if result.examples:
             examples = list(_as_bytes(result, encoder.event_format))
+            keys = _keys(examples, result.positions, encoder_config)
             encoded.append(
-                EncodedPiece(piece.name, piece.split, examples, result.positions, piece.facts)
+                EncodedPiece(piece.name, piece.split, examples, keys, result.positions, piece.facts)
             )
-    return Encoded(encoded, report)
+    return Encoded(source, encoded, report)
 
 
 def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -221,85 +188,15 @@ def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes
         yield np.asarray(events, format.event_dtype).tobytes(), controls, train_only
 
 
-def arrays(
-    events: bytes, controls: bytes, encoder_config: Any
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns a window's events (T, *event_shape) and chord classes uint8 (T,), None without."""
-    format = _encoder(encoder_config).event_format
-    steps = np.frombuffer(events, format.event_dtype).reshape(-1, *format.event_shape)
-    return steps, np.frombuffer(controls, np.uint8) if controls else None
-
-
-def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> Iterator[Encoded]:
-    """Yields `encode_source` of each source, in order, with a line of progress now and then.
-
-    The first seconds' work is done here; what is left then goes to one process per core.
-    """
-    progress = _Progress(len(sources))
-    start = time.monotonic()
-    done = 0
-    cores = _cores()
-    while done < len(sources) and (time.monotonic() - start < ALONE_FOR or cores == 1):
-        encoded = encode_source(sources[done], encoder_config)
-        done += 1
-        progress.add(encoded)
-        yield encoded
-    rest = sources[done:]
-    if not rest:
-        return
-    work = functools.partial(encode_source, encoder_config=encoder_config)
-    with WorkerPool(work, min(cores, len(rest))) as pool:
-        answers = pool.map(rest, progress.tell, LINE_EVERY)
-        for source, answer in zip(rest, answers, strict=True):
-            if isinstance(answer, Crash):
-                report = Report()
-                report.drop(
-                    f"file whose reading ended the process (code {answer.code})", source.name
-                )
-                answer = Encoded([], report)
-            progress.add(answer)
-            yield answer
-
-
-def _cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def piece_hash(name: str) -> int:
-    """Returns 64 bits that say where the piece `name` falls; the same on every machine."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big")
-
-
-def split_bounds(hashes: Iterable[int]) -> tuple[int, int]:
-    """Returns (a, b): hashes below a are test, below b validation, others train.
-
-    With many pieces the bounds cut off fixed shares of the hash range, so that new pieces do not
-    move old ones. With three pieces or more each split gets at least one; with fewer all train.
-    """
-    ranked = sorted(set(hashes))
-    n = len(ranked)
-    test = bisect.bisect_left(ranked, int(TEST_SHARE * 2**64))
-    held = bisect.bisect_left(ranked, int((TEST_SHARE + VALIDATION_SHARE) * 2**64))
-    if n < 3:
-        return 0, 0
-    test = min(max(test, 1), n - 2)
-    held = min(max(held, test + 1), n - 1)
-    return ranked[test], ranked[held]
-
-
-def split_of(name: str, bounds: tuple[int, int]) -> str:
-    """Returns the split of the piece `name`; `bounds` as from `split_bounds`."""
-    place = piece_hash(name)
-    return "test" if place < bounds[0] else "validation" if place < bounds[1] else "train"
-
-
-def window_key(window: Window, encoder_config: Any) -> bytes:
-    """Returns what windows have in common that `settle` looks at together."""
-    return window.key or transposition_key(window.events, encoder_config, window.controls)
+def _keys(examples, positions, encoder_config: Any) -> list[bytes]:
+    """Returns the `Window.key` of each example of a piece."""
+    if positions:  # a piece that is kept whole is the same music as the same whole piece only
+        parts = [b"%d %d " % place + e[0] for place, e in zip(positions, examples, strict=True)]
+        return [key_of(*parts)] * len(examples)
+    return [
+        key_of(transposition_key(events, encoder_config, controls))
+        for events, controls, _ in examples
+    ]
 
 
 def transposition_key(events: bytes, encoder_config: Any, controls: bytes = b"") -> bytes:
@@ -307,42 +204,63 @@ def transposition_key(events: bytes, encoder_config: Any, controls: bytes = b"")
 
     Training transposes at random, so two windows that differ in key only are the same music.
     """
-    return _encoder(encoder_config).transposition_key(*arrays(events, controls, encoder_config))
+    return encoder_of(encoder_config).transposition_key(*arrays(events, controls, encoder_config))
 
 
-def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
-    """Decides which of the windows that share one `window_key` are stored, and where.
+def arrays(
+    events: bytes, controls: bytes, encoder_config: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns a window's events (T, *event_shape) and chord classes uint8 (T,), None without."""
+    format = encoder_of(encoder_config).event_format
+    steps = np.frombuffer(events, format.event_dtype).reshape(-1, *format.event_shape)
+    return steps, np.frombuffer(controls, np.uint8) if controls else None
 
-    Training goes first, then test, then validation: the others lose theirs. Of equal windows
-    inside the split the first is kept.
+
+def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> Iterator[Encoded]:
+    """Yields `encode_source` of each source, in order, with a line of progress now and then."""
+    progress = _Progress(len(sources))
+    work = functools.partial(encode_source, encoder_config=encoder_config)
+    for source, answer in zip(sources, each_source(sources, work, progress.tell), strict=True):
+        if isinstance(answer, Crash):
+            report = Report()
+            report.drop(f"file whose reading ended the process (code {answer.code})", source.name)
+            answer = Encoded(source.name, [], report)
+        progress.add(answer)
+        yield answer
+
+
+def each_source(
+    sources: Sequence[reading.Source],
+    work: Callable[[reading.Source], Any],
+    waiting: Callable[[], None],
+) -> Iterator[Any | Crash]:
+    """Yields `work(source)` of each source, in order, calling `waiting` now and then.
+
+    The first seconds' work is done here; what is left then goes to one process per core.
 
     Args:
-        windows: Pairs of split and window.
-
-    Returns:
-        The split, its windows in order, and what was left out.
+        sources: What to read.
+        work: A function of a module, or a `functools.partial` of one.
+        waiting: Says how far it is.
     """
-    windows = [pair for pair in windows if pair[0] == "train" or not pair[1].train_only]
-    windows = sorted(windows, key=lambda pair: pair[1].place)
-    present = {split for split, _ in windows}
-    winner = next((s for s in ("train", "test", "validation") if s in present), "train")
-    kept: dict[tuple, Window] = {}
-    report = Report()
-    for split, window in windows:
-        if split != winner:
-            continue
-        if kept.setdefault(_content(window), window) is not window:
-            report.drop("same window again in the split", window.piece)
-    for split, window in windows:
-        if split != winner:
-            moved = _content(window) not in kept
-            reason = f"{split} window that {winner} has too" + (", in some key" if moved else "")
-            report.drop(reason, window.piece)
-    return winner, list(kept.values()), report
+    start = time.monotonic()
+    done = 0
+    cores = _cores()
+    while done < len(sources) and (time.monotonic() - start < ALONE_FOR or cores == 1):
+        yield work(sources[done])
+        done += 1
+    rest = sources[done:]
+    if not rest:
+        return
+    with WorkerPool(work, min(cores, len(rest))) as pool:
+        yield from pool.map(rest, waiting, LINE_EVERY)
 
 
-def _content(window: Window) -> tuple:
-    return window.events, window.controls, window.position
+def _cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def build(sources: Sequence[reading.Source], listing: Report, encoder_config: Any) -> Windows:
@@ -355,26 +273,45 @@ def build(sources: Sequence[reading.Source], listing: Report, encoder_config: An
     """
     report = Report()
     report.merge(listing)
-    windows, facts = [], {}
+    windows, facts, hashes, reasons = [], {}, {}, []
     for number, encoded in enumerate(encode_sources(sources, encoder_config)):
         report.merge(encoded.report)
         windows.extend(place_windows(number, encoded))
         facts |= facts_of(encoded)
-    bounds = split_bounds(
-        piece_hash(name) for name in {window.piece for window in windows if not window.split}
-    )
+        for content, place in splitting.hashes_by_content(encoded.pieces).items():
+            hashes[content] = max(hashes.get(content, 0), place)
+        reasons.append(why_unused(encoded))
+    bounds = splitting.split_bounds(hashes.values())
     groups = collections.defaultdict(list)
     for window in windows:
-        key = window_key(window, encoder_config)
-        groups[key].append((window.split or split_of(window.piece, bounds), window))
+        split = splitting.split_of_window(window, hashes, bounds)
+        groups[window.key].append((split, window))
     splits = {split: [] for split in SPLITS}
     for group in groups.values():
-        split, kept, left_out = settle(group)
+        split, kept, left_out = splitting.settle(group)
         splits[split].extend(kept)
         report.merge(left_out)
     for kept in splits.values():
         kept.sort(key=lambda window: window.place)
+    used = {window.place[0] for kept in splits.values() for window in kept}
+    for number, reason in enumerate(reasons):
+        report.merge(file_report(sources[number].name, number in used, reason))
     return Windows(splits, report, facts)
+
+
+def why_unused(encoded: Encoded) -> str:
+    """Returns why a source gives nothing, should it turn out so."""
+    return SAME_MUSIC if encoded.pieces else encoded.report.main_reason()
+
+
+def file_report(name: str, used: bool, reason: str) -> Report:
+    """Returns the report of one source as a whole; `reason` says why it is not used."""
+    report = Report()
+    if used:
+        report.files.keep("files")
+    else:
+        report.files.drop(reason, name)
+    return report
 
 
 def facts_of(encoded: Encoded) -> dict[str, dict[str, Any]]:
@@ -385,21 +322,19 @@ def facts_of(encoded: Encoded) -> dict[str, dict[str, Any]]:
 def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
     """Yields the windows of source number `number`."""
     for i, piece in enumerate(encoded.pieces):
-        key = _piece_key(piece) if piece.positions else b""
+        content = piece.content
         for j, (events, controls, train_only) in enumerate(piece.examples):
-            place = (number, i, j)
-            position = piece.positions[j] if piece.positions else None
             yield Window(
-                place, piece.name, events, controls, piece.split, train_only, position, key
+                place=(number, i, j),
+                piece=piece.name,
+                events=events,
+                controls=controls,
+                split=piece.split,
+                train_only=train_only,
+                position=piece.positions[j] if piece.positions else None,
+                key=piece.keys[j],
+                content=content,
             )
-
-
-def _piece_key(piece: EncodedPiece) -> bytes:
-    """Returns a hash of all of a piece: what holds two of them holds the same piece twice."""
-    digest = hashlib.sha256()
-    for (events, _, _), position in zip(piece.examples, piece.positions, strict=True):
-        digest.update(b"%d %d " % position + events)
-    return digest.digest()
 
 
 def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
@@ -412,62 +347,9 @@ def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
             say(f"{what}: {i + 1:,} of {len(windows):,}")
 
 
-def check_usable(sizes: dict[str, int], report: Report, what: str, encoder_config: Any) -> None:
-    """Raises: UserError with the report if the collection `what` has nothing to train on."""
-    if not sizes.get("train"):
-        raise UserError(
-            f"{what} gives nothing to train on. What was read, and why it was left out:\n"
-            + report.table()
-            + "".join(f"\n{hint}" for hint in hints(report, encoder_config))
-        )
-
-
-def summary(sizes: dict[str, int], report: Report) -> str:
-    """Returns lines of text: the split sizes, then the report."""
-    total = sum(sizes.values())
-    parts = ", ".join(f"{sizes.get(split, 0):,} {split}" for split in SPLITS)
-    lines = [f"{total:,} different windows: {parts}", report.table()]
-    empty = [split for split in SPLITS[1:] if not sizes.get(split)]
-    if empty:
-        lines.append(
-            f"Nothing is held out for {' and '.join(empty)}: too few pieces. "
-            "Training works; its quality cannot be measured there."
-        )
-    return "\n".join(lines)
-
-
-def hints(report: Report, encoder_config: Any) -> list[str]:
-    """Returns what could be changed to keep more, for the reasons that `report` names."""
-    found = [
-        f"To keep more: {hint}"
-        for words, hint in HINTS.items()
-        if any(words in reason for reason in report.dropped)
-        and all(hasattr(encoder_config, name) for name in re.findall(r"encoder\.(\w+)", hint))
-    ]
-    return list(dict.fromkeys(found))
-
-
-def pitch_range(windows: Windows, encoder_config: Any) -> tuple[int, int] | None:
-    """Returns the lowest and highest MIDI pitch of all windows; None where ids are no pitches."""
-    encoder = _encoder(encoder_config)
-    if not encoder.pitch_ids:
-        return None
-    room = []  # semitones down and up that are left to a window
-    for window in (window for split in windows.splits.values() for window in split):
-        events, _ = arrays(window.events, window.controls, encoder_config)
-        down, up = encoder.possible_shift(events, -127), encoder.possible_shift(events, 127)
-        if down or up:  # else it has no notes
-            room.append((down, up, events))
-    if not room:
-        return None
-    extremes = max(room, key=lambda r: r[0])[2], min(room, key=lambda r: r[1])[2]
-    notes = [note for events in extremes for note in encoder.decode(events).notes]
-    pitches = [note.pitch for note in notes if not note.is_drum]
-    return min(pitches), max(pitches)
-
-
 @functools.lru_cache(maxsize=4)
-def _encoder(encoder_config: Any) -> Any:
+def encoder_of(encoder_config: Any) -> Any:
+    """Returns the encoder of an encoder section, the same one each time."""
     return build_encoder(encoder_config)
 
 

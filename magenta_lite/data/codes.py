@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.config import ExperimentConfig, load_config
-from magenta_lite.data import building
+from magenta_lite.data import building, stored
 from magenta_lite.data.collections import Collection, Examples, open_collection
 from magenta_lite.encoders.audio import pieces
 from magenta_lite.encoders.base import Report
@@ -27,7 +27,9 @@ OVERLAP = 4  # contexts begin every such part of one
 SECONDS = 5.0  # between two lines of progress
 
 
-def completed(config: ExperimentConfig, data_dir: str | None = None) -> ExperimentConfig:
+def completed(
+    config: ExperimentConfig, data_dir: str | None = None, built: str = ""
+) -> ExperimentConfig:
     """Returns the config of a prior with what its VQ-VAE and its data say.
 
     What codes there are, at what rate, and which artists and genres have names.
@@ -35,6 +37,7 @@ def completed(config: ExperimentConfig, data_dir: str | None = None) -> Experime
     Args:
         config: Whose `encoder.vqvae` names the run directory of a VQ-VAE.
         data_dir: As of `open_collection`.
+        built: As of `open_collection`.
 
     Raises:
         UserError: If there is no such run, or the config does not fit it.
@@ -68,7 +71,7 @@ def completed(config: ExperimentConfig, data_dir: str | None = None) -> Experime
     data = dataclasses.replace(config.data, source=config.data.source or vqvae.data.source)
     artists, genres = (), ()
     if model.labelled:
-        collection = open_collection(data, vqvae.encoder, data_dir)
+        collection = open_collection(data, vqvae.encoder, data_dir, built)
         artists = _names(collection, "artist", model.artists)
         genres = _names(collection, "genre", model.genres)
     encoder = dataclasses.replace(
@@ -148,7 +151,9 @@ class CodeCollection:
         return self._loaded[name]
 
 
-def open_codes(config: ExperimentConfig, data_dir: str | None = None) -> CodeCollection:
+def open_codes(
+    config: ExperimentConfig, data_dir: str | None = None, built: str = ""
+) -> CodeCollection:
     """Returns the codes of the data of a completed config; makes them if there are none yet.
 
     They are kept beside the built data set of sound, once for each VQ-VAE. What is interrupted
@@ -157,6 +162,7 @@ def open_codes(config: ExperimentConfig, data_dir: str | None = None) -> CodeCol
     Args:
         config: See `completed`.
         data_dir: As of `open_collection`.
+        built: As of `open_collection`.
 
     Raises:
         UserError: If the VQ-VAE has no checkpoint, or no piece is as long as a context.
@@ -165,8 +171,8 @@ def open_codes(config: ExperimentConfig, data_dir: str | None = None) -> CodeCol
     from magenta_lite.training.run_directory import load_run
 
     run = load_run(Path(config.encoder.vqvae))
-    sound = open_collection(config.data, run.config.encoder, data_dir)
-    folder = sound.folder.parent / f"codes-{fingerprint(run.model)}"
+    sound = open_collection(config.data, run.config.encoder, data_dir, built)
+    folder = sound.folder.parent / f"{stored.CODES}{fingerprint(run.model)}"
     for split in building.SPLITS:
         _code(run.model, sound, split, folder)
     collection = CodeCollection(config, sound, folder)

@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from magenta_lite.config import DataConfig, ExperimentConfig
-from magenta_lite.data import building, reading
+from magenta_lite.config import DataConfig, ExperimentConfig, load_config
+from magenta_lite.data import building, reading, stored
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import EventFormat, Report
 from magenta_lite.errors import UserError, unknown_name
@@ -33,11 +34,13 @@ class Known(NamedTuple):
         config: Function of MORE and an encoder section that returns the builder config; its
             module has the `Builder`.
         sound: Whether it is sound; else it is notes.
+        path: Whether MORE is a path.
     """
 
     listing: str
     config: str
     sound: bool = False
+    path: bool = False
 
 
 KNOWN = {
@@ -60,18 +63,22 @@ KNOWN = {
     "freedoom": Known(
         "magenta_lite.data.wad:list_songs",
         "tfds_datasets.freedoom.freedoom_dataset_builder:freedoom_config",
+        path=True,
     ),
     "groove_midi": Known(
         "magenta_lite.data.groove_midi:list_grooves",
         "tfds_datasets.groove_midi.groove_midi_dataset_builder:groove_config",
+        path=True,
     ),
     "maestro_midi": Known(
         "magenta_lite.data.maestro:list_performances",
         "tfds_datasets.maestro_midi.maestro_midi_dataset_builder:maestro_config",
+        path=True,
     ),
     "jsb_chorales": Known(
         "magenta_lite.data.jsb_chorales:list_chorales",
         "tfds_datasets.jsb_chorales.jsb_chorales_dataset_builder:chorale_config",
+        path=True,
     ),
     "rendered_audio": Known(
         "magenta_lite.data.sounding:list_pieces",
@@ -161,7 +168,7 @@ class Collection:
 
 
 def open_collection(
-    data: DataConfig, encoder_config: Any, data_dir: str | None = None
+    data: DataConfig, encoder_config: Any, data_dir: str | None = None, built: str = ""
 ) -> Collection:
     """Returns the collection that `data.source` names, in the given encoding; builds it if needed.
 
@@ -169,6 +176,8 @@ def open_collection(
         data: Its `source` says what to open; see `DataConfig`.
         encoder_config: An encoder section, e.g. `MelodyEncoderConfig`.
         data_dir: Where built data sets are kept. Default: TFDS's own, `~/tensorflow_datasets`.
+        built: Name of the data set that was built of the source before, to be opened if the
+            source is gone; empty for none.
 
     Raises:
         UserError: If the source does not exist or gives nothing to train on; then with the report.
@@ -177,19 +186,89 @@ def open_collection(
     data_dir = str(Path(data_dir).expanduser()) if data_dir else None
     if source.startswith("tfds:"):
         return _open_tfds(source.removeprefix("tfds:"), encoder_config, data_dir)
-    known, more = _known(source, encoder_config)
-    config = _function(known.config)(more, encoder_config)
-    builder = _function(known.config.partition(":")[0] + ":Builder")
-    return Collection(_prepared(functools.partial(builder, config=config), data_dir))
+    if built and is_gone(source):
+        return _open_built(built, source, data_dir)
+    mention_folder(source)
+    collection = Collection(_prepared(_builder(source, encoder_config), data_dir))
+    stored.note_use(collection.folder, source)
+    return collection
 
 
-def open_data(config: ExperimentConfig, data_dir: str | None = None) -> Any:
+def open_data(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> Any:
     """Returns the collection that a run of `config` reads; see `open_collection`."""
     if config.encoder.kind == "codes":
         from magenta_lite.data.codes import open_codes
 
-        return open_codes(config, data_dir)
-    return open_collection(config.data, config.encoder, data_dir)
+        return open_codes(config, data_dir, built)
+    return open_collection(config.data, config.encoder, data_dir, built)
+
+
+def data_set_name(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> str:
+    """Returns the name of the data set that `open_data` opens; that of the sound behind codes.
+
+    It says what the data are: folders that hold the same have the same. Nothing is built.
+    """
+    source, encoder_config = config.data.source, config.encoder
+    if encoder_config.kind == "codes":
+        encoder_config = load_config(Path(encoder_config.vqvae) / "config.yaml").encoder
+    if source.startswith("tfds:"):
+        return source
+    if built and is_gone(source):
+        return built
+    with _quiet():
+        return _builder(source, encoder_config)(data_dir=data_dir).info.full_name
+
+
+def _builder(source: str, encoder_config: Any) -> Any:
+    """Returns what makes the builder of a source in an encoding, of a `data_dir`."""
+    known, more = _known(source, encoder_config)
+    config = _function(known.config)(more, encoder_config)
+    builder = _function(known.config.partition(":")[0] + ":Builder")
+    return functools.partial(builder, config=config)
+
+
+def absolute_source(source: str) -> str:
+    """Returns `source` with the path in it absolute: it means the same from every folder."""
+    if not source or source.startswith("tfds:"):
+        return source
+    name, _, more = source.partition(":")
+    if name not in KNOWN:
+        return os.path.abspath(Path(source).expanduser())
+    if more and KNOWN[name].path:
+        return f"{name}:{os.path.abspath(Path(more).expanduser())}"
+    return source
+
+
+def is_gone(source: str) -> bool:
+    """Returns whether `source` names a path at which there is nothing."""
+    name, _, more = source.partition(":")
+    if name in KNOWN:
+        return bool(more) and KNOWN[name].path and not Path(more).expanduser().exists()
+    return name != "tfds" and not Path(source).expanduser().exists()
+
+
+@functools.cache  # once a process
+def mention_folder(source: str) -> None:
+    """Says so where a collection has the name of a folder that is here, too."""
+    if source in KNOWN and Path(source).exists():
+        building.say(
+            f"This is the collection {source} that comes with the package; there is also a folder "
+            f"{source} here: for that write --data=./{source}"
+        )
+
+
+def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
+    """Opens a data set that is built, by its name; nothing else of it is there any more."""
+    import tensorflow_datasets as tfds
+
+    folder = stored.data_folder(data_dir) / name
+    if not (folder / stored.INFO).is_file():
+        raise UserError(
+            f"{source} is gone, and so is the data set that was built of it ({folder}); "
+            "say where the music is now with --data=FOLDER"
+        )
+    building.say(f"{source} is gone; this is what was built of it: {name}")
+    return Collection(tfds.builder_from_directory(str(folder)))
 
 
 def list_source(source: str, encoder_config: Any = None) -> tuple[list[reading.Source], Report]:
@@ -203,6 +282,7 @@ def list_source(source: str, encoder_config: Any = None) -> tuple[list[reading.S
         raise UserError(
             f"{source} is built already; only folders and {', '.join(KNOWN)} can be looked into"
         )
+    mention_folder(source)
     known, more = _known(source, encoder_config)
     return _function(known.listing)(more)
 
@@ -286,8 +366,7 @@ def _open_tfds(name: str, encoder_config: Any, data_dir: str | None) -> Collecti
     try:
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir)
-        stored = building.stored_config(encoder_config)
-        _check_encoder(Collection(builder), building.encoder_json(stored))
+        _check_encoder(Collection(builder), building.stored_config(encoder_config))
         _check_features(builder, build_encoder(encoder_config).event_format)
         return Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
     except UserError:
@@ -313,15 +392,17 @@ def _check_features(builder: Any, format: EventFormat) -> None:
             )
 
 
-def _check_encoder(collection: Collection, wanted: dict[str, Any]) -> None:
-    stored = collection.encoder
-    if stored is None:
+def _check_encoder(collection: Collection, encoder_config: Any) -> None:
+    there, wanted = collection.encoder, building.encoder_json(encoder_config)
+    if there is None:
         return
-    keys = sorted(stored.keys() | wanted.keys()) if stored["kind"] == wanted["kind"] else ["kind"]
+    if there["kind"] == wanted["kind"]:  # settings that are newer than the data set
+        there = {f.name: f.default for f in dataclasses.fields(encoder_config)} | there
+    keys = sorted(there.keys() | wanted.keys()) if there["kind"] == wanted["kind"] else ["kind"]
     different = [
-        f"encoder.{key} is {stored.get(key)} there and {wanted.get(key)} here"
+        f"encoder.{key} is {there.get(key)} there and {wanted.get(key)} here"
         for key in keys
-        if stored.get(key) != wanted.get(key)
+        if there.get(key) != wanted.get(key)
     ]
     if different:
         raise UserError(

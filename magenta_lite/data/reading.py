@@ -6,37 +6,26 @@ A file that cannot be used costs nothing but itself: `read_source` counts it wit
 
 from __future__ import annotations
 
-import bisect
-import contextlib
 import csv
 import dataclasses
 import functools
+import io
 import os
-import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from magenta_lite.data import abc
+from magenta_lite.data import archives, formats
+from magenta_lite.data.formats import UnreadableError, kind_of
 from magenta_lite.encoders.base import Report
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
 
 SPLITS = ("train", "validation", "test")
 MAX_BYTES = 64 * 2**20  # a MIDI file this large is not one
-MAX_NOTES = 200_000
-MAX_NOTE_SECONDS = 600.0
-MAX_PIECE_SECONDS = 3 * 3600.0
-
+NO_MUSIC = "not a music file"
 STYLES = "styles.csv"  # in a folder of music: name of a file below it, style
-
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-
-
-class UnreadableError(ValueError):
-    """A file or tune that cannot be used; the message is the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +101,7 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
     report = Report()
     sources: list[Source] = []
     sounds = 0
-    for path in [root] if root.is_file() else walk(root):
+    for path in [root] if root.is_file() else walk(root, report):
         name = path.name if path == root else path.relative_to(root).as_posix()
         if name == STYLES:
             continue
@@ -122,11 +111,11 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
             from magenta_lite.data import wad  # which needs this module
 
             sources += wad.songs_of(path, name, report)
-        elif _is_music(path, root) or path.name.lower().endswith(ARCHIVES):
+        elif _is_music(path, root) or archives.is_archive(path.name):
             sources.append(Source(str(path), name))
         else:
             sounds += audio.is_sound(path)
-            report.drop("not a music file", name)
+            report.drop(_why_no_music(path.name), name)
     if sounds and not sources:
         raise UserError(
             f"{root} holds sound but no notes, and notes are wanted here; give MIDI, ABC or "
@@ -165,12 +154,12 @@ def read_table(path: Path, what: str) -> list[list[str]]:
 
 def is_music(path: Path) -> bool:
     """Returns whether the name of a file is that of one with notes."""
-    return _kind(path.name) not in (None, "tokens")
+    return kind_of(path.name) not in (None, "tokens")
 
 
 def _is_music(path: Path, root: Path) -> bool:
     """Returns whether a file is read; text is a list of tokens only where it was asked for."""
-    kind = _kind(path.name)
+    kind = kind_of(path.name)
     return kind is not None and (kind != "tokens" or path == root)
 
 
@@ -183,25 +172,64 @@ def split_by_folder(sources: list[Any]) -> list[Any]:
     return [dataclasses.replace(source, split=folder) for source, folder in pairs]
 
 
-def walk(root: Path) -> Iterator[Path]:
-    """Yields the files below a folder, in order, but for hidden ones."""
-    for folder, folders, files in os.walk(root):  # does not follow links, so it ends
-        folders.sort()
+def _why_no_music(name: str) -> str:
+    return archives.OTHER if archives.is_other_archive(name) else NO_MUSIC
+
+
+def walk(root: Path, report: Report) -> Iterator[Path]:
+    """Yields the files below a folder and below linked folders, in order, but for hidden ones.
+
+    Args:
+        root: The folder.
+        report: Counts what is there and cannot be read; a folder with several names is read once.
+    """
+
+    def tell(error: OSError) -> None:
+        name = Path(error.filename).relative_to(root).as_posix()
+        report.drop(f"folder that cannot be opened: {error.strerror}", name)
+
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=tell):
+        stat = os.stat(folder)
+        if (stat.st_dev, stat.st_ino) in seen:  # else links in a circle would go on for ever
+            name = Path(folder).relative_to(root).as_posix()
+            report.drop("folder that is read already under another name", name)
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
-            if not file.startswith("."):
-                yield Path(folder) / file
+            path = Path(folder) / file
+            if file.startswith("."):
+                continue
+            if path.is_file():
+                yield path
+            else:  # opening a pipe would wait for ever
+                what = "link to a file that is not there" if path.is_symlink() else "not a file"
+                report.drop(what, path.relative_to(root).as_posix())
 
 
 def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
+    """Returns sources for the files of notes in a zip archive, and for archives inside it."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         report.drop(f"zip archive cannot be read: {first_line(error)}", name)
         return []
-    music = [member for member in members if _kind(member) not in (None, "tokens")]
-    report.drop("not a music file", name, n=len(members) - len(music))
-    return [Source(str(path), f"{name}/{member}", member) for member in music]
+    sources = []
+    for member in members:
+        if archives.is_hidden(member):
+            continue
+        if _is_packed_music(member) or archives.is_archive(member):
+            sources.append(Source(str(path), f"{name}/{member}", member))
+        else:
+            report.drop(_why_no_music(member), f"{name}/{member}")
+    return sources
+
+
+def _is_packed_music(name: str) -> bool:
+    return kind_of(name) not in (None, "tokens")
 
 
 def read_source(source: Source) -> tuple[list[Piece], Report]:
@@ -212,18 +240,33 @@ def read_source(source: Source) -> tuple[list[Piece], Report]:
     """
     report = Report()
     pieces: list[Piece] = []
-    for name, read in _files_in(source, report):
-        try:
-            for piece in _pieces_of(name, read(), report):
-                _check(piece.sequence)
-                if source.style:
-                    piece.sequence.sequence_metadata.genre.insert(0, source.style)
-                pieces.append(dataclasses.replace(piece, split=source.split))
-        except (UnreadableError, OSError) as error:
-            report.drop(first_line(error), name)
+    try:
+        for name, read in _files_in(source, report):
+            pieces += _read_pieces(name, read, source, report)
+    except (UnreadableError, OSError) as error:  # an archive inside another one
+        report.drop(reason_of(error), source.name)
     if pieces:
         report.keep("pieces", len(pieces))
     return pieces, report
+
+
+def _read_pieces(
+    name: str, read: Callable[[], bytes], source: Source, report: Report
+) -> Iterator[Piece]:
+    try:
+        for piece, sequence in formats.sequences_in(name, read(), report):
+            if source.style:
+                sequence.sequence_metadata.genre.insert(0, source.style)
+            yield Piece(piece, sequence, source.split)
+    except (UnreadableError, OSError) as error:
+        report.drop(reason_of(error), name)
+    except Exception as error:  # a library's own fault with one odd file must not cost the rest
+        report.drop(f"file that cannot be read ({error!r})", name)
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why a file cannot be used, without its path, which stands beside it."""
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def read_file(path: str | Path) -> list[Piece]:
@@ -246,24 +289,23 @@ def read_file(path: str | Path) -> list[Piece]:
 
 def _files_in(source: Source, report: Report) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yields name and reader of each file that a source stands for."""
-    if source.member or not source.path.lower().endswith(ARCHIVES):
+    if not archives.is_archive(source.member or source.path):
         yield source.name, source.read_bytes
-    else:
-        try:
-            with tarfile.open(source.path) as archive:
-                for member in archive:
-                    if member.isfile() and _kind(member.name) not in (None, "tokens"):
-                        yield f"{source.name}/{member.name}", _tar_reader(archive, member)
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            report.drop(f"tar archive cannot be read: {first_line(error)}", source.name)
+        return
+    file = io.BytesIO(source.read_bytes()) if source.member else source.path
+    for packed in archives.files_in(source.name, file, report, depth=2 if source.member else 1):
+        if _is_packed_music(packed.name):
+            yield packed.name, functools.partial(_read_packed, packed)
+        else:
+            report.drop(_why_no_music(packed.name), packed.name)
 
 
-def _tar_reader(archive, member) -> Callable[[], bytes]:
-    def read() -> bytes:
-        _check_size(member.size)
-        return archive.extractfile(member).read()
-
-    return read
+def _read_packed(packed: archives.Packed) -> bytes:
+    _check_size(packed.size)
+    try:
+        return packed.read()
+    except archives.ERRORS as error:
+        raise UnreadableError(f"archive cannot be read: {first_line(error)}") from error
 
 
 def _read_path(path: str) -> bytes:
@@ -275,7 +317,9 @@ def _read_zip_member(source: Source) -> bytes:
     try:
         stat = os.stat(source.path)
         archive = _open_zip(source.path, stat.st_size, stat.st_mtime_ns)
-        _check_size(archive.getinfo(source.member).file_size)
+        inner = archives.is_archive(source.member)
+        limit = archives.MAX_INNER_BYTES if inner else MAX_BYTES
+        _check_size(archive.getinfo(source.member).file_size, limit)
         return archive.read(source.member)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
         raise UnreadableError(f"zip archive cannot be read: {first_line(error)}") from error
@@ -287,227 +331,8 @@ def _open_zip(path: str, size: int, mtime: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def _check_size(size: int) -> None:
+def _check_size(size: int, limit: int = MAX_BYTES) -> None:
     if size == 0:
         raise UnreadableError("the file is empty")
-    if size > MAX_BYTES:
-        raise UnreadableError(f"larger than {MAX_BYTES // 2**20} MB")
-
-
-def _pieces_of(name: str, data: bytes, report: Report) -> Iterator[Piece]:
-    """Yields the pieces in a file's bytes; those of a book that cannot be read are counted."""
-    kind = _kind(name)
-    if kind == "midi":
-        yield Piece(name, midi_to_sequence(data))
-    elif kind == "abc":
-        yield from _abc_pieces(name, data, report)
-    elif kind == "musicxml":
-        yield Piece(name, _musicxml_to_sequence(name, data))
-    elif kind == "tokens":
-        yield Piece(name, _tokens_to_sequence(data))
-    else:
-        for i, sequence in enumerate(_records(data)):
-            try:
-                _check(sequence)
-            except UnreadableError as error:
-                report.drop(first_line(error), f"{name}#{i}")
-                continue
-            yield Piece(f"{name}#{i}", sequence)
-
-
-_KINDS = {
-    ".mid": "midi",
-    ".midi": "midi",
-    ".kar": "midi",
-    ".abc": "abc",
-    ".xml": "musicxml",
-    ".musicxml": "musicxml",
-    ".mxl": "musicxml",
-    ".tfrecord": "tfrecord",
-    ".txt": "tokens",
-}
-
-
-def _kind(name: str) -> str | None:
-    return _KINDS.get(Path(name).suffix.lower())
-
-
-def _check(sequence) -> None:
-    """Raises UnreadableError if a NoteSequence cannot be music."""
-    notes = sequence.notes
-    if not notes:
-        raise UnreadableError("no notes")
-    if len(notes) > MAX_NOTES:
-        raise UnreadableError(f"more than {MAX_NOTES:,} notes")
-    if min(note.start_time for note in notes) < 0:
-        raise UnreadableError("a note starts before time 0")
-    if max(note.end_time - note.start_time for note in notes) > MAX_NOTE_SECONDS:
-        raise UnreadableError(f"a note is held for more than {MAX_NOTE_SECONDS / 60:g} minutes")
-    if max(note.end_time for note in notes) > MAX_PIECE_SECONDS:
-        raise UnreadableError(f"longer than {MAX_PIECE_SECONDS / 3600:g} hours")
-
-
-# Formats -----------------------------------------------------------------------------------
-
-
-def midi_to_sequence(data: bytes):
-    """Returns the NoteSequence of a MIDI file's bytes, as note_seq itself would read it.
-
-    symusic reads MIDI several hundred times as fast as note_seq, and reads files that others
-    lose whole for one bad event. Notes of no length, which note_seq leaves out, stay: some files
-    write all their drum hits so.
-
-    Raises:
-        UnreadableError: If the bytes are no MIDI.
-    """
-    import symusic
-
-    if not data.startswith(b"MThd"):
-        raise UnreadableError("not a MIDI file")
-    try:
-        score = symusic.Score.from_midi(data)
-    except (RuntimeError, ValueError) as error:
-        raise UnreadableError(f"damaged MIDI file: {first_line(error)}") from error
-    return _score_to_sequence(score)
-
-
-def _score_to_sequence(score):
-    from note_seq.protobuf import music_pb2
-
-    seconds = _clock(score)
-
-    sequence = music_pb2.NoteSequence(ticks_per_quarter=score.ticks_per_quarter)
-    sequence.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
-    sequence.source_info.encoding_type = music_pb2.NoteSequence.SourceInfo.MIDI
-    for meter in score.time_signatures:
-        if meter.denominator > 0:
-            sequence.time_signatures.add(
-                time=seconds(meter.time), numerator=meter.numerator, denominator=meter.denominator
-            )
-    for tempo in score.tempos:
-        sequence.tempos.add(time=seconds(tempo.time), qpm=60e6 / tempo.mspq)
-    for instrument, track in enumerate(score.tracks):
-        for note in track.notes:
-            sequence.notes.add(
-                pitch=note.pitch,
-                velocity=note.velocity,
-                start_time=seconds(note.time),
-                end_time=seconds(note.time + note.duration),
-                instrument=instrument,
-                program=track.program,
-                is_drum=track.is_drum,
-            )
-        for change in track.controls:
-            sequence.control_changes.add(
-                time=seconds(change.time),
-                control_number=change.number,
-                control_value=change.value,
-                instrument=instrument,
-                program=track.program,
-                is_drum=track.is_drum,
-            )
-    sequence.total_time = max((note.end_time for note in sequence.notes), default=0.0)
-    return sequence
-
-
-def _clock(score) -> Callable[[int], float]:
-    """Returns the function from ticks to seconds. (symusic's own counts in single precision.)"""
-    ticks, times, rates = [0], [0.0], [0.5 / score.ticks_per_quarter]  # 120 quarters a minute
-    for tempo in score.tempos:
-        times.append(times[-1] + (tempo.time - ticks[-1]) * rates[-1])
-        ticks.append(tempo.time)
-        rates.append(tempo.mspq / 1e6 / score.ticks_per_quarter)
-
-    def seconds(tick: int) -> float:
-        i = bisect.bisect_right(ticks, tick) - 1
-        return times[i] + (tick - ticks[i]) * rates[i]
-
-    return seconds
-
-
-def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[Piece]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    tunes = abc.split_tunes(text)
-    if not tunes:
-        raise UnreadableError("no tune in the book: no line starts with X:")
-    for number, tune in tunes:
-        place = f"{name}#X:{number}"
-        try:
-            yield Piece(place, abc.read_tune(tune))
-        except abc.AbcError as error:
-            report.drop(f"ABC tune: {error}", place)
-
-
-def _musicxml_to_sequence(name: str, data: bytes):
-    from note_seq import musicxml_parser, musicxml_reader
-
-    with _as_file(name, data) as path:
-        try:
-            return _parts_apart(musicxml_reader.musicxml_file_to_sequence_proto(path))
-        except (
-            musicxml_reader.MusicXMLConversionError,
-            musicxml_parser.MusicXMLParseError,
-            zipfile.BadZipFile,
-            KeyError,
-            ValueError,
-        ) as error:
-            raise UnreadableError(f"MusicXML: {first_line(error)}") from error
-
-
-def _tokens_to_sequence(data: bytes):
-    """Returns the NoteSequence of a list of MuseNet's tokens, as ids or as texts."""
-    from magenta_lite.encoders.musenet import codec, vocabulary
-    from magenta_lite.encoders.musenet.encoder import to_sequence
-
-    try:
-        ids = vocabulary.read_ids(data.decode("utf-8-sig"))
-    except (UserError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"text that is no list of tokens: {first_line(error)}") from error
-    return to_sequence(codec.decode(ids).notes)
-
-
-def _parts_apart(sequence: Any) -> Any:
-    """Returns `sequence` with an instrument for each part, where parts of a score share one.
-
-    Scores need not state MIDI channels; then all their parts come as the same instrument.
-    """
-    instruments = {}
-    for note in sequence.notes:
-        instruments.setdefault(note.instrument, set()).add(note.part)
-    if any(len(parts) > 1 for parts in instruments.values()):
-        for note in sequence.notes:
-            note.instrument = note.part
-    return sequence
-
-
-def _records(data: bytes) -> Iterator:
-    """Yields the NoteSequences of a TFRecord file."""
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError
-    from note_seq.protobuf import music_pb2
-
-    with _as_file("records.tfrecord", data) as path:
-        try:
-            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-                yield music_pb2.NoteSequence.FromString(record)
-        except tf.errors.DataLossError as error:
-            raise UnreadableError("damaged or truncated TFRecord") from error
-        except DecodeError as error:
-            raise UnreadableError("a record is not a NoteSequence") from error
-
-
-@contextlib.contextmanager
-def _as_file(name: str, data: bytes) -> Iterator[str]:
-    """Gives the path of a temporary file with these bytes and the suffix of `name`."""
-    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
-        file.write(data)
-        file.flush()
-        yield file.name
-
-
-def first_line(error: Exception) -> str:
-    """Returns the first line of what an error says; its type where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    if size > limit:
+        raise UnreadableError(f"larger than {limit // 2**20} MB")

@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from magenta_lite.data import arranging, building, reading
+from magenta_lite.data import arranging, reading, splitting
 from magenta_lite.data.arranging import NotArrangedError
 from magenta_lite.data.drumming import BAR
 from magenta_lite.data.harmony import HALF_BAR, Span, Triad, guess_chords, guess_key
@@ -106,7 +106,7 @@ def render(sequence, name: str):
     bars = math.ceil(max(note.end for note in harmony) / BAR - 1e-6)
     if bars < arranging.MIN_BARS:
         raise NotArrangedError(f"shorter than {arranging.MIN_BARS} bars")
-    rng = random.Random(building.piece_hash(f"rendered {name}"))
+    rng = random.Random(splitting.piece_hash(f"rendered {name}"))
     chords = guess_chords(harmony, 2 * bars, guess_key(harmony))
     if "Melody" in parts:
         score = _tune(parts["Melody"], chords, rng)

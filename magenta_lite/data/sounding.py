@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from magenta_lite.data import abc, audio, building, chorales, folk, reading, rendering, sung
+from magenta_lite.data import abc, audio, chorales, folk, reading, rendering, splitting, sung
 from magenta_lite.data.arranging import NotArrangedError
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
-from magenta_lite.data.reading import Piece, UnreadableError
+from magenta_lite.data.reading import Piece
 from magenta_lite.data.synthesis import (
     FIDDLE,
     FLUTE,
@@ -95,7 +96,7 @@ class SoundingSource(reading.Source):
         try:
             tones, labels, syllables = self.tones()
         except (UnreadableError, NotArrangedError, OSError) as error:
-            report.drop(reading.first_line(error), self.name)
+            report.drop(reading.reason_of(error), self.name)
             return [], report
         sound = play(tones, self.name, encoder_config.sample_rate, encoder_config.channels)
         labels, syllables = _heard(labels, syllables, sound.seconds)
@@ -238,8 +239,8 @@ def _tunes(source: reading.Source, book: str) -> list[TuneSource]:
 def _chosen(sources: list, count: int) -> list:
     """Returns `count` of the sources, the same ones whatever else there is."""
     # Not by the hash that splits: all of them would be held out.
-    return sorted(sources, key=lambda s: building.piece_hash(f"sounding {s.name}"))[:count]
+    return sorted(sources, key=lambda s: splitting.piece_hash(f"sounding {s.name}"))[:count]
 
 
 def _rng(name: str) -> random.Random:
-    return random.Random(building.piece_hash(f"sound of {name}"))
+    return random.Random(splitting.piece_hash(f"sound of {name}"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from magenta_lite.data.building import SPLITS
-from magenta_lite.data.reading import Source
+from magenta_lite.data.reading import Source, walk
 from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 
@@ -56,15 +56,17 @@ class TabledDataset:
         if not path.exists():
             raise UserError(f"There is no file or folder {path}")
         try:
-            files, table = self._unpacked(path) if path.is_dir() else self._zipped(path)
+            report = Report()
+            unpacked = path.is_dir()
+            files, table = self._unpacked(path, report) if unpacked else self._zipped(path)
             rows = list(csv.DictReader(io.StringIO(table.decode("utf-8-sig"))))
         except (zipfile.BadZipFile, UnicodeDecodeError, csv.Error, OSError) as error:
             raise UserError(f"{path} cannot be read as the {self.title}: {error}") from error
         if not rows or any(row.get(column) is None for row in rows for column in COLUMNS):
             raise UserError(f"{self.table} of {path} has not the columns {' and '.join(COLUMNS)}")
-        return self._listed(rows, files)
+        return self._listed(rows, files, report)
 
-    def _unpacked(self, folder: Path) -> tuple[dict[str, tuple[str, str]], bytes]:
+    def _unpacked(self, folder: Path, report: Report) -> tuple[dict[str, tuple[str, str]], bytes]:
         """Returns path and member of each MIDI file by its name beside the table; and that."""
         tables = sorted(folder.glob(self.table)) + sorted(folder.glob(f"*/{self.table}"))
         if not tables:
@@ -72,7 +74,7 @@ class TabledDataset:
         root = tables[0].parent
         files = {
             file.relative_to(root).as_posix(): (str(file), "")
-            for file in root.rglob("*")
+            for file in walk(root, report)
             if file.suffix in SUFFIXES
         }
         return files, tables[0].read_bytes()
@@ -98,9 +100,8 @@ class TabledDataset:
         )
 
     def _listed(
-        self, rows: list[Mapping[str, str]], files: dict[str, tuple[str, str]]
+        self, rows: list[Mapping[str, str]], files: dict[str, tuple[str, str]], report: Report
     ) -> tuple[list[Source], Report]:
-        report = Report()
         splits = {row["midi_filename"]: row["split"] for row in rows}
         sources = []
         for name, split in sorted(splits.items()):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from magenta_lite.data import reading
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 
@@ -45,7 +46,7 @@ class Song(reading.Source):
         for lump in reversed(read_directory(self.path)):
             if lump.name == self.member:
                 return _read_lump(self.path, lump)
-        raise reading.UnreadableError(f"the WAD file has no lump {self.member}")
+        raise UnreadableError(f"the WAD file has no lump {self.member}")
 
 
 def read_directory(path: str | Path) -> list[Lump]:
@@ -54,10 +55,10 @@ def read_directory(path: str | Path) -> list[Lump]:
     with open(path, "rb") as file:
         header = file.read(HEADER.size)
         if len(header) < HEADER.size or header[:4] not in (b"IWAD", b"PWAD"):
-            raise reading.UnreadableError("not a WAD file")
+            raise UnreadableError("not a WAD file")
         _, count, start = HEADER.unpack(header)
         if count < 0 or start < 0 or start + count * ENTRY.size > size:
-            raise reading.UnreadableError("damaged WAD file: its directory lies outside it")
+            raise UnreadableError("damaged WAD file: its directory lies outside it")
         file.seek(start)
         entries = file.read(count * ENTRY.size)
     return [
@@ -94,8 +95,8 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
                 report.drop("song in Doom's MUS format, not MIDI", place)
             else:
                 report.drop("lump of a WAD file that is not a song", name)
-    except (reading.UnreadableError, OSError) as error:
-        report.drop(str(error), name)
+    except (UnreadableError, OSError) as error:
+        report.drop(reading.reason_of(error), name)
         return []
     return songs
 
@@ -115,19 +116,19 @@ def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
     """
     report = Report()
     songs: dict[bytes, Song] = {}
-    for file, name in _wad_files(path):
+    for file, name in _wad_files(path, report):
         for song in songs_of(file, name, report):
             try:
                 digest = hashlib.sha256(song.read_bytes()).digest()
-            except (reading.UnreadableError, OSError) as error:
-                report.drop(str(error), song.name)
+            except (UnreadableError, OSError) as error:
+                report.drop(reading.reason_of(error), song.name)
                 continue
             if songs.setdefault(digest, song) is not song:
                 report.drop("same song again", song.name)
     return sorted(songs.values(), key=lambda song: song.name), report
 
 
-def _wad_files(path: str | Path) -> Iterable[tuple[Path, str]]:
+def _wad_files(path: str | Path, report: Report) -> Iterable[tuple[Path, str]]:
     """Returns path and name of each WAD file. Raises: UserError if there is none."""
     if not path:
         files = [INSTALLED_FOLDER / name for name in INSTALLED]
@@ -138,7 +139,7 @@ def _wad_files(path: str | Path) -> Iterable[tuple[Path, str]]:
         )
     else:
         root = Path(path).expanduser()
-        files = [root] if root.is_file() else sorted(root.rglob("*"))
+        files = [root] if root.is_file() else list(reading.walk(root, report))
         found = [
             (file, file.name if file == root else file.relative_to(root).as_posix())
             for file in files

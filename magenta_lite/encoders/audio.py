@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
-from magenta_lite.encoders.encoder import Encoder, check_at_least
+from magenta_lite.encoders.encoder import EXAMPLE, Encoder, check_at_least
 from magenta_lite.errors import UserError
 
 FULL_SCALE = 32768  # of 16 bits
@@ -82,7 +82,7 @@ class AudioEncoder(Encoder):
     """
 
     config_class = AudioEncoderConfig
-    generate_flags = "--mode=reconstruct --input=song.wav"
+    generate_flags = ("--mode=reconstruct", f"--input={EXAMPLE}")
 
     @property
     def sample_rate(self) -> int:

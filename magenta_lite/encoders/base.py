@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import textwrap
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
+MAX_LINES = 3  # of a reason in a table, names of places included
+NAME_WIDTH = 40  # columns of such a name
 PLACES_KEPT = 5  # named per reason; the counts stay exact
+
+# What is counted under a reason, by how the reason begins; else whole files or pieces.
+UNITS = {
+    "notes": r"(drum |lower )?note\b|(drum )?pitch\b|softer hit|(end|rest) of a note|event of",
+    "windows": r"(same |train |validation |test )?window|more than (\d+ windows)?|silent clip",
+    "passages": (
+        r"melody|drum track|trio|part of|segment|bar\b|time signature|tempo|music longer"
+        r"|no (melody|bass|drums)|instrument with"
+    ),
+}
+FILES = "files and pieces"
+
+
+def unit_of(reason: str) -> str:
+    """Returns what is counted under a reason of a `Report`: a key of `UNITS`, or `FILES`."""
+    return next((unit for unit, words in UNITS.items() if re.match(words, reason)), FILES)
 
 
 @dataclasses.dataclass
-class Report:
-    """Counts what was kept and what was left out, by reason.
-
-    A reason is a short phrase that a musician understands and that says what to change, e.g.
-    "bar is not 4/4". `places` names the first few files or bars of each reason.
-    """
+class Tally:
+    """Counts what was kept and what was left out, by reason; `places` names the first of each."""
 
     kept: Counter = dataclasses.field(default_factory=Counter)
     dropped: Counter = dataclasses.field(default_factory=Counter)
@@ -36,7 +52,7 @@ class Report:
         if place and place not in places and len(places) < PLACES_KEPT:
             places.append(place)
 
-    def merge(self, other: Report, place: str = "") -> None:
+    def merge(self, other: Tally, place: str = "") -> None:
         """Adds the counts of `other`; its places are prefixed with `place` (a file)."""
         self.kept.update(other.kept)
         for reason, n in other.dropped.items():
@@ -59,18 +75,98 @@ class Report:
             "places": {reason: list(places) for reason, places in self.places.items()},
         }
 
+
+@dataclasses.dataclass
+class Report(Tally):
+    """A `Tally` of pieces, passages, windows and notes, and one of whole files.
+
+    A reason is a short phrase that a musician understands and that says what to change, e.g.
+    "bar is not 4/4". Its first words say what is counted, see `unit_of`.
+
+    Attributes:
+        files: How many files of music are used, and why the others give nothing.
+    """
+
+    files: Tally = dataclasses.field(default_factory=Tally)
+
+    def merge(self, other: Report, place: str = "") -> None:
+        """Adds the counts of `other`; its places are prefixed with `place` (a file)."""
+        super().merge(other, place)
+        self.files.merge(other.files, place)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain dicts and lists."""
+        return super().to_json() | {"files": self.files.to_json()}
+
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Report:
         """Returns the report that `to_json` described."""
-        return cls(Counter(tree["kept"]), Counter(tree["dropped"]), dict(tree["places"]))
+        return cls(*_counts(tree), files=Tally(*_counts(tree.get("files", {}))))
 
-    def table(self) -> str:
-        """Returns the report as lines of text: what was kept, then what was not and why."""
+    def main_reason(self) -> str:
+        """Returns why nothing was kept: of the reasons for the largest units the most frequent."""
+        units = [FILES, *reversed(UNITS)]
+        ranked = sorted(self.dropped.items(), key=lambda r: (units.index(unit_of(r[0])), -r[1]))
+        reason = ranked[0][0] if ranked else "nothing in it that fits"
+        return f"no usable note ({reason})" if unit_of(reason) == "notes" else reason
+
+    def table(self, width: int = 80) -> str:
+        """Returns the report as text of so many columns: what is used, and what was left out."""
+        lines = [self.used(width), self.details(width)]
+        return "\n".join(filter(None, lines)) or "nothing read"
+
+    def used(self, width: int = 80) -> str:
+        """Returns how many files are used, and why the others give nothing; empty without any."""
+        used, unused = self.files.kept["files"], self.files.dropped.total()
+        if not used + unused:
+            return ""
+        if not unused:
+            return f"All {_of(used)} used" if used > 1 else "1 file is used"
+        few = "this one gives" if unused == 1 else f"these {unused:,} give"
+        first = f"{used:,} of {_of(used + unused)} used; {few} nothing, because"
+        reasons = self.files.dropped.most_common()
+        lines = [_line(n, why, self.files.places.get(why, []), width) for why, n in reasons]
+        return "\n".join([first, *lines])
+
+    def details(self, width: int = 80) -> str:
+        """Returns what was kept, then what was left out, in sections by what is counted."""
         lines = [f"{n:>9,} {what}" for what, n in self.kept.items()]
-        for reason, n in self.dropped.most_common():
-            places = ", ".join(self.places.get(reason, []))
-            lines.append(f"{n:>9,} left out: {reason}" + (f" ({places})" if places else ""))
-        return "\n".join(lines) or "nothing read"
+        left = self.dropped - self.files.dropped  # those are told already
+        for unit in (FILES, *reversed(UNITS)):
+            reasons = [(why, n) for why, n in left.most_common() if unit_of(why) == unit]
+            if reasons:
+                lines.append(f"{unit[0].upper()}{unit[1:]} left out:")
+            lines += [_line(n, why, self.places.get(why, []), width) for why, n in reasons]
+        return "\n".join(lines)
+
+
+def _of(files: int) -> str:
+    return "1 file is" if files == 1 else f"{files:,} files are"
+
+
+def _counts(tree: dict[str, Any]) -> tuple[Counter, Counter, dict[str, list[str]]]:
+    return Counter(tree.get("kept")), Counter(tree.get("dropped")), dict(tree.get("places", {}))
+
+
+def _line(n: int, reason: str, places: list[str], width: int) -> str:
+    """Returns a count, its reason and as many places as there is room for."""
+    names = [shortened(place, NAME_WIDTH) for place in places]
+    for shown in range(len(names), -1, -1):
+        more = ["…"] if n > shown or shown < len(names) else []
+        named = f" ({', '.join(names[:shown] + more)})" if shown else ""
+        text = f"{n:>9,} {reason}{named}"
+        lines = textwrap.wrap(text, width, subsequent_indent=" " * 10, break_on_hyphens=False)
+        if len(lines) <= MAX_LINES:
+            break
+    return "\n".join(lines)
+
+
+def shortened(name: str, width: int) -> str:
+    """Returns a name of at most `width` columns, without the middle of a longer one."""
+    if len(name) <= width:
+        return name
+    front = (width - 1) // 2
+    return f"{name[:front]}…{name[len(name) - (width - 1 - front) :]}"
 
 
 @dataclasses.dataclass(frozen=True)

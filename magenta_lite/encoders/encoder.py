@@ -12,6 +12,7 @@ from magenta_lite.encoders.chords import transpose_chords
 from magenta_lite.encoders.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
 
+EXAMPLE = "{example}"
 LOWEST = -127  # semitones: every example ends up at the bottom of its range
 
 
@@ -25,14 +26,12 @@ class Encoder:
         default_programs: General MIDI programs that `decode` gives its melodic parts.
         pitch_ids: (part, lowest id, highest id) of ids that are pitches; they move together
             under transposition.
-        generate_flags: What `generate` must be told of a model of such music, beside its run.
         fixed_segment_id: Segments that begin with this id, drum tracks, do not move under
             transposition; None without.
     """
 
     config_class: ClassVar[type]
     default_programs: ClassVar[tuple[int, ...]] = ()
-    generate_flags: ClassVar[str] = ""
     fixed_segment_id: int | None = None
 
     def __init__(self, config: Any):
@@ -42,6 +41,15 @@ class Encoder:
     def event_format(self) -> EventFormat:
         """What the numbers of an example mean."""
         raise NotImplementedError
+
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        """What `generate` must be told of a model of such music, beside its run.
+
+        `EXAMPLE` in it stands for the path of a file of such music.
+        """
+        needed = {"chords": ("--chords=C Am F G",), "hits": (f"--input={EXAMPLE}",)}
+        return needed.get(self.event_format.control, ())
 
     @property
     def window_steps(self) -> int:

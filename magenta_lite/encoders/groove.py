@@ -47,6 +47,8 @@ class GrooveEncoderConfig:
         steps_per_quarter: Grid; 4 is 16th notes.
         hop_bars: A window starts on every so many bars, at most `bars`; 0: where the last ended.
         pad_edges: Fill up the last window with silence instead of leaving it out.
+        unmarked_drums: Read all notes of a piece that has none on the drum channel as drums: pads
+            and drum machines often send on another one, and so do pianos.
         max_examples: At most so many windows of a piece, the first ones; 0 for all.
     """
 
@@ -64,6 +66,7 @@ class GrooveEncoderConfig:
     steps_per_quarter: int = 4
     hop_bars: int = 0
     pad_edges: bool = False
+    unmarked_drums: bool = False
     max_examples: int = 0
 
     def __post_init__(self):
@@ -106,9 +109,18 @@ class GrooveEncoder(Encoder):
         self._class_of = drum_classes.class_of_pitch(classes)
         self._pitch_of = drum_classes.pitch_of_class(classes)
 
-    def for_inference(self) -> GrooveEncoder:
-        """Returns the encoder for music that a user brings: it knows more drums."""
-        wide = dataclasses.replace(self.config, pitch_map=self.config.inference_pitch_map)
+    def for_inference(self, unmarked_drums: bool = True) -> GrooveEncoder:
+        """Returns the encoder for music that a user brings: it knows more drums.
+
+        Args:
+            unmarked_drums: As in the config; of files that were named one by one all are drums.
+        """
+        config = self.config
+        wide = dataclasses.replace(
+            config,
+            pitch_map=config.inference_pitch_map,
+            unmarked_drums=unmarked_drums or config.unmarked_drums,
+        )
         return type(self)(wide)
 
     @property
@@ -163,8 +175,10 @@ class GrooveEncoder(Encoder):
     def _drum_notes(self, stretch: Stretch, report: Report) -> list:
         notes = list(stretch.sequence.notes)
         drums = [note for note in notes if note.is_drum]
+        if not drums and not self.config.unmarked_drums:
+            report.drop("piece without a note on the drum channel")
+            return []
         if not drums:
-            # Pads and drum machines often send on another channel than the one for drums.
             report.keep("notes that are not marked as drums, read as drums", len(notes))
             return notes
         report.drop("note that is not for drums", n=len(notes) - len(drums))

@@ -92,7 +92,7 @@ class MelodyPerformanceEncoder(TokenEncoder):
 
     config_class = MelodyPerformanceEncoderConfig
     default_programs = (0,)
-    generate_flags = "--mode=accompany --input=melody.mid"
+    generate_flags = ("--mode=accompany", "--primer_melody=60 -2 64 -2 67 -2 -2 -2 65 -2 62 -2 60")
     crop = 0  # segments begin where their melody does
 
     def __init__(self, config: MelodyPerformanceEncoderConfig):

@@ -76,8 +76,14 @@ class RunDirectory:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
 
-    def check(self, config: ExperimentConfig) -> None:
-        """Raises: UserError if the directory belongs to another run than `config` describes."""
+    def check(self, config: ExperimentConfig, data: str = "") -> None:
+        """Raises: UserError if the directory belongs to another run than `config` describes.
+
+        Args:
+            config: What is to be trained.
+            data: Name of its data set. Where the run was trained on that, it may have come from
+                another place.
+        """
         if not self.config.is_file():
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UserError(
@@ -91,6 +97,8 @@ class RunDirectory:
                 f"({config.name}); choose another --run_dir"
             )
         changed = _differences(there, config)
+        if _data_set(data) == self.built or _same_place(there.data.source, config.data.source):
+            changed = [change for change in changed if change[0] != "data.source"]
         if changed:
             parts = ", ".join(f"{key} ({old} there, {new} now)" for key, old, new in changed)
             names = (
@@ -137,6 +145,11 @@ class RunDirectory:
             return json.loads(self.environment.read_text("utf-8"))["starts"][-1]["data"]
         except (OSError, ValueError, LookupError):  # a record only: a run does not need it
             return None
+
+    @property
+    def built(self) -> str:
+        """Name of the data set of the start before; empty if that is not known."""
+        return _data_set((self.last_data() or {}).get("name", ""))
 
     def forget_after(self, step: int) -> None:
         """Removes metrics and events of steps after `step`: they will be computed again."""
@@ -280,6 +293,7 @@ def describe_environment() -> dict[str, Any]:
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
+        "directory": os.getcwd(),
         "python": platform.python_version(),
         "versions": versions,
         "git_revision": _git_revision(),
@@ -318,6 +332,16 @@ def _differences(there: ExperimentConfig, now: ExperimentConfig) -> list[tuple[s
             if key not in FREE_KEYS and old.get(name) != new.get(name):
                 changed.append((key, old.get(name), new.get(name)))
     return sorted(changed, key=lambda change: change[0])
+
+
+def _data_set(name: str) -> str:
+    """Returns the name of a data set without that of the codes made of it."""
+    return name.partition(", ")[0]
+
+
+def _same_place(old: str, new: str) -> bool:
+    """Returns whether `old`, of a run that wrote down relative paths, is `new`."""
+    return os.path.abspath(old) == new
 
 
 def _forget_events_after(path: Path, step: int) -> None:

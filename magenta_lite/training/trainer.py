@@ -18,6 +18,7 @@ from magenta_lite.data.pipeline import (
     held_out_batches,
     rejected_transpositions,
 )
+from magenta_lite.data.splitting import few_held_out
 from magenta_lite.encoders import build_encoder
 from magenta_lite.models.building import build_model
 from magenta_lite.training.callbacks import (
@@ -104,13 +105,13 @@ def train(
         Stopped: If SIGINT or SIGTERM asked for it; a checkpoint was saved before.
     """
     directory, settings, chief = RunDirectory(run_dir), config.train, is_chief()
-    directory.check(config)
+    directory.check(config, collection.name)
     say = print if chief else _nothing
     encoder = build_encoder(config.encoder)
     examples = {name: collection.split(name) for name in ("train", "validation")}
     data = {"name": collection.name, "sizes": dict(collection.sizes)}
     say(f"Data: {data['name']}: {_sizes(data['sizes'])}")
-    _warn_about_data(data, directory, settings, say)
+    _warn_about_data(data, examples["validation"].pieces, directory, settings, say)
 
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -211,14 +212,17 @@ def _validation(settings, encoder, model, examples, strategy, say):
     return batches.dataset(strategy=strategy), count
 
 
-def _warn_about_data(data, directory, settings, say) -> None:
+def _warn_about_data(data, held_out, directory, settings, say) -> None:
     before = directory.last_data()
-    if before not in (None, data):
+    if before and before["sizes"] and before != data:  # imported weights have no sizes
         say(
-            f"Warning: before, this run was trained on {before['name']} "
-            f"({_sizes(before['sizes'])}); it goes on with the data above"
+            "Warning: the data have changed. Before, this run was trained on "
+            f"{before['name']} ({_sizes(before['sizes'])}); it goes on with the data above"
         )
     size = data["sizes"].get("train", 0)
+    few = few_held_out("validation", held_out)
+    if few:
+        say(few)
     if size < settings.batch_size:
         say(f"{size:,} examples, fewer than one batch of {settings.batch_size:,}: they repeat")
 

@@ -29,9 +29,9 @@ def grooves():
 
 @pytest.fixture(scope="session")
 def bands(tmp_path_factory):
-    """A folder of three files with a melody, a bass and drums, 18 bars each."""
+    """A folder of six files with a melody, a bass and drums, 18 bars each."""
     folder = tmp_path_factory.mktemp("bands")
-    for i in range(3):
+    for i in range(6):
         note_seq.sequence_proto_to_midi_file(band(random.Random(i)), folder / f"{i}.mid")
     return folder
 

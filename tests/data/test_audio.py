@@ -128,7 +128,7 @@ def test_every_bad_file_is_named_with_its_reason_and_the_good_one_is_read(tmp_pa
 
 def test_files_longer_than_three_hours_are_not_read(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", _sine(16_000), 16_000)
-    monkeypatch.setattr(audio.reading, "MAX_PIECE_SECONDS", 0.9)
+    monkeypatch.setattr(audio.formats, "MAX_PIECE_SECONDS", 0.9)
     with pytest.raises(UserError, match="longer than"):
         read_audio(tmp_path / "a.wav", 16_000)
 

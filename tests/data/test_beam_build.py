@@ -15,6 +15,7 @@ from processes import run
 from magenta_lite.data import building
 from magenta_lite.data.collections import Collection
 from magenta_lite.encoders.groove import GrooveEncoderConfig
+from magenta_lite.testing.bad_files import write_good_files
 from tfds_datasets.folk import folk_dataset_builder
 from tfds_datasets.groove_midi import groove_midi_dataset_builder
 from tfds_datasets.midi_dir import midi_dir_dataset_builder
@@ -92,7 +93,7 @@ def test_plain_build_imports_no_beam(tmp_path):
 @pytest.mark.parametrize("options", [[], ["--beam_pipeline_options=runner=DirectRunner"]])
 def test_tfds_build_works_inside_the_folder(options, tmp_path):
     music = shutil.copytree(FOLDER, tmp_path / "music")
-    (music / "same_as_a.mid").unlink()  # leaves every split with windows of its own
+    write_good_files(Path(music), 6)  # with as many pieces every split has windows of its own
     command = [
         Path(sys.executable).parent / "tfds",
         "build",

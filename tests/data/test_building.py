@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
-from magenta_lite.data import building, reading
-from magenta_lite.data.building import Window
+from magenta_lite.data import building, reading, splitting, summaries
+from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.drums import DrumsEncoderConfig
@@ -20,6 +21,7 @@ from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
 from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
+from magenta_lite.testing.bad_files import write_good_files
 
 CONFIG = MelodyEncoderConfig(bars=2)
 
@@ -38,35 +40,117 @@ def test_transposed_windows_share_a_key_and_others_do_not():
     assert key([0, 1, 0, 0]) != key([0, 0, 0, 0])
 
 
+def _splits(names, bounds=None) -> list[str]:
+    """Returns the split of each of different pieces of these names."""
+    hashes = list(map(splitting.piece_hash, names))
+    bounds = bounds or splitting.split_bounds(hashes)
+    return [splitting.split_of(place, bounds) for place in hashes]
+
+
 def test_pieces_keep_their_split_when_others_are_added():
     names = [f"{i}.mid" for i in range(2000)]
-    few = building.split_bounds(map(building.piece_hash, names[:1000]))
-    many = building.split_bounds(map(building.piece_hash, names))
-    before = [building.split_of(name, few) for name in names[:1000]]
-    assert before == [building.split_of(name, many) for name in names[:1000]]
+    before = _splits(names[:1000])
+    assert before == _splits(names)[:1000]
     assert 20 < before.count("test") < 80
     assert 20 < before.count("validation") < 80
 
 
-@pytest.mark.parametrize("pieces", [3, 4, 10, 30])
-def test_every_split_of_a_small_collection_gets_a_piece(pieces):
+@pytest.mark.parametrize(
+    ("pieces", "validation", "test"),
+    [
+        (0, (0, 0), (0, 0)),
+        (1, (0, 0), (0, 0)),
+        (2, (0, 0), (0, 0)),
+        (3, (1, 1), (0, 0)),
+        (5, (1, 1), (0, 0)),
+        (6, (1, 1), (1, 1)),
+        (10, (1, 1), (1, 1)),
+        (20, (1, 2), (1, 2)),
+        (50, (1, 5), (1, 5)),
+        (400, (10, 40), (10, 40)),
+    ],
+)
+def test_a_small_collection_holds_out_a_sensible_share(pieces, validation, test):
     for collection in range(50):
-        names = [f"{collection}/{i}" for i in range(pieces)]
-        bounds = building.split_bounds(map(building.piece_hash, names))
-        splits = [building.split_of(name, bounds) for name in names]
-        assert set(splits) == set(building.SPLITS)
+        splits = _splits(f"{collection}/{i}" for i in range(pieces))
+        assert validation[0] <= splits.count("validation") <= validation[1]
+        assert test[0] <= splits.count("test") <= test[1]
 
 
-@pytest.mark.parametrize("pieces", [0, 1, 2])
-def test_one_or_two_pieces_are_all_for_training(pieces):
-    names = [f"{i}" for i in range(pieces)]
-    bounds = building.split_bounds(map(building.piece_hash, names))
-    assert {building.split_of(name, bounds) for name in names} <= {"train"}
+def _piece(name: str, music: int, transpose: int = 0) -> EncodedPiece:
+    events = np.array([40 + music % 7, 1, 45 + music // 7, 0], np.uint8)
+    events[[0, 2]] += transpose
+    example = events.tobytes()
+    key = building.transposition_key(example, CONFIG)
+    return EncodedPiece(name, "", [(example, b"", False)], [key])
+
+
+def test_copies_fall_together_where_their_last_one_alone_would():
+    one, other = _piece("a.mid", 1), _piece("b.mid", 2)
+    copies = [one, _piece("copy.mid", 1), _piece("in another key.mid", 1, transpose=5), other]
+    hashes = splitting.hashes_by_content(copies)
+    last = max(splitting.piece_hash(piece.name) for piece in copies[:3])
+    assert hashes == {one.content: last, other.content: splitting.piece_hash("b.mid")}
+
+
+def test_pieces_are_held_out_after_copies_are_removed(tmp_path):
+    paths = write_good_files(tmp_path, 30)
+    for path in paths[:20]:
+        for copy in range(4):
+            shutil.copy(path, tmp_path / f"{path.stem} ({copy}).mid")
+    windows = building.build(*reading.list_sources(tmp_path), MelodyEncoderConfig(bars=2))
+    pieces = {
+        split: {window.piece.split(" ")[0].removesuffix(".mid") for window in kept}
+        for split, kept in windows.splits.items()
+    }
+    assert 1 <= len(pieces["validation"]) <= 3
+    assert 1 <= len(pieces["test"]) <= 3
+    assert not pieces["train"] & (pieces["validation"] | pieces["test"])
+    assert windows.report.files.kept["files"] == 30
+    assert windows.report.files.dropped == {building.SAME_MUSIC: 80}
+
+
+def test_few_pieces_say_that_their_numbers_mean_little():
+    assert "is one piece:" in splitting.few_held_out("validation", ["a", "a"])
+    assert "is 4 pieces:" in splitting.few_held_out("test", ["a", "b", "c", "d"])
+    assert not splitting.few_held_out("test", ["a", "b", "c", "d", "e"])
+    assert not splitting.few_held_out("test", None)
+
+
+def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):
+    def fingerprint(folder):
+        return building.fingerprint(reading.list_sources(folder)[0])
+
+    write_good_files(tmp_path / "music", 3)
+    before = fingerprint(tmp_path / "music")
+    moved = (tmp_path / "music").rename(tmp_path / "renamed")
+    assert fingerprint(moved) == before
+    os.utime(moved / "good_001.mid", (1, 1))
+    assert fingerprint(moved) == before
+    data = bytearray((moved / "good_001.mid").read_bytes())
+    data[-20] ^= 1
+    (moved / "good_001.mid").write_bytes(data)
+    assert fingerprint(moved) != before
+
+
+def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "HASHED_WHOLE", 40)
+    monkeypatch.setattr(building, "HASHED_BLOCK", 10)
+    path = tmp_path / "a.wav"
+    hashes = set()
+    for changed in (None, 0, 9, 990, 999):
+        data = bytearray(1000)
+        if changed is not None:
+            data[changed] = 1
+        path.write_bytes(data)
+        hashes.add(building._content_hash(str(path), 1000, len(hashes)))
+    assert len(hashes) == 5
+    assert building._content_hash(str(tmp_path / "no.wav"), 0, 0) == "No such file or directory"
 
 
 def test_training_wins_over_test_and_test_over_validation():
     first, second, third = (_window(i, [40 + i, 0]) for i in range(3))
-    winner, kept, report = building.settle(
+    winner, kept, report = splitting.settle(
         [("validation", first), ("test", second), ("train", third)]
     )
     assert (winner, kept) == ("train", [third])
@@ -74,12 +158,12 @@ def test_training_wins_over_test_and_test_over_validation():
         "validation window that train has too, in some key": 1,
         "test window that train has too, in some key": 1,
     }
-    assert building.settle([("validation", first), ("test", second)])[0] == "test"
+    assert splitting.settle([("validation", first), ("test", second)])[0] == "test"
 
 
 def test_equal_windows_of_one_split_are_stored_once_and_transposed_ones_both():
     windows = [_window(3, [40, 0]), _window(1, [40, 0], "b"), _window(2, [41, 0])]
-    _, kept, report = building.settle([("train", window) for window in windows])
+    _, kept, report = splitting.settle([("train", window) for window in windows])
     assert kept == [windows[1], windows[2]]
     assert report.dropped == {"same window again in the split": 1}
 
@@ -87,8 +171,10 @@ def test_equal_windows_of_one_split_are_stored_once_and_transposed_ones_both():
 def test_nothing_to_train_on_shows_the_report():
     report = Report()
     report.drop("bar is not 4/4", "waltz.mid", 3)
-    with pytest.raises(UserError, match=r"(?s)my_midi gives nothing.*3 left out: bar is not 4/4"):
-        building.check_usable({"test": 4}, report, "my_midi", CONFIG)
+    with pytest.raises(
+        UserError, match=r"(?s)my_midi gives nothing.*left out:\n +3 bar is not 4/4"
+    ):
+        summaries.check_usable({"test": 4}, report, "my_midi", CONFIG)
 
 
 def test_encoder_names_differ_with_every_value():
@@ -133,14 +219,14 @@ def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, fo
 
 def test_windows_with_other_chords_are_not_the_same():
     one, two = (_window(i, [40, 0])._replace(controls=bytes([i, 1])) for i in range(2))
-    _, kept, report = building.settle([("train", one), ("train", two)])
+    _, kept, report = splitting.settle([("train", one), ("train", two)])
     assert kept == [one, two]
     assert not report.dropped
 
 
 def test_held_out_window_that_is_exactly_in_training_is_not_said_to_be_in_another_key():
     windows = [("train", _window(0, [40, 0])), ("test", _window(1, [40, 0]))]
-    assert building.settle(windows)[2].dropped == {"test window that train has too": 1}
+    assert splitting.settle(windows)[2].dropped == {"test window that train has too": 1}
 
 
 def test_given_splits_take_no_part_in_the_bounds(folk_dummy):
@@ -184,14 +270,14 @@ class Twice(reading.Source):
 )
 def test_pitches_are_those_of_what_was_kept_where_there_are_any(bands, config, expected):
     windows = building.build(*reading.list_sources(bands), config)
-    assert building.pitch_range(windows, config) == expected
+    assert summaries.pitch_range(windows, config) == expected
 
 
 def test_pitches_of_nothing_are_none():
     windows = building.Windows({split: [] for split in building.SPLITS}, Report())
-    assert building.pitch_range(windows, CONFIG) is None
+    assert summaries.pitch_range(windows, CONFIG) is None
     silent = dataclasses.replace(windows, splits={"train": [_window(0, [0] * 32)]})
-    assert building.pitch_range(silent, CONFIG) is None
+    assert summaries.pitch_range(silent, CONFIG) is None
 
 
 def test_hints_name_only_settings_that_the_encoder_has():
@@ -199,12 +285,12 @@ def test_hints_name_only_settings_that_the_encoder_has():
     report.drop("note of a program outside 0-31 (melody) and 32-39 (bass)")
     report.drop("drum pitch outside the roland map")
     report.drop("melody shorter than 2 bars")
-    melody = building.hints(report, MelodyEncoderConfig())
+    melody = summaries.hints(report, MelodyEncoderConfig())
     assert any("encoder.programs=null" in hint for hint in melody)
     assert any("encoder.pad_edges" in hint for hint in melody)
-    trio = building.hints(report, TrioEncoderConfig())
+    trio = summaries.hints(report, TrioEncoderConfig())
     assert not any("encoder.programs" in hint for hint in trio)
     assert any("encoder.bass_programs" in hint for hint in trio)
-    groove = building.hints(report, GrooveEncoderConfig())
+    groove = summaries.hints(report, GrooveEncoderConfig())
     assert any("encoder.pitch_map" in hint for hint in groove)
     assert not any("encoder.min_pitch" in hint for hint in groove)

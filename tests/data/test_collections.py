@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from magenta_lite.config import DataConfig
-from magenta_lite.data import building, folk, reading
+from magenta_lite.data import building, folk, reading, summaries
 from magenta_lite.data.collections import open_collection
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.drums import DrumsEncoderConfig
@@ -183,7 +183,7 @@ def test_single_file_is_a_collection_without_held_out_splits(tmp_path):
     collection = _open(FOLDER / "a.mid", tmp_path)
     assert len(collection.split("train")) > 0
     assert len(collection.split("test")) == len(collection.split("validation")) == 0
-    assert "Nothing is held out" in building.summary(collection.sizes, collection.report)
+    assert "Nothing is held out" in summaries.summary(collection.sizes, collection.report)
 
 
 def test_junk_folder_is_a_user_error_with_the_report(tmp_path):
@@ -191,7 +191,7 @@ def test_junk_folder_is_a_user_error_with_the_report(tmp_path):
     junk.mkdir()
     (junk / "a.mid").write_bytes(b"MThd broken")
     (junk / "b.txt").write_text("no music")
-    with pytest.raises(UserError, match=r"(?s)nothing to train on.*left out: .*a\.mid"):
+    with pytest.raises(UserError, match=r"(?s)nothing to train on.*0 of 1 file is used.*a\.mid"):
         _open(junk, tmp_path / "tfds")
     assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
 
@@ -209,9 +209,10 @@ def test_changed_folder_is_built_anew_and_unchanged_one_is_not(folder, tmp_path)
     (folder / "a.mid").unlink()
     second = _open(folder, tmp_path / "tfds")
     assert second.folder != first.folder
-    assert second.report.kept["files"] == first.report.kept["files"]
     os.utime(folder / "b.midi", (1, 1))
-    assert _open(folder, tmp_path / "tfds").folder != second.folder
+    assert _open(folder, tmp_path / "tfds").folder == second.folder
+    renamed = folder.rename(tmp_path / "renamed")
+    assert _open(renamed, tmp_path / "tfds").folder == second.folder
 
 
 KILLED_BUILD = """

@@ -109,7 +109,7 @@ def test_pieces_without_a_split_still_go_by_their_hash(grooves):
     sources, listing = list_source(f"groove_midi:{grooves}")
     sources = [dataclasses.replace(s, split="train" if s.split == "test" else "") for s in sources]
     windows = building.build(sources, listing, GROOVE)
-    assert all(windows.sizes.values())
+    assert windows.sizes["validation"]
     assert any("drummer3" in window.piece for window in windows.splits["train"])
     assert not any(
         "drummer3" in window.piece

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magenta_lite.data import reading
+from magenta_lite.data import archives, formats, reading
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import midi_bytes, write_bad_files, write_good_files
 from tfds_datasets.arranged.make_dummy_data import hymn
@@ -147,7 +147,7 @@ def test_hits_of_no_length_stay():
     track.notes.append(symusic.Note(time=480, duration=0, pitch=38, velocity=90))
     track.notes.append(symusic.Note(time=960, duration=10, pitch=36, velocity=90))
     score.tracks.append(track)
-    notes = reading.midi_to_sequence(score.dumps_midi()).notes
+    notes = formats.midi_to_sequence(score.dumps_midi()).notes
     assert [(note.pitch, note.start_time) for note in notes] == [(38, 0.5), (36, 1.0)]
 
 
@@ -258,3 +258,91 @@ def test_a_table_gives_files_their_styles(tmp_path):
     table.write_text("good_000.mid\n")
     with pytest.raises(UserError, match=r"Row 1 of .*styles.csv must be a file and its style"):
         reading.list_sources(tmp_path / "music")
+
+
+def _zip(path: Path, members: dict[str, bytes]) -> bytes:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path.read_bytes()
+
+
+def _tar(path: Path, members: dict[str, bytes]) -> bytes:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path.read_bytes()
+
+
+def test_archives_inside_archives_are_read(tmp_path):
+    tune = midi_bytes([(60 + i % 5, i, i + 1) for i in range(8)])
+    inner_tar = _tar(tmp_path / "x", {"a.mid": tune, "cover.jpg": b"1"})
+    inner_zip = _zip(tmp_path / "x", {"b.mid": tune, "deep.tgz": inner_tar, "note.txt": b"1"})
+    (tmp_path / "x").unlink()
+    _zip(tmp_path / "all.zip", {"in.zip": inner_zip, "in.tar.gz": inner_tar, "c.mid": tune})
+    _tar(tmp_path / "all.tar", {"./in.zip": inner_zip, "__MACOSX/._c.mid": b"1"})
+    pieces, report = read_all(tmp_path)
+    assert sorted(piece.name for piece in pieces) == [
+        "all.tar/in.zip/b.mid",
+        "all.tar/in.zip/deep.tgz/a.mid",
+        "all.zip/c.mid",
+        "all.zip/in.tar.gz/a.mid",
+        "all.zip/in.zip/b.mid",
+        "all.zip/in.zip/deep.tgz/a.mid",
+    ]
+    assert report.dropped == {"not a music file": 5}
+
+
+def test_archives_that_are_not_read_are_named_with_the_reason(tmp_path, monkeypatch):
+    tune = midi_bytes([(60, 0, 1)])
+    data = _zip(tmp_path / "x", {"a.mid": tune})
+    for i in range(6):
+        data = _zip(tmp_path / "x", {f"{i}.zip": data})
+    (tmp_path / "x").rename(tmp_path / "deep.zip")
+    _zip(tmp_path / "broken.zip", {"in.zip": b"PK and then nothing", "in.tar": b"nothing"})
+    (tmp_path / "song.mid.gz").write_bytes(b"1")
+    (tmp_path / "songs.RAR").write_bytes(b"1")
+    pieces, report = read_all(tmp_path)
+    assert not pieces
+    assert report.places == {
+        "archive that is neither zip nor tar; unpack it": ["song.mid.gz", "songs.RAR"],
+        "zip archive cannot be read: File is not a zip file": ["broken.zip/in.zip"],
+        "tar archive cannot be read: file could not be opened successfully:": ["broken.zip/in.tar"],
+        "archive inside 4 others": ["deep.zip/5.zip/4.zip/3.zip/2.zip"],
+    }
+    monkeypatch.setattr(archives, "MAX_INNER_BYTES", 10)
+    _, report = read_all(tmp_path / "deep.zip")
+    assert report.places == {"larger than 0 MB": ["deep.zip/5.zip"]}
+
+
+def test_linked_folders_are_read_once_and_circles_end(tmp_path):
+    write_good_files(tmp_path / "elsewhere", 2)
+    folder = tmp_path / "music"
+    write_good_files(folder / "own", 1)
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "own" / "circle").symlink_to(folder)
+    (folder / "gone.mid").symlink_to(tmp_path / "nothing.mid")
+    os.mkfifo(folder / "pipe.mid")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "hidden.mid").write_bytes(b"1")
+    sources, report = reading.list_sources(folder)
+    assert [source.name for source in sources] == [
+        "linked/good_000.mid",
+        "linked/good_001.mid",
+        "own/good_000.mid",
+    ]
+    assert report.places == {
+        "folder that is read already under another name": ["own/circle"],
+        "link to a file that is not there": ["gone.mid"],
+        "not a file": ["pipe.mid"],
+    }
+
+
+def test_an_empty_tune_costs_no_other_of_its_book(tmp_path):
+    tune = "X:{}\nM:4/4\nL:1/4\nK:C\n{}|\n\n"
+    (tmp_path / "book.abc").write_text(tune.format(1, "z4") + tune.format(2, "CDEF"))
+    pieces, report = read_all(tmp_path)
+    assert [piece.name for piece in pieces] == ["book.abc#X:2"]
+    assert report.dropped == {"ABC tune: no notes": 1}

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magenta_lite.data import building, folk, sounding, sung, synthesis
+from magenta_lite.data import folk, sounding, splitting, sung, synthesis
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
-from magenta_lite.data.reading import UnreadableError
 from magenta_lite.data.synthesis import Tone, synthesize
 from magenta_lite.encoders.audio import AudioEncoderConfig
 from magenta_lite.errors import UserError
@@ -163,8 +163,8 @@ def test_which_pieces_there_are_does_not_follow_their_splits(monkeypatch):
             self.name = name
 
     chosen = sounding._chosen([Named(f"{i}.abc") for i in range(1000)], 60)
-    bounds = int(building.TEST_SHARE * 2**64), int(2 * building.TEST_SHARE * 2**64)
-    splits = [building.split_of(source.name, bounds) for source in chosen]
+    bounds = int(splitting.TEST_SHARE * 2**64), int(2 * splitting.TEST_SHARE * 2**64)
+    splits = [splitting.split_of(splitting.piece_hash(source.name), bounds) for source in chosen]
     assert len(chosen) == 60
     assert splits.count("train") > 40
 

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from magenta_lite.data import reading, wad
-from magenta_lite.data.reading import UnreadableError
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import midi_bytes
 

@@ -139,8 +139,18 @@ def test_what_is_left_out_is_counted_with_its_reason(tune, reason):
     assert TWO_BARS.encode(tune).report.dropped[reason] >= 1
 
 
-def test_without_notes_marked_as_drums_all_are_read_as_drums():
-    result = TWO_BARS.encode(piece((36, 0, 4), (38, 28, 32)))
+def test_a_piano_is_no_drum_kit_unless_its_notes_are_said_to_be_drums():
+    piano = piece((36, 0, 4), (38, 28, 32))
+    result = TWO_BARS.encode(piano)
+    assert not result.examples
+    assert result.report.dropped == {"piece without a note on the drum channel": 1}
+    assert not TWO_BARS.for_inference(unmarked_drums=False).encode(piano).examples
+    assert TWO_BARS.for_inference().encode(piano).examples
+
+
+def test_of_recorded_pads_all_notes_are_drums():
+    pads = GrooveEncoder(GrooveEncoderConfig(unmarked_drums=True))
+    result = pads.encode(piece((36, 0, 4), (38, 28, 32)))
     (example,) = result.examples
     assert np.argwhere(example[:, :9]).tolist() == [[0, 0], [28, 1]]
     assert result.report.kept["notes that are not marked as drums, read as drums"] == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from note_seq.protobuf import music_pb2
 
-from magenta_lite.data import building
+from magenta_lite.data import summaries
 from magenta_lite.encoders.melody_performance import (
     MelodyPerformanceEncoder,
     MelodyPerformanceEncoderConfig,
@@ -97,7 +97,7 @@ def test_what_is_left_out_is_counted():
     assert short.report.dropped["segment of fewer than 2000 tokens"] > 0
     long = make(max_tokens=20).encode(piece())
     assert long.report.dropped["segment of more than 20 tokens"] > 0
-    (hint,) = building.hints(long.report, make().config)
+    (hint,) = summaries.hints(long.report, make().config)
     assert "encoder.max_tokens" in hint
     nothing = make().encode(music_pb2.NoteSequence())
     assert not nothing.examples

@@ -9,7 +9,8 @@ import pytest
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.data import wad
-from magenta_lite.data.reading import list_sources, midi_to_sequence, read_file, read_source
+from magenta_lite.data.formats import midi_to_sequence
+from magenta_lite.data.reading import list_sources, read_file, read_source
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.musenet import codec, vocabulary

@@ -10,7 +10,7 @@ from golden_converters import records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magenta_lite.data import building
+from magenta_lite.data import building, splitting
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.multi_performance import with_sustain
 from magenta_lite.encoders.performance import PerformanceEncoder, PerformanceEncoderConfig
@@ -119,13 +119,13 @@ def test_rows_overlap_and_their_first_halves_are_the_piece():
 
 def test_stretched_rows_are_for_training_alone():
     rows = [
-        ("test", building.Window((0, 0, i), "a", bytes([i]), train_only=bool(i))) for i in range(2)
+        ("test", splitting.Window((0, 0, i), "a", bytes([i]), train_only=bool(i))) for i in range(2)
     ]
-    split, kept, _ = building.settle(rows)
+    split, kept, _ = splitting.settle(rows)
     assert (split, [window.events for window in kept]) == ("test", [b"\0"])
-    assert building.settle(rows[1:])[1] == []
+    assert splitting.settle(rows[1:])[1] == []
     rows = [("train", window) for _, window in rows]
-    assert len(building.settle(rows)[1]) == 2
+    assert len(splitting.settle(rows)[1]) == 2
 
 
 @settings(max_examples=200, deadline=None)

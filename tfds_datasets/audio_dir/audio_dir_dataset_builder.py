@@ -44,6 +44,11 @@ def sound_folder_config(folder: str, encoder_config: Any) -> SoundFolderConfig:
 class Builder(CollectionBuilder):
     """Reads every sound file below the folder, and its labels."""
 
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "Copies are held out together; few pieces hold out fewer.",
+        "1.0.0": "First release.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Give the folder that holds your WAV, FLAC, OGG, Opus, MP3 or AIFF files, "
         "e.g. `tfds build --manual_dir=my_sound`."

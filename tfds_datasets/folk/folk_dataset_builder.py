@@ -24,6 +24,10 @@ DESCRIPTIONS = {
 }
 
 
+# Where copies that were held out apart are held out together now.
+VERSIONS = {"essen": "1.1.0"}
+
+
 @dataclasses.dataclass
 class FolkConfig(CollectionConfig):
     """One encoding of some of the books.
@@ -48,6 +52,7 @@ def folk_config(books: str, encoder_config: Any) -> FolkConfig:
         description=DESCRIPTIONS[books],
         encoder=encoder_config,
         books=books,
+        version=VERSIONS.get(books),
     )
     return Builder.builder_configs.get(config.name, config)
 
@@ -62,6 +67,7 @@ class Builder(CollectionBuilder):
             description=description,
             encoder=encoder,
             books=books,
+            version=VERSIONS.get(books),
         )
         for books, description in DESCRIPTIONS.items()
         for name, encoder in MELODY_ENCODERS.items()

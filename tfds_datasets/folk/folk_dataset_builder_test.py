@@ -21,8 +21,9 @@ class _FolkTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        self.SPLITS = building.build(*folk.list_books(config.books), config.encoder).sizes
-        assert all(self.SPLITS.values()), self.SPLITS
+        sizes = building.build(*folk.list_books(config.books), config.encoder).sizes
+        self.SPLITS = {split: size for split, size in sizes.items() if size}
+        assert {"train", "validation"} <= self.SPLITS.keys(), sizes
 
 
 class FolkTest(_FolkTest):

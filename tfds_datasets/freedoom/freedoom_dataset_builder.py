@@ -67,6 +67,11 @@ def freedoom_config(path: str, encoder_config: Any) -> FreedoomConfig:
 class Builder(CollectionBuilder):
     """Reads the MIDI lumps of the WAD files; each song once."""
 
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "Grooves are those of songs with drums.",
+        "1.0.0": "First release.",
+    }
     DEFAULT_BUILDER_CONFIG_NAME = "trio_16bar"
     BUILDER_CONFIGS: ClassVar = [
         FreedoomConfig(

@@ -43,6 +43,11 @@ def folder_config(folder: str, encoder_config: Any) -> FolderConfig:
 class Builder(CollectionBuilder):
     """Reads every music file below the folder, inside zip and tar archives too."""
 
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "Copies are held out together; few pieces hold out fewer.",
+        "1.0.0": "First release.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Give the folder that holds your MIDI, ABC, MusicXML or NoteSequence TFRecord files, "
         "e.g. `tfds build --manual_dir=my_midi`."

@@ -160,6 +160,11 @@ class EventMelodyEncoder(EventSequenceEncoder):
         return EventFormat("categorical", (self.depth,), control=control)
 
     @property
+    def generate_flags(self) -> tuple[str, ...]:
+        """Chords, to a model of melodies over chords."""
+        return ("--backing_chords=C G Am F C F G C",) if self.config.chords else ()
+
+    @property
     def depth(self) -> int:
         """Number of ids."""
         return FIRST_PITCH_ID + self.config.max_pitch - self.config.min_pitch + 1

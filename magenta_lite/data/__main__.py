@@ -1,0 +1,71 @@
+"""The data sets that were built: list them, remove some.
+
+python -m magenta_lite.data list
+python -m magenta_lite.data remove midi_dir/mel_2bar-0a1b2c3d4e5f
+
+Training builds a data set of your folder, in the encoding of the configuration, and keeps it for
+the next time. What is removed is built again when it is needed.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from magenta_lite import cli
+from magenta_lite.errors import UserError
+
+FLAGS = flags.FLAGS
+VERBS = ("list", "remove")
+
+
+def main(words: list[str]) -> None:
+    """Does what the words after the command say."""
+    verb, *names = words or [""]
+    if verb not in VERBS:
+        raise UserError(f"{verb or 'This'} is no command; give list, or remove NAME")
+    if verb == "list" and names:
+        raise UserError(f"list takes no names; to remove {names[0]}: remove {names[0]}")
+    if verb == "remove" and not names:
+        raise UserError("remove needs the name of a data set, as `list` shows it")
+    if verb == "list":
+        _list()
+    else:
+        _remove(names)
+
+
+def _list() -> None:
+    from magenta_lite.data import stored
+
+    found, folder = stored.list_stored(FLAGS.data_dir), stored.data_folder(FLAGS.data_dir)
+    if not found:
+        print(f"No data set is built in {folder} yet")
+        return
+    for data in found:
+        sizes = ", ".join(f"{n:,} {split}" for split, n in data.sizes.items())
+        print(data.name)
+        print(f"    of {data.source or 'a source that is not written down'}")
+        print(
+            f"    {data.encoder}: {sizes}" if data.encoder else "    its building was not finished"
+        )
+        if data.codes:
+            print(f"    with the codes of {data.codes} VQ-VAE{'s' * (data.codes > 1)}")
+        print(f"    {_size(data.size)}, built {data.built:%Y-%m-%d}, used {data.used:%Y-%m-%d}")
+    total = _size(sum(data.size for data in found))
+    print(f"{total} in {folder}; to free some: python -m magenta_lite.data remove NAME")
+
+
+def _remove(names: list[str]) -> None:
+    from magenta_lite.data import stored
+
+    for data in stored.remove(names, FLAGS.data_dir):
+        source = f", of {data.source}" if data.source else ""
+        print(f"Removed {data.name} ({_size(data.size)}{source})")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    cli.define_data_dir_flag()
+    cli.run_with_words(main)

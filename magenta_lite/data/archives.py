@@ -1,0 +1,108 @@
+"""Files inside zip and tar archives, and inside archives in these."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
+
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import first_line
+
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+ARCHIVES = (".zip", *TARS)
+# Packed, too, but in ways that are not read.
+OTHERS = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lzh", ".lha", ".sit", ".cab")
+OTHER = "archive that is neither zip nor tar; unpack it"
+
+DEPTH = 4  # archives inside one another
+MAX_INNER_BYTES = 512 * 2**20  # of an archive inside another one, which is read into memory
+
+ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    OSError,
+    RuntimeError,  # a zip file that is encrypted
+    NotImplementedError,  # or packed in an unknown way
+    zlib.error,
+)
+
+
+class Packed(NamedTuple):
+    """A file in an archive.
+
+    Attributes:
+        name: Of the archive, of those inside it, and of the file, with slashes.
+        size: In bytes, as the archive states it.
+        read: Returns its bytes; raises one of `ERRORS` if that fails.
+    """
+
+    name: str
+    size: int
+    read: Callable[[], bytes]
+
+
+def is_archive(name: str) -> bool:
+    """Returns whether a file of this name is an archive that is read."""
+    return name.lower().endswith(ARCHIVES)
+
+
+def is_other_archive(name: str) -> bool:
+    """Returns whether a file of this name is packed in a way that is not read."""
+    return name.lower().endswith(OTHERS) and not is_archive(name)
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether a name in an archive is one that computers write for themselves."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def files_in(
+    name: str, file: str | os.PathLike | BinaryIO, report: Report, depth: int = 1
+) -> Iterator[Packed]:
+    """Yields the files of an archive and of those inside it, but for hidden ones.
+
+    Args:
+        name: What it is called; its suffix says what it is.
+        file: Where it is, or the open file.
+        report: Counts archives that cannot be read, each with its reason.
+        depth: How many archives it is in, itself included.
+    """
+    kind = "zip" if name.lower().endswith(".zip") else "tar"
+    try:
+        for member in _zipped(file) if kind == "zip" else _tarred(file):
+            if is_hidden(member.name):
+                continue
+            inner = member._replace(name=f"{name}/{member.name}")
+            if not is_archive(inner.name):
+                yield inner
+            elif depth == DEPTH:
+                report.drop(f"archive inside {DEPTH} others", inner.name)
+            elif inner.size > MAX_INNER_BYTES:
+                limit = f"{MAX_INNER_BYTES // 2**20} MB"
+                report.drop(f"archive of more than {limit} inside another", inner.name)
+            else:
+                yield from files_in(inner.name, io.BytesIO(inner.read()), report, depth + 1)
+    except ERRORS as error:
+        report.drop(f"{kind} archive cannot be read: {first_line(error)}", name)
+
+
+def _zipped(file) -> Iterator[Packed]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield Packed(info.filename, info.file_size, lambda info=info: archive.read(info))
+
+
+def _tarred(file) -> Iterator[Packed]:
+    given = {"name": file} if isinstance(file, str | os.PathLike) else {"fileobj": file}
+    with tarfile.open(**given) as archive:
+        for member in archive:
+            if member.isfile():
+                read = lambda member=member: archive.extractfile(member).read()  # noqa: E731
+                yield Packed(member.name.removeprefix("./"), member.size, read)

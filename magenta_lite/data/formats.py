@@ -1,0 +1,251 @@
+"""The formats of music files: bytes to NoteSequences.
+
+MIDI, ABC, MusicXML, TFRecords of NoteSequences, lists of MuseNet's tokens.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from magenta_lite.data import abc
+from magenta_lite.encoders.base import Report
+from magenta_lite.errors import UserError, first_line
+
+MAX_NOTES = 200_000
+MAX_NOTE_SECONDS = 600.0
+MAX_PIECE_SECONDS = 3 * 3600.0
+
+
+class UnreadableError(ValueError):
+    """A file or tune that cannot be used; the message is the reason."""
+
+
+def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
+    """Yields the name and the NoteSequence of each piece in a file.
+
+    Args:
+        name: Of the file; its suffix says what it is.
+        data: What is in it.
+        report: Counts pieces of a book that cannot be used.
+
+    Raises:
+        UnreadableError: If the file cannot be used; says why.
+    """
+    kind = kind_of(name)
+    if kind == "midi":
+        yield name, checked(midi_to_sequence(data))
+    elif kind == "abc":
+        yield from _abc_pieces(name, data, report)
+    elif kind == "musicxml":
+        yield name, checked(_musicxml_to_sequence(name, data))
+    elif kind == "tokens":
+        yield name, checked(_tokens_to_sequence(data))
+    else:
+        for i, sequence in enumerate(_records(data)):
+            try:
+                yield f"{name}#{i}", checked(sequence)
+            except UnreadableError as error:
+                report.drop(first_line(error), f"{name}#{i}")
+
+
+_KINDS = {
+    ".mid": "midi",
+    ".midi": "midi",
+    ".kar": "midi",
+    ".abc": "abc",
+    ".xml": "musicxml",
+    ".musicxml": "musicxml",
+    ".mxl": "musicxml",
+    ".tfrecord": "tfrecord",
+    ".txt": "tokens",
+}
+
+
+def kind_of(name: str) -> str | None:
+    """Returns the format of a file of this name; None if it is none of notes."""
+    return _KINDS.get(Path(name).suffix.lower())
+
+
+def checked(sequence: Any) -> Any:
+    """Returns a NoteSequence. Raises: UnreadableError if it cannot be music."""
+    notes = sequence.notes
+    if not notes:
+        raise UnreadableError("no notes")
+    if len(notes) > MAX_NOTES:
+        raise UnreadableError(f"more than {MAX_NOTES:,} notes")
+    if min(note.start_time for note in notes) < 0:
+        raise UnreadableError("a note starts before time 0")
+    if max(note.end_time - note.start_time for note in notes) > MAX_NOTE_SECONDS:
+        raise UnreadableError(f"a note is held for more than {MAX_NOTE_SECONDS / 60:g} minutes")
+    if max(note.end_time for note in notes) > MAX_PIECE_SECONDS:
+        raise UnreadableError(f"longer than {MAX_PIECE_SECONDS / 3600:g} hours")
+    return sequence
+
+
+def midi_to_sequence(data: bytes):
+    """Returns the NoteSequence of a MIDI file's bytes, as note_seq itself would read it.
+
+    symusic reads MIDI several hundred times as fast as note_seq, and reads files that others
+    lose whole for one bad event. Notes of no length, which note_seq leaves out, stay: some files
+    write all their drum hits so.
+
+    Raises:
+        UnreadableError: If the bytes are no MIDI.
+    """
+    import symusic
+
+    if not data.startswith(b"MThd"):
+        raise UnreadableError("not a MIDI file")
+    try:
+        score = symusic.Score.from_midi(data)
+    except (RuntimeError, ValueError) as error:
+        raise UnreadableError(f"damaged MIDI file: {first_line(error)}") from error
+    return _score_to_sequence(score)
+
+
+def _score_to_sequence(score):
+    from note_seq.protobuf import music_pb2
+
+    if score.ticks_per_quarter <= 0:
+        raise UnreadableError("damaged MIDI file: no ticks in a quarter note")
+    tempos = [tempo for tempo in score.tempos if tempo.mspq > 0]  # music cannot stand still
+    seconds = _clock(score.ticks_per_quarter, tempos)
+    sequence = music_pb2.NoteSequence(ticks_per_quarter=score.ticks_per_quarter)
+    sequence.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
+    sequence.source_info.encoding_type = music_pb2.NoteSequence.SourceInfo.MIDI
+    for meter in score.time_signatures:
+        if meter.denominator > 0:
+            sequence.time_signatures.add(
+                time=seconds(meter.time), numerator=meter.numerator, denominator=meter.denominator
+            )
+    for tempo in tempos:
+        sequence.tempos.add(time=seconds(tempo.time), qpm=60e6 / tempo.mspq)
+    for instrument, track in enumerate(score.tracks):
+        for note in track.notes:
+            sequence.notes.add(
+                pitch=note.pitch,
+                velocity=note.velocity,
+                start_time=seconds(note.time),
+                end_time=seconds(note.time + note.duration),
+                instrument=instrument,
+                program=track.program,
+                is_drum=track.is_drum,
+            )
+        for change in track.controls:
+            sequence.control_changes.add(
+                time=seconds(change.time),
+                control_number=change.number,
+                control_value=change.value,
+                instrument=instrument,
+                program=track.program,
+                is_drum=track.is_drum,
+            )
+    sequence.total_time = max((note.end_time for note in sequence.notes), default=0.0)
+    return sequence
+
+
+def _clock(ticks_per_quarter: int, tempos: list) -> Callable[[int], float]:
+    """Returns the function from ticks to seconds. (symusic's own counts in single precision.)"""
+    ticks, times, rates = [0], [0.0], [0.5 / ticks_per_quarter]  # 120 quarters a minute
+    for tempo in tempos:
+        times.append(times[-1] + (tempo.time - ticks[-1]) * rates[-1])
+        ticks.append(tempo.time)
+        rates.append(tempo.mspq / 1e6 / ticks_per_quarter)
+
+    def seconds(tick: int) -> float:
+        i = bisect.bisect_right(ticks, tick) - 1
+        return times[i] + (tick - ticks[i]) * rates[i]
+
+    return seconds
+
+
+def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    tunes = abc.split_tunes(text)
+    if not tunes:
+        raise UnreadableError("no tune in the book: no line starts with X:")
+    for number, tune in tunes:
+        place = f"{name}#X:{number}"
+        try:
+            yield place, checked(abc.read_tune(tune))
+        except (abc.AbcError, UnreadableError) as error:
+            report.drop(f"ABC tune: {error}", place)
+
+
+def _musicxml_to_sequence(name: str, data: bytes):
+    from note_seq import musicxml_parser, musicxml_reader
+
+    with _as_file(name, data) as path:
+        try:
+            return _parts_apart(musicxml_reader.musicxml_file_to_sequence_proto(path))
+        except (
+            musicxml_reader.MusicXMLConversionError,
+            musicxml_parser.MusicXMLParseError,
+            zipfile.BadZipFile,
+            KeyError,
+            ValueError,
+        ) as error:
+            raise UnreadableError(f"MusicXML: {first_line(error)}") from error
+
+
+def _tokens_to_sequence(data: bytes):
+    """Returns the NoteSequence of a list of MuseNet's tokens, as ids or as texts."""
+    from magenta_lite.encoders.musenet import codec, vocabulary
+    from magenta_lite.encoders.musenet.encoder import to_sequence
+
+    try:
+        ids = vocabulary.read_ids(data.decode("utf-8-sig"))
+    except (UserError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"text that is no list of tokens: {first_line(error)}") from error
+    return to_sequence(codec.decode(ids).notes)
+
+
+def _parts_apart(sequence: Any) -> Any:
+    """Returns `sequence` with an instrument for each part, where parts of a score share one.
+
+    Scores need not state MIDI channels; then all their parts come as the same instrument.
+    """
+    instruments = {}
+    for note in sequence.notes:
+        instruments.setdefault(note.instrument, set()).add(note.part)
+    if any(len(parts) > 1 for parts in instruments.values()):
+        for note in sequence.notes:
+            note.instrument = note.part
+    return sequence
+
+
+def _records(data: bytes) -> Iterator:
+    """Yields the NoteSequences of a TFRecord file."""
+    from magenta_lite.cli import load_tensorflow
+
+    load_tensorflow()  # without its notes, which every process that reads would repeat
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+    from note_seq.protobuf import music_pb2
+
+    with _as_file("records.tfrecord", data) as path:
+        try:
+            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+                yield music_pb2.NoteSequence.FromString(record)
+        except tf.errors.DataLossError as error:
+            raise UnreadableError("damaged or truncated TFRecord") from error
+        except DecodeError as error:
+            raise UnreadableError("a record is not a NoteSequence") from error
+
+
+@contextlib.contextmanager
+def _as_file(name: str, data: bytes) -> Iterator[str]:
+    """Gives the path of a temporary file with these bytes and the suffix of `name`."""
+    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
+        file.write(data)
+        file.flush()
+        yield file.name

@@ -1,0 +1,137 @@
+"""What a folder gives to each family of models: one reading, several encoders. No TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from magenta_lite.data import building, reading
+from magenta_lite.data.splitting import key_of
+from magenta_lite.data.workers import Crash
+from magenta_lite.encoders.base import Report
+
+CRASH = "file whose reading ended the process"
+
+
+class Gain(NamedTuple):
+    """What one source gives to one encoder.
+
+    Attributes:
+        pieces: Pieces that give any windows.
+        windows: What stands for each window; the same for equal ones.
+        reason: Why there are none, if so.
+    """
+
+    pieces: int
+    windows: list[bytes]
+    reason: str
+
+
+@dataclasses.dataclass
+class Row:
+    """What a whole source of music gives to one configuration.
+
+    Attributes:
+        config: Its name.
+        about: What it makes.
+        files: How many give anything.
+        pieces: How many give anything.
+        windows: How many different ones.
+        reasons: Why the other files give nothing: how many of them by reason.
+    """
+
+    config: str
+    about: str
+    files: int = 0
+    pieces: int = 0
+    windows: int = 0
+    reasons: Counter = dataclasses.field(default_factory=Counter)
+
+
+def table(rows: Sequence[Row], width: int) -> str:
+    """Returns rows as lines of text, at most `width` columns wide.
+
+    Below them it says of each configuration to which more than half of the files give nothing, why
+    that is with most of them.
+    """
+    lines = [f"{'windows':>9} {'pieces':>8} {'files':>8}  configuration: what it makes"]
+    for row in rows:
+        counts = f"{row.windows:>9,} {row.pieces:>8,} {row.files:>8,}"
+        lines.append(_cut(f"{counts}  {row.config}: {row.about}", width))
+    poor = [row for row in rows if row.reasons.total() > row.files]
+    if poor:
+        lines.append("Where most files give nothing, the first reason is")
+    for row in poor:
+        reason, n = row.reasons.most_common(1)[0]
+        lines.append(_cut(f"{n:>9,} {reason} ({row.config})", width))
+    return "\n".join(lines)
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def gains(source: reading.Source, encoders: Sequence[Any]) -> list[Gain]:
+    """Returns what one source gives to each of several encoder sections, read once."""
+    found = []
+    pieces, read = source.read_as(encoders[0])
+    for encoder in encoders:
+        report = Report()
+        report.merge(read)
+        encoded = building.encode_pieces(source.name, pieces, report, encoder)
+        windows = [
+            key_of(events, controls)
+            for piece in encoded.pieces
+            for events, controls, _ in piece.examples
+        ]
+        found.append(Gain(len(encoded.pieces), windows, report.main_reason()))
+    return found
+
+
+def overview(sources: Sequence[reading.Source], configs: Sequence[Any]) -> list[Row]:
+    """Returns what sources of notes, or of sound, give to each of several configs.
+
+    Args:
+        sources: What to read.
+        configs: `ExperimentConfig`s that all read notes, or one that reads sound.
+    """
+    from magenta_lite.families import about
+
+    rows = [Row(config.name, about(config)) for config in configs]
+    windows: list[set[bytes]] = [set() for _ in configs]
+    work = functools.partial(gains, encoders=[config.encoder for config in configs])
+    progress = _Progress(len(sources))
+    for answer in building.each_source(sources, work, progress.tell):
+        lost = isinstance(answer, Crash)
+        each = [Gain(0, [], CRASH)] * len(rows) if lost else answer
+        for row, gain, known in zip(rows, each, windows, strict=True):
+            known.update(gain.windows)
+            row.pieces += gain.pieces
+            if gain.windows:
+                row.files += 1
+            else:
+                row.reasons[gain.reason] += 1
+        progress.add()
+    for row, known in zip(rows, windows, strict=True):
+        row.windows = len(known)
+    return rows
+
+
+class _Progress:
+    """Prints how many files are read, at most every `building.LINE_EVERY` seconds."""
+
+    def __init__(self, sources: int):
+        self._sources, self._done, self._told = sources, 0, time.monotonic()
+
+    def add(self) -> None:
+        self._done += 1
+        if time.monotonic() - self._told >= building.LINE_EVERY:
+            self.tell()
+
+    def tell(self) -> None:
+        self._told = time.monotonic()
+        building.say(f"Read {self._done:,} of {self._sources:,} files")

@@ -1,0 +1,217 @@
+"""The commands that go on from a run that was trained or imported; each works when pasted."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from magenta_lite.config import ExperimentConfig, config_names, get_config, load_config
+from magenta_lite.encoders.encoder import EXAMPLE
+from magenta_lite.errors import UserError
+
+EXAMPLE_SECONDS = 10.0  # of sound
+CODES = ("jukebox", "jukebox_delay")  # families whose models write the codes of a VQ-VAE
+
+
+def next_steps(
+    run_dir: Path,
+    config: ExperimentConfig,
+    encoder: Any,
+    collection: Any = None,
+    data_dir: str | None = None,
+) -> list[str]:
+    """Returns commands, and writes into the run directory what they need as an input.
+
+    Args:
+        run_dir: Of the run.
+        config: Its config.
+        encoder: Its encoder.
+        collection: What it was trained on; None for an imported model.
+        data_dir: Where built data sets are kept, if not in their usual place.
+    """
+    if config.family in CODES:
+        steps = _with_other_levels(run_dir, config)
+    else:
+        needed = encoder.generate_flags
+        if any(EXAMPLE in flag for flag in needed):
+            path = str(write_example(run_dir, encoder, collection))
+            needed = [flag.replace(EXAMPLE, path) for flag in needed]
+        steps = [command("generate", f"--run_dir={run_dir}", *needed)]
+    if collection is not None:
+        more = [f"--data_dir={data_dir}"] if data_dir else []
+        steps.append(command("evaluate", f"--run_dir={run_dir}", *more))
+    steps.append(command("export", f"--run_dir={run_dir}", f"--output={_unused(run_dir.name)}"))
+    return steps
+
+
+def command(verb: str, *flags: str) -> str:
+    """Returns a command as it is typed, with quotes where the shell needs them."""
+    return " ".join([f"python -m magenta_lite.{verb}", *map(quoted, flags)])
+
+
+def quoted(flag: str) -> str:
+    """Returns `--name=value` with quotes around the value where the shell needs them."""
+    name, equals, value = flag.partition("=")
+    return f"{name}={shlex.quote(value)}" if equals and value else shlex.quote(flag)
+
+
+def _unused(name: str) -> Path:
+    """Returns a place for a SavedModel at which there is nothing yet."""
+    places = (Path("exported", name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
+    return next(place for place in places if not place.exists())
+
+
+# An example of what a model reads --------------------------------------------------------------
+
+
+def write_example(run_dir: Path, encoder: Any, collection: Any = None) -> Path:
+    """Writes a piece that was held out, or a made-up one, beside what describes the run.
+
+    Returns:
+        Its path, `example.mid` or `example.wav`.
+    """
+    sound = encoder.event_format.kind == "audio"
+    path = run_dir / ("example.wav" if sound else "example.mid")
+    if sound:
+        from magenta_lite.data.audio import write_audio
+
+        return write_audio(path, encoder.decode(_held_out_sound(encoder, collection)))
+    import note_seq
+
+    events = _held_out_events(collection)
+    note_seq.sequence_proto_to_midi_file(
+        encoder.decode(_beat(encoder) if events is None else events), str(path)
+    )
+    return path
+
+
+def _held_out(collection: Any) -> Any:
+    """Returns the first split that has examples, held-out ones first; None without any."""
+    names = ("test", "validation", "train") if collection is not None else ()
+    splits = map(collection.split, names) if names else ()
+    return next((split for split in splits if len(split)), None)
+
+
+def _held_out_events(collection: Any) -> np.ndarray | None:
+    examples = _held_out(collection)
+    return None if examples is None else examples.events[0][: examples.lengths[0]]
+
+
+def _held_out_sound(encoder: Any, collection: Any) -> np.ndarray:
+    """Returns samples int16 (T, channels) of a piece, or of a made-up chord."""
+    from magenta_lite.encoders.audio import pieces, to_int16
+
+    samples = round(EXAMPLE_SECONDS * encoder.sample_rate)
+    examples = _held_out(collection)
+    if examples is not None:
+        return next(pieces(examples))[1][:samples]
+    time = np.arange(samples)[:, None] / encoder.sample_rate
+    tones = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220.0, 277.2, 329.6))
+    return to_int16(np.repeat(np.float32(0.2 * tones), encoder.channels, axis=1))[0]
+
+
+def _beat(encoder: Any) -> np.ndarray:
+    """Returns a plain beat as events of a `GrooveEncoder`, float32 (T, 27)."""
+    kick, snare, hat = 0, 1, 2
+    groove = np.zeros((encoder.window_steps, 3, encoder.event_format.sizes[0]), np.float32)
+    for drum, steps in ((hat, range(0, 16, 2)), (kick, (0, 8, 10)), (snare, (4, 12))):
+        for step in steps:
+            groove[step :: encoder.steps_per_bar, :2, drum] = 1.0, 0.7  # hit, velocity
+    return groove.reshape(len(groove), -1)
+
+
+# Runs over the codes of one VQ-VAE ---------------------------------------------------------------
+
+
+class CodesRun(NamedTuple):
+    """A run that writes the codes of a level.
+
+    Attributes:
+        run_dir: Of the run.
+        config: Its config.
+    """
+
+    run_dir: Path
+    config: ExperimentConfig
+
+    @property
+    def level(self) -> int:
+        """0 is the finest."""
+        return self.config.encoder.level
+
+    @property
+    def upsamples(self) -> bool:
+        """Whether it reads the codes of the level above."""
+        return self.config.encoder.above_ratio > 1
+
+
+def _with_other_levels(run_dir: Path, config: ExperimentConfig) -> list[str]:
+    """Returns how to hear a prior, or an upsampler with those above it; what is missing first."""
+    if not config.encoder.vqvae:
+        return ["# generate needs the VQ-VAE of these codes: import this again with --vqvae=RUN"]
+    runs = [CodesRun(run_dir, config), *_siblings(run_dir, config)]
+    top = next((run for run in runs if not run.upsamples), None)
+    missing = [] if top else [_planned(run_dir, config)]
+    top = top or missing[0]
+    upsamplers = {run.level: run for run in reversed(runs) if run.upsamples}
+    if top:
+        for level in range(config.encoder.level + 1, top.level):
+            if level not in upsamplers:
+                missing.insert(1, _planned(run_dir, config, level))
+                upsamplers[level] = missing[1]
+    if None in missing:
+        return ["# No configuration writes all codes above these: generate needs them, too"]
+    finer, level = [], top.level - 1
+    while level in upsamplers:
+        finer.append(str(upsamplers[level].run_dir))
+        level -= 1
+    flags = [f"--upsamplers={','.join(finer)}"] if finer else []
+    steps = [_training(run) for run in missing]
+    return [*steps, command("generate", f"--run_dir={top.run_dir}", *flags)]
+
+
+def _siblings(run_dir: Path, config: ExperimentConfig) -> list[CodesRun]:
+    """Returns other trained runs beside this one, over the codes of the same VQ-VAE."""
+    found = []
+    for path in sorted(run_dir.absolute().parent.glob("*/config.yaml")):
+        if path.parent == run_dir.absolute() or not any(path.parent.glob("checkpoints/*.keras")):
+            continue
+        try:
+            other = load_config(path)
+        except UserError:  # of another version, which is no matter here
+            continue
+        if other.family == config.family and other.encoder.vqvae == config.encoder.vqvae:
+            found.append(CodesRun(run_dir.parent / path.parent.name, other))
+    return found
+
+
+def _planned(
+    run_dir: Path, config: ExperimentConfig, upsampled: int | None = None
+) -> CodesRun | None:
+    """Returns a run, not trained yet, of a configuration that goes with an upsampler's.
+
+    Args:
+        run_dir: Of the upsampler, beside which it will be.
+        config: Of the upsampler.
+        upsampled: The level of another upsampler; None for the prior of the coarsest.
+    """
+    there = load_config(Path(config.encoder.vqvae) / "config.yaml").model
+    level = there.levels - 1 if upsampled is None else upsampled
+    for name in config_names():
+        other = get_config(name)
+        if other.family != config.family or other.encoder.level != level:
+            continue
+        same = (other.model.codes, other.model.hop) == (there.codes, there.hop_lengths[level])
+        if same and (other.encoder.above_ratio > 1) == (upsampled is not None):
+            encoder = dataclasses.replace(other.encoder, vqvae=config.encoder.vqvae)
+            return CodesRun(run_dir.parent / name, dataclasses.replace(other, encoder=encoder))
+    return None
+
+
+def _training(run: CodesRun) -> str:
+    vqvae = f"--vqvae={run.config.encoder.vqvae}"
+    return command("train", f"--config={run.config.name}", vqvae, f"--run_dir={run.run_dir}")

@@ -1,0 +1,172 @@
+"""Built data sets as they are listed and removed, and what a run finds of data that moved."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from magenta_lite.config import DataConfig
+from magenta_lite.data import building, collections, stored
+from magenta_lite.data.collections import open_collection
+from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.errors import UserError
+from magenta_lite.testing.bad_files import write_good_files
+
+MEL_2BAR = MelodyEncoderConfig(bars=2, programs=(0, 31))
+
+# The command, in a process where TensorFlow cannot be imported.
+COMMAND = (
+    "import sys; sys.modules['tensorflow'] = None; sys.modules['tensorflow_datasets'] = None;"
+    "import runpy; runpy.run_module('magenta_lite.data', run_name='__main__')"
+)
+
+
+@pytest.fixture
+def music(tmp_path):
+    """A folder of six melodies."""
+    write_good_files(tmp_path / "music", 6)
+    return tmp_path / "music"
+
+
+def _open(source, data_dir, built=""):
+    return open_collection(DataConfig(source=str(source)), MEL_2BAR, str(data_dir), built)
+
+
+def _data(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_data_set_is_listed_with_its_folder_size_and_dates(music, tmp_path):
+    collection = _open(music, tmp_path / "tfds")
+    (data,) = stored.list_stored(str(tmp_path / "tfds"))
+    assert collection.name.startswith(data.name + "/")
+    assert (data.source, data.encoder, data.sizes) == (str(music), "melody", collection.sizes)
+    assert data.size >= sum(f.stat().st_size for f in collection.folder.glob("*tfrecord*")) > 0
+    assert data.built.date() == data.used.date()
+    listed = _data("list", f"--data_dir={tmp_path / 'tfds'}")
+    assert listed.returncode == 0, listed.stderr
+    for words in (data.name, f"of {music}", "train", "MB, built"):
+        assert words in listed.stdout
+
+
+def test_what_is_removed_is_named_and_built_again_when_needed(music, tmp_path):
+    name = _open(music, tmp_path / "tfds").name.rpartition("/")[0]
+    (tmp_path / "tfds" / "mnist" / "3.0.1").mkdir(parents=True)  # not ours
+    removed = _data("remove", name, f"--data_dir={tmp_path / 'tfds'}")
+    assert removed.returncode == 0, removed.stderr
+    assert name in removed.stdout
+    assert str(music) in removed.stdout
+    assert (tmp_path / "tfds" / "mnist" / "3.0.1").is_dir()
+    assert not (tmp_path / "tfds" / "midi_dir").exists()
+    assert len(_open(music, tmp_path / "tfds").split("train")) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["remove", "midi_dir/mel_3bar"], "There is no built data set midi_dir/mel_3bar"),
+        (["remove", "../music"], "There is no built data set ../music"),
+        (["remove", "mnist/3.0.1"], "There is no built data set mnist/3.0.1"),
+        (["remove"], "needs the name"),
+        (["delete", "x"], "delete is no command"),
+        ([], "list, or remove NAME"),
+        (["list", "x"], "list takes no names"),
+    ],
+)
+def test_what_is_not_there_or_not_ours_is_not_removed(music, tmp_path, words, told):
+    (tmp_path / "tfds" / "mnist" / "3.0.1").mkdir(parents=True)
+    done = _data(*words, f"--data_dir={tmp_path / 'tfds'}")
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert music.is_dir()
+    assert (tmp_path / "tfds" / "mnist" / "3.0.1").is_dir()
+
+
+def test_one_wrong_name_leaves_all_where_they_are(music, tmp_path):
+    name = _open(music, tmp_path / "tfds").name.rpartition("/")[0]
+    with pytest.raises(UserError, match="no built data set"):
+        list(stored.remove([name, "midi_dir/other"], str(tmp_path / "tfds")))
+    assert len(stored.list_stored(str(tmp_path / "tfds"))) == 1
+
+
+def test_a_build_that_was_killed_is_listed_as_unfinished(tmp_path):
+    (tmp_path / "midi_dir" / "mel_2bar-0" / "incomplete.ABC_1.0.0").mkdir(parents=True)
+    listed = _data("list", f"--data_dir={tmp_path}")
+    assert "midi_dir/mel_2bar-0\n" in listed.stdout
+    assert "not finished" in listed.stdout
+
+
+def test_no_data_set_is_said_so(tmp_path):
+    assert "No data set is built" in _data("list", f"--data_dir={tmp_path}").stdout
+
+
+def test_a_moved_folder_is_the_data_set_it_was_and_is_listed_where_it_is(
+    music, tmp_path, monkeypatch
+):
+    first = _open(music, tmp_path / "tfds")
+    moved = music.rename(tmp_path / "moved")
+    monkeypatch.setattr(building, "build", None)  # a second build would fail
+    assert _open(moved, tmp_path / "tfds").folder == first.folder
+    (data,) = stored.list_stored(str(tmp_path / "tfds"))
+    assert data.source == str(moved)
+
+
+def test_of_a_folder_that_is_gone_the_built_data_set_is_used(music, tmp_path, capsys):
+    first = _open(music, tmp_path / "tfds")
+    expected = first.split("train").events.tolist()
+    music.rename(tmp_path / "elsewhere")
+    again = _open(music, tmp_path / "tfds", built=first.name)
+    assert again.split("train").events.tolist() == expected
+    assert again.sizes == first.sizes
+    assert "is gone" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"music is gone, and so is the data set .*--data=FOLDER"):
+        _open(music, tmp_path / "other", built=first.name)
+
+
+def test_sources_with_a_path_become_absolute_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    absolute = collections.absolute_source
+    assert absolute("my music") == f"{tmp_path}/my music"
+    assert absolute("~/music") == "/home/me/music"
+    assert absolute("groove_midi:groove.zip") == f"groove_midi:{tmp_path}/groove.zip"
+    for same in ("folk", "folk:kids", "groove_midi", "tfds:folk/mel_2bar", "/a/b", ""):
+        assert absolute(same) == same
+
+
+def test_the_name_of_a_data_set_is_known_before_it_is_built(music, tmp_path):
+    from magenta_lite.config import get_config
+
+    config = get_config("cat-mel_2bar", [f"data.source={music}"])
+    name = collections.data_set_name(config, str(tmp_path))
+    assert not (tmp_path / "midi_dir").exists()
+    assert _open(music, tmp_path).name == name
+    gone = dataclasses.replace(config, data=DataConfig(source=str(tmp_path / "nowhere")))
+    assert collections.data_set_name(gone, str(tmp_path), built=name) == name
+
+
+def test_a_folder_with_the_name_of_a_collection_is_mentioned(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    collections.mention_folder.cache_clear()
+    collections.list_source("folk")
+    assert "./folk" not in capsys.readouterr().err
+    write_good_files(Path("folk"), 1)
+    collections.mention_folder.cache_clear()
+    sources, _ = collections.list_source("folk")
+    assert len(sources) > 1000
+    assert "--data=./folk" in capsys.readouterr().err
+    sources, _ = collections.list_source("./folk")
+    assert [source.name for source in sources] == ["good_000.mid"]
+
+
+def test_use_of_a_data_set_that_cannot_be_written_to_is_no_error(tmp_path):
+    stored.note_use(tmp_path / "not there", "folk")
+    stored.note_use(tmp_path, "folk")
+    assert json.loads((tmp_path / stored.USED).read_text())["source"] == "folk"
