@@ -28,6 +28,37 @@ _START_UP_NOTE = re.compile(
 flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
 
 
+class PathParser(flags.ArgumentParser):
+    """Reads the value of a flag that is a path; `~` is the home directory, as in a shell."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)
+
+
+class PathListParser(flags.ListParser):
+    """Reads a comma-separated list of paths."""
+
+    def parse(self, argument: str | list[str]) -> list[str]:
+        return [os.path.expanduser(path) for path in super().parse(argument)]
+
+
+def define_path(name: str, default: str | None, help: str) -> None:
+    """Defines a flag whose value is a path, or a name that may be one (`~/music`)."""
+    flags.DEFINE(PathParser(), name, default, help)
+
+
+def define_paths(name: str, help: str) -> None:
+    """Defines a flag that may be given several times, each time with a path."""
+    flags.DEFINE_multi(PathParser(), flags.ArgumentSerializer(), name, [], help)
+
+
+def define_path_list(name: str, help: str) -> None:
+    """Defines a flag whose value is a comma-separated list of paths."""
+    flags.DEFINE(PathListParser(), name, [], help, serializer=flags.ListSerializer(","))
+
+
 def define_config_flags() -> None:
     """Defines --config and --set."""
     flags.DEFINE_string("config", None, "Name of a configuration, or my_file.py:name.")
@@ -38,14 +69,14 @@ def define_config_flags() -> None:
 
 def define_data_flags() -> None:
     """Defines --data and --data_dir."""
-    flags.DEFINE_string(
+    define_path(
         "data",
         None,
         "A folder (or zip, tar, file) of MIDI, ABC, MusicXML or NoteSequence TFRecords; "
         "of WAV, FLAC, OGG or MP3 for models of sound; folk, folk:kids, folk:essen; or tfds:NAME. "
         "Default: what the configuration names.",
     )
-    flags.DEFINE_string(
+    define_path(
         "data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets."
     )
 
