@@ -76,9 +76,7 @@ def define_data_flags() -> None:
         "of WAV, FLAC, OGG or MP3 for models of sound; folk, folk:kids, folk:essen; or tfds:NAME. "
         "Default: what the configuration names.",
     )
-    define_path(
-        "data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets."
-    )
+    define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
 
 
 def chosen_config():

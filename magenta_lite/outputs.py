@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from magenta_lite.plots import piano_roll, piano_rolls, png_bytes, sounds
+from magenta_lite.files import replaced
+from magenta_lite.plots import piano_rolls, png_bytes, sounds
+from magenta_lite.request import Reconstruction
 
 SAMPLE_RATE = 44_100  # Hz
 OVERVIEW = 16  # pieces in the picture of all
@@ -36,32 +39,52 @@ def write_sequences(sequences: Sequence, folder: Path, stem: str) -> list[Path]:
     """Writes each NoteSequence as `.mid`, `.wav` and a piano-roll `.png`.
 
     Args:
-        sequences: What to write.
+        sequences: What to write; of a `Reconstruction` the input, too, beside the output as
+            `STEM-001-of-004-input.mid` and `.wav`, and above it in one picture.
         folder: Created if missing.
         stem: Files are named `STEM-001-of-004.mid` and so on, counting from 1.
 
     Returns:
-        The paths, the three of a sequence one after the other, then a picture of all.
+        The paths, those of a sequence one after the other, then a picture of all.
     """
     import note_seq
     import soundfile
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    count, paths = len(sequences), []
     for i, sequence in enumerate(sequences, start=1):
-        name = f"{stem}-{i:03d}-of-{len(sequences):03d}"
-        midi, wav, png = (folder / f"{name}.{suffix}" for suffix in ("mid", "wav", "png"))
-        note_seq.sequence_proto_to_midi_file(sequence, str(midi))
-        soundfile.write(wav, synthesize(sequence), SAMPLE_RATE)
-        png.write_bytes(png_bytes(piano_roll(sequence, title=name)))
-        paths += [midi, wav, png]
-    if len(sequences) > 1:
-        overview = folder / f"{stem}-overview.png"
-        first = sequences[:OVERVIEW]
-        titles = [str(i) for i in range(1, len(first) + 1)]
-        overview.write_bytes(png_bytes(piano_rolls(first, titles)))
-        paths.append(overview)
+        name = f"{stem}-{i:03d}-of-{count:03d}"
+        parts = _parts(sequence, name)
+        for part, notes in parts.items():
+            midi, wav = folder / f"{part}.mid", folder / f"{part}.wav"
+            with replaced(midi) as partial:
+                note_seq.sequence_proto_to_midi_file(notes, str(partial))
+            with replaced(wav) as partial:
+                soundfile.write(partial, synthesize(notes), SAMPLE_RATE)
+            paths += [midi, wav]
+        paths.append(_write_picture(folder / f"{name}.png", parts))
+    if count > 1:
+        shown = {}
+        for i, sequence in enumerate(sequences, start=1):
+            parts = {title.replace("-", " "): part for title, part in _parts(sequence, i).items()}
+            if len(shown) + len(parts) <= OVERVIEW:
+                shown |= parts
+        paths.append(_write_picture(folder / f"{stem}-overview.png", shown))
     return paths
+
+
+def _parts(piece, name) -> dict[str, Any]:
+    """Returns the NoteSequences that are written of a piece, each with its name."""
+    if isinstance(piece, Reconstruction):
+        return {f"{name}-input": piece.input, f"{name}": piece.output}
+    return {f"{name}": piece}
+
+
+def _write_picture(path: Path, sequences: dict[str, Any]) -> Path:
+    with replaced(path) as partial:
+        picture = piano_rolls(list(sequences.values()), list(sequences))
+        partial.write_bytes(png_bytes(picture))
+    return path
 
 
 def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
@@ -84,6 +107,7 @@ def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
         for part, audio in output.items():
             paths.append(write_audio(folder / f"{name}-{part}.wav", audio))
         picture = folder / f"{name}.png"
-        picture.write_bytes(png_bytes(sounds(list(output.values()), list(output))))
+        with replaced(picture) as partial:
+            partial.write_bytes(png_bytes(sounds(list(output.values()), list(output))))
         paths.append(picture)
     return paths

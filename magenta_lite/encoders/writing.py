@@ -20,6 +20,17 @@ def new_sequence(qpm: float):
     return sequence
 
 
+def add_marker(sequence, text: str, seconds: float) -> None:
+    """Marks a place in a NoteSequence: a marker of its MIDI file, a line in its picture.
+
+    Args:
+        sequence: NoteSequence to add to.
+        text: What is there, in a word or two.
+        seconds: Where.
+    """
+    sequence.text_annotations.add(text=text, time=seconds)
+
+
 def add_melody(sequence, events: Iterable[int], seconds: float, program: int, instrument: int = 0):
     """Adds the notes of melody events.
 
