@@ -101,8 +101,8 @@ def sounds(audios: Sequence, titles: Sequence[str]):
         titles: Shown above each.
 
     Returns:
-        A matplotlib Figure, with dashed lines at markers: seconds to the right; frequencies upwards, dB as brightness, relative
-        to the loudest of the first sound.
+        A matplotlib Figure: seconds to the right; frequencies upwards, dB as brightness, relative
+        to the loudest of the first sound. Dashed lines stand at markers.
     """
     import numpy as np
     from matplotlib.figure import Figure

@@ -153,7 +153,8 @@ def rules_of(family: str):
 
     `modes(encoder)` are what a model can do, `options(encoder)` the fields of a `GenerateRequest`
     that it knows beside `EVERYWHERE`, `check(encoder, request)` raises a UserError where a value is
-    wrong or missing, and `DRAWS` says whether anything is drawn at random.
+    wrong or missing, and `DRAWS` says whether anything is drawn at random. `HINTS`, if there are,
+    say which models have a mode that this one has not.
     """
     return importlib.import_module(f"magenta_lite.models.{family}.request")
 
@@ -169,8 +170,10 @@ def check_names(family: str, encoder, request: GenerateRequest) -> None:
     rules = rules_of(family)
     modes, options = rules.modes(encoder), rules.options(encoder)
     if request.mode not in modes:
+        hint = rules.HINTS.get(request.mode, "") if hasattr(rules, "HINTS") else ""
         raise UserError(
-            f"--mode={request.mode} is none of the modes of this {family} model: {', '.join(modes)}"
+            f"--mode={request.mode} is none of the modes of this {family} model: "
+            f"{', '.join(modes)}{hint}"
         )
     for name in OPTIONAL:
         if name not in options and getattr(request, name) != getattr(GenerateRequest, name):

@@ -43,18 +43,18 @@ def melodic_tracks(sequence) -> list[Track]:
     What tells a melody: its name, notes one at a time, many of them, high ones; and it is no bass.
     """
     names = {info.instrument: info.name for info in sequence.instrument_infos}
+    parts = {info.part: info.name for info in sequence.part_infos}  # of a score
     by_instrument: dict[int, list] = {}
     for note in sequence.notes:
         if not note.is_drum and note.velocity > 0:
             by_instrument.setdefault(note.instrument, []).append(note)
     most = max(map(len, by_instrument.values()), default=0)
-    tracks = {}
+    ranked = []
     for instrument, notes in sorted(by_instrument.items()):
-        called = names.get(instrument, "").strip()
+        called = (names.get(instrument) or parts.get(notes[0].part, "")).strip()
         track = Track(instrument, _shown(instrument, called, notes), notes)
-        tracks[track.instrument] = (_score(called, notes, most), track)
-    ranked = sorted(tracks.values(), key=lambda pair: -pair[0])
-    return [track for _, track in ranked]
+        ranked.append((_score(called, notes, most), track))
+    return [track for _, track in sorted(ranked, key=lambda pair: -pair[0])]
 
 
 def _score(name: str, notes: list, most: int) -> float:

@@ -7,10 +7,10 @@ from note_seq.protobuf import music_pb2
 from magenta_lite.config import get_config
 from magenta_lite.encoders import build_encoder
 from magenta_lite.errors import UserError
-from magenta_lite.generate import GenerateRequest
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn.generation import generate, steps_to_add
 from magenta_lite.models.melody_rnn.primers import MelodyPrimer, parse_melody
+from magenta_lite.request import GenerateRequest
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,16 @@ def test_without_a_primer_middle_c_begins(trained):
 
 
 def test_a_primer_may_come_from_a_file_with_its_tempo(trained, capsys):
-    given = tune([72, 74, 76], [40, (48, 52), 55, 59], qpm=90)
+    given = tune([40, (48, 52), 55, 59], [72, 74, 76], qpm=90)
     outputs = generate(*trained, request(inputs=[("a.mid", given)]))
-    assert pitches_of(outputs[0], 4) == [40, 52, 55, 59]
+    assert pitches_of(outputs[0], 3) == [72, 74, 76]
     assert outputs[0].tempos[0].qpm == 90
     told = capsys.readouterr().out
-    assert "melody 1 of 2, instrument 1 (program 11), 16 steps" in told
-    assert "1 notes under others" in told
+    assert "Primer: bar 1 of track 2 (Vibraphone), 3 notes\n" in told
+    assert "a.mid has other tracks: --window=2 for track 1 (Music Box)" in told
     (other, _) = generate(*trained, request(inputs=[("a.mid", given)], window="2"))
-    assert pitches_of(other, 3) == [72, 74, 76]
+    assert pitches_of(other, 4) == [40, 52, 55, 59]
+    assert "4 notes, the highest of 5" in capsys.readouterr().out
     faster = request(inputs=[("a.mid", given)], qpm=150.0, qpm_given=True)
     assert generate(*trained, faster)[0].tempos[0].qpm == 150
 
@@ -130,8 +131,8 @@ def test_the_same_seed_gives_the_same_music(trained):
         ({"primer_melody": str([60] * 40)}, "num_steps=32 counts the primer, which has 40 steps"),
         ({"new_steps": 4}, "num_steps=32 counts the primer and --new_steps=4 does not"),
         ({"mode": "continue"}, "needs a primer"),
-        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to a model of melodies"),
-        ({"backing_chords": "C"}, "--backing_chords means nothing to a model of melodies"),
+        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
+        ({"backing_chords": "C"}, "--backing_chords means nothing to this melody_rnn model"),
         ({"chords": "C"}, "--chords=C is for windows of MusicVAE"),
         ({"best_beam": True, "num_outputs": 2}, "at most --beam_size=1 outputs"),
         ({"beam_size": 2, "top_k": 3}, "do not go with"),

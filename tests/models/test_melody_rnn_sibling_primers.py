@@ -12,7 +12,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn.backing_chords import BackingChords
 from magenta_lite.models.melody_rnn.generation import generate
-from magenta_lite.models.melody_rnn.primers import DrumsPrimer, PerformancePrimer
+from magenta_lite.models.melody_rnn.primers import DrumsPrimer, MelodyPrimer, PerformancePrimer
 
 SYMBOL = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
 
@@ -68,7 +68,7 @@ def test_drums_may_come_from_a_file_with_its_tempo(drums, capsys):
     primer = DrumsPrimer(drums[1], request(inputs=[("a.mid", given)]))
     assert list(primer.ids) == [1, 0, 0, 0, 5, 0, 0, 0, 2]
     assert primer.qpm == 90
-    assert "a.mid: drums of 9 steps" in capsys.readouterr().out
+    assert "Primer: bar 1 of the drums, 3 steps hit" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"no drums to go on from: note that is not for drums \(1"):
         DrumsPrimer(drums[1], request(inputs=[("a.mid", tune([60]))]))
 
@@ -89,9 +89,9 @@ def test_only_new_drums_can_be_written(drums):
         ({"primer_drums": "[([36],)]"}, "has [36], which is no drum"),
         ({"primer_drums": "[36, 42]"}, "is not a list like [(36,), (), (42,)]"),
         ({"primer_drums": "[]"}, "empty"),
-        ({"primer_melody": "[60]"}, "--primer_melody means nothing to a model of drums"),
-        ({"render_chords": True}, "--render_chords means nothing to a model of drums"),
-        ({"magenta_timing": True}, "--magenta_timing means nothing to a model of drums"),
+        ({"primer_melody": "[60]"}, "--primer_melody means nothing to this melody_rnn model"),
+        ({"render_chords": True}, "--render_chords means nothing to this melody_rnn model"),
+        ({"magenta_timing": True}, "--magenta_timing means nothing to this melody_rnn model"),
         ({"mode": "continue"}, "--input=FILE or --primer_drums=[(36,), (), (42,)]"),
     ],
 )
@@ -130,27 +130,30 @@ def test_chords_begin_with_the_primer_and_end_with_the_piece(improv):
     assert symbols == [("G", 0), ("Am", 0.5), ("F", 1.5)]
 
 
+def chords_of(improv, **changes):
+    asked = request(**changes)
+    return BackingChords(improv[1], asked, MelodyPrimer(improv[1], asked))
+
+
 def test_each_step_has_the_chord_that_was_written(improv):
-    backing = BackingChords(improv[1], request(backing_chords="C Am", steps_per_chord=3))
+    backing = chords_of(improv, backing_chords="C Am", steps_per_chord=3)
     assert backing.ids(5).tolist() == [1, 1, 1, 22, 22]
     assert backing.ids(5, semitones=2).tolist() == [3, 3, 3, 24, 24]
-    usual = BackingChords(improv[1], request())
-    assert usual.steps == 128
+    usual = chords_of(improv)
     assert np.array_equal(usual.ids(256)[128:], usual.ids(128))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"backing_chords": "C H"}, "'H' is a chord symbol that cannot be read; write chords like"),
-        ({"backing_chords": "C Gsus4"}, "'Gsus4' is a chord that is not major, minor, augmented"),
+        ({"backing_chords": "C H"}, "chord 2, 'H', cannot be read; write chords like C, Am"),
         ({"backing_chords": " | "}, "has no chords"),
         (
             {"backing_chords": "C G C", "steps_per_chord": 8},
             "3 chords of 8 steps, 24 in all, for 32 steps of music; give --steps_per_chord=11 or",
         ),
         ({"chords": "C G"}, "take --backing_chords"),
-        ({"primer_pitches": "[60]"}, "--primer_pitches means nothing to a model of melodies"),
+        ({"primer_pitches": "[60]"}, "--primer_pitches means nothing to this melody_rnn model"),
     ],
 )
 def test_impossible_chords_are_told_in_one_line(improv, changes, words):
@@ -180,9 +183,10 @@ def test_a_typed_melody_is_played_in_16ths(performance):
 
 
 def test_a_performance_may_come_from_a_file(performance, capsys):
-    primer = PerformancePrimer(performance[1], request(inputs=[("a.mid", tune([60, 62], [48]))]))
+    asked = request(inputs=[("a.mid", tune([60, 62], [48]))], num_steps=None)
+    primer = PerformancePrimer(performance[1], asked)
     assert (len(primer.ids), primer.steps) == (9, 133)
-    assert "a.mid: 9 events, 133 steps" in capsys.readouterr().out
+    assert "Primer: a.mid, 1.3 s" in capsys.readouterr().out
 
 
 def test_without_a_primer_a_second_of_silence_begins(performance):
@@ -197,8 +201,8 @@ def test_without_a_primer_a_second_of_silence_begins(performance):
         ({"primer_pitches": "[60]", "num_steps": 50}, "counts the primer, which has 50 steps"),
         ({"primer_pitches": "[60]", "primer_melody": "[60]"}, "both give a primer"),
         ({"primer_melody": "[-2]"}, "gives no notes to go on from: no notes"),
-        ({"beam_size": 2}, "--beam_size means nothing to a model of performances"),
-        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to a model of performances"),
+        ({"beam_size": 2}, "--beam_size means nothing to this melody_rnn model"),
+        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
     ],
 )
 def test_impossible_performances_are_told_in_one_line(performance, changes, words):

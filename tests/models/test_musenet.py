@@ -385,7 +385,7 @@ def test_the_better_candidates_are_kept():
 
 
 def request(**changes):
-    from magenta_lite.generate import GenerateRequest
+    from magenta_lite.request import GenerateRequest
 
     base = {"mode": "sample", "inputs": [], "window": "1", "num_outputs": 2, "seed": 0}
     return GenerateRequest(**base | {"temperature": 1.0, "qpm": 120.0} | changes)

@@ -15,7 +15,6 @@ from magenta_lite.data.pipeline import batches_for
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.errors import UserError
-from magenta_lite.generate import GenerateRequest
 from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_transformer import generation
@@ -29,6 +28,7 @@ from magenta_lite.models.music_transformer.inference import (
     sampling_arguments,
 )
 from magenta_lite.models.music_transformer.model import MusicTransformer
+from magenta_lite.request import GenerateRequest
 from magenta_lite.training.trainer import compile_model
 
 TINY = get_config("music_transformer_tiny")

@@ -13,6 +13,7 @@ from magenta_lite.encoders.grid import (
     Stretch,
     at_one_tempo,
     is_playable,
+    quantize,
     seconds_at,
     step_at,
     stretches,
@@ -105,13 +106,11 @@ def melody_of_song(encoder, name: str, song, request, usual: int) -> Passage:
     """
     report = Report()
     song, whole = at_one_tempo(song), without_gaps(encoder, skip_polyphony=False)
-    found: list[tuple[Track, list[Passage], Report]] = []
+    found: list[tuple[Track, list[Passage]]] = []
     for track in melodic_tracks(song):
-        own = Report()
-        passages = list(_passages(track.alone(song), whole.melodies, own))
-        report.merge(own)
+        passages = list(_passages(track.alone(song), whole.melodies, report))
         if passages:
-            found.append((track, passages, own))
+            found.append((track, passages))
     if not found:
         drums = sum(note.is_drum for note in song.notes)
         report.drop("drum note", n=drums)
@@ -120,18 +119,23 @@ def melody_of_song(encoder, name: str, song, request, usual: int) -> Passage:
     window = request.window
     if not window.isdecimal() or not 1 <= int(window) <= len(found):
         raise UserError(f"--window={window}: {name} has melodies 1 to {len(found)}")
-    track, passages, own = found[int(window) - 1]
+    track, passages = found[int(window) - 1]
     part = _with_a_note(chosen(passages, request, usual), passages)
-    notes = sum(event >= 0 for event in part.events)
-    print(f"Primer: {part.place} of {track.name}, {notes} notes")
-    others = [f"--window={i + 1} for {other.name}" for i, (other, _, _) in enumerate(found)]
+    notes, played = sum(event >= 0 for event in part.events), _played(part, encoder.config)
+    highest = f", the highest of {played}" if played > notes else ""
+    print(f"Primer: {part.place} of {track.name}, {notes} notes{highest}")
+    others = [f"--window={i + 1} for {other.name}" for i, (other, _) in enumerate(found)]
     del others[int(window) - 1]
     if others:
         print(f"{name} has other tracks: {', '.join(others)}")
-    lower = own.dropped.get("lower note of several that start together", 0)
-    if lower:
-        print(f"{name}: {lower} notes under others that start with them are left out")
     return part
+
+
+def _played(part: Passage, config) -> int:
+    """Returns how many notes of a track begin in a part of it."""
+    steps = range(part.start, part.start + len(part.events))
+    notes = quantize(part.stretch, config.steps_per_quarter)
+    return sum(start in steps for start, _, _ in notes)
 
 
 def _with_a_note(part: Passage, passages: list[Passage]) -> Passage:
@@ -174,12 +178,12 @@ def end_of_song(name: str, song, request, usual: float):
     if not is_playable(song, Report()):
         return song
     end = max(note.end_time for note in song.notes)
-    seconds = _seconds_kept(song, end, request, usual)
-    if seconds >= end:
+    start = end - _seconds_kept(song, end, request, usual)
+    start = min(start, max(note.start_time for note in song.notes))  # a note must begin in it
+    if start <= 0:
         print(f"Primer: {name}, {end:.1f} s")
         return song
-    start = end - seconds
-    print(f"Primer: the last {seconds:.1f} of {end:.1f} s of {name}")
+    print(f"Primer: the last {end - start:.1f} of {end:.1f} s of {name}")
     return sequences_lib.extract_subsequence(song, start, max(end, song.total_time))
 
 

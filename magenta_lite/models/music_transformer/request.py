@@ -7,6 +7,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.request import check_inputs
 
 DRAWS = True
+HINTS = {"accompany": "; models of --config=music_transformer_melody accompany"}
 WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # what --primer_melody is written in
 
 

@@ -88,7 +88,7 @@ class _Generation:
 
     def _pieces_of(self, name: str, tune) -> list[list[Window]]:
         if self.reader.config.kind in ("melody", "trio"):
-            tune = _melody_first(name, tune)
+            tune = _melody_first(name, tune, self.reader.config)
         if self.request.bars:
             return [self._side_by_side(name, tune)]
         windows = self._windows_of(name, tune)
@@ -281,18 +281,26 @@ def _in_common(first: list[float], second: list[float], apart: float) -> int:
     return pairs
 
 
-def _melody_first(name: str, tune):
-    """Returns a NoteSequence whose instruments are in order of how likely they are the melody."""
-    tracks = melodic_tracks(tune)
-    if len(tracks) < 2:
+def _melody_first(name: str, tune, config):
+    """Returns a NoteSequence whose instruments are in order of how likely they are the melody.
+
+    The first one plays it whatever its program: data sets are told by programs what is a melody.
+    """
+    basses = getattr(config, "bass_programs", (-1, -1))
+    tracks = [t for t in melodic_tracks(tune) if not basses[0] <= t.notes[0].program <= basses[1]]
+    if not tracks:
         return tune
-    print(f"{name}: the melody is that of {tracks[0].name}")
+    if len(tracks) > 1:
+        print(f"{name}: the melody is that of {tracks[0].name}")
+    low, high = getattr(config, "melody_programs", None) or config.programs or (0, 127)
     place = {track.instrument: i for i, track in enumerate(tracks)}
     ordered = type(tune)()
     ordered.CopyFrom(tune)
     for note in ordered.notes:
         # Those that are no melody, drums, keep an instrument of their own.
         note.instrument = place.get(note.instrument, len(tracks) + note.instrument)
+        if note.instrument == 0 and not note.is_drum:
+            note.program = min(max(note.program, low), high)
     return ordered
 
 
