@@ -1,10 +1,12 @@
 """Primers and chords, as `generate` asks the siblings of MelodyRNN for them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from note_seq.protobuf import music_pb2
-from test_melody_rnn_generation import pitches_of, request, tune
+from test_melody_rnn_generation import band, markers, pitches_of, request, tune
 
 from magenta_lite.config import get_config
 from magenta_lite.encoders import build_encoder
@@ -71,6 +73,14 @@ def test_drums_may_come_from_a_file_with_its_tempo(drums, capsys):
     assert "Primer: bar 1 of the drums, 3 steps hit" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"no drums to go on from: note that is not for drums \(1"):
         DrumsPrimer(drums[1], request(inputs=[("a.mid", tune([60]))]))
+
+
+def test_drums_of_a_song_are_gone_on_from_their_last_bars(drums, capsys):
+    asked = request(inputs=[("a.mid", band()[0])], num_steps=None, num_outputs=1)
+    (piece,) = generate(*drums, asked)
+    assert "Primer: bars 9-12 of the drums, 16 steps hit" in capsys.readouterr().out
+    # To the last hit, not to the end of its bar.
+    assert markers(piece) == [("continuation", 61 / 8)]
 
 
 def test_only_new_drums_can_be_written(drums):
@@ -160,6 +170,38 @@ def test_impossible_chords_are_told_in_one_line(improv, changes, words):
     told(improv, changes, words)
 
 
+def test_chords_of_a_song_go_round(improv, capsys):
+    """From its last bars on, and then from its first."""
+    song, _ = band(6)
+    for bar, symbol in enumerate(["C", "Am", "F", "C7", "Dm", "G7"]):
+        song.text_annotations.add(time=2 * bar, text=symbol, annotation_type=SYMBOL)
+    asked = request(
+        inputs=[("a.mid", song)], num_steps=None, new_steps=50, primer_bars=2, num_outputs=1
+    )
+    (piece,) = generate(*improv, asked)
+    found = [(a.text, a.time) for a in piece.text_annotations if a.annotation_type == SYMBOL]
+    assert found == [("Dm", 0), ("G7", 2), ("C", 4), ("Am", 6), ("F", 8), ("C7", 10)]
+    assert markers(piece) == [("continuation", 4)]
+    assert "Chords: 6 of a.mid; after its 6 bars they begin anew" in capsys.readouterr().out
+    given = dataclasses.replace(asked, backing_chords="em D", steps_per_chord=64)
+    (piece,) = generate(*improv, given)
+    found = [a.text for a in piece.text_annotations if a.annotation_type == SYMBOL]
+    assert found == ["Em", "D"]
+    song.text_annotations[3].text = "H"
+    told(improv, {"inputs": [("a.mid", song)], "num_steps": None}, "a.mid: 'H' is a chord symbol")
+
+
+def test_a_song_without_chords_is_told_which_there_are(improv, capsys):
+    generate(*improv, request(inputs=[("a.mid", band(2)[0])], num_steps=48, num_outputs=1))
+    said = capsys.readouterr().out
+    assert "a.mid has no chord symbols; the chords are C G Am F C G F C: --backing_chords" in said
+
+
+def test_suspended_chords_are_chords(improv):
+    backing = chords_of(improv, backing_chords="am Gsus4 N.C.", steps_per_chord=1)
+    assert backing.ids(3).tolist() == [22, 8, 0]
+
+
 # Performances -------------------------------------------------------------------------------
 
 
@@ -189,6 +231,28 @@ def test_a_performance_may_come_from_a_file(performance, capsys):
     assert "Primer: a.mid, 1.3 s" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 15.0),
+        ({"primer_seconds": 3.0}, 3.0),
+        ({"primer_bars": 2}, 4.0),
+        ({"num_steps": 1000}, 5.0),
+        ({"num_steps": 5000}, 24.0),
+        ({"new_steps": 10}, 24.0),
+        ({"primer_seconds": 0.01}, 0.5),  # a note must begin in it
+    ],
+)
+def test_a_long_performance_is_gone_on_from_its_last_seconds(performance, changes, seconds, capsys):
+    song, _ = band()
+    asked = request(**{"inputs": [("a.mid", song)], "num_steps": None} | changes)
+    primer = PerformancePrimer(performance[1], asked)
+    assert primer.steps == round(100 * seconds)
+    whole = "Primer: a.mid, 24.0 s" if seconds == 24 else f"the last {seconds} of 24.0 s of a.mid"
+    assert whole in capsys.readouterr().out
+    assert markers(primer.music(primer.ids, 120.0, 10)) == [("continuation", seconds)]
+
+
 def test_without_a_primer_a_second_of_silence_begins(performance):
     primer = PerformancePrimer(performance[1], request())
     assert (primer.ids, primer.steps, primer.usual_steps) == ([355], 100, 3000)
@@ -201,6 +265,10 @@ def test_without_a_primer_a_second_of_silence_begins(performance):
         ({"primer_pitches": "[60]", "num_steps": 50}, "counts the primer, which has 50 steps"),
         ({"primer_pitches": "[60]", "primer_melody": "[60]"}, "both give a primer"),
         ({"primer_melody": "[-2]"}, "gives no notes to go on from: no notes"),
+        (
+            {"inputs": [("a", None)], "primer_bars": 1, "primer_seconds": 1.0},
+            "both say how much; leave one out",
+        ),
         ({"beam_size": 2}, "--beam_size means nothing to this melody_rnn model"),
         ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
     ],

@@ -431,15 +431,20 @@ def test_a_long_piece_ends_by_itself_and_has_several_tracks():
         assert len({note.instrument for note in piece.notes}) == 3
 
 
-def test_a_primer_is_gone_on_from_with_its_instruments():
+def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
     model, encoder = untrained(), build_encoder(MuseNetEncoderConfig())
-    start = [("scales.mid", scales())]
+    song = scales()
+    song.total_time = max(note.end_time for note in song.notes)
+    start = [("scales.mid", song)]
     (piece, _) = generation.generate(
         model, encoder, request(mode="continue", inputs=start, primer_seconds=5.0)
     )
     played = [(n.pitch, n.start_time) for n in piece.notes if n.start_time < 4.9]
     assert played == [(n.pitch, n.start_time) for n in scales().notes if n.start_time < 4.9]
     assert piece.total_time > 5
+    (marker,) = piece.text_annotations
+    assert (marker.text, round(marker.time)) == ("continuation", 5)
+    assert "the first 5 of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

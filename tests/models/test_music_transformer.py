@@ -364,12 +364,15 @@ def test_a_piece_goes_on_as_one_stream(tiny):
     for sequence in sequences:
         first = min(sequence.notes, key=lambda note: (note.start_time, note.pitch))
         assert (first.pitch, first.start_time) == (61, 0.0)
+        (marker,) = sequence.text_annotations
+        assert (marker.text, marker.time) == ("continuation", 1.5)
     new = generation.generate(
         model,
         encoder,
         request(mode="continue", inputs=[("a.mid", piece)], num_outputs=1, only_new=True),
     )
     assert all(note.start_time >= 0 for note in new[0].notes)
+    assert not new[0].text_annotations
 
 
 def test_what_is_new_of_a_chorale_begins_where_its_primer_ends():

@@ -163,6 +163,24 @@ def test_the_melody_can_be_left_out_and_written_down(model, encoder, monkeypatch
     assert [(n.pitch, round(n.start_time, 6)) for n in notes] == [(60, 0.0), (67, 0.8)]
 
 
+def test_of_a_song_the_melody_is_accompanied(encoder, capsys):
+    melody = tune(99, chords=False, seconds=8.0)
+    song = tune(99, chords=False, seconds=8.0)
+    for note in melody.notes:
+        note.instrument = 4
+        for below in (24, 20):
+            bass = song.notes.add()
+            bass.CopyFrom(note)
+            bass.pitch, bass.instrument, bass.program = note.pitch - below, 5, 33
+    for note in list(song.notes)[: len(melody.notes)]:
+        note.instrument = 4
+    ids = generation._melody_ids(encoder, "a.mid", song)
+    assert ids == encoder.melody_ids(melody)
+    count = len(melody.notes)
+    told = f"Melody: {count} of {count} notes of track 5 (Acoustic Grand Piano) of a.mid"
+    assert told in capsys.readouterr().out
+
+
 def test_what_cannot_be_done_is_said_in_a_line(model, encoder, capsys):
     def refused(model=model, encoder=encoder, **changes):
         with pytest.raises(UserError) as error:

@@ -245,7 +245,7 @@ def test_silence_that_comes_back_is_no_merit(name, spy_on, capsys):
     assert sorted((n.pitch, round(n.start_time, 3)) for n in piece.input.notes) == expected
     heard = len(piece.output.notes)
     said = capsys.readouterr().out
-    assert f"The piece: 0 of {len(expected)} notes come back, and {heard} others" in said
+    assert f"The piece: 0 of {len(expected)} notes come back; new ones: {heard}\n" in said
     assert heard == 0 or name == BAND  # whose zero is a note
 
 
@@ -255,7 +255,7 @@ def test_notes_that_come_back_are_counted_once_and_by_who_plays_them(capsys):
     tune((61, 40, 44), to=there)
     tune((61, 40, 44), drums=True, to=back)
     generation._tell_what_came_back([there, scale(1)], [back, scale(1)], 120.0)
-    assert "2 pieces: 8 of 9 notes come back, and 2 others" in capsys.readouterr().out
+    assert "2 pieces: 8 of 9 notes come back; new ones: 2\n" in capsys.readouterr().out
 
 
 def test_the_melody_of_a_song_is_its_first_window(capsys):

@@ -256,7 +256,7 @@ def _tell_what_came_back(inputs, outputs, qpm: float) -> None:
         for voice, starts in old.items()
     )
     pieces = f"{len(inputs)} pieces" if len(inputs) > 1 else "The piece"
-    print(f"{pieces}: {same} of {count} notes come back, and {heard - same} others")
+    print(f"{pieces}: {same} of {count} notes come back; new ones: {heard - same}")
 
 
 def _notes_by_voice(piece) -> dict[tuple, list[float]]:
