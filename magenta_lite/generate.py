@@ -23,7 +23,9 @@ python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
     --upsamplers=runs/jukebox_upsampler_mini --total_seconds=10 --genre=chorale
 
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, or sound with its
-spectrogram, and prints the paths.
+spectrogram, and prints the paths. A reconstruction's input stands beside it. Files are named
+RUN-MODE-seedSEED-001-of-004; without --seed each call draws another seed, and none writes over what
+is there.
 """
 
 from __future__ import annotations

@@ -415,7 +415,7 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
             "1 to 7",
         ),
         ("latents", ["--run_dir=run"], "--input"),
-        ("latents", ["--run_dir=run", "--input=nowhere"], "nowhere"),
+        ("latents", ["--run_dir=run", "--input=nowhere", "--output=new"], "nowhere"),
         ("evaluate", ["--run_dir=run", "--split=tset"], "test"),
         ("export", ["--run_dir=run", "--output=music"], "exists"),
         ("export", ["--run_dir=run"], "--output"),
