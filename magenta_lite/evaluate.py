@@ -37,7 +37,7 @@ def main() -> None:
     cli.load_tensorflow()
     from magenta_lite.data.collections import open_data
     from magenta_lite.data.splitting import few_held_out
-    from magenta_lite.training.run_directory import RunDirectory, load_run
+    from magenta_lite.training.run_directory import RunDirectory, load_run, replace_text
 
     run = load_run(Path(FLAGS.run_dir))
     config = cli.with_data(run.config)
@@ -60,7 +60,7 @@ def main() -> None:
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name:<26}{shown:>12}  {family.MEANINGS[name]}")
     path = run.directory / f"evaluation-{split}.json"
-    path.write_text(json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
+    replace_text(path, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
     print(f"Wrote {path}")
 
 

@@ -231,7 +231,7 @@ def sounds(audios: Sequence, titles: Sequence[str]):
 
     Returns:
         A matplotlib Figure: seconds to the right; frequencies upwards, dB as brightness, relative
-        to the loudest of the first sound.
+        to the loudest of the first sound. Dashed lines stand at markers.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -258,6 +258,10 @@ def sounds(audios: Sequence, titles: Sequence[str]):
             cmap="magma",
         )
         right.set(ylabel="kHz")
+        for time, text in audio.markers:
+            left.axvline(time, color="black", linestyle="--", linewidth=1.2)
+            right.axvline(time, color="white", linestyle="--", linewidth=1.2)
+            left.annotate(text, (time, 0.8), (4, 0), textcoords="offset points", fontsize=8)
     for axes in rows[-1]:
         axes.set_xlabel("seconds")
     figure.tight_layout()

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from magenta_lite.encoders.base import CHORD_CLASSES, Report
-from magenta_lite.encoders.chords import UnusableChords, chord_class, chord_line
+from magenta_lite.encoders.chords import UnusableChords, chord_line, nearest_class, typed_symbols
 from magenta_lite.encoders.grid import DEFAULT_QPM, MAX_STEPS, Stretch, is_playable, to_step
 from magenta_lite.encoders.melody_extraction import NO_EVENT, NOTE_OFF
 from magenta_lite.encoders.multi_performance import VELOCITIES
@@ -240,12 +240,7 @@ def chord_ids_of_text(text: str) -> list[int]:
     Raises:
         UserError: If a symbol is unknown.
     """
-    try:
-        return [RESERVED + chord_class(symbol) for symbol in text.split()]
-    except UnusableChords as error:
-        raise UserError(
-            f"In '{text}' {error}; write chords like C, Am, Faug, Bdim, G7, or N.C. for none"
-        ) from error
+    return [RESERVED + nearest_class(symbol) for symbol in typed_symbols(text)]
 
 
 # Melodies of performances ----------------------------------------------------------------------

@@ -397,7 +397,7 @@ def test_the_better_candidates_are_kept():
 
 
 def request(**changes):
-    from magenta_lite.generate import GenerateRequest
+    from magenta_lite.request import GenerateRequest
 
     base = {"mode": "sample", "inputs": [], "window": "1", "num_outputs": 2, "seed": 0}
     return GenerateRequest(**base | {"temperature": 1.0, "qpm": 120.0} | changes)
@@ -443,15 +443,20 @@ def test_a_long_piece_ends_by_itself_and_has_several_tracks():
         assert len({note.instrument for note in piece.notes}) == 3
 
 
-def test_a_primer_is_gone_on_from_with_its_instruments():
+def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
     model, encoder = untrained(), build_encoder(MuseNetEncoderConfig())
-    start = [("scales.mid", scales())]
+    song = scales()
+    song.total_time = max(note.end_time for note in song.notes)
+    start = [("scales.mid", song)]
     (piece, _) = generation.generate(
         model, encoder, request(mode="continue", inputs=start, primer_seconds=5.0)
     )
     played = [(n.pitch, n.start_time) for n in piece.notes if n.start_time < 4.9]
     assert played == [(n.pitch, n.start_time) for n in scales().notes if n.start_time < 4.9]
     assert piece.total_time > 5
+    (marker,) = piece.text_annotations
+    assert (marker.text, round(marker.time)) == ("continuation", 5)
+    assert "the first 5 of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
