@@ -50,6 +50,34 @@ def define_data_flags() -> None:
     )
 
 
+def define_checkpoint_flag() -> None:
+    """Defines --checkpoint, of commands that read a run; see `load_run`."""
+    flags.DEFINE_string(
+        "checkpoint",
+        "best",
+        "Which weights of the run: best (by its validations), newest, or those of a step.",
+    )
+    flags.register_validator(
+        "checkpoint",
+        lambda value: value in ("best", "newest") or value.isdecimal(),
+        message="it must be best, newest or a step, e.g. --checkpoint=500",
+    )
+
+
+def load_run():
+    """Returns the run of --run_dir with the weights of --checkpoint."""
+    from magenta_lite.training.run_directory import load_run
+
+    run = load_run(FLAGS.run_dir, FLAGS.checkpoint)
+    if FLAGS.checkpoint == "best" and run.step != run.newest:
+        print(
+            f"Weights: those of step {run.step:,}, whose validation was best; "
+            f"--checkpoint=newest takes those of step {run.newest:,}",
+            file=sys.stderr,
+        )
+    return run
+
+
 def chosen_config():
     """Returns the configuration that --config, --set and --data describe."""
     from magenta_lite.config import config_names, get_config
@@ -86,6 +114,48 @@ def load_tensorflow() -> None:
                     print(line, file=sys.stderr)
 
 
+class _Outliving:
+    """A stream that goes on as if nothing were, to nowhere, when nobody reads it any more."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._try(self._stream.write, text) or 0
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, method, *args):
+        try:
+            return method(*args)
+        except OSError:
+            # What is buffered goes to nowhere, too, when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def outlive_readers() -> None:
+    """Makes a command go on where others end: `train | head` is a training without output."""
+    sys.stdout, sys.stderr = _Outliving(sys.stdout), _Outliving(sys.stderr)
+
+
+def _open_closed_streams() -> None:
+    """Opens what is closed of the standard streams (`2>&-`), to nowhere.
+
+    Else the next file that is opened would get their numbers, and what is printed.
+    """
+    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            name = ("stdin", "stdout", "stderr")[number]
+            setattr(sys, name, open(number, mode))
+
+
 def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
     """Parses the flags, calls `main()` and exits with its code (None means 0)."""
     sys.exit(_call(main, sys.argv if argv is None else argv))
@@ -95,6 +165,7 @@ def _call(main: Callable[[], Any], argv: list[str]) -> int:
     if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
         print(_help_text())
         return 0
+    _open_closed_streams()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")

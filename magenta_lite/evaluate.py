@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from pathlib import Path
 
 from absl import flags
 
@@ -20,6 +19,7 @@ FLAGS = flags.FLAGS
 SPLITS = ("test", "validation", "train")
 
 flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string("split", "test", "test, validation or train.")
 flags.DEFINE_integer("seed", 0, "Of the posterior noise and of the samples that are fed back.")
 cli.define_data_flags()
@@ -32,9 +32,8 @@ def main() -> None:
         raise unknown_name("--split", FLAGS.split, SPLITS)
     cli.load_tensorflow()
     from magenta_lite.data.collections import open_data
-    from magenta_lite.training.run_directory import load_run
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     config = cli.with_data(run.config)
     data = config.data
     examples = open_data(config, FLAGS.data_dir).split(FLAGS.split)

@@ -15,6 +15,7 @@ from magenta_lite.errors import UserError
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string("output", None, "The SavedModel's directory; must not exist yet.")
 
 
@@ -24,10 +25,9 @@ def main() -> None:
             raise UserError(f"--{name} is missing")
     cli.load_tensorflow()
     from magenta_lite.serving.saved_model import export_saved_model
-    from magenta_lite.training.run_directory import load_run
 
     folder = Path(FLAGS.output)
-    signatures = export_saved_model(load_run(Path(FLAGS.run_dir)), folder)
+    signatures = export_saved_model(cli.load_run(), folder)
     print(f"Wrote {folder} with the signatures")
     for name, inputs in signatures.items():
         print(f"  {name}({', '.join(inputs)})")

@@ -41,6 +41,7 @@ from magenta_lite.errors import UserError, unknown_name
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "mode",
     "sample",
@@ -328,9 +329,8 @@ def main() -> None:
     read = functools.partial(_read_sound, encoder) if is_sound else _read
     inputs = [pair for path in FLAGS.input for pair in read(path)]
     cli.load_tensorflow()
-    from magenta_lite.training.run_directory import load_run
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     family = importlib.import_module(f"magenta_lite.models.{run.config.family}.generation")
     if FLAGS.mode not in family.MODES:
         raise unknown_name("--mode", FLAGS.mode, family.MODES)

@@ -20,6 +20,7 @@ from magenta_lite.errors import UserError
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_multi_string(
     "input", [], "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
@@ -34,9 +35,8 @@ def main() -> None:
 
     from magenta_lite.models.music_vae import latents
     from magenta_lite.plots import png_bytes, scatter
-    from magenta_lite.training.run_directory import load_run
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
     encoder = run.encoder

@@ -21,7 +21,13 @@ from magenta_lite.layers.transformer import (
     normalize,
     product,
 )
-from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
+from magenta_lite.models.base import (
+    COUNTED_EXAMPLES,
+    Draw,
+    TrainableModel,
+    share_of_commonest,
+    with_mean_count,
+)
 from magenta_lite.models.legality import BandLegality, BandPlan
 from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.models.musenet.critic import Generations, last_places
@@ -134,8 +140,12 @@ class MuseNet(TrainableModel):
             draws["which"] = Draw("uniform", ())
         return draws
 
+    @property
+    def renewed_every(self) -> int:
+        return self.objective.critic_every if self.objective.critic else 0
+
     def prepare(self, step: int, examples, seed: int) -> None:
-        if not self.objective.critic or not step or step % self.objective.critic_every:
+        if not self.renewed_every or not step or step % self.renewed_every:
             return
         if self._renewing is None:
             self._renewing = Generations(self)
@@ -290,6 +300,10 @@ class MuseNet(TrainableModel):
         return logits, new_keys, new_values
 
     # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        events = np.asarray(examples.events[:COUNTED_EXAMPLES])
+        return share_of_commonest(events[..., 0][counted(events).numpy() > 0])
 
     def train_step(self, batch):
         batch = self.varied(batch)
