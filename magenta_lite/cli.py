@@ -147,13 +147,12 @@ def _open_closed_streams() -> None:
 
     Else the next file that is opened would get their numbers, and what is printed.
     """
-    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-            name = ("stdin", "stdout", "stderr")[number]
-            setattr(sys, name, open(number, mode))
+            nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(nowhere, mode))
 
 
 def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:

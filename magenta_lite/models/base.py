@@ -76,9 +76,6 @@ class TrainableModel(keras.Model):
             examples: The training split, a `collections.Examples`.
         """
 
-    # What accuracy counts, and of what the loss is, in words.
-    event_name: str = "event"
-
     def majority_accuracy(self, examples: Any) -> float | None:
         """Returns the accuracy of one who knows nothing and always guesses the most frequent event.
 
@@ -101,8 +98,8 @@ class TrainableModel(keras.Model):
         loss = f"loss {measured['loss']:.3g}"
         if "accuracy" not in measured:
             return [loss]
-        words = f"{measured['accuracy']:.0%} of {self.event_name}s right"
-        return [words + (f" (knowing nothing: {majority:.0%})" if majority else ""), loss]
+        known = f" (knowing nothing: {majority:.0%})" if majority else ""
+        return [f"{measured['accuracy']:.0%} right{known}", loss]
 
     # In how many parts, one after the other, a replica works through its rows of a batch. The
     # gradient is that of all rows; memory is needed for one part.

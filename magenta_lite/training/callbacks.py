@@ -228,7 +228,7 @@ class Interval(keras.callbacks.Callback):
             for name, value in values.items()
             if name.startswith(PREFIX)
         }
-        where = "held-out: " if held_out else ""
+        where = "held-out music: " if held_out else ""
         words = self._in_words(held_out or values)
         self._progress.say_parts([f"step {step:,}: {where}{words[0]}", *words[1:]])
         since = self._history.since_best

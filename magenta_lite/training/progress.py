@@ -6,6 +6,7 @@ and no training step waits for it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -134,8 +135,13 @@ class Progress:
         self.say(f"At this speed {these} take {duration(left * seconds / steps)}. {way_out}.")
 
     def _width(self) -> int:
+        """Returns how many characters a line may have, at this moment."""
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+        except OSError:
+            columns = 0
         # The last column stays free: a terminal may go on to the next line behind it.
-        return shutil.get_terminal_size().columns - 1
+        return (columns or shutil.get_terminal_size().columns) - 1
 
     def _talk(self) -> None:
         while not self._ended.wait(BAR_EVERY if self._bar else LINE_EVERY):
@@ -154,11 +160,15 @@ class Progress:
             parts.append(f"{clock((self._steps - self._step) * each)} left")
         logs = self._logs
         parts += self._in_words({name: float(logs[name]) for name in logs}) if logs else []
-        line = fitted(parts, width, GAP)
-        room = width - len(line) - len(GAP) - 2 if width else 0
-        if room < SHORTEST_BAR:
+        if width is None:
+            return fitted(parts, None, GAP)
+        # The bar goes before numbers, but not before the first one.
+        frame = len(GAP) + len("[]")
+        has_bar = len(GAP.join(parts[:3])) + frame + SHORTEST_BAR <= width
+        line = fitted(parts, width - (frame + SHORTEST_BAR if has_bar else 0), GAP)
+        if not has_bar:
             return line
-        room = min(room, LONGEST_BAR)
+        room = min(width - len(line) - frame, LONGEST_BAR)
         full = room * self._step // self._steps
         head = parts[0]
         return f"{head}{GAP}[{'=' * full}{' ' * (room - full)}]{line[len(head) :]}"

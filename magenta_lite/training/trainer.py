@@ -133,8 +133,8 @@ def train(
     start = steps_done(model)
     weights = model.count_params()
     say(
-        f"Model: {config.name}, {weights:,} weights, {settings.precision}; "
-        f"{weights * BYTES_PER_WEIGHT / 2**20:,.0f} MiB with gradients and optimiser"
+        f"Model: {config.name}, {weights:,} weights, {settings.precision}, "
+        f"{weights * BYTES_PER_WEIGHT / 2**20:,.0f} MiB to train"
     )
     history = History.read(config, directory.metrics, start)
     if start >= settings.steps:

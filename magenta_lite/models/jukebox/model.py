@@ -64,7 +64,6 @@ class JukeboxPrior(TrainableModel):
     """
 
     upsamples = False
-    event_name = "code"
 
     def __init__(self, model, objective=None, **kwargs):
         dtype = kwargs.pop("dtype", "float32")

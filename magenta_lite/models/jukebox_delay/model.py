@@ -112,7 +112,6 @@ class DelayPrior(TrainableModel):
     """
 
     upsamples = False
-    event_name = "code"
 
     def __init__(self, model, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
