@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from magenta_lite.errors import UserError
 
@@ -96,7 +96,10 @@ def with_data(config):
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without the notes on its start-up that no setting of its own stops."""
+    """Imports TensorFlow without the notes on its start-up that no setting of its own stops.
+
+    Afterwards it and TensorFlow Datasets speak of errors only, unless --debug wants to hear more.
+    """
     with tempfile.TemporaryFile() as notes:
         sys.stderr.flush()
         stderr = os.dup(2)
@@ -112,9 +115,12 @@ def load_tensorflow() -> None:
             for line in notes.read().decode(errors="replace").splitlines():
                 if not _START_UP_NOTE.match(line):
                     print(line, file=sys.stderr)
+    if not FLAGS.debug:
+        tf.get_logger().setLevel("ERROR")
+        logging.set_verbosity(logging.ERROR)
 
 
-class _Outliving:
+class OutlivingStream:
     """A stream that goes on as if nothing were, to nowhere, when nobody reads it any more."""
 
     def __init__(self, stream):
@@ -139,7 +145,7 @@ class _Outliving:
 
 def outlive_readers() -> None:
     """Makes a command go on where others end: `train | head` is a training without output."""
-    sys.stdout, sys.stderr = _Outliving(sys.stdout), _Outliving(sys.stderr)
+    sys.stdout, sys.stderr = OutlivingStream(sys.stdout), OutlivingStream(sys.stderr)
 
 
 def _open_closed_streams() -> None:
@@ -165,7 +171,9 @@ def _call(main: Callable[[], Any], argv: list[str]) -> int:
         print(_help_text())
         return 0
     _open_closed_streams()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow logs as errors what is none (oneDNN that leaves an operation to others); what
+    # fails raises an exception besides.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if "--debug" in argv else "3")
     # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:

@@ -34,7 +34,7 @@ from magenta_lite.training.record import Record
 from magenta_lite.training.run_directory import RunDirectory, copy_weights
 from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
 from magenta_lite.training.signals import Signals
-from magenta_lite.training.strategy import is_chief
+from magenta_lite.training.strategy import describe_devices, is_chief
 from magenta_lite.training.time_budget import fitted, plan
 from magenta_lite.training.trial import measure
 
@@ -134,7 +134,7 @@ def train(
     weights = model.count_params()
     say(
         f"Model: {config.name}, {weights:,} weights, {settings.precision}, "
-        f"{weights * BYTES_PER_WEIGHT / 2**20:,.0f} MiB to train"
+        f"{weights * BYTES_PER_WEIGHT / 2**20:,.0f} MiB to train, on {describe_devices()}"
     )
     history = History.read(config, directory.metrics, start)
     if start >= settings.steps:
@@ -163,8 +163,8 @@ def train(
         say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
         if warmup_steps(settings) < settings.warmup_steps:
             say(
-                f"Warm-up: {warmup_steps(settings):,} steps, a tenth of all, instead of "
-                f"{settings.warmup_steps:,} (train.warmup_steps)"
+                f"Warm-up: a tenth of all steps, {warmup_steps(settings):,}, instead of "
+                f"train.warmup_steps={settings.warmup_steps}"
             )
         if not start:
             model.prepare(0, examples["train"], settings.seed)
