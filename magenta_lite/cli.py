@@ -167,9 +167,6 @@ def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
 
 
 def _call(main: Callable[[], Any], argv: list[str]) -> int:
-    if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
-        print(_help_text())
-        return 0
     _open_closed_streams()
     # TensorFlow logs as errors what is none (oneDNN that leaves an operation to others); what
     # fails raises an exception besides.
@@ -177,6 +174,9 @@ def _call(main: Callable[[], Any], argv: list[str]) -> int:
     # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
+        if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
+            print(_help_text(), flush=True)
+            return 0
         rest = FLAGS(argv)
         if len(rest) > 1:
             raise UserError(f"'{rest[1]}' is not a flag; flags start with --, see --help")

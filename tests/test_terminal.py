@@ -61,6 +61,13 @@ def test_training_goes_on_when_nobody_reads_what_it_says_and_other_commands_end(
     assert not NOTE.search(errors), errors
 
 
+@pytest.mark.parametrize("command", ["train", "generate", "inspect_data"])
+def test_help_that_is_not_read_to_its_end_is_no_error(command, tmp_path):
+    codes, _, errors = shell(f"$PYTHON -m magenta_lite.{command} --help | true", tmp_path)
+    assert codes == [0, 0]
+    assert not errors
+
+
 def test_training_does_without_standard_streams(place):
     codes, out, _ = shell(f"{TRAIN} --run_dir=quiet --set train.steps=2 >&- 2>&- <&-", place)
     assert codes == [0]

@@ -152,8 +152,8 @@ def train(
     with progress, signals or contextlib.nullcontext():
         say = progress.say if chief else _nothing
         if settings.minutes and not directory.config.is_file():
-            left = 60 * settings.minutes - (time.monotonic() - began)
-            config = _fitted(model, config, encoder, examples, strategy, left, signals, progress)
+            ends = began + 60 * settings.minutes
+            config = _fitted(model, config, encoder, examples, strategy, ends, signals, progress)
             settings = config.train
             history = History(config)
         if chief:
@@ -198,8 +198,8 @@ def _outcome(history: History, settings: TrainConfig) -> str:
     return f"{risen[0].upper()}{risen[1:]}; {use}" if risen else ""
 
 
-def _fitted(model, config, encoder, examples, strategy, seconds, signals, progress):
-    """Returns the config of a run of `seconds`, and gives the model what follows from it."""
+def _fitted(model, config, encoder, examples, strategy, deadline, signals, progress):
+    """Returns the config of a run until `deadline`, and gives the model what follows from it."""
     settings = config.train
     progress.say(f"Measuring how many steps fit into --minutes={settings.minutes:g}")
     progress.doing("measuring the speed")
@@ -218,12 +218,9 @@ def _fitted(model, config, encoder, examples, strategy, seconds, signals, progre
     def renew() -> None:
         model.prepare(model.renewed_every, examples["train"], settings.seed)
 
-    began = time.monotonic()
-    costs = measure(
-        model, fit, check, renew if model.renewed_every else None, seconds, strategy, signals
-    )
-    seconds -= time.monotonic() - began
-    config = fitted(config, *plan(costs, seconds, settings.minutes))
+    renews = renew if model.renewed_every else None
+    costs, left = measure(model, fit, check, renews, deadline, strategy, signals)
+    config = fitted(config, *plan(costs, left, settings.minutes))
     settings = config.train
     progress.say(
         f"A step takes {costs.step:.2g} s, a validation with its checkpoint {costs.check:.2g} s: "

@@ -38,10 +38,10 @@ def measure(
     fit: Callable[[int, int, list], None],
     check: Callable[[Path], None],
     renew: Callable[[], None] | None,
-    seconds: float,
+    deadline: float,
     strategy: tf.distribute.Strategy | None,
     signals: Signals | None,
-) -> Costs:
+) -> tuple[Costs, float]:
     """Trains a few steps, and leaves the model as it was.
 
     Args:
@@ -49,9 +49,13 @@ def measure(
         fit: Makes steps: called with the first step, how many, and callbacks.
         check: Does what ends an interval, in a folder that is removed afterwards.
         renew: Does what the model does now and then; None: it does nothing.
-        seconds: Of the run that is planned; a small part of it is used.
+        deadline: When the run that is planned is to end, as `time.monotonic()` counts; a small part
+            of the time until then is used.
         strategy: All its workers measure, and agree.
         signals: What arrived meanwhile; None where nothing is noted.
+
+    Returns:
+        What was measured, and the seconds that are left.
 
     Raises:
         Stopped: If a signal asked for it.
@@ -60,25 +64,30 @@ def measure(
     began = time.monotonic()
     timed = _Timed(signals)
     fit(0, 2, [timed])
-    first, rough = _agreed(strategy, timed.times[0] - began, timed.times[1] - timed.times[0])
-    wanted = min(MEASURED_SHARE * seconds, MEASURED_SECONDS)
-    count = int(min(max(wanted / rough, LEAST_MEASURED), MOST_MEASURED))
+    wanted = min(MEASURED_SHARE * (deadline - began), MEASURED_SECONDS)
+    wanted /= timed.times[1] - timed.times[0]
+    first, wanted = _agreed(strategy, timed.times[0] - began, wanted)
+    count = int(min(max(wanted, LEAST_MEASURED), MOST_MEASURED))
     timed = _Timed(signals)
     fit(2, count, [timed])
     step = (timed.times[-1] - timed.times[0]) / (count - 1)
     checks = [_seconds_of(check) for _ in range(2)]
     renewals = [_seconds_of(lambda folder: renew()) for _ in range(2)] if renew else [0.0, 0.0]
-    step, *checks, first_renewal, renewal = _agreed(strategy, step, *checks, *renewals)
     for variable, value in initial:
         variable.assign(value)
-    return Costs(
+    left = deadline - time.monotonic()
+    step, first_check, check_again, first_renewal, renewal, left = _agreed(
+        strategy, step, *checks, *renewals, left
+    )
+    costs = Costs(
         first_step=first,
         step=step,
-        first_check=max(checks[0] - checks[1], 0.0) + max(first_renewal - renewal, 0.0),
-        check=checks[1],
+        first_check=max(first_check - check_again, 0.0) + max(first_renewal - renewal, 0.0),
+        check=check_again,
         renewal=renewal,
         renewed_every=model.renewed_every,
     )
+    return costs, left
 
 
 def _state(model: keras.Model) -> list:
