@@ -110,7 +110,7 @@ class TrainConfig:
         learning_rate: See above.
         learning_rate_decay: See above.
         min_learning_rate: See above.
-        warmup_steps: See above.
+        warmup_steps: See above; a run whose steps are few rises during a tenth of them at most.
         clip_norm: Gradients are scaled down to this global norm; 0 for never.
         clip_per_variable: Scale the gradient of each weight by its own norm instead of all by
             their global norm.

@@ -109,6 +109,16 @@ def test_minutes_fix_steps_and_schedules_and_leave_no_other_trace(tmp_path, monk
     assert len(costs) == 1
 
 
+def test_a_signal_while_the_speed_is_measured_leaves_nothing(tmp_path):
+    program = Program(PROGRAM, tmp_path / "run", "train.minutes=5")
+    wait_until(program, lambda: "Measuring how many steps fit" in program.said())
+    os.kill(program.process.pid, signal.SIGINT)
+    code, out, _ = program.finish(60)
+    assert code == 130
+    assert "Ctrl-C: stopping after measuring the speed" in out
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_signal_is_answered_while_the_graph_is_built_and_obeyed_after_the_step(tmp_path):
     program = Program(PROGRAM, tmp_path / "run")
     wait_until(program, lambda: "Run: " in program.said())
