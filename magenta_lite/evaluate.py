@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from pathlib import Path
 
 from absl import flags
 
@@ -20,6 +19,7 @@ FLAGS = flags.FLAGS
 SPLITS = ("test", "validation", "train")  # the first that has examples, unless the user says
 
 cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "split",
     None,
@@ -37,9 +37,9 @@ def main() -> None:
     cli.load_tensorflow()
     from magenta_lite.data.collections import open_data
     from magenta_lite.data.splitting import few_held_out
-    from magenta_lite.training.run_directory import RunDirectory, load_run, replace_text
+    from magenta_lite.training.run_directory import RunDirectory, replace_text
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     config = cli.with_data(run.config)
     data = config.data
     built = "" if FLAGS.data else RunDirectory(run.directory).built

@@ -50,6 +50,7 @@ FLAGS = flags.FLAGS
 MOST_SEED = 2_000_000_000  # families add small numbers to it, below 2 ** 31
 
 cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "mode",
     "sample",
@@ -226,9 +227,8 @@ def main() -> None:
     player = _player(is_sound)
 
     cli.load_tensorflow()
-    from magenta_lite.training.run_directory import load_run
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     folder = _made(Path(FLAGS.output_dir))
     family = importlib.import_module(f"magenta_lite.models.{config.family}.generation")
     outputs = family.generate(run.model, run.encoder, request)

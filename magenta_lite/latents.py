@@ -22,6 +22,7 @@ FLAGS = flags.FLAGS
 WRITTEN = ("latents.npz", "map.png", "attribute.npz")
 
 cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 cli.define_paths(
     "input", "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
@@ -40,9 +41,8 @@ def main() -> None:
 
     from magenta_lite.models.music_vae import latents
     from magenta_lite.plots import png_bytes, scatter
-    from magenta_lite.training.run_directory import load_run
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
     groups = [_examples(source, run.encoder) for source in FLAGS.input]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
+
+COUNTED_EXAMPLES = 2048  # in which the most frequent event is looked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,46 @@ class TrainableModel(keras.Model):
             seed: Of the run.
         """
 
+    @property
+    def renewed_every(self) -> int:
+        """After how many steps `prepare` does something that takes time; 0 for never."""
+        return 0
+
+    def before_checkpoint(self, examples: Any) -> None:
+        """Measures what a model keeps beside what it learns; the next thing is a checkpoint.
+
+        Nothing of it may matter to training: a checkpoint may come at any step, when a signal asks
+        for it. It has to follow from the arguments and the weights.
+
+        Args:
+            examples: The training split, a `collections.Examples`.
+        """
+
+    def majority_accuracy(self, examples: Any) -> float | None:
+        """Returns the accuracy of one who knows nothing and always guesses the most frequent event.
+
+        Args:
+            examples: The training split, a `collections.Examples`; the first ones will do.
+
+        Returns:
+            A share; None for a model that has no `accuracy`.
+        """
+        del examples
+        return None
+
+    def in_words(self, measured: Mapping[str, float], majority: float | None = None) -> list[str]:
+        """Returns the few numbers that tell most, in words, the most telling one first.
+
+        Args:
+            measured: What was measured in training or in a validation, by its name.
+            majority: What `majority_accuracy` gives.
+        """
+        loss = f"loss {measured['loss']:.3g}"
+        if "accuracy" not in measured:
+            return [loss]
+        known = f" (knowing nothing: {majority:.0%})" if majority else ""
+        return [f"{measured['accuracy']:.0%} right{known}", loss]
+
     # In how many parts, one after the other, a replica works through its rows of a batch. The
     # gradient is that of all rows; memory is needed for one part.
     micro_batches: int = 1
@@ -133,6 +176,14 @@ class TrainableModel(keras.Model):
         local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
         with strategy.scope():
             self._symbolic_build(data_batch=local)
+
+
+def share_of_commonest(ids) -> float:
+    """Returns how often the most frequent of ids (N,), or of rows (N, D), stands among them."""
+    ids = np.asarray(ids)
+    if not len(ids):
+        return 0.0
+    return float(np.unique(ids, axis=0, return_counts=True)[1].max() / len(ids))
 
 
 def fingerprint(model: keras.Model) -> str:

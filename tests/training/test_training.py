@@ -35,11 +35,12 @@ def last_checkpoint(run_dir: Path) -> Path:
 
 
 def state(run_dir: Path) -> dict[str, np.ndarray]:
-    """Returns weights and optimiser state of the last checkpoint, without metrics."""
+    """Returns weights and optimiser state of the newest checkpoint, without metrics."""
     import h5py
 
     arrays = {}
-    with zipfile.ZipFile(last_checkpoint(run_dir)) as archive:
+    newest = max((run_dir / "checkpoints").iterdir())
+    with zipfile.ZipFile(newest) as archive:
         file = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
         file.visititems(
             lambda name, item: (

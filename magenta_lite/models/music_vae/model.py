@@ -14,7 +14,7 @@ from magenta_lite.encoders.base import EventFormat
 from magenta_lite.errors import UserError
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.models.base import Draw, TrainableModel, logs_for_workers
+from magenta_lite.models.base import COUNTED_EXAMPLES, Draw, TrainableModel, logs_for_workers
 from magenta_lite.models.music_vae import inputs
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.models.music_vae.decoders import Conductor, Decoder, LSTMDecoder
@@ -322,6 +322,16 @@ class MusicVAE(TrainableModel):
         for name, (value, weight) in self.measures(x, y_pred["logits"]).items():
             self.means[name].update_state(value, sample_weight=weight)
         return self.scale_loss(loss)
+
+    def majority_accuracy(self, examples) -> float:
+        rows = slice(COUNTED_EXAMPLES)
+        batch = {"events": examples.events[rows], "length": tf.constant(examples.lengths[rows])}
+        events, counts = self.targets(batch)
+        return self.head.majority_accuracy(events.numpy()[counts.numpy() > 0])
+
+    def in_words(self, measured, majority=None) -> list[str]:
+        # The loss itself is that of a whole example, with a KL weight that grows.
+        return super().in_words({**measured, "loss": measured["nll_per_step"]}, majority)
 
     def test_step(self, batch):
         """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
