@@ -74,15 +74,20 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         encoder_units=(64,) * len(config.model.encoder_units),
         decoder_units=(64,) * len(config.model.decoder_units),
         nade_units=16,
+        dropout=min(config.model.dropout, 0.1),
     )
     # As many free bits a dimension as the full size has: with more, nothing would tie the
     # latent vectors to the prior, and samples would be noise.
     free_bits = config.objective.free_bits * model.latent_size / config.model.latent_size
     long = config.encoder.kind in ("trio", "multi_performance") or config.encoder.bars > 4
     train = TrainConfig(
-        steps=200 if long else 300,
-        batch_size=32 if long else 64,
-        checkpoint_every=100,
+        steps=600,
+        batch_size=8 if long else 64,
+        schedule="cosine",
+        learning_rate=1e-2,
+        warmup_steps=1,
+        initial_gain=4.0,
+        checkpoint_every=300,
         validation_examples=256,
     )
     objective = dataclasses.replace(config.objective, free_bits=free_bits)

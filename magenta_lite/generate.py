@@ -138,6 +138,13 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "temperatures", [], "Of each level of a Jukebox, the top one first, instead of --temperature."
 )
+flags.DEFINE_enum(
+    "prior",
+    "data",
+    ["data", "standard"],
+    "Where a MusicVAE samples: where the training music lies in latent space, as far as the model "
+    "was trained here, or N(0, I).",
+)
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
 flags.DEFINE_bool("drop_melody", False, "Write an accompaniment without the melody it is for.")
 flags.DEFINE_bool(
@@ -215,6 +222,7 @@ class GenerateRequest:
         lyrics: Text that is sung.
         upsamplers: Run directories of what writes finer levels.
         temperatures: Of each level, as text, the top one first; empty for `temperature`.
+        prior: What a MusicVAE draws latent vectors from, see its `latents`.
         unfinished: Where what is written so far is kept; None for nowhere.
         only_new: Leave the primer out of what is written.
         drop_melody: Leave the melody out of an accompaniment.
@@ -265,6 +273,7 @@ class GenerateRequest:
     lyrics: str = ""
     upsamplers: tuple[str, ...] = ()
     temperatures: tuple[str, ...] = ()
+    prior: str = "data"
     unfinished: Path | None = None
     only_new: bool = False
     drop_melody: bool = False
@@ -304,6 +313,7 @@ CONTINUATION = (
     "lyrics",
     "upsamplers",
     "temperatures",
+    "prior",
     "only_new",
     "drop_melody",
     "magenta_timing",

@@ -58,6 +58,16 @@ class TrainableModel(keras.Model):
             seed: Of the run.
         """
 
+    def before_checkpoint(self, examples: Any) -> None:
+        """Measures what a model keeps beside what it learns; the next thing is a checkpoint.
+
+        Nothing of it may matter to training: a checkpoint may come at any step, when a signal asks
+        for it. It has to follow from the arguments and the weights.
+
+        Args:
+            examples: The training split, a `collections.Examples`.
+        """
+
     # In how many parts, one after the other, a replica works through its rows of a batch. The
     # gradient is that of all rows; memory is needed for one part.
     micro_batches: int = 1

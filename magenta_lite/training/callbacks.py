@@ -53,7 +53,9 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
 
 class Prepare(keras.callbacks.Callback):
-    """Lets the model do what it needs between steps. Comes first: what it does is saved, too.
+    """Lets the model do what it needs between steps and before a checkpoint.
+
+    Comes first: what it does is saved, too.
 
     Args:
         start: Step that the run starts from.
@@ -71,6 +73,9 @@ class Prepare(keras.callbacks.Callback):
         self._step += 1
         self.model.prepare(self._step, self._examples, self._seed)
 
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.before_checkpoint(self._examples)
+
 
 class WatchSteps(keras.callbacks.Callback):
     """Tells the progress, stops when the loss is not finite and when a signal asks for it.
@@ -81,10 +86,17 @@ class WatchSteps(keras.callbacks.Callback):
         progress: Told of every step.
         signals: What arrived meanwhile.
         keep: Checkpoints that stay.
+        examples: The training split.
     """
 
     def __init__(
-        self, directory: RunDirectory, start: int, progress: Progress, signals: Signals, keep: int
+        self,
+        directory: RunDirectory,
+        start: int,
+        progress: Progress,
+        signals: Signals,
+        keep: int,
+        examples,
     ):
         super().__init__()
         self._directory = directory
@@ -92,6 +104,7 @@ class WatchSteps(keras.callbacks.Callback):
         self._progress = progress
         self._signals = signals
         self._keep = keep
+        self._examples = examples
         self._losses = collections.deque()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -103,6 +116,7 @@ class WatchSteps(keras.callbacks.Callback):
         if self._signals.received:
             self._look_at_all()
             self._progress.doing("saving a checkpoint")
+            self.model.before_checkpoint(self._examples)
             save_checkpoint(self.model, self._directory.checkpoints, self._keep)
             raise Stopped(self._signals.received, self._step)
 

@@ -119,6 +119,8 @@ def train(
         newest = restore_newest(model, directory.checkpoints, say)
         if init_from and newest is None:
             say(f"Weights: those of {copy_weights(model, config, init_from)}")
+        elif newest is None:
+            scale_kernels(model, settings.initial_gain)
     start = steps_done(model)
     weights = model.count_params()
     say(
@@ -158,7 +160,7 @@ def train(
         signals = stack.enter_context(_signals(strategy))
         keep = settings.keep_checkpoints
         callbacks = [Prepare(start, examples["train"], settings.seed)]
-        callbacks += [WatchSteps(directory, start, progress, signals, keep)]
+        callbacks += [WatchSteps(directory, start, progress, signals, keep, examples["train"])]
         callbacks += [Record(directory, config, encoder, progress, held_out)] if chief else []
         callbacks.append(Checkpoints(directory, keep, chief, progress))
         for first, count, length in intervals(start, settings.steps, settings.checkpoint_every):
@@ -173,6 +175,15 @@ def train(
                 verbose=0,
             )
     return model
+
+
+def scale_kernels(model: keras.Model, gain: float) -> None:
+    """Multiplies the kernels of a new model, but not its recurrent ones, by `gain`."""
+    if gain == 1:
+        return
+    for weight in model.trainable_variables:
+        if weight.name == "kernel":
+            weight.assign(weight * gain)
 
 
 def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int]]:

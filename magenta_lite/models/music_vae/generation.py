@@ -14,15 +14,17 @@ from magenta_lite.encoders.grid import Stretch, common_time_stretches, quantize
 from magenta_lite.encoders.trio import PARTS
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.inference import inference_functions
+from magenta_lite.models.music_vae.latent_space import slerp
 from magenta_lite.models.music_vae.latents import (
     as_batch,
     encode_examples,
     filled,
     load_attribute,
 )
-from magenta_lite.models.music_vae.model import slerp
 
 MODES = ("sample", "reconstruct", "interpolate", "attribute")
+# What a `GenerateRequest` may say beside what all families understand.
+OPTIONS = ("prior",)
 
 # Events of a window, and what is told beside them: chord classes (T,), hits (T, D), or None.
 Window = tuple[np.ndarray, np.ndarray | None]
@@ -75,6 +77,11 @@ class _Generation:
         request, count = self.request, len(self.request.inputs)
         if request.mode == "sample" and count and self.format.control != "hits":
             raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
+        if request.mode != "sample" and request.prior != type(request).prior:
+            raise UserError(
+                f"--prior={request.prior} says what --mode=sample draws from; "
+                f"--mode={request.mode} draws nothing"
+            )
         if request.mode == "interpolate" and count != 2:
             raise UserError(
                 f"--mode=interpolate needs two --input files, the start and the end; it got {count}"
@@ -134,14 +141,18 @@ class _Generation:
     # Latent vectors, float (pieces, windows, Z) ----------------------------------------------
 
     def _prior_draws(self):
-        """Draws one latent vector a piece; for more windows, points on the arc to another one."""
+        """Draws one latent vector a piece; for more windows, points on the way to another one.
+
+        The arc is one of standard normal draws, so that all its points are as probable as draws.
+        """
         request = self.request
         shape = [request.num_outputs, self.model.model_config.latent_size]
-        z = tf.random.stateless_normal(shape, [request.seed, 0]).numpy()
-        if self.windows == 1:
-            return z[:, None]
-        ends = tf.random.stateless_normal(shape, [request.seed, 2]).numpy()
-        return np.stack([slerp(a, b, self.windows) for a, b in zip(z, ends, strict=True)])
+        noise = tf.random.stateless_normal(shape, [request.seed, 0])[:, None]
+        if self.windows > 1:
+            ends = tf.random.stateless_normal(shape, [request.seed, 2])
+            pairs = zip(noise[:, 0], ends, strict=True)
+            noise = tf.stack([slerp(a, b, self.windows) for a, b in pairs])
+        return self.model.latents(noise, request.prior).numpy()
 
     def _arcs(self, given):
         steps = self.request.num_outputs
