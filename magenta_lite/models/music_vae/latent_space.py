@@ -44,10 +44,11 @@ class AggregatedPosterior(keras.layers.Layer):
                 deviations of its posteriors, each float (B, Z).
             examples: A `collections.Examples`.
         """
-        count = min(len(examples), WINDOWS)
+        total = len(examples.lengths)
+        count = min(total, WINDOWS)
         if not count:
             return
-        chosen = np.arange(count) * len(examples) // count
+        chosen = np.arange(count) * total // count
         moments = []
         for start in range(0, count, BATCH):
             rows = chosen[start : start + BATCH]
