@@ -34,16 +34,25 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
     return dataclasses.replace(
         config,
         encoder=dataclasses.replace(config.encoder, **{longest: 128}),
-        model=dataclasses.replace(config.model, units=(64, 64), attention_length=length),
+        model=dataclasses.replace(
+            config.model,
+            units=(64, 64),
+            attention_length=length,
+            dropout=min(config.model.dropout, 0.1),
+        ),
         train=dataclasses.replace(
             config.train,
-            steps=300,
+            steps=800,
             batch_size=32,
-            learning_rate=3e-3,
-            min_learning_rate=3e-3,
-            checkpoint_every=100,
+            schedule="cosine",
+            learning_rate=5e-3,
+            warmup_steps=1,
+            initial_gain=4.0,
+            checkpoint_every=200,
             validation_examples=128,
         ),
+        # What has been trained for a minute leaves too much to chance.
+        generate=dataclasses.replace(config.generate, temperature=0.9),
     )
 
 

@@ -80,15 +80,23 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         encoder_units=(64,) * len(config.model.encoder_units),
         decoder_units=(64,) * len(config.model.decoder_units),
         nade_units=16,
+        dropout=0.0,
     )
     # As many free bits a dimension as the full size has: with more, nothing would tie the
     # latent vectors to the prior, and samples would be noise.
     free_bits = config.objective.free_bits * model.latent_size / config.model.latent_size
-    long = config.encoder.kind in ("trio", "multi_performance") or config.encoder.bars > 4
+    # Examples of many steps are fewer in a batch. Hits of grooves are learnt more slowly, and are
+    # no one-hot vectors, which need larger kernels.
+    groove = config.encoder.kind == "groove"
+    bars = 16 if config.encoder.kind == "multi_performance" else config.encoder.bars
     train = TrainConfig(
-        steps=200 if long else 300,
-        batch_size=32 if long else 64,
-        checkpoint_every=100,
+        steps=1000 if groove else 600,
+        batch_size=128 // bars,
+        schedule="cosine",
+        learning_rate=2e-2 if groove else 1e-2,
+        warmup_steps=1,
+        initial_gain=2.0 if groove else 4.0,
+        checkpoint_every=200 if bars < 16 else 300,
         validation_examples=256,
     )
     objective = dataclasses.replace(config.objective, free_bits=free_bits)

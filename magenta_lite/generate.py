@@ -164,6 +164,13 @@ cli.define_path_list(
 flags.DEFINE_list(
     "temperatures", [], "Of each level of a Jukebox, the top one first, instead of --temperature."
 )
+flags.DEFINE_enum(
+    "prior",
+    "data",
+    ["data", "standard"],
+    "Where a MusicVAE samples: where the training music lies in latent space, as far as the model "
+    "was trained here, or N(0, I).",
+)
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
 flags.DEFINE_bool("drop_melody", False, "Write an accompaniment without the melody it is for.")
 flags.DEFINE_bool(

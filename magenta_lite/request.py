@@ -54,6 +54,7 @@ class GenerateRequest:
         lyrics: Text that is sung.
         upsamplers: Run directories of what writes finer levels.
         temperatures: Of each level, as text, the top one first; empty for `temperature`.
+        prior: What a MusicVAE draws latent vectors from, see its `latents`.
         unfinished: Keeps what is written so far; None for nowhere.
         only_new: Leave the primer out of what is written.
         drop_melody: Leave the melody out of an accompaniment.
@@ -105,6 +106,7 @@ class GenerateRequest:
     lyrics: str = ""
     upsamplers: tuple[str, ...] = ()
     temperatures: tuple[str, ...] = ()
+    prior: str = "data"
     unfinished: Unfinished | None = None
     only_new: bool = False
     drop_melody: bool = False

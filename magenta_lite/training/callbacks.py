@@ -37,7 +37,9 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
 
 class Prepare(keras.callbacks.Callback):
-    """Lets the model do what it needs between steps. Comes first: what it does is saved, too.
+    """Lets the model do what it needs between steps and before a checkpoint.
+
+    Comes first: what it does is saved, too.
 
     Args:
         start: Step that the run starts from.

@@ -131,6 +131,8 @@ def train(
             swap(model)  # what is saved as weights are their averages
         elif init_from:
             say(f"Weights: those of {copy_weights(model, config, init_from)}")
+        else:
+            scale_kernels(model, settings.initial_gain)
     start = steps_done(model)
     weights = model.count_params()
     say(
@@ -234,6 +236,15 @@ def _fitted(model, config, encoder, examples, strategy, deadline, signals, progr
     model.train_function = model.test_function = None
     progress.restart(settings.steps)
     return config
+
+
+def scale_kernels(model: keras.Model, gain: float) -> None:
+    """Multiplies the kernels of a new model, but not its recurrent ones, by `gain`."""
+    if gain == 1:
+        return
+    for weight in model.trainable_variables:
+        if weight.name == "kernel":
+            weight.assign(weight * gain)
 
 
 def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from magenta_lite.graphs import graph_function
 from magenta_lite.models.music_vae.encoders import swap_axes
-from magenta_lite.models.music_vae.model import slerp
+from magenta_lite.models.music_vae.latent_space import slerp
 
 BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples
@@ -155,7 +155,7 @@ def _sample_reconstruction(model, seed) -> float:
     """
     if model.events_format.control:  # what to tell?
         return float("nan")
-    events = model.sample(SAMPLES, seed, 1.0)
+    events = model.sample(SAMPLES, seed, 1.0, prior="standard")
     mu = model.encode(events, tf.fill([SAMPLES], model.length)).mean()
     again = model.decode(mu, seed, 0.0)
     shape = (SAMPLES, model.length, -1)

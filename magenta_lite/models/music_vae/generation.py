@@ -15,11 +15,11 @@ from magenta_lite.encoders.melody_tracks import melodic_tracks
 from magenta_lite.encoders.trio import PARTS
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.inference import inference_functions
+from magenta_lite.models.music_vae.latent_space import slerp
 from magenta_lite.models.music_vae.latents import (
     encode_examples,
     filled,
 )
-from magenta_lite.models.music_vae.model import slerp
 from magenta_lite.models.music_vae.request import load_attribute
 from magenta_lite.request import Reconstruction, check_request
 
@@ -139,14 +139,18 @@ class _Generation:
     # Latent vectors, float (pieces, windows, Z) ----------------------------------------------
 
     def _prior_draws(self):
-        """Draws one latent vector a piece; for more windows, points on the arc to another one."""
+        """Draws one latent vector a piece; for more windows, points on the way to another one.
+
+        The arc is one of standard normal draws, so that all its points are as probable as draws.
+        """
         request = self.request
         shape = [request.num_outputs, self.model.model_config.latent_size]
-        z = tf.random.stateless_normal(shape, [request.seed, 0]).numpy()
-        if self.windows == 1:
-            return z[:, None]
-        ends = tf.random.stateless_normal(shape, [request.seed, 2]).numpy()
-        return np.stack([slerp(a, b, self.windows) for a, b in zip(z, ends, strict=True)])
+        noise = tf.random.stateless_normal(shape, [request.seed, 0])[:, None]
+        if self.windows > 1:
+            ends = tf.random.stateless_normal(shape, [request.seed, 2])
+            pairs = zip(noise[:, 0], ends, strict=True)
+            noise = tf.stack([slerp(a, b, self.windows) for a, b in pairs])
+        return self.model.latents(noise, request.prior).numpy()
 
     def _arcs(self, given):
         start, end = self._posterior_means(given)

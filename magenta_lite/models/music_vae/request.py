@@ -22,7 +22,7 @@ def modes(encoder) -> tuple[str, ...]:
 def options(encoder) -> tuple[str, ...]:
     """Returns the fields of a `GenerateRequest` that mean something to a model."""
     del encoder
-    return ("bars", "chords", "attribute", "amount")
+    return ("bars", "chords", "attribute", "amount", "prior")
 
 
 def check(encoder, request) -> None:
@@ -30,6 +30,11 @@ def check(encoder, request) -> None:
     mode, count, control = request.mode, len(request.inputs), encoder.event_format.control
     if mode == "sample" and count and control != "hits":
         raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
+    if mode != "sample" and request.prior != type(request).prior:
+        raise UserError(
+            f"--prior={request.prior} says what --mode=sample draws from; --mode={mode} draws "
+            "nothing"
+        )
     if mode == "interpolate" and count != 2:
         raise UserError(
             f"--mode=interpolate needs two --input files, the start and the end; it got {count}"
