@@ -82,7 +82,10 @@ class SoundFont:
         groups = [layer for group in groups_of(tracks_of(sequence)) for layer in _layers(group)]
         samples, rate = self._group(sequence, groups[0])
         for group in groups[1:]:
-            samples += self._group(sequence, group)[0]
+            more, _ = self._group(sequence, group)
+            # The renderer adds up the times of events: lengths may differ by a sample.
+            samples = samples[: len(more)]
+            samples += more[: len(samples)]
         end = round(max(length_of(sequence), SHORTEST) * rate)
         return Audio(_ended(samples, end, rate), rate)
 
