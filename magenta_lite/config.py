@@ -197,7 +197,8 @@ class GenerateConfig:
         num_outputs: How many pieces one call writes.
         qpm: Tempo of the written MIDI in quarter notes a minute.
         programs: General MIDI programs (0-127) of the melodic parts of the written MIDI; empty for
-            the encoder's own.
+            the encoder's own. Those of a configuration fit its data; with --data they are left
+            out.
     """
 
     temperature: float = 0.5

@@ -164,8 +164,12 @@ def _legend_name(track: Track) -> str:
 
 def _colors(pieces: Sequence[Sequence[Track]]) -> dict[str, str]:
     """Returns a colour for each instrument, the same in all pieces."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
     names = dict.fromkeys(_legend_name(track) for piece in pieces for track in piece)
-    return {name: f"C{i % 10}" for i, name in enumerate(names)}
+    palette = colormaps["tab10" if len(names) <= 10 else "tab20"].colors
+    return {name: to_hex(palette[i % len(palette)]) for i, name in enumerate(names)}
 
 
 def _name_instruments(axes, colors: dict[str, str]) -> None:

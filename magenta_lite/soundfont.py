@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import io
+import itertools
+import math
 import os
 import sys
 from pathlib import Path
@@ -32,6 +35,9 @@ INCLUDED = "TimGM6mb.sf2"  # comes with pretty_midi
 VOLUMES = (HIGHEST, DEFAULT_VOLUME, 50, 25, 13)
 CLIPPED = 0.999
 LOUD = 80  # velocity that something in a piece has at least
+
+# The renderer has 64 voices, of which a note may take two and keeps them while it fades.
+NOTES_AT_ONCE = 24
 
 TAIL = 5.0  # seconds that the last notes have to fade
 INAUDIBLE = 1e-3  # of the peak: the tail ends where nothing is louder
@@ -73,10 +79,13 @@ class SoundFont:
         Raises:
             RenderError: If the renderer fails.
         """
-        groups = groups_of(tracks_of(sequence))
+        groups = [layer for group in groups_of(tracks_of(sequence)) for layer in _layers(group)]
         samples, rate = self._group(sequence, groups[0])
         for group in groups[1:]:
-            samples += self._group(sequence, group)[0]
+            more, _ = self._group(sequence, group)
+            # The renderer adds up the times of events: lengths may differ by a sample.
+            samples = samples[: len(more)]
+            samples += more[: len(samples)]
         end = round(max(length_of(sequence), SHORTEST) * rate)
         return Audio(_ended(samples, end, rate), rate)
 
@@ -160,6 +169,23 @@ def _included() -> Path:
     if not path.is_file():
         raise RenderError(f"pretty_midi came without {INCLUDED}")
     return path
+
+
+def _layers(tracks: list[Track]) -> list[list[Track]]:
+    """Returns tracks as one or more layers, each of them with no more notes at once than sound."""
+    notes = [note for track in tracks for note in track.notes]
+    changes = sorted(
+        [(note.end_time, -1) for note in notes] + [(note.start_time, 1) for note in notes]
+    )
+    most = max(itertools.accumulate(change for _, change in changes), default=0)
+    count = max(math.ceil(most / NOTES_AT_ONCE), 1)
+    if count == 1:
+        return [tracks]
+    ordered = [(track, sorted(track.notes, key=lambda note: note.start_time)) for track in tracks]
+    return [
+        [dataclasses.replace(track, notes=notes[i::count]) for track, notes in ordered]
+        for i in range(count)
+    ]
 
 
 def _ended(samples: np.ndarray, end: int, rate: int) -> np.ndarray:

@@ -180,6 +180,30 @@ def test_a_channel_s_volume_and_the_pedal_are_heard():
     assert peak(changed, 3, 3.2) == pytest.approx(peak(plain, 3, 3.2) / 4, rel=0.25)
 
 
+def test_a_held_note_sounds_on_however_many_others_join():
+    player = open_soundfont()
+    organ = 19
+    held = [(60, 0, 4, organ)]
+    crowd = [(pitch, 1, 4, organ) for pitch in (*range(24, 60), *range(61, 97))]
+
+    def level(*notes):
+        audio = player.play(music(*notes))
+        rate = audio.sample_rate
+        frequencies, magnitude = spectrum(audio.samples[2 * rate : 4 * rate, 0], rate)
+        return magnitude[np.abs(frequencies - 261.63) < 3].max()
+
+    assert level(*held, *crowd) > 0.8 * level(*held)
+
+
+def test_many_instruments_at_odd_times_are_mixed():
+    """Renderings of one length in seconds differ by a sample."""
+    rng = np.random.default_rng(0)
+    player = open_soundfont()
+    for length in rng.uniform(1, 2, 12):
+        band = [(60, t, t + 0.1, int(t * 1e6) % 64) for t in rng.uniform(0, length, 60)]
+        assert player.play(music(*band)).seconds > length
+
+
 def test_more_instruments_than_channels_all_sound():
     player = open_soundfont()
     pieces = [[(60 + i, i, i + 0.5, 16 + i) for i in range(20)], [(60 + i, i, i + 0.5, 16 + i)
