@@ -226,8 +226,8 @@ def _fitted(model, config, encoder, examples, strategy, deadline, signals, progr
     config = fitted(config, *plan(costs, left, settings.minutes))
     settings = config.train
     progress.say(
-        f"A step takes {costs.step:.2g} s, a validation with its checkpoint {costs.check:.2g} s: "
-        f"{settings.steps:,} steps, validated every {settings.checkpoint_every:,}"
+        f"{settings.steps:,} steps of {costs.step:.2g} s; "
+        f"after every {settings.checkpoint_every:,} a validation of {costs.check:.2g} s"
     )
     # Graphs hold the numbers of schedules, so they are built anew.
     model.optimizer.learning_rate = _schedule(settings)
