@@ -12,6 +12,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import flags, logging
@@ -239,12 +240,25 @@ def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) 
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except flags.UnrecognizedFlagError as error:
+        _tell(_former_flags(argv) or error, argv)
+        return 2
     except (UserError, flags.Error) as error:
         _tell(error, argv)
         return 2
     except Exception as error:
         _tell(error, argv)
         return 1
+
+
+def _former_flags(argv: list[str]) -> UserError | None:
+    """Returns how a command with flags of the original is written here, if it is one."""
+    from magenta_lite.former_flags import rewritten
+
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    verb = spec.name.rpartition(".")[2] if spec else Path(argv[0]).stem
+    line = rewritten(verb, argv[1:], lambda name: name in FLAGS)
+    return UserError(line) if line else None
 
 
 def _tell(error: Exception, argv: list[str]) -> None:

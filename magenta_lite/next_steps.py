@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from magenta_lite.config import ExperimentConfig, config_names, get_config, load_config
 from magenta_lite.encoders.encoder import EXAMPLE
 from magenta_lite.errors import UserError
+from magenta_lite.shell import command
 
 EXAMPLE_SECONDS = 10.0  # of sound
 CODES = ("jukebox", "jukebox_delay")  # families whose models write the codes of a VQ-VAE
@@ -33,8 +33,9 @@ def next_steps(
         collection: What it was trained on; None for an imported model.
         data_dir: Where built data sets are kept, if not in their usual place.
     """
+    data = [f"--data_dir={data_dir}"] if data_dir else []
     if config.family in CODES:
-        steps = _with_other_levels(run_dir, config)
+        steps = _with_other_levels(run_dir, config, data)
     else:
         needed = encoder.generate_flags
         if any(EXAMPLE in flag for flag in needed):
@@ -42,21 +43,9 @@ def next_steps(
             needed = [flag.replace(EXAMPLE, path) for flag in needed]
         steps = [command("generate", f"--run_dir={run_dir}", *needed)]
     if collection is not None:
-        more = [f"--data_dir={data_dir}"] if data_dir else []
-        steps.append(command("evaluate", f"--run_dir={run_dir}", *more))
+        steps.append(command("evaluate", f"--run_dir={run_dir}", *data))
     steps.append(command("export", f"--run_dir={run_dir}", f"--output={_unused(run_dir.name)}"))
     return steps
-
-
-def command(verb: str, *flags: str) -> str:
-    """Returns a command as it is typed, with quotes where the shell needs them."""
-    return " ".join([f"python -m magenta_lite.{verb}", *map(quoted, flags)])
-
-
-def quoted(flag: str) -> str:
-    """Returns `--name=value` with quotes around the value where the shell needs them."""
-    name, equals, value = flag.partition("=")
-    return f"{name}={shlex.quote(value)}" if equals and value else shlex.quote(flag)
 
 
 def _unused(name: str) -> Path:
@@ -149,8 +138,14 @@ class CodesRun(NamedTuple):
         return self.config.encoder.above_ratio > 1
 
 
-def _with_other_levels(run_dir: Path, config: ExperimentConfig) -> list[str]:
-    """Returns how to hear a prior, or an upsampler with those above it; what is missing first."""
+def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str]) -> list[str]:
+    """Returns how to hear a prior, or an upsampler with those above it; what is missing first.
+
+    Args:
+        run_dir: Of the run.
+        config: Its config.
+        data: Flags that say where data sets are kept.
+    """
     if not config.encoder.vqvae:
         return ["# generate needs the VQ-VAE of these codes: import this again with --vqvae=RUN"]
     runs = [CodesRun(run_dir, config), *_siblings(run_dir, config)]
@@ -170,7 +165,7 @@ def _with_other_levels(run_dir: Path, config: ExperimentConfig) -> list[str]:
         finer.append(str(upsamplers[level].run_dir))
         level -= 1
     flags = [f"--upsamplers={','.join(finer)}"] if finer else []
-    steps = [_training(run) for run in missing]
+    steps = [_training(run, data) for run in missing]
     return [*steps, command("generate", f"--run_dir={top.run_dir}", *flags)]
 
 
@@ -212,6 +207,6 @@ def _planned(
     return None
 
 
-def _training(run: CodesRun) -> str:
+def _training(run: CodesRun, data: list[str]) -> str:
     vqvae = f"--vqvae={run.config.encoder.vqvae}"
-    return command("train", f"--config={run.config.name}", vqvae, f"--run_dir={run.run_dir}")
+    return command("train", f"--config={run.config.name}", vqvae, f"--run_dir={run.run_dir}", *data)

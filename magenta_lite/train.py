@@ -69,7 +69,8 @@ def main() -> int:
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
     config = _completed(config, built)
     from magenta_lite.encoders import build_encoder
-    from magenta_lite.next_steps import next_steps, quoted
+    from magenta_lite.next_steps import next_steps
+    from magenta_lite.shell import quoted
     from magenta_lite.training.signals import Stopped
     from magenta_lite.training.trainer import train
 

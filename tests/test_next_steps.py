@@ -17,7 +17,8 @@ from magenta_lite.config import config_names, get_config, save_config
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.reading import read_file
 from magenta_lite.encoders import build_encoder
-from magenta_lite.next_steps import CODES, command, next_steps, quoted, write_example
+from magenta_lite.next_steps import CODES, next_steps, write_example
+from magenta_lite.shell import command, quoted
 
 VQVAES = ("vqvae_tiny", "vqvae_mini", "vqvae_small", "jukebox_vqvae", "rvqvae_tiny", "rvqvae_mini")
 

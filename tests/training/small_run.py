@@ -38,6 +38,7 @@ class MadeUpExamples(NamedTuple):
 
     events: np.ndarray
     lengths: np.ndarray
+    pieces: None = None
     controls: None = None
     extras: Mapping = MappingProxyType({})
 

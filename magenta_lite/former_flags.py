@@ -1,0 +1,299 @@
+"""What the flags of the original commands are called here.
+
+The commands: Magenta's melody_rnn, drums_rnn, improv_rnn, performance_rnn (create_dataset, train,
+generate), music_vae (train, generate), convert_dir_to_note_sequences; Tensor2Tensor's trainer and
+decoder, which trained Music Transformer; and Jukebox's train and sample.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from magenta_lite.config import config_names, get_config
+from magenta_lite.shell import command
+
+CHECKPOINTS = ("bundle_file", "checkpoint_file", "checkpoint_path", "restore_prior")
+DATA = ("input", "input_dir", "examples_path", "audio_files_dir")
+
+# A flag of the same meaning, by command.
+RENAMED = {
+    "generate": {
+        "primer_midi": "input",
+        "input_midi_1": "input",
+        "input_midi_2": "input",
+        "audio_file": "input",
+        "prompt_length_in_seconds": "prompt_seconds",
+        "sample_length_in_seconds": "total_seconds",
+        "total_sample_length_in_seconds": "total_seconds",
+        "n_samples": "num_outputs",
+        "decode_length": "num_tokens",
+        "name": "output_dir",
+    },
+    "train": {"output_dir": "run_dir", **dict.fromkeys(DATA, "data")},
+    "inspect_data": dict.fromkeys(DATA, "data"),
+    "import_checkpoint": {"output_dir": "run_dir", **dict.fromkeys(CHECKPOINTS, "checkpoint")},
+    "export": {"output_dir": "output", "export_dir": "output"},
+}
+# A value of the configuration.
+SETTINGS = {
+    "num_training_steps": "train.steps",
+    "train_steps": "train.steps",
+    "num_steps": "train.steps",
+    "num_checkpoints": "train.keep_checkpoints",
+    "checkpoints_to_keep": "train.keep_checkpoints",
+    "keep_checkpoint_max": "train.keep_checkpoints",
+    "num_eval_examples": "train.validation_examples",
+    "eval_num_batches": "train.validation_examples",
+    "bs": "train.batch_size",
+    "lr": "train.learning_rate",
+}
+# What nothing takes the place of, with the reason.
+ITSELF = "it goes by itself"
+IN_RUN = "the run directory says it"
+GONE = {
+    "log": "",
+    "hparams": IN_RUN,
+    "hparams_set": IN_RUN,
+    "decode_hparams": "--temperature, --top_k and --top_p say how it is drawn",
+    "problem": IN_RUN,
+    "model": IN_RUN,
+    "max_batch_size": ITSELF,
+    "save_generator_bundle": "a run directory is used as it is",
+    "bundle_description": "a run directory is used as it is",
+    "notes_per_second": "models of performances are not conditioned on it",
+    "pitch_class_histogram": "models of performances are not conditioned on it",
+    "disable_conditioning": "models of performances are not conditioned on it",
+    "tmp_dir": ITSELF,
+    "t2t_usr_dir": ITSELF,
+    "decode_from_file": "--input=FILE --mode=continue goes on from a file",
+    "decode_interactive": "",
+    "levels": "--upsamplers says which are written",
+    "sr": IN_RUN,
+    "hop_fraction": ITSELF,
+    "codes_file": "the same command goes on with what it wrote",
+    "summary_frequency": "--set train.checkpoint_every=500 says how often it measures",
+    "eval": "training measures as it goes; evaluate does afterwards",
+    "eval_steps": "training measures as it goes; evaluate does afterwards",
+    "eval_dir_suffix": "training measures as it goes; evaluate does afterwards",
+    "eval_ratio": "training holds pieces out by itself",
+    "keep_checkpoint_every_n_hours": "--set train.checkpoint_every=500 says how often",
+    "cache_dataset": ITSELF,
+    "mode": "",
+    "master": "--strategy says who computes",
+    "task": "--strategy says who computes",
+    "num_ps_tasks": "--strategy says who computes",
+    "num_sync_workers": "--strategy says who computes",
+    "worker_gpu": "--strategy says who computes",
+    "schedule": "",
+    "recursive": "folders are read with all below them",
+    "output_file": "training builds its data from the folder",
+    "output_dir": "training builds its data from the folder",
+    "output_filename": "--output_dir says where files go",
+    "labels": "labels.csv beside the sound is read by itself",
+    "train": "",
+    "test": "",
+    "epochs": "--set train.steps=2000 says how long",
+    "nworkers": ITSELF,
+    "sample_length": "--set encoder.crop says how long",
+    "aug_shift": ITSELF,
+    "aug_blend": "",
+    "restore_vqvae": "import_checkpoint reads it, and --vqvae=RUN names it",
+}
+SWITCHES = ("recursive", "eval", "cache_dataset", "save_generator_bundle", "decode_interactive")
+MODES = {"primed": "continue", "ancestral": "sample"}
+ENCODINGS = {"onehot": "basic_rnn", "lookback": "lookback_rnn", "key": "attention_rnn"}
+HPS = {"vqvae": "jukebox_vqvae", "small_vqvae": "vqvae_small", "small_prior": "jukebox_prior_small"}
+
+# Names in --hparams, by the family of the model: a value of the configuration.
+OPTIMISER = {"batch_size": "train.batch_size", "learning_rate": "train.learning_rate"}
+HPARAMS = {
+    "melody_rnn": OPTIMISER
+    | {
+        "rnn_layer_sizes": "model.units",
+        "dropout_keep_prob": "model.dropout",
+        "attn_length": "model.attention_length",
+        "clip_norm": "train.clip_norm",
+    },
+    "music_vae": OPTIMISER
+    | {
+        "z_size": "model.latent_size",
+        "enc_rnn_size": "model.encoder_units",
+        "dec_rnn_size": "model.decoder_units",
+        "dropout_keep_prob": "model.dropout",
+        "decay_rate": "train.learning_rate_decay",
+        "min_learning_rate": "train.min_learning_rate",
+        "grad_clip": "train.clip_norm",
+        "max_beta": "objective.max_beta",
+        "beta_rate": "objective.beta_rate",
+        "free_bits": "objective.free_bits",
+        "sampling_schedule": "objective.sampling_schedule",
+        "sampling_rate": "objective.sampling_rate",
+    },
+    "music_transformer": {
+        "hidden_size": "model.hidden_size",
+        "num_hidden_layers": "model.layers",
+        "num_heads": "model.heads",
+        "filter_size": "model.filter_size",
+        "attention_key_channels": "model.key_size",
+        "max_relative_position": "model.max_relative_position",
+        "layer_prepostprocess_dropout": "model.dropout",
+        "label_smoothing": "objective.label_smoothing",
+        "learning_rate_warmup_steps": "train.warmup_steps",
+    },
+}
+
+
+@dataclasses.dataclass
+class Given:
+    """The flags of a command line.
+
+    Attributes:
+        verb: The command, e.g. `train`.
+        flags: Name and value of each flag; None where it has no value.
+        known: Whether the command has a flag of this name.
+    """
+
+    verb: str
+    flags: list[tuple[str, str | None]]
+    known: Callable[[str], bool]
+
+    @property
+    def config(self) -> str:
+        """The configuration that is named, or that a file is named after; `CONFIG` if none is."""
+        named = {name: value or "" for name, value in self.flags}
+        files = [Path(named[name]).name.partition(".")[0] for name in CHECKPOINTS if name in named]
+        names = (
+            named.get("config"),
+            named.get("hparams_set"),
+            ENCODINGS.get(named.get("melody_encoder_decoder", "")),
+            HPS.get(named.get("hps", "")),
+            f"jukebox_prior_{named.get('model')}",
+            *files,
+        )
+        return next((name for name in names if name in config_names()), "CONFIG")
+
+    @property
+    def family(self) -> str:
+        """That of the configuration; empty if none is named."""
+        return "" if self.config == "CONFIG" else get_config(self.config).family
+
+
+def rewritten(verb: str, arguments: list[str], known: Callable[[str], bool]) -> str:
+    """Returns one line that says how a command with flags of the original is written here.
+
+    Args:
+        verb: The command, e.g. `train`.
+        arguments: What stands behind it.
+        known: Whether the command has a flag of a name.
+
+    Returns:
+        The line; empty if a flag is neither known nor of the original.
+    """
+    given = Given(verb, list(_flags(arguments, known)), known)
+    old = [name for name, _ in given.flags if not known(name)]
+    notes: list[str] = []
+    imported = [value for name, value in given.flags if name in CHECKPOINTS and not known(name)]
+    flags = []
+    for name, value in given.flags:
+        if known(name):
+            value = MODES.get(value, value) if name == "mode" else value
+            flags.append(f"--{name}" if value is None else f"--{name}={value}")
+            continue
+        if name in CHECKPOINTS and verb != "import_checkpoint":
+            continue
+        written = _written(given, name, value, notes)
+        if written is None:
+            return ""
+        flags += written
+    if verb == "generate":
+        flags = _generating(given, flags)
+    commands = [command(verb, *flags)]
+    if imported and verb != "import_checkpoint":
+        commands.insert(0, _importing(given, imported[0] or "FILE"))
+    names = [f"--{name}" for name in dict.fromkeys(old)]
+    verb_form = "is" if len(names) == 1 else "are"
+    told = f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
+    return (
+        f"{', '.join(names)} of the original {verb_form} written otherwise here: "
+        f"{' && '.join(commands)}{told}"
+    )
+
+
+def _flags(arguments: list[str], known: Callable[[str], bool]) -> Iterator[tuple[str, str | None]]:
+    """Yields name and value of each flag, whether written --name=value or --name value."""
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).lstrip("-").partition("=")
+        if equals:
+            yield name, value
+        elif name.startswith("no") and name[2:] in SWITCHES:
+            yield name[2:], None
+        elif name in SWITCHES or not rest or rest[0].startswith("-"):
+            yield name, None
+        else:
+            yield name, rest.pop(0)
+
+
+def _written(given: Given, name: str, value: str | None, notes: list[str]) -> list[str] | None:
+    """Returns what takes the place of a flag; None if it is not one of the original."""
+    verb = given.verb
+    if name in RENAMED.get(verb, {}):
+        return [f"--{RENAMED[verb][name]}={value}"]
+    if name == "config":
+        return []  # of a trained model; see `_generating`
+    if verb == "train" and name in SETTINGS:
+        return ["--set", f"{SETTINGS[name]}={value}"]
+    if verb == "train" and name == "hparams":
+        return _hparams(given, value or "", notes)
+    if verb == "train" and name == "sequence_example_file":
+        notes.append("--data takes the MIDI files that it was made of, or their NoteSequences")
+        return ["--data=FOLDER"]
+    if verb == "train" and name == "tfds_name":
+        return [
+            "--data=groove_midi" if (value or "").startswith("groove") else f"--data=tfds:{value}"
+        ]
+    if verb == "train" and name == "problem":
+        return ["--data=maestro_midi" if "maestro" in (value or "") else "--data=FOLDER"]
+    if verb == "train" and name == "name":
+        return [f"--run_dir=runs/{value}"]
+    if verb == "train" and name in ("hps", "hparams_set", "melody_encoder_decoder"):
+        return [f"--config={given.config}"]
+    if name in GONE:
+        notes.extend([f"without --{name}: {GONE[name]}"] if GONE[name] else [])
+        return []
+    return None
+
+
+def _generating(given: Given, flags: list[str]) -> list[str]:
+    """Returns the flags of `generate` with the run directory, and a mode that reads the input."""
+    if not any(flag.startswith("--run_dir") for flag in flags):
+        flags = [f"--run_dir=runs/{given.config}", *flags]
+    reads = any(flag.startswith("--input") for flag in flags)
+    if reads and not any(flag.startswith("--mode") for flag in flags):
+        flags = [*flags, "--mode=continue"]
+    return flags
+
+
+def _importing(given: Given, checkpoint: str) -> str:
+    run_dir = dict(given.flags).get("run_dir") or f"runs/{given.config}"
+    told = f"--config={given.config}", f"--checkpoint={checkpoint}", f"--run_dir={run_dir}"
+    return command("import_checkpoint", *told)
+
+
+def _hparams(given: Given, text: str, notes: list[str]) -> list[str]:
+    """Returns the --set flags of `a=1,b=[2,3]`."""
+    known = HPARAMS.get(given.family) or {k: v for of in HPARAMS.values() for k, v in of.items()}
+    flags = []
+    for name, value in re.findall(r"(\w+)['\"]?\s*[=:]\s*(\[[^\]]*\]|[^,}\s]+)", text):
+        if name == "max_seq_len" and given.family in ("", "music_vae") and value.isdigit():
+            flags += ["--set", f"encoder.bars={int(value) // 16}"]
+        elif name not in known:
+            notes.append(f"without {name}: no value of the configuration is the same")
+        elif name.endswith("keep_prob") and re.fullmatch(r"[\d.]*\d", value):
+            flags += ["--set", f"{known[name]}={1 - float(value):.6g}"]
+        else:
+            flags += ["--set", f"{known[name]}={value.replace(' ', '')}"]
+    return flags
