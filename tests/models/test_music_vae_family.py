@@ -1,5 +1,6 @@
 """Every configuration of the MusicVAE family: its size, and its small twin from end to end."""
 
+import math
 import subprocess
 import sys
 

@@ -1,6 +1,7 @@
 """The MusicVAE against numbers recorded from the original code, with its weights imported."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
