@@ -52,7 +52,7 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
             validation_examples=128,
         ),
         # What has been trained for a minute leaves too much to chance.
-        generate=dataclasses.replace(config.generate, temperature=0.9),
+        generate=dataclasses.replace(config.generate, temperature=0.7),
     )
 
 

@@ -36,6 +36,7 @@ LONGEST_ORDER = 8
 EVENTS = 8192  # of the samples of a configuration, about
 LEAST_OUTPUTS = 16
 TOLD = 16  # held-out windows whose chords or hits samples are told
+STEPS = 2**24  # of training data that the n-gram counts, padding included: else memory is short
 COUNTED = 256  # windows whose notes are counted
 SEED = 0
 QPM = 120.0
@@ -123,9 +124,14 @@ def likelihoods(splits: dict[str, Examples], form, skipped: int) -> dict[str, fl
 
 
 def in_all_keys(examples: Examples, encoder, transpose: tuple[int, int]) -> Examples:
-    """Returns examples in every transposition that training draws from."""
+    """Returns examples in every transposition that training draws from, `STEPS` at most."""
     from magenta_lite.data.pipeline import batches_for
 
+    keys = transpose[1] - transpose[0] + 1
+    rows = spread(len(examples), STEPS // (keys * examples.events.shape[1]))
+    examples = dataclasses.replace(
+        examples, events=examples.events[rows], lengths=examples.lengths[rows], controls=None
+    )
     moved = []
     for semitones in range(transpose[0], transpose[1] + 1):
         batches = batches_for(

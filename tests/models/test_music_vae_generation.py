@@ -379,6 +379,29 @@ def test_a_long_sample_goes_from_one_draw_to_another(name, settings, spy_on):
         assert len({int(call["seed"]) for call in spy.calls}) == 4
 
 
+def test_samples_short_and_long_come_from_where_the_training_data_lie(spy_on):
+    spy, prior = spy_on(MELODY), made(MELODY)[0].aggregated_posterior
+    mean = np.linspace(-3, 3, 32, dtype=np.float32)
+    prior.mean.assign(mean)
+    try:
+        for settings in ({}, {"bars": 8}):
+            run(MELODY, "sample", **settings)
+            run(MELODY, "sample", prior="standard", **settings)
+    finally:
+        prior.mean.assign(np.zeros(32))
+    short, plain_short, long, plain_long = (call["z"] for call in spy.calls)
+    np.testing.assert_allclose(short, mean + plain_short, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(long, mean + plain_long, rtol=1e-6, atol=1e-6)
+    # All points of a path are as probable as its ends.
+    lengths = np.linalg.norm(plain_long.reshape(2, 4, 32), axis=-1)
+    assert (lengths.min(axis=1) > 0.9 * lengths[:, [0, -1]].min(axis=1)).all()
+
+
+def test_only_samples_have_a_prior():
+    with pytest.raises(UserError, match="--prior=standard"):
+        run(MELODY, "reconstruct", scale(2), prior="standard")
+
+
 def test_chords_are_spread_over_time_in_every_track(spy_on):
     spy = spy_on(BAND_CHORDS)
     run(BAND_CHORDS, "sample", bars=2, chords="C G Am Am", num_outputs=1)
