@@ -201,7 +201,8 @@ def test_loss_that_is_nan_stops_with_its_step_and_keeps_the_checkpoint_before(tm
     from magenta_lite.training.callbacks import DivergedError
     from magenta_lite.training.trainer import train
 
-    broken = small_config("train.learning_rate=1e30", "train.checkpoint_every=1")
+    changes = ("train.learning_rate=1e30", "train.schedule=decay", "train.checkpoint_every=1")
+    broken = small_config(*changes)
     with pytest.raises(DivergedError, match=r"The loss is (nan|inf) at step 2; .*00000001.keras"):
         train(broken, tmp_path / "run", MadeUpCollection())
     assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000001.keras"]
