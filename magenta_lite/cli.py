@@ -161,7 +161,7 @@ def load_tensorflow() -> None:
             for line in notes.read().decode(errors="replace").splitlines():
                 if not _START_UP_NOTE.match(line):
                     print(line, file=sys.stderr)
-    if not FLAGS.debug:
+    if not (FLAGS.is_parsed() and FLAGS.debug):  # readers of files load it without a command
         tf.get_logger().setLevel("ERROR")
         logging.set_verbosity(logging.ERROR)
 

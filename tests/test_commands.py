@@ -172,9 +172,9 @@ def test_a_call_writes_other_music_each_time_and_over_nothing(place):
     names = {f"run-sample-seed{seed}-001-of-001" for seed in (first, second)}
     assert {name.rpartition(".")[0] for name in before} == names
     out, error = run("generate", *arguments, f"--seed={first}", cwd=place)
-    again = place / out.splitlines()[0]
-    assert again.name == f"run-sample-seed{first}-2-001-of-001.mid"
-    assert again.read_bytes() == before[f"run-sample-seed{first}-001-of-001.mid"]
+    again = place / out.splitlines()[1]  # the MIDI before it has its name as its title
+    assert again.name == f"run-sample-seed{first}-2-001-of-001.wav"
+    assert again.read_bytes() == before[f"run-sample-seed{first}-001-of-001.wav"]
     assert "Seed:" not in error
     assert all((folder / name).read_bytes() == content for name, content in before.items())
     assert len(list(folder.iterdir())) == 9

@@ -27,6 +27,8 @@ SMALL = (
     "train.steps=24",
     "train.checkpoint_every=8",
     "train.validation_examples=40",
+    # Else a run of fewer steps would go another way.
+    "train.schedule=decay",
     # Else the decoder would be compiled, too.
     "objective.sampling_schedule=constant",
     "objective.sampling_rate=0",
