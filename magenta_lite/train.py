@@ -87,8 +87,8 @@ def _config_and_directory():
     if FLAGS.config or not FLAGS.run_dir:
         config = cli.chosen_config()
         name = config.name.rsplit(":", 1)[-1]
-        return config, Path(FLAGS.run_dir or f"runs/{name}").expanduser()
-    run_dir = Path(FLAGS.run_dir).expanduser()
+        return config, Path(FLAGS.run_dir or f"runs/{name}")
+    run_dir = Path(FLAGS.run_dir)
     config = override(load_config(run_dir / "config.yaml"), FLAGS.set)
     return cli.with_data(config), run_dir
 
