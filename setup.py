@@ -23,6 +23,7 @@ setup(
     # package (an editable install cannot map a nested package), see magenta_lite.config.
     packages=[*find_packages(include=["magenta_lite*", "tfds_datasets*"]), "magenta_lite.configs"],
     package_dir={"magenta_lite.configs": "configs"},
+    entry_points={"console_scripts": ["magenta-lite = magenta_lite.__main__:main"]},
     package_data={
         "magenta_lite": ["py.typed", "**/*.txt"],
         "tfds_datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt", "**/dummy_data/**/*"],
@@ -34,10 +35,13 @@ setup(
         "audioop-lts>=0.2; python_version >= '3.13'",
         "keras>=3.12",
         "matplotlib>=3.8",
+        "midirenderer>=0.1.3",  # plays soundfonts
+        "mido>=1.3",
         "music21>=10.5",
         "note-seq>=0.0.5",
         "numpy>=2.0",
         "omegaconf>=2.3",
+        "pretty_midi>=0.2.10",  # reads MIDI, and carries the soundfont
         "soundfile>=0.12",
         "soxr>=0.5",
         "symusic>=0.6",
@@ -47,7 +51,6 @@ setup(
         "tensorflow-probability[tf]>=0.25",
     ],
     extras_require={
-        "audio": ["pyfluidsynth>=1.3"],
         "beam": BEAM,
         "test": [
             *BEAM,

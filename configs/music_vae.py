@@ -12,7 +12,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from magenta_lite.config import DataConfig, ExperimentConfig, TrainConfig, register
+from magenta_lite.config import (
+    DataConfig,
+    ExperimentConfig,
+    GenerateConfig,
+    TrainConfig,
+    register,
+)
 from magenta_lite.encoders.drums import DrumsEncoderConfig
 from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.encoders.melody import MelodyEncoderConfig
@@ -74,23 +80,41 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         encoder_units=(64,) * len(config.model.encoder_units),
         decoder_units=(64,) * len(config.model.decoder_units),
         nade_units=16,
+        dropout=0.0,
     )
     # As many free bits a dimension as the full size has: with more, nothing would tie the
     # latent vectors to the prior, and samples would be noise.
     free_bits = config.objective.free_bits * model.latent_size / config.model.latent_size
-    long = config.encoder.kind in ("trio", "multi_performance") or config.encoder.bars > 4
+    objective = dataclasses.replace(config.objective, free_bits=free_bits)
+    # Examples of many steps are fewer in a batch. Hits of grooves are learnt more slowly, and are
+    # no one-hot vectors, which need larger kernels; with less weight on the KL term their codes
+    # lie in heaps, and what is drawn between these is noise.
+    groove, tracks = (config.encoder.kind == kind for kind in ("groove", "multi_performance"))
+    bars = 16 if tracks else config.encoder.bars
+    if groove:
+        objective = dataclasses.replace(objective, max_beta=1.0)
     train = TrainConfig(
-        steps=200 if long else 300,
-        batch_size=32 if long else 64,
-        checkpoint_every=100,
+        steps=1000 if groove else 800 if tracks else 600,
+        batch_size=128 // bars,
+        schedule="cosine",
+        learning_rate=2e-2 if groove else 1e-2,
+        warmup_steps=1,
+        initial_gain=2.0 if groove else 4.0,
+        checkpoint_every=200 if bars < 16 else 300,
         validation_examples=256,
     )
-    objective = dataclasses.replace(config.objective, free_bits=free_bits)
     return dataclasses.replace(config, model=model, objective=objective, train=train)
 
 
 def music_vae(
-    *names: str, encoder, model, objective, source="arranged", transpose=0, batch_size=512
+    *names: str,
+    encoder,
+    model,
+    objective,
+    source="arranged",
+    transpose=0,
+    batch_size=512,
+    programs=(),
 ) -> None:
     """Registers a configuration of the original, and its small twin, under `names`."""
 
@@ -101,21 +125,30 @@ def music_vae(
             objective=objective,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
             train=TrainConfig(steps=200_000, batch_size=batch_size),
+            generate=GenerateConfig(programs=programs),
         )
 
     register(*names)(config)
     register(*(f"{name}_tiny" for name in names))(lambda: tiny(config()))
 
 
+FIDDLE = (40,)  # a violin: the melodies are dance tunes
+
 # Melodies of 2 bars. The small one has 4.4 M parameters, the big one 134.6 M: that wants a GPU.
-melodies = functools.partial(music_vae, encoder=TWO_BARS, source="folk", transpose=5)
+melodies = functools.partial(
+    music_vae, encoder=TWO_BARS, source="folk", transpose=5, programs=FIDDLE
+)
 melodies("cat-mel_2bar_small", "cat-mel_2bar", model=SMALL, objective=ANNEALED)
 melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, max_beta=0.5))
-chords = functools.partial(music_vae, encoder=CHORDS, source="arranged:leads", transpose=3)
+chords = functools.partial(
+    music_vae, encoder=CHORDS, source="arranged:leads", transpose=3, programs=FIDDLE
+)
 chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN)
 
 # Melodies of 16 bars.
-melodies = functools.partial(music_vae, encoder=SIXTEEN_BARS, objective=LONG, source="folk")
+melodies = functools.partial(
+    music_vae, encoder=SIXTEEN_BARS, objective=LONG, source="folk", programs=FIDDLE
+)
 melodies("flat-mel_16bar", model=FLAT_16)
 melodies("hierdec-mel_16bar", "cat-mel_16bar", model=CONDUCTED_16)
 melodies("hier-mel_16bar", model=HIERARCHICAL_16)

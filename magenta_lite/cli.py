@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from magenta_lite.errors import UserError
 
@@ -85,10 +85,38 @@ def define_data_dir_flag() -> None:
     define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
 
 
+def define_checkpoint_flag() -> None:
+    """Defines --checkpoint, of commands that read a run; see `load_run`."""
+    flags.DEFINE_string(
+        "checkpoint",
+        "best",
+        "Which weights of the run: best (by its validations), newest, or those of a step.",
+    )
+    flags.register_validator(
+        "checkpoint",
+        lambda value: value in ("best", "newest") or value.isdecimal(),
+        message="it must be best, newest or a step, e.g. --checkpoint=500",
+    )
+
+
+def load_run():
+    """Returns the run of --run_dir with the weights of --checkpoint."""
+    from magenta_lite.training.run_directory import load_run
+
+    run = load_run(FLAGS.run_dir, FLAGS.checkpoint)
+    if FLAGS.checkpoint == "best" and run.step != run.newest:
+        print(
+            f"Weights: those of step {run.step:,}, whose validation was best; "
+            f"--checkpoint=newest takes those of step {run.newest:,}",
+            file=sys.stderr,
+        )
+    return run
+
+
 def chosen_config():
     """Returns the configuration that --config, --set and --data describe."""
     from magenta_lite import families
-    from magenta_lite.config import config_names, get_config
+    from magenta_lite.config import config_names, get_config, override
 
     if not FLAGS.config:
         raise UserError(f"--config is missing; to begin with, one of\n{families.beginnings()}")
@@ -97,7 +125,12 @@ def chosen_config():
         raise UserError(
             f"--config={FLAGS.config} is a family, not a configuration\n{families.listing(family)}"
         )
-    return with_data(get_config(FLAGS.config, FLAGS.set))
+    config = get_config(FLAGS.config)
+    if "data" not in FLAGS or FLAGS.data is not None:
+        # The instruments of a configuration fit the music that it names, not other people's.
+        generate = dataclasses.replace(config.generate, programs=())
+        config = dataclasses.replace(config, generate=generate)
+    return with_data(override(config, FLAGS.set))
 
 
 def with_data(config):
@@ -109,7 +142,10 @@ def with_data(config):
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without the notes on its start-up that no setting of its own stops."""
+    """Imports TensorFlow without the notes on its start-up that no setting of its own stops.
+
+    Afterwards it and TensorFlow Datasets speak of errors only, unless --debug wants to hear more.
+    """
     with tempfile.TemporaryFile() as notes:
         sys.stderr.flush()
         stderr = os.dup(2)
@@ -125,6 +161,50 @@ def load_tensorflow() -> None:
             for line in notes.read().decode(errors="replace").splitlines():
                 if not _START_UP_NOTE.match(line):
                     print(line, file=sys.stderr)
+    if not FLAGS.debug:
+        tf.get_logger().setLevel("ERROR")
+        logging.set_verbosity(logging.ERROR)
+
+
+class OutlivingStream:
+    """A stream that goes on as if nothing were, to nowhere, when nobody reads it any more."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._try(self._stream.write, text) or 0
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, method, *args):
+        try:
+            return method(*args)
+        except OSError:
+            # What is buffered goes to nowhere, too, when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def outlive_readers() -> None:
+    """Makes a command go on where others end: `train | head` is a training without output."""
+    sys.stdout, sys.stderr = OutlivingStream(sys.stdout), OutlivingStream(sys.stderr)
+
+
+def _open_closed_streams() -> None:
+    """Opens what is closed of the standard streams (`2>&-`), to nowhere.
+
+    Else the next file that is opened would get their numbers, and what is printed.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(nowhere, mode))
 
 
 def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
@@ -138,13 +218,16 @@ def run_with_words(main: Callable[[list[str]], Any]) -> None:
 
 
 def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) -> int:
-    if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
-        print(_help_text())
-        return 0
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _open_closed_streams()
+    # TensorFlow logs as errors what is none (oneDNN that leaves an operation to others); what
+    # fails raises an exception besides.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if "--debug" in argv else "3")
     # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
+        if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
+            print(_help_text(), flush=True)
+            return 0
         _, *words = FLAGS(argv)
         if takes_words:
             return main(words) or 0

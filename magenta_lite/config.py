@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,6 +98,8 @@ class TrainConfig:
 
     Attributes:
         steps: Optimiser steps of the whole run.
+        minutes: How long a run may take, start included: a new one chooses its steps, and
+            `checkpoint_every`, by that; 0 for `steps` as they stand. `train --minutes` sets it.
         batch_size: Examples per step over all replicas together.
         optimizer: `adam`, or `adafactor`, whose steps are relative to the size of the weights.
         schedule: How the learning rate goes on. `decay`: `min_learning_rate + (learning_rate -
@@ -107,7 +110,7 @@ class TrainConfig:
         learning_rate: See above.
         learning_rate_decay: See above.
         min_learning_rate: See above.
-        warmup_steps: See above.
+        warmup_steps: See above; a run whose steps are few rises during a tenth of them at most.
         clip_norm: Gradients are scaled down to this global norm; 0 for never.
         clip_per_variable: Scale the gradient of each weight by its own norm instead of all by
             their global norm.
@@ -118,16 +121,25 @@ class TrainConfig:
         precision: `float32` or `mixed_bfloat16` (matrix products in bfloat16).
         seed: Of the initial weights, the order of the data and every random draw.
         checkpoint_every: Steps between checkpoints, which are also when validation runs.
-        keep_checkpoints: How many checkpoints stay.
+        keep_checkpoints: How many checkpoints stay, the newest. The one whose validation was best
+            stays, too.
+        patience: The run ends after so many validations in a row that are not better than the best
+            one; 0 for never.
+        ema: Decay of a moving average of the weights, e.g. 0.999, over the last tenth of the steps
+            at most: validations, samples and checkpoints are those of the average. 0 for none.
         validation_examples: How many held-out examples one validation uses at most; 0 to leave it
             out, and the samples that are drawn with it.
         micro_batches: In how many parts a replica works through its examples of a step, one
             after the other: less memory, the same gradient.
+        initial_gain: Factor of the kernels' initial values. A small network whose inputs are
+            one-hot vectors starts with outputs near 0 and finds late what follows what; with 4 it
+            does so in a fraction of the steps.
         recompute: Compute gates of LSTMs and insides of attention layers again for the gradient
             instead of keeping them: less memory, more time.
     """
 
     steps: int = 200_000
+    minutes: float = 0.0
     batch_size: int = 512
     optimizer: str = "adam"
     schedule: str = "decay"
@@ -144,8 +156,11 @@ class TrainConfig:
     seed: int = 0
     checkpoint_every: int = 500
     keep_checkpoints: int = 3
+    patience: int = 0
+    ema: float = 0.0
     validation_examples: int = 1024
     micro_batches: int = 1
+    initial_gain: float = 1.0
     recompute: bool = False
 
     def __post_init__(self):
@@ -158,6 +173,12 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise UserError(f"train.{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.minutes < math.inf:
+            raise UserError(f"train.minutes={self.minutes} must be a number of minutes")
+        if self.patience < 0:
+            raise UserError(f"train.patience={self.patience} must not be negative")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"train.ema={self.ema} must lie in [0, 1), e.g. 0.999; 0 for none")
         for name, known in (
             ("precision", PRECISIONS),
             ("optimizer", OPTIMIZERS),
@@ -176,7 +197,8 @@ class GenerateConfig:
         num_outputs: How many pieces one call writes.
         qpm: Tempo of the written MIDI in quarter notes a minute.
         programs: General MIDI programs (0-127) of the melodic parts of the written MIDI; empty for
-            the encoder's own.
+            the encoder's own. Those of a configuration fit its data; with --data they are left
+            out.
     """
 
     temperature: float = 0.5
@@ -211,6 +233,14 @@ class ExperimentConfig:
     name: str = ""
 
     FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("encoder", "model", "objective")
+
+    def __post_init__(self):
+        longest, crop = getattr(self.model, "longest_crop", None), getattr(self.encoder, "crop", 0)
+        if longest is not None and crop > longest:
+            raise UserError(
+                f"encoder.crop={crop} tokens do not fit into model.positions={longest}; give "
+                f"--set encoder.crop={longest} or --set model.positions={crop}"
+            )
 
     @property
     def family(self) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from pathlib import Path
 
 from absl import flags
 
@@ -20,6 +19,7 @@ FLAGS = flags.FLAGS
 SPLITS = ("test", "validation", "train")  # the first that has examples, unless the user says
 
 cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "split",
     None,
@@ -37,9 +37,9 @@ def main() -> None:
     cli.load_tensorflow()
     from magenta_lite.data.collections import open_data
     from magenta_lite.data.splitting import few_held_out
-    from magenta_lite.training.run_directory import RunDirectory, load_run
+    from magenta_lite.training.run_directory import RunDirectory, replace_text
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     config = cli.with_data(run.config)
     data = config.data
     built = "" if FLAGS.data else RunDirectory(run.directory).built
@@ -60,7 +60,7 @@ def main() -> None:
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name:<26}{shown:>12}  {family.MEANINGS[name]}")
     path = run.directory / f"evaluation-{split}.json"
-    path.write_text(json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
+    replace_text(path, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
     print(f"Wrote {path}")
 
 

@@ -15,7 +15,13 @@ from magenta_lite.errors import UserError
 FLAGS = flags.FLAGS
 
 cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 cli.define_path("output", None, "The SavedModel's directory; must not exist yet.")
+flags.DEFINE_bool(
+    "xla",
+    False,
+    "Keep loops compiled by XLA: faster in programs that have it, refused by TensorFlow Serving.",
+)
 
 
 def main() -> None:
@@ -24,10 +30,9 @@ def main() -> None:
             raise UserError(f"--{name} is missing")
     cli.load_tensorflow()
     from magenta_lite.serving.saved_model import export_saved_model
-    from magenta_lite.training.run_directory import load_run
 
     folder = Path(FLAGS.output)
-    signatures = export_saved_model(load_run(Path(FLAGS.run_dir)), folder)
+    signatures = export_saved_model(cli.load_run(), folder, FLAGS.xla)
     print(f"Wrote {folder} with the signatures")
     for name, inputs in signatures.items():
         print(f"  {name}({', '.join(inputs)})")

@@ -23,7 +23,9 @@ python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
     --upsamplers=runs/jukebox_upsampler_mini --total_seconds=10 --genre=chorale
 
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, or sound with its
-spectrogram, and prints the paths.
+spectrogram, and prints the paths. A reconstruction's input stands beside it. Files are named
+RUN-MODE-seedSEED-001-of-004; without --seed each call draws another seed, and none writes over what
+is there.
 """
 
 from __future__ import annotations
@@ -31,24 +33,31 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import os
+import random
+import sys
 from pathlib import Path
 
 from absl import flags
 
 from magenta_lite import cli
-from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.errors import UserError
+from magenta_lite.files import replaced, unused_name
+from magenta_lite.request import OPTIONAL, GenerateRequest, check_names, rules_of
+from magenta_lite.unfinished import Unfinished
 
 FLAGS = flags.FLAGS
+MOST_SEED = 2_000_000_000  # families add small numbers to it, below 2 ** 31
 
-flags.DEFINE_string("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "mode",
     "sample",
     "What to do: sample, continue, accompany, reconstruct, interpolate, or attribute (adds one).",
 )
-flags.DEFINE_multi_string(
+cli.define_paths(
     "input",
-    [],
     "A file of music (MIDI, ABC, MusicXML, MuseNet's tokens as .txt), or of sound for models of "
     "sound. Repeatable.",
 )
@@ -63,13 +72,19 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_string("chords", "", 'Chords to follow, spread evenly, e.g. "C Am F G".')
-flags.DEFINE_string("attribute", "", "Attribute vector that `magenta_lite.latents` wrote.")
+cli.define_path("attribute", "", "Attribute vector that `magenta_lite.latents` wrote.")
 flags.DEFINE_float("amount", 1.0, "How much of the attribute to add; below 0 takes it away.")
 flags.DEFINE_integer("num_outputs", None, "How many pieces to write.", lower_bound=1)
 flags.DEFINE_float(
     "temperature", None, "Below 1 tamer, above 1 wilder, 0 the most probable.", lower_bound=0.0
 )
-flags.DEFINE_integer("seed", 0, "The same seed gives the same music.")
+flags.DEFINE_integer(
+    "seed",
+    None,
+    "The same seed gives the same music. Default: another one each time, in the files' names.",
+    lower_bound=0,
+    upper_bound=MOST_SEED,
+)
 flags.DEFINE_float("qpm", None, "Tempo in quarter notes a minute.", lower_bound=1.0)
 flags.DEFINE_list(
     "programs", None, "General MIDI programs (0-127) of the melodic parts, e.g. 24 or 0,33."
@@ -120,8 +135,19 @@ flags.DEFINE_enum(
     ["critic", "likelihood"],
     "Which of them are kept: by the model's critic, or the likeliest.",
 )
+flags.DEFINE_integer(
+    "primer_bars",
+    None,
+    "How many of the last bars of --input a MelodyRNN goes on from. Default: as many as leave room "
+    "for as much that is new.",
+    lower_bound=1,
+)
 flags.DEFINE_float(
-    "primer_seconds", 20.0, "How much of --input transformers go on from.", lower_bound=0.01
+    "primer_seconds",
+    None,
+    "How much of --input is gone on from: its first seconds by transformers (default: 20), its "
+    "last by a Performance RNN.",
+    lower_bound=0.01,
 )
 flags.DEFINE_float(
     "total_seconds", 10.0, "Length of a Jukebox piece, the prompt included.", lower_bound=0.01
@@ -131,12 +157,19 @@ flags.DEFINE_float(
 )
 flags.DEFINE_string("artist", "", "Who a Jukebox piece is like; a name of its training data.")
 flags.DEFINE_string("genre", "", "Of what kind it is; likewise.")
-flags.DEFINE_string("lyrics", "", "What is sung in it: the text, or a text file.")
-flags.DEFINE_list(
-    "upsamplers", [], "Run directories of the upsamplers that write a Jukebox's finer levels."
+cli.define_path("lyrics", "", "What is sung in it: the text, or a text file.")
+cli.define_path_list(
+    "upsamplers", "Run directories of the upsamplers that write a Jukebox's finer levels."
 )
 flags.DEFINE_list(
     "temperatures", [], "Of each level of a Jukebox, the top one first, instead of --temperature."
+)
+flags.DEFINE_enum(
+    "prior",
+    "data",
+    ["data", "standard"],
+    "Where a MusicVAE samples: where the training music lies in latent space, as far as the model "
+    "was trained here, or N(0, I).",
 )
 flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
 flags.DEFINE_bool("drop_melody", False, "Write an accompaniment without the melody it is for.")
@@ -170,211 +203,111 @@ flags.DEFINE_bool(
     "copies", False, "Say how much of each MuseNet piece stands in the training set, in any key."
 )
 cli.define_data_flags()
-flags.DEFINE_string("output_dir", "generated", "Where the files go.")
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerateRequest:
-    """What the user asks a model for.
-
-    Attributes:
-        mode: One of the family's `MODES`.
-        inputs: Pairs of a file's name and its NoteSequence.
-        window: Which window of an input: a number from 1, or `all`.
-        num_outputs: How many pieces.
-        temperature: Divides the logits.
-        seed: Of every random draw.
-        qpm: Tempo of what is written.
-        programs: General MIDI programs of the melodic parts; empty for the encoder's own.
-        bars: Length of a piece; None for one window.
-        chords: Chord symbols to follow.
-        attribute: Path of an attribute vector.
-        amount: How much of it to add.
-        qpm_given: Whether the user asked for this tempo.
-        primer_melody: Events to go on from, a list as text; empty for none.
-        primer_drums: Drums to go on from, a list as text; empty for none.
-        primer_pitches: A chord to go on from, a list as text; empty for none.
-        backing_chords: Chord symbols of equal length to play over; empty for the family's own.
-        steps_per_chord: Length of each of them.
-        render_chords: Write them as notes, too.
-        num_steps: Steps of a piece, primer included; None for the family's usual.
-        new_steps: Steps to add to a primer; None to go by `num_steps`.
-        num_tokens: Tokens of a piece, primer included; None for the family's usual.
-        style: Of a piece; empty to leave it open.
-        instruments: Names of instruments or families; empty to leave it open.
-        strict: Whether only those may play.
-        minutes: Length of a piece; None for open.
-        guidance: How much more than by itself a model heeds style and instruments; 1 for not.
-        candidates: Pieces to write for each one that is kept.
-        rank: What decides which are kept: `critic` or `likelihood`.
-        primer_seconds: How much of an input is gone on from.
-        total_seconds: Length of a piece of sound, prompt included.
-        prompt_seconds: How much of a sound is gone on from.
-        artist: Name of who the piece is like; empty for open.
-        genre: Name of its kind; empty for open.
-        lyrics: Text that is sung.
-        upsamplers: Run directories of what writes finer levels.
-        temperatures: Of each level, as text, the top one first; empty for `temperature`.
-        unfinished: Where what is written so far is kept; None for nowhere.
-        only_new: Leave the primer out of what is written.
-        drop_melody: Leave the melody out of an accompaniment.
-        magenta_timing: Treat the primer as the original does.
-        top_k: Draw from so many of the most probable; 0 for all.
-        top_p: Draw from the most probable that together reach this probability.
-        min_p: Draw from those at least this share as probable as the most probable one.
-        beam_size: Samples to keep.
-        branch_factor: Samples to draw from each of them.
-        steps_per_iteration: Steps before some are kept.
-        best_beam: Search for the likeliest pieces instead of sampling.
-    """
-
-    mode: str
-    inputs: list
-    window: str
-    num_outputs: int
-    temperature: float
-    seed: int
-    qpm: float
-    programs: tuple[int, ...] = ()
-    bars: int | None = None
-    chords: str = ""
-    attribute: str = ""
-    amount: float = 1.0
-    qpm_given: bool = False
-    primer_melody: str = ""
-    primer_drums: str = ""
-    primer_pitches: str = ""
-    backing_chords: str = ""
-    steps_per_chord: int = 16
-    render_chords: bool = False
-    num_steps: int | None = None
-    new_steps: int | None = None
-    num_tokens: int | None = None
-    style: str = ""
-    instruments: tuple[str, ...] = ()
-    strict: bool = False
-    minutes: float | None = None
-    guidance: float = 1.0
-    candidates: int = 1
-    rank: str = "critic"
-    primer_seconds: float = 20.0
-    total_seconds: float = 10.0
-    prompt_seconds: float = 5.0
-    artist: str = ""
-    genre: str = ""
-    lyrics: str = ""
-    upsamplers: tuple[str, ...] = ()
-    temperatures: tuple[str, ...] = ()
-    unfinished: Path | None = None
-    only_new: bool = False
-    drop_melody: bool = False
-    magenta_timing: bool = False
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    beam_size: int = 1
-    branch_factor: int = 1
-    steps_per_iteration: int = 1
-    best_beam: bool = False
-
-
-# Fields, with the flags of their names, that a family must name in its `OPTIONS` to understand.
-CONTINUATION = (
-    "primer_melody",
-    "primer_drums",
-    "primer_pitches",
-    "backing_chords",
-    "steps_per_chord",
-    "render_chords",
-    "num_steps",
-    "new_steps",
-    "num_tokens",
-    "style",
-    "instruments",
-    "strict",
-    "minutes",
-    "guidance",
-    "candidates",
-    "rank",
-    "primer_seconds",
-    "total_seconds",
-    "prompt_seconds",
-    "artist",
-    "genre",
-    "lyrics",
-    "upsamplers",
-    "temperatures",
-    "only_new",
-    "drop_melody",
-    "magenta_timing",
-    "top_k",
-    "top_p",
-    "min_p",
-    "beam_size",
-    "branch_factor",
-    "steps_per_iteration",
-    "best_beam",
+cli.define_path(
+    "soundfont",
+    "",
+    "SoundFont 2 file (.sf2) that plays the notes. Default: that of the environment variable "
+    "MAGENTA_LITE_SOUNDFONT, or the one that comes with pretty_midi.",
 )
+cli.define_path("output_dir", "generated", "Where the files go.")
 
 
 def main() -> None:
     if not FLAGS.run_dir:
         raise UserError("--run_dir is missing: the directory that `train` filled")
     from magenta_lite.config import load_config
-    from magenta_lite.encoders import SOUND_ENCODERS
+    from magenta_lite.encoders import SOUND_ENCODERS, build_encoder
 
-    encoder = load_config(Path(FLAGS.run_dir).expanduser() / "config.yaml").encoder
-    is_sound = encoder.kind in SOUND_ENCODERS
-    read = functools.partial(_read_sound, encoder) if is_sound else _read
-    inputs = [pair for path in FLAGS.input for pair in read(path)]
-    cli.load_tensorflow()
-    from magenta_lite.training.run_directory import load_run
-
-    run = load_run(Path(FLAGS.run_dir))
-    family = importlib.import_module(f"magenta_lite.models.{run.config.family}.generation")
-    if FLAGS.mode not in family.MODES:
-        raise unknown_name("--mode", FLAGS.mode, family.MODES)
-    _check_options(run.config.family, getattr(family, "OPTIONS", ()))
+    # All that can be wrong is told before TensorFlow is loaded, which takes seconds.
+    config = load_config(Path(FLAGS.run_dir) / "config.yaml")
+    encoder, rules = build_encoder(config.encoder), rules_of(config.family)
+    request = _request(config)
+    check_names(config.family, encoder, request)
     for name, method in (("tokens", "text_of"), ("copies", "contour")):
-        if FLAGS[name].value and not hasattr(run.encoder, method):
-            raise UserError(f"--{name} means nothing to a {run.config.family} model; leave it out")
+        if FLAGS[name].value and not hasattr(encoder, method):
+            raise UserError(f"--{name} means nothing to a {config.family} model; leave it out")
+    is_sound = config.encoder.kind in SOUND_ENCODERS
+    read = functools.partial(_read_sound, config.encoder) if is_sound else _read
+    inputs = [pair for path in FLAGS.input for pair in read(path)]
+    request = dataclasses.replace(request, inputs=inputs)
+    rules.check(encoder, request)
+    player = _player(is_sound)
 
-    defaults = run.config.generate
-    stem = f"{run.config.name.rsplit(':', 1)[-1]}-{FLAGS.mode}-seed{FLAGS.seed}"
-    request = GenerateRequest(
-        mode=FLAGS.mode,
-        inputs=inputs,
-        window=FLAGS.window,
-        seed=FLAGS.seed,
-        programs=_programs(defaults.programs),
-        bars=FLAGS.bars,
-        chords=FLAGS.chords,
-        attribute=FLAGS.attribute,
-        amount=FLAGS.amount,
-        qpm_given=FLAGS.qpm is not None,
-        unfinished=Path(FLAGS.output_dir) / f"{stem}.codes.npz",
-        **{name: FLAGS[name].value for name in CONTINUATION if name != "lyrics"},
-        lyrics=_text(FLAGS.lyrics),
-        **{
-            name: getattr(defaults, name) if FLAGS[name].value is None else FLAGS[name].value
-            for name in ("num_outputs", "temperature", "qpm")
-        },
-    )
-    sequences = family.generate(run.model, run.encoder, request)
+    cli.load_tensorflow()
+
+    run = cli.load_run()
+    folder = _made(Path(FLAGS.output_dir))
+    family = importlib.import_module(f"magenta_lite.models.{config.family}.generation")
+    outputs = family.generate(run.model, run.encoder, request)
 
     from magenta_lite.outputs import write_sequences, write_sounds
 
-    write = write_sounds if is_sound else write_sequences
-    paths = write(sequences, Path(FLAGS.output_dir), stem)
+    seed = request.unfinished.seed
+    seeded = f"-seed{seed}" if rules.DRAWS else ""
+    stem = unused_name(folder, _stem(request.mode) + seeded)
+    if is_sound:
+        paths = write_sounds(outputs, folder, stem)
+    else:
+        about = _about(run.config.name, request, f"seed {seed}, " if rules.DRAWS else "")
+        paths = write_sequences(outputs, folder, stem, player, about)
     if FLAGS.tokens:
         midi = [path for path in paths if path.suffix == ".mid"]
-        for path, sequence in zip(midi, sequences, strict=True):
-            path.with_suffix(".txt").write_text(run.encoder.text_of(sequence))
-            paths.append(path.with_suffix(".txt"))
+        for path, sequence in zip(midi, outputs, strict=True):
+            text = path.with_suffix(".txt")
+            with replaced(text) as partial:
+                partial.write_text(run.encoder.text_of(sequence))
+            paths.append(text)
+    request.unfinished.remove()
     for path in paths:
         print(path)
+    if rules.DRAWS and FLAGS.seed is None:
+        print(f"Seed: {seed} (--seed={seed} gives the same again)", file=sys.stderr)
     if FLAGS.copies:
-        _report_copies(run, sequences)
+        _report_copies(run, outputs)
+
+
+def _request(config) -> GenerateRequest:
+    """Returns what the flags ask of a model of `config`, without the inputs."""
+    defaults = config.generate
+    seed = random.SystemRandom().randint(1, 999_999) if FLAGS.seed is None else FLAGS.seed
+    given = {name: FLAGS[name].value for name in OPTIONAL}
+    chosen = {
+        name: getattr(defaults, name) if FLAGS[name].value is None else FLAGS[name].value
+        for name in ("num_outputs", "temperature", "qpm")
+    }
+    unfinished = Unfinished(
+        Path(FLAGS.output_dir), _stem(FLAGS.mode), seed, seed_given=FLAGS.seed is not None
+    )
+    return GenerateRequest(
+        mode=FLAGS.mode,
+        inputs=[],
+        window=FLAGS.window,
+        seed=seed,
+        programs=_programs(defaults.programs),
+        qpm_given=FLAGS.qpm is not None,
+        unfinished=unfinished,
+        **chosen,
+        **{name: _plain(value) for name, value in given.items() if name != "lyrics"},
+        lyrics=_text(FLAGS.lyrics),
+    )
+
+
+def _plain(value):
+    """Returns the value of a flag as a field has it: no lists."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _stem(mode: str) -> str:
+    """Returns what the names of all files begin with: the run's and the mode."""
+    return f"{Path(os.path.abspath(FLAGS.run_dir)).name}-{mode}"
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output_dir={folder} cannot be made: {error.strerror}") from error
+    return folder
 
 
 def _report_copies(run, sequences) -> None:
@@ -387,11 +320,23 @@ def _report_copies(run, sequences) -> None:
         print(line)
 
 
-def _check_options(family: str, known: tuple[str, ...]) -> None:
-    """Raises: UserError if a flag was given that means nothing to the model's family."""
-    for name in CONTINUATION:
-        if name not in known and FLAGS[name].value != FLAGS[name].default:
-            raise UserError(f"--{name} means nothing to a {family} model; leave it out")
+def _player(is_sound: bool):
+    """Returns what plays notes: opened before anything is sampled, so that it cannot fail then."""
+    if is_sound:
+        if FLAGS.soundfont:
+            raise UserError(f"--soundfont={FLAGS.soundfont} means nothing to a model of sound")
+        return None
+    from magenta_lite.soundfont import open_soundfont
+
+    return open_soundfont(FLAGS.soundfont)
+
+
+def _about(name: str, request: GenerateRequest, seeded: str) -> str:
+    """Returns how music came to be, for its MIDI files."""
+    config = name.rsplit(":", 1)[-1]
+    return (
+        f"magenta_lite {config}, mode {request.mode}, {seeded}temperature {request.temperature:g}"
+    )
 
 
 def _programs(default: tuple[int, ...]) -> tuple[int, ...]:
@@ -416,6 +361,8 @@ def _text(given: str) -> str:
     try:
         path = Path(given)
         return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
+    except UnicodeDecodeError as error:
+        raise UserError(f"--lyrics={given} is no text in UTF-8") from error
     except OSError:  # too long to be a name
         return given
 

@@ -16,27 +16,33 @@ from absl import flags
 
 from magenta_lite import cli
 from magenta_lite.errors import UserError
+from magenta_lite.files import replaced
 
 FLAGS = flags.FLAGS
+WRITTEN = ("latents.npz", "map.png", "attribute.npz")
 
 cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_checkpoint_flag()
 cli.define_paths(
     "input", "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
-cli.define_path("output", "latents", "Folder of what is written.")
+cli.define_path("output", "latents", "Folder of what is written; it must not hold latents already.")
 
 
 def main() -> None:
     if not FLAGS.run_dir or not FLAGS.input:
         raise UserError("--run_dir and at least one --input are needed, see --help")
+    folder = Path(FLAGS.output).expanduser()
+    there = [name for name in WRITTEN if (folder / name).exists()]
+    if there:
+        raise UserError(f"{folder / there[0]} is there already; choose another --output")
     cli.load_tensorflow()
     import numpy as np
 
     from magenta_lite.models.music_vae import latents
     from magenta_lite.plots import png_bytes, scatter
-    from magenta_lite.training.run_directory import load_run
 
-    run = load_run(Path(FLAGS.run_dir))
+    run = cli.load_run()
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
     groups = [_examples(source, run.encoder) for source in FLAGS.input]
@@ -45,23 +51,24 @@ def main() -> None:
     pieces = [piece for _, _, names in groups for piece in names]
     group = np.repeat(np.arange(len(means)), [len(mu) for mu in means])
 
-    folder = Path(FLAGS.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output={folder} cannot be made: {error.strerror}") from error
-    with (folder / "latents.npz").open("wb") as file:
-        np.savez(file, mu=together, piece=np.array(pieces), group=group)
+    with replaced(folder / "latents.npz") as partial:
+        np.savez(partial, mu=together, piece=np.array(pieces), group=group)
     places, shares = latents.project(together)
     labels = [Path(source).name or source for source in FLAGS.input]
     title = f"{len(together):,} windows; the axes hold {shares.sum():.0%} of the variance"
-    (folder / "map.png").write_bytes(png_bytes(scatter(places, group, labels, title)))
-    written = ["latents.npz", "map.png"]
+    with replaced(folder / "map.png") as partial:
+        partial.write_bytes(png_bytes(scatter(places, group, labels, title)))
+    written = [folder / name for name in WRITTEN[:2]]
     if len(means) == 2:
-        latents.save_attribute(folder / "attribute.npz", latents.attribute_vector(*means))
-        written.append("attribute.npz")
-    for name in written:
-        print(folder / name)
+        with replaced(folder / "attribute.npz") as partial:
+            latents.save_attribute(partial, latents.attribute_vector(*means))
+        written.append(folder / "attribute.npz")
+    for path in written:
+        print(path)
 
 
 def _examples(source: str, encoder):

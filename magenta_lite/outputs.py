@@ -2,66 +2,102 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from magenta_lite.plots import piano_roll, piano_rolls, png_bytes, sounds
+from magenta_lite.encoders.audio import Audio
+from magenta_lite.files import replaced
+from magenta_lite.plots import piano_rolls, png_bytes, sounds
+from magenta_lite.request import Reconstruction
 
-SAMPLE_RATE = 44_100  # Hz
+PEAK = 0.9  # of the sound of notes
 OVERVIEW = 16  # pieces in the picture of all
 
 
-def synthesize(sequence, sample_rate: int = SAMPLE_RATE):
-    """Returns the sound of a NoteSequence made of plain sine tones.
-
-    Args:
-        sequence: A NoteSequence.
-        sample_rate: Hz.
-
-    Returns:
-        Float32 (samples,) in [-1, 1], scaled to a peak of 0.9; half a second of silence when
-        there is no note.
-    """
-    import note_seq
-    import numpy as np
-
-    if not sequence.notes:
-        return np.zeros(sample_rate // 2, np.float32)
-    audio = note_seq.midi_synth.synthesize(sequence, float(sample_rate)).astype(np.float32)
-    peak = np.abs(audio).max()
-    return audio * (0.9 / peak) if peak > 0 else audio
-
-
-def write_sequences(sequences: Sequence, folder: Path, stem: str) -> list[Path]:
+def write_sequences(
+    sequences: Sequence, folder: Path, stem: str, player=None, about: str = ""
+) -> list[Path]:
     """Writes each NoteSequence as `.mid`, `.wav` and a piano-roll `.png`.
 
     Args:
-        sequences: What to write.
+        sequences: What to write; of a `Reconstruction` the input, too, beside the output as
+            `STEM-001-of-004-input.mid` and `.wav`, and above it in one picture.
         folder: Created if missing.
         stem: Files are named `STEM-001-of-004.mid` and so on, counting from 1.
+        player: What `soundfont.open_soundfont` returned; None to open the default here.
+        about: How the music came to be; stands in the MIDI as a text.
 
     Returns:
-        The paths, the three of a sequence one after the other, then a picture of all.
+        The paths, those of a sequence one after the other, then a picture of all.
     """
-    import note_seq
-    import soundfile
+    from magenta_lite.data.audio import write_audio
+    from magenta_lite.midi import midi_bytes
+    from magenta_lite.soundfont import open_soundfont
 
+    player = player or open_soundfont()
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for i, sequence in enumerate(sequences, start=1):
-        name = f"{stem}-{i:03d}-of-{len(sequences):03d}"
-        midi, wav, png = (folder / f"{name}.{suffix}" for suffix in ("mid", "wav", "png"))
-        note_seq.sequence_proto_to_midi_file(sequence, str(midi))
-        soundfile.write(wav, synthesize(sequence), SAMPLE_RATE)
-        png.write_bytes(png_bytes(piano_roll(sequence, title=name)))
-        paths += [midi, wav, png]
-    if len(sequences) > 1:
-        overview = folder / f"{stem}-overview.png"
-        first = sequences[:OVERVIEW]
-        titles = [str(i) for i in range(1, len(first) + 1)]
-        overview.write_bytes(png_bytes(piano_rolls(first, titles)))
-        paths.append(overview)
+    count, paths = len(sequences), []
+    numbered = list(enumerate(sequences, start=1))
+    pieces = [_parts(sequence, f"{stem}-{i:03d}-of-{count:03d}") for i, sequence in numbered]
+    for name, sequence in (pair for parts in pieces for pair in parts.items()):
+        with replaced(folder / f"{name}.mid") as partial:  # the music first: the rest takes long
+            partial.write_bytes(midi_bytes(sequence, name, [about] if about else []))
+    for parts in pieces:
+        *_, title = parts
+        for name, sequence in parts.items():
+            midi, wav = folder / f"{name}.mid", folder / f"{name}.wav"
+            paths += [midi, write_audio(wav, played(sequence, player, name))]
+        paths.append(_write_picture(folder / f"{title}.png", parts))
+    if count > 1:
+        shown = {}
+        for i, sequence in numbered:
+            parts = {title.replace("-", " "): part for title, part in _parts(sequence, i).items()}
+            if len(shown) + len(parts) <= OVERVIEW:
+                shown |= parts
+        paths.append(_write_picture(folder / f"{stem}-overview.png", shown))
     return paths
+
+
+def played(sequence, player, name: str = "") -> Audio:
+    """Returns the sound of a NoteSequence, with a peak of 0.9; silence where there is no note.
+
+    Args:
+        sequence: A NoteSequence.
+        player: What `soundfont.open_soundfont` returned.
+        name: Of the piece, for what has to be said about it on standard error.
+    """
+    from magenta_lite.plain_tones import PlainTones
+    from magenta_lite.soundfont import RenderError
+
+    try:
+        audio = player.play(sequence)
+    except RenderError as error:  # the music must not be lost with its sound
+        print(f"{name}: {error}. Its sound is made of plain tones", file=sys.stderr)
+        audio = PlainTones().play(sequence)
+    peak = float(abs(audio.samples).max())
+    if peak:
+        audio.samples *= PEAK / peak
+    elif sequence.notes:
+        print(
+            f"{name}: the soundfont plays none of its notes; its sound is silent", file=sys.stderr
+        )
+    return audio
+
+
+def _parts(piece, name) -> dict[str, Any]:
+    """Returns the NoteSequences that are written of a piece, each with its name."""
+    if isinstance(piece, Reconstruction):
+        return {f"{name}-input": piece.input, f"{name}": piece.output}
+    return {f"{name}": piece}
+
+
+def _write_picture(path: Path, sequences: dict[str, Any]) -> Path:
+    with replaced(path) as partial:
+        picture = piano_rolls(list(sequences.values()), list(sequences))
+        partial.write_bytes(png_bytes(picture))
+    return path
 
 
 def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
@@ -84,6 +120,7 @@ def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
         for part, audio in output.items():
             paths.append(write_audio(folder / f"{name}-{part}.wav", audio))
         picture = folder / f"{name}.png"
-        picture.write_bytes(png_bytes(sounds(list(output.values()), list(output))))
+        with replaced(picture) as partial:
+            partial.write_bytes(png_bytes(sounds(list(output.values()), list(output))))
         paths.append(picture)
     return paths

@@ -3,65 +3,198 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 
+from magenta_lite.encoders.drum_classes import drum_name
+from magenta_lite.encoders.grid import step_at, tempo_map
+from magenta_lite.encoders.writing import markers
+from magenta_lite.midi import Track, length_of, tracks_of
 
-def piano_roll(sequence, title: str = "", beats_per_bar: int = 4):
-    """Draws notes as bars over time.
+WIDTH = (6.0, 30.0)  # inches of a piano roll
+BEATS_RULED = 16  # bars up to which beats have lines, too
+BARS_PER_INCH = 2.5  # that are numbered
+MOST_NAMED = 16  # instruments in a legend
+
+
+def piano_roll(sequence, title: str = ""):
+    """Draws the notes of one NoteSequence; see `piano_rolls`."""
+    return piano_rolls([sequence], [title])
+
+
+def piano_rolls(sequences: Sequence, titles: Sequence[str]):
+    """Draws the notes of NoteSequences as bars over time, one piece below the other.
+
+    Louder is darker, and each instrument has its colour. Drums have rows of their own with their
+    names. Markers (see `encoders.writing.add_marker`) are dashed lines; chord symbols stand above.
 
     Args:
-        sequence: A NoteSequence.
-        title: Shown above.
-        beats_per_bar: Where the bar lines stand.
+        sequences: At least one NoteSequence.
+        titles: Shown above each.
 
     Returns:
-        A matplotlib Figure: time in beats to the right, pitch upwards, louder is darker.
+        A matplotlib Figure: pitch upwards; to the right quarter notes, with numbered bars, if all
+        pieces have a time signature, else seconds.
     """
-    return piano_rolls([sequence], [title], beats_per_bar)
-
-
-def piano_rolls(sequences: Sequence, titles: Sequence[str], beats_per_bar: int = 4):
-    """Draws several NoteSequences below one another, on the same axes; see `piano_roll`."""
     from matplotlib.figure import Figure  # not pyplot: needs no screen and keeps no state
 
-    pitches = [note.pitch for sequence in sequences for note in sequence.notes] or [60]
+    pieces = [tracks_of(sequence) for sequence in sequences]
+    metrical = all(sequence.time_signatures for sequence in sequences)
+    axes_of_time = [_TimeAxis(sequence, metrical) for sequence in sequences]
+    end = max(axis.end for axis in axes_of_time)
+    everything = [(t.is_drum, n.pitch) for piece in pieces for t in piece for n in t.notes]
+    drums = sorted({pitch for is_drum, pitch in everything if is_drum})
+    pitches = [pitch for is_drum, pitch in everything if not is_drum] or [60]
     low, high = min(pitches) - 2, max(pitches) + 2
-    end = max([beats_per_bar, *(note.end_time * _beats(s) for s in sequences for note in s.notes)])
-    height = max(1.3, 0.06 * (high - low)) if len(sequences) > 1 else max(2.5, 0.12 * (high - low))
-    size = (min(max(6.0, 0.6 * end), 30.0), height * len(sequences) + 0.5)
-    figure = Figure(figsize=size, dpi=100)
-    rows = figure.subplots(len(sequences), sharex=True, squeeze=False)[:, 0]
-    for axes, sequence, title in zip(rows, sequences, titles, strict=True):
-        _draw_notes(axes, sequence)
-        for bar in range(0, int(end) + 1, beats_per_bar):
-            axes.axvline(bar, color="0.7", linewidth=0.8, zorder=0)
-        octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
-        axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
-        axes.set(xlim=(0, end), ylim=(low, high), ylabel="pitch")
-        axes.set_title(title, fontsize=9)
-    rows[-1].set_xlabel("beats")
+
+    # Which piece, whether its drums, how many inches high.
+    panels: list[tuple[int, bool, float]] = []
+    small = len(sequences) > 1
+    tall = max(1.3, 0.06 * (high - low)) if small else max(2.5, 0.12 * (high - low))
+    flat = max(0.7, (0.14 if small else 0.22) * len(drums))
+    for i, piece in enumerate(pieces):
+        kinds = {track.is_drum for track in piece if track.notes} or {False}
+        panels += [(i, is_drum, flat if is_drum else tall) for is_drum in sorted(kinds)]
+    heights = [height for *_, height in panels]
+    width = min(max(WIDTH[0], (0.6 if metrical else 1.2) * end), WIDTH[1])
+    figure = Figure(figsize=(width, sum(heights) + 0.25 * len(panels) + 0.5), dpi=100)
+    grid = {"height_ratios": heights}
+    rows = figure.subplots(len(panels), sharex=True, squeeze=False, gridspec_kw=grid)[:, 0]
+
+    colors = _colors(pieces)
+    for axes, (i, is_drum, _) in zip(rows, panels, strict=True):
+        if is_drum:
+            places = {pitch: row for row, pitch in enumerate(drums)}
+            axes.set_yticks(range(len(drums)), map(drum_name, drums), fontsize=8)
+            axes.set_ylim(-0.7, len(drums) - 0.3)
+        else:
+            places = {pitch: pitch for pitch in pitches}
+            octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
+            axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
+            axes.set(ylim=(low, high), ylabel="pitch")
+        tracks = [track for track in pieces[i] if track.is_drum == is_drum]
+        _draw_notes(axes, tracks, axes_of_time[i], places, colors)
+        axes_of_time[i].rule(axes)
+        axes.set_xlim(0, end)
+        for time, _ in markers(sequences[i]):
+            axes.axvline(axes_of_time[i](time), color="black", linestyle="--", linewidth=1.2)
+    for i, title in enumerate(titles):
+        top = rows[[piece for piece, *_ in panels].index(i)]
+        _write_above(top, sequences[i], axes_of_time[i], title)
+    if any(not track.is_drum for piece in pieces for track in piece):
+        _name_instruments(rows[0], colors)
+    rows[-1].set_xlabel("bar" if metrical else "seconds")
     figure.tight_layout()
     return figure
 
 
-def _beats(sequence) -> float:
-    """Returns quarter notes a second."""
-    return (sequence.tempos[0].qpm if sequence.tempos else 120.0) / 60
+class _TimeAxis:
+    """Where the times of a piece stand in its picture.
+
+    Args:
+        sequence: A NoteSequence.
+        metrical: Whether it is shown in quarter notes, with bars, and not in seconds.
+
+    Attributes:
+        end: Where the picture ends: with a bar, if there are some.
+    """
+
+    def __init__(self, sequence, metrical: bool):
+        self._tempos = None
+        self._bars, self._beats = [], []
+        self.end = max(length_of(sequence), 1.0)
+        if not metrical:
+            return
+        self._tempos = tempo_map(sequence, 1) or tempo_map(type(sequence)(), 1)
+        length = self(self.end)
+        meters = sorted(sequence.time_signatures, key=lambda meter: meter.time)
+        starts = [0.0, *(self(meter.time) for meter in meters[1:]), length]
+        for meter, (now, following) in zip(meters, itertools.pairwise(starts), strict=True):
+            beat = 4 / max(meter.denominator, 1)
+            while now < min(following, length) - 1e-3:
+                self._bars.append(now)
+                beats = max(meter.numerator, 1)
+                self._beats += [now + i * beat for i in range(beats)]
+                now += beats * beat
+                self.end = now
+
+    def __call__(self, seconds: float) -> float:
+        """Returns where a time stands."""
+        return seconds if self._tempos is None else step_at(self._tempos, seconds)
+
+    def rule(self, axes) -> None:
+        """Draws vertical lines, and the numbers of bars, or the seconds."""
+        if self._tempos is None:
+            axes.grid(axis="x", color="0.85", linewidth=0.8)
+            axes.set_axisbelow(True)
+            return
+        inside = {"transform": axes.get_xaxis_transform(), "zorder": 0}
+        if len(self._bars) <= BEATS_RULED:
+            axes.vlines(self._beats, 0, 1, "0.9", linewidth=0.6, **inside)
+        axes.vlines(self._bars, 0, 1, "0.65", linewidth=0.8, **inside)
+        every = max(1, round(len(self._bars) / (BARS_PER_INCH * axes.figure.get_figwidth())))
+        numbered = range(0, len(self._bars), every)
+        axes.set_xticks([self._bars[i] for i in numbered], [str(i + 1) for i in numbered])
 
 
-def _draw_notes(axes, sequence) -> None:
+def _draw_notes(axes, tracks: Sequence[Track], at: _TimeAxis, places: dict, colors: dict) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba
 
-    beats, corners, colors = _beats(sequence), [], []
-    for note in sequence.notes:
-        left, right = note.start_time * beats, note.end_time * beats
-        low, high = note.pitch - 0.45, note.pitch + 0.45
-        corners.append([(left, low), (right, low), (right, high), (left, high)])
-        colors.append(to_rgba(f"C{note.instrument % 10}", 0.3 + 0.7 * note.velocity / 127))
+    corners, faces = [], []
+    for track in tracks:
+        for note in track.notes:
+            left, right = at(note.start_time), at(note.end_time)
+            low, high = places[note.pitch] - 0.45, places[note.pitch] + 0.45
+            corners.append([(left, low), (right, low), (right, high), (left, high)])
+            faces.append(to_rgba(colors[_legend_name(track)], 0.3 + 0.7 * note.velocity / 127))
     # All at once: long pieces have thousands.
     edge = (0.0, 0.0, 0.0, 0.6)
-    axes.add_collection(PolyCollection(corners, facecolors=colors, edgecolors=edge, linewidths=0.4))
+    axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors=edge, linewidths=0.4))
+
+
+def _legend_name(track: Track) -> str:
+    """Returns what a track is called, and what plays it where that says more."""
+    if track.name.lower() in track.instrument.lower():
+        return track.instrument
+    if track.name.startswith(track.instrument):  # numbered
+        return track.name
+    return f"{track.name}: {track.instrument}"
+
+
+def _colors(pieces: Sequence[Sequence[Track]]) -> dict[str, str]:
+    """Returns a colour for each instrument, the same in all pieces."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    names = dict.fromkeys(_legend_name(track) for piece in pieces for track in piece)
+    palette = colormaps["tab10" if len(names) <= 10 else "tab20"].colors
+    return {name: to_hex(palette[i % len(palette)]) for i, name in enumerate(names)}
+
+
+def _name_instruments(axes, colors: dict[str, str]) -> None:
+    from matplotlib.patches import Patch
+
+    names = list(colors)[:MOST_NAMED]
+    handles = [Patch(color=colors[name], label=name) for name in names]
+    if len(colors) > len(names):
+        handles.append(Patch(alpha=0, label=f"and {len(colors) - len(names)} more"))
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+
+
+def _write_above(axes, sequence, at: _TimeAxis, title: str) -> None:
+    """Writes the title, the chord symbols and what is marked."""
+    above = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
+    chords = [
+        (note.time, note.text)
+        for note in sequence.text_annotations
+        if note.annotation_type == note.CHORD_SYMBOL
+    ]
+    for time, text in chords:
+        axes.annotate(text, (at(time), 1), (2, 3), fontsize=8, color="0.3", **above)
+    for time, text in markers(sequence):
+        axes.annotate(text, (at(time), 1), (4, -11), fontsize=9, style="italic", **above)
+    axes.set_title(title, fontsize=9, pad=16 if chords else 6)
 
 
 def scatter(places, groups, labels: Sequence[str], title: str = ""):
@@ -102,7 +235,7 @@ def sounds(audios: Sequence, titles: Sequence[str]):
 
     Returns:
         A matplotlib Figure: seconds to the right; frequencies upwards, dB as brightness, relative
-        to the loudest of the first sound.
+        to the loudest of the first sound. Dashed lines stand at markers.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -129,6 +262,10 @@ def sounds(audios: Sequence, titles: Sequence[str]):
             cmap="magma",
         )
         right.set(ylabel="kHz")
+        for time, text in audio.markers:
+            left.axvline(time, color="black", linestyle="--", linewidth=1.2)
+            right.axvline(time, color="white", linestyle="--", linewidth=1.2)
+            left.annotate(text, (time, 0.8), (4, 0), textcoords="offset points", fontsize=8)
     for axes in rows[-1]:
         axes.set_xlabel("seconds")
     figure.tight_layout()

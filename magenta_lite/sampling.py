@@ -20,10 +20,24 @@ def sample_categorical(logits, uniform, temperature=1.0):
         Int32 (...).
     """
     probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
-    cumulative = tf.cumsum(probabilities, axis=-1)
-    # Rounding can leave the last sum below 1: scale the draw instead of falling off the end.
-    drawn = uniform[..., None] * cumulative[..., -1:]
-    return tf.reduce_sum(tf.cast(cumulative[..., :-1] <= drawn, tf.int32), axis=-1)
+    return inverse_cumulative(probabilities, tf.cumsum(probabilities, axis=-1), uniform)
+
+
+def inverse_cumulative(probabilities, cumulative, uniform):
+    """Returns the first class whose cumulative probability exceeds `uniform`, int32 (...).
+
+    XLA adds up in parallel, so that its sums may fall where they should stay and end below 1. A
+    class of probability 0 is not drawn for that.
+
+    Args:
+        probabilities: Float (..., V), at least one above 0.
+        cumulative: Float (..., V), their sums up to each class, rounded anyhow.
+        uniform: Float (...) in [0, 1).
+    """
+    possible = probabilities > 0
+    total = tf.reduce_max(tf.where(possible, cumulative, 0), axis=-1, keepdims=True)
+    exceeds = possible & (cumulative > uniform[..., None] * total)
+    return tf.argmax(exceeds, axis=-1, output_type=tf.int32)
 
 
 def greedy(logits):

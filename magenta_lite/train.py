@@ -2,6 +2,7 @@
 
 python -m magenta_lite.train --config=cat-mel_2bar
 python -m magenta_lite.train --config=cat-mel_2bar --data=~/my_midi --set train.steps=2000
+python -m magenta_lite.train --config=attention_rnn --data=~/my_midi --minutes=30
 python -m magenta_lite.train --run_dir=runs/cat-mel_2bar --set train.steps=20000
 python -m magenta_lite.train --config=cat-mel_2bar --init_from=runs/big --data=~/my_midi
 python -m magenta_lite.train --config=jukebox_prior_mini --vqvae=runs/vqvae_mini
@@ -33,6 +34,15 @@ cli.define_path(
 cli.define_path(
     "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior learns to write."
 )
+flags.DEFINE_float(
+    "minutes",
+    None,
+    "How long a new run may take, from start to end: its first steps are measured, then the number "
+    "of steps, schedules and validations are made to fit, and kept in config.yaml, so that the "
+    "same command goes on with them. What comes on top: building a data set, once, and what the "
+    "computer does besides. Instead of --set train.steps=….",
+    lower_bound=0.0,
+)
 flags.DEFINE_string(
     "strategy",
     "auto",
@@ -42,6 +52,8 @@ flags.DEFINE_string(
 
 
 def main() -> int:
+    began = time.monotonic()
+    cli.outlive_readers()
     config, run_dir = _config_and_directory()
     print(f"Config: {config.name}; starting TensorFlow", flush=True)
     cli.load_tensorflow()
@@ -59,17 +71,19 @@ def main() -> int:
     from magenta_lite.encoders import build_encoder
     from magenta_lite.next_steps import next_steps
     from magenta_lite.shell import quoted
-    from magenta_lite.training.callbacks import Stopped
+    from magenta_lite.training.signals import Stopped
     from magenta_lite.training.trainer import train
 
     # Before data are built in vain.
     directory.check(config, data_set_name(config, FLAGS.data_dir, built))
+    opening = time.monotonic()
     collection = _open_collection(config, strategy, built)
-    began = time.monotonic()
+    began += time.monotonic() - opening  # data are built once
     try:
-        train(config, run_dir, collection, strategy, FLAGS.init_from)
+        train(config, run_dir, collection, strategy, FLAGS.init_from, began)
     except Stopped as stopped:
-        print(f"{stopped}; saved. The same command goes on from there.")
+        saved = "saved. The same command goes on from there" if stopped.step else "nothing is kept"
+        print(f"{stopped}; {saved}.")
         return 128 + stopped.signum
     if is_chief():
         print(f"Done after {time.monotonic() - began:,.0f} s. What to do next:")
@@ -87,10 +101,30 @@ def _config_and_directory():
     if FLAGS.config or not FLAGS.run_dir:
         config = cli.chosen_config()
         name = config.name.rsplit(":", 1)[-1]
-        return config, Path(FLAGS.run_dir or f"runs/{name}")
+        run_dir = Path(FLAGS.run_dir or f"runs/{name}")
+        return _with_minutes(config, run_dir), run_dir
     run_dir = Path(FLAGS.run_dir)
     config = override(load_config(run_dir / "config.yaml"), FLAGS.set)
-    return cli.with_data(config), run_dir
+    return _with_minutes(cli.with_data(config), run_dir), run_dir
+
+
+def _with_minutes(config, run_dir: Path):
+    """Returns the config with what --minutes says; of a run that is under way, with its steps."""
+    if not FLAGS.minutes:
+        return config
+    chosen = ("train.steps", "train.checkpoint_every", "train.minutes")
+    for text in FLAGS.set:
+        if text.partition("=")[0].strip() in chosen:
+            raise UserError(
+                f"--minutes={FLAGS.minutes:g} chooses what --set {text} sets; leave one of them out"
+            )
+    from magenta_lite.config import load_config
+    from magenta_lite.training.time_budget import continued
+
+    train = dataclasses.replace(config.train, minutes=FLAGS.minutes)
+    config = dataclasses.replace(config, train=train)
+    there = run_dir / "config.yaml"
+    return continued(config, load_config(there), run_dir) if there.is_file() else config
 
 
 def _completed(config, built: str):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import mido
 import numpy as np
 import processes
 import pytest
@@ -141,12 +143,95 @@ def test_samples_come_as_midi_sound_and_picture(place):
     out, _ = run("generate", "--run_dir=run", *arguments, cwd=place)
     paths = [place / line for line in out.splitlines()]
     assert [path.suffix for path in paths] == [".mid", ".wav", ".png"] * 3 + [".png"]
+    assert not list((place / "sampled").glob(".*"))
     assert all(path.stat().st_size for path in paths)
     audio, rate = soundfile.read(paths[1])
-    assert rate == 44_100
-    assert np.abs(audio).max() <= 1.0
+    assert rate == 48_000
+    assert 0.8 < np.abs(audio).max() < 0.95
+    head = mido.MidiFile(paths[0]).tracks[0]
+    assert head.name == paths[0].stem
+    (about,) = (message.text for message in head if message.type == "text")
+    assert re.fullmatch(
+        r"magenta_lite cat-mel_2bar_tiny, mode sample, seed \d+, temperature 0.5", about
+    )
     programs = {note.program for path in paths[:9:3] for note in read_file(path)[0].sequence.notes}
     assert programs == {24}
+
+
+def test_a_call_writes_other_music_each_time_and_over_nothing(place):
+    """Unless it is given a seed; and even then beside what is there."""
+    arguments = ["--run_dir=run", "--num_outputs=1", "--output_dir=seeds"]
+    calls = [run("generate", *arguments, cwd=place) for _ in range(2)]
+    seeds = [
+        re.search(r"^Seed: (\d+) \(--seed=\1 gives the same again\)$", e, re.M) for _, e in calls
+    ]
+    first, second = (int(found[1]) for found in seeds)
+    assert first != second
+    folder = place / "seeds"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    names = {f"run-sample-seed{seed}-001-of-001" for seed in (first, second)}
+    assert {name.rpartition(".")[0] for name in before} == names
+    out, error = run("generate", *arguments, f"--seed={first}", cwd=place)
+    again = place / out.splitlines()[0]
+    assert again.name == f"run-sample-seed{first}-2-001-of-001.mid"
+    assert again.read_bytes() == before[f"run-sample-seed{first}-001-of-001.mid"]
+    assert "Seed:" not in error
+    assert all((folder / name).read_bytes() == content for name, content in before.items())
+    assert len(list(folder.iterdir())) == 9
+
+
+def test_paths_may_begin_with_the_home_directory(place, monkeypatch):
+    """And a reconstruction is written beside its input."""
+    monkeypatch.setenv("HOME", str(place))
+    arguments = ["--mode=reconstruct", "--input=~/music/good_000.mid", "--output_dir=~/back"]
+    out, _ = run("generate", "--run_dir=~/run", "--seed=1", *arguments, cwd=place)
+    names = [f"run-reconstruct-seed1-001-of-001{end}" for end in ("-input.mid", "-input.wav")]
+    names += [f"run-reconstruct-seed1-001-of-001.{suffix}" for suffix in ("mid", "wav", "png")]
+    assert [line for line in out.splitlines() if "/back/" in line] == [
+        str(place / "back" / name) for name in names
+    ]
+    window, _ = (read_file(place / "back" / name)[0].sequence for name in (names[0], names[2]))
+    tune = read_file(place / "music" / "good_000.mid")[0].sequence
+    assert [n.pitch for n in window.notes] == [n.pitch for n in tune.notes][: len(window.notes)]
+    assert not list(place.glob("~*"))
+
+
+WITHOUT_TENSORFLOW = {
+    "--mode=accompany": "music_vae model: sample, reconstruct, interpolate, attribute",
+    "--mode=smaple": "sample, reconstruct",
+    "--primer_melody=[60]": "--primer_melody means nothing to this music_vae model",
+    "--chords=C": "does not follow chords",
+    "--programs=0,33": "must be 1",
+    "--mode=interpolate": "two --input",
+    "--tokens": "--tokens means nothing",
+    "--seed=-1": "--seed",
+}
+
+
+def test_what_a_model_cannot_do_is_told_before_tensorflow_is_loaded(place):
+    script = (
+        "import sys\n"
+        "sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
+        "from absl import flags\n"
+        "from magenta_lite import cli, generate\n"
+        "for argument in sys.argv[1:]:\n"
+        "    for name in flags.FLAGS:\n"
+        "        flags.FLAGS[name].unparse()\n"
+        "    print(cli._call(generate.main, ['x', '--run_dir=run', argument]), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *WITHOUT_TENSORFLOW],
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("/", " "))]
+    for (argument, words), error, code in zip(
+        WITHOUT_TENSORFLOW.items(), lines[::2], lines[1::2], strict=True
+    ):
+        assert error.startswith("Error: ") and words in error, (argument, error)
+        assert code == "2"
 
 
 def test_reconstruction_and_interpolation_take_midi_of_any_length(place):
@@ -154,7 +239,7 @@ def test_reconstruction_and_interpolation_take_midi_of_any_length(place):
     out, _ = run(
         "generate", "--run_dir=run", "--mode=reconstruct", tunes[0], "--window=all", cwd=place
     )
-    assert "7 windows" in out
+    assert "7 pieces: " in out
     arguments = ["--mode=interpolate", *tunes, "--num_outputs=5", "--output_dir=arc", "--qpm=90"]
     out, _ = run("generate", "--run_dir=run", *arguments, cwd=place)
     assert "window 1 of 7" in out
@@ -347,6 +432,7 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
     attribute = np.load(written[2])["attribute"]
     np.testing.assert_allclose(attribute, means[0] - means[1], atol=1e-6)
     assert written[1].read_bytes().startswith(b"\x89PNG")
+    told_in_one_line("latents", "--run_dir=run", *arguments, cwd=place, has="is there already")
     arguments = ["--mode=attribute", "--input=music/good_009.mid", "--output_dir=more"]
     arguments += [f"--attribute={written[2]}", "--amount=2"]
     out, _ = run("generate", "--run_dir=run", *arguments, cwd=place)
@@ -366,6 +452,7 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
         ("generate", ["--run_dir=run", "--mode=smaple"], "sample"),
         ("generate", ["--run_dir=run", "--programs=x"], "--programs=x"),
         ("generate", ["--run_dir=run", "--programs=0,33"], "must be 1"),
+        ("generate", ["--run_dir=run", "--soundfont=none.sf2"], "--soundfont=none.sf2"),
         ("generate", ["--run_dir=run", "--mode=interpolate"], "two --input"),
         ("generate", ["--run_dir=run", "--mode=reconstruct", "--input=none.mid"], "none.mid"),
         (
@@ -379,8 +466,17 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
             "1 to 7",
         ),
         ("latents", ["--run_dir=run"], "--input"),
-        ("latents", ["--run_dir=run", "--input=nowhere"], "nowhere"),
+        ("latents", ["--run_dir=run", "--input=nowhere", "--output=new"], "nowhere"),
+        (
+            "train",
+            ["--config=cat-mel_2bar_tiny", "--minutes=1", "--set", "train.steps=5"],
+            "one of",
+        ),
+        ("train", ["--config=cat-mel_2bar_tiny", "--run_dir=run", "--minutes=1"], "for a new run"),
+        ("train", ["--config=one_drum", "--minutes=-1"], "--minutes"),
         ("evaluate", ["--run_dir=run", "--split=tset"], "test"),
+        ("evaluate", ["--run_dir=run", "--checkpoint=7"], "there are those of step 10, 20"),
+        ("generate", ["--run_dir=run", "--checkpoint=lats"], "best, newest or a step"),
         ("export", ["--run_dir=run", "--output=music"], "exists"),
         ("export", ["--run_dir=run"], "--output"),
         ("import_checkpoint", ["--config=cat-mel_2bar", "--run_dir=x"], "--checkpoint"),

@@ -32,6 +32,20 @@ def test_values_are_those_of_the_original():
     assert small.data.transpose == (-5, 5)
 
 
+def test_programs_fit_the_music_that_a_configuration_trains_on():
+    def chosen(name, *arguments):
+        code = (
+            "from absl import flags; from magenta_lite import cli, train;"
+            "flags.FLAGS(__import__('sys').argv); print(cli.chosen_config().generate.programs)"
+        )
+        command = [sys.executable, "-c", code, f"--config={name}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert chosen("attention_rnn") == "(40,)"  # fiddle tunes
+    assert chosen("attention_rnn", "--data=songs") == "()"
+    assert chosen("attention_rnn", "--data=songs", "--set=generate.programs=[73]") == "(73,)"
+
+
 def test_overrides_keep_types():
     config = get_config(
         "cat-mel_2bar",

@@ -1,6 +1,7 @@
 """Several codes a frame: from sound and a residual VQ-VAE to a prior, its numbers and its sound."""
 
 import dataclasses
+import os
 
 import keras
 import numpy as np
@@ -16,13 +17,14 @@ from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.audio import Audio
 from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
-from magenta_lite.generate import GenerateRequest
 from magenta_lite.models.building import build_model
 from magenta_lite.models.jukebox_delay.evaluation import evaluate
 from magenta_lite.models.jukebox_delay.generation import generate
 from magenta_lite.models.vqvae.coding import Coder
+from magenta_lite.request import GenerateRequest
 from magenta_lite.serving.saved_model import export_saved_model
 from magenta_lite.training.run_directory import load_run, write_imported_run
+from magenta_lite.unfinished import Unfinished
 
 RATE, HOP, CONTEXT, BOOKS = 4000, 16, 64, 3
 
@@ -86,21 +88,28 @@ def test_a_trained_prior_reads_writes_and_is_served(place, loaded):
 def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, loaded):
     prior, coder = loaded
     sound = soundfile.read(place / "music" / "test" / "a.wav", dtype="float32")[0][:, None]
-    kept = place / "kept.codes.npz"
-    request = GenerateRequest(
-        "continue", [("a", Audio(sound, RATE))], "1", 2, 1.0, 0, 120.0, unfinished=kept
-    )
-    request = dataclasses.replace(request, total_seconds=0.5, prompt_seconds=0.1)
-    whole = [sounds["level-0"].samples for sounds in generate(prior.model, prior.encoder, request)]
+    kept = place / "kept-seed0.codes.npz"
+
+    def request():
+        left = Unfinished(place, "kept", 0, seed_given=True)
+        inputs = [("a", Audio(sound, RATE))]
+        asked = GenerateRequest("continue", inputs, "1", 2, 1.0, 0, 120.0, unfinished=left)
+        return dataclasses.replace(asked, total_seconds=0.5, prompt_seconds=0.1)
+
+    def sounds(asked):
+        outputs = generate(prior.model, prior.encoder, asked)
+        os.close(asked.unfinished._lock)  # as when the process ends
+        return [output["level-0"].samples for output in outputs]
+
+    whole = sounds(request())
     assert [each.shape for each in whole] == [(RATE // 2, 1)] * 2
     with np.load(kept) as arrays:
         asked, codes = arrays["asked"], arrays["0"]
     prompt = coder.encode(sound[: 400 // HOP * HOP])[0]
     np.testing.assert_array_equal(codes[:, : len(prompt)], np.stack([prompt, prompt]))
     assert not np.array_equal(codes[0], codes[1])
-    np.savez_compressed(kept, asked=asked, **{"0": codes[:, : CONTEXT + 8]})
-    again = [sounds["level-0"].samples for sounds in generate(prior.model, prior.encoder, request)]
-    np.testing.assert_array_equal(again, whole)
+    np.savez_compressed(kept, asked=asked, seed=0, **{"0": codes[:, : CONTEXT + 8]})
+    np.testing.assert_array_equal(sounds(request()), whole)
 
 
 def test_pieces_are_cut_into_contexts_of_frames():
@@ -127,4 +136,4 @@ def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
 
 def test_upsamplers_mean_nothing_to_it(place):
     code, _, error = run("magenta_lite.generate", f"--run_dir={place / 'prior'}", "--upsamplers=x")
-    assert code == 2 and "--upsamplers means nothing to a jukebox_delay model" in error
+    assert code == 2 and "--upsamplers means nothing to this jukebox_delay model" in error

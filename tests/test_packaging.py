@@ -4,9 +4,13 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from processes import run
+
+from magenta_lite.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +61,22 @@ def test_configs_are_found_in_an_installed_copy(wheel, tmp_path):
     path, steps = done.stdout.split()
     assert Path(path).is_relative_to(wheel)
     assert steps == "7"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_one_of_magenta_lite_too(name):
+    script = metadata.entry_points(group="console_scripts")["magenta-lite"]
+    assert script.load() is main
+    code, out, error = run("magenta_lite", name, "--help")
+    assert code == 0, error
+    assert f"python -m magenta_lite.{name}" in out and "--debug" in out
+
+
+def test_a_command_that_is_none_is_answered_with_the_nearest():
+    code, _, error = run("magenta_lite", "trian")
+    assert (code, error) == (2, "Error: Unknown command 'trian'. Did you mean train?\n")
+    code, out, _ = run("magenta_lite")
+    assert code == 2 and all(f"  {name} " in out for name in COMMANDS)
 
 
 def test_version_is_the_same_everywhere():

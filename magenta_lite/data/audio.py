@@ -9,6 +9,7 @@ import dataclasses
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ def read_audio(path: str | Path, sample_rate: int, channels: int = 1) -> Audio:
 def write_audio(path: str | Path, audio: Audio) -> Path:
     """Writes sound, limited to [-1, 1], as the suffix says: `.wav` and `.flac` (16 bits), `.ogg`.
 
-    It is written beside its place and then moved there, so no half a file is ever found.
+    It is written beside its place and then moved there, so no half a file is ever found. Samples
+    that are NaN or infinite are written as 0, and a line on standard error says so.
 
     Returns:
         The path.
@@ -154,7 +156,7 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
     if path.suffix.lower() not in WRITTEN:
         raise UserError(f"{path} cannot be written; its suffix must be {', '.join(WRITTEN)}")
     format, subtype = WRITTEN[path.suffix.lower()]
-    details = {"subtype": subtype, "format": format}
+    details, wrong = {"subtype": subtype, "format": format}, 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -162,9 +164,15 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
             soundfile.SoundFile(partial, "w", audio.sample_rate, audio.channels, **details) as file,
         ):
             for start in range(0, len(audio.samples), BLOCK):
-                file.write(to_int16(audio.samples[start : start + BLOCK])[0])
+                block = audio.samples[start : start + BLOCK]
+                numbers = np.isfinite(block)
+                wrong += block.size - np.count_nonzero(numbers)
+                file.write(to_int16(np.where(numbers, block, 0))[0])
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{path} cannot be written: {reading.reason_of(error)}") from error
+    if wrong:
+        share = f"{wrong:,} of {audio.samples.size:,}"
+        print(f"{path}: {share} samples are not finite; they are silent there", file=sys.stderr)
     return path
 
 

@@ -127,6 +127,8 @@ def _score_to_sequence(score):
     for tempo in tempos:
         sequence.tempos.add(time=seconds(tempo.time), qpm=60e6 / tempo.mspq)
     for instrument, track in enumerate(score.tracks):
+        if track.name:
+            sequence.instrument_infos.add(instrument=instrument, name=track.name)
         for note in track.notes:
             sequence.notes.add(
                 pitch=note.pitch,

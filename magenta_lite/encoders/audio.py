@@ -25,10 +25,12 @@ class Audio:
     Attributes:
         samples: Float32 (T, channels) in [-1, 1].
         sample_rate: Samples a second of each channel, Hz.
+        markers: Places in it, in seconds, and what is there; lines in its picture.
     """
 
     samples: np.ndarray
     sample_rate: int
+    markers: tuple[tuple[float, str], ...] = ()
 
     @property
     def channels(self) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +11,7 @@ import numpy as np
 
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
 from magenta_lite.encoders.encoder import check_at_least
-from magenta_lite.encoders.grid import DEFAULT_QPM, MAX_STEPS, is_playable, to_step
+from magenta_lite.encoders.grid import MAX_STEPS, is_playable, step_at, tempo_map, to_step
 from magenta_lite.encoders.token_encoder import TokenEncoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.encoders.windows import Windows
@@ -23,7 +21,8 @@ from magenta_lite.errors import UserError
 PAD, END, SILENT = 0, 1, 2
 FIRST_PITCH = 3
 NOTHING = -1  # a voice that rests, in a grid
-VOICES = 4
+VOICE_NAMES = ("Soprano", "Alto", "Tenor", "Bass")
+VOICES = len(VOICE_NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +136,8 @@ class ChoraleEncoder(TokenEncoder):
         config = self.config
         if not is_playable(sequence, report):
             return None
-        clock = _clock(sequence, config.steps_per_quarter)
-        if clock is None:
+        tempos = tempo_map(sequence, config.steps_per_quarter)
+        if tempos is None:
             report.drop("tempo that is not a positive number, or at no possible time")
             return None
         voices: dict[int, list] = {}
@@ -157,16 +156,16 @@ class ChoraleEncoder(TokenEncoder):
         if first < last:
             ordered.reverse()
         last = max(note.end_time for notes in ordered for note in notes)
-        if not _position(clock, last) <= MAX_STEPS:
+        if not step_at(tempos, last) <= MAX_STEPS:
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return None
-        grid = np.full((to_step(_position(clock, last), 1), VOICES), NOTHING)
+        grid = np.full((to_step(step_at(tempos, last), 1), VOICES), NOTHING)
         if not len(grid):
             report.drop("piece shorter than a step")
             return None
         for voice, notes in enumerate(ordered):
             for note in sorted(notes, key=lambda note: (note.start_time, note.pitch)):
-                start, end = _position(clock, note.start_time), _position(clock, note.end_time)
+                start, end = step_at(tempos, note.start_time), step_at(tempos, note.end_time)
                 grid[to_step(start, 1) : to_step(end, 1), voice] = note.pitch
         return grid
 
@@ -199,6 +198,7 @@ class ChoraleEncoder(TokenEncoder):
         ids = np.pad(ids, (0, -len(ids) % VOICES), constant_values=SILENT).reshape(-1, VOICES)
         sequence, step = new_sequence(qpm), 60 / qpm / self.config.steps_per_quarter
         for voice, column in enumerate(ids.T):
+            sequence.instrument_infos.add(instrument=voice, name=VOICE_NAMES[voice])
             edges = np.flatnonzero(np.diff(column, prepend=-1, append=-1))
             for start, end in itertools.pairwise(edges):
                 if column[start] < FIRST_PITCH:
@@ -209,23 +209,3 @@ class ChoraleEncoder(TokenEncoder):
                 note.start_time, note.end_time = start * step, end * step
         sequence.total_time = len(ids) * step
         return sequence
-
-
-def _clock(sequence, steps_per_quarter: int) -> list[tuple[float, float, float]] | None:
-    """Returns (seconds, steps until then, steps a second from then on) of each tempo, in order.
-
-    None if a tempo is impossible.
-    """
-    tempos = sorted(((tempo.time, tempo.qpm) for tempo in sequence.tempos), key=lambda t: t[0])
-    if not all(0 <= time < math.inf and 0 < qpm < math.inf for time, qpm in tempos):
-        return None
-    clock = [(0.0, 0.0, steps_per_quarter * DEFAULT_QPM / 60)]
-    for time, qpm in tempos:
-        clock.append((time, _position(clock, time), steps_per_quarter * qpm / 60))
-    return clock
-
-
-def _position(clock: Sequence[tuple[float, float, float]], seconds: float) -> float:
-    """Returns at which step, with its fraction, a time lies."""
-    start, steps, rate = clock[bisect.bisect_right(clock, seconds, key=lambda t: t[0]) - 1]
-    return steps + (seconds - start) * rate

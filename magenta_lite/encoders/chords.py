@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from magenta_lite.encoders.base import EncodeResult, Report
+from magenta_lite.encoders.chord_symbols import NO_CHORD_SYMBOL, canonical_text
 from magenta_lite.encoders.grid import QUARTERS_PER_BAR, Stretch, to_step
 from magenta_lite.errors import UserError
 
@@ -17,6 +19,9 @@ ROOTS = 12
 TRIADS = ("major", "minor", "augmented", "diminished")  # 12 classes each, C to B, from 1 up
 CHORDS_PER_BAR = 2  # where chords have to be inferred from the notes
 CHORDS_PER_2_2_BAR = 1
+TRIAD_PITCHES = ({0, 4, 7}, {0, 3, 7}, {0, 4, 8}, {0, 3, 6})  # semitones above the root
+EXAMPLES = "C, Am, F#m7, Bb/D, Gsus4, Bdim, or N.C. for none"
+SEPARATORS = re.compile(r"[|\s]+|,(?![^()]*\))")  # no comma within parentheses
 
 
 class UnusableChords(Exception):
@@ -39,6 +44,30 @@ class UnusableChords(Exception):
         return EncodeResult([], report)
 
 
+@functools.lru_cache(maxsize=4096)
+def canonical(symbol: str) -> str:
+    """Returns a chord symbol as note_seq writes it: `Cmaj7` of `CΔ7`.
+
+    What note_seq reads is left as it is.
+
+    Raises:
+        UnusableChords: If it cannot be read.
+    """
+    from note_seq import chord_symbols_lib
+
+    if symbol == NO_CHORD_SYMBOL:
+        return symbol
+    for text in (symbol, canonical_text(symbol)):
+        if text == NO_CHORD_SYMBOL:
+            return text
+        try:
+            chord_symbols_lib.chord_symbol_pitches(text)
+            return text
+        except chord_symbols_lib.ChordSymbolError as error:
+            cause = error
+    raise UnusableChords("chord symbol that cannot be read", symbol) from cause
+
+
 def chord_class(symbol: str) -> int:
     """Returns the class of a chord symbol such as `Am7`, `F#dim`, `Bb/D` or `N.C.`.
 
@@ -56,9 +85,9 @@ def chord_class(symbol: str) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _root_and_triad(symbol: str) -> tuple[int, int] | None:
-    from note_seq import chord_symbols_lib, constants
+    from note_seq import chord_symbols_lib
 
-    if symbol == constants.NO_CHORD:
+    if (symbol := canonical(symbol)) == NO_CHORD_SYMBOL:
         return None
     triads = {
         chord_symbols_lib.CHORD_QUALITY_MAJOR: 0,
@@ -66,40 +95,71 @@ def _root_and_triad(symbol: str) -> tuple[int, int] | None:
         chord_symbols_lib.CHORD_QUALITY_AUGMENTED: 2,
         chord_symbols_lib.CHORD_QUALITY_DIMINISHED: 3,
     }
-    try:
-        root = chord_symbols_lib.chord_symbol_root(symbol)
-        triad = triads.get(chord_symbols_lib.chord_symbol_quality(symbol))
-    except chord_symbols_lib.ChordSymbolError as error:
-        raise UnusableChords("chord symbol that cannot be read", symbol) from error
+    root = chord_symbols_lib.chord_symbol_root(symbol)
+    triad = triads.get(chord_symbols_lib.chord_symbol_quality(symbol))
     if triad is None:
         raise UnusableChords(f"chord that is not {', '.join(TRIADS[:-1])} or {TRIADS[-1]}", symbol)
     return root, triad
+
+
+def nearest_class(symbol: str) -> int:
+    """Returns the class of a chord symbol, or of the triad with the most pitches in common.
+
+    The major one counts as nearer than the minor: `Csus4` and `C5` are C.
+
+    Raises:
+        UnusableChords: If it cannot be read.
+    """
+    try:
+        return chord_class(symbol)
+    except UnusableChords:
+        from note_seq import chord_symbols_lib
+
+        symbol = canonical(symbol)
+        root = chord_symbols_lib.chord_symbol_root(symbol)
+        pitches = {(p - root) % ROOTS for p in chord_symbols_lib.chord_symbol_pitches(symbol)}
+        shared = [len(pitches & triad) - len(pitches ^ triad) for triad in TRIAD_PITCHES]
+        return 1 + shared.index(max(shared)) * ROOTS + root
+
+
+def typed_symbols(text: str, flag: str = "chords") -> list[str]:
+    """Returns the chord symbols that a user wrote, as `canonical` has them.
+
+    Small letters name roots as capitals do: `am` is A minor, `b` is B, `bb` is B flat.
+
+    Args:
+        text: With spaces, commas or bar lines between them, e.g. "C g7 | Am, F♯m".
+        flag: Where it was written.
+
+    Raises:
+        UserError: If a symbol cannot be read; says which, and where.
+    """
+    symbols = []
+    for number, word in enumerate(SEPARATORS.sub(" ", text).split(), start=1):
+        try:
+            symbols.append(canonical(word[0].upper() + word[1:]))
+        except UnusableChords as error:
+            raise UserError(
+                f"--{flag}: chord {number}, '{word}', cannot be read; write chords like {EXAMPLES}"
+            ) from error
+    if not symbols:
+        raise UserError(f"--{flag}='{text}' has no chords; write some, e.g. --{flag}='C G Am F'")
+    return symbols
 
 
 def parse_chords(text: str, steps: int) -> np.ndarray:
     """Returns the chords that a user wrote, spread evenly over `steps`: uint8 (steps,).
 
     Args:
-        text: Chord symbols with spaces, commas or bar lines between them, e.g. "C G | Am F".
+        text: See `typed_symbols`.
         steps: Number of steps T.
 
     Raises:
         UserError: If a symbol is unknown, or there are none, or more than steps.
     """
-    symbols = text.replace("|", " ").replace(",", " ").split()
-    if not 0 < len(symbols) <= steps:
-        raise UserError(
-            f"'{text}' has {len(symbols)} chords for {steps} steps; "
-            "give at least one and no more than steps, e.g. 'C G Am F'"
-        )
-    classes = []
-    for symbol in symbols:
-        try:
-            classes.append(chord_class(symbol))
-        except UnusableChords as error:
-            raise UserError(
-                f"In '{text}' {error}; write chords like C, Am, Faug, Bdim, G7, or N.C. for none"
-            ) from error
+    classes = [nearest_class(symbol) for symbol in typed_symbols(text)]
+    if len(classes) > steps:
+        raise UserError(f"--chords='{text}' has {len(classes)} chords for {steps} steps of music")
     return np.array(classes, np.uint8)[np.arange(steps) * len(classes) // steps]
 
 

@@ -46,6 +46,33 @@ ROLAND: Pitches = (
 
 OPEN_HI_HAT = 3
 
+NAMES = {
+    22: "closed hi-hat edge",
+    26: "open hi-hat edge",
+    35: "kick 2",
+    36: "kick",
+    37: "side stick",
+    38: "snare",
+    39: "clap",
+    40: "snare 2",
+    41: "low floor tom",
+    42: "closed hi-hat",
+    43: "high floor tom",
+    44: "pedal hi-hat",
+    45: "low tom",
+    46: "open hi-hat",
+    47: "low mid tom",
+    48: "mid tom",
+    49: "crash",
+    50: "high tom",
+    51: "ride",
+    52: "china",
+    53: "ride bell",
+    55: "splash",
+    57: "crash 2",
+    59: "ride 2",
+}
+
 
 def class_of_pitch(classes: Pitches) -> dict[int, int]:
     """Returns the class of each MIDI pitch."""
@@ -55,3 +82,10 @@ def class_of_pitch(classes: Pitches) -> dict[int, int]:
 def pitch_of_class(classes: Pitches) -> tuple[int, ...]:
     """Returns the MIDI pitch that stands for each class."""
     return tuple(pitches[0] for pitches in classes)
+
+
+def drum_name(pitch: int) -> str:
+    """Returns what a drummer calls the drum of a MIDI pitch; General MIDI's name for rare ones."""
+    import pretty_midi
+
+    return NAMES.get(pitch) or pretty_midi.note_number_to_drum_name(pitch).lower() or str(pitch)

@@ -80,6 +80,10 @@ class Encoder:
         """
         raise NotImplementedError
 
+    def check_programs(self, programs: tuple[int, ...]) -> None:
+        """Raises: UserError if these are no General MIDI programs for `decode`; none are always."""
+        self._programs(programs or None)
+
     def _programs(self, programs: tuple[int, ...] | None) -> tuple[int, ...]:
         """Returns `programs` checked, or the defaults."""
         if programs is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -120,6 +122,61 @@ def common_time_stretches(sequence, steps_per_quarter: int, report: Report) -> l
     """Returns the stretches of a piece that have four quarters a bar; reports the others."""
     parts = stretches_with_notes(sequence, report)
     return [part for part in parts if is_common_time(part, steps_per_quarter, report)]
+
+
+def tempo_map(sequence, steps_per_quarter: int) -> list[tuple[float, float, float]] | None:
+    """Returns (seconds, steps until then, steps a second from then on) of each tempo, in order.
+
+    None if a tempo is impossible.
+    """
+    tempos = sorted(((tempo.time, tempo.qpm) for tempo in sequence.tempos), key=lambda t: t[0])
+    if not all(0 <= time < math.inf and 0 < qpm < math.inf for time, qpm in tempos):
+        return None
+    changes = [(0.0, 0.0, steps_per_quarter * DEFAULT_QPM / 60)]
+    for time, qpm in tempos:
+        changes.append((time, step_at(changes, time), steps_per_quarter * qpm / 60))
+    return changes
+
+
+def step_at(tempos: Sequence[tuple[float, float, float]], seconds: float) -> float:
+    """Returns at which step of a `tempo_map`, with its fraction, a time lies."""
+    start, steps, rate = tempos[bisect.bisect_right(tempos, seconds, key=lambda t: t[0]) - 1]
+    return steps + (seconds - start) * rate
+
+
+def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> float:
+    """Returns the time of a step of a `tempo_map`: the inverse of `step_at`."""
+    start, steps, rate = tempos[bisect.bisect_right(tempos, step, key=lambda t: t[1]) - 1]
+    return start + (step - steps) / rate
+
+
+def at_one_tempo(sequence):
+    """Returns a NoteSequence whose notes lie where they do in quarters, at one tempo throughout.
+
+    It is the tempo that holds longest. Without it a ritardando would cut a song in two.
+    """
+    tempos = tempo_map(sequence, 1)
+    if tempos is None:
+        return sequence
+    end = max((note.end_time for note in sequence.notes), default=0.0)
+    held: dict[float, float] = {}
+    for (start, _, rate), (stop, _, _) in itertools.pairwise([*tempos, (end, 0.0, 0.0)]):
+        if start < min(stop, end):
+            held[rate] = held.get(rate, 0.0) + min(stop, end) - start
+    if len(held) < 2:
+        return sequence
+    rate = max(held, key=held.get)  # quarters a second
+    even = type(sequence)()
+    even.CopyFrom(sequence)
+    del even.tempos[:]
+    even.tempos.add(qpm=60 * rate)
+    even.total_time = step_at(tempos, sequence.total_time) / rate
+    for note in even.notes:
+        note.start_time = step_at(tempos, note.start_time) / rate
+        note.end_time = step_at(tempos, note.end_time) / rate
+    for change in (*even.time_signatures, *even.key_signatures, *even.text_annotations):
+        change.time = step_at(tempos, change.time) / rate
+    return even
 
 
 def to_step(seconds: float, steps_per_second: float) -> int:

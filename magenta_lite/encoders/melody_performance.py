@@ -240,7 +240,7 @@ def _stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:
 
 
 def _as_sequence(notes: Iterable[PlayedNote]):
-    sequence = new_sequence(120.0)
+    sequence = new_sequence(120.0, metrical=False)
     for note in notes:
         sequence.notes.add(
             pitch=note.pitch, velocity=note.velocity, start_time=note.start, end_time=note.end

@@ -191,7 +191,7 @@ class PerformanceEncoder(TokenEncoder):
         ids = [int(id) for id in itertools.takewhile(lambda id: id != END, events)]
         if ids and not 0 <= min(ids) <= max(ids) < self.codec.size:
             raise ValueError(f"Event ids must lie in [0, {self.codec.size}): {ids}")
-        sequence, second = new_sequence(qpm), self.codec.steps_per_second
+        sequence, second = new_sequence(qpm, metrical=False), self.codec.steps_per_second
         for note in self.codec.decoded(ids):
             added: Any = sequence.notes.add()
             added.pitch, added.velocity, added.program = note.pitch, note.velocity, program

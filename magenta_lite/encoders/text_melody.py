@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from magenta_lite.encoders.base import CHORD_CLASSES, Report
-from magenta_lite.encoders.chords import UnusableChords, chord_class, chord_line
+from magenta_lite.encoders.chords import UnusableChords, chord_line, nearest_class, typed_symbols
 from magenta_lite.encoders.grid import DEFAULT_QPM, MAX_STEPS, Stretch, is_playable, to_step
 from magenta_lite.encoders.melody_extraction import NO_EVENT, NOTE_OFF
 from magenta_lite.encoders.multi_performance import VELOCITIES
@@ -155,7 +155,7 @@ class TextMelodyCodec:
         seconds = 1 / self.steps_per_second
         if self.steps_per_quarter:
             seconds = 60 / qpm / self.steps_per_quarter
-        sequence = new_sequence(qpm)
+        sequence = new_sequence(qpm, metrical=self.steps_per_quarter > 0)
         add_melody(sequence, events, seconds, program)
         sequence.total_time = len(events) * seconds
         return sequence
@@ -240,12 +240,7 @@ def chord_ids_of_text(text: str) -> list[int]:
     Raises:
         UserError: If a symbol is unknown.
     """
-    try:
-        return [RESERVED + chord_class(symbol) for symbol in text.split()]
-    except UnusableChords as error:
-        raise UserError(
-            f"In '{text}' {error}; write chords like C, Am, Faug, Bdim, G7, or N.C. for none"
-        ) from error
+    return [RESERVED + nearest_class(symbol) for symbol in typed_symbols(text)]
 
 
 # Melodies of performances ----------------------------------------------------------------------

@@ -301,7 +301,8 @@ class TrioEncoder(Encoder):
         seconds = 60 / qpm / self.config.steps_per_quarter
         for part, program in enumerate(self._programs(programs)):
             melody = [event_of(event, MIN_PITCH) for event in events[:, part].tolist()]
-            add_melody(sequence, melody, seconds, program, instrument=part)
+            name = PARTS[part].capitalize()
+            add_melody(sequence, melody, seconds, program, instrument=part, name=name)
         bits = as_bits(events[:, 2], len(drum_classes.REDUCED))
         pitches = drum_classes.pitch_of_class(drum_classes.REDUCED)
         add_drums(sequence, map(np.flatnonzero, bits), pitches, seconds)

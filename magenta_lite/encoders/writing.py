@@ -4,23 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from magenta_lite.encoders.grid import QUARTERS_PER_BAR
 from magenta_lite.encoders.melody_extraction import NO_EVENT, NOTE_OFF
 
 VELOCITY = 80
 DRUM_INSTRUMENT = 9
 
 
-def new_sequence(qpm: float):
-    """Returns a NoteSequence without notes at `qpm` quarter notes a minute."""
+def new_sequence(qpm: float, metrical: bool = True):
+    """Returns a NoteSequence without notes.
+
+    Args:
+        qpm: Quarter notes a minute.
+        metrical: Whether its notes lie on beats and in bars of 4/4. A performance, whose tempo
+            means nothing, has no time signature: it is shown in seconds.
+    """
     from note_seq import constants
     from note_seq.protobuf import music_pb2
 
     sequence = music_pb2.NoteSequence(ticks_per_quarter=constants.STANDARD_PPQ)
     sequence.tempos.add(qpm=qpm)
+    if metrical:
+        sequence.time_signatures.add(numerator=QUARTERS_PER_BAR, denominator=4)
     return sequence
 
 
-def add_melody(sequence, events: Iterable[int], seconds: float, program: int, instrument: int = 0):
+def add_marker(sequence, text: str, seconds: float) -> None:
+    """Marks a place in a NoteSequence: a marker of its MIDI file, a line in its picture.
+
+    Args:
+        sequence: NoteSequence to add to.
+        text: What is there, in a word or two.
+        seconds: Where.
+    """
+    sequence.text_annotations.add(text=text, time=seconds)
+
+
+def markers(sequence) -> list[tuple[float, str]]:
+    """Returns the places that a NoteSequence marks, in seconds, and what is there."""
+    unknown = sequence.TextAnnotation.UNKNOWN  # neither a chord symbol nor a beat
+    return [(a.time, a.text) for a in sequence.text_annotations if a.annotation_type == unknown]
+
+
+def add_melody(
+    sequence,
+    events: Iterable[int],
+    seconds: float,
+    program: int,
+    instrument: int = 0,
+    name: str = "Melody",
+):
     """Adds the notes of melody events.
 
     Args:
@@ -29,7 +62,9 @@ def add_melody(sequence, events: Iterable[int], seconds: float, program: int, in
         seconds: Length of a step.
         program: General MIDI program.
         instrument: Number of the instrument.
+        name: Of the instrument's track.
     """
+    sequence.instrument_infos.add(instrument=instrument, name=name)
     note = None
     for step, event in enumerate([*events, NOTE_OFF]):
         if event == NO_EVENT:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.initial_values import orthogonal_gates
 
 WIDE_INPUT = 512  # channels
@@ -41,14 +41,14 @@ def _cell(gates, c):
 
 
 # XLA fuses the element-wise work of a step into one pass over memory.
-@graph_function(jit_compile=True)
+@inner_graph(jit_compile=True)
 def _fused_cell(product, every_step, c):
     h, c, activations = _cell(tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32), c)
     dtype = product.dtype
     return tf.cast(h, dtype), c, tf.cast(tf.concat(activations, axis=-1), dtype)
 
 
-@graph_function(jit_compile=True)
+@inner_graph(jit_compile=True)
 def _activations(product, every_step):
     """Returns the activations of the gates of all steps, as `_fused_cell` gives them of one."""
     gates = tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32)
@@ -57,7 +57,7 @@ def _activations(product, every_step):
     return tf.cast(tf.concat(activations, axis=-1), product.dtype)
 
 
-@graph_function(jit_compile=True)
+@inner_graph(jit_compile=True)
 def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
     """Gradients of the pre-activations (B, 4U) and of the previous cell state (B, U)."""
     i, f, g, o = tf.split(tf.cast(activations, tf.float32), 4, axis=-1)
@@ -121,8 +121,8 @@ def _scan_gradient(activations, c_previous, c, dh_out, transposed_kernel):
     return all_gates.stack(), dh, dc
 
 
-_compiled_scan = graph_function(_scan, jit_compile=True)
-_compiled_scan_gradient = graph_function(_scan_gradient, jit_compile=True)
+_compiled_scan = inner_graph(_scan, jit_compile=True)
+_compiled_scan_gradient = inner_graph(_scan_gradient, jit_compile=True)
 
 
 def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0, recompute: bool = False):

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from magenta_lite.graphs import replaced_at
 from magenta_lite.layers.attention import (
     BOTH_SIDES,
     MASKED,
@@ -325,8 +326,8 @@ class TransformerLayer(keras.layers.Layer):
         parts = tf.split(projected, [sizes.keys, sizes.keys, sizes.hidden], axis=1)
         q, k, v = (self._one_step(part) for part in parts)
         slot = position % size
-        keys = keras.ops.slice_update(keys, (0, slot, 0), k)
-        values = keras.ops.slice_update(values, (0, slot, 0), v)
+        keys = replaced_at(keys, slot, tf.squeeze(k, 1))
+        values = replaced_at(values, slot, tf.squeeze(v, 1))
         q *= (sizes.keys // sizes.heads) ** -0.5
         logits = tf.matmul(q, keys, transpose_b=True)
         if self.table is not None:

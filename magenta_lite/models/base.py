@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
+
+COUNTED_EXAMPLES = 2048  # in which the most frequent event is looked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +32,26 @@ class Draw:
     shape: tuple[int, ...]
     p: float = 0.5
 
+    def drawn(self, size):
+        """Returns it for a batch of `size` examples, (size, *shape), by TensorFlow's own seed."""
+        shape = [size, *self.shape]
+        if self.kind == "seed":
+            return tf.random.uniform(shape, maxval=tf.int32.max, dtype=tf.int32)
+        if self.kind == "gamma":
+            return tf.random.gamma([size], tf.fill(self.shape, self.p))
+        if self.kind == "normal":
+            return tf.random.normal(shape)
+        uniform = tf.random.uniform(shape)
+        return tf.cast(uniform < self.p, tf.float32) if self.kind == "bernoulli" else uniform
+
 
 class TrainableModel(keras.Model):
     """A model whose batches are dicts of tensors and whose random numbers come with the batch.
 
     A subclass gives `call(batch, training)`, `compute_loss(x=batch, y_pred=outputs)`, a mean over
     the examples of its replica, and `draws()`. Because every random number is a function of
-    (seed, step, example), weights do not depend on how many replicas share the work.
+    (seed, step, example), weights do not depend on how many replicas share the work. A batch of a
+    user's own need not bring them: what it lacks is drawn as TensorFlow draws.
 
     Keras 3 needs help with several workers (https://github.com/keras-team/keras/issues/20585):
     it averages the logs of a step over an axis that scalars do not have, and reduces the first
@@ -45,6 +61,15 @@ class TrainableModel(keras.Model):
     def draws(self, training: bool = True) -> dict[str, Draw]:
         """Returns the random numbers that an example needs, by the name they have in a batch."""
         return {}
+
+    def with_draws(self, batch: dict[str, Any], training: bool = True) -> dict[str, Any]:
+        """Returns `batch` with the random numbers that it lacks, see `draws`."""
+        wanted = self.draws(training)
+        missing = {name: draw for name, draw in wanted.items() if name not in batch}
+        if not missing:
+            return batch
+        size = tf.shape(batch["events"])[0]
+        return batch | {name: draw.drawn(size) for name, draw in missing.items()}
 
     def prepare(self, step: int, examples: Any, seed: int) -> None:
         """Does what a model needs after `step` steps besides a gradient; 0: before a new run.
@@ -58,11 +83,52 @@ class TrainableModel(keras.Model):
             seed: Of the run.
         """
 
+    @property
+    def renewed_every(self) -> int:
+        """After how many steps `prepare` does something that takes time; 0 for never."""
+        return 0
+
+    def before_checkpoint(self, examples: Any) -> None:
+        """Measures what a model keeps beside what it learns; the next thing is a checkpoint.
+
+        Nothing of it may matter to training: a checkpoint may come at any step, when a signal asks
+        for it. It has to follow from the arguments and the weights.
+
+        Args:
+            examples: The training split, a `collections.Examples`.
+        """
+
+    def majority_accuracy(self, examples: Any) -> float | None:
+        """Returns the accuracy of one who knows nothing and always guesses the most frequent event.
+
+        Args:
+            examples: The training split, a `collections.Examples`; the first ones will do.
+
+        Returns:
+            A share; None for a model that has no `accuracy`.
+        """
+        del examples
+        return None
+
+    def in_words(self, measured: Mapping[str, float], majority: float | None = None) -> list[str]:
+        """Returns the few numbers that tell most, in words, the most telling one first.
+
+        Args:
+            measured: What was measured in training or in a validation, by its name.
+            majority: What `majority_accuracy` gives.
+        """
+        loss = f"loss {measured['loss']:.3g}"
+        if "accuracy" not in measured:
+            return [loss]
+        known = f" (knowing nothing: {majority:.0%})" if majority else ""
+        return [f"{measured['accuracy']:.0%} right{known}", loss]
+
     # In how many parts, one after the other, a replica works through its rows of a batch. The
     # gradient is that of all rows; memory is needed for one part.
     micro_batches: int = 1
 
     def train_step(self, batch):
+        batch = self.with_draws(batch)
         if self.micro_batches > 1:
             return logs_for_workers(self._train_step_in_parts(batch))
         return logs_for_workers(super().train_step(batch))
@@ -95,7 +161,7 @@ class TrainableModel(keras.Model):
         return self.compute_metrics(batch, None, None)
 
     def test_step(self, batch):
-        return logs_for_workers(super().test_step(batch))
+        return logs_for_workers(super().test_step(self.with_draws(batch, training=False)))
 
     def scale_loss(self, loss):
         """Divides a replica's mean so that the sum over replicas is the mean of the batch."""
@@ -110,6 +176,14 @@ class TrainableModel(keras.Model):
         local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
         with strategy.scope():
             self._symbolic_build(data_batch=local)
+
+
+def share_of_commonest(ids) -> float:
+    """Returns how often the most frequent of ids (N,), or of rows (N, D), stands among them."""
+    ids = np.asarray(ids)
+    if not len(ids):
+        return 0.0
+    return float(np.unique(ids, axis=0, return_counts=True)[1].max() / len(ids))
 
 
 def fingerprint(model: keras.Model) -> str:

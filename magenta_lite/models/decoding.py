@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph, replaced_at
 from magenta_lite.sampling import filtered_logits, greedy, sample_categorical
 
 FIRST_SLOTS = 128
@@ -230,7 +229,7 @@ def draws(seed, outputs, length: int):
     return tf.transpose(drawn)
 
 
-@graph_function
+@inner_graph
 def _prefilled(model, ids, count, size: int, of_primer):
     """Returns pairs of keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
     last = count - 1
@@ -284,7 +283,7 @@ def _write(model, weights, writing, told, uniforms, settings, stop):
         return (
             Writing(
                 position=t + 1,
-                tokens=keras.ops.slice_update(writing.tokens, (0, t), drawn[:, None]),
+                tokens=replaced_at(writing.tokens, t, drawn),
                 keys=keys,
                 values=values,
                 state=legality.after(state, drawn, told),
@@ -301,10 +300,10 @@ def _write(model, weights, writing, told, uniforms, settings, stop):
 def _compiled(size: int):
     """Returns `_write` for caches of `size` slots; of one for all TensorFlow would warn."""
     del size
-    return graph_function(_write, jit_compile=True)
+    return inner_graph(_write, jit_compile=True)
 
 
-@graph_function(reduce_retracing=True)
+@inner_graph(reduce_retracing=True)
 def _state_after(legality, ids):
     """Returns what a `legality` remembers of ids (T, N), (N, ...) each."""
     start = legality.start(tf.shape(ids)[1])
@@ -347,6 +346,6 @@ def slid(model, writing: Writing, told, front: int, keep: int) -> Writing:
     )
 
 
-@graph_function
+@inner_graph
 def _read_again(model, window, told, state):
     return tuple(model.prefill(window, told, state))

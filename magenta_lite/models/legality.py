@@ -179,7 +179,9 @@ class BandLegality:
         may &= ~is_end | ~planned | (20 * units >= 19 * told.units)
         over = planned & (units >= told.units)
         may &= ~over | is_off | is_end | (waits & sounds)
-        may &= told.allowed & what.written
+        # What a primer left sounding can end, whoever plays it; what is given ends when it does.
+        allowed = told.allowed if told.given is not None else told.allowed | is_off
+        may &= allowed & what.written
         if told.given is None:
             return may
         # Time stops where something given begins or ends, until it is written in its order.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.errors import UserError
 from magenta_lite.models import decoding
 
 CHUNK = 256  # tokens between two looks at the clock
 SECONDS = 2.0  # between two lines of progress
+PRIMER_SECONDS = 20.0  # as in Magenta's notebooks
 
 
 def written(
@@ -72,9 +72,25 @@ def written(
     return np.concatenate([tokens[:, :front], *gone, tokens[:, front:]], axis=1)
 
 
-def check_inputs(request) -> None:
-    """Raises: UserError if `sample` is given an input, or `continue` is not."""
-    if request.mode == "sample" and request.inputs:
-        raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
-    if request.mode == "continue" and not request.inputs:
-        raise UserError("--mode=continue needs --input=FILE, the music to go on from")
+def first_seconds(name: str, piece, request):
+    """Returns the beginning of a piece, that a transformer goes on from, and says how much.
+
+    Its end would be the end: models learn that pieces end. (So the originals do, too.)
+
+    Args:
+        name: Of the piece.
+        piece: A NoteSequence.
+        request: A `GenerateRequest`.
+    """
+    from note_seq import sequences_lib
+
+    seconds = PRIMER_SECONDS if request.primer_seconds is None else request.primer_seconds
+    if piece.total_time <= seconds:
+        if piece.notes:
+            print(f"Primer: {name}, {piece.total_time:.1f} s")
+        return piece
+    print(
+        f"Primer: the first {seconds:g} of {piece.total_time:.1f} s of {name}; --primer_seconds "
+        "takes more or less"
+    )
+    return sequences_lib.extract_subsequence(piece, 0, seconds)

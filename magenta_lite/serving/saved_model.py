@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
+from magenta_lite.graphs import without_xla
 
 
-def export_saved_model(run, folder: Path) -> dict[str, list[str]]:
+def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[str]]:
     """Writes the inference functions of a run's model as a SavedModel.
 
     The SavedModel loads with TensorFlow alone. `assets.extra/` holds the run's `config.yaml` and
@@ -21,6 +23,8 @@ def export_saved_model(run, folder: Path) -> dict[str, list[str]]:
     Args:
         run: What `load_run` gives.
         folder: Must not exist yet; appears only when it is complete and checked.
+        xla: Keep loops compiled by XLA. They are faster where XLA is there; TensorFlow Serving
+            runs none of them unless it is started with `--xla_cpu_compilation_enabled`.
 
     Returns:
         The names of each signature's inputs.
@@ -41,12 +45,13 @@ def export_saved_model(run, folder: Path) -> dict[str, list[str]]:
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        tf.saved_model.save(module, str(partial), signatures=functions)
+        with contextlib.nullcontext() if xla else without_xla():
+            tf.saved_model.save(module, str(partial), signatures=functions)
+            _check(partial, functions, family.sampling_arguments(run.model, 2, 1.0, 7))
         extra = partial / "assets.extra"
         extra.mkdir()
         for name in ("config.yaml", "encoder.json"):
             shutil.copy(run.directory / name, extra / name)
-        _check(partial, functions, family.sampling_arguments(run.model, 2, 1.0, 7))
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

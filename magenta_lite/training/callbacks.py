@@ -1,43 +1,27 @@
-"""What happens beside the steps: watching the loss, checkpoints, metrics, pictures, signals."""
+"""What happens beside the steps: watching the loss, validations, checkpoints, obeying signals."""
 
 from __future__ import annotations
 
 import collections
-import importlib
-import json
 import math
-import os
-import signal
-import time
+from collections.abc import Callable
 
 import keras
-import tensorflow as tf
 
-from magenta_lite.config import ExperimentConfig
+from magenta_lite.config import TrainConfig
+from magenta_lite.training.averages import averaged, swap
 from magenta_lite.training.checkpoints import checkpoint_files, save_checkpoint, steps_done
+from magenta_lite.training.history import PREFIX, History
 from magenta_lite.training.progress import Progress
+from magenta_lite.training.record import Record
 from magenta_lite.training.run_directory import RunDirectory
+from magenta_lite.training.signals import Signals, Stopped
 
 LOSSES_IN_FLIGHT = 4  # steps before a loss is looked at: the device need not be waited for
-SAMPLES = 4  # drawn below one another after each validation
 
 
 class DivergedError(RuntimeError):
     """The loss is not finite. The message is one line."""
-
-
-class Stopped(Exception):
-    """A signal asked to stop; the state is saved.
-
-    Attributes:
-        signum: The signal.
-        step: Steps that are done.
-    """
-
-    def __init__(self, signum: int, step: int):
-        super().__init__(f"Stopped by {signal.Signals(signum).name} at step {step:,}")
-        self.signum = signum
-        self.step = step
 
 
 class StepCallbacks(keras.callbacks.CallbackList):
@@ -53,7 +37,9 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
 
 class Prepare(keras.callbacks.Callback):
-    """Lets the model do what it needs between steps. Comes first: what it does is saved, too.
+    """Lets the model do what it needs between steps and before a checkpoint.
+
+    Comes first: what it does is saved, too.
 
     Args:
         start: Step that the run starts from.
@@ -72,6 +58,49 @@ class Prepare(keras.callbacks.Callback):
         self.model.prepare(self._step, self._examples, self._seed)
 
 
+class Saver:
+    """The one place where the state of a run is saved, at the end of an interval or by a signal.
+
+    Args:
+        directory: The run directory.
+        examples: The training split.
+        history: Of validations; says which checkpoint is the best.
+        settings: Say how many checkpoints stay.
+        chief: Whether this worker writes.
+        progress: Told that it is going on.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        examples,
+        history: History,
+        settings: TrainConfig,
+        chief: bool,
+        progress: Progress,
+    ):
+        self._folder = directory.checkpoints
+        self._examples = examples
+        self._history = history
+        self._keep = settings.keep_checkpoints
+        self._chief = chief
+        self._progress = progress
+
+    def save(self, model: keras.Model, before: Callable[[], None] | None = None) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            model: In the state of a step; it is the same afterwards.
+            before: Called when the model is as it will be saved.
+        """
+        with averaged(model):
+            model.before_checkpoint(self._examples)
+            if before:
+                before()
+            self._progress.doing("saving a checkpoint")
+            save_checkpoint(model, self._folder, self._keep, self._chief, self._history)
+
+
 class WatchSteps(keras.callbacks.Callback):
     """Tells the progress, stops when the loss is not finite and when a signal asks for it.
 
@@ -79,19 +108,24 @@ class WatchSteps(keras.callbacks.Callback):
         directory: Where checkpoints go.
         start: Step that the run starts from.
         progress: Told of every step.
-        signals: What arrived meanwhile.
-        keep: Checkpoints that stay.
+        signals: What arrived meanwhile; None where nothing is noted.
+        saver: Saves when a signal asks to stop.
     """
 
     def __init__(
-        self, directory: RunDirectory, start: int, progress: Progress, signals: Signals, keep: int
+        self,
+        directory: RunDirectory,
+        start: int,
+        progress: Progress,
+        signals: Signals | None,
+        saver: Saver,
     ):
         super().__init__()
         self._directory = directory
         self._step = start
         self._progress = progress
         self._signals = signals
-        self._keep = keep
+        self._saver = saver
         self._losses = collections.deque()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -100,10 +134,11 @@ class WatchSteps(keras.callbacks.Callback):
         self._losses.append((self._step, logs["loss"]))
         if len(self._losses) > LOSSES_IN_FLIGHT:
             self._look_at_oldest()
-        if self._signals.received:
+        # The last step of an interval is validated first, as in a run that goes on.
+        ends = batch + 1 == self.params["steps"]
+        if self._signals and self._signals.received and not ends:
             self._look_at_all()
-            self._progress.doing("saving a checkpoint")
-            save_checkpoint(self.model, self._directory.checkpoints, self._keep)
+            self._saver.save(self.model)
             raise Stopped(self._signals.received, self._step)
 
     def on_test_begin(self, logs=None):
@@ -129,28 +164,45 @@ class WatchSteps(keras.callbacks.Callback):
         )
 
 
-class Record(keras.callbacks.Callback):
-    """Writes metrics and TensorBoard scalars and pictures when a checkpoint is due.
+class Interval(keras.callbacks.Callback):
+    """Ends each interval: notes what was measured, draws, saves, and stops if that is due.
+
+    Comes after those that may object.
 
     Args:
-        directory: The run directory.
-        config: Of the run.
-        encoder: Decodes the samples that are drawn as piano rolls.
+        history: Of validations; the new one is added.
+        patience: The run stops after so many validations that are not the best; 0: never.
+        saver: Saves.
+        record: Writes and draws; None in a worker that does not.
         progress: Gets a line that stays.
-        held_out: The validation split, which models of sound are shown with.
+        signals: What arrived meanwhile; None where nothing is noted.
+        in_words: Says in a few words what was measured.
     """
 
     def __init__(
-        self, directory: RunDirectory, config: ExperimentConfig, encoder, progress, held_out
+        self,
+        history: History,
+        patience: int,
+        saver: Saver,
+        record: Record | None,
+        progress: Progress,
+        signals: Signals | None,
+        in_words: Callable[[dict[str, float]], list[str]],
     ):
         super().__init__()
-        self._directory = directory
-        self._config = config
-        self._encoder = encoder
+        self._history = history
+        self._patience = patience
+        self._saver = saver
+        self._record = record
         self._progress = progress
-        self._held_out = held_out
-        self._writer = tf.summary.create_file_writer(str(directory.events))
-        self._sample = None
+        self._signals = signals
+        self._in_words = in_words
+
+    def on_test_begin(self, logs=None):
+        swap(self.model)
+
+    def on_test_end(self, logs=None):
+        swap(self.model)
 
     def on_epoch_end(self, epoch, logs):
         step = steps_done(self.model)
@@ -159,100 +211,30 @@ class Record(keras.callbacks.Callback):
             for name, value in logs.items()
             if not name.startswith("free_running")  # only validation decodes freely: val_free_…
         }
+        self._history.add(step, values)
+        self._saver.save(self.model, lambda: self._note(step, values))
+        if self._history.out_of_patience(self._patience):
+            self.model.stop_training = True
+        if self._signals and self._signals.received:
+            raise Stopped(self._signals.received, step)
+
+    def _note(self, step: int, values: dict[str, float]) -> None:
+        if self._record is None:
+            return
         values["learning_rate"] = float(self.model.optimizer.learning_rate)
         if speed := self._progress.examples_per_second:
             values["examples_per_second"] = speed
-        line = {"step": step, "time": round(time.time(), 3)} | values
-        with self._directory.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        shown = [name for name in values if name == "loss" or name.startswith("val_")]
-        self._progress.say(
-            f"step {step:,}: " + "  ".join(f"{name} {values[name]:.4g}" for name in shown)
-        )
+        self._record.write(step, values)
+        held_out = {
+            name.removeprefix(PREFIX): value
+            for name, value in values.items()
+            if name.startswith(PREFIX)
+        }
+        where = "held-out music: " if held_out else ""
+        words = self._in_words(held_out or values)
+        self._progress.say_parts([f"step {step:,}: {where}{words[0]}", *words[1:]])
+        since = self._history.since_best
+        if since > 1 and since & (since - 1) == 0:  # 2, 4, 8, …
+            self._progress.say(f"  {self._history.risen()}")
         self._progress.doing("drawing samples")
-        with self._writer.as_default(step=step):
-            for name, value in values.items():
-                held_out = name.startswith("val_")
-                folder = "validation" if held_out else "train"
-                tf.summary.scalar(f"{folder}/{name.removeprefix('val_')}", value)
-            for i, picture in enumerate(self._pictures(step)):
-                tf.summary.image(f"samples/{i}", picture[None])
-        self._writer.flush()
-
-    def on_train_end(self, logs=None):
-        self._writer.flush()
-
-    def _pictures(self, step: int):
-        """Yields pictures, uint8 (H, W, 4), of what the model does, if it is validated."""
-        from magenta_lite.plots import png_bytes
-
-        if not self._config.train.validation_examples:
-            return
-        family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
-        if hasattr(family, "pictures"):
-            seed = self._config.train.seed
-            figures = family.pictures(self.model, self._encoder, self._held_out, seed)
-        else:
-            figures = self._piano_rolls(family, step)
-        for figure in figures:
-            yield tf.image.decode_png(png_bytes(figure), channels=4)
-
-    def _piano_rolls(self, family, step: int):
-        from magenta_lite.plots import piano_rolls
-
-        if self._sample is None:
-            self._sample = family.inference_functions(self.model)["sample"]
-        temperature, seed = self._config.generate.temperature, self._config.train.seed
-        drawn = self._sample(**family.sampling_arguments(self.model, SAMPLES, temperature, seed))
-        sequences = [self._encoder.decode(events) for events in drawn["events"].numpy()]
-        return [piano_rolls(sequences, [f"step {step:,}, sample {i}" for i in range(SAMPLES)])]
-
-
-class Checkpoints(keras.callbacks.Callback):
-    """Writes a checkpoint at the end of each interval. Comes after those that may object.
-
-    Args:
-        directory: Where to.
-        keep: Checkpoints that stay.
-        chief: Whether this worker writes.
-        progress: Told that it is going on.
-    """
-
-    def __init__(self, directory: RunDirectory, keep: int, chief: bool, progress: Progress):
-        super().__init__()
-        self._directory = directory
-        self._keep = keep
-        self._chief = chief
-        self._progress = progress
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._progress.doing("saving a checkpoint")
-        save_checkpoint(self.model, self._directory.checkpoints, self._keep, self._chief)
-
-
-class Signals:
-    """While active, Ctrl-C and SIGTERM are noted; a second one interrupts at once.
-
-    Attributes:
-        received: The signal's number, 0 for none.
-    """
-
-    def __init__(self):
-        self.received = 0
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number
+        self._record.draw(self.model, step)

@@ -10,10 +10,16 @@ import os
 import re
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+
+from magenta_lite.errors import UserError
+from magenta_lite.training.history import History
+
+BEST, NEWEST = "best", "newest"
 
 FILE_NAME = re.compile(r"step-(\d+)\.keras")
 
@@ -36,15 +42,22 @@ def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
-def save_checkpoint(model: keras.Model, folder: Path, keep: int, chief: bool = True) -> Path:
+def save_checkpoint(
+    model: keras.Model,
+    folder: Path,
+    keep: int,
+    chief: bool = True,
+    history: History | None = None,
+) -> Path:
     """Writes the model's state at its current step; a reader never sees a partial file.
 
     Args:
         model: Compiled; its optimiser counts the steps.
         folder: Created if missing.
-        keep: How many checkpoints stay, the newest.
+        keep: How many checkpoints stay, the newest; beside them stays the best.
         chief: False in a worker that writes nothing. It still has to take part, because the
             workers add up their metrics when one of them reads them.
+        history: Says which is best; None where there are no validations.
 
     Returns:
         The checkpoint's path.
@@ -71,17 +84,49 @@ def save_checkpoint(model: keras.Model, folder: Path, keep: int, chief: bool = T
         newest = next((p for _, p in checkpoint_files(folder)), None)
         left = f"{newest} is the newest that is whole" if newest else "there is none before it"
         raise CheckpointError(f"Cannot write checkpoint {path}: {error}; {left}") from error
-    for _, old in checkpoint_files(folder)[keep:]:
-        old.unlink(missing_ok=True)
+    files = checkpoint_files(folder)
+    best = history.best_among([step for step, _ in files]) if history else None
+    for step, old in files[keep:]:
+        if best is None or step != best.step:
+            old.unlink(missing_ok=True)
     return path
 
 
-def restore_newest(model: keras.Model, folder: Path, report=print) -> Path | None:
-    """Loads the newest intact checkpoint into `model`.
+def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int, Path]]:
+    """Returns step and path of the checkpoints that will do, the one that is wanted first.
+
+    Args:
+        folder: Need not exist.
+        wanted: `best`, `newest` or a step.
+        history: Says which is best. If that file is broken, the newest one will do.
+
+    Raises:
+        UserError: If `wanted` is none of these, or there is no checkpoint of that step.
+    """
+    files = checkpoint_files(folder)
+    if wanted == NEWEST or not files:
+        return files
+    if wanted == BEST:
+        best = history.step_to_use([step for step, _ in files])
+        return sorted(files, key=lambda pair: pair[0] != best)  # the others stay in order
+    chosen = [(step, path) for step, path in files if str(step) == wanted]
+    if not chosen:
+        steps = ", ".join(str(step) for step, _ in reversed(files))
+        raise UserError(
+            f"--checkpoint={wanted}: there is no checkpoint of that step in {folder}; there are "
+            f"those of step {steps}"
+        )
+    return chosen
+
+
+def restore_first(
+    model: keras.Model, files: Sequence[tuple[int, Path]], report=print
+) -> Path | None:
+    """Loads the first intact checkpoint into `model`.
 
     Args:
         model: Compiled, of the same sizes.
-        folder: Need not exist.
+        files: Step and path of each.
         report: Called with a line about each checkpoint that is broken and skipped.
 
     Returns:
@@ -90,7 +135,6 @@ def restore_newest(model: keras.Model, folder: Path, report=print) -> Path | Non
     Raises:
         CheckpointError: If there are checkpoints, but none is intact.
     """
-    files = checkpoint_files(folder)
     for step, path in files:
         problem = _problem(path)
         if not problem:
@@ -104,9 +148,10 @@ def restore_newest(model: keras.Model, folder: Path, report=print) -> Path | Non
             return path
         report(f"Skipping broken checkpoint {path}: {problem}")
     if files:
+        folder = files[0][1].parent
         raise CheckpointError(
-            f"None of the {len(files)} checkpoints in {folder} is intact; "
-            "remove the directory to start again from step 0"
+            f"None of the {len(files)} checkpoints in {folder} that would do is intact; remove "
+            f"{folder.parent} to start again from step 0"
         )
     return None
 

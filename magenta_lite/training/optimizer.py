@@ -5,9 +5,14 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+AVERAGED_FROM = 9.0  # an average reaches over the last tenth of the steps, until it decays as told
+
 
 class Clipping:
     """Mixed into an optimiser: gradients are clipped after they are added up.
+
+    Averages of weights, if `use_ema` asks for them, reach over the last tenth of all steps as long
+    as that is less than `ema_momentum` says.
 
     Keras clips each replica's gradients before they are added up, which depends on the number
     of replicas. Here the gradient of the whole batch is clipped: scaled down to a global norm of
@@ -46,6 +51,17 @@ class Clipping:
             gradients = [g * scale for g, scale in zip(gradients, scales, strict=True)]
         clipped = [tf.where(usable, gradient, 0.0) for gradient in gradients]
         return list(zip(clipped, variables, strict=True))
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        # Else the average of a short run, or of the beginning, would be that of initial weights.
+        step = tf.cast(tf.convert_to_tensor(self.iterations), tf.float32)
+        decay = tf.minimum(float(self.ema_momentum), step / (step + AVERAGED_FROM))
+        averages = self._model_variables_moving_average
+        for variable, average in zip(trainable_variables, averages, strict=True):
+            average.assign(decay * average + (1 - decay) * variable)
+
+    def finalize_variable_values(self, var_list):
+        """Leaves the weights: a run calls `fit` several times, see `averages`."""
 
     def get_config(self):
         return {

@@ -6,42 +6,61 @@ and no training step waits for it.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from magenta_lite.config import TrainConfig
 
 LINE_EVERY = 8.0  # seconds between two lines, where there is no terminal
 BAR_EVERY = 0.5  # seconds between two drawings of the bar
-SHOWN = ("loss", "reconstruction_nll", "kl", "accuracy")
-BAR_WIDTH = 24
+SHORTEST_BAR, LONGEST_BAR = 8, 24  # characters
+GAP = "  "  # between the parts of a line
+BUILDING = "building the graph"
+LONG = 2 * 3600.0  # seconds of a run that its user should have meant
+MEASURED_STEPS, MEASURED_SECONDS = 5, 10.0  # that tell how long a run takes
 
 
 class Progress:
-    """Shows step, losses, speed and the time left. Use it as a context manager.
+    """Shows step, a few numbers and the time left. Use it as a context manager.
 
     Args:
-        steps: Steps of the whole run.
-        batch_size: Examples of a step.
+        settings: Of the run: its steps, the examples of each, and whether the user wants its time.
         start: Step that the run starts from.
         stream: Where to write.
+        in_words: Says in a few words what was measured, the most telling first.
     """
 
-    def __init__(self, steps: int, batch_size: int, start: int, stream=None):
+    def __init__(
+        self,
+        settings: TrainConfig,
+        start: int,
+        stream=None,
+        in_words: Callable[[dict[str, float]], list[str]] = lambda measured: [],
+    ):
         self._stream = stream or sys.stdout
-        self._steps = steps
-        self._batch_size = batch_size
-        self._step = start
-        self._doing = "building the graph"
-        self._logs: dict[str, Any] = {}
-        self._began = time.monotonic()
-        self._doing_since = self._began
-        self._timed_from: tuple[float, int] | None = None  # after the first, slow step
-        self._away = 0.0  # seconds that were not spent on steps since then
+        self._batch_size = settings.batch_size
+        self._start = self._step = start
+        self._in_words = in_words
+        self._logs: Mapping[str, Any] = {}
+        self._warned = settings.minutes > 0
+        self.restart(settings.steps)
         self._bar = self._stream.isatty()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
+
+    def restart(self, steps: int) -> None:
+        """Begins to count the time of a run of so many steps, whose graph is built first."""
+        self._steps = steps
+        self._doing = BUILDING
+        self._doing_since = self._began = time.monotonic()
+        self._timed_from: tuple[float, int] | None = None  # after the first, slow step
+        self._away = 0.0  # seconds that were not spent on steps since then
 
     def __enter__(self) -> Progress:
         self._thread.start()
@@ -53,7 +72,7 @@ class Progress:
         if self._bar:
             self._write("\r\033[K")
 
-    def step(self, step: int, logs: dict[str, Any]) -> None:
+    def step(self, step: int, logs: Mapping[str, Any]) -> None:
         """Notes that `step` steps are done; `logs` may still be on their way from the device."""
         now = time.monotonic()
         if self._doing:
@@ -65,6 +84,8 @@ class Progress:
             self._step, self._logs = step, logs
             self.say(f"First step after {now - self._began:.1f} s")
         self._step, self._logs = step, logs
+        if not self._warned:
+            self._warn_of_long_run(now)
 
     def doing(self, what: str) -> None:
         """Notes that something else than steps goes on, e.g. `validation`."""
@@ -72,41 +93,85 @@ class Progress:
             self._doing_since = time.monotonic()
         self._doing = what
 
+    def unfinished(self) -> str:
+        """Says what goes on that will be finished before a run can stop."""
+        return "this step" if self._doing in ("", BUILDING) else self._doing
+
     def say(self, line: str) -> None:
         """Writes a line that stays."""
         self._write(f"\r\033[K{line}\n" if self._bar else f"{line}\n")
 
+    def say_parts(self, parts: Sequence[str]) -> None:
+        """Writes a line that stays; on a terminal, of as many parts as there is room for."""
+        self.say(fitted(parts, self._width() if self._bar else None, ", "))
+
     @property
     def examples_per_second(self) -> float | None:
         """Speed of the steps without the first one, validation and checkpoints."""
+        timed = self._timed()
+        return timed[0] * self._batch_size / timed[1] if timed else None
+
+    def _timed(self) -> tuple[int, float] | None:
+        """Returns how many steps took how many seconds, without the first one and what else is."""
         if self._timed_from is None:
             return None
         began, first = self._timed_from
         now = self._doing_since if self._doing else time.monotonic()
-        seconds = now - began - self._away
-        steps = self._step - first
-        return steps * self._batch_size / seconds if steps > 0 and seconds > 0 else None
+        seconds, steps = now - began - self._away, self._step - first
+        return (steps, seconds) if steps > 0 and seconds > 0 else None
+
+    def _warn_of_long_run(self, now: float) -> None:
+        steps, seconds = self._timed() or (0, 0.0)
+        if steps < MEASURED_STEPS or seconds < MEASURED_SECONDS:
+            return
+        self._warned = True
+        left = self._steps - self._step
+        if left * seconds / steps < LONG:
+            return
+        these = f"the {left:,} steps that are left" if self._start else f"{self._steps:,} steps"
+        way_out = "Ctrl-C saves what is done; --set train.steps=… makes a shorter run"
+        if not self._start:
+            way_out += ", and --minutes=30 one that fits into half an hour"
+        self.say(f"At this speed {these} take {duration(left * seconds / steps)}. {way_out}.")
+
+    def _width(self) -> int:
+        """Returns how many characters a line may have, at this moment."""
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+        except OSError:
+            columns = 0
+        # The last column stays free: a terminal may go on to the next line behind it.
+        return (columns or shutil.get_terminal_size().columns) - 1
 
     def _talk(self) -> None:
         while not self._ended.wait(BAR_EVERY if self._bar else LINE_EVERY):
-            line = self._line()
-            self._write(f"\r\033[K{line}" if self._bar else f"{line}\n")
+            if self._bar:
+                self._write(f"\r\033[K{self._line(self._width())}")
+            else:
+                self._write(f"{self._line()}\n")
 
-    def _line(self) -> str:
+    def _line(self, width: int | None = None) -> str:
         parts = [f"step {self._step:,}/{self._steps:,}"]
-        if self._bar:
-            full = BAR_WIDTH * self._step // self._steps
-            parts.append(f"[{'=' * full}{' ' * (BAR_WIDTH - full)}]")
-        logs = self._logs
-        parts += [f"{name} {float(logs[name]):.4g}" for name in SHOWN if name in logs]
-        speed = self.examples_per_second
-        if speed:
-            parts.append(f"{speed:,.0f} examples/s")
-            seconds = (self._steps - self._step) * self._batch_size / speed
-            parts.append(f"ETA {clock(seconds)}")
         if self._doing:
             parts.append(f"{self._doing}… {time.monotonic() - self._doing_since:.0f} s")
-        return "  ".join(parts)
+        elif timed := self._timed():
+            # Validations and checkpoints take time, too, and will.
+            each = (timed[1] + self._away) / timed[0]
+            parts.append(f"{clock((self._steps - self._step) * each)} left")
+        logs = self._logs
+        parts += self._in_words({name: float(logs[name]) for name in logs}) if logs else []
+        if width is None:
+            return fitted(parts, None, GAP)
+        # The bar goes before numbers, but not before the first one.
+        frame = len(GAP) + len("[]")
+        has_bar = len(GAP.join(parts[:3])) + frame + SHORTEST_BAR <= width
+        line = fitted(parts, width - (frame + SHORTEST_BAR if has_bar else 0), GAP)
+        if not has_bar:
+            return line
+        room = min(width - len(line) - frame, LONGEST_BAR)
+        full = room * self._step // self._steps
+        head = parts[0]
+        return f"{head}{GAP}[{'=' * full}{' ' * (room - full)}]{line[len(head) :]}"
 
     def _write(self, text: str) -> None:
         with self._lock:
@@ -114,8 +179,34 @@ class Progress:
             self._stream.flush()
 
 
+def fitted(parts: Sequence[str], width: int | None, gap: str) -> str:
+    """Returns as many of the first parts as there is room for in a line; the first is cut.
+
+    Args:
+        parts: Of the line.
+        width: Characters of the line; None for any number.
+        gap: Stands between two parts.
+    """
+    if width is None:
+        return gap.join(parts)
+    line = parts[0][:width]
+    for part in parts[1:]:
+        if len(line) + len(gap) + len(part) > width:
+            break
+        line += gap + part
+    return line
+
+
 def clock(seconds: float) -> str:
     """Returns `seconds` as 3:12 or 2:03:12."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def duration(seconds: float) -> str:
+    """Returns `seconds` in words: 21 days, 3 hours, 12 minutes."""
+    units = ((86400, "day"), (3600, "hour"), (60, "minute"))
+    unit, name = next((pair for pair in units if seconds >= 1.5 * pair[0]), (1, "second"))
+    count = round(seconds / unit)
+    return f"{count:,} {name}{'s' * (count != 1)}"

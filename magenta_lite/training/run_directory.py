@@ -3,9 +3,9 @@
 config.yaml          what is trained; later commands take sizes from here
 encoder.json         how notes become numbers
 environment.json     versions, machine and data of every start
-metrics.jsonl        one line per checkpoint
+metrics.jsonl        one line per checkpoint; says which is best
 events/              TensorBoard
-checkpoints/         step-00001000.keras, …
+checkpoints/         step-00001000.keras, …, the newest and the best
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ FREE_KEYS = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.validation_examples",
+    "train.patience",
 )
 PACKAGES = ("magenta_lite", "tensorflow", "keras", "tensorflow-probability", "note-seq", "numpy")
 
@@ -172,8 +173,9 @@ class Run:
         directory: The run directory.
         config: Its config.
         encoder: Its encoder.
-        model: Its model with the weights of the newest intact checkpoint, in float32.
+        model: Its model with the weights of a checkpoint, in float32.
         step: The step of that checkpoint.
+        newest: The step of the newest checkpoint.
     """
 
     directory: Path
@@ -181,29 +183,46 @@ class Run:
     encoder: Any
     model: Any
     step: int
+    newest: int
 
 
-def load_run(path: Path) -> Run:
-    """Loads the newest intact checkpoint of a run directory.
+def load_run(path: Path, checkpoint: str = "best") -> Run:
+    """Loads a checkpoint of a run directory.
+
+    Args:
+        path: The run directory.
+        checkpoint: `best`, the one whose validation was best (the newest, if there was no
+            validation), `newest` or a step. One that is broken is skipped and told of.
 
     Raises:
-        UserError: If `path` is no run directory or has no checkpoint yet.
+        UserError: If `path` is no run directory or has no such checkpoint.
+        CheckpointError: If none is intact.
     """
     directory = RunDirectory(Path(path).expanduser())
     config = load_config(directory.config)
     from magenta_lite.encoders import build_encoder
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.models.building import build_model
-    from magenta_lite.training.checkpoints import restore_newest, steps_done
+    from magenta_lite.training.checkpoints import (
+        checkpoint_files,
+        restore_first,
+        steps_done,
+        wanted_files,
+    )
+    from magenta_lite.training.history import History
     from magenta_lite.training.trainer import compile_model
 
+    history = History.read(config, directory.metrics)
+    files = wanted_files(directory.checkpoints, checkpoint, history)
+    if not files:
+        raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
     encoder = build_encoder(config.encoder)
     with replaced_at_once():
         model = build_model(config, encoder)
     compile_model(model, config.train)
-    if restore_newest(model, directory.checkpoints) is None:
-        raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
-    return Run(directory.path, config, encoder, model, steps_done(model))
+    restore_first(model, files)
+    newest, _ = checkpoint_files(directory.checkpoints)[0]
+    return Run(directory.path, config, encoder, model, steps_done(model), newest)
 
 
 def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
@@ -262,6 +281,7 @@ def write_imported_run(
     Raises:
         UserError: If `path` is in use or cannot be written.
     """
+    from magenta_lite.training.averages import begin_averages
     from magenta_lite.training.checkpoints import save_checkpoint
     from magenta_lite.training.trainer import compile_model
 
@@ -270,6 +290,7 @@ def write_imported_run(
         raise UserError(f"{directory.path} exists already; choose another --run_dir")
     compile_model(model, config.train)
     model.optimizer.iterations.assign(step)
+    begin_averages(model)
     directory.prepare(config, encoder, {"name": source, "sizes": {}})
     return save_checkpoint(model, directory.checkpoints, keep=1)
 

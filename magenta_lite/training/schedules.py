@@ -7,6 +7,20 @@ import math
 import keras
 import tensorflow as tf
 
+from magenta_lite.config import TrainConfig
+
+LARGEST_WARM_UP = 0.1  # of all steps
+
+
+def warmup_steps(train: TrainConfig) -> int:
+    """Returns during how many steps the learning rate rises: at most a tenth of them all.
+
+    A short run with a long one's warm-up would end before it has begun to learn.
+    """
+    if train.schedule not in ("noam", "cosine"):  # the others do not rise
+        return train.warmup_steps
+    return min(train.warmup_steps, max(int(LARGEST_WARM_UP * train.steps), 1))
+
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class DecayToMinimum(keras.optimizers.schedules.LearningRateSchedule):

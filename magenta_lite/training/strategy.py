@@ -50,6 +50,12 @@ def is_chief() -> bool:
     return "chief" not in config["cluster"] and int(task.get("index", 0)) == 0
 
 
+def describe_devices() -> str:
+    """Says what this process computes on: `CPU`, `1 GPU`, `2 GPUs`."""
+    gpus = len(tf.config.list_logical_devices("GPU"))
+    return f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "CPU"
+
+
 def _workers() -> int:
     cluster = _tf_config().get("cluster", {})
     return len(cluster.get("worker", [])) + len(cluster.get("chief", []))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,28 +15,29 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
-from magenta_lite.data.pipeline import (
-    batches_for,
-    held_out_batches,
-    rejected_transpositions,
-)
 from magenta_lite.data.splitting import few_held_out
 from magenta_lite.encoders import build_encoder
 from magenta_lite.models.building import build_model
-from magenta_lite.training.callbacks import (
-    Checkpoints,
-    Prepare,
-    Record,
-    Signals,
-    StepCallbacks,
-    WatchSteps,
+from magenta_lite.training.averages import swap
+from magenta_lite.training.callbacks import Interval, Prepare, Saver, WatchSteps
+from magenta_lite.training.checkpoints import (
+    checkpoint_files,
+    remove_partial,
+    restore_first,
+    save_checkpoint,
+    steps_done,
 )
-from magenta_lite.training.checkpoints import remove_partial, restore_newest, steps_done
+from magenta_lite.training.feed import Feed
+from magenta_lite.training.history import History
 from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
 from magenta_lite.training.progress import Progress
+from magenta_lite.training.record import Record
 from magenta_lite.training.run_directory import RunDirectory, copy_weights
-from magenta_lite.training.schedules import DecayToMinimum, WarmUp
-from magenta_lite.training.strategy import is_chief
+from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
+from magenta_lite.training.signals import Signals
+from magenta_lite.training.strategy import describe_devices, is_chief
+from magenta_lite.training.time_budget import fitted, plan
+from magenta_lite.training.trial import measure
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
 
@@ -45,6 +48,8 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
         "clip_norm": train.clip_norm,
         "clip_to_zero_norm": train.clip_to_zero_norm,
         "clip_per_variable": train.clip_per_variable,
+        "use_ema": train.ema > 0,
+        "ema_momentum": train.ema,
     }
     if train.optimizer == "adafactor":
         optimizer = ClippedAdafactor(_schedule(train), **clipping)
@@ -70,7 +75,7 @@ def _schedule(train: TrainConfig):
     return WarmUp(
         train.learning_rate,
         train.schedule,
-        train.warmup_steps,
+        warmup_steps(train),
         train.steps,
         train.min_learning_rate,
     )
@@ -82,6 +87,7 @@ def train(
     collection: Any,
     strategy: tf.distribute.Strategy | None = None,
     init_from: str | None = None,
+    began: float | None = None,
 ) -> keras.Model:
     """Trains until `config.train.steps`; goes on from the newest intact checkpoint, if any.
 
@@ -89,21 +95,24 @@ def train(
     weights, to the bit, as one that never was.
 
     Args:
-        config: What to train.
+        config: What to train. With `train.minutes` a new run first measures how many steps fit
+            into that time; these and what follows from them become a part of its config.
         run_dir: Created if missing.
         collection: The data, with `name`, `sizes` and `split(name) -> Examples`.
         strategy: Shares the work among replicas; None for one device.
-        init_from: A run directory whose weights a new run starts with.
+        init_from: A run directory whose best weights a new run starts with.
+        began: When the minutes began, as `time.monotonic()` counts; None: now.
 
     Returns:
-        The trained model.
+        The model with the weights of the last step.
 
     Raises:
-        UserError: If `run_dir` belongs to another run, or the data do not fit.
+        UserError: If `run_dir` belongs to another run, the data do not fit, or the time is short.
         DivergedError: If the loss is not finite.
         CheckpointError: If a checkpoint cannot be written.
         Stopped: If SIGINT or SIGTERM asked for it; a checkpoint was saved before.
     """
+    began = time.monotonic() if began is None else began
     directory, settings, chief = RunDirectory(run_dir), config.train, is_chief()
     directory.check(config, collection.name)
     say = print if chief else _nothing
@@ -117,63 +126,125 @@ def train(
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = build_model(config, encoder, settings.precision)
         compile_model(model, settings)
-        newest = restore_newest(model, directory.checkpoints, say)
-        if init_from and newest is None:
+        newest = restore_first(model, checkpoint_files(directory.checkpoints), say)
+        if newest:
+            swap(model)  # what is saved as weights are their averages
+        elif init_from:
             say(f"Weights: those of {copy_weights(model, config, init_from)}")
+        else:
+            scale_kernels(model, settings.initial_gain)
     start = steps_done(model)
     weights = model.count_params()
     say(
-        f"Model: {config.name}, {weights:,} weights, {settings.precision}; "
-        f"{weights * BYTES_PER_WEIGHT / 2**20:,.0f} MiB with gradients and optimiser"
+        f"Model: {config.name}, {weights:,} weights, {settings.precision}, "
+        f"{weights * BYTES_PER_WEIGHT / 2**20:,.0f} MiB to train, on {describe_devices()}"
     )
+    history = History.read(config, directory.metrics, start)
     if start >= settings.steps:
         say(f"{newest} is at step {start:,} of {settings.steps:,}: nothing left to train")
         return model
-    if chief:
-        remove_partial(directory.checkpoints)
-        directory.prepare(config, encoder, data)
-        directory.forget_after(start)
-    say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
+    if history.out_of_patience(settings.patience):
+        say(_outcome(history, settings))
+        return model
 
-    if not start:
-        model.prepare(0, examples["train"], settings.seed)
-    batches = batches_for(
-        encoder,
-        examples["train"],
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        draws=model.draws(),
-        transpose=config.data.transpose,
-        transpose_last=config.data.transpose_last,
-        steps=settings.steps,
-    )
-    if batches.reject and config.data.transpose != (0, 0):
-        _tell_rejected(batches, say)
-    held_out = examples["validation"]
-    validation, validation_steps = _validation(settings, encoder, model, held_out, strategy, say)
-    with contextlib.ExitStack() as stack:
-        progress = Progress(
-            settings.steps, settings.batch_size, start, sys.stdout if chief else _Silence()
-        )
-        stack.enter_context(progress)
-        signals = stack.enter_context(_signals(strategy))
-        keep = settings.keep_checkpoints
-        callbacks = [Prepare(start, examples["train"], settings.seed)]
-        callbacks += [WatchSteps(directory, start, progress, signals, keep)]
-        callbacks += [Record(directory, config, encoder, progress, held_out)] if chief else []
-        callbacks.append(Checkpoints(directory, keep, chief, progress))
-        for first, count, length in intervals(start, settings.steps, settings.checkpoint_every):
-            model.fit(
-                batches.dataset(first, strategy=strategy),
-                steps_per_epoch=length,
-                epochs=count,
-                validation_data=validation,
-                validation_steps=validation_steps,
-                callbacks=StepCallbacks(callbacks, add_history=True, model=model),
-                shuffle=False,
-                verbose=0,
+    majority = model.majority_accuracy(examples["train"]) if chief else None
+    in_words = functools.partial(model.in_words, majority=majority)
+    stream = sys.stdout if chief else _Silence()
+    progress = Progress(settings, start, stream, in_words)
+    signals = _signals(strategy, progress, directory)
+    with progress, signals or contextlib.nullcontext():
+        say = progress.say if chief else _nothing
+        if settings.minutes and not directory.config.is_file():
+            ends = began + 60 * settings.minutes
+            config = _fitted(model, config, encoder, examples, strategy, ends, signals, progress)
+            settings = config.train
+            history = History(config)
+        if chief:
+            remove_partial(directory.checkpoints)
+            directory.prepare(config, encoder, data)
+            directory.forget_after(start)
+        say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
+        if warmup_steps(settings) < settings.warmup_steps:
+            say(
+                f"Warm-up: a tenth of all steps, {warmup_steps(settings):,}, instead of "
+                f"train.warmup_steps={settings.warmup_steps}"
             )
+        if not start:
+            model.prepare(0, examples["train"], settings.seed)
+        feed = Feed.of(config, encoder, model, examples, strategy, say)
+        record = Record(directory, config, encoder, examples["validation"]) if chief else None
+        saver = Saver(directory, examples["train"], history, settings, chief, progress)
+        callbacks = [
+            Prepare(start, examples["train"], settings.seed),
+            WatchSteps(directory, start, progress, signals, saver),
+            Interval(history, settings.patience, saver, record, progress, signals, in_words),
+        ]
+        for first, count, length in intervals(start, settings.steps, settings.checkpoint_every):
+            feed.fit(model, first, count, length, callbacks)
+            if model.stop_training:
+                break
+        if outcome := _outcome(history, settings):
+            say(outcome)
     return model
+
+
+def _outcome(history: History, settings: TrainConfig) -> str:
+    """Says which checkpoint is the best, if that is not the last one."""
+    use = "generate, evaluate and export use it; --checkpoint=newest takes the last"
+    if history.out_of_patience(settings.patience):
+        return (
+            f"Stopped early: the last {history.since_best} validations were not better than that "
+            f"of step {history.best.step:,} (train.patience={settings.patience}, 0 never stops); "
+            f"{use}"
+        )
+    risen = history.risen()
+    return f"{risen[0].upper()}{risen[1:]}; {use}" if risen else ""
+
+
+def _fitted(model, config, encoder, examples, strategy, deadline, signals, progress):
+    """Returns the config of a run until `deadline`, and gives the model what follows from it."""
+    settings = config.train
+    progress.say(f"Measuring how many steps fit into --minutes={settings.minutes:g}")
+    progress.doing("measuring the speed")
+    feed = Feed.of(config, encoder, model, examples, strategy, _nothing)
+
+    def fit(first: int, count: int, callbacks: list) -> None:
+        feed.fit(model, first, 1, count, callbacks, validate=False)
+
+    def check(folder: Path) -> None:
+        feed.validate(model)
+        model.before_checkpoint(examples["train"])
+        record = Record(RunDirectory(folder), config, encoder, examples["validation"])
+        record.draw(model, 0)
+        save_checkpoint(model, folder, keep=1)
+
+    def renew() -> None:
+        model.prepare(model.renewed_every, examples["train"], settings.seed)
+
+    renews = renew if model.renewed_every else None
+    costs, left = measure(model, fit, check, renews, deadline, strategy, signals)
+    config = fitted(config, *plan(costs, left, settings.minutes))
+    settings = config.train
+    progress.say(
+        f"{settings.steps:,} steps of {costs.step:.2g} s; "
+        f"after every {settings.checkpoint_every:,} a validation of {costs.check:.2g} s"
+    )
+    # Graphs hold the numbers of schedules, so they are built anew.
+    model.optimizer.learning_rate = _schedule(settings)
+    if hasattr(model, "objective"):
+        model.objective = config.objective
+    model.train_function = model.test_function = None
+    progress.restart(settings.steps)
+    return config
+
+
+def scale_kernels(model: keras.Model, gain: float) -> None:
+    """Multiplies the kernels of a new model, but not its recurrent ones, by `gain`."""
+    if gain == 1:
+        return
+    for weight in model.trainable_variables:
+        if weight.name == "kernel":
+            weight.assign(weight * gain)
 
 
 def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int]]:
@@ -187,29 +258,6 @@ def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int
         count = (stop - start) // every if length == every else 1
         yield start, count, length
         start += count * length
-
-
-def _validation(settings, encoder, model, examples, strategy, say):
-    """Returns held-out batches and their number; None twice if there are not enough examples.
-
-    The data set itself does not end: replicas would be given empty batches at its end, which
-    count in Keras' averages. `fit` starts it anew for each validation.
-    """
-    replicas = strategy.num_replicas_in_sync if strategy else 1
-    size = min(len(examples.lengths), settings.validation_examples)
-    batch_size, count = held_out_batches(size, settings.batch_size, replicas)
-    if not batch_size:
-        say(f"No validation: {size} held-out examples for {replicas} replicas")
-        return None, None
-    batches = batches_for(
-        encoder,
-        examples,
-        batch_size=batch_size,
-        seed=settings.seed + 1,
-        draws=model.draws(training=False),
-        shuffle=False,
-    )
-    return batches.dataset(strategy=strategy), count
 
 
 def _warn_about_data(data, held_out, directory, settings, say) -> None:
@@ -227,30 +275,25 @@ def _warn_about_data(data, held_out, directory, settings, say) -> None:
         say(f"{size:,} examples, fewer than one batch of {settings.batch_size:,}: they repeat")
 
 
-def _tell_rejected(batches, say) -> None:
-    count = rejected_transpositions(
-        batches.events, batches.pitch_ids, batches.transpose, batches.pitch_ranges
-    )
-    low, high = batches.transpose
-    total = len(batches.events) * (high - low + 1)
-    if count:
-        say(f"Transposition: {count:,} of {total:,} forms leave the range and are not drawn")
-
-
 def _sizes(sizes: dict[str, int]) -> str:
     return ", ".join(f"{size:,} {name}" for name, size in sizes.items())
 
 
-def _signals(strategy):
-    """Returns what notes signals; where they would do harm, something that notes none.
+def _signals(strategy, progress: Progress, directory: RunDirectory) -> Signals | None:
+    """Returns what notes signals; None where that would do harm.
 
     Several workers do not stop at the same step, and a checkpoint needs them all: there a signal
     ends the process at once, and the newest checkpoint stays. Handlers need the main thread.
     """
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if several or threading.current_thread() is not threading.main_thread():
-        return contextlib.nullcontext(Signals())
-    return Signals()
+        return None
+
+    def kept() -> str:
+        newest = next((path for _, path in checkpoint_files(directory.checkpoints)), None)
+        return f"{newest} is kept" if newest else "there is no checkpoint yet"
+
+    return Signals(progress.say, progress.unfinished, kept)
 
 
 def _nothing(line: str) -> None:

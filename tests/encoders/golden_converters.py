@@ -47,6 +47,14 @@ def in_recorded_order(windows):
     return np.array(ordered[:STORED])
 
 
+def bare(sequence):
+    """Returns a copy as the original writes it: without meter and names of instruments."""
+    copy = music_pb2.NoteSequence()
+    copy.CopyFrom(sequence)
+    del copy.time_signatures[:], copy.instrument_infos[:]
+    return copy
+
+
 def in_order(sequence):
     """Returns a copy with its notes sorted by instrument, start and pitch."""
     ordered = music_pb2.NoteSequence()

@@ -9,8 +9,10 @@ from magenta_lite.encoders.chords import (
     ChordLine,
     UnusableChords,
     chord_class,
+    nearest_class,
     parse_chords,
     transpose_chords,
+    typed_symbols,
 )
 from magenta_lite.errors import UserError
 
@@ -33,13 +35,24 @@ from magenta_lite.errors import UserError
         ("G7", 8),
         ("Bb/D", 11),
         ("F#m7b5", 43),
+        ("NC", 0),
+        ("F♯m", 19),
+        ("B♭", 11),
+        ("CΔ7", 1),
+        ("C-7", 13),
+        ("C°", 37),
+        ("Cø", 37),
+        ("C+", 25),
+        ("C6/9", 1),
+        ("C7(b9,#11)", 1),
+        ("CMI7/G", 13),
     ],
 )
 def test_class_of_a_symbol(symbol, expected):
     assert chord_class(symbol) == expected
 
 
-@pytest.mark.parametrize("symbol", ["Csus4", "C5", "what", "''"])
+@pytest.mark.parametrize("symbol", ["Csus4", "C5", "what", "''", "f", "H", "D.C."])
 def test_a_symbol_without_a_class_is_named(symbol):
     with pytest.raises(UnusableChords, match=symbol):
         chord_class(symbol)
@@ -58,11 +71,53 @@ def test_text_is_spread_evenly():
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("C Xy F", "Xy"), ("C Gsus4", "Gsus4"), (" | ", "0 chords"), ("C F G", "3")]
+    ("text", "named"),
+    [
+        ("C Xy F", "--chords: chord 2, 'Xy', cannot be read; write chords like C, Am"),
+        ("C | sus4", "chord 2, 'sus4'"),
+        (" | ", "has no chords; write some"),
+        ("C F G", "has 3 chords for 2 steps"),
+    ],
 )
 def test_text_that_is_no_chords_is_refused_by_name(text, named):
     with pytest.raises(UserError, match=named):
         parse_chords(text, 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "symbol", "expected"),
+    [
+        ("am", "Am", 22),
+        ("c", "C", 1),
+        ("b", "B", 12),
+        ("bb", "Bb", 11),
+        ("bb7", "Bb7", 11),
+        ("dm", "Dm", 15),
+        ("f#m/c#", "F#m/C#", 19),
+        ("nc", "N.C.", 0),
+        ("csus4", "Csus4", 1),
+        ("Am7sus4", "A", None),
+        ("Gsus2", "Gsus2", 8),
+        ("A5", "A5", 10),
+        ("D7sus4", "D7sus", 3),
+        ("C(add9)", "C(add9)", 1),
+        ("Emi7", "Em7", 17),
+        ("C^7", "Cmaj7", 1),
+        ("CM7", "CM7", 1),
+        ("C7alt", "C7#5#9", 25),
+    ],
+)
+def test_typed_chords_are_read_as_musicians_write_them(typed, symbol, expected):
+    if expected is None:
+        with pytest.raises(UserError, match=typed):
+            typed_symbols(typed)
+        return
+    assert typed_symbols(f"{typed},{typed} | N.C.") == [symbol, symbol, "N.C."]
+    assert nearest_class(symbol) == expected
+
+
+def test_commas_within_parentheses_part_no_chords():
+    assert typed_symbols("C7(b9,#11), F") == ["C7(b9)(#11)", "F"]
 
 
 def test_transposition_keeps_the_triad_and_no_chord():

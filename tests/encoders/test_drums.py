@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from golden_converters import (
     CONVERTERS,
+    bare,
     decoded,
     drums,
     in_order,
@@ -71,7 +72,7 @@ def test_decoding_gives_the_recorded_sequences(name):
         actual = encoder.decode(window if encoder.config.roll else window.argmax(-1))
         actual.id = expected.id
         # Hits of one step are a set: their order means nothing.
-        assert in_order(actual) == in_order(expected)
+        assert in_order(bare(actual)) == in_order(expected)
 
 
 def test_known_ids():

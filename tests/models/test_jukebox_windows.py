@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from dataclasses import replace
 
 import keras
@@ -174,18 +175,42 @@ def test_too_few_codes_above_are_told(pipeline):
     assert "20 codes need 16 codes of the level above, there are 10" in str(error.value)
 
 
-def test_what_another_model_left_unfinished_is_not_gone_on_from(tmp_path):
-    from magenta_lite.generate import GenerateRequest
+def test_only_the_same_request_to_the_same_models_goes_on(tmp_path, capsys):
     from magenta_lite.models.jukebox.generation import Piece
+    from magenta_lite.request import GenerateRequest
+    from magenta_lite.unfinished import Unfinished
 
-    path = tmp_path / "a.codes.npz"
-    request = GenerateRequest("sample", [], "1", 2, 1.0, 0, 120.0, unfinished=path)
+    def begun(weights="one", seed=7, given=False, **changes):
+        left = Unfinished(tmp_path, "run-sample", seed, given)
+        request = GenerateRequest("sample", [], "1", 2, 1.0, seed, 120.0, unfinished=left)
+        request = replace(request, **changes)
+        return Piece(request, [weights], [1], {1: np.zeros((2, 0), np.int32)}), left
 
-    def begun(weights, request=request):
-        return Piece(request, weights, [1], {1: np.zeros((2, 0), np.int32)})
-
-    begun(["one"]).keep(1, np.ones((2, 5), np.int32))
-    np.testing.assert_array_equal(begun(["one"]).codes[1], np.ones((2, 5)))
-    for weights, asked in (("other", request), ("one", replace(request, temperature=0.5))):
-        with pytest.raises(UserError, match="written for something else"):
-            begun([weights], asked)
+    first, kept = begun()
+    first.keep(1, np.ones((2, 5), np.int32))
+    assert kept.path == tmp_path / "run-sample-seed7.codes.npz"
+    # While one is at work, the same command makes another piece.
+    beside, other = begun(seed=8)
+    assert beside.codes[1].shape == (2, 0) and beside.seed == 8
+    os.close(kept._lock)  # as when a process is killed
+    again, held = begun(seed=9)
+    np.testing.assert_array_equal(again.codes[1], np.ones((2, 5)))
+    assert again.seed == held.seed == 7
+    assert "seed 7" in capsys.readouterr().err
+    os.close(held._lock)
+    for changes in (
+        {"weights": "other"},
+        {"temperature": 0.5},
+        {"genre": "x"},
+        {"total_seconds": 3.0},
+        {"seed": 9, "given": True},
+    ):
+        fresh, new = begun(**{"seed": 7} | changes)
+        assert fresh.codes[1].shape == (2, 0) and fresh.seed == changes.get("seed", 7)
+        assert new.path != kept.path
+        new.remove()
+    same, given = begun(seed=7, given=True)
+    assert same.codes[1].shape == (2, 5)
+    given.remove()
+    other.remove()
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,7 @@
 """Primers, lengths and what is written, as `generate` asks a MelodyRNN for it."""
 
+import dataclasses
+
 import keras
 import pytest
 from note_seq.protobuf import music_pb2
@@ -7,10 +9,10 @@ from note_seq.protobuf import music_pb2
 from magenta_lite.config import get_config
 from magenta_lite.encoders import build_encoder
 from magenta_lite.errors import UserError
-from magenta_lite.generate import GenerateRequest
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn.generation import generate, steps_to_add
 from magenta_lite.models.melody_rnn.primers import MelodyPrimer, parse_melody
+from magenta_lite.request import GenerateRequest
 
 
 @pytest.fixture(scope="module")
@@ -72,17 +74,92 @@ def test_without_a_primer_middle_c_begins(trained):
 
 
 def test_a_primer_may_come_from_a_file_with_its_tempo(trained, capsys):
-    given = tune([72, 74, 76], [40, (48, 52), 55, 59], qpm=90)
+    given = tune([40, (48, 52), 55, 59], [72, 74, 76], qpm=90)
     outputs = generate(*trained, request(inputs=[("a.mid", given)]))
-    assert pitches_of(outputs[0], 4) == [40, 52, 55, 59]
+    assert pitches_of(outputs[0], 3) == [72, 74, 76]
     assert outputs[0].tempos[0].qpm == 90
     told = capsys.readouterr().out
-    assert "melody 1 of 2, instrument 1 (program 11), 16 steps" in told
-    assert "1 notes under others" in told
+    assert "Primer: bar 1 of track 2 (Vibraphone), 3 notes\n" in told
+    assert "a.mid has other tracks: --window=2 for track 1 (Music Box)" in told
     (other, _) = generate(*trained, request(inputs=[("a.mid", given)], window="2"))
-    assert pitches_of(other, 3) == [72, 74, 76]
+    assert pitches_of(other, 4) == [40, 52, 55, 59]
+    assert "4 notes, the highest of 5" in capsys.readouterr().out
     faster = request(inputs=[("a.mid", given)], qpm=150.0, qpm_given=True)
     assert generate(*trained, faster)[0].tempos[0].qpm == 150
+
+
+def band(bars=12, names=("Bass", "Chords", "Lead")):
+    """Returns a song of 120 quarters a minute with a bass, chords, a lead and drums."""
+    lead = [60 + (5 * i + i // 4) % 17 for i in range(4 * bars)]
+    song = tune([40, 43] * (2 * bars), [(55, 60, 64)] * (4 * bars), lead, qpm=120)
+    for number, name in enumerate(names):
+        song.instrument_infos.add(instrument=number, name=name)
+    for i in range(4 * bars):
+        song.notes.add(
+            pitch=36,
+            velocity=90,
+            start_time=i / 2,
+            end_time=i / 2 + 0.1,
+            instrument=3,
+            is_drum=True,
+        )
+    return song, lead
+
+
+def markers(sequence):
+    """Returns text and place of each marker."""
+    unknown = music_pb2.NoteSequence.TextAnnotation.UNKNOWN
+    found = [a for a in sequence.text_annotations if a.annotation_type == unknown]
+    return [(a.text, round(a.time, 6)) for a in found]
+
+
+@pytest.mark.parametrize(
+    ("changes", "bars"),
+    [
+        ({}, "bars 9-12"),  # half of the usual length
+        ({"num_steps": 96}, "bars 10-12"),
+        ({"num_steps": 200}, "bars 1-12"),  # there is room for all
+        ({"primer_bars": 1}, "bar 12"),
+        ({"primer_bars": 99, "num_steps": 200}, "bars 1-12"),
+        ({"new_steps": 8}, "bars 1-12"),
+    ],
+)
+def test_a_song_is_gone_on_from_its_last_bars(trained, changes, bars, capsys):
+    song, lead = band()
+    asked = request(**{"num_steps": None, "inputs": [("a.mid", song)], "num_outputs": 1} | changes)
+    (piece,) = generate(*trained, asked)
+    first, _, last = bars.split()[1].partition("-")
+    count = int(last or first) - int(first) + 1
+    assert pitches_of(piece, 4 * count) == lead[4 * (int(first) - 1) :]
+    told = capsys.readouterr().out
+    assert f"Primer: {bars} of track 3 'Lead', {4 * count} notes\n" in told
+    assert "--window=2 for track 2 'Chords', --window=3 for track 1 'Bass'" in told
+    assert markers(piece) == [("continuation", 2.0 * count)]
+    (new,) = generate(*trained, dataclasses.replace(asked, only_new=True))
+    assert markers(new) == []
+
+
+def test_a_song_may_change_its_tempo_and_its_meter(trained, capsys):
+    song, lead = band(6)
+    song.tempos.add(time=11, qpm=60)  # a ritardando in the last bar
+    for note in song.notes:
+        for name in ("start_time", "end_time"):
+            late = max(getattr(note, name) - 11, 0)
+            setattr(note, name, getattr(note, name) + late)
+    song.time_signatures.add(numerator=4, denominator=4)
+    song.time_signatures.add(time=4, numerator=2, denominator=4)
+    asked = request(inputs=[("a.mid", song)], num_steps=None, num_outputs=1, primer_bars=3)
+    (piece,) = generate(*trained, asked)
+    assert pitches_of(piece, 6) == lead[-6:]
+    assert "bars 8-10 of track 3" in capsys.readouterr().out
+    assert piece.tempos[0].qpm == 120
+
+
+def test_typed_primers_are_marked_where_they_end_and_nothing_is_without(trained):
+    asked = {"primer_melody": "[60, -2, 62, -2]", "num_outputs": 1, "qpm": 60.0}
+    (piece,) = generate(*trained, request(**asked))
+    assert markers(piece) == [("continuation", 1.0)]
+    assert markers(generate(*trained, request())[0]) == []
 
 
 def test_only_what_is_new_can_be_written(trained):
@@ -130,13 +207,15 @@ def test_the_same_seed_gives_the_same_music(trained):
         ({"primer_melody": str([60] * 40)}, "num_steps=32 counts the primer, which has 40 steps"),
         ({"new_steps": 4}, "num_steps=32 counts the primer and --new_steps=4 does not"),
         ({"mode": "continue"}, "needs a primer"),
-        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to a model of melodies"),
-        ({"backing_chords": "C"}, "--backing_chords means nothing to a model of melodies"),
+        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
+        ({"backing_chords": "C"}, "--backing_chords means nothing to this melody_rnn model"),
         ({"chords": "C"}, "--chords=C is for windows of MusicVAE"),
         ({"best_beam": True, "num_outputs": 2}, "at most --beam_size=1 outputs"),
         ({"beam_size": 2, "top_k": 3}, "do not go with"),
         ({"inputs": [("a.mid", tune([60, 62]))], "window": "2"}, "melodies 1 to 1"),
         ({"inputs": [("a.mid", tune([60])), ("b.mid", tune([60]))]}, "2 --input files"),
+        ({"primer_bars": 2}, "--primer_bars is how much of --input=FILE"),
+        ({"primer_seconds": 2.0}, "--primer_seconds means nothing"),
     ],
 )
 def test_what_cannot_be_continued_is_said_in_one_line(trained, changes, words):

@@ -1,10 +1,12 @@
 """Primers and chords, as `generate` asks the siblings of MelodyRNN for them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from note_seq.protobuf import music_pb2
-from test_melody_rnn_generation import pitches_of, request, tune
+from test_melody_rnn_generation import band, markers, pitches_of, request, tune
 
 from magenta_lite.config import get_config
 from magenta_lite.encoders import build_encoder
@@ -12,7 +14,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn.backing_chords import BackingChords
 from magenta_lite.models.melody_rnn.generation import generate
-from magenta_lite.models.melody_rnn.primers import DrumsPrimer, PerformancePrimer
+from magenta_lite.models.melody_rnn.primers import DrumsPrimer, MelodyPrimer, PerformancePrimer
 
 SYMBOL = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
 
@@ -68,9 +70,17 @@ def test_drums_may_come_from_a_file_with_its_tempo(drums, capsys):
     primer = DrumsPrimer(drums[1], request(inputs=[("a.mid", given)]))
     assert list(primer.ids) == [1, 0, 0, 0, 5, 0, 0, 0, 2]
     assert primer.qpm == 90
-    assert "a.mid: drums of 9 steps" in capsys.readouterr().out
+    assert "Primer: bar 1 of the drums, 3 steps hit" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"no drums to go on from: note that is not for drums \(1"):
         DrumsPrimer(drums[1], request(inputs=[("a.mid", tune([60]))]))
+
+
+def test_drums_of_a_song_are_gone_on_from_their_last_bars(drums, capsys):
+    asked = request(inputs=[("a.mid", band()[0])], num_steps=None, num_outputs=1)
+    (piece,) = generate(*drums, asked)
+    assert "Primer: bars 9-12 of the drums, 16 steps hit" in capsys.readouterr().out
+    # To the last hit, not to the end of its bar.
+    assert markers(piece) == [("continuation", 61 / 8)]
 
 
 def test_only_new_drums_can_be_written(drums):
@@ -89,9 +99,9 @@ def test_only_new_drums_can_be_written(drums):
         ({"primer_drums": "[([36],)]"}, "has [36], which is no drum"),
         ({"primer_drums": "[36, 42]"}, "is not a list like [(36,), (), (42,)]"),
         ({"primer_drums": "[]"}, "empty"),
-        ({"primer_melody": "[60]"}, "--primer_melody means nothing to a model of drums"),
-        ({"render_chords": True}, "--render_chords means nothing to a model of drums"),
-        ({"magenta_timing": True}, "--magenta_timing means nothing to a model of drums"),
+        ({"primer_melody": "[60]"}, "--primer_melody means nothing to this melody_rnn model"),
+        ({"render_chords": True}, "--render_chords means nothing to this melody_rnn model"),
+        ({"magenta_timing": True}, "--magenta_timing means nothing to this melody_rnn model"),
         ({"mode": "continue"}, "--input=FILE or --primer_drums=[(36,), (), (42,)]"),
     ],
 )
@@ -130,31 +140,66 @@ def test_chords_begin_with_the_primer_and_end_with_the_piece(improv):
     assert symbols == [("G", 0), ("Am", 0.5), ("F", 1.5)]
 
 
+def chords_of(improv, **changes):
+    asked = request(**changes)
+    return BackingChords(improv[1], asked, MelodyPrimer(improv[1], asked))
+
+
 def test_each_step_has_the_chord_that_was_written(improv):
-    backing = BackingChords(improv[1], request(backing_chords="C Am", steps_per_chord=3))
+    backing = chords_of(improv, backing_chords="C Am", steps_per_chord=3)
     assert backing.ids(5).tolist() == [1, 1, 1, 22, 22]
     assert backing.ids(5, semitones=2).tolist() == [3, 3, 3, 24, 24]
-    usual = BackingChords(improv[1], request())
-    assert usual.steps == 128
+    usual = chords_of(improv)
     assert np.array_equal(usual.ids(256)[128:], usual.ids(128))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"backing_chords": "C H"}, "'H' is a chord symbol that cannot be read; write chords like"),
-        ({"backing_chords": "C Gsus4"}, "'Gsus4' is a chord that is not major, minor, augmented"),
+        ({"backing_chords": "C H"}, "chord 2, 'H', cannot be read; write chords like C, Am"),
         ({"backing_chords": " | "}, "has no chords"),
         (
             {"backing_chords": "C G C", "steps_per_chord": 8},
             "3 chords of 8 steps, 24 in all, for 32 steps of music; give --steps_per_chord=11 or",
         ),
         ({"chords": "C G"}, "take --backing_chords"),
-        ({"primer_pitches": "[60]"}, "--primer_pitches means nothing to a model of melodies"),
+        ({"primer_pitches": "[60]"}, "--primer_pitches means nothing to this melody_rnn model"),
     ],
 )
 def test_impossible_chords_are_told_in_one_line(improv, changes, words):
     told(improv, changes, words)
+
+
+def test_chords_of_a_song_go_round(improv, capsys):
+    """From its last bars on, and then from its first."""
+    song, _ = band(6)
+    for bar, symbol in enumerate(["C", "Am", "F", "C7", "Dm", "G7"]):
+        song.text_annotations.add(time=2 * bar, text=symbol, annotation_type=SYMBOL)
+    asked = request(
+        inputs=[("a.mid", song)], num_steps=None, new_steps=50, primer_bars=2, num_outputs=1
+    )
+    (piece,) = generate(*improv, asked)
+    found = [(a.text, a.time) for a in piece.text_annotations if a.annotation_type == SYMBOL]
+    assert found == [("Dm", 0), ("G7", 2), ("C", 4), ("Am", 6), ("F", 8), ("C7", 10)]
+    assert markers(piece) == [("continuation", 4)]
+    assert "Chords: 6 of a.mid; after its 6 bars they begin anew" in capsys.readouterr().out
+    given = dataclasses.replace(asked, backing_chords="em D", steps_per_chord=64)
+    (piece,) = generate(*improv, given)
+    found = [a.text for a in piece.text_annotations if a.annotation_type == SYMBOL]
+    assert found == ["Em", "D"]
+    song.text_annotations[3].text = "H"
+    told(improv, {"inputs": [("a.mid", song)], "num_steps": None}, "a.mid: 'H' is a chord symbol")
+
+
+def test_a_song_without_chords_is_told_which_there_are(improv, capsys):
+    generate(*improv, request(inputs=[("a.mid", band(2)[0])], num_steps=48, num_outputs=1))
+    said = capsys.readouterr().out
+    assert "a.mid has no chord symbols; the chords are C G Am F C G F C: --backing_chords" in said
+
+
+def test_suspended_chords_are_chords(improv):
+    backing = chords_of(improv, backing_chords="am Gsus4 N.C.", steps_per_chord=1)
+    assert backing.ids(3).tolist() == [22, 8, 0]
 
 
 # Performances -------------------------------------------------------------------------------
@@ -180,9 +225,32 @@ def test_a_typed_melody_is_played_in_16ths(performance):
 
 
 def test_a_performance_may_come_from_a_file(performance, capsys):
-    primer = PerformancePrimer(performance[1], request(inputs=[("a.mid", tune([60, 62], [48]))]))
+    asked = request(inputs=[("a.mid", tune([60, 62], [48]))], num_steps=None)
+    primer = PerformancePrimer(performance[1], asked)
     assert (len(primer.ids), primer.steps) == (9, 133)
-    assert "a.mid: 9 events, 133 steps" in capsys.readouterr().out
+    assert "Primer: a.mid, 1.3 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 15.0),
+        ({"primer_seconds": 3.0}, 3.0),
+        ({"primer_bars": 2}, 4.0),
+        ({"num_steps": 1000}, 5.0),
+        ({"num_steps": 5000}, 24.0),
+        ({"new_steps": 10}, 24.0),
+        ({"primer_seconds": 0.01}, 0.5),  # a note must begin in it
+    ],
+)
+def test_a_long_performance_is_gone_on_from_its_last_seconds(performance, changes, seconds, capsys):
+    song, _ = band()
+    asked = request(**{"inputs": [("a.mid", song)], "num_steps": None} | changes)
+    primer = PerformancePrimer(performance[1], asked)
+    assert primer.steps == round(100 * seconds)
+    whole = "Primer: a.mid, 24.0 s" if seconds == 24 else f"the last {seconds} of 24.0 s of a.mid"
+    assert whole in capsys.readouterr().out
+    assert markers(primer.music(primer.ids, 120.0, 10)) == [("continuation", seconds)]
 
 
 def test_without_a_primer_a_second_of_silence_begins(performance):
@@ -197,8 +265,12 @@ def test_without_a_primer_a_second_of_silence_begins(performance):
         ({"primer_pitches": "[60]", "num_steps": 50}, "counts the primer, which has 50 steps"),
         ({"primer_pitches": "[60]", "primer_melody": "[60]"}, "both give a primer"),
         ({"primer_melody": "[-2]"}, "gives no notes to go on from: no notes"),
-        ({"beam_size": 2}, "--beam_size means nothing to a model of performances"),
-        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to a model of performances"),
+        (
+            {"inputs": [("a", None)], "primer_bars": 1, "primer_seconds": 1.0},
+            "both say how much; leave one out",
+        ),
+        ({"beam_size": 2}, "--beam_size means nothing to this melody_rnn model"),
+        ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
     ],
 )
 def test_impossible_performances_are_told_in_one_line(performance, changes, words):

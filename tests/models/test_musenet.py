@@ -212,6 +212,18 @@ def test_only_the_instruments_asked_for_play():
     assert playing == set(wanted)
 
 
+def test_what_a_primer_left_sounding_can_end_in_a_piece_for_others():
+    """Else time would stop at the longest note, with nothing left that may be written."""
+    plan = BandPlan(0, vocabulary.played_by(["drums"]))
+    state = LEGALITY.start(1)
+    violin = vocabulary.on_id(vocabulary.BY_NAME["violin"], 60, 64)
+    waits = vocabulary.wait_ids(RULES.max_note)
+    for id in [*FRONT, violin, *waits]:
+        state = after(state, tf.constant([id]))
+    may = np.flatnonzero(may_follow(state, plan)[0])
+    assert [vocabulary.text(id) for id in may if id < vocabulary.FIRST_DRUM] == ["violin:v0:C3"]
+
+
 def test_a_planned_piece_ends_near_its_length():
     ids, _ = written(untrained(), 256, BandPlan(300, ANYTHING), outputs=200, temperature=0.9)
     ends = [codec.decode(row).units for row in ids if vocabulary.END in row]
@@ -385,7 +397,7 @@ def test_the_better_candidates_are_kept():
 
 
 def request(**changes):
-    from magenta_lite.generate import GenerateRequest
+    from magenta_lite.request import GenerateRequest
 
     base = {"mode": "sample", "inputs": [], "window": "1", "num_outputs": 2, "seed": 0}
     return GenerateRequest(**base | {"temperature": 1.0, "qpm": 120.0} | changes)
@@ -431,15 +443,20 @@ def test_a_long_piece_ends_by_itself_and_has_several_tracks():
         assert len({note.instrument for note in piece.notes}) == 3
 
 
-def test_a_primer_is_gone_on_from_with_its_instruments():
+def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
     model, encoder = untrained(), build_encoder(MuseNetEncoderConfig())
-    start = [("scales.mid", scales())]
+    song = scales()
+    song.total_time = max(note.end_time for note in song.notes)
+    start = [("scales.mid", song)]
     (piece, _) = generation.generate(
         model, encoder, request(mode="continue", inputs=start, primer_seconds=5.0)
     )
     played = [(n.pitch, n.start_time) for n in piece.notes if n.start_time < 4.9]
     assert played == [(n.pitch, n.start_time) for n in scales().notes if n.start_time < 4.9]
     assert piece.total_time > 5
+    (marker,) = piece.text_annotations
+    assert (marker.text, round(marker.time)) == ("continuation", 5)
+    assert "the first 5 of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

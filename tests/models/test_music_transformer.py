@@ -15,7 +15,6 @@ from magenta_lite.data.pipeline import batches_for
 from magenta_lite.encoders import build_encoder
 from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.errors import UserError
-from magenta_lite.generate import GenerateRequest
 from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_transformer import generation
@@ -29,6 +28,7 @@ from magenta_lite.models.music_transformer.inference import (
     sampling_arguments,
 )
 from magenta_lite.models.music_transformer.model import MusicTransformer
+from magenta_lite.request import GenerateRequest
 from magenta_lite.training.trainer import compile_model
 
 TINY = get_config("music_transformer_tiny")
@@ -364,12 +364,15 @@ def test_a_piece_goes_on_as_one_stream(tiny):
     for sequence in sequences:
         first = min(sequence.notes, key=lambda note: (note.start_time, note.pitch))
         assert (first.pitch, first.start_time) == (61, 0.0)
+        (marker,) = sequence.text_annotations
+        assert (marker.text, marker.time) == ("continuation", 1.5)
     new = generation.generate(
         model,
         encoder,
         request(mode="continue", inputs=[("a.mid", piece)], num_outputs=1, only_new=True),
     )
     assert all(note.start_time >= 0 for note in new[0].notes)
+    assert not new[0].text_annotations
 
 
 def test_what_is_new_of_a_chorale_begins_where_its_primer_ends():

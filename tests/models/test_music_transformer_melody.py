@@ -13,7 +13,6 @@ from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.encoders import build_encoder
 from magenta_lite.errors import UserError
-from magenta_lite.generate import GenerateRequest
 from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_transformer import generation
@@ -22,6 +21,7 @@ from magenta_lite.models.music_transformer.inference import (
     inference_functions,
     sampling_arguments,
 )
+from magenta_lite.request import GenerateRequest
 from magenta_lite.training.trainer import compile_model
 
 CONFIG = get_config(
@@ -163,25 +163,41 @@ def test_the_melody_can_be_left_out_and_written_down(model, encoder, monkeypatch
     assert [(n.pitch, round(n.start_time, 6)) for n in notes] == [(60, 0.0), (67, 0.8)]
 
 
+def test_of_a_song_the_melody_is_accompanied(encoder, capsys):
+    melody = tune(99, chords=False, seconds=8.0)
+    song = tune(99, chords=False, seconds=8.0)
+    for note in melody.notes:
+        note.instrument = 4
+        for below in (24, 20):
+            bass = song.notes.add()
+            bass.CopyFrom(note)
+            bass.pitch, bass.instrument, bass.program = note.pitch - below, 5, 33
+    for note in list(song.notes)[: len(melody.notes)]:
+        note.instrument = 4
+    ids = generation._melody_ids(encoder, "a.mid", song)
+    assert ids == encoder.melody_ids(melody)
+    count = len(melody.notes)
+    told = f"Melody: {count} of {count} notes of track 5 (Acoustic Grand Piano) of a.mid"
+    assert told in capsys.readouterr().out
+
+
 def test_what_cannot_be_done_is_said_in_a_line(model, encoder, capsys):
-    def refused(model=model, **changes):
+    def refused(model=model, encoder=encoder, **changes):
         with pytest.raises(UserError) as error:
             generation.generate(model, encoder, request(**changes))
         return str(error.value)
 
-    assert "--mode=accompany, not --mode=sample" in refused(mode="sample", inputs=[])
+    assert "music_transformer model: accompany" in refused(mode="sample", inputs=[])
     assert "--input=FILE with a melody" in refused(inputs=[])
     assert "not both" in refused(primer_melody="60")
     assert "no melody to accompany" in refused(inputs=[("a", music_pb2.NoteSequence())])
     tiny = get_config("music_transformer_tiny")
-    other = build_model(tiny, build_encoder(tiny.encoder))
-    assert "music_transformer_melody" in refused(model=other)
-    assert "--drop_melody is for" in refused(
-        model=other, mode="sample", inputs=[], drop_melody=True
-    )
-    assert "--primer_melody is for" in refused(
-        model=other, mode="sample", inputs=[], primer_melody="60"
-    )
+    plain = build_encoder(tiny.encoder)
+    other = {"model": build_model(tiny, plain), "encoder": plain}
+    refusal = refused(**other)
+    assert "sample, continue; models of --config=music_transformer_melody" in refusal
+    for more in ({"drop_melody": True}, {"primer_melody": "60"}):
+        assert "means nothing" in refused(**other, mode="sample", inputs=[], **more)
     long = [("a", tune(1, chords=False, seconds=15.0))]
     generation.generate(model, encoder, request(inputs=long, num_tokens=3, num_outputs=1))
     assert "lasts 15 s, and the model has learned from 10 s" in capsys.readouterr().err

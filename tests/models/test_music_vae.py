@@ -106,7 +106,7 @@ def test_decoding_is_traced_once_for_all_seeds_and_temperatures():
     first, second, greedy = (model.decode(z, *how) for how in ((1, 1.0), (2, 1.0), (1, 0)))
     assert not np.array_equal(first, second) and not np.array_equal(first, greedy)
     np.testing.assert_array_equal(model.decode(z, 1, 1.0), first)
-    assert model._decode_graph.experimental_get_tracing_count() == 1
+    assert model._decode_graph.graph.experimental_get_tracing_count() == 1
 
 
 def test_mixed_bfloat16_is_close_to_float32_and_finite(model):
@@ -255,7 +255,7 @@ def test_encode_decode_and_interpolate_agree_with_one_another(model):
 
 def test_names_of_the_weights_stay_as_they_are(model):
     assert [weight.path for weight in model.trainable_variables][:3] == [
-        "forward_0/kernel",
-        "forward_0/recurrent_kernel",
-        "forward_0/bias",
+        "encoder/forward_0/kernel",
+        "encoder/forward_0/recurrent_kernel",
+        "encoder/forward_0/bias",
     ]

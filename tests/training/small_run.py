@@ -38,6 +38,7 @@ class MadeUpExamples(NamedTuple):
 
     events: np.ndarray
     lengths: np.ndarray
+    pieces: None = None
     controls: None = None
     extras: Mapping = MappingProxyType({})
 
@@ -93,7 +94,7 @@ def main() -> int:
         cpu = tf.config.list_physical_devices("CPU")[0]
         parts = [tf.config.LogicalDeviceConfiguration()] * args.cpus
         tf.config.set_logical_device_configuration(cpu, parts)
-    from magenta_lite.training.callbacks import Stopped
+    from magenta_lite.training.signals import Stopped
     from magenta_lite.training.strategy import make_strategy
     from magenta_lite.training.trainer import train
 

@@ -13,7 +13,7 @@ from magenta_lite.errors import UserError
 
 PROGRAM = Path(__file__).with_name("family_run.py")
 # With dropout, with scheduled sampling, and with a conductor.
-GROOVE = ("groovae_2bar_tap_fixed_velocity_note_dropout_tiny",)
+GROOVE = ("groovae_2bar_tap_fixed_velocity_note_dropout_tiny", "model.dropout=0.7")
 DRUMS = ("cat-drums_2bar_tiny", "objective.sampling_rate=2")
 RUNS = {"groove": GROOVE, "drums": DRUMS, "conducted": CONDUCTED}
 

@@ -35,11 +35,12 @@ def last_checkpoint(run_dir: Path) -> Path:
 
 
 def state(run_dir: Path) -> dict[str, np.ndarray]:
-    """Returns weights and optimiser state of the last checkpoint, without metrics."""
+    """Returns weights and optimiser state of the newest checkpoint, without metrics."""
     import h5py
 
     arrays = {}
-    with zipfile.ZipFile(last_checkpoint(run_dir)) as archive:
+    newest = max((run_dir / "checkpoints").iterdir())
+    with zipfile.ZipFile(newest) as archive:
         file = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
         file.visititems(
             lambda name, item: (
@@ -200,7 +201,8 @@ def test_loss_that_is_nan_stops_with_its_step_and_keeps_the_checkpoint_before(tm
     from magenta_lite.training.callbacks import DivergedError
     from magenta_lite.training.trainer import train
 
-    broken = small_config("train.learning_rate=1e30", "train.checkpoint_every=1")
+    changes = ("train.learning_rate=1e30", "train.schedule=decay", "train.checkpoint_every=1")
+    broken = small_config(*changes)
     with pytest.raises(DivergedError, match=r"The loss is (nan|inf) at step 2; .*00000001.keras"):
         train(broken, tmp_path / "run", MadeUpCollection())
     assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-00000001.keras"]

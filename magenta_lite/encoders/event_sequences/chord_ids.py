@@ -10,7 +10,8 @@ import functools
 
 import numpy as np
 
-from magenta_lite.encoders.chords import NO_CHORD, ROOTS, TRIADS, UnusableChords, chord_class
+from magenta_lite.encoders.chord_symbols import NO_CHORD_SYMBOL
+from magenta_lite.encoders.chords import NO_CHORD, ROOTS, TRIADS, canonical, chord_class
 
 # Semitones above the root. The first four are `TRIADS`, so that both ways share their classes.
 KINDS = (
@@ -84,16 +85,13 @@ def stored_class(symbol: str, reading: str) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _id_of_pitches(symbol: str) -> int:
-    from note_seq import chord_symbols_lib, constants
+    from note_seq import chord_symbols_lib
 
-    if symbol == constants.NO_CHORD:
+    if (symbol := canonical(symbol)) == NO_CHORD_SYMBOL:
         return NO_CHORD
-    try:
-        root = chord_symbols_lib.chord_symbol_root(symbol)
-        pitches = chord_symbols_lib.chord_symbol_pitches(symbol)
-        bass = chord_symbols_lib.chord_symbol_bass(symbol)
-    except chord_symbols_lib.ChordSymbolError as error:
-        raise UnusableChords("chord symbol that cannot be read", symbol) from error
+    root = chord_symbols_lib.chord_symbol_root(symbol)
+    pitches = chord_symbols_lib.chord_symbol_pitches(symbol)
+    bass = chord_symbols_lib.chord_symbol_bass(symbol)
     intervals = {(pitch - root) % ROOTS for pitch in pitches}
     different = [len(intervals.symmetric_difference(kind)) for kind in KINDS]
     kind = different.index(min(different))

@@ -62,10 +62,12 @@ class FoundDrums(NamedTuple):
 
     Attributes:
         steps_per_bar: Length of the piece's bar.
+        start: Step in the stretch at which it begins.
         events: For each step, to that of the last hit, the id of the set that is hit.
     """
 
     steps_per_bar: int
+    start: int
     events: list[int]
 
 
@@ -138,7 +140,7 @@ class EventDrumsEncoder(EventSequenceEncoder):
         )
         for track in found:
             last = max(step for step, hits in enumerate(track.events) if hits)
-            yield FoundDrums(bar, track.events[: last + 1])
+            yield FoundDrums(bar, track.start, track.events[: last + 1])
 
     def _add(self, track: FoundDrums, windows: Windows, report: Report) -> None:
         config, events = self.config, track.events

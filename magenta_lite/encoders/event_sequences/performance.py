@@ -181,7 +181,7 @@ class EventPerformanceEncoder(EventSequenceEncoder):
         """
         (program,) = self._programs(programs)
         events = itertools.takewhile(lambda id: id != NO_MORE, events)
-        sequence, second = new_sequence(qpm), self.config.steps_per_second
+        sequence, second = new_sequence(qpm, metrical=False), self.config.steps_per_second
         for note in sorted(self.codec.decoded(self._checked_ids(events))):
             added: Any = sequence.notes.add()
             added.pitch, added.velocity, added.program = note.pitch, note.velocity, program

@@ -272,7 +272,7 @@ def canonical(style: str) -> str:
 
 def to_sequence(notes: Iterable[Note], qpm: float = 120.0):
     """Returns a NoteSequence of notes, each instrument with its program on a channel of its own."""
-    sequence, second = new_sequence(qpm), vocabulary.UNITS_PER_SECOND
+    sequence, second = new_sequence(qpm, metrical=False), vocabulary.UNITS_PER_SECOND
     for note in notes:
         added = sequence.notes.add()
         added.pitch, added.velocity = note.pitch, note.velocity
@@ -280,6 +280,9 @@ def to_sequence(notes: Iterable[Note], qpm: float = 120.0):
         added.program, added.is_drum = note.instrument.program, note.instrument is DRUMS
         added.instrument = INSTRUMENTS.index(note.instrument)
         sequence.total_time = max(sequence.total_time, added.end_time)
+    for number in sorted({note.instrument for note in sequence.notes}):
+        name = INSTRUMENTS[number].name.capitalize()
+        sequence.instrument_infos.add(instrument=number, name=name)
     return sequence
 
 

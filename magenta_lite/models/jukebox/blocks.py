@@ -47,7 +47,10 @@ class FactoredBlock(keras.layers.Layer):
         sizes = self.sizes
         width, inside, scale = sizes.width, sizes.feed_forward_width, sizes.initial_scale
         self.attention_norm = norm_weights(self, "attention_norm", width)
-        self.attention = FactoredAttention(sizes, kind, name="attention", dtype=self.dtype_policy)
+        with keras.name_scope(self.name):
+            self.attention = FactoredAttention(
+                sizes, kind, name="attention", dtype=self.dtype_policy
+            )
         self.feed_forward_norm = norm_weights(self, "feed_forward_norm", width)
         self.enter = linear(self, "enter", width, inside, scale)
         self.leave = linear(self, "leave", inside, width, 0.0 if kind == "cross" else scale)
@@ -116,10 +119,11 @@ class TokenTransformer(keras.layers.Layer):
             self.output_matrix = self.add_weight(
                 shape=(sizes.vocabulary, width), initializer=uniform, name="output_matrix"
             )
-        self.layers = [
-            FactoredBlock(sizes, kind, name=f"layer_{i}", dtype=self.dtype_policy)
-            for i, kind in enumerate(sizes.kinds)
-        ]
+        with keras.name_scope(self.name):
+            self.layers = [
+                FactoredBlock(sizes, kind, name=f"layer_{i}", dtype=self.dtype_policy)
+                for i, kind in enumerate(sizes.kinds)
+            ]
         self.built = True
 
     def call(self, ids, start=None, condition=None, memory=None):

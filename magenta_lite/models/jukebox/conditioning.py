@@ -126,9 +126,10 @@ class LyricEncoder(_Conditioning):
     def __init__(self, config, **kwargs):
         super().__init__(config, **kwargs)
         sizes, width = self.config.lyric_encoder, self.config.width
-        self.reader = TokenTransformer(
-            sizes, own_start=True, readout="", name="reader", dtype=self.dtype_policy
-        )
+        with keras.name_scope(self.name):
+            self.reader = TokenTransformer(
+                sizes, own_start=True, readout="", name="reader", dtype=self.dtype_policy
+            )
         self.projection = linear(self, "projection", sizes.width, width, sizes.initial_scale)
         self.norm = norm_weights(self, "norm", width)
         deviation = DEVIATION * self.config.initial_scale

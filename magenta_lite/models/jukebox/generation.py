@@ -1,6 +1,7 @@
 """What `generate` does with a prior: codes from nothing or after a sound, and the sound of them.
 
-What is written is saved after every window, so that the same command goes on where it stopped.
+What is written is saved after every window, so that the same command goes on where it stopped;
+another one begins a piece of its own.
 """
 
 from __future__ import annotations
@@ -17,26 +18,13 @@ import numpy as np
 
 from magenta_lite.encoders.audio import Audio
 from magenta_lite.errors import UserError
-from magenta_lite.files import replaced
 from magenta_lite.models.base import fingerprint
 from magenta_lite.models.decoding import Settings
 from magenta_lite.models.jukebox.labels import LabelNames, PieceLabels
+from magenta_lite.models.jukebox.request import check, temperature_of
 from magenta_lite.models.jukebox.sampling import write_level
 from magenta_lite.models.vqvae.coding import Coder
 
-MODES = ("sample", "continue")
-OPTIONS = (
-    "total_seconds",
-    "prompt_seconds",
-    "artist",
-    "genre",
-    "lyrics",
-    "upsamplers",
-    "temperatures",
-    "top_k",
-    "top_p",
-    "min_p",
-)
 SECONDS = 2.0  # between two lines of progress
 TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
 
@@ -50,8 +38,7 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
         request: A `GenerateRequest`.
 
     Raises:
-        UserError: If an input is missing, a run does not fit the prior, or unfinished work in the
-            output directory belongs to something else.
+        UserError: If an input is missing, or a run does not fit the prior.
     """
     from magenta_lite.training.run_directory import load_run
 
@@ -60,14 +47,7 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
             "This run is an upsampler: give the run of a prior as --run_dir, and this as "
             "--upsamplers"
         )
-    if request.mode == "continue" and len(request.inputs) != 1:
-        raise UserError("--mode=continue needs --input=FILE, one sound to go on from")
-    if request.mode == "sample" and request.inputs:
-        raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
-    if not encoder.config.vqvae:
-        raise UserError(
-            "This run does not say which VQ-VAE its codes are of; import it again with --vqvae"
-        )
+    check(encoder, request)
     vqvae = load_run(Path(encoder.config.vqvae)).model
     coder = Coder(vqvae)
     writers = [(model, encoder)] + [_upsampler(path, encoder) for path in request.upsamplers]
@@ -101,18 +81,20 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
             piece.codes[config.level],
             total,
             step,
-            seed=request.seed + config.level,
+            seed=piece.seed + config.level,
             settings=_settings(request, place),
             labels_at=_labels(writer, config, request, whole, rows),
             above=piece.codes.get(config.level + 1) if writer.upsamples else None,
             after_window=Progress(piece, config, total),
         )
+    start = piece.prompt_length(vqvae.hop_lengths) / rate
+    markers = ((start, "continuation"),) if start else ()
+
+    def sound(row: int, level: int) -> Audio:
+        return Audio(coder.decode(piece.codes[level][row], level)[:samples], rate, markers)
+
     return [
-        {
-            f"level-{level}": Audio(coder.decode(piece.codes[level][row], level)[:samples], rate)
-            for level in reversed(levels)
-        }
-        for row in range(rows)
+        {f"level-{level}": sound(row, level) for level in reversed(levels)} for row in range(rows)
     ]
 
 
@@ -131,13 +113,7 @@ def _upsampler(path: str, encoder):
 
 
 def _settings(request, place: int) -> Settings:
-    temperature = request.temperature
-    if request.temperatures:
-        try:
-            temperature = float(request.temperatures[min(place, len(request.temperatures) - 1)])
-        except ValueError as error:
-            given = ",".join(request.temperatures)
-            raise UserError(f"--temperatures={given} must be numbers, top level first") from error
+    temperature = temperature_of(request, place)
     return Settings(temperature, request.top_k, request.top_p, request.min_p)
 
 
@@ -173,36 +149,33 @@ def _labels(writer, config, request, whole: int, rows: int):
 
 
 class Piece:
-    """Codes that are being written, and the file that keeps them.
+    """Codes that are being written, and kept, so that the same request goes on with them.
 
     Args:
-        request: What was asked for.
+        request: What was asked for; with its `unfinished` codes are kept.
         weights: Fingerprints of the models: what others wrote is not gone on from.
         levels: That are written, from the top.
         prompt: What there is before: int32 (N, P, ...) of each level.
 
     Attributes:
         codes: Int32 (N, S, ...) of each level, so far.
+        seed: Of what is drawn: of the codes that are gone on from, or the request's.
     """
 
     def __init__(self, request, weights, levels, prompt: dict[int, np.ndarray]):
-        self._path: Path = request.unfinished
-        asked = dataclasses.asdict(dataclasses.replace(request, inputs=[], unfinished=None))
+        self._kept = request.unfinished
+        self.codes, self.seed = dict(prompt), request.seed
+        self._first = prompt
+        if self._kept is None:
+            return
+        asked = dataclasses.asdict(dataclasses.replace(request, inputs=[], seed=0, unfinished=None))
         given = {str(level): codes[:1].tolist() for level, codes in prompt.items()}
         more = {"weights": weights, "levels": levels, "prompt": given}
-        self._asked = json.dumps(asked | more, sort_keys=True)
-        self.codes = prompt
-        self._first = prompt
-        if self._path is None or not self._path.is_file():
-            return
-        with np.load(self._path) as kept:
-            if str(kept["asked"]) != self._asked:
-                raise UserError(
-                    f"{self._path} was written for something else; choose another --output_dir or "
-                    "--seed, or remove it"
-                )
-            self.codes = {level: kept[str(level)] for level in levels}
-        print(f"Going on from {self._path}", file=sys.stderr)
+        there = self._kept.resume(json.dumps(asked | more, sort_keys=True))
+        if there:
+            self.codes = {level: there[str(level)] for level in levels}
+            self.seed = self._kept.seed
+            print(f"Going on from {self._kept.path}, of seed {self.seed}", file=sys.stderr)
 
     def prompt_length(self, hops) -> int:
         """Returns the samples that there were before."""
@@ -211,12 +184,8 @@ class Piece:
     def keep(self, level: int, codes: np.ndarray) -> None:
         """Saves the codes of a level as they are now."""
         self.codes[level] = codes
-        if self._path is None:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {str(level): codes for level, codes in self.codes.items()}
-        with replaced(self._path) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, asked=np.array(self._asked), **arrays)
+        if self._kept is not None:
+            self._kept.keep({str(level): codes for level, codes in self.codes.items()})
 
 
 class Progress:

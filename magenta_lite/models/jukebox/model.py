@@ -7,10 +7,11 @@ import math
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
-from magenta_lite.models.base import TrainableModel
+from magenta_lite.models.base import COUNTED_EXAMPLES, TrainableModel, share_of_commonest
 from magenta_lite.models.jukebox.blocks import TokenTransformer
 from magenta_lite.models.jukebox.conditioning import CodeConditioner, LabelEmbedding, LyricEncoder
 from magenta_lite.models.jukebox.config import JukeboxPriorConfig, NextCodeObjective
@@ -162,6 +163,9 @@ class JukeboxPrior(TrainableModel):
         return tf.split(of_codes, [sizes.front, keys - sizes.front], axis=3)[0]
 
     # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the mean cross-entropy of a code, in bits.

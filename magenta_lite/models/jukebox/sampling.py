@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import graph_function, inner_graph, replaced_at
 from magenta_lite.models.decoding import Settings
 from magenta_lite.models.jukebox.windows import Window, plan_windows
 from magenta_lite.sampling import filtered_logits, sample_categorical
@@ -110,7 +109,7 @@ def _checked(what: str, value, shape, needed: bool):
 
 
 # Not compiled by XLA, which draws other numbers, and has slow convolutions on CPUs.
-@graph_function
+@inner_graph
 def _prepared(model, codes, labels, above, seeds):
     """Returns tokens int32 (B, L), what the model is told, and float32 (B, L) in [0, 1)."""
     told = model.told(labels, above)
@@ -146,8 +145,7 @@ def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: 
         code = model.code_at(position)
         kept = (code < given) | (code >= model.sizes.context)
         new = tf.where(kept, tf.gather(ids, position, axis=1), drawn)
-        place = (0, position, 0)[: len(ids.shape)]
-        return position + 1, keras.ops.slice_update(ids, place, new[:, None]), cache
+        return position + 1, replaced_at(ids, position, new), cache
 
     first, cache = tf.while_loop(
         lambda first, _: tf.reduce_all(model.code_at(first + chunk - 1) < given),
@@ -165,7 +163,7 @@ def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: 
 
 
 _write_plain = graph_function(_write)
-_write_compiled = graph_function(_write, jit_compile=True)
+_write_compiled = inner_graph(_write, jit_compile=True)
 
 
 def row_seeds(seed: int, rows: int, start: int) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from magenta_lite.models.jukebox.generation import MODES, generate
+from magenta_lite.models.jukebox.generation import generate
 
-__all__ = ["MODES", "OPTIONS", "generate"]
-
-OPTIONS = ("total_seconds", "prompt_seconds", "top_k", "top_p", "min_p")
+__all__ = ["generate"]

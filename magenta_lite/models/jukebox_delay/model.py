@@ -12,9 +12,10 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from magenta_lite.models.base import TrainableModel
+from magenta_lite.models.base import COUNTED_EXAMPLES, TrainableModel, share_of_commonest
 from magenta_lite.models.jukebox.blocks import (
     TokenTransformer,
     norm,
@@ -147,6 +148,9 @@ class DelayPrior(TrainableModel):
         return position - tf.range(self.sizes.quantizers)
 
     # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the mean cross-entropy of a code, in bits."""

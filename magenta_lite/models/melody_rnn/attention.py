@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM
 
 
@@ -225,8 +225,8 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
     return tf.nest.map_structure(lambda array: array.stack(), arrays), d_score
 
 
-_compiled_scan = graph_function(_scan, jit_compile=True)
-_compiled_scan_gradient = graph_function(_scan_gradient, jit_compile=True)
+_compiled_scan = inner_graph(_scan, jit_compile=True)
+_compiled_scan_gradient = inner_graph(_scan_gradient, jit_compile=True)
 
 
 def attention_scan(weights: Weights, x, state: State, keep=()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 from magenta_lite.models.melody_rnn import features
 from magenta_lite.models.melody_rnn.attention import State
 from magenta_lite.sampling import filtered_logits, greedy, sample_categorical
@@ -111,7 +111,7 @@ def _sample(model, weights, primer, uniforms, settings, chords):
     return tf.transpose(events.stack()) - 1, scores
 
 
-_compiled_sample = graph_function(_sample, jit_compile=True)
+_compiled_sample = inner_graph(_sample, jit_compile=True)
 
 
 def _advance(model, weights, carried, uniforms, settings, position, chords):
@@ -231,7 +231,7 @@ def _stochastic_beam(model, weights, primer, uniforms, settings, chords, beams, 
     return tf.gather(events, kept), scores
 
 
-_compiled_stochastic_beam = graph_function(_stochastic_beam, jit_compile=True)
+_compiled_stochastic_beam = inner_graph(_stochastic_beam, jit_compile=True)
 
 
 def _best(scores, outputs, width: int, count: int):
@@ -289,4 +289,4 @@ def _beam_search(model, weights, primer, chords, steps: int, beams: int):
     return events, scores
 
 
-_compiled_beam_search = graph_function(_beam_search, jit_compile=True)
+_compiled_beam_search = inner_graph(_beam_search, jit_compile=True)

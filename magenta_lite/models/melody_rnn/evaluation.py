@@ -19,7 +19,7 @@ MEANINGS = {
     "nll_per_step": "NLL of the labels, nats an event; the original's loss",
     "perplexity": "its exponential",
     "melody_nll_per_step": "NLL of the events, all classes that mean one added up, nats an event",
-    "accuracy": "labels guessed right",
+    "accuracy": "labels guessed right, 'no event' too",
     "event_accuracy": "the same where the label is not the usual event, on a grid 'no event'",
     "no_event_accuracy": "the same where it is",
     "melody_accuracy": "events guessed right, by the added probabilities",

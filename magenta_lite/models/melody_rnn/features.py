@@ -15,7 +15,7 @@ from magenta_lite.encoders.event_sequences.encodings import (
     RECENT_PITCHES,
     EventEncoding,
 )
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 
 
 class HistoryState(NamedTuple):
@@ -201,7 +201,7 @@ def _read(encoding: EventEncoding, ids, chords):
     return array.stack(), state
 
 
-_compiled_read = graph_function(_read, jit_compile=True)
+_compiled_read = inner_graph(_read, jit_compile=True)
 
 
 def repeats(encoding: EventEncoding, ids):

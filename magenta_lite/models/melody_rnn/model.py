@@ -6,12 +6,19 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from magenta_lite.encoders.event_sequences.encodings import EventEncoding
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
+from magenta_lite.models.base import (
+    COUNTED_EXAMPLES,
+    Draw,
+    TrainableModel,
+    share_of_commonest,
+    with_mean_count,
+)
 from magenta_lite.models.melody_rnn import decoding, features
 from magenta_lite.models.melody_rnn.attention import AttentionLSTM, State, attention_step
 from magenta_lite.models.melody_rnn.config import MelodyRNNConfig, NextEventObjective
@@ -104,7 +111,8 @@ class MelodyRNN(TrainableModel):
         if self.encoding.chords:
             used["controls"] = batch["controls"]
         if training:
-            used |= {name: batch[name] for name in self.draws() if name in batch}
+            batch = self.with_draws(batch)
+            used |= {name: batch[name] for name in self.draws()}
         return in_row_shards(self._forward, used, max(self.model_config.units))
 
     def _forward(self, batch):
@@ -209,6 +217,12 @@ class MelodyRNN(TrainableModel):
             "correct": tf.cast(correct, tf.float32),
             "is_event": tf.cast(label != usual, tf.float32),
         }
+
+    def majority_accuracy(self, examples) -> float:
+        ids = tf.transpose(tf.cast(examples.events[:COUNTED_EXAMPLES], tf.int32))
+        labels = features.labels(self.encoding, ids).numpy()
+        position = np.arange(1, len(ids))[:, None]
+        return share_of_commonest(labels[position < examples.lengths[:COUNTED_EXAMPLES]])
 
     def train_step(self, batch):
         return super().train_step(_with_mean_steps(batch))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
-import math
 from typing import Any, ClassVar
 
 from magenta_lite.encoders.base import Report
+from magenta_lite.encoders.chords import typed_symbols
 from magenta_lite.encoders.event_sequences.melody import without_silent_end
-from magenta_lite.encoders.grid import is_playable, stretches_with_notes
+from magenta_lite.encoders.grid import is_playable
 from magenta_lite.encoders.melody_extraction import NO_EVENT, NOTE_OFF, as_fresh_melody
 from magenta_lite.encoders.performance_codec import PlayedNote
-from magenta_lite.encoders.writing import add_melody, new_sequence
+from magenta_lite.encoders.writing import add_marker, add_melody, new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.models.melody_rnn.songs import (
+    Passage,
+    drums_of_song,
+    end_of_song,
+    melody_of_song,
+    reasons,
+)
 
 HIGHEST_PITCH = 127
 MELODY_EXAMPLE = "[60, -2, 62, -2]"
 DRUMS_EXAMPLE = "[(36,), (), (42,)]"
 PITCHES_EXAMPLE = "[60, 64, 67]"
+USUAL_CHORDS = "C G Am F C G F C"  # under a melody, where nothing gives others
 PRIMER_VELOCITY = 100
 SIXTEENTHS_PER_QUARTER = 4
 
@@ -27,25 +34,74 @@ class Primer:
     """Events to go on from; subclasses are made of an encoder and a `GenerateRequest`.
 
     Attributes:
-        noun: What it is made of, for messages.
-        options: Fields of a `GenerateRequest` that only this kind of music understands.
+        texts: Fields of a `GenerateRequest` that give a primer as text, with an example of each.
+        options: Fields that only this kind of music understands, beside these.
         usual_steps: Length of a piece, primer included, where the request does not say.
         ids: Event ids (P,), at least one.
         steps: Length in steps.
         qpm: Tempo of the piece it comes from; None for none of its own.
         shift: Semitones that its notes were moved by.
+        passage: The part of a song that it is; None for none.
     """
 
-    noun: ClassVar[str]
+    texts: ClassVar[dict[str, str]]
     options: ClassVar[tuple[str, ...]]
-    usual_steps: ClassVar[int] = 128
+    usual_steps: int = 128
     ids: Any
     steps: int
     qpm: float | None = None
     shift: int = 0
+    passage: Passage | None = None
+
+    def __init__(self, encoder, request):
+        self._encoder, self._request = encoder, request
+
+    @classmethod
+    def check(cls, encoder, request) -> None:
+        """Raises: UserError if there are several primers, none where one must be, or a wrong one.
+
+        Files are not looked into.
+        """
+        given = [f"--{name}" for name in cls.texts if getattr(request, name)]
+        given += ["--input"] if request.inputs else []
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)} both give a primer: give one of them")
+        if len(request.inputs) > 1:
+            raise UserError(f"{len(request.inputs)} --input files: a piece has one primer")
+        if not given and request.mode == "continue":
+            texts = " or ".join(f"--{name}={example}" for name, example in cls.texts.items())
+            raise UserError(f"--mode=continue needs a primer: --input=FILE or {texts}")
+        for name in ("primer_bars", "primer_seconds"):
+            if getattr(request, name) is not None and not request.inputs:
+                raise UserError(f"--{name} is how much of --input=FILE is gone on from; give one")
+        if request.primer_bars is not None and request.primer_seconds is not None:
+            raise UserError("--primer_bars and --primer_seconds both say how much; leave one out")
+        for name in cls.texts:
+            if getattr(request, name):
+                cls._parse(name, getattr(request, name), encoder)
+
+    @staticmethod
+    def _parse(name: str, text: str, encoder) -> list:
+        """Returns what the text of a field says. Raises: UserError if it is wrong."""
+        raise NotImplementedError
+
+    @property
+    def _is_given(self) -> bool:
+        return bool(self._request.inputs) or any(getattr(self._request, n) for n in self.texts)
+
+    def marked(self, sequence, seconds: float):
+        """Returns a NoteSequence that says where the primer ends, if it holds one that was given.
+
+        Args:
+            sequence: With the primer unless only what is new is asked for.
+            seconds: Length of the primer.
+        """
+        if self._is_given and not self._request.only_new:
+            add_marker(sequence, "continuation", seconds)
+        return sequence
 
     def music(self, ids, qpm: float, new_steps: int):
-        """Returns the NoteSequence of primer and continuation.
+        """Returns the NoteSequence of primer and continuation, where the primer ends marked.
 
         Args:
             ids: Int (T,), the primer first; -1 after the last event.
@@ -58,11 +114,11 @@ class Primer:
 class MelodyPrimer(Primer):
     """A melody: a list of events, the melody of a file, or middle C."""
 
-    noun = "melodies"
-    options = ("primer_melody", "magenta_timing")
+    texts: ClassVar[dict[str, str]] = {"primer_melody": MELODY_EXAMPLE}
+    options = ("magenta_timing", "primer_bars")
 
     def __init__(self, encoder, request):
-        self._encoder, self._request = encoder, request
+        super().__init__(encoder, request)
         events = self._events()
         if request.magenta_timing:
             events = [*without_silent_end(events), NOTE_OFF, NO_EVENT]
@@ -72,13 +128,20 @@ class MelodyPrimer(Primer):
 
     def _events(self) -> list[int]:
         request = self._request
-        piece = given_piece(request, {"primer_melody": MELODY_EXAMPLE})
-        if piece:
-            events, self.qpm = _melody_of(self._encoder, *piece, request.window)
-            return events
+        if self._encoder.config.chords and (request.backing_chords or not request.inputs):
+            chords = typed_symbols(request.backing_chords or USUAL_CHORDS, "backing_chords")
+            self.usual_steps = len(chords) * request.steps_per_chord
+        for name, song in request.inputs:
+            part = melody_of_song(self._encoder, name, song, request, self.usual_steps)
+            self.passage, self.qpm = part, part.stretch.qpm
+            return part.events
         if request.primer_melody:
             return parse_melody(request.primer_melody)
         return self._encoder.default_primer
+
+    @staticmethod
+    def _parse(name: str, text: str, encoder) -> list:
+        return parse_melody(text)
 
     def music(self, ids, qpm: float, new_steps: int):
         request = self._request
@@ -86,53 +149,61 @@ class MelodyPrimer(Primer):
         melody = self._squashed.undo(melody, restore_folded=not request.magenta_timing)
         if request.only_new:
             melody = as_fresh_melody(melody[self.steps :])
-        return self._encoder.decode_events(melody, qpm, request.programs or None)
+        sequence = self._encoder.decode_events(melody, qpm, request.programs or None)
+        return self.marked(sequence, _seconds(self._encoder, self.steps, qpm))
 
 
 class DrumsPrimer(Primer):
     """Drums: a list of what is hit on each step, the drums of a file, or a kick."""
 
-    noun = "drums"
-    options = ("primer_drums",)
+    texts: ClassVar[dict[str, str]] = {"primer_drums": DRUMS_EXAMPLE}
+    options = ("primer_bars",)
 
     def __init__(self, encoder, request):
-        self._encoder, self._request = encoder, request
+        super().__init__(encoder, request)
         self.ids = self._given_ids()
         self.steps = len(self.ids)
 
     def _given_ids(self) -> list[int]:
         request, encoder = self._request, self._encoder
-        piece = given_piece(request, {"primer_drums": DRUMS_EXAMPLE})
-        if piece:
-            ids, self.qpm = _drums_of(encoder, *piece)
-            return ids
+        for name, song in request.inputs:
+            part = drums_of_song(encoder, name, song, request, self.usual_steps)
+            self.passage, self.qpm = part, part.stretch.qpm
+            return part.events
         if request.primer_drums:
             return parse_drums(request.primer_drums, encoder)
         return [encoder.encoding.start_id]
 
+    @staticmethod
+    def _parse(name: str, text: str, encoder) -> list:
+        return parse_drums(text, encoder)
+
     def music(self, ids, qpm: float, new_steps: int):
         ids = ids[self.steps :] if self._request.only_new else ids
-        return self._encoder.decode(ids, qpm, self._request.programs or None)
+        sequence = self._encoder.decode(ids, qpm, self._request.programs or None)
+        return self.marked(sequence, _seconds(self._encoder, self.steps, qpm))
 
 
 class PerformancePrimer(Primer):
     """A performance: a chord, a melody, a file, or a second of silence."""
 
-    noun = "performances"
-    options = ("primer_pitches", "primer_melody")
+    texts: ClassVar[dict[str, str]] = {
+        "primer_pitches": PITCHES_EXAMPLE,
+        "primer_melody": MELODY_EXAMPLE,
+    }
+    options = ("primer_bars", "primer_seconds")
     usual_steps = 3000
 
     def __init__(self, encoder, request):
-        self._encoder, self._request = encoder, request
+        super().__init__(encoder, request)
         self.ids = self._given_ids()
         self.steps = encoder.steps(self.ids)
 
     def _given_ids(self) -> list[int]:
         request, encoder = self._request, self._encoder
-        examples = {"primer_pitches": PITCHES_EXAMPLE, "primer_melody": MELODY_EXAMPLE}
-        piece = given_piece(request, examples)
-        if piece:
-            return _performance_of(encoder, *piece)
+        for name, song in request.inputs:
+            usual = self.usual_steps / encoder.config.steps_per_second
+            return _ids_of(encoder, name, end_of_song(name, song, request, usual))
         if request.primer_pitches:
             quarter = 60 / request.qpm
             notes = [
@@ -147,15 +218,16 @@ class PerformancePrimer(Primer):
             return _ids_of(encoder, "--primer_melody", sequence)
         return [encoder.encoding.start_id]
 
+    @staticmethod
+    def _parse(name: str, text: str, encoder) -> list:
+        return parse_pitches(text) if name == "primer_pitches" else parse_melody(text)
+
     def music(self, ids, qpm: float, new_steps: int):
         request, end = self._request, self.steps + new_steps
         ids = self._encoder.cut(ids, end)
         whole = self._encoder.decode(ids, qpm, request.programs or None)
-        return _from(whole, self._seconds) if request.only_new else whole
-
-    @property
-    def _seconds(self) -> float:
-        return self.steps / self._encoder.config.steps_per_second
+        seconds = self.steps / self._encoder.config.steps_per_second
+        return _from(whole, seconds) if request.only_new else self.marked(whole, seconds)
 
 
 # By the kind of the encoder.
@@ -166,26 +238,8 @@ PRIMERS: dict[str, type[Primer]] = {
 }
 
 
-def given_piece(request, flags: dict[str, str]):
-    """Returns name and NoteSequence of the primer's file; None if there is none.
-
-    Args:
-        request: A `GenerateRequest`.
-        flags: The fields that give a primer as text, and an example of each.
-
-    Raises:
-        UserError: If there are several primers, or none where there must be one.
-    """
-    given = [f"--{name}" for name in flags if getattr(request, name)]
-    given += ["--input"] if request.inputs else []
-    if len(given) > 1:
-        raise UserError(f"{' and '.join(given)} both give a primer: give one of them")
-    if len(request.inputs) > 1:
-        raise UserError(f"{len(request.inputs)} --input files: a piece has one primer")
-    if not given and request.mode == "continue":
-        texts = " or ".join(f"--{name}={example}" for name, example in flags.items())
-        raise UserError(f"--mode=continue needs a primer: --input=FILE or {texts}")
-    return request.inputs[0] if request.inputs else None
+def _seconds(encoder, steps: int, qpm: float) -> float:
+    return steps * 60 / qpm / encoder.config.steps_per_quarter
 
 
 def _listed(flag: str, text: str, example: str, item: type | tuple[type, ...]) -> list:
@@ -204,10 +258,6 @@ def _listed(flag: str, text: str, example: str, item: type | tuple[type, ...]) -
     return list(items)
 
 
-def _reasons(report: Report) -> str:
-    return "; ".join(f"{reason} ({n})" for reason, n in report.dropped.items())
-
-
 # Melodies -----------------------------------------------------------------------------------
 
 
@@ -221,49 +271,6 @@ def parse_melody(text: str) -> list[int]:
                 f"{NOTE_OFF} for note-off and {NO_EVENT} for no event"
             )
     return as_fresh_melody(events)
-
-
-def _melody_of(encoder, name: str, tune, window: str) -> tuple[list[int], float]:
-    """Returns events and tempo of a melody of a piece: the one that `window` numbers.
-
-    The melody with the most notes is the first.
-    """
-    melodies, report = _melodies(encoder, tune)
-    if not melodies:
-        raise UserError(f"{name} gives no melody to go on from: {_reasons(report)}")
-    if not window.isdigit() or not 1 <= int(window) <= len(melodies):
-        raise UserError(f"--window={window}: {name} has melodies 1 to {len(melodies)}")
-    part, events, qpm = melodies[int(window) - 1]
-    choice = "; choose another with --window" if len(melodies) > 1 else ""
-    print(f"{name}: melody {window} of {len(melodies)}, {part}, {len(events)} steps{choice}")
-    lower = report.dropped.get("lower note of several that start together", 0)
-    if lower:
-        print(f"{name}: {lower} notes under others that start with them are left out")
-    return events, qpm
-
-
-def _melodies(encoder, tune):
-    """Returns (name, events, qpm) of each instrument, that with most notes first, and a report."""
-    report = Report()
-    whole = _without_gaps(encoder, skip_polyphony=False)
-    found = []
-    for stretch in stretches_with_notes(tune, report)[:1]:
-        for melody in whole.melodies(stretch, report):
-            found.append((_part_name(tune, melody.instrument), melody.events, stretch.qpm))
-    found.sort(key=lambda melody: -sum(event >= 0 for event in melody[1]))
-    return found, report
-
-
-def _without_gaps(encoder, **changes):
-    """Returns an encoder for which no silence ends a piece."""
-    return type(encoder)(dataclasses.replace(encoder.config, gap_bars=math.inf, **changes))
-
-
-def _part_name(tune, instrument: int) -> str:
-    names = {info.instrument: info.name for info in tune.instrument_infos}
-    program = next(note.program for note in tune.notes if note.instrument == instrument)
-    name = names.get(instrument) or f"instrument {instrument}"
-    return f"{name} (program {program})"
 
 
 # Drums --------------------------------------------------------------------------------------
@@ -282,16 +289,6 @@ def parse_drums(text: str, encoder) -> list[int]:
     return [encoder.id_of(step) for step in steps]
 
 
-def _drums_of(encoder, name: str, piece) -> tuple[list[int], float]:
-    """Returns ids and tempo of the drums of a piece, from the bar of the first hit to the last."""
-    report, whole = Report(), _without_gaps(encoder)
-    for stretch in stretches_with_notes(piece, report)[:1]:
-        for track in whole.tracks(stretch, report):
-            print(f"{name}: drums of {len(track.events)} steps")
-            return track.events, stretch.qpm
-    raise UserError(f"{name} gives no drums to go on from: {_reasons(report)}")
-
-
 # Performances -------------------------------------------------------------------------------
 
 
@@ -306,25 +303,18 @@ def parse_pitches(text: str) -> list[int]:
     return pitches
 
 
-def _performance_of(encoder, name: str, piece) -> list[int]:
-    """Returns the ids of a whole piece."""
-    ids = _ids_of(encoder, name, piece)
-    print(f"{name}: {len(ids)} events, {encoder.steps(ids)} steps")
-    return ids
-
-
 def _ids_of(encoder, name: str, piece) -> list[int]:
     report = Report()
     notes = encoder.codec.notes(piece, report) if is_playable(piece, report) else []
     if not notes:
-        raise UserError(f"{name} gives no notes to go on from: {_reasons(report)}")
+        raise UserError(f"{name} gives no notes to go on from: {reasons(report)}")
     return encoder.codec.ids(notes)
 
 
 def _from(sequence, seconds: float):
     """Returns what begins at `seconds` or later, moved to the start."""
     later = [note for note in sequence.notes if note.start_time >= seconds]
-    cut = new_sequence(sequence.tempos[0].qpm)
+    cut = new_sequence(sequence.tempos[0].qpm, metrical=bool(sequence.time_signatures))
     for note in later:
         note.start_time -= seconds
         note.end_time -= seconds

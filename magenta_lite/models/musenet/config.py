@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
 
+LEAST_FILLINGS = 4  # of a critic's store in a run
 ATTENTIONS = ("full", "strided", "fixed")
 
 
@@ -38,6 +39,11 @@ class MuseNetConfig:
     attention: str = "full"
     stride: int = 128
     summary: int = 8
+
+    @property
+    def longest_crop(self) -> int:
+        """Tokens of the longest example that the model can read."""
+        return self.positions
 
     def __post_init__(self):
         if self.attention not in ATTENTIONS:
@@ -102,3 +108,14 @@ class MuseNetObjective:
                 raise UserError(f"objective.{name}={getattr(self, name)} must be {least} or more")
         if not 0 <= self.volume_shift <= 12:
             raise UserError(f"objective.volume_shift={self.volume_shift} must be 0 to 12")
+
+    def shortened(self, steps: int, planned: int) -> MuseNetObjective:
+        """Returns the objective of a shorter run: the store is filled four times at least.
+
+        Args:
+            steps: Of the run.
+            planned: That this objective is meant for.
+        """
+        del planned
+        every = min(self.critic_every, max(steps // LEAST_FILLINGS, 1))
+        return dataclasses.replace(self, critic_every=every)

@@ -10,28 +10,14 @@ import numpy as np
 from magenta_lite.encoders.base import Report
 from magenta_lite.encoders.musenet import codec, vocabulary
 from magenta_lite.encoders.musenet.encoder import families_of
-from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.encoders.writing import add_marker
+from magenta_lite.errors import UserError
 from magenta_lite.models.legality import BandPlan, given_music
-from magenta_lite.models.long_writing import check_inputs, written
+from magenta_lite.models.long_writing import first_seconds, written
 from magenta_lite.models.musenet.critic import judged
+from magenta_lite.request import check_request
 
-MODES = ("sample", "continue", "accompany")
-OPTIONS = (
-    "num_tokens",
-    "style",
-    "instruments",
-    "strict",
-    "minutes",
-    "guidance",
-    "candidates",
-    "rank",
-    "primer_seconds",
-    "top_k",
-    "top_p",
-    "min_p",
-)
 TOKENS_PER_SECOND = 300  # more than any music has
-LONGEST = 15.0  # minutes
 
 
 def generate(model, encoder, request) -> list:
@@ -46,7 +32,7 @@ def generate(model, encoder, request) -> list:
         UserError: If the mode's input is missing or holds no notes, or a name or number does not
             fit.
     """
-    _check(request)
+    check_request("musenet", encoder, request)
     if request.rank == "critic" and request.candidates > 1 and not model.objective.critic:
         raise UserError(
             "This model was trained without a critic (objective.critic=0); rank candidates with "
@@ -66,7 +52,11 @@ def generate(model, encoder, request) -> list:
         asked = dataclasses.replace(request, num_outputs=request.num_outputs * request.candidates)
         rows = written(model, primer, asked, total, plan, shown)
         rows = _best(model, rows, request, plan)
-        sequences += [encoder.decode(row, request.qpm) for row in rows]
+        pieces = [encoder.decode(row, request.qpm) for row in rows]
+        if request.mode == "continue":
+            for piece in pieces:
+                add_marker(piece, "continuation", encoder.seconds(primer, request.qpm))
+        sequences += pieces
     return sequences
 
 
@@ -118,27 +108,8 @@ def _seconds_of(units: int):
     return shown
 
 
-def _check(request) -> None:
-    known = {name for i in vocabulary.INSTRUMENTS for name in (i.name, i.family)}
-    for name in request.instruments:
-        if name not in known:
-            raise unknown_name("instrument", name, known)
-    if request.strict and not request.instruments:
-        raise UserError("--strict needs --instruments, e.g. --instruments=piano,bass,drums")
-    if request.minutes and request.minutes > LONGEST:
-        raise UserError(f"--minutes={request.minutes:g} must be at most {LONGEST:g}")
-    if request.minutes and request.num_tokens:
-        raise UserError("--minutes and --num_tokens both say how long; leave one out")
-    check_inputs(request)
-    if request.mode == "accompany" and not request.inputs:
-        raise UserError("--mode=accompany needs --input=FILE, the music that others join")
-    if request.mode == "accompany" and (request.minutes or request.num_tokens):
-        raise UserError("--mode=accompany goes to the end of --input; leave out how long")
-
-
 def _starts(encoder, request) -> list:
     """Returns pairs of a name and the NoteSequence to go on from, an empty one to begin."""
-    from note_seq import sequences_lib
     from note_seq.protobuf import music_pb2
 
     if request.mode == "sample":
@@ -146,8 +117,8 @@ def _starts(encoder, request) -> list:
     starts = []
     for name, piece in request.inputs:
         report = Report()
-        if request.mode == "continue" and piece.total_time > request.primer_seconds:
-            piece = sequences_lib.extract_subsequence(piece, 0, request.primer_seconds)
+        if request.mode == "continue":
+            piece = first_seconds(name, piece, request)
         if not encoder.notes_of(piece, report):
             raise UserError(f"{name} has nothing to go on from: {report.table()}")
         starts.append((name, piece))

@@ -26,7 +26,7 @@ def inference_functions(
       top_p, min_p, seed)` and `serving_default`: `events` (N, num_tokens), zeros after the end of
       a piece that ends, and `log_likelihood` float32 (N,) of what was drawn, in nats. `style` is
       the id of a style, 0 for open; `families` the sum of the bits drums 1, winds 2, harp 4,
-      guitar 8, bass 16, strings 32 and piano 64, 0 for open; with `strict` no others play;
+      guitar 8, bass 16, strings 32 and piano 64, 0 for open; `strict` lets no others play;
       `minutes`, a float, is the length, 0 for open. `temperature`, a float, is 0 for the most
       probable token; `top_k`, 0 for all, `top_p`, 1 for all, and `min_p`, 0 for all, leave only the
       most probable tokens to be drawn.
@@ -63,7 +63,7 @@ def inference_functions(
             num_tokens,
             seed,
             decoding.Settings(*drawing),
-            BandPlan(units, wanted | ~strict),
+            BandPlan(units, wanted | ~strict | (families == 0)),
         )
         return {"events": events, "log_likelihood": score}
 

@@ -13,7 +13,6 @@ from magenta_lite.encoders.musenet import vocabulary
 from magenta_lite.encoders.musenet.encoder import PREFIX
 from magenta_lite.encoders.musenet.places import CHORD_PLACES, PARTS
 from magenta_lite.encoders.musenet.rules import MuseNetRules, tables
-from magenta_lite.errors import UserError
 from magenta_lite.layers.transformer import (
     Dropout,
     LayerSizes,
@@ -21,10 +20,23 @@ from magenta_lite.layers.transformer import (
     normalize,
     product,
 )
-from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
+from magenta_lite.models.base import (
+    COUNTED_EXAMPLES,
+    Draw,
+    TrainableModel,
+    share_of_commonest,
+    with_mean_count,
+)
 from magenta_lite.models.legality import BandLegality, BandPlan
 from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.models.musenet.critic import Generations, last_places
+from magenta_lite.models.musenet.variations import (
+    louder_piano,
+    mixed,
+    partners,
+    shares,
+    stretched,
+)
 
 PAD = 0
 UNKNOWN = PARTS  # the last row of the tables of part and countdown
@@ -134,8 +146,12 @@ class MuseNet(TrainableModel):
             draws["which"] = Draw("uniform", ())
         return draws
 
+    @property
+    def renewed_every(self) -> int:
+        return self.objective.critic_every if self.objective.critic else 0
+
     def prepare(self, step: int, examples, seed: int) -> None:
-        if not self.objective.critic or not step or step % self.objective.critic_every:
+        if not self.renewed_every or not step or step % self.renewed_every:
             return
         if self._renewing is None:
             self._renewing = Generations(self)
@@ -291,8 +307,12 @@ class MuseNet(TrainableModel):
 
     # The objective -------------------------------------------------------------------------
 
+    def majority_accuracy(self, examples) -> float:
+        events = np.asarray(examples.events[:COUNTED_EXAMPLES])
+        return share_of_commonest(events[..., 0][counted(events).numpy() > 0])
+
     def train_step(self, batch):
-        batch = self.varied(batch)
+        batch = self.varied(self.with_draws(batch))
         return super().train_step(with_mean_count(batch, counts_of(batch)))
 
     def test_step(self, batch):
@@ -400,39 +420,6 @@ def units_after(ids):
     return tf.cumsum(tf.gather(tables().units, ids), axis=1)
 
 
-def partners(x):
-    """Returns x (B, ...) with rows 0 and 1 changed, 2 and 3, and so on."""
-    pairs = tf.reshape(x, [-1, 2, *x.shape[1:]])
-    return tf.reshape(tf.reverse(pairs, [1]), tf.shape(x))
-
-
-def mixed(x, share):
-    """Returns x (B, ...) of which `share` is each row's own and the rest its partner's.
-
-    Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), in the space of embeddings.
-    """
-    return share * x + (1 - share) * partners(x)
-
-
-def shares(batch):
-    """Returns how much of each row of a mixed batch is its own, float (B,), as Beta draws.
-
-    Both rows of a pair have the first one's. Where one is the model's own nothing is mixed.
-    """
-    rows = batch["mix"].shape[0]
-    if rows % 2:
-        raise UserError(
-            f"objective.mixup mixes examples in pairs, and a replica has {rows} of them at once; "
-            "choose a train.batch_size that leaves it an even number, or objective.mixup=0"
-        )
-    of_pairs = batch["mix"][::2] + 1e-30  # gammas this small can both be 0
-    share = tf.repeat(of_pairs[:, 0] / tf.reduce_sum(of_pairs, axis=1), 2)
-    if "own" not in batch:
-        return share
-    either = tf.maximum(batch["own"], partners(batch["own"]))
-    return tf.where(either > 0, 1.0, share)
-
-
 def counts_of(batch):
     """Returns which tokens of a batch count: float (B, T); see `counted`."""
     counts = counted(batch["events"])
@@ -445,37 +432,6 @@ def _planned(units, plan: BandPlan):
     part = tf.clip_by_value(PARTS * units // length, 0, PARTS - 1)
     known = plan.units > 0
     return tf.where(known, part, UNKNOWN), tf.where(known, PARTS - 1 - part, UNKNOWN)
-
-
-def louder_piano(ids, draw, most: int):
-    """Returns ids int32 (B, T) with the piano by up to `most` volumes softer or louder.
-
-    Args:
-        ids: Int32 (B, T).
-        draw: Float (B, 1) in [0, 1).
-        most: How many volumes.
-    """
-    shift = tf.cast(tf.floor(draw * (2 * most + 1)), tf.int32) - most
-    volume, pitch = ids // vocabulary.PITCHES, ids % vocabulary.PITCHES
-    last = len(vocabulary.PIANO_VOLUMES)
-    moved = vocabulary.PITCHES * tf.clip_by_value(volume + shift, 1, last) + pitch
-    return tf.where((volume >= 1) & (volume <= last), moved, ids)
-
-
-def stretched(ids, factor):
-    """Returns ids int32 (B, T) with times multiplied, what is rounded off carried on.
-
-    No token waits less than 1 unit or more than 128, as before; what that changes is not carried.
-
-    Args:
-        ids: Int32 (B, T).
-        factor: Float (B, 1).
-    """
-    units = tf.gather(tables().units, ids)
-    times = tf.cast(tf.round(tf.cast(tf.cumsum(units, axis=1), tf.float32) * factor), tf.int32)
-    waits = times - tf.pad(times, [[0, 0], [1, 0]])[:, :-1]
-    waits = tf.clip_by_value(waits, 1, vocabulary.MAX_WAIT)
-    return tf.where(units > 0, vocabulary.FIRST_WAIT - 1 + waits, ids)
 
 
 def with_open_end(events):

@@ -53,6 +53,11 @@ class MusicTransformerConfig:
     tie_embeddings: bool = False
     dropout: float = 0.1
 
+    @property
+    def longest_crop(self) -> int | None:
+        """Tokens of the longest example that the model can read; None for any length."""
+        return self.positions if self.attention == "learned" else None
+
     def __post_init__(self):
         if self.attention not in ATTENTIONS:
             raise unknown_name("model.attention", self.attention, ATTENTIONS)

@@ -9,21 +9,13 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.text_melody import TextMelodyCodec
+from magenta_lite.encoders.melody_tracks import melodic_tracks
+from magenta_lite.encoders.writing import add_marker
 from magenta_lite.errors import UserError
-from magenta_lite.models.long_writing import check_inputs, written
+from magenta_lite.models.long_writing import first_seconds, written
+from magenta_lite.models.music_transformer.request import WRITTEN_MELODY
+from magenta_lite.request import check_request
 
-MODES = ("sample", "continue", "accompany")
-OPTIONS = (
-    "num_tokens",
-    "primer_seconds",
-    "only_new",
-    "primer_melody",
-    "drop_melody",
-    "top_k",
-    "top_p",
-    "min_p",
-)
 ROUNDING = 1e-6  # seconds
 TOKENS = 1024  # of a piece, unless the user says
 MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
@@ -41,7 +33,7 @@ def generate(model, encoder, request) -> list:
     Raises:
         UserError: If the mode's input is missing or holds no notes, or a number does not fit.
     """
-    _check(model, request)
+    check_request("music_transformer", encoder, request)
     total = request.num_tokens
     if total is None:
         total = model.sizes.positions if request.mode == "accompany" else TOKENS
@@ -65,33 +57,12 @@ def generate(model, encoder, request) -> list:
     return sequences
 
 
-def _check(model, request) -> None:
-    """Raises: UserError if the model cannot do what is asked for, or lacks what it needs."""
-    mode = request.mode
-    if model.rules.inputs and mode != "accompany":
-        raise UserError(f"This model accompanies melodies: --mode=accompany, not --mode={mode}")
-    if not model.rules.inputs and mode == "accompany":
-        raise UserError(
-            "This model reads no melody; one of --config=music_transformer_melody accompanies"
-        )
-    if request.primer_melody and mode != "accompany":
-        raise UserError(f"--primer_melody is for --mode=accompany, not --mode={mode}")
-    if request.drop_melody and mode != "accompany":
-        raise UserError(f"--drop_melody is for --mode=accompany, not --mode={mode}")
-    check_inputs(request)
-    if mode == "accompany" and bool(request.inputs) == bool(request.primer_melody):
-        raise UserError(
-            "--mode=accompany needs --input=FILE with a melody, or "
-            '--primer_melody="60 -2 67 -1", and not both'
-        )
-
-
 def _accompaniments(model, encoder, request, total: int) -> list:
     """Returns NoteSequences of melodies and what the model plays to them."""
-    melodies = [(name, encoder.melody_ids(piece)) for name, piece in request.inputs]
+    melodies = [(name, _melody_ids(encoder, name, song)) for name, song in request.inputs]
     if request.primer_melody:
-        written_down = TextMelodyCodec(steps_per_quarter=4)
-        piece = written_down.decode(written_down.ids_of_text(request.primer_melody), request.qpm)
+        ids = WRITTEN_MELODY.ids_of_text(request.primer_melody)
+        piece = WRITTEN_MELODY.decode(ids, request.qpm)
         melodies = [("--primer_melody", encoder.melody_ids(piece))]
     sequences = []
     for name, ids in melodies:
@@ -110,6 +81,19 @@ def _accompaniments(model, encoder, request, total: int) -> list:
             piece = encoder.decode(row, request.qpm, request.programs or None)
             sequences.append(_without(piece, melody) if request.drop_melody else piece)
     return sequences
+
+
+def _melody_ids(encoder, name: str, song) -> list[int]:
+    """Returns the ids of the melody of a song, and says where it is."""
+    tracks = melodic_tracks(song)
+    if len(tracks) > 1:
+        song = tracks[0].alone(song)
+    ids = encoder.melody_ids(song)
+    played = sum(note.velocity > 0 and not note.is_drum for note in song.notes)
+    notes = len(encoder.melody.decode(ids).notes)
+    if ids:
+        print(f"Melody: {notes} of {played} notes of {tracks[0].name} of {name}")
+    return ids
 
 
 def _without(piece, melody):
@@ -134,9 +118,7 @@ def _primer(encoder, name: str, piece: Any, request, total: int, reach: int) -> 
     from note_seq import sequences_lib
 
     report = Report()
-    seconds = request.primer_seconds
-    if piece.total_time > seconds:
-        piece = sequences_lib.extract_subsequence(piece, 0, seconds)
+    piece = first_seconds(name, piece, request)
     ids = _without_end(encoder, encoder.ids_of(piece, report=report))
     if not ids:
         raise UserError(f"{name} has nothing to go on from: {report.table()}")
@@ -169,11 +151,13 @@ def _without_end(encoder, ids: list[int]) -> list[int]:
 
 def _music(encoder, tokens, primer: list[int], request):
     """Returns the NoteSequence of tokens (T,), without the primer if the user wants that."""
-    programs = request.programs or None
-    piece = encoder.decode(tokens, request.qpm, programs)
-    if not (request.only_new and primer):
+    piece = encoder.decode(tokens, request.qpm, request.programs or None)
+    if not primer:
         return piece
     start = encoder.seconds(primer, request.qpm)
+    if not request.only_new:
+        add_marker(piece, "continuation", start)
+        return piece
     new = type(piece)()
     new.CopyFrom(piece)
     del new.notes[:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from magenta_lite.encoders.token_rules import TokenRules
@@ -17,7 +18,13 @@ from magenta_lite.layers.transformer import (
     normalize,
     product,
 )
-from magenta_lite.models.base import Draw, TrainableModel, with_mean_count
+from magenta_lite.models.base import (
+    COUNTED_EXAMPLES,
+    Draw,
+    TrainableModel,
+    share_of_commonest,
+    with_mean_count,
+)
 from magenta_lite.models.legality import NoteLegality
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
@@ -146,7 +153,7 @@ class MusicTransformer(TrainableModel):
         return batch | {"inputs": melodies, "events": events[:, steps:]}
 
     def call(self, batch, training=False):
-        batch = self.separated(batch)
+        batch = self.with_draws(self.separated(batch), training)
         seeds = batch.get("dropout") if training else None
         dropout = Dropout(seeds, self.sizes.dropout)
         memory, memory_bias = None, None
@@ -278,6 +285,11 @@ class MusicTransformer(TrainableModel):
         return tf.cast(product(normed, tf.transpose(self.softmax)), tf.float32)
 
     # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        ids = self.separated({"events": examples.events[:COUNTED_EXAMPLES]})["events"]
+        ids = np.asarray(ids)
+        return share_of_commonest(ids[ids != PAD])
 
     def train_step(self, batch):
         batch = self.separated(batch)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
@@ -91,3 +93,51 @@ class VAEObjective:
                 f"objective.sampling_rate={self.sampling_rate} must lie in [{low}, {high}] "
                 f"for the {self.sampling_schedule} schedule"
             )
+
+    def shortened(self, steps: int, planned: int) -> VAEObjective:
+        """Returns the objective of a shorter run, whose schedules fit into it.
+
+        The KL weight ends as near to its largest value as in the planned run. Half of what the
+        decoder is fed are its own samples when half of the run is over, or as soon as here: sooner
+        would be before it has learnt anything, as the planned run has by then.
+
+        Args:
+            steps: Of the run.
+            planned: That this objective is meant for.
+        """
+        beta_rate = self.beta_rate ** (planned / steps)
+        rate, schedule = self.sampling_rate, self.sampling_schedule
+        if schedule == "exponential" and 0 < rate < 1:
+            half = math.log(0.5) / math.log(rate)
+            rate = 0.5 ** (1 / _halfway(half, steps, planned))
+        elif schedule == "inverse_sigmoid" and rate > 1:
+            half = rate * math.log(rate)
+            rate = _rate_with_half_at(_halfway(half, steps, planned))
+        return dataclasses.replace(self, beta_rate=beta_rate, sampling_rate=rate)
+
+    def comparable_loss(self, measured: Mapping[str, float], steps: int) -> float:
+        """Returns the loss of a validation with the KL weight of the last step, in nats.
+
+        The weight of the loss itself grows, so that its values say nothing beside one another.
+
+        Args:
+            measured: `reconstruction_nll` and `kl`, means over the held-out examples.
+            steps: Of the whole run.
+        """
+        beta = self.max_beta * (1 - self.beta_rate**steps)
+        free_nats = self.free_bits * math.log(2)
+        return measured["reconstruction_nll"] + beta * max(measured["kl"] - free_nats, 0.0)
+
+
+def _halfway(half: float, steps: int, planned: int) -> float:
+    """Returns when a schedule is half over in a shorter run, in which it was at step `half`."""
+    return min(half, max(half * steps / planned, steps / 2))
+
+
+def _rate_with_half_at(step: float) -> float:
+    """Returns the rate k of an inverse sigmoid that is 1/2 at a step: k ln k = step."""
+    low, high = 1.0, max(step, math.e)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle * math.log(middle) < step else (low, middle)
+    return round(high, 3)

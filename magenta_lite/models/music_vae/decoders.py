@@ -8,7 +8,7 @@ import itertools
 import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.models.base import Draw
 from magenta_lite.models.music_vae.encoders import (
@@ -68,14 +68,17 @@ class LSTMDecoder(keras.layers.Layer):
         self.code_size = code_size
         self.control_size = control_size
         self.dropout = dropout
-        self.initial_state = _initial_state_layer(self.units, code_size)
-        sizes = [head.vector_size + control_size, *self.units[:-1]]
-        self.layers = [
-            LSTM(n, size, constant_size=code_size if i == 0 else 0, name=f"lstm_{i}")
-            for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
-        ]
-        self.output_projection = keras.layers.Dense(head.parameter_size, name="output_projection")
-        self.output_projection.build((None, self.units[-1]))
+        with keras.name_scope(self.name):
+            self.initial_state = _initial_state_layer(self.units, code_size)
+            sizes = [head.vector_size + control_size, *self.units[:-1]]
+            self.layers = [
+                LSTM(n, size, constant_size=code_size if i == 0 else 0, name=f"lstm_{i}")
+                for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
+            ]
+            self.output_projection = keras.layers.Dense(
+                head.parameter_size, name="output_projection"
+            )
+            self.output_projection.build((None, self.units[-1]))
         self.built = True
 
     def draws(self, steps: int) -> dict[str, Draw]:
@@ -181,13 +184,14 @@ class Conductor(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.units = tuple(units)
         self.steps = steps
-        self.initial_state = _initial_state_layer(self.units, latent_size)
-        # The original feeds a zero, so there is one row of weights that nothing ever reads.
-        sizes = [1, *self.units[:-1]]
-        self.layers = [
-            LSTM(n, size, name=f"lstm_{i}")
-            for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
-        ]
+        with keras.name_scope(self.name):
+            self.initial_state = _initial_state_layer(self.units, latent_size)
+            # The original feeds a zero, so there is one row of weights that nothing ever reads.
+            sizes = [1, *self.units[:-1]]
+            self.layers = [
+                LSTM(n, size, name=f"lstm_{i}")
+                for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
+            ]
         self.built = True
 
     def call(self, z):
@@ -305,7 +309,7 @@ class Decoder(keras.layers.Layer):
         # No gradient flows through a sample; a tape around this must not try.
         inputs = tf.nest.map_structure(tf.stop_gradient, (steppers, first, controls))
         run = functools.partial(self._decode, choose=choose)
-        return graph_function(run, jit_compile=True)(*inputs)
+        return inner_graph(run, jit_compile=True)(*inputs)
 
     def _decode(self, steppers, first, controls, choose):
         initial = [states for states, _ in steppers]

@@ -42,13 +42,14 @@ class BidirectionalEncoder(keras.layers.Layer):
         self.input_size = input_size
         self.dropout = dropout
         self.sizes = [input_size, *(2 * n for n in self.units[:-1])]
-        self.forward_layers, self.backward_layers = (
-            [
-                LSTM(n, size, name=f"{direction}_{i}")
-                for i, (n, size) in enumerate(zip(self.units, self.sizes, strict=True))
-            ]
-            for direction in ("forward", "backward")
-        )
+        with keras.name_scope(self.name):
+            self.forward_layers, self.backward_layers = (
+                [
+                    LSTM(n, size, name=f"{direction}_{i}")
+                    for i, (n, size) in enumerate(zip(self.units, self.sizes, strict=True))
+                ]
+                for direction in ("forward", "backward")
+            )
         self.built = True
 
     def draws(self, steps: int) -> dict[str, Draw]:
@@ -118,9 +119,10 @@ class HierarchicalEncoder(keras.layers.Layer):
         self.units = tuple(units)
         self.input_size = input_size
         sizes = [input_size] + [2 * units[-1]] * (len(levels) - 1)
-        self.level_encoders = [
-            BidirectionalEncoder(units, size, name=f"level_{i}") for i, size in enumerate(sizes)
-        ]
+        with keras.name_scope(self.name):
+            self.level_encoders = [
+                BidirectionalEncoder(units, size, name=f"level_{i}") for i, size in enumerate(sizes)
+            ]
         self.built = True
 
     def call(self, x, length):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from magenta_lite.graphs import graph_function
 from magenta_lite.models.music_vae.encoders import swap_axes
-from magenta_lite.models.music_vae.model import slerp
+from magenta_lite.models.music_vae.latent_space import slerp
 
 BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples
@@ -22,15 +22,15 @@ ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, https://arxiv.org/abs/1509.00519, a
 MEANINGS = {
     "examples": "held-out windows",
     "nll_per_step": "reconstruction NLL given z, teacher-forced, nats a step",
-    "accuracy": "next events guessed right, teacher-forced",
+    "accuracy": "next events guessed right, silent steps too, teacher-forced",
     "free_running_accuracy": "the same when the decoder is fed its own samples",
-    "reconstruction_accuracy": "steps that come back as they were, from the posterior mean, greedy",
+    "reconstruction_accuracy": "steps, silent ones too, that come back from posterior means",
     "onset_accuracy": "the same on steps where something happens",
     "kl": "KL divergence from the prior, nats an example",
     "kl_bits": "the same in bits",
     "elbo_per_step": "negative evidence lower bound (NLL + KL), nats a step",
     "active_units": "latent dimensions whose posterior mean varies by more than 0.01",
-    "sample_reconstruction": "steps of samples from the prior that come back when encoded again",
+    "sample_reconstruction": "steps of samples, silent ones left out, that come back encoded again",
     "interpolation_hamming": "share of steps that differ between neighbours in interpolations of 8",
     "no_event_share": "share of steps where nothing happens: the accuracy of having learnt nothing",
     "recall": "classes hit that are guessed, teacher-forced",
@@ -149,15 +149,20 @@ def _groove_errors(model, mu, events, counts, controls) -> dict:
 
 
 def _sample_reconstruction(model, seed) -> float:
-    """Share of steps that stay the same when samples are encoded and decoded again."""
+    """Share of steps that stay the same when samples are encoded and decoded again.
+
+    Steps on which nothing happens before and after do not count; NaN if there are no others.
+    """
     if model.events_format.control:  # what to tell?
         return float("nan")
-    events = model.sample(SAMPLES, seed, 1.0)
+    events = model.sample(SAMPLES, seed, 1.0, prior="standard")
     mu = model.encode(events, tf.fill([SAMPLES], model.length)).mean()
     again = model.decode(mu, seed, 0.0)
-    same = tf.equal(_what_happens(model, again), _what_happens(model, events))
-    same = tf.reshape(same, [SAMPLES, model.length, -1])
-    return float(tf.reduce_mean(tf.cast(tf.reduce_all(same, axis=-1), tf.float32)))
+    shape = (SAMPLES, model.length, -1)
+    before, after = (_what_happens(model, x).numpy().reshape(shape) for x in (events, again))
+    happens = (before > 0).any(axis=-1) | (after > 0).any(axis=-1)
+    same = (before == after).all(axis=-1)
+    return float(same[happens].mean()) if happens.any() else float("nan")
 
 
 def _interpolation_hamming(model, mu, seed) -> float:

@@ -11,29 +11,35 @@ import tensorflow as tf
 from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
 from magenta_lite.encoders.chords import NO_CHORD, parse_chords
 from magenta_lite.encoders.grid import Stretch, common_time_stretches, quantize
+from magenta_lite.encoders.melody_tracks import melodic_tracks
 from magenta_lite.encoders.trio import PARTS
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.inference import inference_functions
+from magenta_lite.models.music_vae.latent_space import slerp
 from magenta_lite.models.music_vae.latents import (
-    as_batch,
     encode_examples,
     filled,
-    load_attribute,
 )
-from magenta_lite.models.music_vae.model import slerp
+from magenta_lite.models.music_vae.request import load_attribute
+from magenta_lite.request import Reconstruction, check_request
 
-MODES = ("sample", "reconstruct", "interpolate", "attribute")
+TOGETHER = 0.5  # 16ths between notes that count as the same
 
 # Events of a window, and what is told beside them: chord classes (T,), hits (T, D), or None.
 Window = tuple[np.ndarray, np.ndarray | None]
 
 
 def generate(model, encoder, request) -> list:
-    """Returns the NoteSequences that `request`, a `GenerateRequest`, asks for.
+    """Returns what `request`, a `GenerateRequest`, asks for.
+
+    Returns:
+        NoteSequences; a `Reconstruction` for each piece that is made of one window, or piece, of
+        an input.
 
     Raises:
         UserError: If the mode needs other inputs, or an input gives no window.
     """
+    check_request("music_vae", encoder, request)
     return _Generation(model, encoder, request).sequences()
 
 
@@ -62,30 +68,27 @@ class _Generation:
         else:
             z = self._posterior_means(given)
         if request.mode == "attribute":
-            z = z + request.amount * load_attribute(request.attribute, z.shape[-1])
+            z = z + request.amount * self._attribute(z.shape[-1])
         events = self._decode(z, self._told(given, *z.shape[:2]))
+        pieces = [self._piece(windows) for windows in events]
+        if request.mode not in ("reconstruct", "attribute"):
+            return pieces
+        inputs = [self._piece(self._events_of(piece)) for piece in given]
         if request.mode == "reconstruct":
-            self._tell_what_came_back(given, events)
-        return [self._piece(windows) for windows in events]
+            _tell_what_came_back(inputs, pieces, request.qpm)
+        return [Reconstruction(*pair) for pair in zip(inputs, pieces, strict=True)]
 
     # Inputs ------------------------------------------------------------------------------------
 
     def _given(self) -> list[list[Window]]:
         """Returns the pieces that are given."""
-        request, count = self.request, len(self.request.inputs)
-        if request.mode == "sample" and count and self.format.control != "hits":
-            raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
-        if request.mode == "interpolate" and count != 2:
-            raise UserError(
-                f"--mode=interpolate needs two --input files, the start and the end; it got {count}"
-            )
-        if request.mode == "interpolate" and request.window == "all":
-            raise UserError("--mode=interpolate goes from one window to one: give --window=NUMBER")
-        if request.mode in ("reconstruct", "attribute") and not count:
-            raise UserError(f"--mode={request.mode} needs at least one --input=FILE")
-        return [piece for name, tune in request.inputs for piece in self._pieces_of(name, tune)]
+        return [
+            piece for name, tune in self.request.inputs for piece in self._pieces_of(name, tune)
+        ]
 
     def _pieces_of(self, name: str, tune) -> list[list[Window]]:
+        if self.reader.config.kind in ("melody", "trio"):
+            tune = _melody_first(name, tune, self.reader.config)
         if self.request.bars:
             return [self._side_by_side(name, tune)]
         windows = self._windows_of(name, tune)
@@ -100,9 +103,10 @@ class _Generation:
 
     def _windows_of(self, name: str, tune) -> list[Window]:
         """Returns all windows of a piece; silent edges are kept if nothing fits else."""
-        result = self.reader.encode(tune)
-        if not result.examples and not self.reader.config.pad_edges:
-            result = with_silence(self.reader).encode(tune)
+        reader = reading_any_program(self.reader, tune)
+        result = reader.encode(tune)
+        if not result.examples and not reader.config.pad_edges:
+            result = with_silence(reader).encode(tune)
         if not result.examples:
             raise UserError(f"{name} gives no window: {_reasons(result.report)}")
         lacking = _lacking_parts(result.examples, self.format)
@@ -115,7 +119,8 @@ class _Generation:
 
     def _side_by_side(self, name: str, tune) -> list[Window]:
         report = Report()
-        found = windows_side_by_side(self.reader, tune, self.windows, report)
+        reader = reading_any_program(self.reader, tune)
+        found = windows_side_by_side(reader, tune, self.windows, report)
         silent = found.count(None)
         if silent == self.windows:
             raise UserError(
@@ -134,25 +139,37 @@ class _Generation:
     # Latent vectors, float (pieces, windows, Z) ----------------------------------------------
 
     def _prior_draws(self):
-        """Draws one latent vector a piece; for more windows, points on the arc to another one."""
+        """Draws one latent vector a piece; for more windows, points on the way to another one.
+
+        The arc is one of standard normal draws, so that all its points are as probable as draws.
+        """
         request = self.request
         shape = [request.num_outputs, self.model.model_config.latent_size]
-        z = tf.random.stateless_normal(shape, [request.seed, 0]).numpy()
-        if self.windows == 1:
-            return z[:, None]
-        ends = tf.random.stateless_normal(shape, [request.seed, 2]).numpy()
-        return np.stack([slerp(a, b, self.windows) for a, b in zip(z, ends, strict=True)])
+        noise = tf.random.stateless_normal(shape, [request.seed, 0])[:, None]
+        if self.windows > 1:
+            ends = tf.random.stateless_normal(shape, [request.seed, 2])
+            pairs = zip(noise[:, 0], ends, strict=True)
+            noise = tf.stack([slerp(a, b, self.windows) for a, b in pairs])
+        return self.model.latents(noise, request.prior).numpy()
 
     def _arcs(self, given):
-        steps = self.request.num_outputs
-        if steps < 2:
-            raise UserError(f"--num_outputs={steps} must be 2 or more to interpolate")
         start, end = self._posterior_means(given)
+        steps = self.request.num_outputs
         return np.stack([slerp(a, b, steps) for a, b in zip(start, end, strict=True)], axis=1)
 
     def _posterior_means(self, given):
         mu = encode_examples(self.model, *self._examples(given))
         return mu.reshape(len(given), -1, mu.shape[-1])
+
+    def _attribute(self, size: int) -> np.ndarray:
+        """Returns the attribute's vector float32 (Z,). Raises: UserError if Z is another size."""
+        vector = load_attribute(self.request.attribute)
+        if vector.shape != (size,):
+            raise UserError(
+                f"{self.request.attribute} holds a vector of shape {list(vector.shape)}; this "
+                f"model needs [{size}]"
+            )
+        return vector
 
     def _examples(self, given):
         """Returns the events of all windows, piece by piece, and their chords or None."""
@@ -163,21 +180,13 @@ class _Generation:
 
     def _told(self, given, pieces: int, windows: int):
         control, chords = self.format.control, self.request.chords
-        if chords and control != "chords":
-            raise UserError(f"--chords={chords}: this model does not follow chords")
         if chords:
             told = self._chords(chords, windows)[None]
         elif not control:
             return None
-        elif given:
+        else:
             told = [filled([told for _, told in piece], self.model.length) for piece in given]
             told = np.stack(told)
-        elif control == "chords":
-            raise UserError(
-                'this model follows chords: give them with --chords, e.g. --chords="C G Am F"'
-            )
-        else:
-            raise UserError("this model follows given hits: give a drum pattern with --input=FILE")
         return told[np.arange(pieces) % len(told)]
 
     def _chords(self, text: str, windows: int) -> np.ndarray:
@@ -234,15 +243,71 @@ class _Generation:
         bar = 240 / request.qpm  # seconds
         return _joined(decoded, self.bars * bar, request.bars * bar)
 
-    def _tell_what_came_back(self, given, events) -> None:
-        pair = self.model.targets(as_batch(self.model, *self._examples(given)))
-        targets, counts = (tensor.numpy() for tensor in pair)  # (T, B, ...) and (T, B)
-        events = np.moveaxis(events.reshape(-1, *events.shape[2:]), 0, 1)
-        same = (events == targets).reshape(*counts.shape, -1)
-        if self.format.kind == "groove":
-            same = same[..., : self.format.sizes[0]]  # hit or no hit
-        share = np.average(same.all(axis=-1), weights=counts)
-        print(f"{counts.shape[1]} windows; {share:.1%} of their steps come out as they went in")
+    def _events_of(self, piece: list[Window]) -> np.ndarray:
+        """Returns the events of the windows of a piece as the model has them: (windows, T, ...)."""
+        events = filled([events for events, _ in piece], self.model.length)
+        return events.astype(self.model.head.event_dtype.as_numpy_dtype)
+
+
+def _tell_what_came_back(inputs, outputs, qpm: float) -> None:
+    """Says how many notes come out where they went in; silence that stays silence is no merit."""
+    step = 60 / qpm / 4
+    there = [_notes_by_voice(piece) for piece in inputs]
+    back = [_notes_by_voice(piece) for piece in outputs]
+    count = sum(len(starts) for voices in there for starts in voices.values())
+    heard = sum(len(starts) for voices in back for starts in voices.values())
+    same = sum(
+        _in_common(starts, new.get(voice, []), TOGETHER * step)
+        for old, new in zip(there, back, strict=True)
+        for voice, starts in old.items()
+    )
+    pieces = f"{len(inputs)} pieces" if len(inputs) > 1 else "The piece"
+    print(f"{pieces}: {same} of {count} notes come back; new ones: {heard - same}")
+
+
+def _notes_by_voice(piece) -> dict[tuple, list[float]]:
+    """Returns when notes begin, by what plays them and their pitch."""
+    voices: dict[tuple, list[float]] = {}
+    for note in sorted(piece.notes, key=lambda note: note.start_time):
+        voice = note.is_drum, note.is_drum or note.program, note.pitch
+        voices.setdefault(voice, []).append(note.start_time)
+    return voices
+
+
+def _in_common(first: list[float], second: list[float], apart: float) -> int:
+    """Returns how many pairs, each number once, are no more than `apart`; both lists in order."""
+    pairs, i, j = 0, 0, 0
+    while i < len(first) and j < len(second):
+        if abs(first[i] - second[j]) <= apart:
+            pairs, i, j = pairs + 1, i + 1, j + 1
+        elif first[i] < second[j]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _melody_first(name: str, tune, config):
+    """Returns a NoteSequence whose instruments are in order of how likely they are the melody.
+
+    The first one plays it whatever its program: data sets are told by programs what is a melody.
+    """
+    basses = getattr(config, "bass_programs", (-1, -1))
+    tracks = [t for t in melodic_tracks(tune) if not basses[0] <= t.notes[0].program <= basses[1]]
+    if not tracks:
+        return tune
+    if len(tracks) > 1:
+        print(f"{name}: the melody is that of {tracks[0].name}")
+    low, high = getattr(config, "melody_programs", None) or config.programs or (0, 127)
+    place = {track.instrument: i for i, track in enumerate(tracks)}
+    ordered = type(tune)()
+    ordered.CopyFrom(tune)
+    for note in ordered.notes:
+        # Those that are no melody, drums, keep an instrument of their own.
+        note.instrument = place.get(note.instrument, len(tracks) + note.instrument)
+        if note.instrument == 0 and not note.is_drum:
+            note.program = min(max(note.program, low), high)
+    return ordered
 
 
 # Windows of a piece ----------------------------------------------------------------------------
@@ -256,6 +321,20 @@ def bars_of(encoder) -> int:
 def with_silence(encoder, **changes):
     """Returns `encoder` so that silence at the edges of a window is no reason to refuse it."""
     return type(encoder)(dataclasses.replace(encoder.config, pad_edges=True, **changes))
+
+
+def reading_any_program(encoder, tune):
+    """Returns `encoder`, without its limit to some programs if it would leave nothing of a tune.
+
+    The limit is for songs: what a fiddle plays alone is a melody, too.
+    """
+    programs = getattr(encoder.config, "programs", None)
+    if programs is None:
+        return encoder
+    low, high = programs
+    if any(low <= note.program <= high and not note.is_drum for note in tune.notes):
+        return encoder
+    return type(encoder)(dataclasses.replace(encoder.config, programs=None))
 
 
 def windows_side_by_side(encoder, tune, count: int, report: Report) -> list[Window | None]:

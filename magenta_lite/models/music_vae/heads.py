@@ -9,10 +9,12 @@ is zeros.
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from magenta_lite.encoders.base import EventFormat
+from magenta_lite.models.base import share_of_commonest
 from magenta_lite.models.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
 from magenta_lite.sampling import greedy, sample_bernoulli, sample_categorical
 
@@ -71,6 +73,10 @@ class Categorical:
         right = tf.cast(tf.equal(tf.argmax(parameters, -1, tf.int32), events), tf.float32)
         return {"accuracy": (right, tf.ones_like(right))}
 
+    def majority_accuracy(self, events) -> float:
+        """Returns the accuracy of always guessing the most frequent of numpy events (N, *E)."""
+        return share_of_commonest(events)
+
     def distribution(self, parameters) -> tfd.Distribution:
         """Returns the distribution of an event given parameters (..., P)."""
         return tfd.Categorical(logits=parameters)
@@ -126,6 +132,9 @@ class MultiCategorical:
         mean = sum(right for right, _ in each) / len(each)
         named = {f"accuracy_{i}": pair for i, pair in enumerate(each)}
         return {"accuracy": (mean, tf.ones_like(mean)), **named}
+
+    def majority_accuracy(self, events) -> float:
+        return float(np.mean([share_of_commonest(part) for part in events.T]))
 
     def distribution(self, parameters) -> tfd.Distribution:
         pieces = tf.split(parameters, self.sizes, axis=-1)
@@ -189,6 +198,9 @@ class NadeHead(keras.layers.Layer):
             "recall": (tf.math.divide_no_nan(true_positives, hits), hits),
             "precision": (tf.math.divide_no_nan(true_positives, guesses), guesses),
         }
+
+    def majority_accuracy(self, events) -> float:
+        return share_of_commonest(events)
 
     def distribution(self, parameters) -> Nade:
         hidden_bias, output_bias = tf.split(parameters, [self.hidden, self.size], axis=-1)
@@ -269,6 +281,10 @@ class GrooveHead:
         losses = (tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
         values = {"accuracy": right, **dict(zip(names, losses, strict=True))}
         return {name: (value, tf.ones_like(value)) for name, value in values.items()}
+
+    def majority_accuracy(self, events) -> float:
+        hits = np.split(events, 3, axis=-1)[0]
+        return float(np.mean([share_of_commonest(drum) for drum in hits.T]))
 
     def distribution(self, parameters) -> Groove:
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)

@@ -16,7 +16,9 @@ def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.Poly
     latent size. Events are int32, or float32 for grooves. `temperature` is a float scalar, 0 for
     the most probable event at each step; `seed` an int32 scalar.
 
-    - `sample(num_outputs, temperature, seed)`: `events` (N, T, *E), from the prior.
+    - `sample(num_outputs, temperature, seed)`: `events` (N, T, *E), from the prior: of a model
+      trained here the Gaussian fitted to the posteriors of its training data, of an imported one
+      N(0, I). For N(0, I) in any case give draws of it to `decode`.
     - `encode(events, length)`: `mu` and `sigma` float32 (B, Z) of (B, T, *E) and int32 (B,).
     - `decode(z, temperature, seed)`: `events` (B, T, *E) of float32 (B, Z).
     - `interpolate(start, end, num_outputs, temperature, seed)`: `events` (N, T, *E) on the arc

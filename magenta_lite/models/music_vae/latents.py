@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.errors import UserError
 from magenta_lite.graphs import graph_function
 
 BATCH = 256
@@ -66,21 +64,6 @@ def save_attribute(path: Path, vector: np.ndarray) -> None:
     """Writes an attribute vector as `.npz`."""
     with path.open("wb") as file:
         np.savez(file, attribute=vector)
-
-
-def load_attribute(path: str, size: int) -> np.ndarray:
-    """Returns the attribute vector in `path`. Raises: UserError if it is not one of `size`."""
-    if not path:
-        raise UserError("--mode=attribute needs --attribute=FILE.npz, see magenta_lite.latents")
-    try:
-        vector = np.load(Path(path).expanduser())["attribute"].astype(np.float32)
-    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not an attribute vector ({error})") from error
-    if vector.shape != (size,):
-        raise UserError(
-            f"{path} holds a vector of shape {list(vector.shape)}; this model needs [{size}]"
-        )
-    return vector
 
 
 def project(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

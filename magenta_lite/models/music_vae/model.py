@@ -12,9 +12,9 @@ import tensorflow_probability as tfp
 
 from magenta_lite.encoders.base import EventFormat
 from magenta_lite.errors import UserError
-from magenta_lite.graphs import graph_function
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.models.base import Draw, TrainableModel, logs_for_workers
+from magenta_lite.models.base import COUNTED_EXAMPLES, Draw, TrainableModel, logs_for_workers
 from magenta_lite.models.music_vae import inputs
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.models.music_vae.decoders import Conductor, Decoder, LSTMDecoder
@@ -25,6 +25,7 @@ from magenta_lite.models.music_vae.encoders import (
     swap_axes,
 )
 from magenta_lite.models.music_vae.heads import Categorical, make_head
+from magenta_lite.models.music_vae.latent_space import AggregatedPosterior, check_prior, slerp
 
 tfd = tfp.distributions
 
@@ -62,7 +63,8 @@ class MusicVAE(TrainableModel):
     Differences from Magenta: validation reports teacher-forced and free-running numbers side by
     side (Magenta's evaluation is free-running whenever scheduled sampling is on); interpolation
     between equal ends gives the end instead of NaN; when tracks of a bar are decoded, a track
-    that has ended leaves nothing to be read by the next, as in training.
+    that has ended leaves nothing to be read by the next, as in training; music is drawn from a
+    Gaussian fitted to the posteriors of the training data, where there is such a fit.
     """
 
     def __init__(self, events, length: int, model, objective, dtype="float32", **kwargs):
@@ -78,7 +80,9 @@ class MusicVAE(TrainableModel):
         self.mu = self._posterior_head("mu")
         self.sigma = self._posterior_head("sigma", activation="softplus")
         self.decoder = self._make_decoder()
-        self.seed_generator = keras.random.SeedGenerator()
+        self.aggregated_posterior = AggregatedPosterior(
+            self.model_config.latent_size, name="aggregated_posterior"
+        )
         self.means = {
             name: keras.metrics.Mean(name=name)
             for name in ("reconstruction_nll", "nll_per_step", "kl", "kl_bits", *self._measures())
@@ -88,8 +92,9 @@ class MusicVAE(TrainableModel):
             for name in ("free_running_nll_per_step", "free_running_accuracy")
         }
         self.built = True
-        # Kept, so that it is traced and compiled once, however often it is called.
-        self._decode_graph = graph_function(self._decode, reduce_retracing=True)
+        # Kept, so that they are traced and compiled once, however often they are called.
+        self._moments_graph = inner_graph(self._moments, reduce_retracing=True)
+        self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
 
     def _check_sizes(self):
         sizes = self.model_config
@@ -173,7 +178,7 @@ class MusicVAE(TrainableModel):
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch, training=False):
-        batch = self._with_draws(batch, training)
+        batch = self.with_draws(batch, training)
         widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
         return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
 
@@ -248,20 +253,6 @@ class MusicVAE(TrainableModel):
             code = self.encoder(x, tf.reduce_sum(lengths, axis=0), keep)
         code = tf.cast(code, tf.float32)
         return self.mu(code), self.sigma(code)
-
-    def _with_draws(self, batch, training):
-        """Returns `batch` with the random numbers that it lacks."""
-        wanted = self.draws(training)
-        missing = {name: draw for name, draw in wanted.items() if name not in batch}
-        size = tf.shape(batch["length"])[0]
-        return batch | {name: self._draw(draw, size) for name, draw in missing.items()}
-
-    def _draw(self, draw: Draw, size):
-        shape, seed = (size, *draw.shape), self.seed_generator
-        if draw.kind == "normal":
-            return keras.random.normal(shape, seed=seed)
-        uniform = keras.random.uniform(shape, seed=seed)
-        return tf.cast(uniform < draw.p, tf.float32) if draw.kind == "bernoulli" else uniform
 
     # The objective -------------------------------------------------------------------------
 
@@ -338,10 +329,20 @@ class MusicVAE(TrainableModel):
             self.means[name].update_state(value, sample_weight=weight)
         return self.scale_loss(loss)
 
+    def majority_accuracy(self, examples) -> float:
+        rows = slice(COUNTED_EXAMPLES)
+        batch = {"events": examples.events[rows], "length": tf.constant(examples.lengths[rows])}
+        events, counts = self.targets(batch)
+        return self.head.majority_accuracy(events.numpy()[counts.numpy() > 0])
+
+    def in_words(self, measured, majority=None) -> list[str]:
+        # The loss itself is that of a whole example, with a KL weight that grows.
+        return super().in_words({**measured, "loss": measured["nll_per_step"]}, majority)
+
     def test_step(self, batch):
         """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
+        batch = self.with_draws(batch, training=False)
         logs = super().test_step(batch)
-        batch = self._with_draws(batch, training=False)
         events, counts = self.targets(batch)
         posterior = self.encode(batch["events"], batch["length"], batch.get("controls"))
         z = posterior.mean() + posterior.stddev() * batch["noise"]
@@ -384,6 +385,11 @@ class MusicVAE(TrainableModel):
         mu, sigma = self._posterior_parameters(events, lengths, self.told(batch))
         return _diagonal_normal(mu, sigma)
 
+    def _moments(self, batch):
+        """Returns means and standard deviations of the posteriors of a batch."""
+        posterior = self.encode(**batch)
+        return posterior.mean(), posterior.stddev()
+
     def decode(self, z, seed, temperature, controls=None):
         """Decodes latent vectors.
 
@@ -411,10 +417,33 @@ class MusicVAE(TrainableModel):
         choose = self.decoder.choose_with(uniforms, temperature)
         return swap_axes(self.decoder.decode(z, choose, controls)[0])
 
-    def sample(self, n, seed, temperature, controls=None):
-        """Returns `n` sequences (N, T, *E), decoded from draws of the prior."""
-        z = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
-        return self.decode(z, seed, temperature, controls)
+    def sample(self, n, seed, temperature, controls=None, prior="data"):
+        """Returns `n` sequences (N, T, *E), decoded from draws of the prior.
+
+        Args:
+            n: Int scalar N.
+            seed: Int scalar.
+            temperature: Float scalar, see `decode`.
+            controls: See `decode`.
+            prior: See `latents`.
+        """
+        noise = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
+        return self.decode(self.latents(noise, prior), seed, temperature, controls)
+
+    def latents(self, noise, prior="data"):
+        """Returns latent vectors (..., Z) of standard normal noise (..., Z).
+
+        Args:
+            noise: Float (..., Z).
+            prior: `data`: of the Gaussian fitted to the posteriors of the training data, which is
+                N(0, I) until there is a fit, as in an imported model; `standard`: of N(0, I).
+        """
+        check_prior(prior)
+        return noise if prior == "standard" else self.aggregated_posterior(noise)
+
+    def before_checkpoint(self, examples):
+        """Fits what `sample` draws from to the posteriors of the training split."""
+        self.aggregated_posterior.fit(self._moments_graph, examples)
 
     def interpolate(self, start, end, num_steps, seed, temperature, controls=None):
         """Decodes points between the posterior means of two sequences, both ends included.
@@ -451,27 +480,6 @@ def _mask(lengths, steps: int):
     """Returns which steps count, bool (S * L, B), of `lengths` (S, B) in segments of L."""
     counts = tf.range(steps)[None, :, None] < lengths[:, None]
     return tf.reshape(counts, [lengths.shape[0] * steps, -1])
-
-
-def slerp(start, end, num_steps):
-    """Spherical interpolation that keeps the ends' own magnitudes.
-
-    Args:
-        start: Float (Z,).
-        end: Float (Z,).
-        num_steps: Int scalar N.
-
-    Returns:
-        Float (N, Z), from `start` to `end`. Parallel ends are interpolated on a straight line,
-        which is the limit and never NaN.
-    """
-    t = tf.linspace(0.0, 1.0, num_steps)[:, None]
-    cosine = tf.reduce_sum(tf.linalg.l2_normalize(start) * tf.linalg.l2_normalize(end))
-    omega = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
-    straight = tf.abs(tf.sin(omega)) < 1e-6
-    sine = tf.where(straight, 1.0, tf.sin(omega))
-    arc = (tf.sin((1 - t) * omega) * start + tf.sin(t * omega) * end) / sine
-    return tf.where(straight, (1 - t) * start + t * end, arc)
 
 
 def _diagonal_normal(mu, sigma) -> tfd.Distribution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from magenta_lite.errors import UserError
@@ -211,6 +212,18 @@ class VQVAEObjective:
                     f"An FFT of {size} samples, hop {hop} and window {window} in the objective: "
                     "the size must be even, the hop at most the window, that at most the size"
                 )
+
+    def comparable_loss(self, measured: Mapping[str, float], steps: int) -> float:
+        """Returns the loss of a validation without that of commitment.
+
+        How far codes are from what encoders give depends on a scale of their own, which grows.
+
+        Args:
+            measured: `loss` and `commitment`, means over the held-out examples.
+            steps: Not used.
+        """
+        del steps
+        return measured["loss"] - self.commitment * measured["commitment"]
 
     @property
     def resolutions(self) -> tuple[tuple[int, int, int], ...]:

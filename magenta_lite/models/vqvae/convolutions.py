@@ -118,13 +118,14 @@ class Residual(keras.layers.Layer):
         self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
         self.dilation = dilation
         width, inside = self.sizes.width, self.sizes.residual_width
-        self.activations = [
-            Snake(n, name=f"snake_{i}") if self.sizes.snake else keras.ops.relu
-            for i, n in enumerate((width, inside))
-        ]
-        conv = keras.layers.Conv1D
-        self.dilated = convolution(conv, width, inside, 3, "dilated", dilation_rate=dilation)
-        self.mixing = convolution(conv, inside, width, 1, "mixing")
+        with keras.name_scope(self.name):
+            self.activations = [
+                Snake(n, name=f"snake_{i}") if self.sizes.snake else keras.ops.relu
+                for i, n in enumerate((width, inside))
+            ]
+            conv = keras.layers.Conv1D
+            self.dilated = convolution(conv, width, inside, 3, "dilated", dilation_rate=dilation)
+            self.mixing = convolution(conv, inside, width, 1, "mixing")
         self.built = True
 
     def call(self, x):
@@ -142,10 +143,11 @@ class _LevelBlock(keras.layers.Layer):
     def __init__(self, sizes, **kwargs):
         super().__init__(**kwargs)
         self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
-        self.residuals = [
-            [Residual(self.sizes, d, name=f"residual_{s}_{i}") for i, d in self._dilations()]
-            for s in range(self.sizes.stages)
-        ]
+        with keras.name_scope(self.name):
+            self.residuals = [
+                [Residual(self.sizes, d, name=f"residual_{s}_{i}") for i, d in self._dilations()]
+                for s in range(self.sizes.stages)
+            ]
         self.built = True
 
     def _dilations(self):
@@ -175,18 +177,19 @@ class EncoderBlock(_LevelBlock):
         # The kernel spans two strides. Padded to half a stride at each side, every stage divides
         # the length exactly.
         kernel, width = 2 * sizes.stride, sizes.width
-        self.shorten = [
-            convolution(
-                conv,
-                width if s else sizes.outside,
-                width,
-                kernel,
-                f"shorten_{s}",
-                strides=sizes.stride,
-            )
-            for s in range(sizes.stages)
-        ]
-        self.leave = convolution(conv, width, sizes.code_width, 3, "leave")
+        with keras.name_scope(self.name):
+            self.shorten = [
+                convolution(
+                    conv,
+                    width if s else sizes.outside,
+                    width,
+                    kernel,
+                    f"shorten_{s}",
+                    strides=sizes.stride,
+                )
+                for s in range(sizes.stages)
+            ]
+            self.leave = convolution(conv, width, sizes.code_width, 3, "leave")
 
     def call(self, x):
         for shorten, residuals in zip(self.shorten, self.residuals, strict=True):
@@ -213,18 +216,19 @@ class DecoderBlock(_LevelBlock):
     def __init__(self, sizes, **kwargs):
         super().__init__(sizes, **kwargs)
         sizes, width = self.sizes, self.sizes.width
-        self.enter = convolution(keras.layers.Conv1D, sizes.code_width, width, 3, "enter")
-        self.lengthen = [
-            convolution(
-                keras.layers.Conv1DTranspose,
-                width,
-                sizes.outside if s == sizes.stages - 1 else width,
-                2 * sizes.stride,
-                f"lengthen_{s}",
-                strides=sizes.stride,
-            )
-            for s in range(sizes.stages)
-        ]
+        with keras.name_scope(self.name):
+            self.enter = convolution(keras.layers.Conv1D, sizes.code_width, width, 3, "enter")
+            self.lengthen = [
+                convolution(
+                    keras.layers.Conv1DTranspose,
+                    width,
+                    sizes.outside if s == sizes.stages - 1 else width,
+                    2 * sizes.stride,
+                    f"lengthen_{s}",
+                    strides=sizes.stride,
+                )
+                for s in range(sizes.stages)
+            ]
 
     def call(self, x):
         x = self.enter(x)
@@ -280,13 +284,14 @@ class Encoder(_Stack):
     def __init__(self, config, level: int, **kwargs):
         super().__init__(config, level, **kwargs)
         config, dilations = self.config, self.config.dilations(level)
-        self.blocks = [
-            EncoderBlock(
-                self._block_sizes(b, config.code_width if b else config.channels, dilations),
-                name=f"block_{b}",
-            )
-            for b in range(level + 1)
-        ]
+        with keras.name_scope(self.name):
+            self.blocks = [
+                EncoderBlock(
+                    self._block_sizes(b, config.code_width if b else config.channels, dilations),
+                    name=f"block_{b}",
+                )
+                for b in range(level + 1)
+            ]
 
     def call(self, x):
         for block in self.blocks:
@@ -315,11 +320,12 @@ class Decoder(_Stack):
         if config.reverse_decoder_dilation:
             dilations = dilations[::-1]
         width = config.code_width
-        self.blocks = [
-            DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}")
-            for b in range(level + 1)
-        ]
-        self.sound = convolution(keras.layers.Conv1D, width, config.channels, 3, "sound")
+        with keras.name_scope(self.name):
+            self.blocks = [
+                DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}")
+                for b in range(level + 1)
+            ]
+            self.sound = convolution(keras.layers.Conv1D, width, config.channels, 3, "sound")
 
     def call(self, x):
         for block in reversed(self.blocks):

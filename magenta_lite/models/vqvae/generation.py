@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from magenta_lite.encoders.audio import Audio
-from magenta_lite.errors import UserError
 from magenta_lite.models.vqvae.coding import Coder
-
-MODES = ("reconstruct",)
+from magenta_lite.request import check_request
 
 
 def generate(model, encoder, request) -> list[dict[str, Audio]]:
@@ -20,9 +18,7 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
     Raises:
         UserError: If there is no input.
     """
-    if not request.inputs:
-        raise UserError("--mode=reconstruct needs --input=FILE, a sound file")
-    del encoder
+    check_request("vqvae", encoder, request)
     coder = Coder(model)
     return [reconstructed(coder, audio) for _, audio in request.inputs]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -89,6 +90,7 @@ class VQVAE(TrainableModel):
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch, training=False):
+        batch = self.with_draws(batch, training)
         sound = sound_of(batch["events"])
         self._check_length(sound)
         kept = self._kept(batch["kept"]) if training and "kept" in batch else None
@@ -192,6 +194,14 @@ class VQVAE(TrainableModel):
                 f"{len(clips)} clips of the training data are silent; --data needs sound to learn"
             )
         self.bandwidth.assign(np.array(measured, np.float32))
+
+    def in_words(self, measured, majority=None) -> list[str]:
+        decibels = 20 * math.log10(max(measured["spectral_convergence"], 1e-10))
+        return [
+            f"error {decibels:.1f} dB (silence: 0 dB)",
+            f"loss {measured['loss']:.3g}",
+            f"{measured['alive_0']:.0%} of codes in use",
+        ]
 
     def train_step(self, batch):
         if self.micro_batches > 1:

@@ -56,23 +56,24 @@ class Quantizer(keras.layers.Layer):
         super().__init__(dtype=kwargs.pop("dtype", "float32"), **kwargs)
         self.config = VQVAEConfig(**config) if isinstance(config, dict) else config
         config, width = self.config, self.config.codebook_width
-        self.codebooks = [
-            Codebook(
-                config.codes,
-                width,
-                config.codebook_decay,
-                config.revival_threshold,
-                config.reset_restarted,
-                config.k_means_steps,
-                unit_length=config.factorized_width > 0,
-                name=f"codebook_{i}",
-            )
-            for i in range(config.quantizers)
-        ]
-        self.enter = self.leave = None
-        if config.factorized_width:
-            self.enter = self._projection(config.code_width, width, "enter")
-            self.leave = self._projection(width, config.code_width, "leave")
+        with keras.name_scope(self.name):
+            self.codebooks = [
+                Codebook(
+                    config.codes,
+                    width,
+                    config.codebook_decay,
+                    config.revival_threshold,
+                    config.reset_restarted,
+                    config.k_means_steps,
+                    unit_length=config.factorized_width > 0,
+                    name=f"codebook_{i}",
+                )
+                for i in range(config.quantizers)
+            ]
+            self.enter = self.leave = None
+            if config.factorized_width:
+                self.enter = self._projection(config.code_width, width, "enter")
+                self.leave = self._projection(width, config.code_width, "leave")
         self.built = True
 
     def _projection(self, inputs: int, outputs: int, name: str):

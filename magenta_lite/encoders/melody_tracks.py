@@ -1,0 +1,79 @@
+"""Which instrument of a piece plays its melody."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+MELODY_NAMES = re.compile(r"melod|lead(?!er)|vocal|voice|vox|sing|solo|tune|cantus|soprano", re.I)
+OTHER_NAMES = re.compile(
+    r"bass|drum|perc|pad\b|chord|rhythm|comp\b|accomp|harmon(y|ies)|left|\blh\b|tenor|alto", re.I
+)
+BASS_PROGRAMS = range(32, 40)
+LOWEST_MELODY = 48.0  # mean MIDI pitch; what lies below is a bass
+MIDDLE_C, TWO_OCTAVES = 60, 24
+
+
+class Track(NamedTuple):
+    """An instrument of a piece that is no drum.
+
+    Attributes:
+        instrument: Its number in the NoteSequence.
+        name: "track 2 'Lead'": its number from 1, and what it is called.
+        notes: Its notes, in the order of the piece.
+    """
+
+    instrument: int
+    name: str
+    notes: list[Any]
+
+    def alone(self, sequence):
+        """Returns `sequence` without the notes of others."""
+        only = type(sequence)()
+        only.CopyFrom(sequence)
+        del only.notes[:]
+        only.notes.extend(self.notes)
+        return only
+
+
+def melodic_tracks(sequence) -> list[Track]:
+    """Returns the instruments of a NoteSequence, the likeliest to play the melody first.
+
+    What tells a melody: its name, notes one at a time, many of them, high ones; and it is no bass.
+    """
+    names = {info.instrument: info.name for info in sequence.instrument_infos}
+    parts = {info.part: info.name for info in sequence.part_infos}  # of a score
+    by_instrument: dict[int, list] = {}
+    for note in sequence.notes:
+        if not note.is_drum and note.velocity > 0:
+            by_instrument.setdefault(note.instrument, []).append(note)
+    most = max(map(len, by_instrument.values()), default=0)
+    ranked = []
+    for instrument, notes in sorted(by_instrument.items()):
+        called = (names.get(instrument) or parts.get(notes[0].part, "")).strip()
+        track = Track(instrument, _shown(instrument, called, notes), notes)
+        ranked.append((_score(called, notes, most), track))
+    return [track for _, track in sorted(ranked, key=lambda pair: -pair[0])]
+
+
+def _score(name: str, notes: list, most: int) -> float:
+    starts = Counter(note.start_time for note in notes)
+    alone = sum(count == 1 for count in starts.values()) / len(starts)
+    pitch = sum(note.pitch for note in notes) / len(notes)
+    program = Counter(note.program for note in notes).most_common(1)[0][0]
+    is_bass = program in BASS_PROGRAMS or pitch < LOWEST_MELODY
+    named = bool(MELODY_NAMES.search(name)) - bool(OTHER_NAMES.search(name))
+    busy = min(2 * len(notes) / most, 1.0)
+    return 4 * named - 3 * is_bass + 2 * alone + busy + (pitch - MIDDLE_C) / TWO_OCTAVES
+
+
+def _shown(instrument: int, name: str, notes: list) -> str:
+    import pretty_midi
+
+    called = f"'{name}'"
+    if not name:
+        program = notes[0].program
+        known = pretty_midi.program_to_instrument_name(program) if 0 <= program <= 127 else program
+        called = f"({known})"
+    return f"track {instrument + 1} {called}"

@@ -1,0 +1,73 @@
+"""How pieces are varied while MuseNet trains: mixed, played softer or louder, slower or faster."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from magenta_lite.encoders.musenet import vocabulary
+from magenta_lite.encoders.musenet.rules import tables
+from magenta_lite.errors import UserError
+
+
+def partners(x):
+    """Returns x (B, ...) with rows 0 and 1 changed, 2 and 3, and so on."""
+    pairs = tf.reshape(x, [-1, 2, *x.shape[1:]])
+    return tf.reshape(tf.reverse(pairs, [1]), tf.shape(x))
+
+
+def mixed(x, share):
+    """Returns x (B, ...) of which `share` is each row's own and the rest its partner's.
+
+    Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), in the space of embeddings.
+    """
+    return share * x + (1 - share) * partners(x)
+
+
+def shares(batch):
+    """Returns how much of each row of a mixed batch is its own, float (B,), as Beta draws.
+
+    Both rows of a pair have the first one's. Where one is the model's own nothing is mixed.
+    """
+    rows = batch["mix"].shape[0]
+    if rows % 2:
+        raise UserError(
+            f"objective.mixup mixes examples in pairs, and a replica has {rows} of them at once; "
+            "choose a train.batch_size that leaves it an even number, or objective.mixup=0"
+        )
+    of_pairs = batch["mix"][::2] + 1e-30  # gammas this small can both be 0
+    share = tf.repeat(of_pairs[:, 0] / tf.reduce_sum(of_pairs, axis=1), 2)
+    if "own" not in batch:
+        return share
+    either = tf.maximum(batch["own"], partners(batch["own"]))
+    return tf.where(either > 0, 1.0, share)
+
+
+def louder_piano(ids, draw, most: int):
+    """Returns ids int32 (B, T) with the piano by up to `most` volumes softer or louder.
+
+    Args:
+        ids: Int32 (B, T).
+        draw: Float (B, 1) in [0, 1).
+        most: How many volumes.
+    """
+    shift = tf.cast(tf.floor(draw * (2 * most + 1)), tf.int32) - most
+    volume, pitch = ids // vocabulary.PITCHES, ids % vocabulary.PITCHES
+    last = len(vocabulary.PIANO_VOLUMES)
+    moved = vocabulary.PITCHES * tf.clip_by_value(volume + shift, 1, last) + pitch
+    return tf.where((volume >= 1) & (volume <= last), moved, ids)
+
+
+def stretched(ids, factor):
+    """Returns ids int32 (B, T) with times multiplied, what is rounded off carried on.
+
+    No token waits less than 1 unit or more than 128, as before; what that changes is not carried.
+
+    Args:
+        ids: Int32 (B, T).
+        factor: Float (B, 1).
+    """
+    units = tf.gather(tables().units, ids)
+    times = tf.cast(tf.round(tf.cast(tf.cumsum(units, axis=1), tf.float32) * factor), tf.int32)
+    waits = times - tf.pad(times, [[0, 0], [1, 0]])[:, :-1]
+    waits = tf.clip_by_value(waits, 1, vocabulary.MAX_WAIT)
+    return tf.where(units > 0, vocabulary.FIRST_WAIT - 1 + waits, ids)

@@ -1,0 +1,97 @@
+"""Where latent vectors of new music are drawn, and the way from one to another."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.errors import unknown_name
+
+PRIORS = ("data", "standard")
+WINDOWS = 4096  # of the training data that the fit is made to, at most
+BATCH = 256
+
+
+class AggregatedPosterior(keras.layers.Layer):
+    """A diagonal Gaussian fitted to the posteriors of training examples.
+
+    The mean over examples of q(z | x) is where a trained decoder knows its way; after a short
+    training, or with free bits, that is not where N(0, I) lies (Tomczak & Welling 2018,
+    https://arxiv.org/abs/1705.07120, sec. 2). N(0, I) until `fit` is called, and in files that
+    were written without it.
+
+    Args:
+        size: Width Z of a latent vector.
+    """
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(dtype="float32", trainable=False, **kwargs)
+        self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean")
+        self.deviation = self.add_weight(shape=(size,), initializer="ones", name="deviation")
+        self.built = True
+
+    def call(self, noise):
+        """Returns latent vectors (..., Z) of standard normal noise (..., Z)."""
+        mean, deviation = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.deviation)
+        return mean + deviation * noise
+
+    def fit(self, encode, examples) -> None:
+        """Takes the moments of the posteriors of examples, at most `WINDOWS`, evenly chosen.
+
+        Args:
+            encode: Function of a batch, a dict of tensors, that returns means and standard
+                deviations of its posteriors, each float (B, Z).
+            examples: A `collections.Examples`.
+        """
+        total = len(examples.lengths)
+        count = min(total, WINDOWS)
+        if not count:
+            return
+        chosen = np.arange(count) * total // count
+        moments = []
+        for start in range(0, count, BATCH):
+            rows = chosen[start : start + BATCH]
+            batch = {
+                "events": tf.constant(examples.events[rows]),
+                "length": tf.constant(examples.lengths[rows], tf.int32),
+            }
+            if examples.controls is not None:
+                batch["controls"] = tf.constant(examples.controls[rows], tf.int32)
+            moments.append([tensor.numpy().astype(np.float64) for tensor in encode(batch)])
+        mu, sigma = (np.concatenate(parts) for parts in zip(*moments, strict=True))
+        self.mean.assign(mu.mean(axis=0).astype(np.float32))
+        variance = mu.var(axis=0) + np.square(sigma).mean(axis=0)
+        self.deviation.assign(np.sqrt(variance).astype(np.float32))
+
+    def load_own_variables(self, store):
+        """Loads the weights; a file from before there were any leaves N(0, I)."""
+        if store.keys():
+            super().load_own_variables(store)
+
+
+def check_prior(prior: str) -> None:
+    """Raises: UserError if `prior` is none of `PRIORS`."""
+    if prior not in PRIORS:
+        raise unknown_name("prior", prior, PRIORS)
+
+
+def slerp(start, end, num_steps):
+    """Spherical interpolation that keeps the ends' own magnitudes.
+
+    Args:
+        start: Float (Z,).
+        end: Float (Z,).
+        num_steps: Int scalar N.
+
+    Returns:
+        Float (N, Z), from `start` to `end`. Parallel ends are interpolated on a straight line,
+        which is the limit and never NaN.
+    """
+    t = tf.linspace(0.0, 1.0, num_steps)[:, None]
+    cosine = tf.reduce_sum(tf.linalg.l2_normalize(start) * tf.linalg.l2_normalize(end))
+    omega = tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
+    straight = tf.abs(tf.sin(omega)) < 1e-6
+    sine = tf.where(straight, 1.0, tf.sin(omega))
+    arc = (tf.sin((1 - t) * omega) * start + tf.sin(t * omega) * end) / sine
+    return tf.where(straight, (1 - t) * start + t * end, arc)

@@ -1,0 +1,219 @@
+"""Notes as sound, played with a General MIDI soundfont."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import io
+import itertools
+import math
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from magenta_lite.encoders.audio import Audio
+from magenta_lite.errors import UserError
+from magenta_lite.midi import (
+    DEFAULT_VOLUME,
+    HIGHEST,
+    VOLUME,
+    Track,
+    groups_of,
+    length_of,
+    midi_bytes,
+    tracks_of,
+)
+from magenta_lite.plain_tones import SHORTEST, PlainTones
+
+VARIABLE = "MAGENTA_LITE_SOUNDFONT"
+INCLUDED = "TimGM6mb.sf2"  # comes with pretty_midi
+
+# The renderer gives 16 bits and cuts off what is beyond: louder volumes of a channel are tried
+# before softer ones, and nothing that reaches this is taken.
+VOLUMES = (HIGHEST, DEFAULT_VOLUME, 50, 25, 13)
+CLIPPED = 0.999
+LOUD = 80  # velocity that something in a piece has at least
+
+# The renderer has 64 voices, of which a note may take two and keeps them while it fades.
+NOTES_AT_ONCE = 24
+
+TAIL = 5.0  # seconds that the last notes have to fade
+INAUDIBLE = 1e-3  # of the peak: the tail ends where nothing is louder
+FADE = 0.05  # seconds
+
+
+class RenderError(Exception):
+    """A soundfont cannot be read, or cannot play what it is given; says why."""
+
+
+class SoundFont:
+    """A soundfont in memory.
+
+    Args:
+        path: An SF2 file.
+
+    Raises:
+        RenderError: If it cannot be read, or the renderer is not installed.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            import midirenderer
+
+            self._render, self._data = midirenderer.render_wave_from, path.read_bytes()
+        except ImportError as error:
+            raise RenderError("midirenderer is missing (pip install midirenderer)") from error
+        except OSError as error:
+            raise RenderError(error.strerror or str(error)) from error
+        self.path = path
+        self._samples(midi_bytes(_two_notes()))
+
+    def play(self, sequence) -> Audio:
+        """Returns the sound of a NoteSequence, with its control changes and pitch bends.
+
+        Returns:
+            Stereo at 48 kHz, until the last note has faded; not scaled.
+
+        Raises:
+            RenderError: If the renderer fails.
+        """
+        groups = [layer for group in groups_of(tracks_of(sequence)) for layer in _layers(group)]
+        samples, rate = self._group(sequence, groups[0])
+        for group in groups[1:]:
+            more, _ = self._group(sequence, group)
+            # The renderer adds up the times of events: lengths may differ by a sample.
+            samples = samples[: len(more)]
+            samples += more[: len(samples)]
+        end = round(max(length_of(sequence), SHORTEST) * rate)
+        return Audio(_ended(samples, end, rate), rate)
+
+    def _group(self, sequence, tracks: list[Track]) -> tuple[np.ndarray, int]:
+        """Returns samples float32 (T, 2) of tracks that have channels enough, and their rate."""
+        told = any(c.control_number == VOLUME for track in tracks for c in track.controls)
+        # Music that is soft all the time would be lost in 16 bits.
+        loudest = max((note.velocity for note in sequence.notes), default=LOUD)
+        velocity = max(LOUD / max(loudest, 1), 1.0)
+        for volume in VOLUMES[told:]:  # what the piece itself sets cannot be raised
+            share = volume / DEFAULT_VOLUME
+            midi = midi_bytes(
+                sequence,
+                tracks=tracks,
+                tail=TAIL + SHORTEST,
+                volume=share,
+                velocity=velocity,
+            )
+            samples, rate = self._samples(midi)
+            if _peak(samples) < CLIPPED:
+                break
+        samples /= np.float32(share**2)  # as General MIDI has it
+        return samples, rate
+
+    def _samples(self, midi: bytes) -> tuple[np.ndarray, int]:
+        """Returns samples float32 (T, 2) and their rate."""
+        import soundfile
+
+        try:
+            wave = self._render(self._data, midi)
+        except RuntimeError as error:
+            raise RenderError(str(error)) from error
+        except BaseException as error:
+            # A panic of the renderer, which is written in Rust, is no Exception.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise RenderError(f"the renderer failed: {error}") from error
+        return soundfile.read(io.BytesIO(wave), dtype="float32", always_2d=True)
+
+
+def open_soundfont(path: str = "") -> SoundFont | PlainTones:
+    """Returns what plays notes: the first soundfont of a path, a variable and pretty_midi.
+
+    Args:
+        path: What --soundfont names; empty for `MAGENTA_LITE_SOUNDFONT`, or the one included with
+            pretty_midi if that is not set either.
+
+    Returns:
+        A `SoundFont`; plain tones, with a line on standard error, only if nobody asked for a
+        soundfont and the included one cannot be used.
+
+    Raises:
+        UserError: If the soundfont that was asked for does not exist or cannot be used.
+    """
+    for name, given in (("--soundfont", path), (VARIABLE, os.environ.get(VARIABLE, ""))):
+        if given:
+            try:
+                return SoundFont(Path(given).expanduser())
+            except RenderError as error:
+                raise UserError(
+                    f"{name}={given} cannot be used: {error}; give a SoundFont 2 file (.sf2), or "
+                    "leave it out for the one that comes with pretty_midi"
+                ) from error
+    try:
+        return SoundFont(_included())
+    except RenderError as error:
+        print(
+            f"No soundfont: {error}. The sound is made of plain tones; give one with "
+            "--soundfont=FILE.sf2",
+            file=sys.stderr,
+        )
+        return PlainTones()
+
+
+def _included() -> Path:
+    """Returns the soundfont of pretty_midi, which need not be imported for that."""
+    spec = importlib.util.find_spec("pretty_midi")
+    if spec is None or spec.origin is None:
+        raise RenderError("pretty_midi is missing (pip install pretty_midi)")
+    path = Path(spec.origin).parent / INCLUDED
+    if not path.is_file():
+        raise RenderError(f"pretty_midi came without {INCLUDED}")
+    return path
+
+
+def _layers(tracks: list[Track]) -> list[list[Track]]:
+    """Returns tracks as one or more layers, each of them with no more notes at once than sound."""
+    notes = [note for track in tracks for note in track.notes]
+    changes = sorted(
+        [(note.end_time, -1) for note in notes] + [(note.start_time, 1) for note in notes]
+    )
+    most = max(itertools.accumulate(change for _, change in changes), default=0)
+    count = max(math.ceil(most / NOTES_AT_ONCE), 1)
+    if count == 1:
+        return [tracks]
+    ordered = [(track, sorted(track.notes, key=lambda note: note.start_time)) for track in tracks]
+    return [
+        [dataclasses.replace(track, notes=notes[i::count]) for track, notes in ordered]
+        for i in range(count)
+    ]
+
+
+def _ended(samples: np.ndarray, end: int, rate: int) -> np.ndarray:
+    """Returns samples (T, 2) without the silence behind them, and faded out.
+
+    Args:
+        samples: They last for `TAIL` seconds behind the end.
+        end: Length of the music in samples, which is kept.
+        rate: Hz.
+    """
+    loudest = _peak(samples)
+    loud = np.flatnonzero(np.abs(samples[end:]).max(axis=1, initial=0) > INAUDIBLE * loudest)
+    fade = round(FADE * rate)
+    samples = samples[: end + (loud[-1] if len(loud) else 0) + fade]
+    fade = min(fade, len(samples))
+    samples[len(samples) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
+    return samples
+
+
+def _peak(samples: np.ndarray) -> float:
+    return float(max(samples.max(initial=0), -samples.min(initial=0)))
+
+
+def _two_notes():
+    """Returns a note and a drum, which every General MIDI soundfont can play."""
+    from note_seq.protobuf import music_pb2
+
+    sequence = music_pb2.NoteSequence()
+    sequence.notes.add(pitch=60, velocity=80, end_time=0.1)
+    sequence.notes.add(pitch=36, velocity=80, end_time=0.1, is_drum=True)
+    return sequence

@@ -1,0 +1,85 @@
+"""What a run leaves to look at: `metrics.jsonl`, and TensorBoard's scalars and pictures."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import time
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.config import ExperimentConfig
+from magenta_lite.training.run_directory import RunDirectory
+
+SAMPLES = 4  # drawn below one another after each validation
+
+
+class Record:
+    """Writes down what was measured when a checkpoint is due.
+
+    Args:
+        directory: The run directory.
+        config: Of the run.
+        encoder: Decodes the samples that are drawn as piano rolls.
+        held_out: The validation split, which models of sound are shown with.
+    """
+
+    def __init__(self, directory: RunDirectory, config: ExperimentConfig, encoder, held_out):
+        self._directory = directory
+        self._config = config
+        self._encoder = encoder
+        self._held_out = held_out
+        self._sample = None
+
+    @functools.cached_property
+    def _writer(self):
+        return tf.summary.create_file_writer(str(self._directory.events))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the numbers of a step."""
+        line = {"step": step, "time": round(time.time(), 3)} | values
+        with self._directory.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with self._writer.as_default(step=step):
+            for name, value in values.items():
+                folder = "validation" if name.startswith("val_") else "train"
+                tf.summary.scalar(f"{folder}/{name.removeprefix('val_')}", value)
+        self._writer.flush()
+
+    def draw(self, model: keras.Model, step: int) -> None:
+        """Writes pictures of what the model does."""
+        with self._writer.as_default(step=step):
+            for i, picture in enumerate(self.pictures(model, step)):
+                tf.summary.image(f"samples/{i}", picture[None])
+        self._writer.flush()
+
+    def pictures(self, model: keras.Model, step: int):
+        """Yields pictures, uint8 (H, W, 4), of what the model does, if it is validated."""
+        from magenta_lite.plots import png_bytes
+
+        if not self._config.train.validation_examples:
+            return
+        family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
+        if hasattr(family, "pictures"):
+            seed = self._config.train.seed
+            figures = family.pictures(model, self._encoder, self._held_out, seed)
+        else:
+            figures = self._piano_rolls(family, model, step)
+        for figure in figures:
+            yield tf.image.decode_png(png_bytes(figure), channels=4)
+
+    def _piano_rolls(self, family, model, step: int):
+        from magenta_lite.plots import piano_rolls
+
+        if self._sample is None:
+            self._sample = family.inference_functions(model)["sample"]
+        temperature, seed = self._config.generate.temperature, self._config.train.seed
+        drawn = self._sample(**family.sampling_arguments(model, SAMPLES, temperature, seed))
+        sequences = [self._encoder.decode(events) for events in drawn["events"].numpy()]
+        return [piano_rolls(sequences, [f"step {step:,}, sample {i}" for i in range(SAMPLES)])]

@@ -1,0 +1,88 @@
+"""Ctrl-C and SIGTERM while a model trains: heard at once, obeyed after the step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(Exception):
+    """A signal asked to stop. The message is one line.
+
+    Attributes:
+        signum: The signal.
+        step: Steps that are done and saved.
+    """
+
+    def __init__(self, signum: int, step: int):
+        super().__init__(f"Stopped by {signal.Signals(signum).name} at step {step:,}")
+        self.signum = signum
+        self.step = step
+
+
+class Signals:
+    """While active, a signal is noted and told of at once; a second one ends the process at once.
+
+    Python calls handlers between two of its own instructions only, which may be minutes apart
+    while a graph is compiled. So a thread listens to what the interpreter writes as soon as a
+    signal arrives.
+
+    Args:
+        say: Called from that thread with a line.
+        doing: Says what goes on that will be finished, e.g. `this step`.
+        kept: Says what a process leaves that ends at once.
+
+    Attributes:
+        received: The signal's number, 0 for none.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None] = print,
+        doing: Callable[[], str] = lambda: "this step",
+        kept: Callable[[], str] = lambda: "",
+    ):
+        self.received = 0
+        self._say = say
+        self._doing = doing
+        self._kept = kept
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Signals:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno())
+        for number in SIGNALS:
+            # Without a handler of Python's the interpreter would write nothing.
+            self._before[number] = signal.signal(number, lambda number, frame: None)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._writer.close()  # which the listener hears
+        self._listener.join()
+        self._reader.close()
+
+    def _listen(self) -> None:
+        while numbers := self._reader.recv(64):
+            for number in numbers:
+                if number in SIGNALS:
+                    self._hear(number)
+
+    def _hear(self, number: int) -> None:
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        if not self.received:
+            self.received = number
+            self._say(f"{name}: stopping after {self._doing()}; once more ends at once")
+            return
+        self._say(f"{name}: ended at once; {self._kept()}")
+        os._exit(128 + number)

@@ -1,0 +1,112 @@
+"""Measures what the parts of a run take, on its first steps, which are then undone."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.training.signals import Signals, Stopped
+from magenta_lite.training.time_budget import Costs
+
+MEASURED_SHARE = 0.05  # of the time that a run may take
+MEASURED_SECONDS = 10.0  # at most
+LEAST_MEASURED, MOST_MEASURED = 3, 300  # steps
+
+
+class _Timed(keras.callbacks.Callback):
+    """Notes when each step was done, and stops for a signal."""
+
+    def __init__(self, signals: Signals | None):
+        super().__init__()
+        self.times: list[float] = []
+        self._signals = signals
+
+    def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])  # which waits for the device
+        self.times.append(time.monotonic())
+        if self._signals and self._signals.received:
+            raise Stopped(self._signals.received, 0)
+
+
+def measure(
+    model: keras.Model,
+    fit: Callable[[int, int, list], None],
+    check: Callable[[Path], None],
+    renew: Callable[[], None] | None,
+    deadline: float,
+    strategy: tf.distribute.Strategy | None,
+    signals: Signals | None,
+) -> tuple[Costs, float]:
+    """Trains a few steps, and leaves the model as it was.
+
+    Args:
+        model: In its initial state.
+        fit: Makes steps: called with the first step, how many, and callbacks.
+        check: Does what ends an interval, in a folder that is removed afterwards.
+        renew: Does what the model does now and then; None: it does nothing.
+        deadline: When the run that is planned is to end, as `time.monotonic()` counts; a small part
+            of the time until then is used.
+        strategy: All its workers measure, and agree.
+        signals: What arrived meanwhile; None where nothing is noted.
+
+    Returns:
+        What was measured, and the seconds that are left.
+
+    Raises:
+        Stopped: If a signal asked for it.
+    """
+    initial = [(v, v.numpy()) for v in _state(model)]
+    began = time.monotonic()
+    timed = _Timed(signals)
+    fit(0, 2, [timed])
+    wanted = min(MEASURED_SHARE * (deadline - began), MEASURED_SECONDS)
+    wanted /= timed.times[1] - timed.times[0]
+    first, wanted = _agreed(strategy, timed.times[0] - began, wanted)
+    count = int(min(max(wanted, LEAST_MEASURED), MOST_MEASURED))
+    timed = _Timed(signals)
+    fit(2, count, [timed])
+    step = (timed.times[-1] - timed.times[0]) / (count - 1)
+    checks = [_seconds_of(check) for _ in range(2)]
+    renewals = [_seconds_of(lambda folder: renew()) for _ in range(2)] if renew else [0.0, 0.0]
+    for variable, value in initial:
+        variable.assign(value)
+    left = deadline - time.monotonic()
+    step, first_check, check_again, first_renewal, renewal, left = _agreed(
+        strategy, step, *checks, *renewals, left
+    )
+    costs = Costs(
+        first_step=first,
+        step=step,
+        first_check=max(first_check - check_again, 0.0) + max(first_renewal - renewal, 0.0),
+        check=check_again,
+        renewal=renewal,
+        renewed_every=model.renewed_every,
+    )
+    return costs, left
+
+
+def _state(model: keras.Model) -> list:
+    """Returns all variables of a compiled model but those of metrics, which are reset anyway."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    own = [variable for variable in model.variables if id(variable) not in metrics]
+    return own + model.optimizer.variables
+
+
+def _seconds_of(what: Callable[[Path], None]) -> float:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        what(Path(folder))
+    return time.monotonic() - began
+
+
+def _agreed(strategy: tf.distribute.Strategy | None, *seconds: float) -> list[float]:
+    """Returns the means of what all workers measured, which all of them get alike."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return list(seconds)
+    here = strategy.run(lambda: tf.constant(seconds))
+    return strategy.reduce(tf.distribute.ReduceOp.MEAN, here, axis=None).numpy().tolist()

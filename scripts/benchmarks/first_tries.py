@@ -1,0 +1,324 @@
+"""What the small configurations write, beside held-out music: a table in Markdown.
+
+python scripts/benchmarks/first_tries.py [--configs=cat-mel_2bar_tiny,...] [--folder=runs/first]
+
+Trains each configuration by its name alone (or takes the run that is in the folder), draws music
+with the defaults of `generate`, and gives both the samples and the held-out music to an n-gram
+that has counted the training data in all keys that training takes them to. See `ngram.py`; order
+and smoothing are chosen on the validation split, and the test split is compared. An n-gram likes
+silence and held notes, so the notes of a bar stand beside it: samples pass if their NLL is at most
+1.5 times that of the held-out music and they have at least half as many notes.
+
+What an event is: one id a step or token; of a trio one id for each part, whose NLLs are added up;
+of drums and grooves the set that is hit. Velocities and timing of grooves do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ngram
+import numpy as np
+
+from magenta_lite.config import config_names, get_config
+from magenta_lite.data.collections import Examples, open_collection
+
+FAMILIES = ("music_vae", "melody_rnn")
+LONGEST_ORDER = 8
+EVENTS = 8192  # of the samples of a configuration, about
+LEAST_OUTPUTS = 16
+TOLD = 16  # held-out windows whose chords or hits samples are told
+STEPS = 2**24  # of training data that the n-gram counts, padding included: else memory is short
+COUNTED = 256  # windows whose notes are counted
+SEED = 0
+QPM = 120.0
+SECONDS_PER_BAR = 4 * 60 / QPM
+MOST_RATIO = 1.5
+LEAST_NOTES = 0.5  # of those of held-out music
+
+
+class Measured(NamedTuple):
+    """NLL in nats an event, and notes a bar."""
+
+    nll: float
+    held_out_nll: float
+    notes: float
+    held_out_notes: float
+
+    @property
+    def ratio(self) -> float:
+        """NLL of samples, in that of held-out music."""
+        return self.nll / self.held_out_nll
+
+    @property
+    def is_music(self) -> bool:
+        """Whether the samples are as likely as they should be, and no drones."""
+        return self.ratio <= MOST_RATIO and self.notes >= LEAST_NOTES * self.held_out_notes
+
+
+def tiny_configs() -> dict[str, list[str]]:
+    """Returns the names of the small configurations, each with its other names."""
+    names: dict[Any, list[str]] = {}
+    for name in sorted(config_names(), key=lambda name: (len(name), name)):
+        config = get_config(name)
+        if name.endswith("_tiny") and config.family in FAMILIES:
+            names.setdefault(dataclasses.replace(config, name=""), []).append(name)
+    return {first: others for first, *others in names.values()}
+
+
+# Events as an n-gram reads them ---------------------------------------------------------------
+
+
+def streams(examples: Examples, form) -> list[Examples]:
+    """Returns the sequences of ids (N, T) that examples are made of, one `Examples` each.
+
+    Args:
+        examples: As an encoder gives them.
+        form: Their `EventFormat`.
+    """
+    events, lengths = examples.events, examples.lengths
+    if form.kind == "multi_categorical":
+        return [Examples(events[..., part], lengths, None) for part in range(len(form.sizes))]
+    if form.kind in ("roll", "groove"):
+        hits = events[..., : form.sizes[0]] > 0.5
+        members = np.uint64(1) << np.arange(form.sizes[0], dtype=np.uint64)
+        return [Examples(np.where(hits, members, np.uint64(0)).sum(axis=-1), lengths, None)]
+    if form.segments > 1:  # each track is a sequence that ends after its first end
+        tracks = events.reshape(len(events) * form.segments, -1)
+        ends = tracks == form.end_id
+        steps = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, tracks.shape[1])
+        return [Examples(tracks, steps, None)]
+    return [Examples(events, lengths, None)]
+
+
+def likelihoods(splits: dict[str, Examples], form, skipped: int) -> dict[str, float]:
+    """Returns the NLL in nats an event of all splits but `train`, under an n-gram of that one.
+
+    Args:
+        splits: `train`, `validation`, on which order and smoothing are chosen, and others.
+        form: The `EventFormat`.
+        skipped: First events of each example that are given.
+    """
+    others = [name for name in splits if name != "train"]
+    total = dict.fromkeys(others, 0.0)
+    for parts in zip(*(streams(examples, form) for examples in splits.values()), strict=True):
+        part = dict(zip(splits, parts, strict=True))
+        # All sets and ids that the training data lack count as one.
+        vocabulary = len(np.unique(part["train"].events)) + 1
+        nll = ngram.nll_of_orders(
+            part["train"], [part[name] for name in others], skipped, vocabulary, LONGEST_ORDER
+        )
+        best = nll[..., others.index("validation")]
+        strength, order = np.unravel_index(best.argmin(), best.shape)
+        for name, value in zip(others, nll[strength, order], strict=True):
+            total[name] += float(value)
+    return total
+
+
+def in_all_keys(examples: Examples, encoder, transpose: tuple[int, int]) -> Examples:
+    """Returns examples in every transposition that training draws from, `STEPS` at most."""
+    from magenta_lite.data.pipeline import batches_for
+
+    keys = transpose[1] - transpose[0] + 1
+    rows = spread(len(examples), STEPS // (keys * examples.events.shape[1]))
+    examples = dataclasses.replace(
+        examples, events=examples.events[rows], lengths=examples.lengths[rows], controls=None
+    )
+    moved = []
+    for semitones in range(transpose[0], transpose[1] + 1):
+        batches = batches_for(
+            encoder,
+            examples,
+            batch_size=len(examples),
+            seed=0,
+            shuffle=False,
+            transpose=(semitones, semitones),
+        )
+        moved.append(next(iter(batches.dataset()))["events"].numpy())
+    return Examples(np.concatenate(moved), np.tile(examples.lengths, len(moved)), None)
+
+
+# Music ------------------------------------------------------------------------------------------
+
+
+def draw_samples(run, held_out: Examples) -> Examples:
+    """Returns what a run's model writes by default.
+
+    Args:
+        run: What `load_run` gives.
+        held_out: Its chords or hits are told to a MusicVAE that needs some.
+    """
+    draw = {"music_vae": _draw_windows, "melody_rnn": _draw_continuations}[run.config.family]
+    events = draw(run, held_out)
+    ended = events == -1 if run.config.family == "melody_rnn" else np.zeros(events.shape[:2], bool)
+    lengths = np.where(ended.any(axis=1), ended.argmax(axis=1), events.shape[1])
+    return Examples(events, lengths.astype(np.int32), None)
+
+
+def _draw_windows(run, held_out: Examples) -> np.ndarray:
+    import tensorflow as tf
+
+    model = run.model
+    family = importlib.import_module("magenta_lite.models.music_vae.inference")
+    sample = family.inference_functions(model)["sample"]
+    count = max(EVENTS // model.length, LEAST_OUTPUTS)
+    control = run.encoder.event_format.control
+    if not control:
+        temperature = run.config.generate.temperature
+        arguments = family.sampling_arguments(model, count, temperature, SEED)
+        return sample(**arguments)["events"].numpy()
+    drawn = []
+    for number, row in enumerate(spread(len(held_out), TOLD)):
+        told = held_out.controls[row] if control == "chords" else held_out.events[row]
+        arguments = family.sampling_arguments(
+            model, max(count // TOLD, 1), run.config.generate.temperature, SEED + number
+        )
+        spec = arguments["controls"]
+        arguments["controls"] = tf.cast(told[..., : spec.shape[-1]], spec.dtype)
+        if control == "chords":
+            arguments["controls"] = tf.cast(told, spec.dtype)
+        drawn.append(sample(**arguments)["events"].numpy())
+    return np.concatenate(drawn)
+
+
+def _draw_continuations(run, held_out: Examples) -> np.ndarray:
+    import tensorflow as tf
+
+    from magenta_lite.generate import GenerateRequest
+    from magenta_lite.models.melody_rnn import inference
+    from magenta_lite.models.melody_rnn.backing_chords import BackingChords
+    from magenta_lite.models.melody_rnn.primers import PRIMERS
+
+    del held_out
+    model, temperature = run.model, run.config.generate.temperature
+    request = GenerateRequest("sample", [], "1", LEAST_OUTPUTS, temperature, SEED, QPM)
+    primer = PRIMERS[run.encoder.config.kind](run.encoder, request)
+    count = max(EVENTS // model.length, LEAST_OUTPUTS)
+    arguments = inference.sampling_arguments(model, count, temperature, SEED)
+    arguments["primer"] = tf.constant(primer.ids, tf.int32)
+    steps = primer.usual_steps
+    if model.encoding.chords:
+        backing = BackingChords(run.encoder, request)
+        steps = backing.steps
+        arguments["chords"] = tf.constant(backing.ids(steps, primer.shift), tf.int32)
+    arguments["num_steps"] = tf.constant(steps - primer.steps)
+    return inference.inference_functions(model)["sample"](**arguments)["events"].numpy()
+
+
+def notes_per_bar(examples: Examples, encoder) -> float:
+    """Returns the mean number of notes in a bar (4/4 at 120 quarter notes a minute)."""
+    notes = seconds = 0.0
+    for row in spread(len(examples), COUNTED):
+        events = examples.events[row][: examples.lengths[row]]
+        sequence = encoder.decode(events, qpm=QPM)
+        notes += len(sequence.notes)
+        seconds += _seconds(events, sequence, encoder)
+    return notes / max(seconds, 1e-9) * SECONDS_PER_BAR
+
+
+def _seconds(events, sequence, encoder) -> float:
+    """Returns how long events last."""
+    config = encoder.config
+    if config.kind == "multi_performance":  # windows of a bar, whose events take no fixed time
+        return SECONDS_PER_BAR
+    if hasattr(config, "steps_per_quarter"):
+        return len(events) / config.steps_per_quarter * 60 / QPM
+    return sequence.total_time
+
+
+def spread(total: int, wanted: int) -> np.ndarray:
+    """Returns at most `wanted` numbers below `total`, evenly spread."""
+    count = min(total, wanted)
+    return np.arange(count) * total // max(count, 1)
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def measure(run, collection) -> Measured:
+    """Compares a run's samples with the test split of its data."""
+    form = run.encoder.event_format
+    held_out = collection.split("test")
+    samples = draw_samples(run, held_out)
+    splits = {
+        "train": in_all_keys(collection.split("train"), run.encoder, run.config.data.transpose),
+        "validation": collection.split("validation"),
+        "test": held_out,
+        "samples": samples,
+    }
+    # A MelodyRNN is given its first event.
+    nll = likelihoods(splits, form, skipped=int(run.config.family == "melody_rnn"))
+    return Measured(
+        nll["samples"],
+        nll["test"],
+        notes_per_bar(samples, run.encoder),
+        notes_per_bar(held_out, run.encoder),
+    )
+
+
+def trained(name: str, folder: Path) -> tuple[Any, float]:
+    """Returns the finished run of a configuration in a folder, and the CPU seconds it took."""
+    from magenta_lite.training.run_directory import load_run
+
+    path, clock = folder / name, folder / f"{name}.seconds.json"
+    if not clock.exists():
+        began = _cpu_seconds_of_children()
+        command = [sys.executable, "-m", "magenta_lite.train", f"--config={name}"]
+        with (folder / f"{name}.log").open("w") as log:
+            subprocess.run([*command, f"--run_dir={path}"], check=True, stdout=log, stderr=log)
+        clock.write_text(json.dumps(_cpu_seconds_of_children() - began))
+    return load_run(path), json.loads(clock.read_text())
+
+
+def _cpu_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def line(name: str, others: list[str], steps: int, seconds: float, result: Measured) -> str:
+    """Returns a row of the table."""
+    also = f" (= {', '.join(f'`{other}`' for other in others)})" if others else ""
+    verdict = "" if result.is_music else " **too much**"
+    return (
+        f"| `{name}`{also} | {steps:,} | {seconds:.0f} | {result.nll:.2f} | "
+        f"{result.held_out_nll:.2f} | {result.ratio:.2f}{verdict} | {result.notes:.1f} | "
+        f"{result.held_out_notes:.1f} |"
+    )
+
+
+HEADER = (
+    "| configuration | steps | CPU seconds | NLL of samples | of held-out music | ratio | "
+    "notes a bar | in held-out music |\n" + "|---" * 8 + "|"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--configs", help="names, joined by commas; default: all small ones")
+    parser.add_argument("--folder", type=Path, default=Path("runs/first_tries"))
+    parser.add_argument("--data_dir", help="as of magenta_lite.train")
+    arguments = parser.parse_args()
+    known = tiny_configs()
+    names = arguments.configs.split(",") if arguments.configs else list(known)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    print(HEADER, flush=True)
+    fine = True
+    for name in names:
+        run, seconds = trained(name, arguments.folder)
+        collection = open_collection(run.config.data, run.config.encoder, arguments.data_dir)
+        result = measure(run, collection)
+        fine &= result.is_music
+        print(line(name, known.get(name, []), run.step, seconds, result), flush=True)
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
