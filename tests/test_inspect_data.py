@@ -102,7 +102,8 @@ def test_folder_without_a_config_is_a_table_of_what_each_family_gets(tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0].endswith("music: 4 files of notes, and 1 that are not read")
     assert max(map(len, [line for line in lines if str(tmp_path) not in line])) <= 80
-    rows = {line.split(":")[0].split()[3]: line.split()[:3] for line in lines if ": " in line[30:]}
+    found = (re.fullmatch(r" +([\d,]+) +(\d+) +(\d+)  (\S+): .*", line) for line in lines)
+    rows = {row[4]: [row[1], row[2], row[3]] for row in found if row}
     assert rows["cat-mel_2bar"][1:] == ["4", "4"]
     assert rows["vqvae_mini"][1:] == ["1", "1"]
     assert rows["groovae_4bar"] == ["0", "0", "0"]

@@ -32,7 +32,7 @@ from magenta_lite import generate
 class Loaded(Exception):
     pass
 
-def load_run(path):
+def load_run(*given):
     raise Loaded
 
 run_directory.load_run = load_run
