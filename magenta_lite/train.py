@@ -101,9 +101,9 @@ def _config_and_directory():
     if FLAGS.config or not FLAGS.run_dir:
         config = cli.chosen_config()
         name = config.name.rsplit(":", 1)[-1]
-        run_dir = Path(FLAGS.run_dir or f"runs/{name}").expanduser()
+        run_dir = Path(FLAGS.run_dir or f"runs/{name}")
         return _with_minutes(config, run_dir), run_dir
-    run_dir = Path(FLAGS.run_dir).expanduser()
+    run_dir = Path(FLAGS.run_dir)
     config = override(load_config(run_dir / "config.yaml"), FLAGS.set)
     return _with_minutes(cli.with_data(config), run_dir), run_dir
 

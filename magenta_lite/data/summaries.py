@@ -60,8 +60,8 @@ def summary(sizes: dict[str, int], report: Report, width: int = 80) -> str:
     empty = [split for split in SPLITS[1:] if not sizes.get(split)]
     if empty and sizes.get("train"):
         told = (
-            f"Nothing is held out for {' and '.join(empty)}: too few different pieces. "
-            "Training works; its quality cannot be measured there."
+            f"Nothing is held out for {' and '.join(empty)}: too few pieces that differ from the "
+            "others. Training works; its quality cannot be measured there."
         )
         lines.append(textwrap.fill(told, width))
     return "\n".join(filter(None, lines))
