@@ -95,7 +95,7 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         objective = dataclasses.replace(objective, max_beta=1.0)
     train = TrainConfig(
         steps=1000 if groove else 800 if tracks else 600,
-        batch_size=128 // bars,
+        batch_size=max(128 // bars, 1),
         schedule="cosine",
         learning_rate=2e-2 if groove else 1e-2,
         warmup_steps=1,
