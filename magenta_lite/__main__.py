@@ -23,8 +23,8 @@ def main() -> int:
     """Runs the command that the first argument names, with the others."""
     program, *rest = sys.argv
     if not rest or rest[0] in ("-h", "--help", "help"):
-        print("Usage: magenta-lite COMMAND --help\n")
-        print("\n".join(f"  {name:<18} {what}" for name, what in COMMANDS.items()))
+        lines = [f"  {name:<18} {what}" for name, what in COMMANDS.items()]
+        print("\n".join(["Usage: magenta-lite COMMAND --help", "", *lines]))
         return 0 if rest else 2
     name = rest[0].replace("-", "_")
     if name not in COMMANDS:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Types what README's "The first hour" says as a new user would, and writes down what came out.
+# Types what README says under "In one go" and "The first hour", and writes down what came out.
 #
 #   scripts/first_hour.sh [FOLDER]
 #
-# Clones this checkout into FOLDER (a new temporary one by default), runs each command of that
-# section there, one after the other in one shell, and writes docs/first_hour.md with the times, the
+# Clones this checkout into FOLDER (a new temporary one by default), runs each command of these
+# sections there, one after the other in one shell, and writes docs/first_hour.md with the times, the
 # ends of what was printed, what was written, and pictures in docs/images/first_hour/.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,9 +16,10 @@ git clone --quiet "$checkout" "$folder/magenta_lite"
 cd "$folder/magenta_lite"
 export TFDS_DATA_DIR=$folder/data COLUMNS=100
 
-# The section's commands, a line each.
-commands=$(awk '/^## /{on = /^## The first hour/} on && /^```/{code = !code && /bash/; next} on && code' \
-    README.md | sed -e ':a' -e '/\\$/N; s/ *\\\n */ /; ta' | grep -v '^ *\(#\|$\)')
+# The installation and the section's commands, a line each: of "In one go" the first block.
+commands=$(awk '/^## /{on = /^## In one go/ ? 1 : /^## The first hour/ ? 99 : 0}
+    /^```/{code = !code && /bash/ && on-- > 0; next} code' README.md |
+    sed -e ':a' -e '/\\$/N; s/ *\\\n */ /; ta' | grep -v '^ *\(#\|$\)')
 
 machine() {
     local model
