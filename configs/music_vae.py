@@ -86,20 +86,21 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
     # latent vectors to the prior, and samples would be noise.
     free_bits = config.objective.free_bits * model.latent_size / config.model.latent_size
     objective = dataclasses.replace(config.objective, free_bits=free_bits)
-    # Examples of many steps are fewer in a batch. Hits of grooves are learnt more slowly, and are
-    # no one-hot vectors, which need larger kernels; with less weight on the KL term their codes
-    # lie in heaps, and what is drawn between these is noise.
+    # Examples of many steps are fewer in a batch. Sets of hits are learnt more slowly, and are no
+    # one-hot vectors, which need larger kernels. Grooves need the full weight on the KL term: with
+    # less, their codes lie in heaps, and what is drawn between these is noise.
     groove, tracks = (config.encoder.kind == kind for kind in ("groove", "multi_performance"))
+    hits = groove or getattr(config.encoder, "roll", False)
     bars = 16 if tracks else config.encoder.bars
     if groove:
         objective = dataclasses.replace(objective, max_beta=1.0)
     train = TrainConfig(
-        steps=1000 if groove else 800 if tracks else 600,
+        steps=1000 if hits else 800 if tracks else 600,
         batch_size=max(128 // bars, 1),
         schedule="cosine",
-        learning_rate=2e-2 if groove else 1e-2,
+        learning_rate=2e-2 if hits else 1e-2,
         warmup_steps=1,
-        initial_gain=2.0 if groove else 4.0,
+        initial_gain=2.0 if hits else 4.0,
         checkpoint_every=200 if bars < 16 else 300,
         validation_examples=256,
     )
