@@ -39,7 +39,8 @@ flags.DEFINE_float(
     None,
     "How long a new run may take, from start to end: its first steps are measured, then the number "
     "of steps, schedules and validations are made to fit, and kept in config.yaml, so that the "
-    "same command goes on with them. What comes on top: building a data set, once, and what the "
+    "same command goes on with them. Where few steps fit, train.batch_size is halved until 2,000 "
+    "do, unless --set gives it. What comes on top: building a data set, once, and what the "
     "computer does besides. Instead of --set train.steps=….",
     lower_bound=0.0,
 )
@@ -80,7 +81,8 @@ def main() -> int:
     collection = _open_collection(config, strategy, built)
     began += time.monotonic() - opening  # data are built once
     try:
-        train(config, run_dir, collection, strategy, FLAGS.init_from, began)
+        kept = _sets("train.batch_size")
+        train(config, run_dir, collection, strategy, FLAGS.init_from, began, kept)
     except Stopped as stopped:
         saved = "saved. The same command goes on from there" if stopped.step else "nothing is kept"
         print(f"{stopped}; {saved}.")
@@ -124,7 +126,14 @@ def _with_minutes(config, run_dir: Path):
     train = dataclasses.replace(config.train, minutes=FLAGS.minutes)
     config = dataclasses.replace(config, train=train)
     there = run_dir / "config.yaml"
-    return continued(config, load_config(there), run_dir) if there.is_file() else config
+    if not there.is_file():
+        return config
+    return continued(config, load_config(there), run_dir, _sets("train.batch_size"))
+
+
+def _sets(key: str) -> bool:
+    """Returns whether the user gives this value."""
+    return any(text.partition("=")[0].strip() == key for text in FLAGS.set)
 
 
 def _completed(config, built: str):

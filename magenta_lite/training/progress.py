@@ -43,20 +43,19 @@ class Progress:
         in_words: Callable[[dict[str, float]], list[str]] = lambda measured: [],
     ):
         self._stream = stream or sys.stdout
-        self._batch_size = settings.batch_size
         self._start = self._step = start
         self._in_words = in_words
         self._logs: Mapping[str, Any] = {}
         self._warned = settings.minutes > 0
-        self.restart(settings.steps)
+        self.restart(settings)
         self._bar = self._stream.isatty()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
 
-    def restart(self, steps: int) -> None:
-        """Begins to count the time of a run of so many steps, whose graph is built first."""
-        self._steps = steps
+    def restart(self, settings: TrainConfig) -> None:
+        """Begins to count the time of a run, whose graph is built first."""
+        self._steps, self._batch_size = settings.steps, settings.batch_size
         self._doing = BUILDING
         self._doing_since = self._began = time.monotonic()
         self._timed_from: tuple[float, int] | None = None  # after the first, slow step

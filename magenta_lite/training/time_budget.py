@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from magenta_lite.config import ExperimentConfig
+from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.errors import UserError
 
 LEAST_STEPS = 20  # of a run that can learn anything
+ENOUGH_STEPS = 2000  # a run with fewer learns more from more steps than from larger batches
+LEAST_BATCH = 32
 MOST_CHECKS = 20
 SHARE_OF_CHECKS = 0.2  # of the time, at most, but for the last one
 LEAST_RENEWALS = 4  # see `Costs.renewal`
@@ -37,6 +39,22 @@ class Costs:
     check: float = 0.0
     renewal: float = 0.0
     renewed_every: int = 0
+
+
+def batch_size_for(costs: Costs, seconds: float, settings: TrainConfig, replicas: int) -> int:
+    """Returns the batch size, halved until a run makes enough steps or has a small batch.
+
+    Args:
+        costs: What was measured; the time of a step is taken to follow the batch size.
+        seconds: That are left.
+        settings: Of the run: its batch size, and in how many parts a replica works through it.
+        replicas: That share a batch.
+    """
+    size, step = settings.batch_size, costs.step
+    parts = replicas * settings.micro_batches
+    while seconds < ENOUGH_STEPS * step and size >= 2 * LEAST_BATCH and size % (2 * parts) == 0:
+        size, step = size // 2, step / 2
+    return size
 
 
 def plan(costs: Costs, seconds: float, minutes: float) -> tuple[int, int]:
@@ -70,6 +88,13 @@ def plan(costs: Costs, seconds: float, minutes: float) -> tuple[int, int]:
     return steps, math.ceil(steps / checks)
 
 
+def with_batch_size(config: ExperimentConfig, batch_size: int) -> ExperimentConfig:
+    """Returns the config with another batch size."""
+    return dataclasses.replace(
+        config, train=dataclasses.replace(config.train, batch_size=batch_size)
+    )
+
+
 def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> ExperimentConfig:
     """Returns the config of a run of so many steps, with schedules that fit into it.
 
@@ -84,15 +109,18 @@ def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> Exper
     return dataclasses.replace(config, objective=objective, train=train)
 
 
-def continued(config: ExperimentConfig, there: ExperimentConfig, path) -> ExperimentConfig:
+def continued(
+    config: ExperimentConfig, there: ExperimentConfig, path, keep_batch_size: bool = False
+) -> ExperimentConfig:
     """Returns the config of a command with --minutes for a run that is under way.
 
-    Its steps were fixed when it began; the same command goes on with them.
+    Its steps and batch size were fixed when it began; the same command goes on with them.
 
     Args:
         config: Of the command.
         there: Of the run.
         path: Of the run, to name it.
+        keep_batch_size: The command says its batch size.
 
     Raises:
         UserError: If the run did not begin with the same number of minutes.
@@ -105,4 +133,6 @@ def continued(config: ExperimentConfig, there: ExperimentConfig, path) -> Experi
             f"{there.train.steps:,} steps; choose another --run_dir, or go on with "
             f"--run_dir={path} --set train.steps=…"
         )
+    batch_size = config.train.batch_size if keep_batch_size else there.train.batch_size
+    config = with_batch_size(config, batch_size)
     return fitted(config, there.train.steps, there.train.checkpoint_every)

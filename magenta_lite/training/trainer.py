@@ -36,7 +36,13 @@ from magenta_lite.training.run_directory import RunDirectory, copy_weights
 from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
 from magenta_lite.training.signals import Signals
 from magenta_lite.training.strategy import describe_devices, is_chief
-from magenta_lite.training.time_budget import fitted, plan
+from magenta_lite.training.time_budget import (
+    Costs,
+    batch_size_for,
+    fitted,
+    plan,
+    with_batch_size,
+)
 from magenta_lite.training.trial import measure
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
@@ -88,6 +94,7 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     init_from: str | None = None,
     began: float | None = None,
+    keep_batch_size: bool = False,
 ) -> keras.Model:
     """Trains until `config.train.steps`; goes on from the newest intact checkpoint, if any.
 
@@ -102,6 +109,8 @@ def train(
         strategy: Shares the work among replicas; None for one device.
         init_from: A run directory whose best weights a new run starts with.
         began: When the minutes began, as `time.monotonic()` counts; None: now.
+        keep_batch_size: With `train.minutes`, keep the batch size where few steps fit into the
+            time; else it becomes smaller.
 
     Returns:
         The model with the weights of the last step.
@@ -156,7 +165,17 @@ def train(
         say = progress.say if chief else _nothing
         if settings.minutes and not directory.config.is_file():
             ends = began + 60 * settings.minutes
-            config = _fitted(model, config, encoder, examples, strategy, ends, signals, progress)
+            config = _fitted(
+                model,
+                config,
+                encoder,
+                examples,
+                strategy,
+                ends,
+                keep_batch_size,
+                signals,
+                progress,
+            )
             settings = config.train
             history = History(config)
         if chief:
@@ -201,29 +220,46 @@ def _outcome(history: History, settings: TrainConfig) -> str:
     return f"{risen[0].upper()}{risen[1:]}; {use}" if risen else ""
 
 
-def _fitted(model, config, encoder, examples, strategy, deadline, signals, progress):
+def _fitted(
+    model, config, encoder, examples, strategy, deadline, keep_batch_size, signals, progress
+):
     """Returns the config of a run until `deadline`, and gives the model what follows from it."""
-    settings = config.train
-    progress.say(f"Measuring how many steps fit into --minutes={settings.minutes:g}")
+    minutes = config.train.minutes
+    progress.say(f"Measuring how many steps fit into --minutes={minutes:g}")
     progress.doing("measuring the speed")
-    feed = Feed.of(config, encoder, model, examples, strategy, _nothing)
 
-    def fit(first: int, count: int, callbacks: list) -> None:
-        feed.fit(model, first, 1, count, callbacks, validate=False)
+    def measured(config: ExperimentConfig) -> tuple[Costs, float]:
+        feed = Feed.of(config, encoder, model, examples, strategy, _nothing)
 
-    def check(folder: Path) -> None:
-        feed.validate(model)
-        model.before_checkpoint(examples["train"])
-        record = Record(RunDirectory(folder), config, encoder, examples["validation"])
-        record.draw(model, 0)
-        save_checkpoint(model, folder, keep=1)
+        def fit(first: int, count: int, callbacks: list) -> None:
+            feed.fit(model, first, 1, count, callbacks, validate=False)
 
-    def renew() -> None:
-        model.prepare(model.renewed_every, examples["train"], settings.seed)
+        def check(folder: Path) -> None:
+            feed.validate(model)
+            model.before_checkpoint(examples["train"])
+            record = Record(RunDirectory(folder), config, encoder, examples["validation"])
+            record.draw(model, 0)
+            save_checkpoint(model, folder, keep=1)
 
-    renews = renew if model.renewed_every else None
-    costs, left = measure(model, fit, check, renews, deadline, strategy, signals)
-    config = fitted(config, *plan(costs, left, settings.minutes))
+        def renew() -> None:
+            model.prepare(model.renewed_every, examples["train"], config.train.seed)
+
+        renews = renew if model.renewed_every else None
+        return measure(model, fit, check, renews, deadline, strategy, signals)
+
+    costs, left = measured(config)
+    batch_size = config.train.batch_size
+    if not keep_batch_size:
+        replicas = strategy.num_replicas_in_sync if strategy else 1
+        batch_size = batch_size_for(costs, left, config.train, replicas)
+    if batch_size < config.train.batch_size:
+        progress.say(
+            f"train.batch_size={batch_size} instead of {config.train.batch_size}, with which there "
+            "would be few steps (--set train.batch_size=… chooses another)"
+        )
+        config = with_batch_size(config, batch_size)
+        costs, left = measured(config)
+    config = fitted(config, *plan(costs, left, minutes))
     settings = config.train
     progress.say(
         f"{settings.steps:,} steps of {costs.step:.2g} s; "
@@ -234,7 +270,7 @@ def _fitted(model, config, encoder, examples, strategy, deadline, signals, progr
     if hasattr(model, "objective"):
         model.objective = config.objective
     model.train_function = model.test_function = None
-    progress.restart(settings.steps)
+    progress.restart(settings)
     return config
 
 

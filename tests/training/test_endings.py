@@ -109,6 +109,23 @@ def test_minutes_fix_steps_and_schedules_and_leave_no_other_trace(tmp_path, monk
     assert len(costs) == 1
 
 
+def test_minutes_make_batches_smaller_unless_their_size_is_given(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trainer, "plan", lambda *measured: (8, 8))
+    monkeypatch.setattr(trainer, "batch_size_for", lambda *measured: 4)
+    config = small_config("train.minutes=2")
+    assert config.train.batch_size > 4
+    trainer.train(config, tmp_path / "smaller", MadeUpCollection())
+    assert "train.batch_size=4 instead of " in capsys.readouterr().out
+    smaller = load_config(tmp_path / "smaller" / "config.yaml")
+    assert smaller.train.batch_size == 4
+    plain = dataclasses.replace(smaller, train=dataclasses.replace(smaller.train, minutes=0))
+    trainer.train(plain, tmp_path / "plain", MadeUpCollection())
+    assert_same(tmp_path / "smaller", state(tmp_path / "plain"), tolerance=0)
+
+    trainer.train(config, tmp_path / "kept", MadeUpCollection(), keep_batch_size=True)
+    assert load_config(tmp_path / "kept" / "config.yaml").train.batch_size > 4
+
+
 def test_a_signal_while_the_speed_is_measured_leaves_nothing(tmp_path):
     program = Program(PROGRAM, tmp_path / "run", "train.minutes=5")
     wait_until(program, lambda: "Measuring how many steps fit" in program.said())

@@ -11,7 +11,15 @@ from magenta_lite.config import get_config
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.config import VAEObjective
 from magenta_lite.training.schedules import WarmUp, warmup_steps
-from magenta_lite.training.time_budget import ENDING, Costs, continued, fitted, plan
+from magenta_lite.training.time_budget import (
+    ENDING,
+    Costs,
+    batch_size_for,
+    continued,
+    fitted,
+    plan,
+    with_batch_size,
+)
 
 
 def seconds_of(costs: Costs, steps: int, every: int) -> float:
@@ -95,8 +103,33 @@ def with_minutes(config, minutes):
 
 def test_the_same_command_goes_on_with_the_numbers_of_its_run():
     config = with_minutes(get_config("cat-mel_2bar"), 30)
-    there = fitted(config, 1234, 77)
+    there = with_batch_size(fitted(config, 1234, 77), 128)
     assert continued(config, there, "runs/x") == there
+    given = continued(config, there, "runs/x", keep_batch_size=True)  # which the run refuses
+    assert given == with_batch_size(there, 512)
+
+
+@pytest.mark.parametrize(
+    "step, seconds, replicas, micro_batches, expected",
+    [
+        (0.1, 600, 1, 1, 512),  # 6,000 steps
+        (1.0, 600, 1, 1, 128),  # 600 steps, and 2,400
+        (9.0, 600, 1, 1, 32),  # 1,066 steps at the smallest
+        (9.0, 600, 8, 8, 64),  # which is an example for each part of each replica
+        (1.0, 600, 3, 1, 512),  # three replicas cannot share a half of it
+    ],
+)
+def test_batches_become_smaller_where_few_steps_fit(
+    step, seconds, replicas, micro_batches, expected
+):
+    train = dataclasses.replace(get_config("cat-mel_2bar").train, micro_batches=micro_batches)
+    costs = Costs(first_step=5, step=step)
+    assert batch_size_for(costs, seconds, train, replicas) == expected
+
+
+def test_small_batches_stay():
+    train = get_config("cat-mel_2bar", ["train.batch_size=40"]).train
+    assert batch_size_for(Costs(first_step=5, step=9.0), 600, train, 1) == 40
 
 
 @pytest.mark.parametrize("minutes", [0, 20])
