@@ -15,17 +15,17 @@ from __future__ import annotations
 import dataclasses
 
 from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
-from magenta_lite.encoders.codes import CodesEncoderConfig
+from magenta_lite.converters.codes import CodesConverterConfig
 from magenta_lite.models.jukebox.config import JukeboxPriorConfig, NextCodeObjective
 from magenta_lite.models.jukebox_delay.config import DelayPriorConfig
 
 
 def jukebox(level: int, model, **train) -> ExperimentConfig:
     """Returns a config of a prior or an upsampler for the codes of a level."""
-    fields = [field.name for field in dataclasses.fields(CodesEncoderConfig)]
+    fields = [field.name for field in dataclasses.fields(CodesConverterConfig)]
     shared = {name: getattr(model, name) for name in fields if hasattr(model, name)}
     return ExperimentConfig(
-        encoder=CodesEncoderConfig(level=level, **shared),
+        converter=CodesConverterConfig(level=level, **shared),
         model=model,
         objective=NextCodeObjective(),
         data=DataConfig(source=""),  # that of the VQ-VAE

@@ -21,20 +21,20 @@ from magenta_lite.config import (
     TrainConfig,
     register,
 )
-from magenta_lite.encoders.event_sequences.drums import EventDrumsEncoderConfig
-from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
-from magenta_lite.encoders.event_sequences.performance import EventPerformanceEncoderConfig
+from magenta_lite.converters.event_sequences.drums import EventDrumsConverterConfig
+from magenta_lite.converters.event_sequences.melody import EventMelodyConverterConfig
+from magenta_lite.converters.event_sequences.performance import EventPerformanceConverterConfig
 from magenta_lite.models.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:
     """Returns a small twin of `config`, for tests and first tries."""
     length = 16 if config.model.attention_length else 0
-    drums = config.encoder.kind == "event_drums"
-    longest = "max_events" if hasattr(config.encoder, "max_events") else "max_steps"
+    drums = config.converter.kind == "event_drums"
+    longest = "max_events" if hasattr(config.converter, "max_events") else "max_steps"
     return dataclasses.replace(
         config,
-        encoder=dataclasses.replace(config.encoder, **{longest: 128}),
+        converter=dataclasses.replace(config.converter, **{longest: 128}),
         model=dataclasses.replace(
             config.model,
             units=(64, 64),
@@ -58,22 +58,22 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def event_rnn(
-    *names: str, encoder, model: MelodyRNNConfig, data: DataConfig, programs=(), **train
+    *names: str, converter, model: MelodyRNNConfig, data: DataConfig, programs=(), **train
 ) -> None:
     """Registers a configuration of the original, and its small twin, under `names`.
 
     Args:
         names: The original's, and what else it is called.
-        encoder: Encoder section.
+        converter: Converter section.
         model: Model section.
         data: Data section.
-        programs: General MIDI programs that play what it writes; empty for the encoder's own.
+        programs: General MIDI programs that play what it writes; empty for the converter's own.
         train: Changes to the training section.
     """
 
     def config() -> ExperimentConfig:
         return ExperimentConfig(
-            encoder=encoder,
+            converter=converter,
             model=model,
             objective=NextEventObjective(),
             data=data,
@@ -102,27 +102,27 @@ MELODIES = {"data": DataConfig(source="folk"), "programs": FIDDLE}
 
 event_rnn(
     "basic_rnn",
-    encoder=EventMelodyEncoderConfig(encoding="one_hot"),
+    converter=EventMelodyConverterConfig(encoding="one_hot"),
     model=MelodyRNNConfig(),
     clip_norm=5.0,
     **MELODIES,
 )
 event_rnn(
     "lookback_rnn",
-    encoder=EventMelodyEncoderConfig(encoding="lookback"),
+    converter=EventMelodyConverterConfig(encoding="lookback"),
     model=MelodyRNNConfig(),
     clip_norm=5.0,
     **MELODIES,
 )
 event_rnn(
     "attention_rnn",
-    encoder=EventMelodyEncoderConfig(encoding="key"),
+    converter=EventMelodyConverterConfig(encoding="key"),
     model=MelodyRNNConfig(attention_length=40),
     **MELODIES,
 )
 event_rnn(
     "mono_rnn",
-    encoder=EventMelodyEncoderConfig(
+    converter=EventMelodyConverterConfig(
         encoding="one_hot", min_pitch=0, max_pitch=127, transpose_to_key=None
     ),
     model=MelodyRNNConfig(),
@@ -137,13 +137,13 @@ DRUMS = {"data": DataConfig(source="arranged")}
 event_rnn(
     "drum_kit_rnn",
     "drum_kit",
-    encoder=EventDrumsEncoderConfig(classes="kit"),
+    converter=EventDrumsConverterConfig(classes="kit"),
     model=MelodyRNNConfig(units=(256, 256, 256), attention_length=32),
     **DRUMS,
 )
 event_rnn(
     "one_drum",
-    encoder=EventDrumsEncoderConfig(classes="one", steps_per_quarter=2),
+    converter=EventDrumsConverterConfig(classes="one", steps_per_quarter=2),
     model=MelodyRNNConfig(),
     clip_norm=5.0,
     **DRUMS,
@@ -157,29 +157,29 @@ LEAD_SHEETS = {
 }
 
 
-def lead_sheets(encoding: str, chords: str) -> EventMelodyEncoderConfig:
-    """Returns the encoder of melodies over chords."""
-    return EventMelodyEncoderConfig(
+def lead_sheets(encoding: str, chords: str) -> EventMelodyConverterConfig:
+    """Returns the converter of melodies over chords."""
+    return EventMelodyConverterConfig(
         encoding=encoding, chords=chords, transpose_to_key=None, min_unique_pitches=3
     )
 
 
 event_rnn(
     "basic_improv",
-    encoder=lead_sheets("one_hot", "triads"),
+    converter=lead_sheets("one_hot", "triads"),
     model=MelodyRNNConfig(units=(64, 64)),
     clip_norm=5.0,
     **LEAD_SHEETS,
 )
 event_rnn(
     "attention_improv",
-    encoder=lead_sheets("key", "triads"),
+    converter=lead_sheets("key", "triads"),
     model=MelodyRNNConfig(units=(128, 128, 128), attention_length=40),
     **LEAD_SHEETS,
 )
 event_rnn(
     "chord_pitches_improv",
-    encoder=lead_sheets("one_hot", "pitches"),
+    converter=lead_sheets("one_hot", "pitches"),
     model=MelodyRNNConfig(units=(256, 256, 256)),
     **LEAD_SHEETS,
 )
@@ -194,11 +194,11 @@ PERFORMANCES = {
 
 event_rnn(
     "performance",
-    encoder=EventPerformanceEncoderConfig(velocity_bins=0, merge_programs=True),
+    converter=EventPerformanceConverterConfig(velocity_bins=0, merge_programs=True),
     **PERFORMANCES,
 )
 event_rnn(
     "performance_with_dynamics",
-    encoder=EventPerformanceEncoderConfig(merge_programs=True),
+    converter=EventPerformanceConverterConfig(merge_programs=True),
     **PERFORMANCES,
 )

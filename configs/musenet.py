@@ -16,7 +16,7 @@ from magenta_lite.config import (
     TrainConfig,
     register,
 )
-from magenta_lite.encoders.musenet.encoder import MuseNetEncoderConfig
+from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
 
 NANO = MuseNetObjective()
@@ -35,7 +35,7 @@ def musenet(
 ) -> ExperimentConfig:
     """Returns a config of MuseNet with the given sizes."""
     return ExperimentConfig(
-        encoder=MuseNetEncoderConfig(crop=context),
+        converter=MuseNetConverterConfig(crop=context),
         model=MuseNetConfig(layers, hidden_size, heads, context, dropout),
         objective=objective,
         data=DataConfig(source="arranged", transpose=(-6, 6), transpose_last=(-2, 2)),

@@ -20,9 +20,9 @@ from magenta_lite.config import (
     TrainConfig,
     register,
 )
-from magenta_lite.encoders.chorale import ChoraleEncoderConfig
-from magenta_lite.encoders.melody_performance import MelodyPerformanceEncoderConfig
-from magenta_lite.encoders.performance import PerformanceEncoderConfig
+from magenta_lite.converters.chorale import ChoraleConverterConfig
+from magenta_lite.converters.melody_performance import MelodyPerformanceConverterConfig
+from magenta_lite.converters.performance import PerformanceConverterConfig
 from magenta_lite.models.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
@@ -42,7 +42,7 @@ def performances(
     """Returns a config of performances with the given sizes, trained as the original was."""
     model = MusicTransformerConfig(**({"positions": crop} | sizes))
     return ExperimentConfig(
-        encoder=PerformanceEncoderConfig(crop=crop, end_token=end_token),
+        converter=PerformanceConverterConfig(crop=crop, end_token=end_token),
         model=model,
         objective=NextTokenObjective(smoothing),
         data=DataConfig(source="rendered", transpose=(-3, 3)),
@@ -93,9 +93,9 @@ def music_transformer_tiny() -> ExperimentConfig:
     )
 
 
-def accompaniments(config: ExperimentConfig, **encoder) -> ExperimentConfig:
-    """Returns `config` with an encoder of melodies, and pairs of a melody and a performance."""
-    return dataclasses.replace(config, encoder=MelodyPerformanceEncoderConfig(**encoder))
+def accompaniments(config: ExperimentConfig, **converter) -> ExperimentConfig:
+    """Returns `config` with a converter of melodies, and pairs of a melody and a performance."""
+    return dataclasses.replace(config, converter=MelodyPerformanceConverterConfig(**converter))
 
 
 @register("music_transformer_melody")
@@ -140,7 +140,7 @@ def chorales(attention: str) -> ExperimentConfig:
     )
     return dataclasses.replace(
         config,
-        encoder=ChoraleEncoderConfig(crop=512),
+        converter=ChoraleConverterConfig(crop=512),
         data=DataConfig(source="jsb_chorales", transpose=(-3, 3)),
         generate=GenerateConfig(temperature=1.0, qpm=90.0),
     )

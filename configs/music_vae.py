@@ -19,25 +19,25 @@ from magenta_lite.config import (
     TrainConfig,
     register,
 )
-from magenta_lite.encoders.drums import DrumsEncoderConfig
-from magenta_lite.encoders.groove import GrooveEncoderConfig
-from magenta_lite.encoders.melody import MelodyEncoderConfig
-from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
-from magenta_lite.encoders.trio import TrioEncoderConfig
+from magenta_lite.converters.drums import DrumsConverterConfig
+from magenta_lite.converters.groove import GrooveConverterConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
+from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
+from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 
 # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
-TWO_BARS = MelodyEncoderConfig(bars=2, programs=(0, 31))
-SIXTEEN_BARS = MelodyEncoderConfig(bars=16)
-CHORDS = MelodyEncoderConfig(bars=2, chords=True)
-DRUMS = DrumsEncoderConfig(bars=2)
-DRUM_ROLL = DrumsEncoderConfig(bars=2, roll=True)
-FULL_KIT = DrumsEncoderConfig(bars=2, roll=True, classes="full")
-TRIO = TrioEncoderConfig(bars=16)
+TWO_BARS = MelodyConverterConfig(bars=2, programs=(0, 31))
+SIXTEEN_BARS = MelodyConverterConfig(bars=16)
+CHORDS = MelodyConverterConfig(bars=2, chords=True)
+DRUMS = DrumsConverterConfig(bars=2)
+DRUM_ROLL = DrumsConverterConfig(bars=2, roll=True)
+FULL_KIT = DrumsConverterConfig(bars=2, roll=True, classes="full")
+TRIO = TrioConverterConfig(bars=16)
 # The sets that the original was trained on start a window on every bar.
-GROOVE = GrooveEncoderConfig(bars=2, hop_bars=1)
-TRACKS = MultiPerformanceEncoderConfig()
-TRACKS_AND_CHORDS = MultiPerformanceEncoderConfig(chords=True)
+GROOVE = GrooveConverterConfig(bars=2, hop_bars=1)
+TRACKS = MultiPerformanceConverterConfig()
+TRACKS_AND_CHORDS = MultiPerformanceConverterConfig(chords=True)
 
 SMALL = MusicVAEConfig(latent_size=256, encoder_units=(512,), decoder_units=(256, 256))
 BIG = MusicVAEConfig(latent_size=512, encoder_units=(2048,), decoder_units=(2048, 2048, 2048))
@@ -89,9 +89,9 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
     # Examples of many steps are fewer in a batch. Sets of hits are learnt more slowly, and are no
     # one-hot vectors, which need larger kernels. Grooves need the full weight on the KL term: with
     # less, their codes lie in heaps, and what is drawn between these is noise.
-    groove, tracks = (config.encoder.kind == kind for kind in ("groove", "multi_performance"))
-    hits = groove or getattr(config.encoder, "roll", False)
-    bars = 16 if tracks else config.encoder.bars
+    groove, tracks = (config.converter.kind == kind for kind in ("groove", "multi_performance"))
+    hits = groove or getattr(config.converter, "roll", False)
+    bars = 16 if tracks else config.converter.bars
     if groove:
         objective = dataclasses.replace(objective, max_beta=1.0)
     train = TrainConfig(
@@ -109,7 +109,7 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
 
 def music_vae(
     *names: str,
-    encoder,
+    converter,
     model,
     objective,
     source="arranged",
@@ -121,7 +121,7 @@ def music_vae(
 
     def config() -> ExperimentConfig:
         return ExperimentConfig(
-            encoder=encoder,
+            converter=converter,
             model=model,
             objective=objective,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
@@ -137,48 +137,50 @@ FIDDLE = (40,)  # a violin: the melodies are dance tunes
 
 # Melodies of 2 bars. The small one has 4.4 M parameters, the big one 134.6 M: that wants a GPU.
 melodies = functools.partial(
-    music_vae, encoder=TWO_BARS, source="folk", transpose=5, programs=FIDDLE
+    music_vae, converter=TWO_BARS, source="folk", transpose=5, programs=FIDDLE
 )
 melodies("cat-mel_2bar_small", "cat-mel_2bar", model=SMALL, objective=ANNEALED)
 melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, max_beta=0.5))
 chords = functools.partial(
-    music_vae, encoder=CHORDS, source="arranged:leads", transpose=3, programs=FIDDLE
+    music_vae, converter=CHORDS, source="arranged:leads", transpose=3, programs=FIDDLE
 )
 chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN)
 
 # Melodies of 16 bars.
 melodies = functools.partial(
-    music_vae, encoder=SIXTEEN_BARS, objective=LONG, source="folk", programs=FIDDLE
+    music_vae, converter=SIXTEEN_BARS, objective=LONG, source="folk", programs=FIDDLE
 )
 melodies("flat-mel_16bar", model=FLAT_16)
 melodies("hierdec-mel_16bar", "cat-mel_16bar", model=CONDUCTED_16)
 melodies("hier-mel_16bar", model=HIERARCHICAL_16)
 
 # Melody, bass and drums of 16 bars.
-trios = functools.partial(music_vae, encoder=TRIO, batch_size=256)
+trios = functools.partial(music_vae, converter=TRIO, batch_size=256)
 trios("flat-trio_16bar", model=FLAT_16, objective=PLAIN)
 trios("hierdec-trio_16bar", "cat-trio_16bar", model=_per_part(CONDUCTED_16), objective=LONG)
 trios("hier-trio_16bar", model=_per_part(HIERARCHICAL_16), objective=LONG)
 
 # Up to eight tracks of one bar.
-tracks = functools.partial(music_vae, encoder=TRACKS, objective=PLAIN, transpose=3, batch_size=256)
+tracks = functools.partial(
+    music_vae, converter=TRACKS, objective=PLAIN, transpose=3, batch_size=256
+)
 tracks("hier-multiperf_vel_1bar_med", model=MULTI)
 tracks("hier-multiperf_vel_1bar_big", model=MULTI_BIG)
-tracks("hier-multiperf_vel_1bar_med_chords", encoder=TRACKS_AND_CHORDS, model=MULTI)
-tracks("hier-multiperf_vel_1bar_big_chords", encoder=TRACKS_AND_CHORDS, model=MULTI_BIG)
+tracks("hier-multiperf_vel_1bar_med_chords", converter=TRACKS_AND_CHORDS, model=MULTI)
+tracks("hier-multiperf_vel_1bar_big_chords", converter=TRACKS_AND_CHORDS, model=MULTI_BIG)
 
 # Drum patterns of 2 bars: one of 512 sets a step, or a NADE over 9 or 61 classes.
 patterns = functools.partial(music_vae, objective=PATTERNS)
-patterns("cat-drums_2bar_small", "cat-drums_2bar", encoder=DRUMS, model=SMALL)
-patterns("cat-drums_2bar_big", encoder=DRUMS, model=BIG)
-patterns("nade-drums_2bar_reduced", encoder=DRUM_ROLL, model=NADE)
-patterns("nade-drums_2bar_full", "nade-drums_2bar", encoder=FULL_KIT, model=NADE)
+patterns("cat-drums_2bar_small", "cat-drums_2bar", converter=DRUMS, model=SMALL)
+patterns("cat-drums_2bar_big", converter=DRUMS, model=BIG)
+patterns("nade-drums_2bar_reduced", converter=DRUM_ROLL, model=NADE)
+patterns("nade-drums_2bar_full", "nade-drums_2bar", converter=FULL_KIT, model=NADE)
 
 
 def groovae(*names: str, **changes) -> None:
     """Registers a GrooVAE whose encoder network sees or lacks what `changes` say."""
-    encoder = dataclasses.replace(GROOVE, **changes)
-    music_vae(*names, encoder=encoder, model=GROOVAE, objective=GROOVES)
+    converter = dataclasses.replace(GROOVE, **changes)
+    music_vae(*names, converter=converter, model=GROOVAE, objective=GROOVES)
 
 
 # Drumming with velocities and timing.

@@ -11,7 +11,7 @@ python -m magenta_lite.train --config=vqvae_mini --data=FOLDER_OF_SOUND
 from __future__ import annotations
 
 from magenta_lite.config import DataConfig, ExperimentConfig, TrainConfig, register
-from magenta_lite.encoders.audio import AudioEncoderConfig
+from magenta_lite.converters.audio import AudioConverterConfig
 from magenta_lite.models.vqvae.config import VQVAEConfig, VQVAEObjective
 
 
@@ -20,7 +20,7 @@ def vqvae(
 ) -> ExperimentConfig:
     """Returns a config of a VQ-VAE for clips of `crop` samples."""
     return ExperimentConfig(
-        encoder=AudioEncoderConfig(sample_rate=sample_rate, crop=crop, channels=model.channels),
+        converter=AudioConverterConfig(sample_rate=sample_rate, crop=crop, channels=model.channels),
         model=model,
         objective=objective or VQVAEObjective(),
         data=DataConfig(source="rendered_audio"),

@@ -1,6 +1,6 @@
 """What a run is made of: frozen dataclasses, their registry, `--set`, and the YAML of a run.
 
-A config holds values only; encoders, data sets and models are built from it later. Nothing here
+A config holds values only; converters, data sets and models are built from it later. Nothing here
 imports TensorFlow.
 """
 
@@ -19,24 +19,24 @@ from magenta_lite.errors import UserError, unknown_name
 
 # The classes that a section of a saved config may have, by the `kind` written beside its values.
 SECTION_CLASSES = {
-    "melody": "magenta_lite.encoders.melody:MelodyEncoderConfig",
-    "drums": "magenta_lite.encoders.drums:DrumsEncoderConfig",
-    "trio": "magenta_lite.encoders.trio:TrioEncoderConfig",
-    "groove": "magenta_lite.encoders.groove:GrooveEncoderConfig",
-    "multi_performance": "magenta_lite.encoders.multi_performance:MultiPerformanceEncoderConfig",
-    "event_melody": "magenta_lite.encoders.event_sequences.melody:EventMelodyEncoderConfig",
-    "event_drums": "magenta_lite.encoders.event_sequences.drums:EventDrumsEncoderConfig",
+    "melody": "magenta_lite.converters.melody:MelodyConverterConfig",
+    "drums": "magenta_lite.converters.drums:DrumsConverterConfig",
+    "trio": "magenta_lite.converters.trio:TrioConverterConfig",
+    "groove": "magenta_lite.converters.groove:GrooveConverterConfig",
+    "multi_performance": "magenta_lite.converters.multi_performance:MultiPerformanceConverterConfig",
+    "event_melody": "magenta_lite.converters.event_sequences.melody:EventMelodyConverterConfig",
+    "event_drums": "magenta_lite.converters.event_sequences.drums:EventDrumsConverterConfig",
     "event_performance": (
-        "magenta_lite.encoders.event_sequences.performance:EventPerformanceEncoderConfig"
+        "magenta_lite.converters.event_sequences.performance:EventPerformanceConverterConfig"
     ),
-    "chorale": "magenta_lite.encoders.chorale:ChoraleEncoderConfig",
+    "chorale": "magenta_lite.converters.chorale:ChoraleConverterConfig",
     "melody_performance": (
-        "magenta_lite.encoders.melody_performance:MelodyPerformanceEncoderConfig"
+        "magenta_lite.converters.melody_performance:MelodyPerformanceConverterConfig"
     ),
-    "musenet_tokens": "magenta_lite.encoders.musenet.encoder:MuseNetEncoderConfig",
-    "performance": "magenta_lite.encoders.performance:PerformanceEncoderConfig",
-    "audio": "magenta_lite.encoders.audio:AudioEncoderConfig",
-    "codes": "magenta_lite.encoders.codes:CodesEncoderConfig",
+    "musenet_tokens": "magenta_lite.converters.musenet.converter:MuseNetConverterConfig",
+    "performance": "magenta_lite.converters.performance:PerformanceConverterConfig",
+    "audio": "magenta_lite.converters.audio:AudioConverterConfig",
+    "codes": "magenta_lite.converters.codes:CodesConverterConfig",
     "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
     "vae": "magenta_lite.models.music_vae.config:VAEObjective",
     "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",
@@ -51,6 +51,10 @@ SECTION_CLASSES = {
     "next_token": "magenta_lite.models.music_transformer.config:NextTokenObjective",
     "next_event": "magenta_lite.models.melody_rnn.config:NextEventObjective",
 }
+
+# What sections were called in earlier versions, in files and in --set.
+FORMER_SECTIONS = {"converter": "encoder"}
+_SECTIONS_OF_FORMER_NAMES = {former: name for name, former in FORMER_SECTIONS.items()}
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adafactor")
@@ -197,7 +201,7 @@ class GenerateConfig:
         num_outputs: How many pieces one call writes.
         qpm: Tempo of the written MIDI in quarter notes a minute.
         programs: General MIDI programs (0-127) of the melodic parts of the written MIDI; empty for
-            the encoder's own. Those of a configuration fit its data; with --data they are left
+            the converter's own. Those of a configuration fit its data; with --data they are left
             out.
     """
 
@@ -215,7 +219,7 @@ class ExperimentConfig:
     """Everything that defines a run. Sections without a fixed class differ between families.
 
     Attributes:
-        encoder: Turns notes into integers, e.g. `MelodyEncoderConfig`.
+        converter: Turns notes into integers, e.g. `MelodyConverterConfig`.
         model: Sizes of the network, e.g. `MusicVAEConfig`; its `kind` names the family.
         objective: What is minimised, e.g. `VAEObjective`.
         data: Where examples come from.
@@ -224,7 +228,7 @@ class ExperimentConfig:
         name: The registered name; filled in by `get_config`.
     """
 
-    encoder: Any
+    converter: Any
     model: Any
     objective: Any
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -232,14 +236,17 @@ class ExperimentConfig:
     generate: GenerateConfig = dataclasses.field(default_factory=GenerateConfig)
     name: str = ""
 
-    FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("encoder", "model", "objective")
+    FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("converter", "model", "objective")
 
     def __post_init__(self):
-        longest, crop = getattr(self.model, "longest_crop", None), getattr(self.encoder, "crop", 0)
+        longest, crop = (
+            getattr(self.model, "longest_crop", None),
+            getattr(self.converter, "crop", 0),
+        )
         if longest is not None and crop > longest:
             raise UserError(
-                f"encoder.crop={crop} tokens do not fit into model.positions={longest}; give "
-                f"--set encoder.crop={longest} or --set model.positions={crop}"
+                f"converter.crop={crop} tokens do not fit into model.positions={longest}; give "
+                f"--set converter.crop={longest} or --set model.positions={crop}"
             )
 
     @property
@@ -300,6 +307,7 @@ def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentCo
     for text in overrides:
         key, separator, value = text.partition("=")
         section, dot, field = key.strip().partition(".")
+        section = _SECTIONS_OF_FORMER_NAMES.get(section, section)
         if not separator or not dot:
             raise UserError(f"--set {text} is not section.key=value, e.g. train.steps=500")
         _check_known(config, section, field)
@@ -333,8 +341,9 @@ def load_config(path: Path) -> ExperimentConfig:
     try:
         tree = OmegaConf.to_container(OmegaConf.load(path))
         sections = {}
-        for section in ("encoder", "model", "objective", "data", "train", "generate"):
-            values = dict(tree[section])
+        for section in ("converter", "model", "objective", "data", "train", "generate"):
+            former = FORMER_SECTIONS.get(section)
+            values = dict(tree[section] if section in tree else tree[former])
             kind = values.pop("kind", None)
             cls = section_class(kind) if kind else _FIXED_SECTIONS[section]
             sections[section] = _merge(cls, OmegaConf.create(values), section)

@@ -134,10 +134,10 @@ def listing(family: Family) -> str:
 
 def about(config: Any) -> str:
     """Returns in a few words what the models of a configuration make."""
-    encoder = config.encoder
-    bars = getattr(encoder, "bars", 0)
+    converter = config.converter
+    bars = getattr(converter, "bars", 0)
     length = f" of {bars} bars" if bars else ""
-    chords = " over chords" if getattr(encoder, "chords", False) else ""
+    chords = " over chords" if getattr(converter, "chords", False) else ""
     words = {
         "melody": f"melodies{length}{chords}",
         "drums": f"drum patterns{length}",
@@ -158,18 +158,18 @@ def about(config: Any) -> str:
         return "sound in several codes a frame and back"
     if config.family == "jukebox_delay":
         return "codes of a VQ-VAE with several codes a frame (rvqvae_…)"
-    if config.family == "jukebox" and encoder.above_ratio > 1:
+    if config.family == "jukebox" and converter.above_ratio > 1:
         return "upsamplers: codes of a finer level"
-    more = _groove_words(encoder) if encoder.kind == "groove" else ()
-    return ", ".join([words[encoder.kind], *more])
+    more = _groove_words(converter) if converter.kind == "groove" else ()
+    return ", ".join([words[converter.kind], *more])
 
 
-def _groove_words(encoder: Any) -> Iterator[str]:
-    if encoder.humanize:
+def _groove_words(converter: Any) -> Iterator[str]:
+    if converter.humanize:
         yield "made of a plain pattern"
-    if encoder.tapify:
+    if converter.tapify:
         yield "made of taps"
-    if encoder.added_classes:
+    if converter.added_classes:
         yield "with drums added"
-    if encoder.hits_as_controls:
+    if converter.hits_as_controls:
         yield "for given hits"

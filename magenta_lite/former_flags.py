@@ -97,7 +97,7 @@ GONE = {
     "test": "",
     "epochs": "--set train.steps=2000 says how long",
     "nworkers": ITSELF,
-    "sample_length": "--set encoder.crop says how long",
+    "sample_length": "--set converter.crop says how long",
     "aug_shift": ITSELF,
     "aug_blend": "",
     "restore_vqvae": "import_checkpoint reads it, and --vqvae=RUN names it",
@@ -289,7 +289,7 @@ def _hparams(given: Given, text: str, notes: list[str]) -> list[str]:
     flags = []
     for name, value in re.findall(r"(\w+)['\"]?\s*[=:]\s*(\[[^\]]*\]|[^,}\s]+)", text):
         if name == "max_seq_len" and given.family in ("", "music_vae") and value.isdigit():
-            flags += ["--set", f"encoder.bars={int(value) // 16}"]
+            flags += ["--set", f"converter.bars={int(value) // 16}"]
         elif name not in known:
             notes.append(f"without {name}: no value of the configuration is the same")
         elif name.endswith("keep_prob") and re.fullmatch(r"[\d.]*\d", value):

@@ -112,7 +112,7 @@ flags.DEFINE_integer("new_steps", None, "Steps to add to the primer.", lower_bou
 flags.DEFINE_integer(
     "num_tokens", None, "Tokens of a piece, primer included, for transformers.", lower_bound=1
 )
-flags.DEFINE_string("style", "", "Style of a MuseNet piece; one of its encoder's styles.")
+flags.DEFINE_string("style", "", "Style of a MuseNet piece; one of its converter's styles.")
 flags.DEFINE_list(
     "instruments", [], "Who plays in a MuseNet piece, e.g. piano,bass,drums: what it is told."
 )
@@ -216,21 +216,21 @@ def main() -> None:
     if not FLAGS.run_dir:
         raise UserError("--run_dir is missing: the directory that `train` filled")
     from magenta_lite.config import load_config
-    from magenta_lite.encoders import SOUND_ENCODERS, build_encoder
+    from magenta_lite.converters import SOUND_CONVERTERS, build_converter
 
     # All that can be wrong is told before TensorFlow is loaded, which takes seconds.
     config = load_config(Path(FLAGS.run_dir) / "config.yaml")
-    encoder, rules = build_encoder(config.encoder), rules_of(config.family)
+    converter, rules = build_converter(config.converter), rules_of(config.family)
     request = _request(config)
-    check_names(config.family, encoder, request)
+    check_names(config.family, converter, request)
     for name, method in (("tokens", "text_of"), ("copies", "contour")):
-        if FLAGS[name].value and not hasattr(encoder, method):
+        if FLAGS[name].value and not hasattr(converter, method):
             raise UserError(f"--{name} means nothing to a {config.family} model; leave it out")
-    is_sound = config.encoder.kind in SOUND_ENCODERS
-    read = functools.partial(_read_sound, config.encoder) if is_sound else _read
+    is_sound = config.converter.kind in SOUND_CONVERTERS
+    read = functools.partial(_read_sound, config.converter) if is_sound else _read
     inputs = [pair for path in FLAGS.input for pair in read(path)]
     request = dataclasses.replace(request, inputs=inputs)
-    rules.check(encoder, request)
+    rules.check(converter, request)
     player = _player(is_sound)
 
     cli.load_tensorflow()
@@ -238,7 +238,7 @@ def main() -> None:
     run = cli.load_run()
     folder = _made(Path(FLAGS.output_dir))
     family = importlib.import_module(f"magenta_lite.models.{config.family}.generation")
-    outputs = family.generate(run.model, run.encoder, request)
+    outputs = family.generate(run.model, run.converter, request)
 
     from magenta_lite.outputs import write_sequences, write_sounds
 
@@ -255,7 +255,7 @@ def main() -> None:
         for path, sequence in zip(midi, outputs, strict=True):
             text = path.with_suffix(".txt")
             with replaced(text) as partial:
-                partial.write_text(run.encoder.text_of(sequence))
+                partial.write_text(run.converter.text_of(sequence))
             paths.append(text)
     request.unfinished.remove()
     for path in paths:
@@ -315,8 +315,8 @@ def _report_copies(run, sequences) -> None:
     from magenta_lite.data.collections import open_collection
 
     data = cli.with_data(run.config).data
-    collection = open_collection(data, run.config.encoder, FLAGS.data_dir)
-    for line in copies.report(run.encoder, sequences, collection.split("train")):
+    collection = open_collection(data, run.config.converter, FLAGS.data_dir)
+    for line in copies.report(run.converter, sequences, collection.split("train")):
         print(line)
 
 
@@ -367,10 +367,10 @@ def _text(given: str) -> str:
         return given
 
 
-def _read_sound(encoder, path: str) -> list:
+def _read_sound(converter, path: str) -> list:
     from magenta_lite.data.audio import read_audio
 
-    return [(Path(path).name, read_audio(path, encoder.sample_rate, encoder.channels))]
+    return [(Path(path).name, read_audio(path, converter.sample_rate, converter.channels))]
 
 
 if __name__ == "__main__":

@@ -49,33 +49,33 @@ def main() -> None:
         )
     cli.load_tensorflow()
     from magenta_lite.checkpoints import magenta_js, tf1
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.models.building import build_model
     from magenta_lite.next_steps import next_steps
     from magenta_lite.training.run_directory import write_imported_run
 
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     family = importlib.import_module(reader)
     if magenta_js.is_folder(FLAGS.checkpoint):
-        opened = magenta_js.open_checkpoint(FLAGS.checkpoint, encoder)
+        opened = magenta_js.open_checkpoint(FLAGS.checkpoint, converter)
     else:
         opened = getattr(family, "open_checkpoint", tf1.open_checkpoint)(FLAGS.checkpoint)
     with opened as variables:
         if hasattr(family, "fitted_config"):
-            config = family.fitted_config(config, encoder, variables)
-            encoder = build_encoder(config.encoder)
+            config = family.fitted_config(config, converter, variables)
+            converter = build_converter(config.converter)
         with replaced_at_once():
-            model = build_model(config, encoder)
+            model = build_model(config, converter)
         family.load_weights(model, variables)
         step = variables.global_step
     path = write_imported_run(
-        config, encoder, model, step, Path(FLAGS.run_dir), source=FLAGS.checkpoint
+        config, converter, model, step, Path(FLAGS.run_dir), source=FLAGS.checkpoint
     )
     if hasattr(family, "LICENCE"):
         print(family.LICENCE)
     print(f"Wrote {path} (step {step}). Next:")
-    for command in next_steps(Path(FLAGS.run_dir), config, encoder):
+    for command in next_steps(Path(FLAGS.run_dir), config, converter):
         print(f"  {command}")
 
 
@@ -83,10 +83,10 @@ def _with_vqvae(config):
     """Returns the config of a prior with the VQ-VAE of --vqvae."""
     if not FLAGS.vqvae:
         return config
-    if config.encoder.kind != "codes":
+    if config.converter.kind != "codes":
         raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
     path = str(Path(FLAGS.vqvae).resolve())
-    return dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, vqvae=path))
+    return dataclasses.replace(config, converter=dataclasses.replace(config.converter, vqvae=path))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What would a folder give for a configuration, and why is the rest left out?
 
 python -m magenta_lite.inspect_data FOLDER              a table of what each family would get
-python -m magenta_lite.inspect_data FOLDER --config=cat-mel_2bar [--set encoder.bars=4]
+python -m magenta_lite.inspect_data FOLDER --config=cat-mel_2bar [--set converter.bars=4]
 python -m magenta_lite.inspect_data --data=folk --config=cat-mel_2bar
 python -m magenta_lite.inspect_data --data=groove_midi:groove.zip --config=groovae_2bar_humanize
 python -m magenta_lite.inspect_data FOLDER_OF_SOUND --config=vqvae_mini
@@ -44,14 +44,14 @@ def main() -> int:
             raise UserError("--json and --set are for one configuration; give its --config")
         return _overview(FLAGS.data)
     config = cli.chosen_config()
-    if config.encoder.kind == "codes":
+    if config.converter.kind == "codes":
         raise UserError(
             f"{config.name} reads the codes of a VQ-VAE; give the --config of that to see what it "
             "is trained on"
         )
-    sources, listing = collections.list_source(config.data.source, config.encoder)
-    windows = building.build(sources, listing, config.encoder)
-    numbers = describe(windows, config.encoder)
+    sources, listing = collections.list_source(config.data.source, config.converter)
+    windows = building.build(sources, listing, config.converter)
+    numbers = describe(windows, config.converter)
     print(f"{config.data.source} for {config.name}:")
     print(summaries.summary(windows.sizes, windows.report, _columns()))
     for split in ("validation", "test"):
@@ -60,7 +60,7 @@ def main() -> int:
             print(few)
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
-    for hint in summaries.hints(windows.report, config.encoder):
+    for hint in summaries.hints(windows.report, config.converter):
         print(textwrap.fill(hint, _columns(), subsequent_indent="    ", break_on_hyphens=False))
     if FLAGS.json:
         _write_json(Path(FLAGS.json), numbers)
@@ -82,12 +82,12 @@ def _overview(source: str) -> int:
     from magenta_lite.data.overview import overview, table
 
     configs = [get_config(name) for family in families.FAMILIES for name in family.shown]
-    notes = [config for config in configs if config.encoder.kind != "audio"]
-    sound = [config for config in configs if config.encoder.kind == "audio"]
+    notes = [config for config in configs if config.converter.kind != "audio"]
+    sound = [config for config in configs if config.converter.kind == "audio"]
     rows, refused = [], []
     for group in (notes, sound):
         try:
-            sources, listing = collections.list_source(source, group[0].encoder)
+            sources, listing = collections.list_source(source, group[0].converter)
         except UserError as error:  # a folder of notes holds no sound, and the other way round
             refused.append(error)
             continue
@@ -107,13 +107,13 @@ def _overview(source: str) -> int:
     return 0
 
 
-def describe(windows: Any, encoder_config: Any) -> dict[str, Any]:
+def describe(windows: Any, converter_config: Any) -> dict[str, Any]:
     """Returns the numbers of `building.Windows` as plain JSON values."""
     from magenta_lite.data import building, summaries
 
-    lowest, highest = summaries.pitch_range(windows, encoder_config) or (None, None)
+    lowest, highest = summaries.pitch_range(windows, converter_config) or (None, None)
     return {
-        "encoder": building.encoder_json(encoder_config),
+        "converter": building.converter_json(converter_config),
         "splits": windows.sizes,
         "lowest_pitch": lowest,
         "highest_pitch": highest,

@@ -45,7 +45,7 @@ def main() -> None:
     run = cli.load_run()
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
-    groups = [_examples(source, run.encoder) for source in FLAGS.input]
+    groups = [_examples(source, run.converter) for source in FLAGS.input]
     means = [latents.encode_examples(run.model, events, told) for events, told, _ in groups]
     together = np.concatenate(means)
     pieces = [piece for _, _, names in groups for piece in names]
@@ -71,20 +71,20 @@ def main() -> None:
         print(path)
 
 
-def _examples(source: str, encoder):
+def _examples(source: str, converter):
     """Returns events, chords (or None) and the piece of each window of a source."""
     from magenta_lite.data.collections import list_source
 
     sources, report = list_source(source)
-    if hasattr(encoder, "for_inference"):
+    if hasattr(converter, "for_inference"):
         # A user's music has more drums than the training set of a groove knew.
-        encoder = encoder.for_inference(unmarked_drums=Path(source).is_file())
+        converter = converter.for_inference(unmarked_drums=Path(source).is_file())
     events, controls, names = [], [], []
     for entry in sources:
         pieces, read = entry.read()
         report.merge(read)
         for piece in pieces:
-            result = encoder.encode(piece.sequence)
+            result = converter.encode(piece.sequence)
             report.merge(result.report, piece.name)
             events += result.examples
             controls += result.controls or []

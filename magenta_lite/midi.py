@@ -13,7 +13,7 @@ from typing import Any
 
 import mido
 
-from magenta_lite.encoders.grid import step_at, tempo_map
+from magenta_lite.converters.grid import step_at, tempo_map
 
 TICKS_PER_QUARTER = 480
 DRUM_CHANNEL = 9
@@ -119,7 +119,7 @@ def midi_bytes(
     """Returns a NoteSequence as a MIDI file of type 1, 480 ticks a quarter.
 
     The first track has the title as its name, the texts, tempos, time and key signatures, chord
-    symbols as texts, and markers (see `encoders.writing.add_marker`). More than 15 melodic tracks
+    symbols as texts, and markers (see `converters.writing.add_marker`). More than 15 melodic tracks
     use further ports of 16 channels each.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from magenta_lite.config import ExperimentConfig, config_names, get_config, load_config
-from magenta_lite.encoders.encoder import EXAMPLE
+from magenta_lite.converters.converter import EXAMPLE
 from magenta_lite.errors import UserError
 from magenta_lite.shell import command
 
@@ -20,7 +20,7 @@ CODES = ("jukebox", "jukebox_delay")  # families whose models write the codes of
 def next_steps(
     run_dir: Path,
     config: ExperimentConfig,
-    encoder: Any,
+    converter: Any,
     collection: Any = None,
     data_dir: str | None = None,
 ) -> list[str]:
@@ -29,7 +29,7 @@ def next_steps(
     Args:
         run_dir: Of the run.
         config: Its config.
-        encoder: Its encoder.
+        converter: Its converter.
         collection: What it was trained on; None for an imported model.
         data_dir: Where built data sets are kept, if not in their usual place.
     """
@@ -37,9 +37,9 @@ def next_steps(
     if config.family in CODES:
         steps = _with_other_levels(run_dir, config, data)
     else:
-        needed = encoder.generate_flags
+        needed = converter.generate_flags
         if any(EXAMPLE in flag for flag in needed):
-            path = str(write_example(run_dir, encoder, collection))
+            path = str(write_example(run_dir, converter, collection))
             needed = [flag.replace(EXAMPLE, path) for flag in needed]
         steps = [command("generate", f"--run_dir={run_dir}", *needed)]
     if collection is not None:
@@ -57,23 +57,23 @@ def _unused(name: str) -> Path:
 # An example of what a model reads --------------------------------------------------------------
 
 
-def write_example(run_dir: Path, encoder: Any, collection: Any = None) -> Path:
+def write_example(run_dir: Path, converter: Any, collection: Any = None) -> Path:
     """Writes a piece that was held out, or a made-up one, beside what describes the run.
 
     Returns:
         Its path, `example.mid` or `example.wav`.
     """
-    sound = encoder.event_format.kind == "audio"
+    sound = converter.event_format.kind == "audio"
     path = run_dir / ("example.wav" if sound else "example.mid")
     if sound:
         from magenta_lite.data.audio import write_audio
 
-        return write_audio(path, encoder.decode(_held_out_sound(encoder, collection)))
+        return write_audio(path, converter.decode(_held_out_sound(converter, collection)))
     import note_seq
 
     events = _held_out_events(collection)
     note_seq.sequence_proto_to_midi_file(
-        encoder.decode(_beat(encoder) if events is None else events), str(path)
+        converter.decode(_beat(converter) if events is None else events), str(path)
     )
     return path
 
@@ -90,26 +90,26 @@ def _held_out_events(collection: Any) -> np.ndarray | None:
     return None if examples is None else examples.events[0][: examples.lengths[0]]
 
 
-def _held_out_sound(encoder: Any, collection: Any) -> np.ndarray:
+def _held_out_sound(converter: Any, collection: Any) -> np.ndarray:
     """Returns samples int16 (T, channels) of a piece, or of a made-up chord."""
-    from magenta_lite.encoders.audio import pieces, to_int16
+    from magenta_lite.converters.audio import pieces, to_int16
 
-    samples = round(EXAMPLE_SECONDS * encoder.sample_rate)
+    samples = round(EXAMPLE_SECONDS * converter.sample_rate)
     examples = _held_out(collection)
     if examples is not None:
         return next(pieces(examples))[1][:samples]
-    time = np.arange(samples)[:, None] / encoder.sample_rate
+    time = np.arange(samples)[:, None] / converter.sample_rate
     tones = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220.0, 277.2, 329.6))
-    return to_int16(np.repeat(np.float32(0.2 * tones), encoder.channels, axis=1))[0]
+    return to_int16(np.repeat(np.float32(0.2 * tones), converter.channels, axis=1))[0]
 
 
-def _beat(encoder: Any) -> np.ndarray:
-    """Returns a plain beat as events of a `GrooveEncoder`, float32 (T, 27)."""
+def _beat(converter: Any) -> np.ndarray:
+    """Returns a plain beat as events of a `GrooveConverter`, float32 (T, 27)."""
     kick, snare, hat = 0, 1, 2
-    groove = np.zeros((encoder.window_steps, 3, encoder.event_format.sizes[0]), np.float32)
+    groove = np.zeros((converter.window_steps, 3, converter.event_format.sizes[0]), np.float32)
     for drum, steps in ((hat, range(0, 16, 2)), (kick, (0, 8, 10)), (snare, (4, 12))):
         for step in steps:
-            groove[step :: encoder.steps_per_bar, :2, drum] = 1.0, 0.7  # hit, velocity
+            groove[step :: converter.steps_per_bar, :2, drum] = 1.0, 0.7  # hit, velocity
     return groove.reshape(len(groove), -1)
 
 
@@ -130,12 +130,12 @@ class CodesRun(NamedTuple):
     @property
     def level(self) -> int:
         """0 is the finest."""
-        return self.config.encoder.level
+        return self.config.converter.level
 
     @property
     def upsamples(self) -> bool:
         """Whether it reads the codes of the level above."""
-        return self.config.encoder.above_ratio > 1
+        return self.config.converter.above_ratio > 1
 
 
 def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str]) -> list[str]:
@@ -146,7 +146,7 @@ def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str])
         config: Its config.
         data: Flags that say where data sets are kept.
     """
-    if not config.encoder.vqvae:
+    if not config.converter.vqvae:
         return ["# generate needs the VQ-VAE of these codes: import this again with --vqvae=RUN"]
     runs = [CodesRun(run_dir, config), *_siblings(run_dir, config)]
     top = next((run for run in runs if not run.upsamples), None)
@@ -154,7 +154,7 @@ def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str])
     top = top or missing[0]
     upsamplers = {run.level: run for run in reversed(runs) if run.upsamples}
     if top:
-        for level in range(config.encoder.level + 1, top.level):
+        for level in range(config.converter.level + 1, top.level):
             if level not in upsamplers:
                 missing.insert(1, _planned(run_dir, config, level))
                 upsamplers[level] = missing[1]
@@ -179,7 +179,7 @@ def _siblings(run_dir: Path, config: ExperimentConfig) -> list[CodesRun]:
             other = load_config(path)
         except UserError:  # of another version, which is no matter here
             continue
-        if other.family == config.family and other.encoder.vqvae == config.encoder.vqvae:
+        if other.family == config.family and other.converter.vqvae == config.converter.vqvae:
             found.append(CodesRun(run_dir.parent / path.parent.name, other))
     return found
 
@@ -194,19 +194,19 @@ def _planned(
         config: Of the upsampler.
         upsampled: The level of another upsampler; None for the prior of the coarsest.
     """
-    there = load_config(Path(config.encoder.vqvae) / "config.yaml").model
+    there = load_config(Path(config.converter.vqvae) / "config.yaml").model
     level = there.levels - 1 if upsampled is None else upsampled
     for name in config_names():
         other = get_config(name)
-        if other.family != config.family or other.encoder.level != level:
+        if other.family != config.family or other.converter.level != level:
             continue
         same = (other.model.codes, other.model.hop) == (there.codes, there.hop_lengths[level])
-        if same and (other.encoder.above_ratio > 1) == (upsampled is not None):
-            encoder = dataclasses.replace(other.encoder, vqvae=config.encoder.vqvae)
-            return CodesRun(run_dir.parent / name, dataclasses.replace(other, encoder=encoder))
+        if same and (other.converter.above_ratio > 1) == (upsampled is not None):
+            converter = dataclasses.replace(other.converter, vqvae=config.converter.vqvae)
+            return CodesRun(run_dir.parent / name, dataclasses.replace(other, converter=converter))
     return None
 
 
 def _training(run: CodesRun, data: list[str]) -> str:
-    vqvae = f"--vqvae={run.config.encoder.vqvae}"
+    vqvae = f"--vqvae={run.config.converter.vqvae}"
     return command("train", f"--config={run.config.name}", vqvae, f"--run_dir={run.run_dir}", *data)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from magenta_lite.encoders.audio import Audio
+from magenta_lite.converters.audio import Audio
 from magenta_lite.files import replaced
 from magenta_lite.plots import piano_rolls, png_bytes, sounds
 from magenta_lite.request import Reconstruction
@@ -104,7 +104,7 @@ def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
     """Writes sounds as `.wav`, and a `.png` of waveforms and spectrograms.
 
     Args:
-        outputs: Dicts of `encoders.audio.Audio` by name, which belong together.
+        outputs: Dicts of `converters.audio.Audio` by name, which belong together.
         folder: Created if missing.
         stem: Files are named `STEM-001-of-004-NAME.wav` and `STEM-001-of-004.png`.
 

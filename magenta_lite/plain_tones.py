@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from magenta_lite.converters import drum_classes
+from magenta_lite.converters.audio import Audio
+from magenta_lite.converters.multi_performance import with_sustain
 from magenta_lite.data.synthesis import (
     FIDDLE,
     FLUTE,
@@ -19,9 +22,6 @@ from magenta_lite.data.synthesis import (
     synthesize,
     voice,
 )
-from magenta_lite.encoders import drum_classes
-from magenta_lite.encoders.audio import Audio
-from magenta_lite.encoders.multi_performance import with_sustain
 
 SAMPLE_RATE = 44_100  # Hz
 SHORTEST = 0.5  # seconds, of silence where there are no notes

@@ -6,9 +6,9 @@ import io
 import itertools
 from collections.abc import Sequence
 
-from magenta_lite.encoders.drum_classes import drum_name
-from magenta_lite.encoders.grid import step_at, tempo_map
-from magenta_lite.encoders.writing import markers
+from magenta_lite.converters.drum_classes import drum_name
+from magenta_lite.converters.grid import step_at, tempo_map
+from magenta_lite.converters.writing import markers
 from magenta_lite.midi import Track, length_of, tracks_of
 
 WIDTH = (6.0, 30.0)  # inches of a piano roll
@@ -26,7 +26,7 @@ def piano_rolls(sequences: Sequence, titles: Sequence[str]):
     """Draws the notes of NoteSequences as bars over time, one piece below the other.
 
     Louder is darker, and each instrument has its colour. Drums have rows of their own with their
-    names. Markers (see `encoders.writing.add_marker`) are dashed lines; chord symbols stand above.
+    names. Markers (see `converters.writing.add_marker`) are dashed lines; chord symbols are above.
 
     Args:
         sequences: At least one NoteSequence.
@@ -230,7 +230,7 @@ def sounds(audios: Sequence, titles: Sequence[str]):
     """Draws sounds below one another: the waveform of each, and its spectrogram.
 
     Args:
-        audios: Of `encoders.audio.Audio`; of several channels the mean is drawn.
+        audios: Of `converters.audio.Audio`; of several channels the mean is drawn.
         titles: Shown above each.
 
     Returns:

@@ -22,7 +22,7 @@ class GenerateRequest:
         temperature: Divides the logits.
         seed: Of every random draw.
         qpm: Tempo of what is written.
-        programs: General MIDI programs of the melodic parts; empty for the encoder's own.
+        programs: General MIDI programs of the melodic parts; empty for the converter's own.
         bars: Length of a piece; None for one window.
         chords: Chord symbols to follow.
         attribute: Path of an attribute vector.
@@ -153,24 +153,24 @@ class Reconstruction(NamedTuple):
 def rules_of(family: str):
     """Returns the module that says what may be asked of the models of a family.
 
-    `modes(encoder)` are what a model can do, `options(encoder)` the fields of a `GenerateRequest`
-    that it knows beside `EVERYWHERE`, `check(encoder, request)` raises a UserError where a value is
+    `modes(converter)` are what a model can do, `options(converter)` the fields of a `GenerateRequest`
+    that it knows beside `EVERYWHERE`, `check(converter, request)` raises a UserError where a value is
     wrong or missing, and `DRAWS` says whether anything is drawn at random. `HINTS`, if there are,
     say which models have a mode that this one has not.
     """
     return importlib.import_module(f"magenta_lite.models.{family}.request")
 
 
-def check_names(family: str, encoder, request: GenerateRequest) -> None:
+def check_names(family: str, converter, request: GenerateRequest) -> None:
     """Raises: UserError if a model has no such mode, or does not know an option.
 
     Args:
         family: Of the model.
-        encoder: Its encoder.
+        converter: Its converter.
         request: Its inputs do not matter.
     """
     rules = rules_of(family)
-    modes, options = rules.modes(encoder), rules.options(encoder)
+    modes, options = rules.modes(converter), rules.options(converter)
     if request.mode not in modes:
         hint = rules.HINTS.get(request.mode, "") if hasattr(rules, "HINTS") else ""
         raise UserError(
@@ -180,13 +180,13 @@ def check_names(family: str, encoder, request: GenerateRequest) -> None:
     for name in OPTIONAL:
         if name not in options and getattr(request, name) != getattr(GenerateRequest, name):
             raise UserError(f"--{name} means nothing to this {family} model; leave it out")
-    encoder.check_programs(request.programs)
+    converter.check_programs(request.programs)
 
 
-def check_request(family: str, encoder, request: GenerateRequest) -> None:
+def check_request(family: str, converter, request: GenerateRequest) -> None:
     """Raises: UserError if a model cannot do what is asked, as far as that is known without it."""
-    check_names(family, encoder, request)
-    rules_of(family).check(encoder, request)
+    check_names(family, converter, request)
+    rules_of(family).check(converter, request)
 
 
 def check_inputs(request: GenerateRequest) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from magenta_lite.encoders.audio import Audio
+from magenta_lite.converters.audio import Audio
 from magenta_lite.errors import UserError
 from magenta_lite.midi import (
     DEFAULT_VOLUME,

@@ -69,7 +69,7 @@ def main() -> int:
     source = absolute_source(config.data.source)  # the run must find it from everywhere
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
     config = _completed(config, built)
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
     from magenta_lite.next_steps import next_steps
     from magenta_lite.shell import quoted
     from magenta_lite.training.signals import Stopped
@@ -89,8 +89,8 @@ def main() -> int:
         return 128 + stopped.signum
     if is_chief():
         print(f"Done after {time.monotonic() - began:,.0f} s. What to do next:")
-        encoder = build_encoder(config.encoder)
-        for step in next_steps(run_dir, config, encoder, collection, FLAGS.data_dir):
+        converter = build_converter(config.converter)
+        for step in next_steps(run_dir, config, converter, collection, FLAGS.data_dir):
             print(f"  {step}")
         print(f"  tensorboard {quoted(f'--logdir={run_dir}/events')}")
     return 0
@@ -138,15 +138,15 @@ def _sets(key: str) -> bool:
 
 def _completed(config, built: str):
     """Returns the config with what --vqvae says, of a model of codes."""
-    if config.encoder.kind != "codes":
+    if config.converter.kind != "codes":
         if FLAGS.vqvae:
             raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
         return config
     from magenta_lite.data.codes import completed
 
     if FLAGS.vqvae:
-        encoder = dataclasses.replace(config.encoder, vqvae=FLAGS.vqvae)
-        config = dataclasses.replace(config, encoder=encoder)
+        converter = dataclasses.replace(config.converter, vqvae=FLAGS.vqvae)
+        config = dataclasses.replace(config, converter=converter)
     return completed(config, FLAGS.data_dir, built)
 
 

@@ -12,8 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from magenta_lite.converters.audio import Audio, pieces
 from magenta_lite.data.collections import open_collection
-from magenta_lite.encoders.audio import Audio, pieces
 from magenta_lite.errors import UserError
 from magenta_lite.models.vqvae.coding import Coder
 from magenta_lite.models.vqvae.generation import reconstructed
@@ -30,12 +30,12 @@ def main() -> None:
     parser.add_argument("--piece", help="default: the first of the test split")
     arguments = parser.parse_args()
     run = load_run(arguments.run_dir)
-    test = open_collection(run.config.data, run.config.encoder).split("test")
+    test = open_collection(run.config.data, run.config.converter).split("test")
     known = dict(pieces(test))
     name = arguments.piece or next(iter(known), None)
     if name not in known:
         raise UserError(f"{name} is not in the test split; that has {', '.join(known) or 'none'}")
-    rate = run.encoder.sample_rate
+    rate = run.converter.sample_rate
     samples = sound_of(known[name][: round(arguments.seconds * rate)]).numpy()
     heard = reconstructed(Coder(run.model), Audio(samples, rate))
     for path in write_sounds([heard], arguments.output_dir, Path(name).stem.partition("#")[0]):

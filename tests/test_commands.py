@@ -85,7 +85,7 @@ def test_training_says_what_it_left_out_and_what_to_do_next(place):
             assert reason in said
     assert "python -m magenta_lite.generate --run_dir=run" in said
     files = {path.name for path in (place / "run").iterdir()}
-    expected = {"config.yaml", "encoder.json", "environment.json", "metrics.jsonl", "events"}
+    expected = {"config.yaml", "converter.json", "environment.json", "metrics.jsonl", "events"}
     assert files >= expected | {"checkpoints"}
 
 
@@ -289,12 +289,12 @@ def test_saved_model_alone_gives_the_notes_that_generate_gives(place):
 
     import note_seq
 
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
 
-    encoder = build_encoder(load_config(place / "run" / "config.yaml").encoder)
+    converter = build_converter(load_config(place / "run" / "config.yaml").converter)
     written = sorted((place / "same").glob("*.mid"))
     for row, path in zip(events, written, strict=True):
-        expected = encoder.decode(row)
+        expected = converter.decode(row)
         actual = note_seq.midi_file_to_note_sequence(str(path))
         assert [(n.pitch, round(n.start_time, 3)) for n in expected.notes] == [
             (n.pitch, round(n.start_time, 3)) for n in actual.notes
@@ -359,7 +359,7 @@ def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(checkpoints, 
     assert "step 1205" in out or source == "js"
     model = load_run(checkpoints / f"from_{source}").model
     for name, layer in (("mu", model.mu), ("sigma", model.sigma)):
-        expected = golden_values()[f"encoder/{name}/kernel"]
+        expected = golden_values()[f"converter/{name}/kernel"]
         np.testing.assert_allclose(layer.kernel, expected, rtol=0, atol=tolerance)
     arguments = ["--num_outputs=1", f"--output_dir=old_{source}"]
     out, _ = run("generate", f"--run_dir=from_{source}", *arguments, cwd=checkpoints)
@@ -401,7 +401,7 @@ def test_fine_tuning_starts_with_the_weights_of_another_run(place):
     ("changes", "words"),
     [
         (("model.latent_size=9",), "model.latent_size (8 there, 9 here)"),
-        (("encoder.min_pitch=30",), "the encoder differs"),
+        (("converter.min_pitch=30",), "the converter differs"),
     ],
 )
 def test_fine_tuning_with_other_sizes_is_told_in_one_line(place, changes, words):

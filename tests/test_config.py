@@ -52,18 +52,18 @@ def test_overrides_keep_types():
         [
             "train.steps=7",
             "train.learning_rate=3e-3",
-            "encoder.programs=null",
+            "converter.programs=null",
             "model.encoder_units=[8,9]",
             "data.transpose=[-2,3]",
-            "encoder.pad_edges=true",
+            "converter.pad_edges=true",
         ],
     )
     assert config.train.steps == 7
     assert config.train.learning_rate == 0.003
-    assert config.encoder.programs is None
+    assert config.converter.programs is None
     assert config.model.encoder_units == (8, 9)
     assert config.data.transpose == (-2, 3)
-    assert config.encoder.pad_edges is True
+    assert config.converter.pad_edges is True
     assert get_config("cat-mel_2bar").train.steps == 200_000
 
 
@@ -81,7 +81,7 @@ def test_overrides_keep_types():
         ("data.transpose=[5,-5]", "[lowest, highest]"),
         ("objective.sampling_schedule=linear", "inverse_sigmoid"),
         ("objective.sampling_rate=0", "sampling_rate"),
-        ("encoder.max_pitch=300", "0 to 127"),
+        ("converter.max_pitch=300", "0 to 127"),
     ],
 )
 def test_wrong_overrides_are_told_in_one_line(override, words):
@@ -98,14 +98,14 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 @pytest.mark.parametrize("name", ["cat-mel_2bar", "cat-mel_2bar_big", "cat-mel_2bar_tiny"])
 def test_a_saved_config_is_read_back_as_it_was(name, tmp_path):
-    config = get_config(name, ["encoder.programs=null"])
+    config = get_config(name, ["converter.programs=null"])
     odd = dataclasses.replace(config.data, source="~/odd: name #1")
     config = dataclasses.replace(config, data=odd)
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "name: x", "{", "encoder: {kind: nothing}"])
+@pytest.mark.parametrize("text", ["", "[1, 2]", "name: x", "{", "converter: {kind: nothing}"])
 def test_a_damaged_config_file_is_a_user_error(text, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(text)
@@ -134,11 +134,11 @@ def test_configs_cannot_be_changed_in_place():
         get_config("cat-mel_2bar").train.steps = 5
 
 
-def test_configs_and_encoders_load_without_tensorflow_in_under_a_second():
+def test_configs_and_converters_load_without_tensorflow_in_under_a_second():
     code = (
         "import sys, time\n"
         "began = time.perf_counter()\n"
-        "import magenta_lite, magenta_lite.cli, magenta_lite.encoders.melody\n"
+        "import magenta_lite, magenta_lite.cli, magenta_lite.converters.melody\n"
         "from magenta_lite.config import get_config\n"
         "get_config('cat-mel_2bar', ['train.steps=5'])\n"
         "heavy = {'tensorflow', 'keras', 'note_seq', 'matplotlib'} & set(sys.modules)\n"

@@ -11,11 +11,11 @@ import tensorflow as tf
 from processes import run
 
 from magenta_lite.config import get_config, save_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.audio import Audio
+from magenta_lite.converters.base import Report
 from magenta_lite.data.codes import CodedPiece, completed, contexts
 from magenta_lite.data.collections import open_data
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.audio import Audio
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.models.jukebox_delay.evaluation import evaluate
@@ -41,10 +41,10 @@ def place(tmp_path_factory):
     config = dataclasses.replace(
         config, data=dataclasses.replace(config.data, source=str(root / "music"))
     )
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     keras.utils.set_random_seed(0)
-    model = build_model(config, encoder)
-    write_imported_run(config, encoder, model, 0, root / "vqvae", "test")
+    model = build_model(config, converter)
+    write_imported_run(config, converter, model, 0, root / "vqvae", "test")
     steps = ("--set=train.steps=2", "--set=train.checkpoint_every=2", "--set=train.warmup_steps=1")
     code, out, error = run(
         "magenta_lite.train",
@@ -97,7 +97,7 @@ def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, 
         return dataclasses.replace(asked, total_seconds=0.5, prompt_seconds=0.1)
 
     def sounds(asked):
-        outputs = generate(prior.model, prior.encoder, asked)
+        outputs = generate(prior.model, prior.converter, asked)
         os.close(asked.unfinished._lock)  # as when the process ends
         return [output["level-0"].samples for output in outputs]
 
@@ -131,7 +131,7 @@ def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
     ):
         save_config(get_config(vqvae), tmp_path / "config.yaml")
         with pytest.raises(UserError, match=words):
-            completed(get_config(prior, [f"encoder.vqvae={tmp_path}"]))
+            completed(get_config(prior, [f"converter.vqvae={tmp_path}"]))
 
 
 def test_upsamplers_mean_nothing_to_it(place):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from magenta_lite.config import config_names, get_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import EventFormat
 from magenta_lite.data.collections import Examples
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.base import EventFormat
 
 MELODY = EventFormat("categorical", (90,))
 
@@ -77,19 +77,19 @@ def test_events_become_one_id_a_step_in_each_part(script):
 
 
 def test_data_are_counted_in_all_keys_of_training(script):
-    encoder = build_encoder(get_config("cat-mel_2bar_tiny").encoder)
+    converter = build_converter(get_config("cat-mel_2bar_tiny").converter)
     melody = np.zeros((1, 32), np.uint8)
     melody[0, :3] = [40, 0, 44]
-    moved = script.in_all_keys(whole(melody), encoder, (-1, 1))
+    moved = script.in_all_keys(whole(melody), converter, (-1, 1))
     assert moved.events[:, :3].tolist() == [[39, 0, 43], [40, 0, 44], [41, 0, 45]]
     assert moved.lengths.tolist() == [32, 32, 32]
 
 
 def test_notes_are_counted_by_the_bar_and_drones_are_no_music(script):
-    encoder = build_encoder(get_config("cat-mel_2bar_tiny").encoder)
+    converter = build_converter(get_config("cat-mel_2bar_tiny").converter)
     melody = np.zeros((2, 32), np.uint8)
     melody[:, ::4] = 40
-    assert script.notes_per_bar(whole(melody), encoder) == 4
+    assert script.notes_per_bar(whole(melody), converter) == 4
     assert script.Measured(1.4, 1.0, 3.0, 4.0).is_music
     assert not script.Measured(1.6, 1.0, 4.0, 4.0).is_music
     assert not script.Measured(0.5, 1.0, 1.0, 4.0).is_music

@@ -83,7 +83,7 @@ def new(verb: str, arguments: str) -> str:
             "--config=cat-mel_2bar_small --num_steps=9 --examples_path=a.tfrecord "
             "--hparams=z_size=64,max_seq_len=64,dec_rnn_size=[512],free_bits=48,use_cudnn=true",
             "train --config=cat-mel_2bar_small --set train.steps=9 --data=a.tfrecord "
-            "--set model.latent_size=64 --set encoder.bars=4 --set model.decoder_units='[512]' "
+            "--set model.latent_size=64 --set converter.bars=4 --set model.decoder_units='[512]' "
             "--set objective.free_bits=48 "
             "(without use_cudnn: no value of the configuration is the same)",
         ),

@@ -25,7 +25,7 @@ def test_musenet_trained_on_real_bands_writes_four_minutes_for_those_asked_for(
         f"--data_dir={tmp_path / 'data'}",
         "--set=model.layers=1",
         "--set=model.positions=256",
-        "--set=encoder.crop=256",
+        "--set=converter.crop=256",
         "--set=train.steps=12",
         "--set=train.batch_size=8",
         "--set=train.warmup_steps=4",

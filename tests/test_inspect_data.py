@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from magenta_lite import families
+from magenta_lite.converters.audio import Audio
 from magenta_lite.data.audio import write_audio
-from magenta_lite.encoders.audio import Audio
 from magenta_lite.inspect_data import with_data_flag
 from magenta_lite.testing.bad_files import midi_bytes, write_good_files
 
@@ -56,18 +56,18 @@ def test_folder_is_described_without_tensorflow(tmp_path):
     tree = json.loads(numbers.read_text())
     assert sum(tree["splits"].values()) > 10
     assert 60 <= tree["lowest_pitch"] < tree["highest_pitch"] <= 83
-    assert tree["encoder"]["bars"] == 2
+    assert tree["converter"]["bars"] == 2
     assert tree["report"]["kept"]["windows"] >= sum(tree["splits"].values())
 
 
 def test_set_changes_what_is_kept(tmp_path):
     numbers = tmp_path / "numbers.json"
     result = _inspect(
-        "--config=cat-mel_2bar", "--set", "encoder.programs=null", f"--json={numbers}", FOLDER
+        "--config=cat-mel_2bar", "--set", "converter.programs=null", f"--json={numbers}", FOLDER
     )
     assert result.returncode == 0, result.stderr
-    assert "To keep more: --set 'encoder.programs" not in result.stdout
-    assert json.loads(numbers.read_text())["encoder"]["programs"] is None
+    assert "To keep more: --set 'converter.programs" not in result.stdout
+    assert json.loads(numbers.read_text())["converter"]["programs"] is None
 
 
 def test_drums_have_no_pitches_and_a_named_collection_is_read_by_path(tmp_path):
@@ -80,7 +80,7 @@ def test_drums_have_no_pitches_and_a_named_collection_is_read_by_path(tmp_path):
     tree = json.loads(numbers.read_text())
     assert tree["lowest_pitch"] is None
     assert all(tree["splits"].values())
-    assert tree["encoder"]["kind"] == "drums"
+    assert tree["converter"]["kind"] == "drums"
 
 
 def test_no_setting_is_offered_where_none_helps(tmp_path):

@@ -10,12 +10,12 @@ import symusic
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.writing import add_marker
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.writing import add_marker
 from magenta_lite.midi import midi_bytes, tracks_of
 from magenta_lite.testing.events import made_up_events
 
-# A configuration of each kind of encoder that gives notes.
+# A configuration of each kind of converter that gives notes.
 CONFIGS = (
     "attention_rnn",
     "drum_kit_rnn",
@@ -69,9 +69,9 @@ def same_notes(midi, notes):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_no_note_of_any_model_is_lost(name):
-    encoder = build_encoder(get_config(name).encoder)
-    (events,) = made_up_events(encoder.event_format, 1, min(encoder.window_steps, 512), seed=1)
-    decoded = encoder.decode(events, qpm=97.0)
+    converter = build_converter(get_config(name).converter)
+    (events,) = made_up_events(converter.event_format, 1, min(converter.window_steps, 512), seed=1)
+    decoded = converter.decode(events, qpm=97.0)
     assert len(decoded.notes) > 3
     same_notes(midi_bytes(decoded), decoded.notes)
 
@@ -106,9 +106,9 @@ def test_every_one_of_many_instruments_has_a_channel_of_its_port(count):
 
 
 def test_other_libraries_read_names_tempo_meter_title_and_texts():
-    encoder = build_encoder(get_config("hierdec-trio_16bar").encoder)
-    (events,) = made_up_events(encoder.event_format, 1, 64)
-    trio = encoder.decode(events, qpm=97.0, programs=(40, 32))
+    converter = build_converter(get_config("hierdec-trio_16bar").converter)
+    (events,) = made_up_events(converter.event_format, 1, 64)
+    trio = converter.decode(events, qpm=97.0, programs=(40, 32))
     title, about = "trio-sample-1", "magenta_lite hierdec-trio_16bar, seed 17 é"
     midi = midi_bytes(trio, title, [about])
 
@@ -142,9 +142,9 @@ def test_other_libraries_read_names_tempo_meter_title_and_texts():
     ],
 )
 def test_tracks_are_called_after_parts_or_instruments(name, names):
-    encoder = build_encoder(get_config(name).encoder)
-    (events,) = made_up_events(encoder.event_format, 1, min(encoder.window_steps, 256))
-    assert {track.name for track in tracks_of(encoder.decode(events))} == names
+    converter = build_converter(get_config(name).converter)
+    (events,) = made_up_events(converter.event_format, 1, min(converter.window_steps, 256))
+    assert {track.name for track in tracks_of(converter.decode(events))} == names
 
 
 def test_what_is_marked_becomes_a_marker_and_chords_become_texts():

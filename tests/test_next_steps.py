@@ -14,9 +14,9 @@ import pytest
 import soundfile
 
 from magenta_lite.config import config_names, get_config, save_config
+from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.reading import read_file
-from magenta_lite.encoders import build_encoder
 from magenta_lite.next_steps import CODES, next_steps, write_example
 from magenta_lite.shell import command, quoted
 
@@ -49,7 +49,7 @@ for arguments in json.load(open(sys.argv[1])):
 def _vqvae_of(config) -> str:
     """Returns the configuration of a VQ-VAE whose codes a prior reads; empty for none."""
     for name in VQVAES:
-        sizes, level = get_config(name).model, config.encoder.level
+        sizes, level = get_config(name).model, config.converter.level
         same = (sizes.codes, sizes.quantizers) == (config.model.codes, config.model.quantizers)
         if same and level < sizes.levels and sizes.hop_lengths[level] == config.model.hop:
             return name
@@ -63,8 +63,8 @@ def _run(folder: Path, name: str, trained: bool = True):
         vqvae = folder / _vqvae_of(config)
         vqvae.mkdir(parents=True, exist_ok=True)
         save_config(get_config(vqvae.name), vqvae / "config.yaml")
-        encoder = dataclasses.replace(config.encoder, vqvae=str(vqvae))
-        config = dataclasses.replace(config, encoder=encoder)
+        converter = dataclasses.replace(config.converter, vqvae=str(vqvae))
+        config = dataclasses.replace(config, converter=converter)
     (folder / name / "checkpoints").mkdir(parents=True)
     save_config(config, folder / name / "config.yaml")
     if trained:
@@ -83,7 +83,7 @@ def test_what_generate_is_told_passes_its_checks_for_every_configuration(tmp_pat
     for name in config_names():
         folder = tmp_path / f"runs of {name}"  # a path with spaces
         config = _run(folder, name)
-        steps = next_steps(folder / name, config, build_encoder(config.encoder))
+        steps = next_steps(folder / name, config, build_converter(config.converter))
         *first, told, export = steps
         assert _arguments(export, "export")[0] == f"--run_dir={folder / name}"
         if told.startswith("#"):  # no VQ-VAE fits
@@ -114,8 +114,8 @@ def test_an_upsampler_is_heard_with_the_prior_beside_it(tmp_path):
         f"--upsamplers={tmp_path / 'jukebox_upsampler_tiny'}",
     ]
     config = get_config("jukebox_prior_tiny")
-    encoder = dataclasses.replace(config.encoder, vqvae=str(tmp_path / "vqvae_tiny"))
-    config = dataclasses.replace(config, encoder=encoder)
+    converter = dataclasses.replace(config.converter, vqvae=str(tmp_path / "vqvae_tiny"))
+    config = dataclasses.replace(config, converter=converter)
     same, _ = next_steps(tmp_path / "jukebox_prior_tiny", config, None)
     assert same == told
 
@@ -148,24 +148,24 @@ class Collection:
 
 
 def test_the_example_is_held_out_music(tmp_path):
-    encoder = build_encoder(get_config("groovae_2bar_hits_control").encoder)
+    converter = build_converter(get_config("groovae_2bar_hits_control").converter)
     events = np.zeros((32, 27), np.float32)
     events[4, :2] = events[9, 1:3] = 1.0
-    path = write_example(tmp_path, encoder, Collection(events))
+    path = write_example(tmp_path, converter, Collection(events))
     (piece,) = read_file(path)
     written = {(note.pitch, note.is_drum) for note in piece.sequence.notes}
-    assert written == {(note.pitch, True) for note in encoder.decode(events).notes}
-    assert len(encoder.encode(read_file(write_example(tmp_path, encoder))[0].sequence).examples)
+    assert written == {(note.pitch, True) for note in converter.decode(events).notes}
+    assert len(converter.encode(read_file(write_example(tmp_path, converter))[0].sequence).examples)
 
 
 def test_the_example_of_sound_is_heard(tmp_path):
-    encoder = build_encoder(get_config("vqvae_tiny").encoder)
+    converter = build_converter(get_config("vqvae_tiny").converter)
     samples = np.random.default_rng(0).integers(-9000, 9000, (6000, 1), np.int16)
     collection = Collection(samples, positions=np.array([[0, 6000]]))
-    written, rate = soundfile.read(write_example(tmp_path, encoder, collection), dtype="int16")
-    assert rate == encoder.sample_rate
+    written, rate = soundfile.read(write_example(tmp_path, converter, collection), dtype="int16")
+    assert rate == converter.sample_rate
     np.testing.assert_array_equal(written, samples[:, 0])
-    made_up, _ = soundfile.read(write_example(tmp_path, encoder))
+    made_up, _ = soundfile.read(write_example(tmp_path, converter))
     assert 0.3 < np.abs(made_up).max() < 0.9
 
 
@@ -188,6 +188,6 @@ def test_a_place_for_a_saved_model_is_free(tmp_path, monkeypatch):
     config = get_config("cat-mel_2bar_tiny")
     run_dir = Path("runs/a b")
     for wanted in ("'exported/a b'", "'exported/a b-2'"):
-        step = next_steps(run_dir, config, build_encoder(config.encoder))[-1]
+        step = next_steps(run_dir, config, build_converter(config.converter))[-1]
         assert step == f"python -m magenta_lite.export --run_dir='runs/a b' --output={wanted}"
         Path(shlex.split(wanted)[0]).mkdir(parents=True)

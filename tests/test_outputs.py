@@ -12,9 +12,9 @@ from note_seq.protobuf import music_pb2
 
 from magenta_lite import soundfont
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.audio import Audio
-from magenta_lite.encoders.musenet.encoder import to_sequence
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.audio import Audio
+from magenta_lite.converters.musenet.converter import to_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.outputs import write_sequences, write_sounds
 from magenta_lite.plain_tones import PlainTones
@@ -127,12 +127,12 @@ def test_a_trio_differs_at_the_strokes_of_its_drums(player):
     ],
 )
 def test_whatever_a_model_writes_is_heard(name, player, tmp_path):
-    encoder = build_encoder(get_config(name).encoder)
-    steps = encoder.window_steps
-    if encoder.event_format.segments == 1:
+    converter = build_converter(get_config(name).converter)
+    steps = converter.window_steps
+    if converter.event_format.segments == 1:
         steps = min(steps, 64)
-    (events,) = made_up_events(encoder.event_format, 1, steps, seed=1)
-    written(encoder.decode(events), player, tmp_path)
+    (events,) = made_up_events(converter.event_format, 1, steps, seed=1)
+    written(converter.decode(events), player, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,18 @@ from matplotlib.collections import LineCollection, PolyCollection
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.musenet.encoder import to_sequence
-from magenta_lite.encoders.writing import add_marker
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.musenet.converter import to_sequence
+from magenta_lite.converters.writing import add_marker
 from magenta_lite.plots import piano_roll, piano_rolls, png_bytes
 from magenta_lite.testing.events import made_up_events
 
 
 def decoded(name, steps, seed=0):
-    """Returns the NoteSequence of made-up events of the encoder of a configuration."""
-    encoder = build_encoder(get_config(name).encoder)
-    (events,) = made_up_events(encoder.event_format, 1, steps, seed)
-    return encoder.decode(events)
+    """Returns the NoteSequence of made-up events of the converter of a configuration."""
+    converter = build_converter(get_config(name).converter)
+    (events,) = made_up_events(converter.event_format, 1, steps, seed)
+    return converter.decode(events)
 
 
 def notes_of(axes):

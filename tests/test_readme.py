@@ -58,14 +58,14 @@ def test_flags_and_settings_of_every_command_exist(words):
 
 def test_python_example_runs_on_a_trained_run(tmp_path, monkeypatch):
     from magenta_lite.config import get_config
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
     from magenta_lite.models.building import build_model
     from magenta_lite.training.run_directory import write_imported_run
 
     config = get_config("cat-mel_2bar_tiny", SMALL)
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     run_dir = tmp_path / "runs" / "cat-mel_2bar"
-    write_imported_run(config, encoder, build_model(config, encoder), 0, run_dir, "nowhere")
+    write_imported_run(config, converter, build_model(config, converter), 0, run_dir, "nowhere")
     monkeypatch.chdir(tmp_path)
     (code,) = (block for block in blocks("python") if "load_run" in block)
     names: dict = {}

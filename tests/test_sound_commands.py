@@ -188,7 +188,7 @@ def test_a_published_upsampler_becomes_a_run(place, tmp_path):
     from magenta_lite.training.run_directory import load_run
 
     run_ = load_run(tmp_path / "run")
-    assert run_.model.upsamples and run_.config.encoder.vqvae == str(place / "vqvae_tiny")
+    assert run_.model.upsamples and run_.config.converter.vqvae == str(place / "vqvae_tiny")
 
 
 @pytest.mark.parametrize(

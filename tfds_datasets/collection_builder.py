@@ -12,56 +12,56 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.audio import AudioConverterConfig
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.drums import DrumsConverterConfig
+from magenta_lite.converters.event_sequences.melody import EventMelodyConverterConfig
+from magenta_lite.converters.groove import GrooveConverterConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
+from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
+from magenta_lite.converters.performance import PerformanceConverterConfig
+from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import building, splitting, summaries
 from magenta_lite.data.building import Windows
 from magenta_lite.data.reading import Source
 from magenta_lite.data.splitting import Window
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.audio import AudioEncoderConfig
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.drums import DrumsEncoderConfig
-from magenta_lite.encoders.event_sequences.melody import EventMelodyEncoderConfig
-from magenta_lite.encoders.groove import GrooveEncoderConfig
-from magenta_lite.encoders.melody import MelodyEncoderConfig
-from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
-from magenta_lite.encoders.performance import PerformanceEncoderConfig
-from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
 
 FOUND_FILE = "found.json"
 
 # As in the configurations of Magenta that they serve.
-MELODY_ENCODERS = {
+MELODY_CONVERTERS = {
     # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
-    "mel_2bar": MelodyEncoderConfig(bars=2, programs=(0, 31)),
-    "mel_2bar_chords": MelodyEncoderConfig(bars=2, chords=True),
-    "mel_16bar": MelodyEncoderConfig(bars=16),
-    "mel_whole": MelodyEncoderConfig(bars=0, programs=(0, 31), end_token=True),
-    "event_melody": EventMelodyEncoderConfig(),
+    "mel_2bar": MelodyConverterConfig(bars=2, programs=(0, 31)),
+    "mel_2bar_chords": MelodyConverterConfig(bars=2, chords=True),
+    "mel_16bar": MelodyConverterConfig(bars=16),
+    "mel_whole": MelodyConverterConfig(bars=0, programs=(0, 31), end_token=True),
+    "event_melody": EventMelodyConverterConfig(),
 }
-DRUM_ENCODERS = {
-    "drums_2bar": DrumsEncoderConfig(bars=2),
-    "drums_2bar_roll": DrumsEncoderConfig(bars=2, roll=True),
-    "drums_2bar_full_roll": DrumsEncoderConfig(bars=2, roll=True, classes="full"),
-    "groove_2bar": GrooveEncoderConfig(bars=2, hop_bars=1),
-    "groove_4bar": GrooveEncoderConfig(bars=4, hop_bars=1),
+DRUM_CONVERTERS = {
+    "drums_2bar": DrumsConverterConfig(bars=2),
+    "drums_2bar_roll": DrumsConverterConfig(bars=2, roll=True),
+    "drums_2bar_full_roll": DrumsConverterConfig(bars=2, roll=True, classes="full"),
+    "groove_2bar": GrooveConverterConfig(bars=2, hop_bars=1),
+    "groove_4bar": GrooveConverterConfig(bars=4, hop_bars=1),
 }
-BAND_ENCODERS = {
-    "trio_16bar": TrioEncoderConfig(bars=16),
-    "multiperf_1bar": MultiPerformanceEncoderConfig(),
-    "multiperf_1bar_chords": MultiPerformanceEncoderConfig(chords=True),
+BAND_CONVERTERS = {
+    "trio_16bar": TrioConverterConfig(bars=16),
+    "multiperf_1bar": MultiPerformanceConverterConfig(),
+    "multiperf_1bar_chords": MultiPerformanceConverterConfig(chords=True),
 }
-PERFORMANCE_ENCODERS = {
-    "performance": PerformanceEncoderConfig(),
-    "performance_end": PerformanceEncoderConfig(end_token=True),
+PERFORMANCE_CONVERTERS = {
+    "performance": PerformanceConverterConfig(),
+    "performance_end": PerformanceConverterConfig(end_token=True),
 }
-AUDIO_ENCODERS = {
-    "mono_16khz": AudioEncoderConfig(),
-    "mono_22khz": AudioEncoderConfig(sample_rate=22_050, crop=16_384),
-    "mono_44khz": AudioEncoderConfig(sample_rate=44_100, crop=16_384),
+AUDIO_CONVERTERS = {
+    "mono_16khz": AudioConverterConfig(),
+    "mono_22khz": AudioConverterConfig(sample_rate=22_050, crop=16_384),
+    "mono_44khz": AudioConverterConfig(sample_rate=44_100, crop=16_384),
 }
 # Of notes.
-ENCODERS = MELODY_ENCODERS | DRUM_ENCODERS | BAND_ENCODERS | PERFORMANCE_ENCODERS
+CONVERTERS = MELODY_CONVERTERS | DRUM_CONVERTERS | BAND_CONVERTERS | PERFORMANCE_CONVERTERS
 
 
 def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -> str:
@@ -79,13 +79,13 @@ def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -
         ) from error
 
 
-def name_of(encoder_config: Any) -> str:
-    """Returns the config name of an encoder: a known one, else made from its values."""
-    stored = building.stored_config(encoder_config)
-    for name, known in (ENCODERS | AUDIO_ENCODERS).items():
+def name_of(converter_config: Any) -> str:
+    """Returns the config name of a converter: a known one, else made from its values."""
+    stored = building.stored_config(converter_config)
+    for name, known in (CONVERTERS | AUDIO_CONVERTERS).items():
         if known == stored:
             return name
-    return building.encoder_name(stored)
+    return building.converter_name(stored)
 
 
 @dataclasses.dataclass
@@ -93,24 +93,24 @@ class CollectionConfig(tfds.core.BuilderConfig):
     """One encoding of a collection.
 
     Attributes:
-        encoder: Encoder section, e.g. `MelodyEncoderConfig`; what changes nothing that is stored
-            is set to its default.
+        converter: Converter section, e.g. `MelodyConverterConfig`; what changes nothing that is
+            stored is set to its default.
     """
 
-    encoder: Any = None
+    converter: Any = None
 
     def __post_init__(self):
-        self.encoder = building.stored_config(self.encoder)
+        self.converter = building.stored_config(self.converter)
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes the windows that `magenta_lite.data.building` finds.
 
     With Beam options or a runner in the `DownloadConfig` the same steps run on Apache Beam.
-    Features: `events` (T, *event_shape), the encoder's numbers in its event_dtype; `controls`
-    uint8 (T,), the chord classes, for an encoder that has them; `piece`, where they are from;
+    Features: `events` (T, *event_shape), the converter's numbers in its event_dtype; `controls`
+    uint8 (T,), the chord classes, for a converter that has them; `piece`, where they are from;
     for sound `position`, int64 (2,), their first sample and the samples of the piece.
-    The metadata hold the encoder's values, the report of what was left out and, for sound, the
+    The metadata hold the converter's values, the report of what was left out and, for sound, the
     labels of each piece.
     """
 
@@ -133,7 +133,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return {name: split.num_examples for name, split in self.info.splits.items()}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        format = build_encoder(self.builder_config.encoder).event_format
+        format = build_converter(self.builder_config.converter).event_format
         features = {
             "events": tfds.features.Tensor(
                 shape=(None, *format.event_shape),
@@ -150,7 +150,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             metadata=tfds.core.MetadataDict(
-                encoder=building.encoder_json(self.builder_config.encoder)
+                converter=building.converter_json(self.builder_config.converter)
             ),
         )
 
@@ -178,26 +178,26 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         }
 
     def _generate_examples(self, windows: list[Window], split: str) -> Iterator:
-        example = functools.partial(_example, encoder_config=self.builder_config.encoder)
+        example = functools.partial(_example, converter_config=self.builder_config.converter)
         return map(example, building.told(windows, f"Writing {split}"))
 
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)
-        encoder = self.builder_config.encoder
-        windows = building.build(sources, listing, encoder)
-        summaries.check_usable(windows.sizes, windows.report, self.info.full_name, encoder)
+        converter = self.builder_config.converter
+        windows = building.build(sources, listing, converter)
+        summaries.check_usable(windows.sizes, windows.report, self.info.full_name, converter)
         return windows
 
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
         beam = tfds.core.lazy_imports.apache_beam
         single = beam.pvalue.AsSingleton
-        encoder = self.builder_config.encoder
+        converter = self.builder_config.converter
         sources, listing = self._sources(dl_manager)
         encoded = (
             pipeline
             | "Sources" >> beam.Create(list(enumerate(sources)))
             | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.MapTuple(functools.partial(_encode, encoder_config=encoder))
+            | "Encode" >> beam.MapTuple(functools.partial(_encode, converter_config=converter))
         )
         hashes = (
             encoded
@@ -237,7 +237,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             kept
             | "Sizes" >> beam.combiners.Count.PerKey()
             | "AllSizes" >> beam.combiners.ToDict()
-            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name, encoder)
+            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name, converter)
         )
         facts = (
             encoded
@@ -251,14 +251,14 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return {
             split: kept
             | f"Choose_{split}" >> beam.Filter(lambda pair, name: pair[0] == name, split)
-            | f"Example_{split}" >> beam.MapTuple(lambda _, window: _example(window, encoder))
+            | f"Example_{split}" >> beam.MapTuple(lambda _, window: _example(window, converter))
             for split in building.SPLITS
         }
 
 
-def _example(window: Window, encoder_config: Any) -> tuple[bytes, dict[str, Any]]:
+def _example(window: Window, converter_config: Any) -> tuple[bytes, dict[str, Any]]:
     """Returns key and example. The key says what it is: the order depends on nothing else."""
-    events, controls = building.arrays(window.events, window.controls, encoder_config)
+    events, controls = building.arrays(window.events, window.controls, converter_config)
     example = {"events": events, "piece": window.piece}
     if controls is not None:
         example["controls"] = controls
@@ -271,8 +271,8 @@ def _example(window: Window, encoder_config: Any) -> tuple[bytes, dict[str, Any]
     return window.events + window.controls, example
 
 
-def _encode(number: int, source: Source, encoder_config: Any) -> tuple[int, building.Encoded]:
-    return number, building.encode_source(source, encoder_config)
+def _encode(number: int, source: Source, converter_config: Any) -> tuple[int, building.Encoded]:
+    return number, building.encode_source(source, converter_config)
 
 
 def _piece_hashes(_: int, encoded: building.Encoded) -> list[tuple[bytes, int]]:
@@ -296,9 +296,9 @@ def _merge_reports(reports) -> Report:
 
 
 def _check_sizes(
-    sizes: dict[str, int], report: Report, what: str, encoder_config: Any
+    sizes: dict[str, int], report: Report, what: str, converter_config: Any
 ) -> dict[str, int]:
-    summaries.check_usable(sizes, report, what, encoder_config)
+    summaries.check_usable(sizes, report, what, converter_config)
     empty = [split for split in building.SPLITS if not sizes.get(split)]
     if empty:
         raise ValueError(

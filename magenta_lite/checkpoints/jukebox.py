@@ -31,14 +31,14 @@ EMBEDDINGS = {
 NAMED = 3  # arrays that an error names
 
 
-def fitted_config(config: Any, encoder: Any, state: Mapping[str, np.ndarray]) -> Any:
+def fitted_config(config: Any, converter: Any, state: Mapping[str, np.ndarray]) -> Any:
     """Returns `config`, an `ExperimentConfig`, with the sizes of the model of a checkpoint."""
-    del encoder
+    del converter
     model = config_from_state(state, config.model)
     names = ("codes", "context", "above_ratio", "artists", "genres", "max_genres")
     facts = {name: getattr(model, name) for name in (*names, "lyric_tokens", "lyric_vocabulary")}
-    codes = dataclasses.replace(config.encoder, **facts)
-    return dataclasses.replace(config, encoder=codes, model=model)
+    codes = dataclasses.replace(config.converter, **facts)
+    return dataclasses.replace(config, converter=codes, model=model)
 
 
 def load_weights(model: Any, state: Mapping[str, np.ndarray]) -> None:

@@ -33,12 +33,12 @@ class Converter(NamedTuple):
     """What a magenta-js data converter makes, in our words.
 
     Attributes:
-        encoder: Kind of encoder.
+        converter: Kind of converter.
         events: Kind of its `EventFormat`.
         configs: Names of the configurations that use it.
     """
 
-    encoder: str
+    converter: str
     events: str
     configs: tuple[str, ...]
 
@@ -167,22 +167,22 @@ def is_folder(path: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def open_checkpoint(path: str | Path, encoder: Any = None) -> Iterator[JsVariables]:
+def open_checkpoint(path: str | Path, converter: Any = None) -> Iterator[JsVariables]:
     """Opens a magenta-js folder for reading, as `tf1.open_checkpoint` opens other checkpoints.
 
     Args:
         path: The folder, or its manifest.
-        encoder: The encoder of the configuration to fill: the folder must be of the same kind,
+        converter: The converter of the configuration to fill: the folder must be of the same kind,
             and where it has no sigma a small constant one is made up and told. None: the
             variables as they are.
 
     Raises:
         UserError: If it cannot be read, or belongs to another configuration; says why.
     """
-    if encoder is not None:
-        check_config(path, encoder)
+    if converter is not None:
+        check_config(path, converter)
     variables = JsVariables(_folder(path))
-    note = variables.fill_in_sigma() if encoder is not None else ""
+    note = variables.fill_in_sigma() if converter is not None else ""
     if note:
         print(note)
     yield variables
@@ -204,12 +204,12 @@ def config_names(path: str | Path) -> tuple[str, ...]:
     return fitting or names
 
 
-def check_config(path: str | Path, encoder: Any) -> None:
+def check_config(path: str | Path, converter: Any) -> None:
     """Checks that a magenta-js folder belongs to a configuration, by its data converter.
 
     Args:
         path: The folder, or its manifest.
-        encoder: The configuration's encoder.
+        converter: The configuration's converter.
 
     Raises:
         UserError: If it does not; names the configurations that it can belong to.
@@ -217,11 +217,11 @@ def check_config(path: str | Path, encoder: Any) -> None:
     file = _folder(path) / CONFIG
     name, _ = _converter(file)
     known = CONVERTERS[name]
-    if (known.encoder, known.events) == (encoder.config.kind, encoder.event_format.kind):
+    if (known.converter, known.events) == (converter.config.kind, converter.event_format.kind):
         return
     raise UserError(
         f"{file} has a {name}, which is not what this configuration encodes "
-        f"({encoder.config.kind}, {encoder.event_format.kind}); "
+        f"({converter.config.kind}, {converter.event_format.kind}); "
         f"choose --config among {', '.join(config_names(path))}"
     )
 

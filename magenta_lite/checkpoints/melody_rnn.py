@@ -89,14 +89,14 @@ def _read_single_file(file: Path, path: Path) -> Variables:
         raise UserError(f"The checkpoint inside of {path} cannot be read: {line}") from error
 
 
-def fitted_config(config: Any, encoder: Any, variables: Variables) -> Any:
+def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
     """Returns `config` with the sizes and the layout of the model that a checkpoint holds.
 
     Released models have other sizes than the configurations of their names.
 
     Args:
         config: An `ExperimentConfig`.
-        encoder: Its encoder.
+        converter: Its converter.
         variables: Of the checkpoint.
 
     Raises:
@@ -104,7 +104,7 @@ def fitted_config(config: Any, encoder: Any, variables: Variables) -> Any:
     """
     names = _Names(variables)
     units = [variables[name].shape[1] // 4 for name in names.lstm_kernels]
-    _check_events(config, encoder, names, units[0])
+    _check_events(config, converter, names, units[0])
     attention = names.has(f"{ATTENTION}/kernel")
     length = (config.model.attention_length or USUAL_ATTENTION_LENGTH) if attention else 0
     sizes = dataclasses.replace(
@@ -116,14 +116,14 @@ def fitted_config(config: Any, encoder: Any, variables: Variables) -> Any:
     return dataclasses.replace(config, model=sizes)
 
 
-def _check_events(config, encoder, names: _Names, first_units: int) -> None:
-    """Raises: UserError if the numbers of inputs and classes are not those of the encoder."""
+def _check_events(config, converter, names: _Names, first_units: int) -> None:
+    """Raises: UserError if the numbers of inputs and classes are not those of the converter."""
     if names.has(f"{ATTENTION}/kernel"):
         inputs = names.get(f"{ATTENTION}/kernel").shape[1]
     else:
         inputs = names.variables[names.lstm_kernels[0]].shape[0] - first_units
     classes = names.get("fully_connected/kernel").shape[1]
-    wanted = encoder.encoding
+    wanted = converter.encoding
     if (inputs, classes) != (wanted.input_size, wanted.num_classes):
         raise UserError(
             f"The checkpoint reads {inputs} numbers an event and predicts {classes} "

@@ -20,7 +20,7 @@ MODALITY = re.compile(r"transformer/symbol_modality_(\d+)_\d+/(\w+)/weights_(\d+
 SELF, MEMORY = "self_attention", "encdec_attention"
 
 
-def fitted_config(config: Any, encoder: Any, variables: Variables) -> Any:
+def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
     """Returns `config` with the sizes of the model that a checkpoint holds.
 
     The number of heads leaves no trace in a model whose heads share a table or have none; then
@@ -28,14 +28,14 @@ def fitted_config(config: Any, encoder: Any, variables: Variables) -> Any:
 
     Args:
         config: An `ExperimentConfig`.
-        encoder: Its encoder.
+        converter: Its converter.
         variables: Of the checkpoint.
 
     Raises:
         UserError: If the checkpoint is not of a transformer of these tokens.
     """
     embeddings = _embeddings(variables)
-    _check_tokens(config, encoder, embeddings, variables)
+    _check_tokens(config, converter, embeddings, variables)
     first = f"{BODY}/decoder/layer_0"
     attention = ATTENTION.format(layer=first, part=SELF)
     sizes: dict[str, Any] = {
@@ -147,10 +147,10 @@ def _embeddings(variables: Variables) -> dict[str, np.ndarray]:
     return joined
 
 
-def _check_tokens(config, encoder, embeddings, variables: Variables) -> None:
+def _check_tokens(config, converter, embeddings, variables: Variables) -> None:
     """Raises: UserError if the vocabulary, or whether there is a melody, is another."""
     of_melody = "input_emb" in embeddings
-    wants_melody = bool(encoder.rules.inputs)
+    wants_melody = bool(converter.rules.inputs)
     if of_melody != wants_melody:
         raise UserError(
             f"The checkpoint {'accompanies a melody' if of_melody else 'has no encoder'} and "
@@ -158,9 +158,9 @@ def _check_tokens(config, encoder, embeddings, variables: Variables) -> None:
             f"--config=music_transformer{'_melody' if of_melody else ''}_16"
         )
     tokens = embeddings["shared" if "shared" in embeddings else "softmax"]
-    if len(tokens) != encoder.rules.size:
+    if len(tokens) != converter.rules.size:
         raise UserError(
-            f"The checkpoint has {len(tokens)} tokens, {config.name} {encoder.rules.size}: it "
+            f"The checkpoint has {len(tokens)} tokens, {config.name} {converter.rules.size}: it "
             "belongs to another configuration"
         )
 

@@ -35,13 +35,13 @@ SHOWN = 3  # names in an error
 CODEBOOK = "bottleneck.level_blocks.{}.k"
 
 
-def fitted_config(config: Any, encoder: Any, state: dict[str, np.ndarray]) -> Any:
+def fitted_config(config: Any, converter: Any, state: dict[str, np.ndarray]) -> Any:
     """Returns `config`, an `ExperimentConfig`, with the sizes of the VQ-VAE of a checkpoint."""
-    del encoder
+    del converter
     kept = {name: getattr(config.model, name) for name in NOT_IN_SHAPES}
     model = config_from_state(state, **kept)
-    sound = dataclasses.replace(config.encoder, channels=model.channels)
-    return dataclasses.replace(config, encoder=sound, model=model)
+    sound = dataclasses.replace(config.converter, channels=model.channels)
+    return dataclasses.replace(config, converter=sound, model=model)
 
 
 def load_weights(model: Any, state: dict[str, np.ndarray]) -> None:

@@ -45,7 +45,9 @@ def _list() -> None:
         print(data.name)
         print(f"    of {data.source or 'a source that is not written down'}")
         print(
-            f"    {data.encoder}: {sizes}" if data.encoder else "    its building was not finished"
+            f"    {data.converter}: {sizes}"
+            if data.converter
+            else "    its building was not finished"
         )
         if data.codes:
             print(f"    with the codes of {data.codes} VQ-VAE{'s' * (data.codes > 1)}")

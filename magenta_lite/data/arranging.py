@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import chorales, folk, reading
 from magenta_lite.data.drumming import BAR, STYLES, Drummer, Hit, Style
 from magenta_lite.data.harmony import (
@@ -23,7 +24,6 @@ from magenta_lite.data.harmony import (
     guess_chords,
     guess_key,
 )
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import unknown_name
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
@@ -48,7 +48,7 @@ class Collection(NamedTuple):
 CHORALES = (chorales.FOLDER,)
 
 # By the name after `arranged:`. Lead sheets have melody and chords only: a bass line would be
-# another melody to an encoder of melodies.
+# another melody to a converter of melodies.
 COLLECTIONS = {
     "": Collection((*folk.BOOKS[""], *CHORALES)),
     "folk": Collection(folk.BOOKS[""]),

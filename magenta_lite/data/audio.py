@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.converters.audio import Audio, to_int16
+from magenta_lite.converters.base import Report
 from magenta_lite.data import archives, formats, labels, reading
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
 from magenta_lite.data.reading import Piece
-from magenta_lite.encoders.audio import Audio, to_int16
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
 
@@ -51,14 +51,14 @@ class AudioSource(reading.Source):
 
     labels: Labels = dataclasses.field(default_factory=Labels)
 
-    def read_as(self, encoder_config: Any) -> tuple[list[Piece], Report]:
-        """Returns its sound at the rate and with the channels of an encoder, and a report."""
+    def read_as(self, converter_config: Any) -> tuple[list[Piece], Report]:
+        """Returns its sound at the rate and with the channels of a converter, and a report."""
         report = Report()
         if self.path.lower().endswith(OTHER_SUFFIXES):
             report.drop(OTHER, self.name)
             return [], report
         try:
-            audio = read_file(self.path, encoder_config.sample_rate, encoder_config.channels)
+            audio = read_file(self.path, converter_config.sample_rate, converter_config.channels)
         except (UnreadableError, OSError) as error:
             report.drop(reading.reason_of(error), self.name)
             return [], report
@@ -233,7 +233,7 @@ def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
         return block.mean(axis=1, keepdims=True)
     if block.shape[1] == 1:
         return block.repeat(channels, axis=1)
-    raise UnreadableError(f"{block.shape[1]} channels, and encoder.channels={channels}")
+    raise UnreadableError(f"{block.shape[1]} channels, and converter.channels={channels}")
 
 
 def _resampled(

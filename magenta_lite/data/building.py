@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.data import reading, splitting
 from magenta_lite.data.splitting import EncodedPiece, Window, key_of
 from magenta_lite.data.workers import Crash, WorkerPool
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
 
 SPLITS = reading.SPLITS
 
@@ -34,7 +34,7 @@ SAME_MUSIC = "the same music as in other files"
 HASHED_WHOLE = 64 * 2**20  # bytes; of larger files this much is hashed, in blocks all over them
 HASHED_BLOCK = 2**20
 
-# Settings, by kind of encoder, that change what a model sees of an example but not the example:
+# Settings, by kind of converter, that change what a model sees of an example but not the example:
 # collections that differ in these alone are one.
 NOT_STORED = {
     "groove": (
@@ -92,22 +92,22 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def stored_config(encoder_config: Any) -> Any:
-    """Returns `encoder_config` with the defaults for what does not change stored examples."""
-    names = NOT_STORED.get(encoder_config.kind, ())
-    defaults = {f.name: f.default for f in dataclasses.fields(encoder_config) if f.name in names}
-    return dataclasses.replace(encoder_config, **defaults)
+def stored_config(converter_config: Any) -> Any:
+    """Returns `converter_config` with the defaults for what does not change stored examples."""
+    names = NOT_STORED.get(converter_config.kind, ())
+    defaults = {f.name: f.default for f in dataclasses.fields(converter_config) if f.name in names}
+    return dataclasses.replace(converter_config, **defaults)
 
 
-def encoder_json(encoder_config: Any) -> dict[str, Any]:
-    """Returns the encoder as plain JSON values, with its `kind`."""
-    return json.loads(json.dumps(encoder_of(encoder_config).to_json()))
+def converter_json(converter_config: Any) -> dict[str, Any]:
+    """Returns the converter as plain JSON values, with its `kind`."""
+    return json.loads(json.dumps(converter_of(converter_config).to_json()))
 
 
-def encoder_name(encoder_config: Any) -> str:
-    """Returns a short name that differs between encoder configs that encode differently."""
-    text = json.dumps(encoder_json(encoder_config), sort_keys=True)
-    return f"{encoder_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+def converter_name(converter_config: Any) -> str:
+    """Returns a short name that differs between converter configs that encode differently."""
+    text = json.dumps(converter_json(converter_config), sort_keys=True)
+    return f"{converter_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def fingerprint(sources: Iterable[reading.Source], more: str = "") -> str:
@@ -151,30 +151,30 @@ def _content_hash(path: str, size: int, time: int) -> str:
     return digest.hexdigest()
 
 
-def encode_source(source: reading.Source, encoder_config: Any) -> Encoded:
+def encode_source(source: reading.Source, converter_config: Any) -> Encoded:
     """Reads and encodes one source. A piece that fails is reported, never raised."""
-    return encode_pieces(source.name, *source.read_as(encoder_config), encoder_config)
+    return encode_pieces(source.name, *source.read_as(converter_config), converter_config)
 
 
 def encode_pieces(
-    source: str, pieces: list[reading.Piece], report: Report, encoder_config: Any
+    source: str, pieces: list[reading.Piece], report: Report, converter_config: Any
 ) -> Encoded:
     """Encodes the pieces of a source of this name; adds to its report."""
-    encoder = encoder_of(encoder_config)
+    converter = converter_of(converter_config)
     encoded = []
     for piece in pieces:
         if hasattr(piece.sequence, "filename"):  # else it is sound
-            # An encoder may learn from the folder what music this is.
+            # A converter may learn from the folder what music this is.
             piece.sequence.filename = piece.sequence.filename or piece.name
         try:
-            result = encoder.encode(piece.sequence)
+            result = converter.encode(piece.sequence)
         except Exception as error:  # one odd piece must not cost the rest
             report.drop(f"piece that cannot be encoded ({error!r})", piece.name)
             continue
         report.merge(result.report, piece.name)
         if result.examples:
-            examples = list(_as_bytes(result, encoder.event_format))
-            keys = _keys(examples, result.positions, encoder_config)
+            examples = list(_as_bytes(result, converter.event_format))
+            keys = _keys(examples, result.positions, converter_config)
             encoded.append(
                 EncodedPiece(piece.name, piece.split, examples, keys, result.positions, piece.facts)
             )
@@ -188,38 +188,40 @@ def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes
         yield np.asarray(events, format.event_dtype).tobytes(), controls, train_only
 
 
-def _keys(examples, positions, encoder_config: Any) -> list[bytes]:
+def _keys(examples, positions, converter_config: Any) -> list[bytes]:
     """Returns the `Window.key` of each example of a piece."""
     if positions:  # a piece that is kept whole is the same music as the same whole piece only
         parts = [b"%d %d " % place + e[0] for place, e in zip(positions, examples, strict=True)]
         return [key_of(*parts)] * len(examples)
     return [
-        key_of(transposition_key(events, encoder_config, controls))
+        key_of(transposition_key(events, converter_config, controls))
         for events, controls, _ in examples
     ]
 
 
-def transposition_key(events: bytes, encoder_config: Any, controls: bytes = b"") -> bytes:
+def transposition_key(events: bytes, converter_config: Any, controls: bytes = b"") -> bytes:
     """Returns what a window and all its transpositions have in common.
 
     Training transposes at random, so two windows that differ in key only are the same music.
     """
-    return encoder_of(encoder_config).transposition_key(*arrays(events, controls, encoder_config))
+    return converter_of(converter_config).transposition_key(
+        *arrays(events, controls, converter_config)
+    )
 
 
 def arrays(
-    events: bytes, controls: bytes, encoder_config: Any
+    events: bytes, controls: bytes, converter_config: Any
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns a window's events (T, *event_shape) and chord classes uint8 (T,), None without."""
-    format = encoder_of(encoder_config).event_format
+    format = converter_of(converter_config).event_format
     steps = np.frombuffer(events, format.event_dtype).reshape(-1, *format.event_shape)
     return steps, np.frombuffer(controls, np.uint8) if controls else None
 
 
-def encode_sources(sources: Sequence[reading.Source], encoder_config: Any) -> Iterator[Encoded]:
+def encode_sources(sources: Sequence[reading.Source], converter_config: Any) -> Iterator[Encoded]:
     """Yields `encode_source` of each source, in order, with a line of progress now and then."""
     progress = _Progress(len(sources))
-    work = functools.partial(encode_source, encoder_config=encoder_config)
+    work = functools.partial(encode_source, converter_config=converter_config)
     for source, answer in zip(sources, each_source(sources, work, progress.tell), strict=True):
         if isinstance(answer, Crash):
             report = Report()
@@ -263,18 +265,18 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def build(sources: Sequence[reading.Source], listing: Report, encoder_config: Any) -> Windows:
+def build(sources: Sequence[reading.Source], listing: Report, converter_config: Any) -> Windows:
     """Reads, encodes and splits `sources`.
 
     Args:
         sources: What to read.
         listing: Report of how `sources` were found.
-        encoder_config: An encoder section, e.g. `MelodyEncoderConfig`.
+        converter_config: A converter section, e.g. `MelodyConverterConfig`.
     """
     report = Report()
     report.merge(listing)
     windows, facts, hashes, reasons = [], {}, {}, []
-    for number, encoded in enumerate(encode_sources(sources, encoder_config)):
+    for number, encoded in enumerate(encode_sources(sources, converter_config)):
         report.merge(encoded.report)
         windows.extend(place_windows(number, encoded))
         facts |= facts_of(encoded)
@@ -348,9 +350,9 @@ def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
 
 
 @functools.lru_cache(maxsize=4)
-def encoder_of(encoder_config: Any) -> Any:
-    """Returns the encoder of an encoder section, the same one each time."""
-    return build_encoder(encoder_config)
+def converter_of(converter_config: Any) -> Any:
+    """Returns the converter of a converter section, the same one each time."""
+    return build_converter(converter_config)
 
 
 class _Progress:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import folk, reading
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 
 FOLDER = "bach"

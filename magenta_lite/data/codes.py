@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.config import ExperimentConfig, load_config
+from magenta_lite.converters.audio import pieces
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.codes import CodesConverter
 from magenta_lite.data import building, stored
 from magenta_lite.data.collections import Collection, Examples, open_collection
-from magenta_lite.encoders.audio import pieces
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.codes import CodesEncoder
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.files import replaced
 
@@ -35,21 +35,21 @@ def completed(
     What codes there are, at what rate, and which artists and genres have names.
 
     Args:
-        config: Whose `encoder.vqvae` names the run directory of a VQ-VAE.
+        config: Whose `converter.vqvae` names the run directory of a VQ-VAE.
         data_dir: As of `open_collection`.
         built: As of `open_collection`.
 
     Raises:
         UserError: If there is no such run, or the config does not fit it.
     """
-    encoder, model = config.encoder, config.model
-    if not encoder.vqvae:
+    converter, model = config.converter, config.model
+    if not converter.vqvae:
         raise UserError("--vqvae is missing: the run directory of the VQ-VAE that makes the codes")
-    path = Path(encoder.vqvae).expanduser().resolve()
+    path = Path(converter.vqvae).expanduser().resolve()
     vqvae = load_config(path / "config.yaml")
     if vqvae.family != "vqvae":
         raise UserError(f"--vqvae={path} is a {vqvae.family} run ({vqvae.name}), not a VQ-VAE")
-    sizes, level = vqvae.model, encoder.level
+    sizes, level = vqvae.model, converter.level
     if (sizes.quantizers > 1) != (model.quantizers > 1):
         counts = sizes.quantizers, model.quantizers
         there, wanted = (f"{n} codes" if n > 1 else "one" for n in counts)
@@ -67,15 +67,15 @@ def completed(
             f"{config.name} writes {model.above_ratio} codes for one above, and {path} has "
             f"{hops[level + 1] // hops[level]}; --set model.conditioner_stages to fit"
         )
-    facts = {"codes": sizes.codes, "hop": hops[level], "sample_rate": vqvae.encoder.sample_rate}
+    facts = {"codes": sizes.codes, "hop": hops[level], "sample_rate": vqvae.converter.sample_rate}
     data = dataclasses.replace(config.data, source=config.data.source or vqvae.data.source)
     artists, genres = (), ()
     if model.labelled:
-        collection = open_collection(data, vqvae.encoder, data_dir, built)
+        collection = open_collection(data, vqvae.converter, data_dir, built)
         artists = _names(collection, "artist", model.artists)
         genres = _names(collection, "genre", model.genres)
-    encoder = dataclasses.replace(
-        encoder,
+    converter = dataclasses.replace(
+        converter,
         vqvae=str(path),
         channels=sizes.channels,
         quantizers=sizes.quantizers,
@@ -86,7 +86,7 @@ def completed(
     if sizes.quantizers > 1:
         facts["quantizers"] = sizes.quantizers
     model = dataclasses.replace(model, **facts)
-    return dataclasses.replace(config, encoder=encoder, model=model, data=data)
+    return dataclasses.replace(config, converter=converter, model=model, data=data)
 
 
 def _names(collection: Collection, field: str, rows: int) -> tuple[str, ...]:
@@ -170,17 +170,17 @@ def open_codes(
     from magenta_lite.models.base import fingerprint
     from magenta_lite.training.run_directory import load_run
 
-    run = load_run(Path(config.encoder.vqvae))
-    sound = open_collection(config.data, run.config.encoder, data_dir, built)
+    run = load_run(Path(config.converter.vqvae))
+    sound = open_collection(config.data, run.config.converter, data_dir, built)
     folder = sound.folder.parent / f"{stored.CODES}{fingerprint(run.model)}"
     for split in building.SPLITS:
         _code(run.model, sound, split, folder)
     collection = CodeCollection(config, sound, folder)
     if not collection.sizes["train"]:
-        seconds = config.encoder.sample_length / config.encoder.sample_rate
+        seconds = config.converter.sample_length / config.converter.sample_rate
         raise UserError(
             f"No piece of {config.data.source} makes an example: a context of "
-            f"{config.encoder.context} codes is {seconds:.1f} s.\n{collection.report.table()}"
+            f"{config.converter.context} codes is {seconds:.1f} s.\n{collection.report.table()}"
         )
     return collection
 
@@ -250,22 +250,22 @@ def contexts(
     """
     from magenta_lite.models.jukebox.labels import LabelNames, PieceLabels
 
-    encoder, model = config.encoder, config.model
-    length, ratio = encoder.context, encoder.above_ratio
+    converter, model = config.converter, config.model
+    length, ratio = converter.context, converter.above_ratio
     step = max(length // OVERLAP // ratio * ratio, ratio)
-    label_names = LabelNames.of(encoder.artist_names, encoder.genre_names)
+    label_names = LabelNames.of(converter.artist_names, converter.genre_names)
     rows, names, labels, above = [], [], [], []
     for piece in coded:
-        codes, about = piece.codes[encoder.level], facts.get(piece.name, {})
+        codes, about = piece.codes[converter.level], facts.get(piece.name, {})
         if len(codes) < length:
             report.drop(f"sound shorter than the {length} codes of a context", piece.name)
             continue
         told = None
         if model.labelled:
-            samples = max(int(about.get("samples", 0)), len(codes) * encoder.hop)
+            samples = max(int(about.get("samples", 0)), len(codes) * converter.hop)
             words = {name: about.get(name, "") for name in ("artist", "genre", "lyrics")}
             told = PieceLabels.of(label_names, model, samples, **words)
-            seconds = samples / encoder.sample_rate
+            seconds = samples / converter.sample_rate
             if model.time_bins and not model.min_duration <= seconds < model.max_duration:
                 report.drop(
                     f"sound not of {model.min_duration:g} to {model.max_duration:g} s", piece.name
@@ -279,7 +279,7 @@ def contexts(
                 labels.append(told.vector(model, start))
             if ratio > 1:
                 first = start // ratio
-                above.append(piece.codes[encoder.level + 1][first : first + length // ratio])
+                above.append(piece.codes[converter.level + 1][first : first + length // ratio])
     report.keep("contexts", len(rows))
     widths = {"labels": model.label_size, "above": length // ratio if ratio > 1 else 0}
     extras = {
@@ -288,5 +288,5 @@ def contexts(
         if widths[name]
     }
     events = np.array(rows, np.int32)
-    events = events.reshape(len(rows), length, *CodesEncoder(encoder).event_format.event_shape)
+    events = events.reshape(len(rows), length, *CodesConverter(converter).event_format.event_shape)
     return Examples(events, np.full(len(rows), length, np.int32), names, extras=extras)

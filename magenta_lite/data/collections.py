@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from magenta_lite.config import DataConfig, ExperimentConfig, load_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import EventFormat, Report
 from magenta_lite.data import building, reading, stored
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.base import EventFormat, Report
 from magenta_lite.errors import UserError, unknown_name
 
 LOAD_BATCH = 2048
@@ -31,7 +31,7 @@ class Known(NamedTuple):
 
     Attributes:
         listing: Function of MORE that returns its sources and a report; without TensorFlow.
-        config: Function of MORE and an encoder section that returns the builder config; its
+        config: Function of MORE and a converter section that returns the builder config; its
             module has the `Builder`.
         sound: Whether it is sound; else it is notes.
         path: Whether MORE is a path.
@@ -102,10 +102,10 @@ class Examples:
     """The examples of one split.
 
     Attributes:
-        events: (N, T, *event_shape) of the encoder's event_dtype, rows filled up with zeros.
+        events: (N, T, *event_shape) of the converter's event_dtype, rows filled up with zeros.
         lengths: int32 (N,), steps of each row.
         pieces: Name of the piece each row comes from; None if the data set does not say.
-        controls: Chord classes uint8 (N, T); None for an encoder without.
+        controls: Chord classes uint8 (N, T); None for a converter without.
         positions: Int64 (N, 2), the first step of each row in its piece, and how many steps that
             has; None where rows stand for themselves.
         extras: Other integers (N, ...) that a model is told of each row, by their names in a batch.
@@ -133,7 +133,7 @@ class Collection:
         self._builder = builder
         metadata = dict(builder.info.metadata or {})
         self.name: str = builder.info.full_name
-        self.encoder: dict[str, Any] | None = metadata.get("encoder")
+        self.converter: dict[str, Any] | None = stored.recorded_converter(metadata)
         report = metadata.get("report")
         self.report: Report = Report.from_json(report) if report else Report()
         # What is known of each piece of sound, by its name: artist, genre, lyrics, samples.
@@ -168,13 +168,13 @@ class Collection:
 
 
 def open_collection(
-    data: DataConfig, encoder_config: Any, data_dir: str | None = None, built: str = ""
+    data: DataConfig, converter_config: Any, data_dir: str | None = None, built: str = ""
 ) -> Collection:
     """Returns the collection that `data.source` names, in the given encoding; builds it if needed.
 
     Args:
         data: Its `source` says what to open; see `DataConfig`.
-        encoder_config: An encoder section, e.g. `MelodyEncoderConfig`.
+        converter_config: A converter section, e.g. `MelodyConverterConfig`.
         data_dir: Where built data sets are kept. Default: TFDS's own, `~/tensorflow_datasets`.
         built: Name of the data set that was built of the source before, to be opened if the
             source is gone; empty for none.
@@ -185,22 +185,22 @@ def open_collection(
     source = data.source
     data_dir = str(Path(data_dir).expanduser()) if data_dir else None
     if source.startswith("tfds:"):
-        return _open_tfds(source.removeprefix("tfds:"), encoder_config, data_dir)
+        return _open_tfds(source.removeprefix("tfds:"), converter_config, data_dir)
     if built and is_gone(source):
         return _open_built(built, source, data_dir)
     mention_folder(source)
-    collection = Collection(_prepared(_builder(source, encoder_config), data_dir))
+    collection = Collection(_prepared(_builder(source, converter_config), data_dir))
     stored.note_use(collection.folder, source)
     return collection
 
 
 def open_data(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> Any:
     """Returns the collection that a run of `config` reads; see `open_collection`."""
-    if config.encoder.kind == "codes":
+    if config.converter.kind == "codes":
         from magenta_lite.data.codes import open_codes
 
         return open_codes(config, data_dir, built)
-    return open_collection(config.data, config.encoder, data_dir, built)
+    return open_collection(config.data, config.converter, data_dir, built)
 
 
 def data_set_name(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> str:
@@ -208,21 +208,21 @@ def data_set_name(config: ExperimentConfig, data_dir: str | None = None, built: 
 
     It says what the data are: folders that hold the same have the same. Nothing is built.
     """
-    source, encoder_config = config.data.source, config.encoder
-    if encoder_config.kind == "codes":
-        encoder_config = load_config(Path(encoder_config.vqvae) / "config.yaml").encoder
+    source, converter_config = config.data.source, config.converter
+    if converter_config.kind == "codes":
+        converter_config = load_config(Path(converter_config.vqvae) / "config.yaml").converter
     if source.startswith("tfds:"):
         return source
     if built and is_gone(source):
         return built
     with _quiet():
-        return _builder(source, encoder_config)(data_dir=data_dir).info.full_name
+        return _builder(source, converter_config)(data_dir=data_dir).info.full_name
 
 
-def _builder(source: str, encoder_config: Any) -> Any:
+def _builder(source: str, converter_config: Any) -> Any:
     """Returns what makes the builder of a source in an encoding, of a `data_dir`."""
-    known, more = _known(source, encoder_config)
-    config = _function(known.config)(more, encoder_config)
+    known, more = _known(source, converter_config)
+    config = _function(known.config)(more, converter_config)
     builder = _function(known.config.partition(":")[0] + ":Builder")
     return functools.partial(builder, config=config)
 
@@ -271,25 +271,25 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
     return Collection(tfds.builder_from_directory(str(folder)))
 
 
-def list_source(source: str, encoder_config: Any = None) -> tuple[list[reading.Source], Report]:
+def list_source(source: str, converter_config: Any = None) -> tuple[list[reading.Source], Report]:
     """Returns the files behind a name or a folder, without TensorFlow. Raises: UserError.
 
     Args:
         source: See `DataConfig`.
-        encoder_config: Says whether notes or sound are looked for; None for notes.
+        converter_config: Says whether notes or sound are looked for; None for notes.
     """
     if source.startswith("tfds:"):
         raise UserError(
             f"{source} is built already; only folders and {', '.join(KNOWN)} can be looked into"
         )
     mention_folder(source)
-    known, more = _known(source, encoder_config)
+    known, more = _known(source, converter_config)
     return _function(known.listing)(more)
 
 
-def _known(source: str, encoder_config: Any) -> tuple[Known, str]:
+def _known(source: str, converter_config: Any) -> tuple[Known, str]:
     """Returns what `source` names, and the argument of its functions."""
-    sound = getattr(encoder_config, "kind", "") == "audio"
+    sound = getattr(converter_config, "kind", "") == "audio"
     name, colon, more = source.partition(":")
     if name not in KNOWN:
         return SOUND_FOLDER if sound else FOLDER, str(existing_path(source))
@@ -355,7 +355,7 @@ def _check_writable(folder: Path) -> None:
         ) from error
 
 
-def _open_tfds(name: str, encoder_config: Any, data_dir: str | None) -> Collection:
+def _open_tfds(name: str, converter_config: Any, data_dir: str | None) -> Collection:
     """Opens a data set by its TFDS name: one of ours, or any that has `events`."""
     import tensorflow_datasets as tfds
 
@@ -366,8 +366,8 @@ def _open_tfds(name: str, encoder_config: Any, data_dir: str | None) -> Collecti
     try:
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir)
-        _check_encoder(Collection(builder), building.stored_config(encoder_config))
-        _check_features(builder, build_encoder(encoder_config).event_format)
+        _check_converter(Collection(builder), building.stored_config(converter_config))
+        _check_features(builder, build_converter(converter_config).event_format)
         return Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
     except UserError:
         raise
@@ -392,15 +392,15 @@ def _check_features(builder: Any, format: EventFormat) -> None:
             )
 
 
-def _check_encoder(collection: Collection, encoder_config: Any) -> None:
-    there, wanted = collection.encoder, building.encoder_json(encoder_config)
+def _check_converter(collection: Collection, converter_config: Any) -> None:
+    there, wanted = collection.converter, building.converter_json(converter_config)
     if there is None:
         return
     if there["kind"] == wanted["kind"]:  # settings that are newer than the data set
-        there = {f.name: f.default for f in dataclasses.fields(encoder_config)} | there
+        there = {f.name: f.default for f in dataclasses.fields(converter_config)} | there
     keys = sorted(there.keys() | wanted.keys()) if there["kind"] == wanted["kind"] else ["kind"]
     different = [
-        f"encoder.{key} is {there.get(key)} there and {wanted.get(key)} here"
+        f"converter.{key} is {there.get(key)} there and {wanted.get(key)} here"
         for key in keys
         if there.get(key) != wanted.get(key)
     ]

@@ -25,18 +25,18 @@ class Passage(NamedTuple):
     row: int
 
 
-def report(encoder: Any, sequences: list, examples: Any) -> Iterator[str]:
+def report(converter: Any, sequences: list, examples: Any) -> Iterator[str]:
     """Yields a line for each NoteSequence: what of it stands in the training set, in any key.
 
     Args:
-        encoder: With `contour`, a number for each note of a piece or of an example.
+        converter: With `contour`, a number for each note of a piece or of an example.
         sequences: NoteSequences.
         examples: A `collections.Examples`.
     """
     pairs = zip(examples.events, examples.lengths, strict=True)
-    rows = [encoder.contour(events[:length]) for events, length in pairs]
+    rows = [converter.contour(events[:length]) for events, length in pairs]
     for i, sequence in enumerate(sequences, start=1):
-        found = longest_shared(encoder.contour(sequence), rows)
+        found = longest_shared(converter.contour(sequence), rows)
         name = examples.pieces[found.row] if examples.pieces else f"example {found.row}"
         share = f", of {name}" if found.length else ""
         yield f"Piece {i}: {found.length} notes in a row stand in the training set, too{share}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import reading
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError, unknown_name
 
 # Folders or files of music21's corpus, by the name after `folk:`. Essen, which holds the

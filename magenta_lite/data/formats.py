@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import abc
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError, first_line
 
 MAX_NOTES = 200_000
@@ -201,8 +201,8 @@ def _musicxml_to_sequence(name: str, data: bytes):
 
 def _tokens_to_sequence(data: bytes):
     """Returns the NoteSequence of a list of MuseNet's tokens, as ids or as texts."""
-    from magenta_lite.encoders.musenet import codec, vocabulary
-    from magenta_lite.encoders.musenet.encoder import to_sequence
+    from magenta_lite.converters.musenet import codec, vocabulary
+    from magenta_lite.converters.musenet.converter import to_sequence
 
     try:
         ids = vocabulary.read_ids(data.decode("utf-8-sig"))

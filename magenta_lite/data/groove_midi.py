@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data.reading import Source
 from magenta_lite.data.tables import TabledDataset
-from magenta_lite.encoders.base import Report
 
 URL = "https://storage.googleapis.com/magentadata/datasets/groove/groove-v1.0.0-midionly.zip"
 GROOVE = TabledDataset("groove_midi", "Groove MIDI Dataset", URL, "info.csv")

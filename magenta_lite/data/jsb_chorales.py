@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data.reading import Piece, Source
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 
 URL = "https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/master/Jsb16thSeparated.json"

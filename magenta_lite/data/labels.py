@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import reading
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError, unknown_name
 
 TABLE = "labels.csv"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data.reading import Source
 from magenta_lite.data.tables import TabledDataset
-from magenta_lite.encoders.base import Report
 
 URL = "https://storage.googleapis.com/magentadata/datasets/maestro/v3.0.0/maestro-v3.0.0-midi.zip"
 MAESTRO = TabledDataset("maestro_midi", "MAESTRO data set 3.0.0", URL, "maestro-v3.0.0.csv")

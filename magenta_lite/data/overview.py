@@ -1,4 +1,4 @@
-"""What a folder gives to each family of models: one reading, several encoders. No TensorFlow."""
+"""What a folder gives to each family of models: one reading, several converters. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import building, reading
 from magenta_lite.data.splitting import key_of
 from magenta_lite.data.workers import Crash
-from magenta_lite.encoders.base import Report
 
 CRASH = "file whose reading ended the process"
 
 
 class Gain(NamedTuple):
-    """What one source gives to one encoder.
+    """What one source gives to one converter.
 
     Attributes:
         pieces: Pieces that give any windows.
@@ -75,14 +75,14 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
-def gains(source: reading.Source, encoders: Sequence[Any]) -> list[Gain]:
-    """Returns what one source gives to each of several encoder sections, read once."""
+def gains(source: reading.Source, converters: Sequence[Any]) -> list[Gain]:
+    """Returns what one source gives to each of several converter sections, read once."""
     found = []
-    pieces, read = source.read_as(encoders[0])
-    for encoder in encoders:
+    pieces, read = source.read_as(converters[0])
+    for converter in converters:
         report = Report()
         report.merge(read)
-        encoded = building.encode_pieces(source.name, pieces, report, encoder)
+        encoded = building.encode_pieces(source.name, pieces, report, converter)
         windows = [
             key_of(events, controls)
             for piece in encoded.pieces
@@ -103,7 +103,7 @@ def overview(sources: Sequence[reading.Source], configs: Sequence[Any]) -> list[
 
     rows = [Row(config.name, about(config)) for config in configs]
     windows: list[set[bytes]] = [set() for _ in configs]
-    work = functools.partial(gains, encoders=[config.encoder for config in configs])
+    work = functools.partial(gains, converters=[config.converter for config in configs])
     progress = _Progress(len(sources))
     for answer in building.each_source(sources, work, progress.tell):
         lost = isinstance(answer, Crash)

@@ -371,7 +371,7 @@ def rotated_chords(classes, semitones):
 
 
 def batches_for(
-    encoder: Any,
+    converter: Any,
     examples: Any,
     *,
     batch_size: int,
@@ -382,11 +382,11 @@ def batches_for(
     steps: int = 0,
     shuffle: bool = True,
 ) -> Batches:
-    """Returns the batches of `examples`, a `collections.Examples` that `encoder` made.
+    """Returns the batches of `examples`, a `collections.Examples` that `converter` made.
 
     The other arguments are those of `Batches`.
     """
-    format = encoder.event_format
+    format = converter.event_format
     return Batches(
         events=examples.events,
         lengths=examples.lengths,
@@ -397,18 +397,18 @@ def batches_for(
         transpose=transpose,
         transpose_last=transpose_last,
         steps=steps,
-        pitch_ids=encoder.pitch_ids,
-        pitch_ranges=getattr(encoder, "pitch_ranges", None),
+        pitch_ids=converter.pitch_ids,
+        pitch_ranges=getattr(converter, "pitch_ranges", None),
         controls=examples.controls,
         extras=examples.extras,
-        crop=getattr(encoder, "crop", 0),
-        crop_grid=getattr(encoder, "crop_grid", 1),
-        crop_prefix=getattr(encoder, "crop_prefix", 0),
+        crop=getattr(converter, "crop", 0),
+        crop_grid=getattr(converter, "crop_grid", 1),
+        crop_prefix=getattr(converter, "crop_prefix", 0),
         segments=format.segments,
         end_id=format.end_id,
-        fixed_segment_id=getattr(encoder, "fixed_segment_id", None),
-        fold=getattr(encoder, "folds_pitches", False),
-        reject=getattr(encoder, "rejects_transpositions", False),
+        fixed_segment_id=getattr(converter, "fixed_segment_id", None),
+        fold=getattr(converter, "folds_pitches", False),
+        reject=getattr(converter, "rejects_transpositions", False),
     )
 
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import archives, formats
 from magenta_lite.data.formats import UnreadableError, kind_of
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError, first_line
 
 SPLITS = ("train", "validation", "test")
@@ -52,8 +52,8 @@ class Source:
         """Returns its pieces and a report of what cannot be used; see `read_source`."""
         return read_source(self)
 
-    def read_as(self, encoder_config: Any) -> tuple[list[Piece], Report]:
-        """Returns its pieces as an encoder wants them, and a report. Notes are always the same."""
+    def read_as(self, converter_config: Any) -> tuple[list[Piece], Report]:
+        """Returns its pieces as a converter wants them, and a report. Notes are always the same."""
         return self.read()
 
     def read_bytes(self) -> bytes:

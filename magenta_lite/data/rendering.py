@@ -13,11 +13,11 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import arranging, reading, splitting
 from magenta_lite.data.arranging import NotArrangedError
 from magenta_lite.data.drumming import BAR
 from magenta_lite.data.harmony import HALF_BAR, Span, Triad, guess_chords, guess_key
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import unknown_name
 
 COLLECTIONS = ("", "folk", "chorales")  # those of `arranging` that have all notes

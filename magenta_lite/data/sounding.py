@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from magenta_lite.converters.audio import Audio
+from magenta_lite.converters.base import Report
 from magenta_lite.data import abc, audio, chorales, folk, reading, rendering, splitting, sung
 from magenta_lite.data.arranging import NotArrangedError
 from magenta_lite.data.formats import UnreadableError
@@ -32,8 +34,6 @@ from magenta_lite.data.synthesis import (
     synthesize,
     voice,
 )
-from magenta_lite.encoders.audio import Audio
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import unknown_name
 
 MAX_SECONDS = 30.0  # of a piece; what is longer fades out
@@ -90,15 +90,15 @@ class SoundingSource(reading.Source):
         """
         raise NotImplementedError
 
-    def read_as(self, encoder_config: Any) -> tuple[list[Piece], Report]:
-        """Returns its sound at the rate and with the channels of an encoder, and a report."""
+    def read_as(self, converter_config: Any) -> tuple[list[Piece], Report]:
+        """Returns its sound at the rate and with the channels of a converter, and a report."""
         report = Report()
         try:
             tones, labels, syllables = self.tones()
         except (UnreadableError, NotArrangedError, OSError) as error:
             report.drop(reading.reason_of(error), self.name)
             return [], report
-        sound = play(tones, self.name, encoder_config.sample_rate, encoder_config.channels)
+        sound = play(tones, self.name, converter_config.sample_rate, converter_config.channels)
         labels, syllables = _heard(labels, syllables, sound.seconds)
         facts = audio.facts(sound, labels, syllables=syllables)
         report.keep("pieces")

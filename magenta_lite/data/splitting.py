@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from magenta_lite.encoders.base import Report
+from magenta_lite.converters.base import Report
 
 TEST_SHARE = 0.05
 VALIDATION_SHARE = 0.05
@@ -29,7 +29,7 @@ class Window(NamedTuple):
     Attributes:
         place: Numbers of source, piece and window: the stable order of a collection.
         piece: Name of the piece it comes from.
-        events: The encoder's numbers, the bytes of an array (T, *event_shape) of its event_dtype.
+        events: The converter's numbers, the bytes of an array (T, *event_shape) of its event_dtype.
         controls: The bytes of its chord classes uint8 (T,); empty without chords.
         split: Its split where the data set says so; empty: by `content`.
         train_only: Whether it is left out where its split is not `train`.

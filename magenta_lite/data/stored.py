@@ -31,7 +31,7 @@ class Stored(NamedTuple):
         name: BUILDER/CONFIG, as in `tfds:NAME`.
         path: Its folder, with all versions, and the codes that VQ-VAEs made of it.
         source: The folder or name that it was opened by last; empty where that is not known.
-        encoder: Kind of its encoder; empty if it was never finished.
+        converter: Kind of its converter; empty if it was never finished.
         sizes: Examples of each split.
         size: Bytes on the disk.
         built: When.
@@ -42,7 +42,7 @@ class Stored(NamedTuple):
     name: str
     path: Path
     source: str
-    encoder: str
+    converter: str
     sizes: dict[str, int]
     size: int
     built: datetime.datetime
@@ -102,6 +102,12 @@ def _builders() -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/*_dataset_builder.py"))
 
 
+def recorded_converter(metadata: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the converter of a data set, as `building.converter_json` gives it."""
+    # Earlier versions wrote it as "encoder".
+    return metadata.get("converter") or metadata.get("encoder")
+
+
 def _stored(path: Path) -> Stored | None:
     """Returns what is in a folder of our builders; None if it is not from them."""
     if path.is_symlink() or not path.is_dir():
@@ -109,7 +115,8 @@ def _stored(path: Path) -> Stored | None:
     metadata = [_read_json(info.with_name(METADATA)) for info in path.glob(f"*/{INFO}")]
     unfinished = any(path.glob("incomplete.*"))
     codes = len(list(path.glob(f"{CODES}*")))
-    if not any("encoder" in tree for tree in metadata) and not unfinished and not codes:
+    converters = list(filter(None, map(recorded_converter, metadata)))
+    if not converters and not unfinished and not codes:
         return None
     used: dict[str, Any] = max(
         map(_read_json, path.glob(f"*/{USED}")), key=lambda tree: tree.get("time", ""), default={}
@@ -121,7 +128,7 @@ def _stored(path: Path) -> Stored | None:
         name=f"{path.parent.name}/{path.name}",
         path=path,
         source=used.get("source", ""),
-        encoder=next((tree["encoder"]["kind"] for tree in metadata if "encoder" in tree), ""),
+        converter=converters[0]["kind"] if converters else "",
         sizes=_sizes(_read_json(infos[-1])) if infos else {},
         size=sum(file.stat().st_size for file in files),
         built=datetime.datetime.fromtimestamp(built),

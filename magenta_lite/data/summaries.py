@@ -6,35 +6,38 @@ import re
 import textwrap
 from typing import Any
 
-from magenta_lite.data.building import SPLITS, Windows, arrays, encoder_of
-from magenta_lite.encoders.base import Report
+from magenta_lite.converters.base import Report
+from magenta_lite.data.building import SPLITS, Windows, arrays, converter_of
 from magenta_lite.errors import UserError
 
 # Words of a reason in a report, and what keeps more of what it left out. A hint is given to
-# encoders that have the settings it names.
-FILL_UP = "--set encoder.pad_edges=true fills up what is short with silence"
+# converters that have the settings it names.
+FILL_UP = "--set converter.pad_edges=true fills up what is short with silence"
 HINTS = {
-    "program outside": "--set encoder.programs=null reads the notes of every program",
+    "program outside": "--set converter.programs=null reads the notes of every program",
     "(melody) and": (
-        "encoder.melody_programs and encoder.bass_programs say which instruments are taken"
+        "converter.melody_programs and converter.bass_programs say which instruments are taken"
     ),
-    "pitch outside": "--set encoder.min_pitch=0 --set encoder.max_pitch=127 reads every pitch",
-    "outside the roland map": "--set encoder.pitch_map=reduced reads all General MIDI drums",
+    "pitch outside": "--set converter.min_pitch=0 --set converter.max_pitch=127 reads every pitch",
+    "outside the roland map": "--set converter.pitch_map=reduced reads all General MIDI drums",
     "shorter than": FILL_UP,
     "short of a window": FILL_UP,
-    "bar with fewer than": "--set encoder.pad_edges=true takes bars with little in them, too",
-    "rest too long": "--set encoder.gap_bars=4 lets melody, bass and drums rest for longer",
+    "bar with fewer than": "--set converter.pad_edges=true takes bars with little in them, too",
+    "rest too long": "--set converter.gap_bars=4 lets melody, bass and drums rest for longer",
     "instrument with notes that start together": (
-        "--set encoder.skip_polyphony=false takes the highest of several notes"
+        "--set converter.skip_polyphony=false takes the highest of several notes"
     ),
     "segment of more than": (
-        "--set encoder.max_tokens=4096 reads longer ones, --set encoder.max_seconds=10 cuts shorter"
+        "--set converter.max_tokens=4096 reads longer ones, "
+        "--set converter.max_seconds=10 cuts shorter"
     ),
-    "windows in a piece": "--set encoder.max_examples=0 takes every window of a piece",
-    "sound shorter than": "--set encoder.crop=4096 takes shorter sound, for a model of such clips",
-    "no sample above": "--set encoder.silence=-90 takes quieter sound",
+    "windows in a piece": "--set converter.max_examples=0 takes every window of a piece",
+    "sound shorter than": (
+        "--set converter.crop=4096 takes shorter sound, for a model of short clips"
+    ),
+    "no sample above": "--set converter.silence=-90 takes quieter sound",
     "without a note on the drum channel": (
-        "--set encoder.unmarked_drums=true reads all notes of such files as drums, for the "
+        "--set converter.unmarked_drums=true reads all notes of such files as drums, for the "
         "recordings of pads"
     ),
 }
@@ -42,13 +45,13 @@ HINTS = {
 FIXED = {"is not 4/4": "Only music in 4/4 or 2/2 has bars that fit these windows"}
 
 
-def check_usable(sizes: dict[str, int], report: Report, what: str, encoder_config: Any) -> None:
+def check_usable(sizes: dict[str, int], report: Report, what: str, converter_config: Any) -> None:
     """Raises: UserError with the report if the collection `what` has nothing to train on."""
     if not sizes.get("train"):
         raise UserError(
             f"{what} gives nothing to train on. What was read, and why it was left out:\n"
             + report.table()
-            + "".join(f"\n{hint}" for hint in hints(report, encoder_config))
+            + "".join(f"\n{hint}" for hint in hints(report, converter_config))
         )
 
 
@@ -67,13 +70,13 @@ def summary(sizes: dict[str, int], report: Report, width: int = 80) -> str:
     return "\n".join(filter(None, lines))
 
 
-def hints(report: Report, encoder_config: Any) -> list[str]:
+def hints(report: Report, converter_config: Any) -> list[str]:
     """Returns what could be changed to keep more, for the reasons that `report` names."""
     found = [
         f"To keep more: {hint}"
         for words, hint in HINTS.items()
         if any(words in reason for reason in report.dropped)
-        and all(hasattr(encoder_config, name) for name in re.findall(r"encoder\.(\w+)", hint))
+        and all(hasattr(converter_config, name) for name in re.findall(r"converter\.(\w+)", hint))
     ]
     found += [
         f"{why}; no setting changes that"
@@ -83,20 +86,20 @@ def hints(report: Report, encoder_config: Any) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def pitch_range(windows: Windows, encoder_config: Any) -> tuple[int, int] | None:
+def pitch_range(windows: Windows, converter_config: Any) -> tuple[int, int] | None:
     """Returns the lowest and highest MIDI pitch of all windows; None where ids are no pitches."""
-    encoder = encoder_of(encoder_config)
-    if not encoder.pitch_ids:
+    converter = converter_of(converter_config)
+    if not converter.pitch_ids:
         return None
     room = []  # semitones down and up that are left to a window
     for window in (window for split in windows.splits.values() for window in split):
-        events, _ = arrays(window.events, window.controls, encoder_config)
-        down, up = encoder.possible_shift(events, -127), encoder.possible_shift(events, 127)
+        events, _ = arrays(window.events, window.controls, converter_config)
+        down, up = converter.possible_shift(events, -127), converter.possible_shift(events, 127)
         if down or up:  # else it has no notes
             room.append((down, up, events))
     if not room:
         return None
     extremes = max(room, key=lambda r: r[0])[2], min(room, key=lambda r: r[1])[2]
-    notes = [note for events in extremes for note in encoder.decode(events).notes]
+    notes = [note for events in extremes for note in converter.decode(events).notes]
     pitches = [note.pitch for note in notes if not note.is_drum]
     return min(pitches), max(pitches)

@@ -9,9 +9,9 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data.building import SPLITS
 from magenta_lite.data.reading import Source, walk
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 
 COLUMNS = ("midi_filename", "split")

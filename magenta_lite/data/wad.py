@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import reading
 from magenta_lite.data.formats import UnreadableError
-from magenta_lite.encoders.base import Report
 from magenta_lite.errors import UserError
 
 SUFFIX = ".wad"

@@ -1,4 +1,4 @@
-"""Which tokens may be written next, as graphs: the rules of the encoders.
+"""Which tokens may be written next, as graphs: the rules of the converters.
 
 A legality remembers of the tokens before it a state of tensors (N, ...), N pieces being written.
 """
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.musenet import codec, vocabulary
-from magenta_lite.encoders.musenet.places import CHORD_PLACES
-from magenta_lite.encoders.musenet.rules import SLOTS, MuseNetRules, tables
-from magenta_lite.encoders.musenet.vocabulary import PITCHES
-from magenta_lite.encoders.token_rules import TokenRules
+from magenta_lite.converters.musenet import codec, vocabulary
+from magenta_lite.converters.musenet.places import CHORD_PLACES
+from magenta_lite.converters.musenet.rules import SLOTS, MuseNetRules, tables
+from magenta_lite.converters.musenet.vocabulary import PITCHES
+from magenta_lite.converters.token_rules import TokenRules
 
 NEVER = 2**30  # units
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.config import save_config
 from magenta_lite.errors import UserError
 from magenta_lite.graphs import without_xla
 
@@ -18,7 +20,7 @@ def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[s
     """Writes the inference functions of a run's model as a SavedModel.
 
     The SavedModel loads with TensorFlow alone. `assets.extra/` holds the run's `config.yaml` and
-    `encoder.json`, which say what the numbers mean.
+    `converter.json`, which say what the numbers mean.
 
     Args:
         run: What `load_run` gives.
@@ -50,8 +52,8 @@ def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[s
             _check(partial, functions, family.sampling_arguments(run.model, 2, 1.0, 7))
         extra = partial / "assets.extra"
         extra.mkdir()
-        for name in ("config.yaml", "encoder.json"):
-            shutil.copy(run.directory / name, extra / name)
+        save_config(run.config, extra / "config.yaml")
+        (extra / "converter.json").write_text(json.dumps(run.converter.to_json()), "utf-8")
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""Made-up examples in any encoder's format, to try a model without data."""
+"""Made-up examples in any converter's format, to try a model without data."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from magenta_lite.encoders.base import CHORD_CLASSES, EventFormat
+from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
 
 
 def made_up_events(events: EventFormat, count: int, steps: int, seed: int = 0) -> np.ndarray:

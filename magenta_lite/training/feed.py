@@ -35,11 +35,11 @@ class Feed:
     validation_steps: int | None
 
     @classmethod
-    def of(cls, config, encoder, model, examples, strategy, say) -> Feed:
+    def of(cls, config, converter, model, examples, strategy, say) -> Feed:
         """Returns what the config says, of the splits `train` and `validation`."""
         settings, data = config.train, config.data
         batches = batches_for(
-            encoder,
+            converter,
             examples["train"],
             batch_size=settings.batch_size,
             seed=settings.seed,
@@ -60,7 +60,7 @@ class Feed:
                 say(f"train.patience={settings.patience} means nothing without validation")
             return cls(batches, strategy, None, None)
         validation = batches_for(
-            encoder,
+            converter,
             held_out,
             batch_size=batch_size,
             seed=settings.seed + 1,

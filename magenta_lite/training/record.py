@@ -24,14 +24,14 @@ class Record:
     Args:
         directory: The run directory.
         config: Of the run.
-        encoder: Decodes the samples that are drawn as piano rolls.
+        converter: Decodes the samples that are drawn as piano rolls.
         held_out: The validation split, which models of sound are shown with.
     """
 
-    def __init__(self, directory: RunDirectory, config: ExperimentConfig, encoder, held_out):
+    def __init__(self, directory: RunDirectory, config: ExperimentConfig, converter, held_out):
         self._directory = directory
         self._config = config
-        self._encoder = encoder
+        self._converter = converter
         self._held_out = held_out
         self._sample = None
 
@@ -68,7 +68,7 @@ class Record:
         family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
         if hasattr(family, "pictures"):
             seed = self._config.train.seed
-            figures = family.pictures(model, self._encoder, self._held_out, seed)
+            figures = family.pictures(model, self._converter, self._held_out, seed)
         else:
             figures = self._piano_rolls(family, model, step)
         for figure in figures:
@@ -81,5 +81,5 @@ class Record:
             self._sample = family.inference_functions(model)["sample"]
         temperature, seed = self._config.generate.temperature, self._config.train.seed
         drawn = self._sample(**family.sampling_arguments(model, SAMPLES, temperature, seed))
-        sequences = [self._encoder.decode(events) for events in drawn["events"].numpy()]
+        sequences = [self._converter.decode(events) for events in drawn["events"].numpy()]
         return [piano_rolls(sequences, [f"step {step:,}, sample {i}" for i in range(SAMPLES)])]

@@ -1,7 +1,7 @@
 """The run directory: everything that later commands need to know about a training run.
 
 config.yaml          what is trained; later commands take sizes from here
-encoder.json         how notes become numbers
+converter.json         how notes become numbers
 environment.json     versions, machine and data of every start
 metrics.jsonl        one line per checkpoint; says which is best
 events/              TensorBoard
@@ -53,9 +53,9 @@ class RunDirectory:
         return self.path / "config.yaml"
 
     @property
-    def encoder(self) -> Path:
-        """The encoder as JSON."""
-        return self.path / "encoder.json"
+    def converter(self) -> Path:
+        """The converter as JSON."""
+        return self.path / "converter.json"
 
     @property
     def environment(self) -> Path:
@@ -112,12 +112,12 @@ class RunDirectory:
                 "choose another --run_dir, or give the values of that run"
             )
 
-    def prepare(self, config: ExperimentConfig, encoder: Any, data: dict[str, Any]) -> None:
+    def prepare(self, config: ExperimentConfig, converter: Any, data: dict[str, Any]) -> None:
         """Creates the directory and writes what describes the run.
 
         Args:
             config: What is trained.
-            encoder: The built encoder.
+            converter: The built converter.
             data: Name and sizes of the data set, for the record.
 
         Raises:
@@ -130,7 +130,7 @@ class RunDirectory:
                 with contextlib.suppress(json.JSONDecodeError, KeyError):
                     starts = json.loads(self.environment.read_text("utf-8"))["starts"]
             environment = {"starts": [*starts, describe_environment() | {"data": data}]}
-            replace_text(self.encoder, _json(encoder.to_json()))
+            replace_text(self.converter, _json(converter.to_json()))
             replace_text(self.environment, _json(environment))
             with replaced(self.config) as partial:
                 save_config(config, partial)
@@ -172,7 +172,7 @@ class Run:
     Attributes:
         directory: The run directory.
         config: Its config.
-        encoder: Its encoder.
+        converter: Its converter.
         model: Its model with the weights of a checkpoint, in float32.
         step: The step of that checkpoint.
         newest: The step of the newest checkpoint.
@@ -180,7 +180,7 @@ class Run:
 
     directory: Path
     config: ExperimentConfig
-    encoder: Any
+    converter: Any
     model: Any
     step: int
     newest: int
@@ -200,7 +200,7 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     """
     directory = RunDirectory(Path(path).expanduser())
     config = load_config(directory.config)
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.models.building import build_model
     from magenta_lite.training.checkpoints import (
@@ -216,13 +216,13 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     files = wanted_files(directory.checkpoints, checkpoint, history)
     if not files:
         raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     with replaced_at_once():
-        model = build_model(config, encoder)
+        model = build_model(config, converter)
     compile_model(model, config.train)
     restore_first(model, files)
     newest, _ = checkpoint_files(directory.checkpoints)[0]
-    return Run(directory.path, config, encoder, model, steps_done(model), newest)
+    return Run(directory.path, config, converter, model, steps_done(model), newest)
 
 
 def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
@@ -230,7 +230,7 @@ def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
 
     Args:
         model: Of `config`.
-        config: Its encoder and model sections must be those of the other run.
+        config: Its converter and model sections must be those of the other run.
         source: The other run directory.
 
     Returns:
@@ -255,7 +255,7 @@ def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
         if mine.shape != theirs.shape:
             raise UserError(
                 f"--init_from={source}: {theirs.path} has shape {list(theirs.shape)} there and "
-                f"{list(mine.shape)} here: the encoder differs"
+                f"{list(mine.shape)} here: the converter differs"
             )
     for mine, theirs in pairs:
         mine.assign(theirs)
@@ -263,13 +263,13 @@ def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
 
 
 def write_imported_run(
-    config: ExperimentConfig, encoder: Any, model: Any, step: int, path: Path, source: str
+    config: ExperimentConfig, converter: Any, model: Any, step: int, path: Path, source: str
 ) -> Path:
     """Writes a run directory around a model whose weights come from elsewhere.
 
     Args:
         config: What the model is.
-        encoder: Its encoder.
+        converter: Its converter.
         model: With its weights.
         step: Steps it was trained for; training goes on from there.
         path: Must be empty or not exist.
@@ -291,7 +291,7 @@ def write_imported_run(
     compile_model(model, config.train)
     model.optimizer.iterations.assign(step)
     begin_averages(model)
-    directory.prepare(config, encoder, {"name": source, "sizes": {}})
+    directory.prepare(config, converter, {"name": source, "sizes": {}})
     return save_checkpoint(model, directory.checkpoints, keep=1)
 
 
@@ -346,7 +346,7 @@ def _json(tree: Any) -> str:
 def _differences(there: ExperimentConfig, now: ExperimentConfig) -> list[tuple[str, Any, Any]]:
     """Returns key, old and new value of what may not change while a run goes on."""
     changed = []
-    for section in ("encoder", "model", "objective", "data", "train"):
+    for section in ("converter", "model", "objective", "data", "train"):
         old, new = (dataclasses.asdict(getattr(c, section)) for c in (there, now))
         for name in old.keys() | new.keys():
             key = f"{section}.{name}"

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
+from magenta_lite.converters import build_converter
 from magenta_lite.data.splitting import few_held_out
-from magenta_lite.encoders import build_encoder
 from magenta_lite.models.building import build_model
 from magenta_lite.training.averages import swap
 from magenta_lite.training.callbacks import Interval, Prepare, Saver, WatchSteps
@@ -125,7 +125,7 @@ def train(
     directory, settings, chief = RunDirectory(run_dir), config.train, is_chief()
     directory.check(config, collection.name)
     say = print if chief else _nothing
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     examples = {name: collection.split(name) for name in ("train", "validation")}
     data = {"name": collection.name, "sizes": dict(collection.sizes)}
     say(f"Data: {data['name']}: {_sizes(data['sizes'])}")
@@ -133,7 +133,7 @@ def train(
 
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope() if strategy else contextlib.nullcontext():
-        model = build_model(config, encoder, settings.precision)
+        model = build_model(config, converter, settings.precision)
         compile_model(model, settings)
         newest = restore_first(model, checkpoint_files(directory.checkpoints), say)
         if newest:
@@ -168,7 +168,7 @@ def train(
             config = _fitted(
                 model,
                 config,
-                encoder,
+                converter,
                 examples,
                 strategy,
                 ends,
@@ -180,7 +180,7 @@ def train(
             history = History(config)
         if chief:
             remove_partial(directory.checkpoints)
-            directory.prepare(config, encoder, data)
+            directory.prepare(config, converter, data)
             directory.forget_after(start)
         say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
         if warmup_steps(settings) < settings.warmup_steps:
@@ -190,8 +190,8 @@ def train(
             )
         if not start:
             model.prepare(0, examples["train"], settings.seed)
-        feed = Feed.of(config, encoder, model, examples, strategy, say)
-        record = Record(directory, config, encoder, examples["validation"]) if chief else None
+        feed = Feed.of(config, converter, model, examples, strategy, say)
+        record = Record(directory, config, converter, examples["validation"]) if chief else None
         saver = Saver(directory, examples["train"], history, settings, chief, progress)
         callbacks = [
             Prepare(start, examples["train"], settings.seed),
@@ -221,7 +221,7 @@ def _outcome(history: History, settings: TrainConfig) -> str:
 
 
 def _fitted(
-    model, config, encoder, examples, strategy, deadline, keep_batch_size, signals, progress
+    model, config, converter, examples, strategy, deadline, keep_batch_size, signals, progress
 ):
     """Returns the config of a run until `deadline`, and gives the model what follows from it."""
     minutes = config.train.minutes
@@ -229,7 +229,7 @@ def _fitted(
     progress.doing("measuring the speed")
 
     def measured(config: ExperimentConfig) -> tuple[Costs, float]:
-        feed = Feed.of(config, encoder, model, examples, strategy, _nothing)
+        feed = Feed.of(config, converter, model, examples, strategy, _nothing)
 
         def fit(first: int, count: int, callbacks: list) -> None:
             feed.fit(model, first, 1, count, callbacks, validate=False)
@@ -237,7 +237,7 @@ def _fitted(
         def check(folder: Path) -> None:
             feed.validate(model)
             model.before_checkpoint(examples["train"])
-            record = Record(RunDirectory(folder), config, encoder, examples["validation"])
+            record = Record(RunDirectory(folder), config, converter, examples["validation"])
             record.draw(model, 0)
             save_checkpoint(model, folder, keep=1)
 

@@ -81,7 +81,7 @@ def streams(examples: Examples, form) -> list[Examples]:
     """Returns the sequences of ids (N, T) that examples are made of, one `Examples` each.
 
     Args:
-        examples: As an encoder gives them.
+        examples: As a converter gives them.
         form: Their `EventFormat`.
     """
     events, lengths = examples.events, examples.lengths
@@ -123,7 +123,7 @@ def likelihoods(splits: dict[str, Examples], form, skipped: int) -> dict[str, fl
     return total
 
 
-def in_all_keys(examples: Examples, encoder, transpose: tuple[int, int]) -> Examples:
+def in_all_keys(examples: Examples, converter, transpose: tuple[int, int]) -> Examples:
     """Returns examples in every transposition that training draws from, `STEPS` at most."""
     from magenta_lite.data.pipeline import batches_for
 
@@ -135,7 +135,7 @@ def in_all_keys(examples: Examples, encoder, transpose: tuple[int, int]) -> Exam
     moved = []
     for semitones in range(transpose[0], transpose[1] + 1):
         batches = batches_for(
-            encoder,
+            converter,
             examples,
             batch_size=len(examples),
             seed=0,
@@ -170,7 +170,7 @@ def _draw_windows(run, held_out: Examples) -> np.ndarray:
     family = importlib.import_module("magenta_lite.models.music_vae.inference")
     sample = family.inference_functions(model)["sample"]
     count = max(EVENTS // model.length, LEAST_OUTPUTS)
-    control = run.encoder.event_format.control
+    control = run.converter.event_format.control
     if not control:
         temperature = run.config.generate.temperature
         arguments = family.sampling_arguments(model, count, temperature, SEED)
@@ -200,33 +200,33 @@ def _draw_continuations(run, held_out: Examples) -> np.ndarray:
     del held_out
     model, temperature = run.model, run.config.generate.temperature
     request = GenerateRequest("sample", [], "1", LEAST_OUTPUTS, temperature, SEED, QPM)
-    primer = PRIMERS[run.encoder.config.kind](run.encoder, request)
+    primer = PRIMERS[run.converter.config.kind](run.converter, request)
     count = max(EVENTS // model.length, LEAST_OUTPUTS)
     arguments = inference.sampling_arguments(model, count, temperature, SEED)
     arguments["primer"] = tf.constant(primer.ids, tf.int32)
     steps = primer.usual_steps
     if model.encoding.chords:
-        backing = BackingChords(run.encoder, request)
+        backing = BackingChords(run.converter, request)
         steps = backing.steps
         arguments["chords"] = tf.constant(backing.ids(steps, primer.shift), tf.int32)
     arguments["num_steps"] = tf.constant(steps - primer.steps)
     return inference.inference_functions(model)["sample"](**arguments)["events"].numpy()
 
 
-def notes_per_bar(examples: Examples, encoder) -> float:
+def notes_per_bar(examples: Examples, converter) -> float:
     """Returns the mean number of notes in a bar (4/4 at 120 quarter notes a minute)."""
     notes = seconds = 0.0
     for row in spread(len(examples), COUNTED):
         events = examples.events[row][: examples.lengths[row]]
-        sequence = encoder.decode(events, qpm=QPM)
+        sequence = converter.decode(events, qpm=QPM)
         notes += len(sequence.notes)
-        seconds += _seconds(events, sequence, encoder)
+        seconds += _seconds(events, sequence, converter)
     return notes / max(seconds, 1e-9) * SECONDS_PER_BAR
 
 
-def _seconds(events, sequence, encoder) -> float:
+def _seconds(events, sequence, converter) -> float:
     """Returns how long events last."""
-    config = encoder.config
+    config = converter.config
     if config.kind == "multi_performance":  # windows of a bar, whose events take no fixed time
         return SECONDS_PER_BAR
     if hasattr(config, "steps_per_quarter"):
@@ -245,11 +245,11 @@ def spread(total: int, wanted: int) -> np.ndarray:
 
 def measure(run, collection) -> Measured:
     """Compares a run's samples with the test split of its data."""
-    form = run.encoder.event_format
+    form = run.converter.event_format
     held_out = collection.split("test")
     samples = draw_samples(run, held_out)
     splits = {
-        "train": in_all_keys(collection.split("train"), run.encoder, run.config.data.transpose),
+        "train": in_all_keys(collection.split("train"), run.converter, run.config.data.transpose),
         "validation": collection.split("validation"),
         "test": held_out,
         "samples": samples,
@@ -259,8 +259,8 @@ def measure(run, collection) -> Measured:
     return Measured(
         nll["samples"],
         nll["test"],
-        notes_per_bar(samples, run.encoder),
-        notes_per_bar(held_out, run.encoder),
+        notes_per_bar(samples, run.converter),
+        notes_per_bar(held_out, run.converter),
     )
 
 
@@ -313,7 +313,7 @@ def main() -> int:
     fine = True
     for name in names:
         run, seconds = trained(name, arguments.folder)
-        collection = open_collection(run.config.data, run.config.encoder, arguments.data_dir)
+        collection = open_collection(run.config.data, run.config.converter, arguments.data_dir)
         result = measure(run, collection)
         fine &= result.is_music
         print(line(name, known.get(name, []), run.step, seconds, result), flush=True)

@@ -37,9 +37,9 @@ def measure(what: str, name: str, batch: int, precision: str, *settings: str) ->
     import tensorflow as tf
 
     from magenta_lite.config import get_config
+    from magenta_lite.converters import build_converter
     from magenta_lite.data.collections import Examples
     from magenta_lite.data.pipeline import batches_for
-    from magenta_lite.encoders import build_encoder
     from magenta_lite.models.building import build_model
     from magenta_lite.models.music_vae.inference import inference_functions, sampling_arguments
     from magenta_lite.testing.events import made_up_events
@@ -49,9 +49,9 @@ def measure(what: str, name: str, batch: int, precision: str, *settings: str) ->
     config = get_config(
         name, [f"train.batch_size={batch}", f"train.precision={precision}", *settings]
     )
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     keras.utils.set_random_seed(0)
-    model = build_model(config, encoder, precision)
+    model = build_model(config, converter, precision)
     if what == "sample":
         sample, arguments = (
             inference_functions(model)["sample"],
@@ -62,14 +62,14 @@ def measure(what: str, name: str, batch: int, precision: str, *settings: str) ->
             sample(**arguments)["events"].numpy()
     else:
         compile_model(model, config.train)
-        steps = encoder.window_steps
+        steps = converter.window_steps
         examples = Examples(
-            made_up_events(encoder.event_format, 2 * batch, steps),
+            made_up_events(converter.event_format, 2 * batch, steps),
             np.full(2 * batch, steps, np.int32),
             None,
         )
         batches = batches_for(
-            encoder, examples, batch_size=batch, seed=0, draws=model.draws()
+            converter, examples, batch_size=batch, seed=0, draws=model.draws()
         ).dataset()
         iterator = iter(batches)
         model.make_train_function()

@@ -37,7 +37,7 @@ SIZES = (
     "train.min_learning_rate=1e-5",
     "train.warmup_steps=100",
     "train.clip_norm=1",
-    "encoder.stretches=[1.0]",
+    "converter.stretches=[1.0]",
 )
 MODELS = {
     "relative": ("model.attention=relative", "model.sines=false"),
@@ -68,7 +68,7 @@ def train(name: str, arguments) -> Path:
     length = arguments.length
     chosen = [
         *SIZES,
-        f"encoder.crop={length}",
+        f"converter.crop={length}",
         *MODELS[name],
         # Half of the length, as in the paper: more distances than that are rarely seen.
         f"model.max_relative_position={length // 2}",
@@ -95,7 +95,7 @@ def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.
     from magenta_lite.training.run_directory import load_run
 
     run = load_run(run_dir)
-    examples = open_collection(DataConfig(source=data), run.config.encoder).split("test")
+    examples = open_collection(DataConfig(source=data), run.config.converter).split("test")
     whole = examples.events[examples.lengths == 2 * length].astype(np.int32)
     sums = np.zeros(2 * length)
     distance = np.subtract.outer(np.arange(2 * length), np.arange(2 * length))

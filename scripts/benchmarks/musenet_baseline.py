@@ -21,8 +21,8 @@ import sys
 import time
 from pathlib import Path
 
+from magenta_lite.converters.musenet import codec, vocabulary
 from magenta_lite.data.collections import list_source, open_collection
-from magenta_lite.encoders.musenet import codec, vocabulary
 from magenta_lite.models import decoding
 from magenta_lite.models.legality import BandPlan
 from magenta_lite.models.musenet.evaluation import evaluate
@@ -92,7 +92,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = load_run(arguments.run_dir)
     config = run.config
-    collection = open_collection(config.data, config.encoder)
+    collection = open_collection(config.data, config.converter)
     pieces = {name: set(collection.split(name).pieces) for name in ("train", "test")}
     bars = export_all(config.data.source, pieces, arguments.folder)
     print(f"{ {name: len(names) for name, names in pieces.items()} } songs, {bars} test bars")

@@ -84,7 +84,7 @@ def main() -> None:
     config = get_config(
         arguments.config, [f"data.source={arguments.data}"] if arguments.data else []
     )
-    collection = open_collection(config.data, config.encoder, arguments.data_dir)
+    collection = open_collection(config.data, config.converter, arguments.data_dir)
     splits = [collection.split(name) for name in ("train", "validation", "test")]
     # MelodyRNN is given the first event.
     skipped = int(config.family == "melody_rnn")

@@ -41,8 +41,8 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
     import tensorflow as tf
 
     from magenta_lite.config import get_config
+    from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
-    from magenta_lite.encoders import build_encoder
     from magenta_lite.models.building import build_model
     from magenta_lite.models.music_vae.inference import inference_functions
     from magenta_lite.training.trainer import compile_model
@@ -50,9 +50,9 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
     precision = {"bfloat16": "mixed_bfloat16"}.get(precision, precision)
     settings = [f"train.batch_size={batch}", f"train.precision={precision}"]
     config = get_config("cat-mel_2bar", settings)
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     keras.utils.set_random_seed(0)
-    model = build_model(config, encoder, precision)
+    model = build_model(config, converter, precision)
     if what == "sample":
         sample = inference_functions(model)["sample"]
         arguments = {
@@ -159,7 +159,7 @@ def main() -> None:
     from magenta_lite.data.collections import open_collection
 
     config = get_config("cat-mel_2bar")
-    examples = open_collection(config.data, config.encoder, arguments.data_dir).split("train")
+    examples = open_collection(config.data, config.converter, arguments.data_dir).split("train")
     torch = has_module(arguments.torch_python, "torch")
     cores = len(os.sched_getaffinity(0))
     print(f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")

@@ -35,12 +35,12 @@ def build(name: str):
     import keras
 
     from magenta_lite.config import get_config
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
     from magenta_lite.models.building import build_model
 
     config = get_config(name)
     keras.utils.set_random_seed(0)
-    return build_model(config, build_encoder(config.encoder)), config
+    return build_model(config, build_converter(config.converter)), config
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def train(batch: int, steps: int) -> float:
 
     model, config = build("vqvae_mini")
     compile_model(model, config.train)
-    crop = config.encoder.crop
+    crop = config.converter.crop
     sound = noise(CLIPS, 2 * crop, 1)
     model.measure_bandwidth(sound_of(sound[:, :crop]).numpy())
     lengths = np.full(CLIPS, 2 * crop, np.int32)

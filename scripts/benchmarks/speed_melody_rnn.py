@@ -27,16 +27,16 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
     import tensorflow as tf
 
     from magenta_lite.config import get_config
+    from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
-    from magenta_lite.encoders import build_encoder
     from magenta_lite.models.building import build_model
     from magenta_lite.models.melody_rnn.inference import inference_functions
     from magenta_lite.training.trainer import compile_model
 
-    config = get_config("attention_rnn", [f"encoder.max_steps={events}"])
-    encoder = build_encoder(config.encoder)
+    config = get_config("attention_rnn", [f"converter.max_steps={events}"])
+    converter = build_converter(config.converter)
     keras.utils.set_random_seed(0)
-    model = build_model(config, encoder)
+    model = build_model(config, converter)
     if what == "generate":
         generate = inference_functions(model)["generate"]
         arguments = {
@@ -55,7 +55,7 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
         return batch * events * steps / (time.perf_counter() - began)
 
     compile_model(model, config.train)
-    melodies = np.random.default_rng(0).integers(0, encoder.depth, size=(1024, events))
+    melodies = np.random.default_rng(0).integers(0, converter.depth, size=(1024, events))
     batches = Batches(
         events=melodies.astype(np.uint8),
         lengths=np.full(len(melodies), events, np.int32),

@@ -29,7 +29,7 @@ SETTINGS = (
     "model.filter_size=1024",
     "model.max_relative_position=512",
     "model.positions=512",
-    "encoder.crop=512",
+    "converter.crop=512",
 )
 
 
@@ -39,17 +39,17 @@ def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
     import tensorflow as tf
 
     from magenta_lite.config import get_config
+    from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
-    from magenta_lite.encoders import build_encoder
     from magenta_lite.models import decoding
     from magenta_lite.models.building import build_model
     from magenta_lite.training.trainer import compile_model
 
     config = get_config("music_transformer", list(SETTINGS))
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     keras.utils.set_random_seed(0)
     precision = "mixed_bfloat16" if what.endswith("bfloat16") else "float32"
-    model = build_model(config, encoder, precision)
+    model = build_model(config, converter, precision)
     if what == "generate":
         nothing = tf.zeros([0], tf.int32)
 

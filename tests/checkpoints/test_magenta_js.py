@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from magenta_lite.checkpoints import magenta_js
-from magenta_lite.encoders.base import EventFormat
-from magenta_lite.encoders.melody import MelodyEncoder, MelodyEncoderConfig
+from magenta_lite.converters.base import EventFormat
+from magenta_lite.converters.melody import MelodyConverter, MelodyConverterConfig
 from magenta_lite.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_vae" / "tiny-cat-mel_2bar_small"
@@ -23,8 +23,8 @@ MELODY = {
 }
 RNG = np.random.default_rng(0)
 VALUES = {
-    "encoder/mu/kernel": RNG.normal(size=(6, 4)).astype(np.float32),
-    "encoder/mu/bias": RNG.normal(size=4).astype(np.float32),
+    "converter/mu/kernel": RNG.normal(size=(6, 4)).astype(np.float32),
+    "converter/mu/bias": RNG.normal(size=4).astype(np.float32),
     "decoder/z_to_initial_state/kernel": RNG.normal(size=(4, 10)).astype(np.float32),
     "global_step": np.array(1205, np.int32),
     "decoder/opaque_kernel": np.zeros(7, np.float32),
@@ -84,15 +84,15 @@ def edit(folder, change, file="weights_manifest.json"):
     (folder / file).write_text(json.dumps(tree))
 
 
-def fake_encoder(kind, events):
-    """Returns what the check of a converter looks at in an encoder."""
+def fake_converter(kind, events):
+    """Returns what the check of a converter looks at in a converter."""
     config = types.SimpleNamespace(kind=kind)
     return types.SimpleNamespace(config=config, event_format=EventFormat(events, (9,)))
 
 
-def error_of(path, encoder=None):
+def error_of(path, converter=None):
     """Returns the one line that a user gets to read."""
-    with pytest.raises(UserError) as caught, magenta_js.open_checkpoint(path, encoder):
+    with pytest.raises(UserError) as caught, magenta_js.open_checkpoint(path, converter):
         pass
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -118,17 +118,17 @@ def test_every_form_of_storage_is_read_back(tmp_path, quantization, groups, shar
 def test_reading_keeps_account_of_what_was_used(tmp_path):
     write_folder(tmp_path)
     with magenta_js.open_checkpoint(tmp_path / "weights_manifest.json") as variables:
-        variables["encoder/mu/kernel"]
+        variables["converter/mu/kernel"]
         with pytest.raises(UserError, match="belongs to another"):
             variables["decoder/hierarchical_level_0/initial_state/kernel"]
         with pytest.raises(UserError, match="2 variables that this configuration has no place for"):
             variables.check_all_used()
-        variables["encoder/mu/bias"], variables["decoder/z_to_initial_state/kernel"]
+        variables["converter/mu/bias"], variables["decoder/z_to_initial_state/kernel"]
         variables.check_all_used()
 
 
 def test_a_folder_without_steps_has_step_0(tmp_path):
-    write_folder(tmp_path, {"encoder/mu/kernel": VALUES["encoder/mu/kernel"]})
+    write_folder(tmp_path, {"converter/mu/kernel": VALUES["converter/mu/kernel"]})
     with magenta_js.open_checkpoint(tmp_path) as variables:
         assert variables.global_step == 0
 
@@ -194,11 +194,11 @@ def test_an_unknown_type_is_told_with_the_known_ones(tmp_path):
     write_folder(tmp_path, quantization="uint8")
     edit(tmp_path, lambda groups: groups[0]["weights"][1].update(dtype="complex64"))
     message = error_of(tmp_path)
-    assert "encoder/mu/bias has dtype complex64" in message
+    assert "converter/mu/bias has dtype complex64" in message
     assert "uint8" in message
     write_folder(tmp_path, quantization="uint8")
     edit(tmp_path, lambda groups: groups[0]["weights"][0]["quantization"].update(dtype="uint32"))
-    assert "encoder/mu/kernel has dtype uint32" in error_of(tmp_path)
+    assert "converter/mu/kernel has dtype uint32" in error_of(tmp_path)
 
 
 # Converters and configurations -----------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_every_configuration_of_the_original_has_a_converter():
 
 def test_a_configuration_of_another_converter_is_refused_with_those_that_fit(tmp_path):
     write_folder(tmp_path)
-    melody = MelodyEncoder(MelodyEncoderConfig(bars=2))
+    melody = MelodyConverter(MelodyConverterConfig(bars=2))
     magenta_js.check_config(tmp_path, melody)
     drums = {"type": "MusicVAE", "dataConverter": {"type": "DrumsConverter"}}
     write_folder(tmp_path, config=drums)
@@ -244,7 +244,7 @@ def test_a_configuration_of_another_converter_is_refused_with_those_that_fit(tmp
     assert "DrumsConverter" in message
     assert "cat-drums_2bar_small" in message
     assert str(tmp_path / "config.json") in message
-    assert "DrumsConverter" in error_of(tmp_path, fake_encoder("drums", "roll"))
+    assert "DrumsConverter" in error_of(tmp_path, fake_converter("drums", "roll"))
 
 
 @pytest.mark.parametrize(
@@ -259,13 +259,13 @@ def test_a_configuration_of_another_converter_is_refused_with_those_that_fit(tmp
 )
 def test_a_config_that_is_of_no_music_vae_is_told(tmp_path, config, words):
     write_folder(tmp_path, config=config)
-    assert words in error_of(tmp_path, fake_encoder("melody", "categorical"))
+    assert words in error_of(tmp_path, fake_converter("melody", "categorical"))
 
 
 def test_a_missing_config_is_told(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "config.json").unlink()
-    assert "config.json is missing" in error_of(tmp_path, fake_encoder("melody", "categorical"))
+    assert "config.json is missing" in error_of(tmp_path, fake_converter("melody", "categorical"))
 
 
 # Sigma -----------------------------------------------------------------------------------------
@@ -274,23 +274,23 @@ def test_a_missing_config_is_told(tmp_path):
 def test_a_missing_sigma_becomes_a_small_constant_one_and_is_told(tmp_path, capsys):
     write_folder(tmp_path)
     with magenta_js.open_checkpoint(tmp_path) as variables:
-        assert "encoder/sigma/kernel" not in variables
-    with magenta_js.open_checkpoint(tmp_path, fake_encoder("melody", "categorical")) as variables:
+        assert "converter/sigma/kernel" not in variables
+    with magenta_js.open_checkpoint(tmp_path, fake_converter("melody", "categorical")) as variables:
         kernel, bias = (variables[name] for name in magenta_js.SIGMA)
     assert kernel.shape == (6, 4)
     assert not kernel.any()
     np.testing.assert_allclose(np.log1p(np.exp(bias)), np.full(4, 0.1), rtol=1e-5)
     said = capsys.readouterr().out
-    assert "no encoder/sigma" in said
+    assert "no converter/sigma" in said
     assert "0.1 everywhere" in said
 
 
 def test_a_sigma_of_its_own_stays(tmp_path, capsys):
     own = {name: np.ones(4, np.float32) for name in magenta_js.SIGMA}
     write_folder(tmp_path, VALUES | own)
-    with magenta_js.open_checkpoint(tmp_path, fake_encoder("melody", "categorical")) as variables:
+    with magenta_js.open_checkpoint(tmp_path, fake_converter("melody", "categorical")) as variables:
         assert variables.fill_in_sigma() == ""
-        assert variables["encoder/sigma/kernel"].tolist() == [1, 1, 1, 1]
+        assert variables["converter/sigma/kernel"].tolist() == [1, 1, 1, 1]
     assert capsys.readouterr().out == ""
 
 
@@ -304,15 +304,15 @@ def test_a_folder_is_told_from_other_checkpoints(tmp_path):
 def test_a_folder_fills_a_model_as_the_same_checkpoint_of_tensorflow_does(tmp_path):
     from magenta_lite.checkpoints import music_vae, tf1
     from magenta_lite.config import get_config
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
     from magenta_lite.models.building import build_model
 
     sizes = ("model.latent_size=16", "model.encoder_units=[20]", "model.decoder_units=[24,28]")
     config = get_config("cat-mel_2bar_tiny", sizes)
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
 
     def weights(variables):
-        model = build_model(config, encoder)
+        model = build_model(config, converter)
         music_vae.load_weights(model, variables)
         return model.get_weights()
 
@@ -320,6 +320,6 @@ def test_a_folder_fills_a_model_as_the_same_checkpoint_of_tensorflow_does(tmp_pa
         expected = weights(variables)
         values = {name: np.asarray(variables[name]) for name in variables}
     write_folder(tmp_path, {n: v for n, v in values.items() if v.dtype == np.float32}, groups=3)
-    with magenta_js.open_checkpoint(tmp_path, encoder) as variables:
+    with magenta_js.open_checkpoint(tmp_path, converter) as variables:
         actual = weights(variables)
     assert all(np.array_equal(a, b) for a, b in zip(actual, expected, strict=True))

@@ -10,7 +10,7 @@ from note_seq.protobuf import generator_pb2
 from magenta_lite.checkpoints.melody_rnn import fitted_config, load_weights, open_checkpoint
 from magenta_lite.checkpoints.tf1 import Variables
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 
@@ -34,9 +34,9 @@ class Reader:
 
 def load(name, variables, *overrides):
     config = get_config(name, overrides)
-    encoder = build_encoder(config.encoder)
-    config = fitted_config(config, encoder, variables)
-    model = build_model(config, encoder)
+    converter = build_converter(config.converter)
+    config = fitted_config(config, converter, variables)
+    model = build_model(config, converter)
     load_weights(model, variables)
     return config, model
 

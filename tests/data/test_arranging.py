@@ -7,11 +7,11 @@ import random
 import pytest
 from note_seq.protobuf import music_pb2
 
+from magenta_lite.converters.melody import MelodyConverter, MelodyConverterConfig
 from magenta_lite.data import abc, arranging, reading
 from magenta_lite.data.arranging import NotArrangedError, arrange
 from magenta_lite.data.drumming import BAR, CRASH, STYLES, VELOCITIES, Drummer
 from magenta_lite.data.harmony import Key, Span, Triad, guess_chords, guess_key
-from magenta_lite.encoders.melody import MelodyEncoder, MelodyEncoderConfig
 from magenta_lite.errors import UserError
 
 REEL = """X:1
@@ -77,9 +77,9 @@ def test_everybody_plays_in_every_bar_on_the_16th_grid(style):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_the_melody_stays_what_it_was(style):
-    encoder = MelodyEncoder(MelodyEncoderConfig(programs=(0, 31)))
-    before = encoder.encode(reel()).examples
-    after = encoder.encode(arrange(reel(), NAMES[style])).examples
+    converter = MelodyConverter(MelodyConverterConfig(programs=(0, 31)))
+    before = converter.encode(reel()).examples
+    after = converter.encode(arrange(reel(), NAMES[style])).examples
     assert [list(a) for a in after] == [list(b) for b in before]
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from magenta_lite.converters.audio import Audio, AudioConverterConfig
 from magenta_lite.data import audio
 from magenta_lite.data.audio import list_sounds, read_audio, write_audio
-from magenta_lite.encoders.audio import Audio, AudioEncoderConfig
 from magenta_lite.errors import UserError
 
-CONFIG = AudioEncoderConfig()
+CONFIG = AudioConverterConfig()
 
 
 def _sine(rate: int, seconds: float = 1.0, pitch: float = 1000.0, level: float = 0.5):

@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 
 from magenta_lite.config import DataConfig
+from magenta_lite.converters.audio import Audio, AudioConverterConfig, pieces, to_int16
+from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, summaries
 from magenta_lite.data.audio import list_sounds, read_audio, write_audio
 from magenta_lite.data.collections import list_source, open_collection
-from magenta_lite.encoders.audio import Audio, AudioEncoderConfig, pieces, to_int16
-from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DUMMY = ROOT / "tfds_datasets" / "audio_dir" / "dummy_data"
 NOTES = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
-CONFIG = AudioEncoderConfig(sample_rate=8000, crop=1000)
+CONFIG = AudioConverterConfig(sample_rate=8000, crop=1000)
 
 
-def _open(source, data_dir, encoder=CONFIG):
-    return open_collection(DataConfig(source=str(source)), encoder, str(data_dir))
+def _open(source, data_dir, converter=CONFIG):
+    return open_collection(DataConfig(source=str(source)), converter, str(data_dir))
 
 
 def _loops(folder: Path) -> None:
@@ -83,7 +83,7 @@ def test_rows_are_clips_of_their_piece(built):
 
 
 def test_dummy_folder_has_its_counts_and_labels():
-    windows = building.build(*list_sounds(DUMMY), AudioEncoderConfig())
+    windows = building.build(*list_sounds(DUMMY), AudioConverterConfig())
     assert sum(windows.sizes.values()) == 8
     reasons = {
         "sound shorter than 0.512 s": ["short.wav"],
@@ -105,9 +105,9 @@ def test_dummy_folder_has_its_counts_and_labels():
         "samples": 12_800,
     }
     assert windows.facts["sub/c.ogg"]["lyrics"] == "La la"
-    assert summaries.hints(windows.report, AudioEncoderConfig()) == [
-        "To keep more: --set encoder.crop=4096 takes shorter sound, for a model of such clips",
-        "To keep more: --set encoder.silence=-90 takes quieter sound",
+    assert summaries.hints(windows.report, AudioConverterConfig()) == [
+        "To keep more: --set converter.crop=4096 takes shorter sound, for a model of such clips",
+        "To keep more: --set converter.silence=-90 takes quieter sound",
     ]
 
 
@@ -154,27 +154,29 @@ def test_beam_gives_the_same_rows_and_labels(loops, built, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source, encoder, message",
+    "source, converter, message",
     [
         (NOTES, CONFIG, "holds notes .* but no sound"),
-        (DUMMY / "a.wav", MelodyEncoderConfig(), "holds sound but no notes"),
-        (DUMMY, MelodyEncoderConfig(), "holds sound but no notes"),
+        (DUMMY / "a.wav", MelodyConverterConfig(), "holds sound but no notes"),
+        (DUMMY, MelodyConverterConfig(), "holds sound but no notes"),
         ("folk", CONFIG, "folk holds notes, and this .* reads sound.* or rendered_audio"),
         (
             "rendered_audio",
-            MelodyEncoderConfig(),
+            MelodyConverterConfig(),
             "rendered_audio holds sound, and this .* reads notes",
         ),
         ("rendered_audio:reels", CONFIG, "Unknown collection of sound 'reels'"),
         ("nowhere", CONFIG, "no folder or file"),
     ],
 )
-def test_notes_for_a_model_of_sound_and_the_reverse_are_refused(source, encoder, message, tmp_path):
+def test_notes_for_a_model_of_sound_and_the_reverse_are_refused(
+    source, converter, message, tmp_path
+):
     with pytest.raises(UserError, match=message) as error:
-        _open(source, tmp_path, encoder)
+        _open(source, tmp_path, converter)
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=message):
-        list_source(str(source), encoder)
+        list_source(str(source), converter)
 
 
 def test_a_folder_without_usable_sound_says_why(tmp_path):
@@ -186,12 +188,12 @@ def test_a_folder_without_usable_sound_says_why(tmp_path):
 
 CONFIG_FILE = """
 from magenta_lite.config import ExperimentConfig, register
-from magenta_lite.encoders.audio import AudioEncoderConfig
+from magenta_lite.converters.audio import AudioConverterConfig
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
 
 @register("sound")
 def sound():
-    return ExperimentConfig(AudioEncoderConfig(), MusicVAEConfig(), VAEObjective())
+    return ExperimentConfig(AudioConverterConfig(), MusicVAEConfig(), VAEObjective())
 """
 
 
@@ -215,7 +217,7 @@ def test_inspect_data_tells_what_a_folder_of_sound_gives(tmp_path):
 
 def test_examples_without_positions_need_none():
     """Collections of notes stay as they were."""
-    windows = building.build(*list_source(str(NOTES)), MelodyEncoderConfig())
+    windows = building.build(*list_source(str(NOTES)), MelodyConverterConfig())
     assert windows.facts == {}
     assert all(w.position is None for split in windows.splits.values() for w in split)
     assert dataclasses.is_dataclass(windows)

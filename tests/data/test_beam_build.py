@@ -12,9 +12,9 @@ import pytest
 import tensorflow_datasets as tfds
 from processes import run
 
+from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.data import building
 from magenta_lite.data.collections import Collection
-from magenta_lite.encoders.groove import GrooveEncoderConfig
 from magenta_lite.testing.bad_files import write_good_files
 from tfds_datasets.folk import folk_dataset_builder
 from tfds_datasets.groove_midi import groove_midi_dataset_builder
@@ -51,11 +51,11 @@ def test_direct_runner_writes_exactly_what_one_process_writes(folk_dummy, tmp_pa
     assert _rows(on_beam) == _rows(plain)
     assert on_beam.report.kept == plain.report.kept
     assert on_beam.report.dropped == plain.report.dropped
-    assert on_beam.info.metadata["encoder"] == plain.info.metadata["encoder"]
+    assert on_beam.info.metadata["converter"] == plain.info.metadata["converter"]
 
 
 def test_direct_runner_keeps_the_splits_that_a_data_set_gives(grooves, tmp_path):
-    config = groove_midi_dataset_builder.groove_config(str(grooves), GrooveEncoderConfig())
+    config = groove_midi_dataset_builder.groove_config(str(grooves), GrooveConverterConfig())
     plain = groove_midi_dataset_builder.Builder(data_dir=tmp_path / "plain", config=config)
     plain.download_and_prepare()
     on_beam = groove_midi_dataset_builder.Builder(data_dir=tmp_path / "beam", config=config)
@@ -81,9 +81,9 @@ def test_plain_build_imports_no_beam(tmp_path):
         "import sys\n"
         "from magenta_lite.config import DataConfig\n"
         "from magenta_lite.data.collections import open_collection\n"
-        "from magenta_lite.encoders.melody import MelodyEncoderConfig\n"
+        "from magenta_lite.converters.melody import MelodyConverterConfig\n"
         "sys.modules['apache_beam'] = None\n"
-        f"open_collection(DataConfig(source={str(FOLDER)!r}), MelodyEncoderConfig(bars=2),"
+        f"open_collection(DataConfig(source={str(FOLDER)!r}), MelodyConverterConfig(bars=2),"
         f" {str(tmp_path)!r})\n"
     )
     code, out, error = run(program, cwd=ROOT)

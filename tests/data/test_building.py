@@ -11,19 +11,19 @@ import signal
 import numpy as np
 import pytest
 
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.drums import DrumsConverterConfig
+from magenta_lite.converters.groove import GrooveConverterConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
+from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
+from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import building, reading, splitting, summaries
 from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.data.workers import Crash, WorkerPool
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.drums import DrumsEncoderConfig
-from magenta_lite.encoders.groove import GrooveEncoderConfig
-from magenta_lite.encoders.melody import MelodyEncoderConfig
-from magenta_lite.encoders.multi_performance import MultiPerformanceEncoderConfig
-from magenta_lite.encoders.trio import TrioEncoderConfig
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import write_good_files
 
-CONFIG = MelodyEncoderConfig(bars=2)
+CONFIG = MelodyConverterConfig(bars=2)
 
 
 def _window(number: int, events: list[int], piece: str = "a") -> Window:
@@ -98,7 +98,7 @@ def test_pieces_are_held_out_after_copies_are_removed(tmp_path):
     for path in paths[:20]:
         for copy in range(4):
             shutil.copy(path, tmp_path / f"{path.stem} ({copy}).mid")
-    windows = building.build(*reading.list_sources(tmp_path), MelodyEncoderConfig(bars=2))
+    windows = building.build(*reading.list_sources(tmp_path), MelodyConverterConfig(bars=2))
     pieces = {
         split: {window.piece.split(" ")[0].removesuffix(".mid") for window in kept}
         for split, kept in windows.splits.items()
@@ -177,9 +177,9 @@ def test_nothing_to_train_on_shows_the_report():
         summaries.check_usable({"test": 4}, report, "my_midi", CONFIG)
 
 
-def test_encoder_names_differ_with_every_value():
+def test_converter_names_differ_with_every_value():
     names = {
-        building.encoder_name(MelodyEncoderConfig(**values))
+        building.converter_name(MelodyConverterConfig(**values))
         for values in ({}, {"bars": 4}, {"programs": (0, 31)}, {"gap_bars": 2.0})
     }
     assert len(names) == 4
@@ -261,11 +261,11 @@ class Twice(reading.Source):
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (MelodyEncoderConfig(), (36, 72)),
-        (TrioEncoderConfig(), (36, 72)),
-        (MultiPerformanceEncoderConfig(), (36, 72)),
-        (DrumsEncoderConfig(), None),
-        (GrooveEncoderConfig(), None),
+        (MelodyConverterConfig(), (36, 72)),
+        (TrioConverterConfig(), (36, 72)),
+        (MultiPerformanceConverterConfig(), (36, 72)),
+        (DrumsConverterConfig(), None),
+        (GrooveConverterConfig(), None),
     ],
 )
 def test_pitches_are_those_of_what_was_kept_where_there_are_any(bands, config, expected):
@@ -280,17 +280,17 @@ def test_pitches_of_nothing_are_none():
     assert summaries.pitch_range(silent, CONFIG) is None
 
 
-def test_hints_name_only_settings_that_the_encoder_has():
+def test_hints_name_only_settings_that_the_converter_has():
     report = Report()
     report.drop("note of a program outside 0-31 (melody) and 32-39 (bass)")
     report.drop("drum pitch outside the roland map")
     report.drop("melody shorter than 2 bars")
-    melody = summaries.hints(report, MelodyEncoderConfig())
-    assert any("encoder.programs=null" in hint for hint in melody)
-    assert any("encoder.pad_edges" in hint for hint in melody)
-    trio = summaries.hints(report, TrioEncoderConfig())
-    assert not any("encoder.programs" in hint for hint in trio)
-    assert any("encoder.bass_programs" in hint for hint in trio)
-    groove = summaries.hints(report, GrooveEncoderConfig())
-    assert any("encoder.pitch_map" in hint for hint in groove)
-    assert not any("encoder.min_pitch" in hint for hint in groove)
+    melody = summaries.hints(report, MelodyConverterConfig())
+    assert any("converter.programs=null" in hint for hint in melody)
+    assert any("converter.pad_edges" in hint for hint in melody)
+    trio = summaries.hints(report, TrioConverterConfig())
+    assert not any("converter.programs" in hint for hint in trio)
+    assert any("converter.bass_programs" in hint for hint in trio)
+    groove = summaries.hints(report, GrooveConverterConfig())
+    assert any("converter.pitch_map" in hint for hint in groove)
+    assert not any("converter.min_pitch" in hint for hint in groove)

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 
 from magenta_lite.config import DataConfig
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.drums import DrumsConverterConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, folk, reading, summaries
 from magenta_lite.data.collections import open_collection
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.drums import DrumsEncoderConfig
-from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.errors import UserError
-from tfds_datasets.collection_builder import ENCODERS, PERFORMANCE_ENCODERS
+from tfds_datasets.collection_builder import CONVERTERS, PERFORMANCE_CONVERTERS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
-MEL_2BAR = MelodyEncoderConfig(bars=2, programs=(0, 31))
+MEL_2BAR = MelodyConverterConfig(bars=2, programs=(0, 31))
 
 
-def _open(source, data_dir, encoder=MEL_2BAR):
-    return open_collection(DataConfig(source=str(source)), encoder, str(data_dir))
+def _open(source, data_dir, converter=MEL_2BAR):
+    return open_collection(DataConfig(source=str(source)), converter, str(data_dir))
 
 
 def _rows(collection) -> dict[str, list]:
@@ -85,7 +85,7 @@ def test_second_opening_reuses_the_data_and_the_report(books, tmp_path, monkeypa
     assert _rows(second) == _rows(first)
     assert second.report.to_json() == first.report.to_json()
     assert second.report.kept["windows"] >= sum(second.sizes.values())
-    assert second.encoder == building.encoder_json(MEL_2BAR)
+    assert second.converter == building.converter_json(MEL_2BAR)
 
 
 def test_restricted_collections_are_kept_apart(books, tmp_path):
@@ -97,17 +97,17 @@ def test_restricted_collections_are_kept_apart(books, tmp_path):
         _open("folk:kidz", tmp_path)
 
 
-def test_another_encoder_gets_its_own_data_set(books, tmp_path):
+def test_another_converter_gets_its_own_data_set(books, tmp_path):
     usual = _open("folk", tmp_path)
-    longer = _open("folk", tmp_path, MelodyEncoderConfig(bars=4))
+    longer = _open("folk", tmp_path, MelodyConverterConfig(bars=4))
     assert longer.name != usual.name
     assert longer.split("train").events.shape[1] == 64
     assert _rows(_open("folk", tmp_path)) == _rows(usual)
 
 
 def test_whole_melodies_are_padded_and_keep_their_lengths(books, tmp_path):
-    encoder = MelodyEncoderConfig(bars=0, programs=(0, 31), end_token=True)
-    collection = _open("folk", tmp_path, encoder)
+    converter = MelodyConverterConfig(bars=0, programs=(0, 31), end_token=True)
+    collection = _open("folk", tmp_path, converter)
     split = collection.split("train")
     assert split.events.shape[1] == split.lengths.max()
     assert len(set(split.lengths)) >= 1
@@ -116,30 +116,30 @@ def test_whole_melodies_are_padded_and_keep_their_lengths(books, tmp_path):
         assert not row[length:].any()
 
 
-ANY_LENGTH = {"mel_whole", "event_melody", *PERFORMANCE_ENCODERS}
+ANY_LENGTH = {"mel_whole", "event_melody", *PERFORMANCE_CONVERTERS}
 
 
-@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - ANY_LENGTH))
+@pytest.mark.parametrize("name", sorted(CONVERTERS.keys() - ANY_LENGTH))
 def test_every_encoding_is_stored_as_it_was_encoded(name, bands, tmp_path):
-    config = ENCODERS[name]
-    encoder = build_encoder(config)
+    config = CONVERTERS[name]
+    converter = build_converter(config)
     collection = _open(bands, tmp_path, config)
     assert collection.name.startswith(f"midi_dir/{name}-")
     windows = building.build(*reading.list_sources(bands), config)
     for split, kept in windows.splits.items():
         examples = collection.split(split)
         assert len(examples) == len(kept) > 0
-        assert examples.events.dtype == encoder.event_format.event_dtype
-        shape = encoder.window_steps, *encoder.event_format.event_shape
+        assert examples.events.dtype == converter.event_format.event_dtype
+        shape = converter.window_steps, *converter.event_format.event_shape
         assert examples.events.shape == (len(kept), *shape)
-        assert set(examples.lengths) == {encoder.window_steps}
+        assert set(examples.lengths) == {converter.window_steps}
         controls = examples.controls
         assert (controls is None) == (not name.endswith("_chords"))
         if controls is None:
             controls = np.zeros((len(kept), 0), np.uint8)
         else:
             assert controls.dtype == np.uint8
-            assert controls.shape == (len(kept), encoder.window_steps)
+            assert controls.shape == (len(kept), converter.window_steps)
             assert controls.any()
         stored = [
             (events.tobytes(), chords.tobytes(), piece)
@@ -152,7 +152,7 @@ def test_every_encoding_is_stored_as_it_was_encoded(name, bands, tmp_path):
 
 @pytest.mark.parametrize("name", ["trio_16bar", "mel_2bar_chords"])
 def test_empty_split_has_the_shape_of_the_others(name, bands, tmp_path):
-    collection = _open(bands / "0.mid", tmp_path, ENCODERS[name])
+    collection = _open(bands / "0.mid", tmp_path, CONVERTERS[name])
     full, empty = collection.split("train"), collection.split("test")
     assert len(full) > 0
     assert len(empty) == 0
@@ -219,7 +219,7 @@ KILLED_BUILD = """
 import os, signal, sys
 from magenta_lite.data import collections, folk
 from magenta_lite.config import DataConfig
-from magenta_lite.encoders.melody import MelodyEncoderConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
 from pathlib import Path
 from tensorflow_datasets.core import writer
 folk.corpus_folder = lambda: Path(sys.argv[1])
@@ -228,8 +228,8 @@ def die(self):
     write(self)  # the first split is on disk
     os.kill(os.getpid(), signal.SIGKILL)
 writer.Writer.finalize = die
-encoder = MelodyEncoderConfig(bars=2, programs=(0, 31))
-collections.open_collection(DataConfig(source="folk"), encoder, sys.argv[2])
+converter = MelodyConverterConfig(bars=2, programs=(0, 31))
+collections.open_collection(DataConfig(source="folk"), converter, sys.argv[2])
 """
 
 
@@ -272,16 +272,16 @@ def test_unwritable_data_dir_is_a_user_error(books, tmp_path):
         _open("folk", tmp_path / "file")
 
 
-def test_tfds_name_opens_our_builders_and_checks_the_encoder(books, tmp_path):
+def test_tfds_name_opens_our_builders_and_checks_the_converter(books, tmp_path):
     usual = _open("folk", tmp_path)
     assert _rows(_open("tfds:folk/mel_2bar", tmp_path)) == _rows(usual)
-    with pytest.raises(UserError, match=r"encoder\.bars is 2 there and 4 here"):
-        _open("tfds:folk/mel_2bar", tmp_path, MelodyEncoderConfig(bars=4, programs=(0, 31)))
+    with pytest.raises(UserError, match=r"converter\.bars is 2 there and 4 here"):
+        _open("tfds:folk/mel_2bar", tmp_path, MelodyConverterConfig(bars=4, programs=(0, 31)))
 
 
-def test_tfds_data_set_of_another_kind_of_encoder_is_a_user_error(books, tmp_path):
-    with pytest.raises(UserError, match=r"encoder\.kind is melody there and drums here"):
-        _open("tfds:folk/mel_2bar", tmp_path, DrumsEncoderConfig())
+def test_tfds_data_set_of_another_kind_of_converter_is_a_user_error(books, tmp_path):
+    with pytest.raises(UserError, match=r"converter\.kind is melody there and drums here"):
+        _open("tfds:folk/mel_2bar", tmp_path, DrumsConverterConfig())
     assert not list(tmp_path.iterdir())  # and was not built for that
 
 
@@ -300,7 +300,7 @@ def test_tfds_data_set_without_events_is_a_user_error(tmp_path):
         _open("tfds:mnist", tmp_path)
     words = r"no feature 'events' of shape \(T, 9\) and type uint8"
     with pytest.raises(UserError, match=words):
-        _open("tfds:mnist", tmp_path, DrumsEncoderConfig(roll=True))
+        _open("tfds:mnist", tmp_path, DrumsConverterConfig(roll=True))
     assert not list(tmp_path.iterdir())
 
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from note_seq.protobuf import music_pb2
 
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.copies import longest_shared, report
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.musenet.encoder import MuseNetEncoderConfig
 
 few = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
@@ -35,13 +35,13 @@ def tune(pitches, seconds, program=0):
 
 
 def test_key_and_tempo_do_not_hide_a_copy_and_the_instrument_matters():
-    encoder = build_encoder(MuseNetEncoderConfig(min_tokens=1))
+    converter = build_converter(MuseNetConverterConfig(min_tokens=1))
     pitches = np.random.default_rng(0).integers(50, 80, 60)
-    (row,) = encoder.encode(tune(pitches, 0.25)).examples
+    (row,) = converter.encode(tune(pitches, 0.25)).examples
     examples = Examples(row[None], np.array([len(row)]), ["book/tune.mid"])
     copy = tune(np.concatenate([[90, 20], pitches[10:40] + 5, [21]]), 0.4)
     other = tune(pitches, 0.25, program=40)
-    lines = list(report(encoder, [copy, other], examples))
+    lines = list(report(converter, [copy, other], examples))
     # Of the first note of a copy it is not known how it is come to.
     assert lines[0] == (
         "Piece 1: 29 notes in a row stand in the training set, too, of book/tune.mid"

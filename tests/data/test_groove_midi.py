@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from magenta_lite.config import DataConfig
+from magenta_lite.converters.groove import GrooveConverterConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, groove_midi
 from magenta_lite.data.collections import list_source, open_collection
-from magenta_lite.encoders.groove import GrooveEncoderConfig
-from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("MAGENTA_LITE_DATA", ROOT.parent / "shared" / "data"))
 REAL = DATA / "groove_midi.zip"
 
-GROOVE = GrooveEncoderConfig(bars=2, hop_bars=1)
+GROOVE = GrooveConverterConfig(bars=2, hop_bars=1)
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def test_pieces_without_a_split_still_go_by_their_hash(grooves):
     )
 
 
-def opened(source, encoder, data_dir):
-    return open_collection(DataConfig(source=str(source)), encoder, str(data_dir))
+def opened(source, converter, data_dir):
+    return open_collection(DataConfig(source=str(source)), converter, str(data_dir))
 
 
 def test_groove_windows_are_stored_as_they_were_encoded(copy, tmp_path):
@@ -153,9 +153,9 @@ def test_what_only_the_network_does_not_see_shares_one_data_set(copy, tmp_path):
     assert opened(source, other, tmp_path).name != plain.name
 
 
-def test_encoder_that_finds_nothing_says_why(grooves, tmp_path):
+def test_converter_that_finds_nothing_says_why(grooves, tmp_path):
     with pytest.raises(UserError, match=r"(?s)nothing to train on.*drum note"):
-        opened(f"groove_midi:{grooves}", MelodyEncoderConfig(bars=2), tmp_path)
+        opened(f"groove_midi:{grooves}", MelodyConverterConfig(bars=2), tmp_path)
 
 
 def test_looking_into_the_bare_name_asks_for_a_path():
@@ -181,7 +181,7 @@ def test_bare_name_downloads_the_published_file(grooves, tmp_path, monkeypatch):
     # By its name it fits every view of the same examples, and nothing else.
     taps = dataclasses.replace(GROOVE, tapify=True)
     assert opened("tfds:groove_midi/groove_2bar", taps, tmp_path).sizes == collection.sizes
-    with pytest.raises(UserError, match=r"encoder\.pitch_map is roland there and reduced here"):
+    with pytest.raises(UserError, match=r"converter\.pitch_map is roland there and reduced here"):
         opened(
             "tfds:groove_midi/groove_2bar",
             dataclasses.replace(GROOVE, pitch_map="reduced"),

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from magenta_lite.config import DataConfig
+from magenta_lite.converters.performance import PerformanceConverter, PerformanceConverterConfig
 from magenta_lite.data import building, maestro
 from magenta_lite.data.collections import list_source, open_collection
-from magenta_lite.encoders.performance import PerformanceEncoder, PerformanceEncoderConfig
 from magenta_lite.errors import UserError
 
 DUMMY = Path(__file__).parents[2] / "tfds_datasets" / "maestro_midi" / "dummy_data"
 TABLE = "maestro-v3.0.0.csv"
-CONFIG = PerformanceEncoderConfig()
+CONFIG = PerformanceConverterConfig()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_pedal_and_velocities_are_read_and_splits_are_the_official_ones(archive,
     for name in building.SPLITS:
         assert {split_of[piece] for piece in collection.split(name).pieces} == {name}
     row = collection.split("train").events[0]
-    assert len(PerformanceEncoder(CONFIG).decode(row).notes) == len(piece.sequence.notes)
+    assert len(PerformanceConverter(CONFIG).decode(row).notes) == len(piece.sequence.notes)
 
 
 def test_bare_name_downloads_the_published_file(archive, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from magenta_lite.converters.base import EventFormat
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import (
     Batches,
@@ -18,7 +19,6 @@ from magenta_lite.data.pipeline import (
     rotated_chords,
     transposed,
 )
-from magenta_lite.encoders.base import EventFormat
 from magenta_lite.models.base import Draw
 
 MELODY = ((0, 2, 89),)  # ids 2 to 89 are pitches
@@ -260,20 +260,26 @@ def test_bernoulli_draws_are_true_as_often_as_asked():
 
 
 @dataclasses.dataclass
-class FakeEncoder:
-    """What `batches_for` asks of an encoder."""
+class FakeConverter:
+    """What `batches_for` asks of a converter."""
 
     event_format = EventFormat("categorical", (23,), control="chords", segments=3, end_id=22)
     pitch_ids = TRACKS["pitch_ids"]
     fixed_segment_id = 21
 
 
-def test_batches_for_takes_everything_from_encoder_and_examples():
+def test_batches_for_takes_everything_from_converter_and_examples():
     examples = Examples(
         np.zeros((4, 18), np.uint16), np.full(4, 18, np.int32), None, np.ones((4, 18), np.uint8)
     )
     made = batches_for(
-        FakeEncoder(), examples, batch_size=2, seed=3, draws=DRAWS, transpose=(-1, 2), shuffle=False
+        FakeConverter(),
+        examples,
+        batch_size=2,
+        seed=3,
+        draws=DRAWS,
+        transpose=(-1, 2),
+        shuffle=False,
     )
     for name, value in TRACKS.items():
         assert getattr(made, name) == value

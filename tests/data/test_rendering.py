@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from note_seq.protobuf import music_pb2
 
+from magenta_lite.converters.performance import PerformanceConverter, PerformanceConverterConfig
 from magenta_lite.data import abc, building, rendering
 from magenta_lite.data.arranging import NotArrangedError
 from magenta_lite.data.harmony import Triad
 from magenta_lite.data.rendering import FINAL, LEFT_HANDS, RUBATO, TUNE_QPM, Clock, Note, render
-from magenta_lite.encoders.performance import PerformanceEncoder, PerformanceEncoderConfig
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -157,11 +157,11 @@ def test_pieces_differ_in_tempo_and_loudness():
 
 
 @EVERY
-def test_the_encoder_of_performances_reads_all_of_it(sequence):
-    encoder = PerformanceEncoder(PerformanceEncoderConfig())
-    result = encoder.encode(sequence)
+def test_the_converter_of_performances_reads_all_of_it(sequence):
+    converter = PerformanceConverter(PerformanceConverterConfig())
+    result = converter.encode(sequence)
     assert not result.report.dropped
-    decoded = encoder.decode(encoder.ids_of(sequence))
+    decoded = converter.decode(converter.ids_of(sequence))
     assert sorted(note.pitch for note in decoded.notes) == sorted(n.pitch for n in sequence.notes)
     assert any(note.velocity < 127 for note in decoded.notes)
 
@@ -194,7 +194,7 @@ def test_other_meters_and_scraps_are_refused_with_their_reason():
 
 def test_all_rows_of_a_piece_are_in_one_split(monkeypatch):
     monkeypatch.setattr(rendering.arranging.folk, "corpus_folder", lambda: DUMMY)
-    config = PerformanceEncoderConfig(crop=64)
+    config = PerformanceConverterConfig(crop=64)
     windows = building.build(*rendering.list_pieces(), config)
     assert windows.report.kept["performances"] == 10
     pieces = {name: {window.piece for window in split} for name, split in windows.splits.items()}

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magenta_lite.converters.audio import AudioConverterConfig
 from magenta_lite.data import folk, sounding, splitting, sung, synthesis
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
 from magenta_lite.data.synthesis import Tone, synthesize
-from magenta_lite.encoders.audio import AudioEncoderConfig
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DUMMY = ROOT / "tfds_datasets" / "rendered_audio" / "dummy_data"
-CONFIG = AudioEncoderConfig()
+CONFIG = AudioConverterConfig()
 TIMBRES = {
     name: value for name, value in vars(synthesis).items() if isinstance(value, synthesis.Timbre)
 }
@@ -67,10 +67,10 @@ def test_the_name_decides_everything_in_every_process(dummy):
     code = (
         "import hashlib, sys; from pathlib import Path\n"
         "from magenta_lite.data import folk, sounding\n"
-        "from magenta_lite.encoders.audio import AudioEncoderConfig\n"
+        "from magenta_lite.converters.audio import AudioConverterConfig\n"
         "folk.corpus_folder = lambda: Path(sys.argv[1])\n"
         "for source in sounding.list_pieces()[0]:\n"
-        "    for piece in source.read_as(AudioEncoderConfig())[0]:\n"
+        "    for piece in source.read_as(AudioConverterConfig())[0]:\n"
         "        digest = hashlib.sha256(piece.sequence.samples.tobytes())\n"
         "        print(piece.name, digest.hexdigest(), piece.facts)\n"
     )
@@ -117,8 +117,8 @@ def test_long_pieces_fade_and_lose_the_words_that_are_not_heard(dummy, monkeypat
 
 def test_stereo_and_other_rates_have_the_same_music(dummy):
     (source, *_), _ = sounding.list_pieces()
-    mono = source.read_as(AudioEncoderConfig(sample_rate=8000))[0][0].sequence
-    stereo = source.read_as(AudioEncoderConfig(sample_rate=16_000, channels=2))[0][0].sequence
+    mono = source.read_as(AudioConverterConfig(sample_rate=8000))[0][0].sequence
+    stereo = source.read_as(AudioConverterConfig(sample_rate=16_000, channels=2))[0][0].sequence
     assert (mono.samples.shape[1], stereo.samples.shape[1]) == (1, 2)
     assert abs(mono.seconds - stereo.seconds) < 0.01
     np.testing.assert_array_equal(stereo.samples[:, 0], stereo.samples[:, 1])

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from magenta_lite.config import DataConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, collections, stored
 from magenta_lite.data.collections import open_collection
-from magenta_lite.encoders.melody import MelodyEncoderConfig
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import write_good_files
 
-MEL_2BAR = MelodyEncoderConfig(bars=2, programs=(0, 31))
+MEL_2BAR = MelodyConverterConfig(bars=2, programs=(0, 31))
 
 # The command, in a process where TensorFlow cannot be imported.
 COMMAND = (
@@ -46,7 +46,7 @@ def test_a_data_set_is_listed_with_its_folder_size_and_dates(music, tmp_path):
     collection = _open(music, tmp_path / "tfds")
     (data,) = stored.list_stored(str(tmp_path / "tfds"))
     assert collection.name.startswith(data.name + "/")
-    assert (data.source, data.encoder, data.sizes) == (str(music), "melody", collection.sizes)
+    assert (data.source, data.converter, data.sizes) == (str(music), "melody", collection.sizes)
     assert data.size >= sum(f.stat().st_size for f in collection.folder.glob("*tfrecord*")) > 0
     assert data.built.date() == data.used.date()
     listed = _data("list", f"--data_dir={tmp_path / 'tfds'}")

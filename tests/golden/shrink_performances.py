@@ -2,9 +2,9 @@
 
 python tests/golden/shrink_performances.py FOLDER_OF_RECORDINGS
 
-`performances.tfrecord` has the pieces, with pedal; `ids.npz` what performance_rnn's encoders made
+`performances.tfrecord` has the pieces, with pedal; `ids.npz` what performance_rnn's converters made
 of them (`388/ID` with dynamics, `356/ID` without), and `odd/N`, streams in the vocabulary of 310
-ids that no encoder gives, of which `odd_decoded.tfrecord` is the music.
+ids that no converter gives, of which `odd_decoded.tfrecord` is the music.
 """
 
 import shutil

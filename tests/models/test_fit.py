@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 
@@ -18,7 +18,7 @@ ROWS = 4
 def model_of(name: str, *overrides: str):
     config = get_config(name, overrides)
     keras.utils.set_random_seed(0)
-    return build_model(config, build_encoder(config.encoder))
+    return build_model(config, build_converter(config.converter))
 
 
 def music_vae(model, rng):
@@ -51,7 +51,7 @@ def codes(model, rng):
     return {"events": rng.integers(0, 8, (ROWS, model.sizes.context)), "labels": labels}
 
 
-SMALL_BAND = ("encoder.crop=64", "model.layers=1", "model.hidden_size=32")
+SMALL_BAND = ("converter.crop=64", "model.layers=1", "model.hidden_size=32")
 FAMILIES = {
     "cat-mel_2bar_tiny": (music_vae, ("model.dropout=0.2",)),
     "attention_rnn_tiny": (melody_rnn, ()),
@@ -103,5 +103,5 @@ def test_no_two_weights_have_the_same_path(name):
 @pytest.mark.parametrize("name", ["musenet_tiny", "music_transformer_tiny"])
 def test_examples_longer_than_the_learned_positions_are_an_error(name):
     learned = () if name == "musenet_tiny" else ("model.attention=learned",)
-    with pytest.raises(UserError, match=r"encoder\.crop=64 .* model\.positions=32; give --set"):
-        get_config(name, (*learned, "encoder.crop=64", "model.positions=32"))
+    with pytest.raises(UserError, match=r"converter\.crop=64 .* model\.positions=32; give --set"):
+        get_config(name, (*learned, "converter.crop=64", "model.positions=32"))

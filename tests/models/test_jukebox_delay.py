@@ -98,11 +98,11 @@ def test_it_learns_and_comes_back_from_a_file(tmp_path):
 def test_configs_are_of_their_vqvaes(size):
     config, vqvae = get_config(f"jukebox_delay_{size}"), get_config(f"rvqvae_{size}")
     sizes = vqvae.model
-    told = sizes.codes, sizes.quantizers, sizes.hop_lengths[-1], vqvae.encoder.sample_rate
-    for section in (config.model, config.encoder):
+    told = sizes.codes, sizes.quantizers, sizes.hop_lengths[-1], vqvae.converter.sample_rate
+    for section in (config.model, config.converter):
         facts = section.codes, section.quantizers, section.hop, section.sample_rate
         assert facts == told
-    assert config.encoder.context == config.model.context
+    assert config.converter.context == config.model.context
 
 
 def test_sizes_that_do_not_fit_are_told():

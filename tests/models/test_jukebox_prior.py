@@ -219,7 +219,7 @@ def test_configs_have_the_originals_sizes(original):
     assert state_shapes(config.model) == unfolded(facts["shapes"])
     assert len(state_shapes(config.model)) == facts["tensors"]
     assert parameter_count(config.model) == facts["parameters"]
-    assert config.encoder.sample_length == facts["sample_length"]
+    assert config.converter.sample_length == facts["sample_length"]
 
 
 def test_there_is_no_other_config_and_small_ones_have_the_size_of_the_formula():

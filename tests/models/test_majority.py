@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.musenet.encoder import PREFIX
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.musenet.converter import PREFIX
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_vae.heads import Categorical, GrooveHead, MultiCategorical, NadeHead
 
@@ -66,7 +66,7 @@ def test_of_sets_of_drums_it_is_the_share_of_the_most_frequent_set():
 
 def of_config(name: str, events: np.ndarray, lengths: list[int]) -> float:
     config = get_config(name)
-    model = build_model(config, build_encoder(config.encoder))
+    model = build_model(config, build_converter(config.converter))
     return model.majority_accuracy(SimpleNamespace(events=events, lengths=np.array(lengths)))
 
 

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import get_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.event_sequences.encodings import History, encode_events
 from magenta_lite.data.collections import Examples
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.event_sequences.encodings import History, encode_events
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn import decoding, features
 from magenta_lite.models.melody_rnn.attention import AttentionLSTM, attention_scan, attention_step
@@ -25,31 +25,31 @@ from magenta_lite.sampling import filtered_logits
 from magenta_lite.training.trainer import compile_model
 
 NAMES = ("basic_rnn", "lookback_rnn", "attention_rnn", "mono_rnn")
-SMALL = ("model.units=[10,12]", "encoder.max_steps=40")
+SMALL = ("model.units=[10,12]", "converter.max_steps=40")
 each = pytest.mark.parametrize("name", NAMES)
 
 
 def make(name, *overrides):
-    """Returns encoder and model, small, with weights that make it choosy."""
+    """Returns converter and model, small, with weights that make it choosy."""
     keras.utils.set_random_seed(1)
     attention = ("model.attention_length=6",) if name == "attention_rnn" else ()
     config = get_config(name, (*SMALL, *attention, *overrides))
-    encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
     for weight in model.trainable_variables:
         weight.assign(tf.random.normal(weight.shape) * 0.5)
     compile_model(model, config.train)
-    return encoder, model
+    return converter, model
 
 
 # What is not trained is made once, and what it writes with is compiled once.
 made = functools.cache(make)
 
 
-def random_ids(encoder, rows, steps, seed=0):
+def random_ids(converter, rows, steps, seed=0):
     """Returns ids that often repeat what came a bar or two before."""
     rng = np.random.default_rng(seed)
-    ids = rng.choice([0, 0, 0, 1, *rng.integers(2, encoder.depth, 8)], (rows, steps))
+    ids = rng.choice([0, 0, 0, 1, *rng.integers(2, converter.depth, 8)], (rows, steps))
     for t, back in itertools.product(range(steps), (16, 32)):
         if t >= back:
             again = rng.random(rows) < 0.3
@@ -57,10 +57,10 @@ def random_ids(encoder, rows, steps, seed=0):
     return ids.astype(np.int32)
 
 
-def batch_of(encoder, model, rows=6, steps=40, seed=0):
+def batch_of(converter, model, rows=6, steps=40, seed=0):
     rng = np.random.default_rng(seed)
     batch = {
-        "events": tf.constant(random_ids(encoder, rows, steps, seed)),
+        "events": tf.constant(random_ids(converter, rows, steps, seed)),
         "length": tf.constant(rng.integers(2, steps + 1, rows), tf.int32),
     }
     for name, draw in model.draws().items():
@@ -72,9 +72,9 @@ def batch_of(encoder, model, rows=6, steps=40, seed=0):
 
 
 @each
-def test_features_in_the_graph_equal_the_encoder_on_200_melodies(name):
-    encoder, _ = made(name)
-    encoding, ids = encoder.encoding, random_ids(encoder, 200, 70)
+def test_features_in_the_graph_equal_the_converter_on_200_melodies(name):
+    converter, _ = made(name)
+    encoding, ids = converter.encoding, random_ids(converter, 200, 70)
     inputs, state = features.read_events(encoding, tf.constant(ids.T))
     labels = features.labels(encoding, tf.constant(ids.T)).numpy()
     for row, melody in enumerate(ids):
@@ -91,15 +91,15 @@ def test_features_in_the_graph_equal_the_encoder_on_200_melodies(name):
 
 
 def test_probabilities_of_classes_that_mean_the_same_are_added_up():
-    encoder, _ = made("lookback_rnn")
-    ids = random_ids(encoder, 5, 36)
-    _, state = features.read_events(encoder.encoding, tf.constant(ids.T))
-    p = tf.nn.softmax(tf.random.normal([5, encoder.encoding.num_classes]))
-    merged = features.event_probabilities(encoder.encoding, state, p).numpy()
+    converter, _ = made("lookback_rnn")
+    ids = random_ids(converter, 5, 36)
+    _, state = features.read_events(converter.encoding, tf.constant(ids.T))
+    p = tf.nn.softmax(tf.random.normal([5, converter.encoding.num_classes]))
+    merged = features.event_probabilities(converter.encoding, state, p).numpy()
     expected = np.zeros_like(merged)
-    for row, chosen in itertools.product(range(5), range(encoder.encoding.num_classes)):
+    for row, chosen in itertools.product(range(5), range(converter.encoding.num_classes)):
         (id,) = features.event_of(
-            encoder.encoding, decoding.take_rows(state, [row]), tf.constant([chosen])
+            converter.encoding, decoding.take_rows(state, [row]), tf.constant([chosen])
         )
         expected[row, id] += p[row, chosen]
     np.testing.assert_allclose(merged, expected, atol=1e-6)
@@ -142,13 +142,13 @@ def test_gradient_of_attention_is_that_of_its_steps(units, length, steps, dropou
 @pytest.mark.parametrize("name", [*NAMES, "old attention_rnn"])
 def test_steps_give_the_logits_of_whole_sequences(name):
     old = ("model.attention_layout=all_layers",) if name.startswith("old") else ()
-    encoder, model = made(name.split()[-1], *old)
-    ids = random_ids(encoder, 4, 40)
+    converter, model = made(name.split()[-1], *old)
+    ids = random_ids(converter, 4, 40)
     expected = model({"events": tf.constant(ids)})
-    history, states = features.empty_history(encoder.encoding, 4), model.zero_states(4)
+    history, states = features.empty_history(converter.encoding, 4), model.zero_states(4)
     weights = model.layer_weights()
     for t in range(39):
-        x, history = features.add_event(encoder.encoding, history, tf.constant(ids[:, t]), t)
+        x, history = features.add_event(converter.encoding, history, tf.constant(ids[:, t]), t)
         logits, states = model.step(weights, x, states, t)
         np.testing.assert_allclose(logits, expected[:, t], rtol=1e-4, atol=1e-4)
 
@@ -171,12 +171,12 @@ def test_old_attention_has_the_size_of_the_released_drum_kit():
 )
 def test_configurations_have_the_size_of_the_original(name, count):
     config = get_config(name)
-    assert build_model(config, build_encoder(config.encoder)).count_params() == count
+    assert build_model(config, build_converter(config.converter)).count_params() == count
 
 
 def test_what_follows_the_end_of_a_melody_changes_nothing():
-    encoder, model = made("attention_rnn")
-    batch = batch_of(encoder, model)
+    converter, model = made("attention_rnn")
+    batch = batch_of(converter, model)
     past = tf.range(40) >= batch["length"][:, None]
     other = batch | {"events": tf.where(past, 5, batch["events"])}
     losses = [model.compute_loss(x=b, y_pred=model(b, training=True)) for b in (batch, other)]
@@ -184,8 +184,8 @@ def test_what_follows_the_end_of_a_melody_changes_nothing():
 
 
 def test_dropout_leaves_out_what_the_draws_say():
-    encoder, model = made("attention_rnn")
-    batch = batch_of(encoder, model)
+    converter, model = made("attention_rnn")
+    batch = batch_of(converter, model)
     everything = {k: tf.ones_like(v) for k, v in batch.items() if k.startswith("keep")}
     half = model(batch | everything, training=True)
     assert not np.allclose(half, model(batch, training=True))
@@ -195,9 +195,9 @@ def test_dropout_leaves_out_what_the_draws_say():
 def test_a_step_in_parts_moves_the_weights_as_a_whole_one():
     moved = []
     for parts in (1, 3):
-        encoder, model = make("lookback_rnn")
+        converter, model = make("lookback_rnn")
         model.micro_batches = parts
-        model.fit(tf.data.Dataset.from_tensors(batch_of(encoder, model)), verbose=0)
+        model.fit(tf.data.Dataset.from_tensors(batch_of(converter, model)), verbose=0)
         moved.append([w.numpy() for w in model.trainable_variables])
     for whole, in_parts in zip(*moved, strict=True):
         np.testing.assert_allclose(in_parts, whole, atol=1e-6)
@@ -206,18 +206,18 @@ def test_a_step_in_parts_moves_the_weights_as_a_whole_one():
 def test_a_batch_is_learnt_and_the_loss_of_events_too():
     for target in ("label", "event"):
         changes = ("model.dropout=0", "train.learning_rate=0.02", f"objective.target={target}")
-        encoder, model = make("attention_rnn", *changes)
-        batches = tf.data.Dataset.from_tensors(batch_of(encoder, model)).repeat()
+        converter, model = make("attention_rnn", *changes)
+        batches = tf.data.Dataset.from_tensors(batch_of(converter, model)).repeat()
         history = model.fit(batches, steps_per_epoch=30, epochs=4, verbose=0).history
         assert history["loss"][-1] < 0.5 * history["loss"][0]
         assert history["melody_nll_per_step"][-1] <= np.log(history["perplexity"][-1]) + 1e-6
 
 
 def test_saved_and_loaded_models_are_equal(tmp_path):
-    encoder, model = made("attention_rnn")
+    converter, model = made("attention_rnn")
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    batch = batch_of(encoder, model)
+    batch = batch_of(converter, model)
     np.testing.assert_array_equal(again(batch), model(batch))
     assert again.optimizer.clip_per_variable
 
@@ -239,12 +239,12 @@ def test_many_at_once_are_what_each_is_alone(name):
 
 @each
 def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
-    encoder, model = made(name)
+    converter, model = made(name)
     events, scores = model.generate(PRIMER, 40, output_seeds(0, 6), temperature=1.0)
     np.testing.assert_array_equal(events[:, :8], np.tile(PRIMER, (6, 1)))
     whole, _ = model.log_likelihood(events, tf.fill([6], 48))
     first, _ = model.log_likelihood(events, tf.fill([6], 8))
-    if not encoder.encoding.distances:  # else what was drawn may not be the preferred label
+    if not converter.encoding.distances:  # else what was drawn may not be the preferred label
         np.testing.assert_allclose(scores, whole - first, atol=1e-3)
     greedy, _ = model.generate(PRIMER, 40, output_seeds(0, 6), temperature=0.0)
     np.testing.assert_array_equal(greedy[0], greedy[1])
@@ -285,8 +285,8 @@ def test_more_beams_find_likelier_samples():
 
 
 def test_best_beam_finds_the_most_probable_pair_of_events():
-    encoder, model = made("lookback_rnn")
-    wide = encoder.depth**2
+    converter, model = made("lookback_rnn")
+    wide = converter.depth**2
     events, scores = decoding.beam_search(model, PRIMER, 2, wide)
     length = tf.fill([wide], 10)
     _, melody = model.log_likelihood(events, length)
@@ -301,7 +301,7 @@ def test_best_beam_finds_the_most_probable_pair_of_events():
 
 
 def test_signatures_give_what_the_model_gives_from_disk_too(tmp_path):
-    encoder, model = made("attention_rnn")
+    converter, model = made("attention_rnn")
     functions, module = inference_functions(model), tf.Module()
     module.model_weights = [weight.value for weight in model.weights]
     tf.saved_model.save(module, str(tmp_path), signatures=functions)
@@ -314,7 +314,7 @@ def test_signatures_give_what_the_model_gives_from_disk_too(tmp_path):
         np.testing.assert_array_equal(events, expected)
     scores = loaded["log_likelihood"](events=events, length=tf.fill([3], 40))
     assert (scores["melody_log_likelihood"].numpy() >= scores["log_likelihood"].numpy()).all()
-    assert len(encoder.decode(events[0].numpy()).notes)
+    assert len(converter.decode(events[0].numpy()).notes)
 
 
 # Evaluation ---------------------------------------------------------------------------------
@@ -322,9 +322,9 @@ def test_signatures_give_what_the_model_gives_from_disk_too(tmp_path):
 
 @each
 def test_evaluation_adds_up_what_the_model_says_of_each_melody(name):
-    encoder, model = made(name)
+    converter, model = made(name)
     lengths = np.array([40, 7, 2, 25, 40], np.int32)
-    events = random_ids(encoder, 5, 40)
+    events = random_ids(converter, 5, 40)
     examples = Examples(events.astype(np.uint8), lengths, None)
     numbers = evaluate(model, examples)
     assert set(numbers) <= set(MEANINGS)
@@ -336,8 +336,8 @@ def test_evaluation_adds_up_what_the_model_says_of_each_melody(name):
 
 
 def test_the_melody_counts_as_guessed_whatever_class_says_so():
-    encoder, _ = made("lookback_rnn")
-    encoding, ids = encoder.encoding, tf.constant(random_ids(encoder, 7, 40).T)
+    converter, _ = made("lookback_rnn")
+    encoding, ids = converter.encoding, tf.constant(random_ids(converter, 7, 40).T)
     logits = tf.random.normal([39, 7, encoding.num_classes], seed=3) * 2
     guessed = features.most_probable_events(encoding, ids, logits)
     for t in (1, 15, 16, 31, 38):

@@ -7,7 +7,7 @@ import pytest
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn.generation import generate, steps_to_add
@@ -19,8 +19,8 @@ from magenta_lite.request import GenerateRequest
 def trained():
     keras.utils.set_random_seed(0)
     config = get_config("attention_rnn_tiny", ["model.units=[8,8]", "model.attention_length=4"])
-    encoder = build_encoder(config.encoder)
-    return build_model(config, encoder), encoder
+    converter = build_converter(config.converter)
+    return build_model(config, converter), converter
 
 
 def request(**changes):

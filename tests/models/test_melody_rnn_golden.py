@@ -12,7 +12,7 @@ from magenta_lite.checkpoints import melody_rnn as checkpoints
 from magenta_lite.checkpoints.melody_rnn import fitted_config, load_weights
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn.attention import AttentionLSTM, State, attention_scan
 from magenta_lite.models.melody_rnn.inference import output_seeds
@@ -31,41 +31,41 @@ def recorded(run):
 
 
 def load(run, variables=None):
-    """Returns encoder and model of a recorded run, with its weights."""
+    """Returns converter and model of a recorded run, with its weights."""
     entry = MANIFEST["models"][RUNS[run]]["runs"][run]
     variables = variables or Variables(RecipeReader(MANIFEST, entry["variables"]), run)
     config = get_config(RUNS[run], [f"model.attention_length={entry['attn_length']}"])
-    encoder = build_encoder(config.encoder)
-    config = fitted_config(config, encoder, variables)
+    converter = build_converter(config.converter)
+    config = fitted_config(config, converter, variables)
     assert config.model.units == tuple(entry["rnn_layer_sizes"])
-    model = build_model(config, encoder)
+    model = build_model(config, converter)
     load_weights(model, variables)
-    return encoder, model
+    return converter, model
 
 
-def melody_ids(run, encoder, number):
-    return encoder.to_ids(MELODIES[number]["squash"][RUNS[run]]["events"])
+def melody_ids(run, converter, number):
+    return converter.to_ids(MELODIES[number]["squash"][RUNS[run]]["events"])
 
 
-def used(run, encoder, steps=49):
+def used(run, converter, steps=49):
     """Returns the ids (4, steps) of the melodies that were recorded."""
     numbers = MANIFEST["models"][RUNS[run]]["runs"][run]["melodies_used"]
-    return np.stack([melody_ids(run, encoder, n)[:steps] for n in numbers]).astype(np.int32)
+    return np.stack([melody_ids(run, converter, n)[:steps] for n in numbers]).astype(np.int32)
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_logits_of_sequences_equal_the_original(run):
-    encoder, model = load(run)
-    logits = model({"events": tf.constant(used(run, encoder))})
+    converter, model = load(run)
+    logits = model({"events": tf.constant(used(run, converter))})
     np.testing.assert_allclose(logits, recorded(run)["logits"], atol=1e-4)
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_loss_and_metrics_equal_the_original(run):
-    encoder, model = load(run)
+    converter, model = load(run)
     golden, config = recorded(run), get_config(RUNS[run])
     compile_model(model, config.train)
-    events, length = used(run, encoder), golden["train/lengths"] + 1
+    events, length = used(run, converter), golden["train/lengths"] + 1
     batch = {"events": tf.constant(events), "length": tf.constant(length, tf.int32)}
     measured = model.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)
     np.testing.assert_allclose(measured["loss"], golden["train/loss"], rtol=1e-5)
@@ -76,8 +76,8 @@ def test_loss_and_metrics_equal_the_original(run):
 
 @pytest.mark.parametrize("run", RUNS)
 def test_log_likelihoods_of_melodies_equal_the_original(run):
-    encoder, model = load(run)
-    melodies = [melody_ids(run, encoder, n) for n in range(len(MELODIES))]
+    converter, model = load(run)
+    melodies = [melody_ids(run, converter, n) for n in range(len(MELODIES))]
     length = np.array([len(ids) for ids in melodies], np.int32)
     events = np.zeros((len(melodies), length.max()), np.int32)
     for row, ids in zip(events, melodies, strict=True):
@@ -139,11 +139,11 @@ def test_steps_and_states_equal_the_original(run, start):
 
 @pytest.mark.parametrize("run", TINY)
 def test_optimizer_steps_equal_the_original(run):
-    encoder, model = load(run)
+    converter, model = load(run)
     golden, config = recorded(run), get_config(RUNS[run])
     compile_model(model, config.train)
     batch = {
-        "events": tf.constant(used(run, encoder)),
+        "events": tf.constant(used(run, converter)),
         "length": tf.constant(golden["train/lengths"] + 1, tf.int32),
     }
     # The original was trained without dropout: all is kept, at its own size.
@@ -172,13 +172,13 @@ def assert_weights_equal(golden, run, model, prefix):
 
 @pytest.mark.parametrize("run", RUNS)
 def test_greedy_continuations_equal_the_original(run):
-    encoder, model = load(run)
+    converter, model = load(run)
     continuations = json.loads((GOLDEN / run / "greedy_continuations.json").read_text())
     for expected in continuations.values():
-        squashed = encoder.squash(expected[:16])
-        primer = tf.constant(encoder.to_ids(squashed.events), tf.int32)
+        squashed = converter.squash(expected[:16])
+        primer = tf.constant(converter.to_ids(squashed.events), tf.int32)
         ids, _ = model.generate(primer, 48, output_seeds(0, 1), temperature=0.0)
-        actual = squashed.undo(encoder.to_events(ids[0].numpy()))
+        actual = squashed.undo(converter.to_events(ids[0].numpy()))
         assert len(actual) == len(expected)
         different = [i for i in range(64) if actual[i] != expected[i]]
         if different:  # at a temperature of 0.001 the original may take the second of near equals

@@ -9,7 +9,7 @@ from note_seq.protobuf import music_pb2
 from test_melody_rnn_generation import band, markers, pitches_of, request, tune
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.models.melody_rnn.backing_chords import BackingChords
@@ -22,8 +22,8 @@ SYMBOL = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
 def make(name):
     keras.utils.set_random_seed(0)
     config = get_config(name, ["model.units=[8]", "model.attention_length=0"])
-    encoder = build_encoder(config.encoder)
-    return build_model(config, encoder), encoder
+    converter = build_converter(config.converter)
+    return build_model(config, converter), converter
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import get_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.musenet import codec, vocabulary
+from magenta_lite.converters.musenet.converter import PREFIX, MuseNetConverterConfig
+from magenta_lite.converters.musenet.places import CHORD_PLACES, PARTS, places
+from magenta_lite.converters.musenet.rules import MuseNetRules
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.musenet import codec, vocabulary
-from magenta_lite.encoders.musenet.encoder import PREFIX, MuseNetEncoderConfig
-from magenta_lite.encoders.musenet.places import CHORD_PLACES, PARTS, places
-from magenta_lite.encoders.musenet.rules import MuseNetRules
 from magenta_lite.errors import UserError
 from magenta_lite.graphs import graph_function
 from magenta_lite.models import decoding
@@ -81,7 +81,7 @@ def test_presets_have_the_published_number_of_weights(name):
     assert total / 1e6 == pytest.approx(PRESETS[name], rel=0.01)
     if total < 1e8:
         config = get_config(f"musenet_{name}")
-        model = build_model(config, build_encoder(config.encoder))
+        model = build_model(config, build_converter(config.converter))
         stored = 3 * config.objective.critic_pieces * model.crop + 1  # its own music
         stored = stored if config.objective.critic else 0
         assert model.count_params() == total + stored
@@ -251,13 +251,13 @@ def test_time_is_stretched_without_drift_and_volumes_are_shifted():
 
 
 def test_crops_keep_their_prefix_and_say_where_they_stop():
-    encoder, examples = windows_of(scales())
+    converter, examples = windows_of(scales())
     model = small(objective=MuseNetObjective(0.5, 0.5), positions=64)
-    batches = batches_for(encoder, examples, batch_size=64, seed=0, draws=model.draws())
+    batches = batches_for(converter, examples, batch_size=64, seed=0, draws=model.draws())
     batch = next(iter(batches.dataset()))
     events = batch["events"].numpy()
     assert events.shape == (64, 64, 3)
-    assert (events[:, :PREFIX, 0] == encoder.prefix(None, ["piano"])).all()
+    assert (events[:, :PREFIX, 0] == converter.prefix(None, ["piano"])).all()
     varied = model.varied(batch)["events"].numpy()
     assert set(varied[:, 1, 0]) == {vocabulary.NOT_SAID, 4098 + 64}
     unknown = varied[:, 5, 1] == PARTS
@@ -281,23 +281,27 @@ def scales():
 
 
 def test_it_learns_a_piece():
-    encoder, examples = windows_of(scales())
-    model = small(rules=encoder.rules, objective=MuseNetObjective(volume_shift=0, time_stretch=0.0))
+    converter, examples = windows_of(scales())
+    model = small(
+        rules=converter.rules, objective=MuseNetObjective(volume_shift=0, time_stretch=0.0)
+    )
     config = get_config(
         "musenet_nano", ["train.steps=150", "train.warmup_steps=5", "train.learning_rate=1e-2"]
     )
     compile_model(model, config.train)
-    batches = batches_for(encoder, examples, batch_size=8, seed=0, draws=model.draws())
+    batches = batches_for(converter, examples, batch_size=8, seed=0, draws=model.draws())
     history = model.fit(batches.dataset(), steps_per_epoch=50, epochs=3, verbose=0).history
     assert history["nll_per_token"][-1] < 1.0
 
 
 def windows_of(sequence, crop=64):
-    encoder = build_encoder(MuseNetEncoderConfig(crop=crop, min_tokens=1))
-    rows = encoder.encode(sequence).examples
+    converter = build_converter(MuseNetConverterConfig(crop=crop, min_tokens=1))
+    rows = converter.encode(sequence).examples
     lengths = np.array([len(row) for row in rows], np.int32)
-    padded = np.stack([np.pad(row, [[0, encoder.window_steps - len(row)], [0, 0]]) for row in rows])
-    return encoder, Examples(padded, lengths, None)
+    padded = np.stack(
+        [np.pad(row, [[0, converter.window_steps - len(row)], [0, 0]]) for row in rows]
+    )
+    return converter, Examples(padded, lengths, None)
 
 
 def test_examples_are_mixed_in_pairs():
@@ -326,13 +330,13 @@ def test_examples_are_mixed_in_pairs():
 
 
 def test_the_critic_learns_what_the_model_wrote():
-    encoder, examples = windows_of(scales())
+    converter, examples = windows_of(scales())
     objective = MuseNetObjective(
         volume_shift=0, time_stretch=0.0, critic=1.0, critic_share=0.5, critic_pieces=8
     )
     keras.utils.set_random_seed(1)
     sizes = MuseNetConfig(layers=1, hidden_size=32, heads=2, positions=64, dropout=0.0)
-    model = network.MuseNet(encoder.rules, sizes, objective, crop=64)
+    model = network.MuseNet(converter.rules, sizes, objective, crop=64)
     model.prepare(0, examples, 0)
     assert not int(model.generated)
     model.prepare(1000, examples, 0)
@@ -350,7 +354,7 @@ def test_the_critic_learns_what_the_model_wrote():
 
     config = get_config("musenet_nano", ["train.warmup_steps=5", "train.learning_rate=1e-2"])
     compile_model(model, config.train)
-    batches = batches_for(encoder, examples, batch_size=16, seed=0, draws=model.draws())
+    batches = batches_for(converter, examples, batch_size=16, seed=0, draws=model.draws())
     batch = next(iter(batches.dataset()))
     varied = model.varied(batch)
     own = varied["own"].numpy() > 0
@@ -384,13 +388,13 @@ def test_the_better_candidates_are_kept():
     assert by_likelihood[2] == pytest.approx(sum(log_p) / sum(tokens), abs=1e-4)
     assert by_critic[2] == pytest.approx(np.average(judgements, weights=tokens), abs=1e-4)
 
-    encoder = build_encoder(MuseNetEncoderConfig())
+    converter = build_converter(MuseNetConverterConfig())
     for rank, scores in (("critic", by_critic), ("likelihood", by_likelihood)):
         asked = request(candidates=3, rank=rank)
         best = generation._best(model, rows, asked, plan)
         np.testing.assert_array_equal(best, rows[np.argsort(-scores)[:2]])
         asked = request(candidates=3, rank=rank, num_tokens=60)
-        assert len(generation.generate(model, encoder, asked)) == 2
+        assert len(generation.generate(model, converter, asked)) == 2
 
 
 # Whole pieces ------------------------------------------------------------------------------------
@@ -433,9 +437,9 @@ def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again(
 
 
 def test_a_long_piece_ends_by_itself_and_has_several_tracks():
-    model, encoder = untrained(positions=128), build_encoder(MuseNetEncoderConfig())
+    model, converter = untrained(positions=128), build_converter(MuseNetConverterConfig())
     pieces = generation.generate(
-        model, encoder, request(minutes=0.5, instruments=["piano", "bass", "drums"], strict=True)
+        model, converter, request(minutes=0.5, instruments=["piano", "bass", "drums"], strict=True)
     )
     for piece in pieces:
         assert 0.9 * 30 <= piece.total_time <= 1.1 * 30 + 3
@@ -444,12 +448,12 @@ def test_a_long_piece_ends_by_itself_and_has_several_tracks():
 
 
 def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
-    model, encoder = untrained(), build_encoder(MuseNetEncoderConfig())
+    model, converter = untrained(), build_converter(MuseNetConverterConfig())
     song = scales()
     song.total_time = max(note.end_time for note in song.notes)
     start = [("scales.mid", song)]
     (piece, _) = generation.generate(
-        model, encoder, request(mode="continue", inputs=start, primer_seconds=5.0)
+        model, converter, request(mode="continue", inputs=start, primer_seconds=5.0)
     )
     played = [(n.pitch, n.start_time) for n in piece.notes if n.start_time < 4.9]
     assert played == [(n.pitch, n.start_time) for n in scales().notes if n.start_time < 4.9]
@@ -487,7 +491,9 @@ def test_what_cannot_be_done_is_told_in_a_line(changes, words):
     if "inputs" in changes:
         changes = changes | {"inputs": [(n, pieces[p]) for n, p in changes["inputs"]]}
     with pytest.raises(UserError) as error:
-        generation.generate(untrained(), build_encoder(MuseNetEncoderConfig()), request(**changes))
+        generation.generate(
+            untrained(), build_converter(MuseNetConverterConfig()), request(**changes)
+        )
     assert words in str(error.value)
 
 
@@ -507,12 +513,12 @@ def test_served_functions_know_all_controls():
 
 
 def test_evaluation_counts_every_token_once_and_tells_kinds_apart():
-    encoder, examples = windows_of(scales())
+    converter, examples = windows_of(scales())
     model = small(positions=64)
     model.crop = 64
     numbers = evaluate(model, examples, 0)
     assert set(numbers) == set(MEANINGS) - {"nll_per_drum_hit"}
-    assert numbers["tokens"] == len(encoder.ids_of(scales()))
+    assert numbers["tokens"] == len(converter.ids_of(scales()))
     kept = np.arange(64) < examples.lengths[:, None]
     events = network.with_open_end(tf.constant(examples.events[:, :64] * kept[..., None]))
     nats = -tf.nn.log_softmax(model({"events": events})).numpy()[:, PREFIX:]
@@ -556,8 +562,8 @@ def test_guidance_moves_away_from_what_is_not_told():
 
 def test_others_join_a_piece_that_stays_as_it_is():
     """Its notes, longer and with longer rests than the model's own, are all there."""
-    encoder = build_encoder(MuseNetEncoderConfig(max_note=2.0, max_silence=1.0))
-    model = small(rules=encoder.rules, layers=1, positions=128)
+    converter = build_converter(MuseNetConverterConfig(max_note=2.0, max_silence=1.0))
+    model = small(rules=converter.rules, layers=1, positions=128)
     piece = scales()
     del piece.notes[20:]
     for start, length, drum in ((5.0, 4.0, False), (11.0, 0.5, False), (2.0, 0.1, True)):
@@ -565,9 +571,9 @@ def test_others_join_a_piece_that_stays_as_it_is():
             start_time=start, end_time=start + length, pitch=50, velocity=80, is_drum=drum
         )
     asked = request(mode="accompany", inputs=[("a", piece)], instruments=["bass", "strings"])
-    whole = codec.decode(encoder.ids_of(piece)).notes
-    for joined in generation.generate(model, encoder, asked):
-        notes = encoder.notes_of(joined)
+    whole = codec.decode(converter.ids_of(piece)).notes
+    for joined in generation.generate(model, converter, asked):
+        notes = converter.notes_of(joined)
         theirs = [n for n in notes if n.instrument.name in ("piano", "drums")]
         pairs = zip(theirs, codec.repaired(whole), strict=True)
         assert all(

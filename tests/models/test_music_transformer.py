@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import config_names, get_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.token_rules import TokenRules
 from magenta_lite.errors import UserError
 from magenta_lite.models import decoding
 from magenta_lite.models.building import build_model
@@ -62,10 +62,10 @@ def network(rules=FREE, **sizes):
     return model
 
 
-def tunes(encoder, count=24, length=300):
-    """Rows of scales, as an encoder would give them."""
-    codec, rng = encoder.codec, np.random.default_rng(0)
-    events = np.zeros((count, encoder.window_steps), np.uint16)
+def tunes(converter, count=24, length=300):
+    """Rows of scales, as a converter would give them."""
+    codec, rng = converter.codec, np.random.default_rng(0)
+    events = np.zeros((count, converter.window_steps), np.uint16)
     for row in events:
         pitch, ids = int(rng.integers(30, 50)), [codec.velocity_id + 12]
         while len(ids) < length:
@@ -81,7 +81,7 @@ def tunes(encoder, count=24, length=300):
 @pytest.mark.parametrize(("name", "count"), PARAMETERS.items())
 def test_sizes_are_the_originals(name, count):
     config = get_config(name)
-    model = build_model(config, build_encoder(config.encoder))
+    model = build_model(config, build_converter(config.converter))
     assert model.count_params() == count
 
 
@@ -178,7 +178,7 @@ def test_gradients_without_sines_are_as_large_as_with_them():
         keras.utils.set_random_seed(0)
         sizes = dataclasses.replace(TINY.model, sines=sines)
         config = dataclasses.replace(TINY, model=sizes)
-        model = build_model(config, build_encoder(config.encoder))
+        model = build_model(config, build_converter(config.converter))
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x=batch, y_pred=model(batch))
         gradients = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
@@ -191,7 +191,7 @@ def test_sines_are_left_out_where_distances_tell_positions_only():
         MusicTransformerConfig(attention="absolute", sines=False)
     config = get_config("music_transformer_melody_tiny", ["model.sines=false"])
     with pytest.raises(UserError, match="places in a melody"):
-        build_model(config, build_encoder(config.encoder))
+        build_model(config, build_converter(config.converter))
 
 
 # Training --------------------------------------------------------------------------------------
@@ -200,13 +200,13 @@ def test_sines_are_left_out_where_distances_tell_positions_only():
 def test_it_learns_what_its_optimiser_and_precision_may_be():
     for settings in ([], ["train.optimizer=adafactor", "train.learning_rate=3e-2"]):
         config = get_config("music_transformer_tiny", ["train.warmup_steps=5", *settings])
-        encoder = build_encoder(config.encoder)
+        converter = build_converter(config.converter)
         keras.utils.set_random_seed(0)
-        model = build_model(config, encoder, "mixed_bfloat16" if settings else "float32")
+        model = build_model(config, converter, "mixed_bfloat16" if settings else "float32")
         compile_model(model, config.train)
         batches = batches_for(
-            encoder,
-            tunes(encoder),
+            converter,
+            tunes(converter),
             batch_size=8,
             seed=0,
             draws=model.draws(),
@@ -219,10 +219,10 @@ def test_it_learns_what_its_optimiser_and_precision_may_be():
 
 def test_dropout_is_a_function_of_the_example():
     config = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, dropout=0.5))
-    encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
     batches = batches_for(
-        encoder, tunes(encoder), batch_size=4, seed=0, draws=model.draws()
+        converter, tunes(converter), batch_size=4, seed=0, draws=model.draws()
     ).dataset()
     batch = next(iter(batches))
     whole = model(batch, training=True)
@@ -234,10 +234,10 @@ def test_dropout_is_a_function_of_the_example():
 
 
 def test_recomputing_gives_the_same_gradient():
-    encoder = build_encoder(TINY.encoder)
+    converter = build_converter(TINY.converter)
     keras.utils.set_random_seed(0)
-    model = build_model(TINY, encoder)
-    dataset = batches_for(encoder, tunes(encoder), batch_size=4, seed=0, draws=model.draws())
+    model = build_model(TINY, converter)
+    dataset = batches_for(converter, tunes(converter), batch_size=4, seed=0, draws=model.draws())
     batch = next(iter(dataset.dataset()))
     gradients = []
     for recompute in (False, True):
@@ -256,13 +256,13 @@ def test_recomputing_gives_the_same_gradient():
 
 
 def test_a_crop_may_begin_anywhere_and_held_out_ones_are_the_piece():
-    encoder = build_encoder(dataclasses.replace(TINY.encoder, crop=50))
+    converter = build_converter(dataclasses.replace(TINY.converter, crop=50))
     events = np.zeros((2, 100), np.uint16)
     events[0] = np.arange(100) + 2
     events[1, :70] = np.arange(50, 120) + 2
     examples = Examples(events, np.array([100, 70], np.int32), ["a", "a"])
     firsts = set()
-    batches = iter(batches_for(encoder, examples, batch_size=16, seed=0).dataset())
+    batches = iter(batches_for(converter, examples, batch_size=16, seed=0).dataset())
     for _ in range(60):
         batch = next(batches)
         for row, length in zip(batch["events"].numpy(), batch["length"].numpy(), strict=True):
@@ -270,14 +270,16 @@ def test_a_crop_may_begin_anywhere_and_held_out_ones_are_the_piece():
             np.testing.assert_array_equal(np.diff(row), 1)
             firsts.add(int(row[0]) - 2)
     assert firsts == set(range(71))  # up to the last place where 50 are left
-    held = next(iter(batches_for(encoder, examples, batch_size=2, seed=0, shuffle=False).dataset()))
+    held = next(
+        iter(batches_for(converter, examples, batch_size=2, seed=0, shuffle=False).dataset())
+    )
     np.testing.assert_array_equal(held["events"].numpy().ravel(), np.arange(100) + 2)
 
 
 def test_evaluation_counts_every_token_once():
-    encoder = build_encoder(TINY.encoder)
-    model = build_model(TINY, encoder)
-    examples = tunes(encoder, count=11, length=300)
+    converter = build_converter(TINY.converter)
+    model = build_model(TINY, converter)
+    examples = tunes(converter, count=11, length=300)
     numbers = evaluate(model, examples, 0)
     assert numbers.keys() == MEANINGS.keys()
     assert numbers["tokens"] == 11 * 256  # of each row the first crop
@@ -308,16 +310,16 @@ def request(**changes):
 
 @pytest.fixture(scope="module")
 def tiny():
-    encoder = build_encoder(TINY.encoder)
+    converter = build_converter(TINY.converter)
     keras.utils.set_random_seed(0)
-    return build_model(TINY, encoder), encoder
+    return build_model(TINY, converter), converter
 
 
 def test_1000_streams_of_an_untrained_model_have_no_hung_and_no_doubled_note(tiny):
-    model, encoder = tiny
+    model, converter = tiny
     tokens = generation.written(model, [], request(num_outputs=1000, num_tokens=96), 96)
     assert tokens.shape == (1000, 96) and len({row.tobytes() for row in tokens}) == 1000
-    codec, places = encoder.codec, np.arange(88)
+    codec, places = converter.codec, np.arange(88)
     sounding, silent = np.zeros((1000, 88), bool), np.zeros(1000, int)
     for ids in tokens.T:
         begins = ids[:, None] == codec.note_on[0] + places
@@ -328,7 +330,7 @@ def test_1000_streams_of_an_untrained_model_have_no_hung_and_no_doubled_note(tin
         silent = np.where(sounding.any(axis=1), 0, silent + shift)
         assert silent.max() <= 400 and ids.min() > 1
     for row in tokens[::50]:
-        assert encoder.decode(row).total_time <= encoder.codec.steps(row) / 100
+        assert converter.decode(row).total_time <= converter.codec.steps(row) / 100
 
 
 def test_an_output_does_not_depend_on_how_many_there_are_and_batches_equal_the_graph(tiny):
@@ -353,12 +355,12 @@ def test_drawing_from_the_most_probable_alone_is_greedy(tiny):
 
 
 def test_a_piece_goes_on_as_one_stream(tiny):
-    model, encoder = tiny
-    codec = encoder.codec
+    model, converter = tiny
+    codec = converter.codec
     ids = [codec.velocity_id + 20, 2 + 40, codec.shift[1], 2 + 45, codec.shift[0] + 49]
-    piece = encoder.decode(ids)
+    piece = converter.decode(ids)
     sequences = generation.generate(
-        model, encoder, request(mode="continue", inputs=[("a.mid", piece)], num_outputs=2)
+        model, converter, request(mode="continue", inputs=[("a.mid", piece)], num_outputs=2)
     )
     assert len(sequences) == 2
     for sequence in sequences:
@@ -368,7 +370,7 @@ def test_a_piece_goes_on_as_one_stream(tiny):
         assert (marker.text, marker.time) == ("continuation", 1.5)
     new = generation.generate(
         model,
-        encoder,
+        converter,
         request(mode="continue", inputs=[("a.mid", piece)], num_outputs=1, only_new=True),
     )
     assert all(note.start_time >= 0 for note in new[0].notes)
@@ -377,16 +379,16 @@ def test_a_piece_goes_on_as_one_stream(tiny):
 
 def test_what_is_new_of_a_chorale_begins_where_its_primer_ends():
     config = get_config(
-        "music_transformer_jsb", ["model.layers=1", "model.hidden_size=32", "encoder.crop=128"]
+        "music_transformer_jsb", ["model.layers=1", "model.hidden_size=32", "converter.crop=128"]
     )
-    encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
-    piece = encoder.decode(encoder.ids_of_grid([[72, 67, 64, 48]] * 8), qpm=90.0)
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
+    piece = converter.decode(converter.ids_of_grid([[72, 67, 64, 48]] * 8), qpm=90.0)
     asked = request(
         mode="continue", inputs=[("a.mid", piece)], num_outputs=1, qpm=90.0, num_tokens=96
     )
-    (whole,) = generation.generate(model, encoder, asked)
-    (new,) = generation.generate(model, encoder, dataclasses.replace(asked, only_new=True))
+    (whole,) = generation.generate(model, converter, asked)
+    (new,) = generation.generate(model, converter, dataclasses.replace(asked, only_new=True))
     start = 8 * 60 / 90 / 4
     wanted = [(n.pitch, n.start_time - start) for n in whole.notes if n.start_time >= start - 1e-9]
     assert [(n.pitch, pytest.approx(n.start_time)) for n in new.notes] == wanted
@@ -394,13 +396,13 @@ def test_what_is_new_of_a_chorale_begins_where_its_primer_ends():
 
 
 def test_primers_that_do_not_fit_are_answered_in_a_line(tiny, capsys):
-    model, encoder = tiny
-    codec = encoder.codec
-    long = encoder.decode([2 + 40, codec.shift[0], 90 + 40] * 200)
+    model, converter = tiny
+    codec = converter.codec
+    long = converter.decode([2 + 40, codec.shift[0], 90 + 40] * 200)
 
     def refused(**changes):
         with pytest.raises(ValueError) as error:
-            generation.generate(model, encoder, request(**changes))
+            generation.generate(model, converter, request(**changes))
         return str(error.value)
 
     assert "--input" in refused(mode="continue")
@@ -409,7 +411,7 @@ def test_primers_that_do_not_fit_are_answered_in_a_line(tiny, capsys):
     assert "--primer_seconds" in refused(mode="continue", inputs=[("a", long)], num_tokens=20)
     generation.generate(
         model,
-        encoder,
+        converter,
         request(mode="continue", inputs=[("a", long)], num_tokens=700, num_outputs=1),
     )
     assert "goes on from the last" in capsys.readouterr().err
@@ -454,10 +456,10 @@ def test_served_functions_give_what_generate_gives(tiny, tmp_path):
     np.testing.assert_allclose(likelihood, model.log_likelihood(tokens), rtol=1e-4)
 
 
-def test_every_config_of_the_family_builds_its_encoder():
+def test_every_config_of_the_family_builds_its_converter():
     names = [n for n in config_names() if get_config(n).family == "music_transformer"]
     assert len(names) >= 16
     for name in names:
         config = get_config(name)
-        size = 55 if config.encoder.kind == "chorale" else 310
-        assert build_encoder(config.encoder).rules.size == size
+        size = 55 if config.converter.kind == "chorale" else 310
+        assert build_converter(config.converter).rules.size == size

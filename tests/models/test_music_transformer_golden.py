@@ -12,8 +12,8 @@ from weight_recipe import RecipeReader
 from magenta_lite.checkpoints.music_transformer import fitted_config, load_weights
 from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
 from magenta_lite.config import ExperimentConfig, get_config
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.token_rules import TokenRules
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.errors import UserError
 from magenta_lite.models import decoding
 from magenta_lite.models.music_transformer.config import (
@@ -38,14 +38,14 @@ def recorded(name):
 
 def imported(name, manifest, variables=None):
     variables = variables or Variables(RecipeReader(manifest), name)
-    encoder = SimpleNamespace(rules=TokenRules(310, 92 if "melody" in name else 0, never=()))
+    converter = SimpleNamespace(rules=TokenRules(310, 92 if "melody" in name else 0, never=()))
     config = ExperimentConfig(
-        encoder=None,
+        converter=None,
         model=MusicTransformerConfig(heads=manifest["hparams"]["num_heads"], dropout=0.0),
         objective=NextTokenObjective(manifest.get("label_smoothing") or 0.0),
     )
-    config = fitted_config(config, encoder, variables)
-    model = build(config, encoder)
+    config = fitted_config(config, converter, variables)
+    model = build(config, converter)
     load_weights(model, variables)
     return model
 
@@ -261,15 +261,15 @@ def test_a_model_of_accompaniments_is_imported_under_the_config_of_the_released_
     golden, manifest = recorded("tiny-melody")
     config = get_config("melody_conditioned_model_16", ["model.heads=4", "model.dropout=0"])
     assert manifest["hparams"]["num_heads"] == config.model.heads
-    encoder = build_encoder(config.encoder)
+    converter = build_converter(config.converter)
     variables = Variables(RecipeReader(manifest), "tiny-melody")
-    config = fitted_config(config, encoder, variables)
-    model = build(config, encoder)
+    config = fitted_config(config, converter, variables)
+    model = build(config, converter)
     load_weights(model, variables)
     # As an example stands in a data set: the melody in front.
-    steps = encoder.rules.input_steps
+    steps = converter.rules.input_steps
     melody = np.pad(golden["inputs"], [[0, 0], [0, steps - golden["inputs"].shape[1]]])
-    rows = np.concatenate([melody + encoder.rules.size, golden["targets"]], axis=1)
+    rows = np.concatenate([melody + converter.rules.size, golden["targets"]], axis=1)
     logits = model({"events": tf.constant(rows)})
     positions = golden.get("logits_positions", np.arange(logits.shape[1]))
     for row, length in enumerate(manifest["lengths"]):

@@ -10,8 +10,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.base import EventFormat
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import EventFormat
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_vae.distributions import HIT_EPSILON, NADE_EPSILON, Groove, Nade
 from magenta_lite.models.music_vae.heads import make_head
@@ -334,8 +334,8 @@ def test_measures_of_a_set_count_hits_that_are_found_and_guesses_that_are_right(
 def test_prior_and_posterior_are_normal_distributions_and_their_divergence_is_the_loss_term():
     keras.utils.set_random_seed(2)
     config = get_config("nade-drums_2bar_reduced_tiny")
-    encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
     for layer in (model.mu, model.sigma):  # away from the start, where all are near N(0, ln 2)
         layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, [1, 1], stddev=0.5))
     events = np.random.default_rng(0).integers(0, 2, (3, model.length, 9)).astype(np.int32)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from magenta_lite.config import config_names, get_config
+from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
-from magenta_lite.encoders import build_encoder
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_vae import inputs
 from magenta_lite.models.music_vae.evaluation import MEANINGS, evaluate
@@ -28,7 +28,7 @@ PARAMETERS = {
     "cat-drums_2bar_small": 4_636_672,
     "groovae_2bar_humanize": 4_085_019,
 }
-# Of the others rows of the first encoder kernel, rows of the decoder's, columns of the output.
+# Of the others rows of the first converter kernel, rows of the decoder's, columns of the output.
 SHAPES = {
     "cat-mel_2bar_med_chords": (1163, 907, 90),
     "flat-mel_16bar": (2138, 2650, 90),
@@ -102,14 +102,14 @@ def test_the_tests_know_every_configuration_of_the_original():
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_full_size_has_as_many_weights_as_the_original(name):
     config = get_config(name)
-    events = build_encoder(config.encoder).event_format
+    events = build_converter(config.converter).event_format
     assert expected_parameters(config.model, events) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_full_size_reads_and_gives_as_many_channels_as_the_original(name):
     config = get_config(name)
-    model, events = config.model, build_encoder(config.encoder).event_format
+    model, events = config.model, build_converter(config.converter).event_format
     control = inputs.control_size(events)
     head = make_head(events, model.nade_units)
     if model.decoder_per_part:
@@ -156,8 +156,8 @@ def expected_parameters(model, events) -> int:
     return total
 
 
-def made_up_examples(encoder, count):
-    events_format, steps = encoder.event_format, encoder.window_steps
+def made_up_examples(converter, count):
+    events_format, steps = converter.event_format, converter.window_steps
     events = made_up_events(events_format, count, steps)
     controls = made_up_chords(count, steps) if events_format.control == "chords" else None
     return Examples(events, np.full(count, steps, np.int32), None, controls)
@@ -167,14 +167,14 @@ def train_a_little(name, folder):
     """Trains the small twin of `name`; leaves it in `folder`."""
     keras.utils.set_random_seed(0)
     config = get_config(f"{name}_tiny", [f"train.batch_size={BATCH}"])
-    encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    assert trainable == expected_parameters(config.model, encoder.event_format)
+    assert trainable == expected_parameters(config.model, converter.event_format)
     compile_model(model, config.train)
-    examples = made_up_examples(encoder, 2 * BATCH)
+    examples = made_up_examples(converter, 2 * BATCH)
     settings = {"batch_size": BATCH, "seed": 0, "transpose": config.data.transpose}
-    data = batches_for(encoder, examples, draws=model.draws(), **settings).dataset()
+    data = batches_for(converter, examples, draws=model.draws(), **settings).dataset()
     before = [weight.numpy() for weight in model.trainable_variables]
     history = model.fit(data, steps_per_epoch=3, epochs=1, verbose=0).history
     assert np.isfinite(history["loss"]).all()
@@ -190,14 +190,14 @@ def train_a_little(name, folder):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("hierdec-trio_16bar", ("encoder.bars=4", "model.segments=4")),
+        ("hierdec-trio_16bar", ("converter.bars=4", "model.segments=4")),
         ("groovae_2bar_humanize", ()),
     ],
 )
 def test_evaluation_measures_what_it_says(name, changes):
     config = get_config(f"{name}_tiny", changes)
-    encoder = build_encoder(config.encoder)
-    numbers = evaluate(build_model(config, encoder), made_up_examples(encoder, 5))
+    converter = build_converter(config.converter)
+    numbers = evaluate(build_model(config, converter), made_up_examples(converter, 5))
     assert set(numbers) <= set(MEANINGS)
     assert numbers["examples"] == 5
     assert all(np.isfinite(value) for value in numbers.values())
@@ -213,7 +213,7 @@ def test_small_twin_trains_saves_reloads_samples_and_serves(name, tmp_path, othe
         assert program.stdout.readline() == "done\n"
     sampled, served = (np.load(folder / f"{how}.npy") for how in ("sampled", "served"))
     np.testing.assert_array_equal(sampled, served)
-    encoder = build_encoder(get_config(f"{name}_tiny").encoder)
-    assert sampled.shape == (3, encoder.window_steps, *encoder.event_format.event_shape)
+    converter = build_converter(get_config(f"{name}_tiny").converter)
+    assert sampled.shape == (3, converter.window_steps, *converter.event_format.event_shape)
     for row in sampled:
-        assert encoder.decode(row).tempos[0].qpm == 120
+        assert converter.decode(row).tempos[0].qpm == 120

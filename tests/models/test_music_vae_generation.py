@@ -10,8 +10,8 @@ import tensorflow as tf
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.config import config_names, get_config
-from magenta_lite.encoders import build_encoder
-from magenta_lite.encoders.base import Report
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import Report
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_vae import generation
@@ -31,13 +31,13 @@ BAND, BAND_CHORDS = "hier-multiperf_vel_1bar_med", "hier-multiperf_vel_1bar_med_
 
 @functools.cache
 def made(name):
-    """Returns the untrained small twin of `name`, and its encoder."""
+    """Returns the untrained small twin of `name`, and its converter."""
     keras.utils.set_random_seed(3)
     config = get_config(f"{name}_tiny")
-    encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
     model.mu.kernel.assign(1000 * model.mu.kernel)  # as if trained: pieces are far from each other
-    return model, encoder
+    return model, converter
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,11 +152,11 @@ def test_every_kind_of_model_samples_music_that_encodes_again(name, settings):
     pieces = run(name, "sample", *inputs, qpm=90.0, **settings)
     assert len(pieces) == 2
     assert notes_of(pieces[0]) != notes_of(pieces[1])
-    encoder = generation.with_silence(made(name)[1])
+    converter = generation.with_silence(made(name)[1])
     for piece in pieces:
         assert [tempo.qpm for tempo in piece.tempos] == [90.0]
         assert piece.notes
-        assert encoder.encode(piece).examples
+        assert converter.encode(piece).examples
         programs = {note.program for note in piece.notes if not note.is_drum}
         assert programs <= set(settings.get("programs", programs))
     again = run(name, "sample", *inputs, qpm=90.0, **settings)
@@ -165,30 +165,30 @@ def test_every_kind_of_model_samples_music_that_encodes_again(name, settings):
     assert list(map(notes_of, other)) != list(map(notes_of, pieces))
 
 
-def encoders():
-    """Returns the different encoders of the family, by the name of a configuration."""
+def converters():
+    """Returns the different converters of the family, by the name of a configuration."""
     found = {}
     for name in config_names():
         config = get_config(name)
         if config.family == "music_vae":
-            found.setdefault(config.encoder, name)
-    return {name: build_encoder(config) for config, name in found.items()}
+            found.setdefault(config.converter, name)
+    return {name: build_converter(config) for config, name in found.items()}
 
 
-ENCODERS = encoders()
+CONVERTERS = converters()
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", CONVERTERS)
 def test_whatever_a_model_gives_encodes_again_if_it_has_a_note(name):
-    encoder = ENCODERS[name]
-    form, steps = encoder.event_format, encoder.window_steps
-    padded = generation.with_silence(encoder)
+    converter = CONVERTERS[name]
+    form, steps = converter.event_format, converter.window_steps
+    padded = generation.with_silence(converter)
     rng = np.random.default_rng(1)
     with_notes = 0
     for events in made_up_events(form, 12, steps, seed=2):
         sparse = np.where(rng.random((steps, *[1] * (events.ndim - 1))) < 0.03, events, 0)
         for some in (events, sparse.astype(events.dtype)):
-            piece = encoder.decode(some)
+            piece = converter.decode(some)
             with_notes += bool(piece.notes)
             assert bool(padded.encode(piece).examples) == bool(piece.notes)
     assert with_notes > 12
@@ -293,8 +293,8 @@ def test_eight_bars_of_a_two_bar_model_are_four_windows_side_by_side(name, capsy
 
 
 def test_a_violin_alone_is_a_melody_of_a_model_for_keyboards_and_no_part_of_a_song():
-    encoder = made(MELODY)[1]
-    assert encoder.config.programs == (0, 31)
+    converter = made(MELODY)[1]
+    assert converter.config.programs == (0, 31)
     violin = tune(*((pitch, 2 * i, 2 * i + 2) for i, pitch in enumerate((60, 62, 64, 65) * 4)))
     for note in violin.notes:
         note.program = 40
@@ -302,34 +302,34 @@ def test_a_violin_alone_is_a_melody_of_a_model_for_keyboards_and_no_part_of_a_so
         (piece,) = run(MELODY, "reconstruct", violin, **changes)
         assert piece.time_signatures
     song = tune((48, 0, 16), to=music_pb2.NoteSequence.FromString(violin.SerializeToString()))
-    assert generation.reading_any_program(encoder, song) is encoder
+    assert generation.reading_any_program(converter, song) is converter
 
 
 def test_silence_in_the_middle_stays_silence_and_what_follows_stays_in_its_place():
-    _, encoder = made(MELODY)
+    _, converter = made(MELODY)
     whole = scale(8, rest=(2, 3, 5))
     report = Report()
-    windows = windows_side_by_side(encoder, whole, 5, report)
+    windows = windows_side_by_side(converter, whole, 5, report)
     assert [window is None for window in windows] == [False, True, False, False, True]
     onsets = [np.flatnonzero(w[0] > 1).tolist() for w in windows if w]
     assert onsets == [[*range(0, 32, 4)], [*range(0, 16, 4)], [*range(0, 32, 4)]]
     assert report.dropped["no notes"] == 1
-    first_silent = windows_side_by_side(encoder, scale(4, rest=(0, 1, 2)), 2, report)
+    first_silent = windows_side_by_side(converter, scale(4, rest=(0, 1, 2)), 2, report)
     assert first_silent[0] is None
     assert np.flatnonzero(first_silent[1][0] > 1).tolist() == [16, 20, 24, 28]
 
 
 @pytest.mark.parametrize("name", [MELODY, DRUMS, GROOVE, BAND])
 def test_a_note_a_little_before_the_bar_line_belongs_to_the_window_behind_it(name):
-    _, encoder = made(name)
+    _, converter = made(name)
     music = scale(4) if name == MELODY else beat(4)
     music = tune((40, 0, 64), program=33, to=music) if name == BAND else music
-    bars = generation.bars_of(encoder)
-    on_time = windows_side_by_side(encoder, music, 4 // bars, Report())
+    bars = generation.bars_of(converter)
+    on_time = windows_side_by_side(converter, music, 4 // bars, Report())
     for note in music.notes:
         if note.start_time > 0:
             note.start_time -= 0.01
-    early = windows_side_by_side(encoder, music, 4 // bars, Report())
+    early = windows_side_by_side(converter, music, 4 // bars, Report())
     for (expected, _), (actual, _) in zip(on_time, early, strict=True):
         if name == GROOVE:
             expected, actual = expected[:, :9], actual[:, :9]
@@ -337,19 +337,19 @@ def test_a_note_a_little_before_the_bar_line_belongs_to_the_window_behind_it(nam
 
 
 def test_early_hits_of_a_groove_stay_early_across_windows():
-    model, encoder = made(GROOVE)
+    model, converter = made(GROOVE)
     events = np.zeros((2, 32, 27), np.float32)
     events[1, 0, [0, 9, 18]] = 1.0, 0.5, 0.5  # a kick, a quarter of a step early
-    shifted = generation._Generation(model, encoder, asked(bars=4))._piece(events)
+    shifted = generation._Generation(model, converter, asked(bars=4))._piece(events)
     assert notes_of(shifted) == [(36, 0, round(2 * BAR - STEP / 4, 4), 64)]
     late = np.zeros((1, 32, 27), np.float32)
     late[0, 31, [0, 9, 18]] = 1.0, 0.5, -1.0
-    (note,) = generation._Generation(model, encoder, asked(bars=2))._piece(late).notes
+    (note,) = generation._Generation(model, converter, asked(bars=2))._piece(late).notes
     assert (note.start_time, note.end_time) == (31.5 * STEP, 2 * BAR)
 
 
 def test_windows_follow_the_tempo_and_pass_over_other_meters():
-    _, encoder = made(MELODY)
+    _, converter = made(MELODY)
     music = scale(4)
     music.tempos[0].qpm = 60  # what follows is 2 bars long
     music.time_signatures.add(time=0, numerator=4, denominator=4)
@@ -357,7 +357,7 @@ def test_windows_follow_the_tempo_and_pass_over_other_meters():
     for step in range(64, 124, 4):
         tune((72, step, step + 4), to=music)
     report = Report()
-    windows = windows_side_by_side(encoder, music, 2, report)
+    windows = windows_side_by_side(converter, music, 2, report)
     assert np.flatnonzero(windows[0][0] > 1).tolist() == [*range(0, 32, 2)]
     assert windows[1] is None
     assert report.dropped["time signature 3/4 is not 4/4"] == 1
@@ -443,12 +443,12 @@ def test_interpolation_goes_from_one_reconstruction_to_the_other(name, bars):
 
 def test_latents_between_two_pieces_lie_on_the_arc(spy_on):
     spy = spy_on(MELODY)
-    model, encoder = made(MELODY)
+    model, converter = made(MELODY)
     a, b = scale(4), scale(4, first=50)
     run(MELODY, "interpolate", a, b, bars=4, num_outputs=3)
     z = spy.calls[0]["z"].reshape(3, 2, -1)
     for i, tune_ in ((0, a), (2, b)):
-        windows = [window for window, _ in windows_side_by_side(encoder, tune_, 2, Report())]
+        windows = [window for window, _ in windows_side_by_side(converter, tune_, 2, Report())]
         np.testing.assert_allclose(z[i], encode_examples(model, windows), atol=1e-6)
     for start, middle, end in zip(*z, strict=True):
         cosine = start @ end / np.linalg.norm(start) / np.linalg.norm(end)
@@ -471,8 +471,8 @@ def test_an_attribute_moves_the_latents_by_as_much_of_it_as_asked(spy_on, tmp_pa
 
 
 def test_examples_of_different_lengths_are_encoded_as_each_alone():
-    model, encoder = made(MELODY)
-    (long,) = encoder.encode(scale(2)).examples
+    model, converter = made(MELODY)
+    (long,) = converter.encode(scale(2)).examples
     together = encode_examples(model, [long, long[:20]])
     np.testing.assert_allclose(together[:1], encode_examples(model, [long]), atol=1e-6)
     posterior = model.encode(tf.constant(long[None], tf.int32), tf.constant([20]))

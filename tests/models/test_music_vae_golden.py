@@ -11,7 +11,7 @@ from weight_recipe import RecipeReader
 
 from magenta_lite.checkpoints.music_vae import load_weights
 from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
-from magenta_lite.encoders.base import EventFormat
+from magenta_lite.converters.base import EventFormat
 from magenta_lite.graphs import graph_function
 from magenta_lite.layers.initial_values import replaced_at_once
 from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective

@@ -1,4 +1,4 @@
-"""What the networks read at every step: against the encoders, and the recorded conversions."""
+"""What the networks read at every step: against the converters, and the recorded conversions."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import config_names, get_config
-from magenta_lite.encoders import build_encoder, groove
-from magenta_lite.encoders.base import CHORD_CLASSES, EventFormat
+from magenta_lite.converters import build_converter, groove
+from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
 from magenta_lite.models.building import build_model
 from magenta_lite.models.music_vae import inputs
 from magenta_lite.models.music_vae.heads import make_head
@@ -37,7 +37,7 @@ RECORDED_OTHERS = {
 
 
 def format_of(name):
-    return build_encoder(get_config(name).encoder).event_format
+    return build_converter(get_config(name).converter).event_format
 
 
 def read(form, events, hidden_notes=None):
@@ -60,7 +60,7 @@ def recorded(name):
 
 
 @pytest.mark.parametrize("name", GROOVAES)
-def test_a_groove_is_seen_as_the_encoder_says(name):
+def test_a_groove_is_seen_as_the_converter_says(name):
     form = format_of(name)
     events = made_up_events(form, 20, 32, seed=3)
     np.testing.assert_array_equal(read(form, events), groove.network_input(events, form))
@@ -116,8 +116,8 @@ def test_chords_are_told_as_the_original_told_them():
 @pytest.mark.parametrize("name", ["cat-mel_2bar_med_chords", "groovae_2bar_hits_control"])
 def test_the_model_is_told_chords_of_the_batch_and_hits_of_the_events(name):
     config = get_config(f"{name}_tiny")
-    encoder = build_encoder(config.encoder)
-    model, form = build_model(config, encoder), encoder.event_format
+    converter = build_converter(config.converter)
+    model, form = build_model(config, converter), converter.event_format
     batch = {"events": made_up_events(form, 3, model.length)}
     if form.control == "chords":
         batch["controls"] = made_up_chords(3, model.length)
@@ -188,11 +188,11 @@ def test_notes_are_hidden_before_they_become_taps():
     np.testing.assert_array_equal(read(form, events, draws), expected)
 
 
-def test_the_model_hides_notes_in_training_only_and_from_the_encoder_only():
+def test_the_model_hides_notes_in_training_only_and_from_the_converter_only():
     keras.utils.set_random_seed(4)
     config = get_config(f"{DROPOUT}_tiny", ["model.dropout=0"])
-    encoder = build_encoder(config.encoder)
-    model, form = build_model(config, encoder), encoder.event_format
+    converter = build_converter(config.converter)
+    model, form = build_model(config, converter), converter.event_format
     assert "hidden_notes" in model.draws()
     assert "hidden_notes" not in model.draws(training=False)
     events = made_up_events(form, 4, model.length)

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.config import get_config
+from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
-from magenta_lite.encoders import build_encoder
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.inference import inference_functions, sampling_arguments
 from magenta_lite.models.music_vae.latent_space import WINDOWS, AggregatedPosterior
@@ -36,13 +36,13 @@ SMALL = (
     "objective.sampling_rate=0",
 )
 CONFIG = get_config("cat-mel_2bar_tiny", SMALL)
-ENCODER = build_encoder(CONFIG.encoder)
+CONVERTER = build_converter(CONFIG.converter)
 SEED, HOT = 3, 1.0
 
 
 def made_up(count):
-    events = made_up_events(ENCODER.event_format, count, ENCODER.window_steps, seed=count)
-    return Examples(events, np.full(count, ENCODER.window_steps, np.int32), None)
+    events = made_up_events(CONVERTER.event_format, count, CONVERTER.window_steps, seed=count)
+    return Examples(events, np.full(count, CONVERTER.window_steps, np.int32), None)
 
 
 class Collection:
@@ -59,7 +59,7 @@ class Collection:
 def model():
     """A model that is fitted, as if trained: its posteriors are far from N(0, I)."""
     keras.utils.set_random_seed(2)
-    model = build(CONFIG, ENCODER)
+    model = build(CONFIG, CONVERTER)
     compile_model(model, CONFIG.train)
     model.mu.kernel.assign(1000 * model.mu.kernel)
     model.mu.bias.assign(tf.range(8.0))
@@ -153,7 +153,7 @@ def test_each_checkpoint_holds_the_fit_to_its_own_weights(tmp_path, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(MusicVAE, "prepare", ask_to_stop)
         train(CONFIG, tmp_path / "stopped", Collection())
-    half = build(CONFIG, ENCODER)
+    half = build(CONFIG, CONVERTER)
     compile_model(half, CONFIG.train)
     files = checkpoint_files(tmp_path / "stopped" / "checkpoints")
     assert restore_first(half, files)  # of the step that was under way

@@ -11,15 +11,15 @@ import tensorflow as tf
 from processes import run
 
 from magenta_lite.config import get_config
+from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import Batches
-from magenta_lite.encoders import build_encoder
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.models.vqvae import losses
 from magenta_lite.models.vqvae.codebook import Choice, Codebook
 from magenta_lite.models.vqvae.config import VQVAEConfig, VQVAEObjective, parameter_counts
-from magenta_lite.models.vqvae.convolutions import Decoder, Encoder, Snake
+from magenta_lite.models.vqvae.convolutions import Converter, Decoder, Snake
 from magenta_lite.models.vqvae.evaluation import MEANINGS, evaluate
 from magenta_lite.models.vqvae.model import VQVAE
 from magenta_lite.models.vqvae.quantizer import Quantizer
@@ -70,10 +70,10 @@ def test_presets_have_the_published_number_of_weights(name):
     counts = parameter_counts(config.model)
     assert counts == {"convolutions": convolutions, "codebooks": codebooks}
     # Every level has codes enough for its codebook in a step, or revives codes with a new start.
-    tokens = config.train.batch_size * config.encoder.crop / config.model.hop_lengths[-1]
+    tokens = config.train.batch_size * config.converter.crop / config.model.hop_lengths[-1]
     assert tokens >= 4 * config.model.codes
     if convolutions < 1e6 and not name.endswith("small"):
-        check_counts(build_model(config, build_encoder(config.encoder)))
+        check_counts(build_model(config, build_converter(config.converter)))
 
 
 def check_counts(model):
@@ -114,13 +114,13 @@ def test_sizes_that_do_not_fit_are_refused(changes, message):
 
 def test_clips_that_do_not_fit_are_refused_when_a_model_is_built():
     for change, message in (
-        ("encoder.crop=8200", r"multiple of 32.*--set encoder.crop=8192"),
-        ("encoder.crop=512", r"at least 1025.*--set encoder.crop=1056"),
-        ("encoder.channels=2", r"encoder.channels=2 and model.channels=1 differ"),
+        ("converter.crop=8200", r"multiple of 32.*--set converter.crop=8192"),
+        ("converter.crop=512", r"at least 1025.*--set converter.crop=1056"),
+        ("converter.channels=2", r"converter.channels=2 and model.channels=1 differ"),
     ):
         config = get_config("vqvae_mini", [change])
         with pytest.raises(UserError, match=message):
-            build_model(config, build_encoder(config.encoder))
+            build_model(config, build_converter(config.converter))
 
 
 # Convolutions ------------------------------------------------------------------------------------
@@ -170,11 +170,11 @@ def by_definition(block, x, encodes: bool):
 
 def test_stacks_are_those_of_pytorchs_operators():
     sizes = VQVAEConfig((2, 1), (2, 4), 3, 8, 4, 3, dilation_growth=2, residual_factor=0.5)
-    encoder, decoder = Encoder(sizes, 1), Decoder(sizes, 1)
+    converter, decoder = Converter(sizes, 1), Decoder(sizes, 1)
     x = np.random.default_rng(0).normal(size=(48, 1))
-    codes = encoder(tf.constant(x[None], tf.float32))
+    codes = converter(tf.constant(x[None], tf.float32))
     expected = x
-    for block in encoder.blocks:
+    for block in converter.blocks:
         expected = by_definition(block, expected, encodes=True)
     assert codes.shape == (1, 3, 3)
     np.testing.assert_allclose(codes[0], expected, atol=1e-5)
@@ -187,7 +187,7 @@ def test_stacks_are_those_of_pytorchs_operators():
 
 def test_first_weights_are_uniform_as_pytorchs():
     keras.utils.set_random_seed(0)
-    block = Encoder(VQVAEConfig((2,), (2,), 8, 8, 64, 1), 0).blocks[0]
+    block = Converter(VQVAEConfig((2,), (2,), 8, 8, 64, 1), 0).blocks[0]
     for layer, fan_in in ((block.shorten[1], 64 * 4), (block.residuals[0][0].dilated, 64 * 3)):
         limit = fan_in**-0.5
         for weight in (layer.kernel, layer.bias):
@@ -415,8 +415,8 @@ def test_bandwidths_are_measured_before_a_run_on_clips_of_the_length_of_training
 
 def test_mixed_precision_keeps_codebooks_and_sound_in_float32():
     config = get_config("vqvae_tiny")
-    encoder = types.SimpleNamespace(channels=1, crop=2048, sample_rate=4000)
-    model = build_model(config, encoder, "mixed_bfloat16")
+    converter = types.SimpleNamespace(channels=1, crop=2048, sample_rate=4000)
+    model = build_model(config, converter, "mixed_bfloat16")
     batch = {"events": tf.constant(sounds(2, 2048)), "codebook": tf.constant([[1, 2], [3, 4]])}
     with tf.GradientTape() as tape:
         out = model(batch, training=True)

@@ -9,7 +9,7 @@ import pytest
 from processes import run
 
 from magenta_lite.config import get_config
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.models.building import build_model
 from magenta_lite.serving.saved_model import export_saved_model
 
@@ -39,10 +39,10 @@ def exported(name: str, root: Path, xla: bool = False) -> Path:
     """Writes the SavedModel of a model that was not trained."""
     config, directory = get_config(name), root / "run"
     directory.mkdir(exist_ok=True)
-    for file in ("config.yaml", "encoder.json"):
+    for file in ("config.yaml", "converter.json"):
         (directory / file).touch()
-    encoder = build_encoder(config.encoder)
-    model = build_model(config, encoder)
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
     folder = root / (f"{name}-xla" if xla else name)
     export_saved_model(
         SimpleNamespace(config=config, model=model, directory=directory), folder, xla

@@ -26,36 +26,36 @@ SMALL = (
     "train.validation_examples=0",
 )
 # With a conductor; 4 bars are 16, but for the waiting.
-CONDUCTED = ("hierdec-mel_16bar_tiny", "encoder.bars=4", "model.segments=4")
+CONDUCTED = ("hierdec-mel_16bar_tiny", "converter.bars=4", "model.segments=4")
 
 
 class MadeUpCollection:
-    """Random events of an encoder in place of a built data set."""
+    """Random events of a converter in place of a built data set."""
 
     name = "made up"
 
-    def __init__(self, encoder):
-        self.encoder = encoder
+    def __init__(self, converter):
+        self.converter = converter
         self.sizes = {"train": 3 * ROWS, "validation": ROWS, "test": 0}
 
     def split(self, name: str):
         from magenta_lite.data.collections import Examples
         from magenta_lite.testing.events import made_up_events
 
-        size, steps = self.sizes[name], self.encoder.window_steps
-        events = made_up_events(self.encoder.event_format, size, steps, seed=size)
+        size, steps = self.sizes[name], self.converter.window_steps
+        events = made_up_events(self.converter.event_format, size, steps, seed=size)
         return Examples(events, np.full(size, steps, np.int32), None)
 
 
 def weights_after(config: str, *overrides: str, strategy=None) -> list[np.ndarray]:
     """Returns the weights after `STEPS` steps of training."""
     from magenta_lite.config import get_config
-    from magenta_lite.encoders import build_encoder
+    from magenta_lite.converters import build_converter
     from magenta_lite.training.trainer import train
 
     settings = get_config(config, (*SMALL, *overrides))
     with tempfile.TemporaryDirectory() as folder:
-        collection = MadeUpCollection(build_encoder(settings.encoder))
+        collection = MadeUpCollection(build_converter(settings.converter))
         model = train(settings, Path(folder) / "run", collection, strategy)
     return model.get_weights()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_run import small_config
 
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.models.building import build_model
 from magenta_lite.training.averages import averaged, begin_averages
@@ -25,7 +25,7 @@ LOSSES = {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.5, 50: 2.6}
 
 def compiled(*overrides):
     config = small_config(*overrides)
-    model = build_model(config, build_encoder(config.encoder))
+    model = build_model(config, build_converter(config.converter))
     compile_model(model, config.train)
     return config, model
 
@@ -35,7 +35,7 @@ def run_dir(tmp_path_factory):
     """A run of five validations, the second of which was best; two checkpoints are to stay."""
     directory = RunDirectory(tmp_path_factory.mktemp("runs") / "run")
     config, model = compiled()
-    directory.prepare(config, build_encoder(config.encoder), {"name": "x", "sizes": {}})
+    directory.prepare(config, build_converter(config.converter), {"name": "x", "sizes": {}})
     history = History(config)
     for step, loss in LOSSES.items():
         model.optimizer.iterations.assign(step)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_run import small_config
 
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.training.run_directory import RunDirectory
 from magenta_lite.training.schedules import DecayToMinimum
@@ -45,7 +45,7 @@ def test_intervals_end_at_multiples_and_at_the_last_step(start, stop, expected):
 def directory(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     config = small_config()
-    directory.prepare(config, build_encoder(config.encoder), {"name": "x", "sizes": {}})
+    directory.prepare(config, build_converter(config.converter), {"name": "x", "sizes": {}})
     return directory
 
 

@@ -13,7 +13,7 @@ import pytest
 from small_run import MadeUpCollection, small_config
 
 from magenta_lite.config import TrainConfig, get_config
-from magenta_lite.encoders import build_encoder
+from magenta_lite.converters import build_converter
 from magenta_lite.models.building import build_model
 from magenta_lite.training import progress as module
 from magenta_lite.training.progress import Progress, duration, fitted
@@ -172,12 +172,12 @@ def test_durations_are_told_in_words(seconds, words):
 
 def words_of(name: str, measured: dict, *overrides: str) -> list[str]:
     config = get_config(name, overrides)
-    return build_model(config, build_encoder(config.encoder)).in_words(measured)
+    return build_model(config, build_converter(config.converter)).in_words(measured)
 
 
 def test_a_line_has_the_accuracy_beside_that_of_the_most_frequent_event():
     config = small_config()
-    model = build_model(config, build_encoder(config.encoder))
+    model = build_model(config, build_converter(config.converter))
     examples = MadeUpCollection().split("train")
     share = (examples.events == 0).mean()  # the most frequent of them, 3 of 92
     assert model.majority_accuracy(examples) == pytest.approx(share)

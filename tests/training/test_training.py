@@ -47,7 +47,7 @@ def state(run_dir: Path) -> dict[str, np.ndarray]:
                 arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
             )
         )
-    kept = ("encoder/", "decoder/", "mu/", "sigma/", "optimizer/")
+    kept = ("converter/", "decoder/", "mu/", "sigma/", "optimizer/")
     arrays = {name: array for name, array in arrays.items() if name.startswith(kept)}
     assert len(arrays) > 30
     return arrays

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import arranging, building
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    ENCODERS,
+    CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -41,18 +41,18 @@ class ArrangedConfig(CollectionConfig):
     collection: str = ""
 
 
-def arranged_config(collection: str, encoder_config: Any) -> ArrangedConfig:
+def arranged_config(collection: str, converter_config: Any) -> ArrangedConfig:
     """Returns the config of a collection in the given encoding; the known one if there is one.
 
     Raises:
         UserError: If there is no such collection.
     """
     arranging.check_collection(collection)
-    name = name_of(encoder_config)
+    name = name_of(converter_config)
     config = ArrangedConfig(
         name=f"{collection}_{name}" if collection else name,
         description="Folk tunes and chorales, arranged for a small band.",
-        encoder=building.stored_config(encoder_config),
+        converter=building.stored_config(converter_config),
         collection=collection,
     )
     return Builder.builder_configs.get(config.name, config)
@@ -66,14 +66,14 @@ class Builder(CollectionBuilder):
         ArrangedConfig(
             name=name,
             description=f"Encoding {name} of arranged folk tunes and chorales.",
-            encoder=ENCODERS[name],
+            converter=CONVERTERS[name],
         )
         for name in NAMES
     ] + [
         ArrangedConfig(
             name="leads_mel_2bar_chords",
             description="Melodies and chords of folk tunes and chorales, without the band.",
-            encoder=ENCODERS["mel_2bar_chords"],
+            converter=CONVERTERS["mel_2bar_chords"],
             collection="leads",
         )
     ]

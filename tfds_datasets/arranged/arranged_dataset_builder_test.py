@@ -21,7 +21,7 @@ class _ArrangedTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        windows = building.build(*arranging.list_tunes(config.collection), config.encoder)
+        windows = building.build(*arranging.list_tunes(config.collection), config.converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
         assert len(self.SPLITS) > 1, windows.report.table()
         assert windows.report.kept["arrangements"] == 14, windows.report.table()
@@ -32,8 +32,8 @@ class ArrangedTrioTest(_ArrangedTest):
 
     def test_a_collection_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["trio_16bar"]
-        assert arranged_dataset_builder.arranged_config("", config.encoder) is config
-        chorales = arranged_dataset_builder.arranged_config("chorales", config.encoder)
+        assert arranged_dataset_builder.arranged_config("", config.converter) is config
+        chorales = arranged_dataset_builder.arranged_config("chorales", config.converter)
         assert chorales.name == "chorales_trio_16bar"
         assert chorales.collection == "chorales"
 

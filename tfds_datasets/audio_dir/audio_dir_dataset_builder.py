@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import audio, building
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    AUDIO_ENCODERS,
+    AUDIO_CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -29,14 +29,14 @@ class SoundFolderConfig(CollectionConfig):
     folder: str = ""
 
 
-def sound_folder_config(folder: str, encoder_config: Any) -> SoundFolderConfig:
+def sound_folder_config(folder: str, converter_config: Any) -> SoundFolderConfig:
     """Returns the config of `folder` as it is now: a change in it gives another name."""
     sources, _ = audio.list_sounds(folder)
     labels = repr([source.labels for source in sources])
     return SoundFolderConfig(
-        name=f"{name_of(encoder_config)}-{building.fingerprint(sources, labels)}",
+        name=f"{name_of(converter_config)}-{building.fingerprint(sources, labels)}",
         description="Clips of the sound in one folder.",
-        encoder=encoder_config,
+        converter=converter_config,
         folder=folder,
     )
 
@@ -55,8 +55,10 @@ class Builder(CollectionBuilder):
     )
     DEFAULT_BUILDER_CONFIG_NAME = "mono_16khz"
     BUILDER_CONFIGS: ClassVar = [
-        SoundFolderConfig(name=name, description=f"Encoding {name} of a folder.", encoder=encoder)
-        for name, encoder in AUDIO_ENCODERS.items()
+        SoundFolderConfig(
+            name=name, description=f"Encoding {name} of a folder.", converter=converter
+        )
+        for name, converter in AUDIO_CONVERTERS.items()
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:

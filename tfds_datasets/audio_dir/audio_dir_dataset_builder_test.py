@@ -17,8 +17,8 @@ class AudioDirTest(tfds.testing.DatasetBuilderTestCase):
     def setUp(self):
         super().setUp()
         # What is written must be what reading and splitting, without TFDS, gives.
-        encoder = self.DATASET_CLASS.builder_configs["mono_16khz"].encoder
-        windows = building.build(*audio.list_sounds(self.dummy_data), encoder)
+        converter = self.DATASET_CLASS.builder_configs["mono_16khz"].converter
+        windows = building.build(*audio.list_sounds(self.dummy_data), converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
         assert sum(self.SPLITS.values()) == 8, windows.report.table()
         assert windows.report.kept["pieces"] == 8, windows.report.table()

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import building, chorales
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    ENCODERS,
+    CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -19,7 +19,7 @@ from tfds_datasets.collection_builder import (
 NAMES = ("event_melody", "mel_2bar", "mel_16bar")
 
 
-def chorales_config(more: str, encoder_config: Any) -> CollectionConfig:
+def chorales_config(more: str, converter_config: Any) -> CollectionConfig:
     """Returns the config of the chorales in the given encoding; the known one if there is one.
 
     Raises:
@@ -27,9 +27,9 @@ def chorales_config(more: str, encoder_config: Any) -> CollectionConfig:
     """
     chorales.list_chorales(more)
     config = CollectionConfig(
-        name=name_of(encoder_config),
+        name=name_of(converter_config),
         description="Voices of Bach's chorales.",
-        encoder=building.stored_config(encoder_config),
+        converter=building.stored_config(converter_config),
     )
     return Builder.builder_configs.get(config.name, config)
 
@@ -42,7 +42,7 @@ class Builder(CollectionBuilder):
         CollectionConfig(
             name=name,
             description=f"Encoding {name} of the voices of Bach's chorales.",
-            encoder=ENCODERS[name],
+            converter=CONVERTERS[name],
         )
         for name in NAMES
     ]

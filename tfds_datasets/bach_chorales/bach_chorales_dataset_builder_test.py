@@ -21,7 +21,7 @@ class _BachChoralesTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        self.windows = building.build(*chorales.list_chorales(), config.encoder)
+        self.windows = building.build(*chorales.list_chorales(), config.converter)
         self.SPLITS = {split: n for split, n in self.windows.sizes.items() if n}
         assert len(self.SPLITS) > 1, self.windows.report.table()
 

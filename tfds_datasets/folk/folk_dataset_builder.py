@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import folk
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    MELODY_ENCODERS,
+    MELODY_CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -39,18 +39,18 @@ class FolkConfig(CollectionConfig):
     books: str = ""
 
 
-def folk_config(books: str, encoder_config: Any) -> FolkConfig:
+def folk_config(books: str, converter_config: Any) -> FolkConfig:
     """Returns the config of `books` in the given encoding; the known one if there is one.
 
     Raises:
         UserError: If there are no such books.
     """
     folk.check_books(books)
-    name = name_of(encoder_config)
+    name = name_of(converter_config)
     config = FolkConfig(
         name=f"{books}_{name}" if books else name,
         description=DESCRIPTIONS[books],
-        encoder=encoder_config,
+        converter=converter_config,
         books=books,
         version=VERSIONS.get(books),
     )
@@ -65,12 +65,12 @@ class Builder(CollectionBuilder):
         FolkConfig(
             name=f"{books}_{name}" if books else name,
             description=description,
-            encoder=encoder,
+            converter=converter,
             books=books,
             version=VERSIONS.get(books),
         )
         for books, description in DESCRIPTIONS.items()
-        for name, encoder in MELODY_ENCODERS.items()
+        for name, converter in MELODY_CONVERTERS.items()
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:

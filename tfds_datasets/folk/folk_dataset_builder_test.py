@@ -21,7 +21,7 @@ class _FolkTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        sizes = building.build(*folk.list_books(config.books), config.encoder).sizes
+        sizes = building.build(*folk.list_books(config.books), config.converter).sizes
         self.SPLITS = {split: size for split, size in sizes.items() if size}
         assert {"train", "validation"} <= self.SPLITS.keys(), sizes
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import building, wad
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    ENCODERS,
+    CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -41,24 +41,24 @@ class FreedoomConfig(CollectionConfig):
     path: str = ""
 
 
-def freedoom_config(path: str, encoder_config: Any) -> FreedoomConfig:
+def freedoom_config(path: str, converter_config: Any) -> FreedoomConfig:
     """Returns the config of the songs in the given encoding; the known one if there is one.
 
     Args:
         path: A WAD file, or a folder with some; empty: those of the installed packages.
-        encoder_config: An encoder section.
+        converter_config: A converter section.
 
     Raises:
         UserError: If there is no WAD file.
     """
     sources, _ = wad.list_songs(path)
-    name = name_of(encoder_config)
+    name = name_of(converter_config)
     if path:
         name = f"{name}-{building.fingerprint(sources)}"
     config = FreedoomConfig(
         name=name,
         description="Windows of the songs in WAD files.",
-        encoder=building.stored_config(encoder_config),
+        converter=building.stored_config(converter_config),
         path=path,
     )
     return Builder.builder_configs.get(name, config)
@@ -77,7 +77,7 @@ class Builder(CollectionBuilder):
         FreedoomConfig(
             name=name,
             description=f"Encoding {name} of Freedoom's songs.",
-            encoder=ENCODERS[name],
+            converter=CONVERTERS[name],
         )
         for name in NAMES
     ]

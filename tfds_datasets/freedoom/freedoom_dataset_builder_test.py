@@ -21,7 +21,7 @@ class _FreedoomTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        windows = building.build(*wad.list_songs(), config.encoder)
+        windows = building.build(*wad.list_songs(), config.converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
         assert len(self.SPLITS) > 1, windows.report.table()
         assert windows.report.dropped["same song again"] == 1
@@ -32,9 +32,9 @@ class FreedoomTrioTest(_FreedoomTest):
 
     def test_a_path_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["trio_16bar"]
-        installed = freedoom_dataset_builder.freedoom_config("", config.encoder)
+        installed = freedoom_dataset_builder.freedoom_config("", config.converter)
         assert installed is config
-        copy = freedoom_dataset_builder.freedoom_config(str(self.dummy_data), config.encoder)
+        copy = freedoom_dataset_builder.freedoom_config(str(self.dummy_data), config.converter)
         assert copy.name.startswith("trio_16bar-")
 
 

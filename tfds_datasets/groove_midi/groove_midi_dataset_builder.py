@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import building, groove_midi
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    DRUM_ENCODERS,
+    DRUM_CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     downloaded,
@@ -30,16 +30,16 @@ class GrooveConfig(CollectionConfig):
     path: str = ""
 
 
-def groove_config(path: str, encoder_config: Any) -> GrooveConfig:
+def groove_config(path: str, converter_config: Any) -> GrooveConfig:
     """Returns the config of a copy as it is now, or without `path` of what is downloaded."""
-    name = name_of(encoder_config)
+    name = name_of(converter_config)
     if path:
         sources, _ = groove_midi.list_grooves(path)
         name = f"{name}-{building.fingerprint(sources)}"
     config = GrooveConfig(
         name=name,
         description="Windows of the Groove MIDI Dataset.",
-        encoder=encoder_config,
+        converter=converter_config,
         path=path,
     )
     return Builder.builder_configs.get(name, config)
@@ -51,9 +51,11 @@ class Builder(CollectionBuilder):
     DEFAULT_BUILDER_CONFIG_NAME = "groove_2bar"
     BUILDER_CONFIGS: ClassVar = [
         GrooveConfig(
-            name=name, description=f"Encoding {name} of the Groove MIDI Dataset.", encoder=encoder
+            name=name,
+            description=f"Encoding {name} of the Groove MIDI Dataset.",
+            converter=converter,
         )
-        for name, encoder in DRUM_ENCODERS.items()
+        for name, converter in DRUM_CONVERTERS.items()
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:

@@ -19,7 +19,7 @@ class _GrooveMidiTest(tfds.testing.DatasetBuilderTestCase):
         # What is written must be what reading and encoding, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
         takes = groove_midi.list_grooves(str(self.dummy_data / "groove"))
-        self.SPLITS = building.build(*takes, config.encoder).sizes
+        self.SPLITS = building.build(*takes, config.converter).sizes
         assert all(self.SPLITS.values()), self.SPLITS
 
 

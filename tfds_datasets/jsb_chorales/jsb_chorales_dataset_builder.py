@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.chorale import ChoraleConverterConfig
 from magenta_lite.data import building, jsb_chorales
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.chorale import ChoraleEncoderConfig
 from tfds_datasets.collection_builder import CollectionBuilder, CollectionConfig, downloaded
 
 
@@ -25,11 +25,13 @@ class ChoraleConfig(CollectionConfig):
     path: str = ""
 
 
-def chorale_config(path: str, encoder_config: Any) -> ChoraleConfig:
+def chorale_config(path: str, converter_config: Any) -> ChoraleConfig:
     """Returns the config of a copy as it is now, or without `path` of what is downloaded."""
     default = Builder.builder_configs["chorale"]
     name = (
-        default.name if encoder_config == default.encoder else building.encoder_name(encoder_config)
+        default.name
+        if converter_config == default.converter
+        else building.converter_name(converter_config)
     )
     if path:
         sources, _ = jsb_chorales.list_chorales(path)
@@ -37,7 +39,7 @@ def chorale_config(path: str, encoder_config: Any) -> ChoraleConfig:
     config = ChoraleConfig(
         name=name,
         description="Chorales on a grid of sixteenths.",
-        encoder=encoder_config,
+        converter=converter_config,
         path=path,
     )
     return Builder.builder_configs.get(name, config)
@@ -51,7 +53,7 @@ class Builder(CollectionBuilder):
         ChoraleConfig(
             name="chorale",
             description="Four voices, step by step.",
-            encoder=ChoraleEncoderConfig(),
+            converter=ChoraleConverterConfig(),
         )
     ]
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import building, maestro
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    PERFORMANCE_ENCODERS,
+    PERFORMANCE_CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     downloaded,
@@ -30,16 +30,16 @@ class MaestroConfig(CollectionConfig):
     path: str = ""
 
 
-def maestro_config(path: str, encoder_config: Any) -> MaestroConfig:
+def maestro_config(path: str, converter_config: Any) -> MaestroConfig:
     """Returns the config of a copy as it is now, or without `path` of what is downloaded."""
-    name = name_of(encoder_config)
+    name = name_of(converter_config)
     if path:
         sources, _ = maestro.list_performances(path)
         name = f"{name}-{building.fingerprint(sources)}"
     config = MaestroConfig(
         name=name,
         description="Piano performances of MAESTRO 3.0.0.",
-        encoder=encoder_config,
+        converter=converter_config,
         path=path,
     )
     return Builder.builder_configs.get(name, config)
@@ -50,8 +50,10 @@ class Builder(CollectionBuilder):
 
     DEFAULT_BUILDER_CONFIG_NAME = "performance"
     BUILDER_CONFIGS: ClassVar = [
-        MaestroConfig(name=name, description=f"Encoding {name} of MAESTRO 3.0.0.", encoder=encoder)
-        for name, encoder in PERFORMANCE_ENCODERS.items()
+        MaestroConfig(
+            name=name, description=f"Encoding {name} of MAESTRO 3.0.0.", converter=converter
+        )
+        for name, converter in PERFORMANCE_CONVERTERS.items()
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:

@@ -19,7 +19,7 @@ class _MaestroMidiTest(tfds.testing.DatasetBuilderTestCase):
         # What is written must be what reading and encoding, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
         performances = maestro.list_performances(str(self.dummy_data / "maestro-v3.0.0"))
-        self.SPLITS = building.build(*performances, config.encoder).sizes
+        self.SPLITS = building.build(*performances, config.converter).sizes
         assert self.SPLITS == {"train": 15, "validation": 1, "test": 2}  # five stretches of three
 
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import building, reading
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    ENCODERS,
+    CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -29,13 +29,13 @@ class FolderConfig(CollectionConfig):
     folder: str = ""
 
 
-def folder_config(folder: str, encoder_config: Any) -> FolderConfig:
+def folder_config(folder: str, converter_config: Any) -> FolderConfig:
     """Returns the config of `folder` as it is now: a change in it gives another name."""
     sources, _ = reading.list_sources(folder)
     return FolderConfig(
-        name=f"{name_of(encoder_config)}-{building.fingerprint(sources)}",
+        name=f"{name_of(converter_config)}-{building.fingerprint(sources)}",
         description="Windows of the music in one folder.",
-        encoder=encoder_config,
+        converter=converter_config,
         folder=folder,
     )
 
@@ -54,8 +54,8 @@ class Builder(CollectionBuilder):
     )
     DEFAULT_BUILDER_CONFIG_NAME = "mel_2bar"
     BUILDER_CONFIGS: ClassVar = [
-        FolderConfig(name=name, description=f"Encoding {name} of one folder.", encoder=encoder)
-        for name, encoder in ENCODERS.items()
+        FolderConfig(name=name, description=f"Encoding {name} of one folder.", converter=converter)
+        for name, converter in CONVERTERS.items()
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:

@@ -18,8 +18,8 @@ class MidiDirTest(tfds.testing.DatasetBuilderTestCase):
         super().setUp()
         # What is written must be what reading and splitting, without TFDS, gives.
         sources, listing = reading.list_sources(str(self.dummy_data))
-        encoder = self.DATASET_CLASS.builder_configs["mel_2bar"].encoder
-        sizes = building.build(sources, listing, encoder).sizes
+        converter = self.DATASET_CLASS.builder_configs["mel_2bar"].converter
+        sizes = building.build(sources, listing, converter).sizes
         self.SPLITS = {split: n for split, n in sizes.items() if n}
         assert sum(sizes.values()) > 10, sizes
 

@@ -21,15 +21,15 @@ class RenderedTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs["performance"]
-        windows = building.build(*rendering.list_pieces(), config.encoder)
+        windows = building.build(*rendering.list_pieces(), config.converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
         assert len(self.SPLITS) == 3, windows.report.table()
         assert windows.report.kept["performances"] == 10, windows.report.table()
 
     def test_a_collection_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["performance"]
-        assert rendered_dataset_builder.rendered_config("", config.encoder) is config
-        chorales = rendered_dataset_builder.rendered_config("chorales", config.encoder)
+        assert rendered_dataset_builder.rendered_config("", config.converter) is config
+        chorales = rendered_dataset_builder.rendered_config("chorales", config.converter)
         assert (chorales.name, chorales.collection) == ("chorales_performance", "chorales")
 
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import sounding
 from magenta_lite.data.reading import Source
-from magenta_lite.encoders.base import Report
 from tfds_datasets.collection_builder import (
-    AUDIO_ENCODERS,
+    AUDIO_CONVERTERS,
     CollectionBuilder,
     CollectionConfig,
     name_of,
@@ -29,18 +29,18 @@ class RenderedAudioConfig(CollectionConfig):
     collection: str = ""
 
 
-def rendered_audio_config(collection: str, encoder_config: Any) -> RenderedAudioConfig:
+def rendered_audio_config(collection: str, converter_config: Any) -> RenderedAudioConfig:
     """Returns the config of a collection in the given encoding; the known one if there is one.
 
     Raises:
         UserError: If there is no such collection.
     """
     sounding.check_collection(collection)
-    name = name_of(encoder_config)
+    name = name_of(converter_config)
     config = RenderedAudioConfig(
         name=f"{collection}_{name}" if collection else name,
         description="Folk tunes and chorales as sound.",
-        encoder=encoder_config,
+        converter=converter_config,
         collection=collection,
     )
     return Builder.builder_configs.get(config.name, config)
@@ -54,9 +54,9 @@ class Builder(CollectionBuilder):
         RenderedAudioConfig(
             name=name,
             description=f"Encoding {name} of folk tunes and chorales as sound.",
-            encoder=encoder,
+            converter=converter,
         )
-        for name, encoder in AUDIO_ENCODERS.items()
+        for name, converter in AUDIO_CONVERTERS.items()
     ]
 
     def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:

@@ -21,7 +21,7 @@ class RenderedAudioTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs["mono_16khz"]
-        windows = building.build(*sounding.list_pieces(), config.encoder)
+        windows = building.build(*sounding.list_pieces(), config.converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
         assert len(self.SPLITS) == 3, windows.report.table()
         assert windows.report.kept["pieces"] == 8, windows.report.table()
@@ -29,8 +29,8 @@ class RenderedAudioTest(tfds.testing.DatasetBuilderTestCase):
     def test_a_collection_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["mono_16khz"]
         named = rendered_audio_dataset_builder.rendered_audio_config
-        assert named("", config.encoder) is config
-        chorales = named("chorales", config.encoder)
+        assert named("", config.converter) is config
+        chorales = named("chorales", config.converter)
         assert (chorales.name, chorales.collection) == ("chorales_mono_16khz", "chorales")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from magenta_lite.encoders.audio import Audio
+from magenta_lite.converters.audio import Audio
 from magenta_lite.errors import UserError
 from magenta_lite.models.base import fingerprint
 from magenta_lite.models.decoding import Settings
@@ -29,12 +29,12 @@ SECONDS = 2.0  # between two lines of progress
 TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
 
 
-def generate(model, encoder, request) -> list[dict[str, Audio]]:
+def generate(model, converter, request) -> list[dict[str, Audio]]:
     """Returns the sounds of `request.num_outputs` pieces by each level that was written.
 
     Args:
         model: A trained prior, or `DelayPrior`.
-        encoder: Its encoder.
+        converter: Its converter.
         request: A `GenerateRequest`.
 
     Raises:
@@ -47,19 +47,19 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
             "This run is an upsampler: give the run of a prior as --run_dir, and this as "
             "--upsamplers"
         )
-    check(encoder, request)
-    vqvae = load_run(Path(encoder.config.vqvae)).model
+    check(converter, request)
+    vqvae = load_run(Path(converter.config.vqvae)).model
     coder = Coder(vqvae)
-    writers = [(model, encoder)] + [_upsampler(path, encoder) for path in request.upsamplers]
+    writers = [(model, converter)] + [_upsampler(path, converter) for path in request.upsamplers]
     writers.sort(key=lambda pair: -pair[1].config.level)
-    levels = [encoder.config.level for _, encoder in writers]
+    levels = [converter.config.level for _, converter in writers]
     if levels != list(range(levels[0], levels[-1] - 1, -1)):
         raise UserError(f"The runs write levels {levels}; each must follow the one above it")
 
-    rate, rows = encoder.sample_rate, request.num_outputs
+    rate, rows = converter.sample_rate, request.num_outputs
     samples = round(request.total_seconds * rate)
     weights = [fingerprint(model) for model in (vqvae, *(writer for writer, _ in writers))]
-    prompt = _prompt(coder, vqvae.hop_lengths[-1], request, encoder, levels)
+    prompt = _prompt(coder, vqvae.hop_lengths[-1], request, converter, levels)
     piece = Piece(request, weights, levels, prompt)
     # All levels are as long as the longest context of an upsampler asks for.
     longest = [each.config.sample_length for model, each in writers if model.upsamples]
@@ -98,18 +98,18 @@ def generate(model, encoder, request) -> list[dict[str, Audio]]:
     ]
 
 
-def _upsampler(path: str, encoder):
+def _upsampler(path: str, converter):
     from magenta_lite.training.run_directory import load_run
 
     run = load_run(Path(path))
     if run.config.family != "jukebox" or not run.model.upsamples:
         raise UserError(f"--upsamplers: {path} is not the run of an upsampler")
-    if run.config.encoder.vqvae != encoder.config.vqvae:
+    if run.config.converter.vqvae != converter.config.vqvae:
         raise UserError(
-            f"--upsamplers: {path} writes codes of {run.config.encoder.vqvae}, the prior those of "
-            f"{encoder.config.vqvae}"
+            f"--upsamplers: {path} writes codes of {run.config.converter.vqvae}, the prior those "
+            f"of {converter.config.vqvae}"
         )
-    return run.model, run.encoder
+    return run.model, run.converter
 
 
 def _settings(request, place: int) -> Settings:
@@ -117,11 +117,11 @@ def _settings(request, place: int) -> Settings:
     return Settings(temperature, request.top_k, request.top_p, request.min_p)
 
 
-def _prompt(coder: Coder, hop: int, request, encoder, levels) -> dict[int, np.ndarray]:
+def _prompt(coder: Coder, hop: int, request, converter, levels) -> dict[int, np.ndarray]:
     """Returns the codes int32 (N, P), of several codebooks (N, P, Q), that each level has."""
-    rows, rate = request.num_outputs, encoder.sample_rate
+    rows, rate = request.num_outputs, converter.sample_rate
     if request.mode == "sample":
-        shape = (rows, 0, *encoder.event_format.event_shape)
+        shape = (rows, 0, *converter.event_format.event_shape)
         return {level: np.zeros(shape, np.int32) for level in levels}
     ((_, audio),) = request.inputs
     samples = min(round(request.prompt_seconds * rate), len(audio.samples)) // hop * hop
@@ -193,7 +193,7 @@ class Progress:
 
     Args:
         piece: What is written.
-        config: Encoder section of the level.
+        config: Converter section of the level.
         total: Codes that there are to be.
     """
 

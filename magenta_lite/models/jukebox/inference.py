@@ -109,7 +109,7 @@ def sampling_arguments(
     return arguments
 
 
-def pictures(model: JukeboxPrior, encoder, examples, seed: int) -> tuple:
+def pictures(model: JukeboxPrior, converter, examples, seed: int) -> tuple:
     """Returns no pictures: what codes sound like is known to the VQ-VAE alone."""
-    del model, encoder, examples, seed
+    del model, converter, examples, seed
     return ()

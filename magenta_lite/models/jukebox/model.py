@@ -213,8 +213,8 @@ def bits_of(targets, logits):
     return nats / math.log(2)
 
 
-def build(config: Any, encoder: Any) -> JukeboxPrior:
-    """Returns the model that the `ExperimentConfig` describes; its codes need no encoder."""
-    del encoder
+def build(config: Any, converter: Any) -> JukeboxPrior:
+    """Returns the model that the `ExperimentConfig` describes; its codes need no converter."""
+    del converter
     kind = JukeboxUpsampler if config.model.conditioner_stages else JukeboxPrior
     return kind(model=config.model, objective=config.objective)

@@ -8,15 +8,15 @@ from magenta_lite.request import check_inputs
 DRAWS = True
 
 
-def modes(encoder) -> tuple[str, ...]:
+def modes(converter) -> tuple[str, ...]:
     """Returns what a model can do."""
-    del encoder
+    del converter
     return ("sample", "continue")
 
 
-def options(encoder) -> tuple[str, ...]:
+def options(converter) -> tuple[str, ...]:
     """Returns the fields of a `GenerateRequest` that mean something to a model."""
-    del encoder
+    del converter
     return (
         "total_seconds",
         "prompt_seconds",
@@ -31,12 +31,12 @@ def options(encoder) -> tuple[str, ...]:
     )
 
 
-def check(encoder, request) -> None:
+def check(converter, request) -> None:
     """Raises: UserError if there are too few inputs or too many, or a temperature is no number."""
     check_inputs(request)
     if len(request.inputs) > 1:
         raise UserError(f"{len(request.inputs)} --input files: a piece goes on from one sound")
-    if not encoder.config.vqvae:
+    if not converter.config.vqvae:
         raise UserError(
             "This run does not say which VQ-VAE its codes are of; import it again with --vqvae"
         )

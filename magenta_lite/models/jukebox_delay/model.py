@@ -165,7 +165,7 @@ class DelayPrior(TrainableModel):
         return {**super().get_config(), "model": dataclasses.asdict(self.sizes)}
 
 
-def build(config: Any, encoder: Any) -> DelayPrior:
-    """Returns the model that the `ExperimentConfig` describes; its codes need no encoder."""
-    del encoder
+def build(config: Any, converter: Any) -> DelayPrior:
+    """Returns the model that the `ExperimentConfig` describes; its codes need no converter."""
+    del converter
     return DelayPrior(model=config.model)

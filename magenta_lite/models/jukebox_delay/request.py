@@ -7,7 +7,7 @@ from magenta_lite.models.jukebox.request import DRAWS, check, modes
 __all__ = ["DRAWS", "check", "modes", "options"]
 
 
-def options(encoder) -> tuple[str, ...]:
+def options(converter) -> tuple[str, ...]:
     """Returns the fields of a `GenerateRequest` that mean something to a model."""
-    del encoder
+    del converter
     return ("total_seconds", "prompt_seconds", "top_k", "top_p", "min_p")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from magenta_lite.encoders.chords import UnusableChords, canonical, nearest_class, typed_symbols
-from magenta_lite.encoders.event_sequences.chord_ids import chord_id
+from magenta_lite.converters.chords import UnusableChords, canonical, nearest_class, typed_symbols
+from magenta_lite.converters.event_sequences.chord_ids import chord_id
 from magenta_lite.errors import UserError
 from magenta_lite.models.melody_rnn.primers import USUAL_CHORDS, Primer
 from magenta_lite.models.melody_rnn.songs import chord_changes
@@ -20,7 +20,7 @@ class BackingChords:
     Those of a song stand where they do in it; where it ends they begin anew. Says which they are.
 
     Args:
-        encoder: An `EventMelodyEncoder` with chords.
+        converter: An `EventMelodyConverter` with chords.
         request: A `GenerateRequest`.
         primer: What is gone on from.
 
@@ -28,8 +28,8 @@ class BackingChords:
         UserError: If a chord cannot be read.
     """
 
-    def __init__(self, encoder, request, primer: Primer):
-        self._encoder, self._request = encoder, request
+    def __init__(self, converter, request, primer: Primer):
+        self._converter, self._request = converter, request
         self._given = bool(request.backing_chords)
         self._symbols = typed_symbols(request.backing_chords or USUAL_CHORDS, "backing_chords")
         self._song = [] if self._given else self._of_song(primer)
@@ -43,7 +43,7 @@ class BackingChords:
 
         What follows its last bar is (length, ""), so that chords can go round.
         """
-        part, grid = primer.passage, self._encoder.config.steps_per_quarter
+        part, grid = primer.passage, self._converter.config.steps_per_quarter
         changes = chord_changes(part, grid) if part else []
         if not changes:
             return []
@@ -72,8 +72,8 @@ class BackingChords:
             )
         ids = np.zeros(total, np.int32)
         for step, symbol in self._changes(total):
-            ids[step:] = _id(symbol, self._encoder.config.chords)
-        return self._encoder.move_chords(ids, semitones)
+            ids[step:] = _id(symbol, self._converter.config.chords)
+        return self._converter.move_chords(ids, semitones)
 
     def _changes(self, total: int) -> list[tuple[int, str]]:
         """Returns (step of the piece, symbol) where each chord begins, up to `total` steps."""
@@ -98,7 +98,7 @@ class BackingChords:
         from note_seq import chords_lib
         from note_seq.protobuf import music_pb2
 
-        seconds = 60 / qpm / self._encoder.config.steps_per_quarter
+        seconds = 60 / qpm / self._converter.config.steps_per_quarter
         at = {max(step, first): symbol for step, symbol in self._changes(end)}
         for step, symbol in at.items():
             sequence.text_annotations.add(

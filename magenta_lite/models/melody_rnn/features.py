@@ -1,4 +1,4 @@
-"""What the encoders' `History` computes in numpy, in tensors: for training and inside loops."""
+"""What the converters' `History` computes in numpy, in tensors: for training and inside loops."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from magenta_lite.encoders.event_sequences.chord_ids import CHORD_VECTORS
-from magenta_lite.encoders.event_sequences.encodings import (
+from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS
+from magenta_lite.converters.event_sequences.encodings import (
     FIRST_PITCH_ID,
     MAJOR_KEYS,
     NO_EVENT_ID,

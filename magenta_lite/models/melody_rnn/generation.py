@@ -12,16 +12,16 @@ from magenta_lite.models.melody_rnn.primers import PRIMERS
 from magenta_lite.request import check_request
 
 
-def generate(model, encoder, request) -> list:
+def generate(model, converter, request) -> list:
     """Returns the NoteSequences that `request`, a `GenerateRequest`, asks for.
 
     Raises:
         UserError: If the primer is none, or does not fit into the steps asked for.
     """
-    check_request("melody_rnn", encoder, request)
-    primer = PRIMERS[encoder.config.kind](encoder, request)
+    check_request("melody_rnn", converter, request)
+    primer = PRIMERS[converter.config.kind](converter, request)
     new_steps = steps_to_add(request, primer.steps, primer.usual_steps)
-    backing = BackingChords(encoder, request, primer) if model.encoding.chords else None
+    backing = BackingChords(converter, request, primer) if model.encoding.chords else None
     chords = backing.ids(primer.steps + new_steps, primer.shift) if backing else None
     continued = _continued(model, primer.ids, new_steps, request, chords).numpy()
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.event_sequences.encodings import EventEncoding
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.models.base import (
@@ -301,11 +301,11 @@ def _swap_axes(x):
     return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
 
 
-def build(config, encoder) -> MelodyRNN:
-    """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
+def build(config, converter) -> MelodyRNN:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
     return MelodyRNN(
-        encoding=encoder.encoding,
-        length=encoder.window_steps,
+        encoding=converter.encoding,
+        length=converter.window_steps,
         model=config.model,
         objective=config.objective,
     )

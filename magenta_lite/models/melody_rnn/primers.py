@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from typing import Any, ClassVar
 
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.chords import typed_symbols
-from magenta_lite.encoders.event_sequences.melody import without_silent_end
-from magenta_lite.encoders.grid import is_playable
-from magenta_lite.encoders.melody_extraction import NO_EVENT, NOTE_OFF, as_fresh_melody
-from magenta_lite.encoders.performance_codec import PlayedNote
-from magenta_lite.encoders.writing import add_marker, add_melody, new_sequence
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.chords import typed_symbols
+from magenta_lite.converters.event_sequences.melody import without_silent_end
+from magenta_lite.converters.grid import is_playable
+from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF, as_fresh_melody
+from magenta_lite.converters.performance_codec import PlayedNote
+from magenta_lite.converters.writing import add_marker, add_melody, new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.models.melody_rnn.songs import (
     Passage,
@@ -31,7 +31,7 @@ SIXTEENTHS_PER_QUARTER = 4
 
 
 class Primer:
-    """Events to go on from; subclasses are made of an encoder and a `GenerateRequest`.
+    """Events to go on from; subclasses are made of a converter and a `GenerateRequest`.
 
     Attributes:
         texts: Fields of a `GenerateRequest` that give a primer as text, with an example of each.
@@ -53,11 +53,11 @@ class Primer:
     shift: int = 0
     passage: Passage | None = None
 
-    def __init__(self, encoder, request):
-        self._encoder, self._request = encoder, request
+    def __init__(self, converter, request):
+        self._converter, self._request = converter, request
 
     @classmethod
-    def check(cls, encoder, request) -> None:
+    def check(cls, converter, request) -> None:
         """Raises: UserError if there are several primers, none where one must be, or a wrong one.
 
         Files are not looked into.
@@ -78,10 +78,10 @@ class Primer:
             raise UserError("--primer_bars and --primer_seconds both say how much; leave one out")
         for name in cls.texts:
             if getattr(request, name):
-                cls._parse(name, getattr(request, name), encoder)
+                cls._parse(name, getattr(request, name), converter)
 
     @staticmethod
-    def _parse(name: str, text: str, encoder) -> list:
+    def _parse(name: str, text: str, converter) -> list:
         """Returns what the text of a field says. Raises: UserError if it is wrong."""
         raise NotImplementedError
 
@@ -117,40 +117,40 @@ class MelodyPrimer(Primer):
     texts: ClassVar[dict[str, str]] = {"primer_melody": MELODY_EXAMPLE}
     options = ("magenta_timing", "primer_bars")
 
-    def __init__(self, encoder, request):
-        super().__init__(encoder, request)
+    def __init__(self, converter, request):
+        super().__init__(converter, request)
         events = self._events()
         if request.magenta_timing:
             events = [*without_silent_end(events), NOTE_OFF, NO_EVENT]
-        self._squashed = encoder.squash(events)
+        self._squashed = converter.squash(events)
         self.steps, self.shift = len(events), self._squashed.shift
-        self.ids = encoder.to_ids(self._squashed.events)
+        self.ids = converter.to_ids(self._squashed.events)
 
     def _events(self) -> list[int]:
         request = self._request
-        if self._encoder.config.chords and (request.backing_chords or not request.inputs):
+        if self._converter.config.chords and (request.backing_chords or not request.inputs):
             chords = typed_symbols(request.backing_chords or USUAL_CHORDS, "backing_chords")
             self.usual_steps = len(chords) * request.steps_per_chord
         for name, song in request.inputs:
-            part = melody_of_song(self._encoder, name, song, request, self.usual_steps)
+            part = melody_of_song(self._converter, name, song, request, self.usual_steps)
             self.passage, self.qpm = part, part.stretch.qpm
             return part.events
         if request.primer_melody:
             return parse_melody(request.primer_melody)
-        return self._encoder.default_primer
+        return self._converter.default_primer
 
     @staticmethod
-    def _parse(name: str, text: str, encoder) -> list:
+    def _parse(name: str, text: str, converter) -> list:
         return parse_melody(text)
 
     def music(self, ids, qpm: float, new_steps: int):
         request = self._request
-        melody = self._encoder.to_events(ids)
+        melody = self._converter.to_events(ids)
         melody = self._squashed.undo(melody, restore_folded=not request.magenta_timing)
         if request.only_new:
             melody = as_fresh_melody(melody[self.steps :])
-        sequence = self._encoder.decode_events(melody, qpm, request.programs or None)
-        return self.marked(sequence, _seconds(self._encoder, self.steps, qpm))
+        sequence = self._converter.decode_events(melody, qpm, request.programs or None)
+        return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
 
 
 class DrumsPrimer(Primer):
@@ -159,29 +159,29 @@ class DrumsPrimer(Primer):
     texts: ClassVar[dict[str, str]] = {"primer_drums": DRUMS_EXAMPLE}
     options = ("primer_bars",)
 
-    def __init__(self, encoder, request):
-        super().__init__(encoder, request)
+    def __init__(self, converter, request):
+        super().__init__(converter, request)
         self.ids = self._given_ids()
         self.steps = len(self.ids)
 
     def _given_ids(self) -> list[int]:
-        request, encoder = self._request, self._encoder
+        request, converter = self._request, self._converter
         for name, song in request.inputs:
-            part = drums_of_song(encoder, name, song, request, self.usual_steps)
+            part = drums_of_song(converter, name, song, request, self.usual_steps)
             self.passage, self.qpm = part, part.stretch.qpm
             return part.events
         if request.primer_drums:
-            return parse_drums(request.primer_drums, encoder)
-        return [encoder.encoding.start_id]
+            return parse_drums(request.primer_drums, converter)
+        return [converter.encoding.start_id]
 
     @staticmethod
-    def _parse(name: str, text: str, encoder) -> list:
-        return parse_drums(text, encoder)
+    def _parse(name: str, text: str, converter) -> list:
+        return parse_drums(text, converter)
 
     def music(self, ids, qpm: float, new_steps: int):
         ids = ids[self.steps :] if self._request.only_new else ids
-        sequence = self._encoder.decode(ids, qpm, self._request.programs or None)
-        return self.marked(sequence, _seconds(self._encoder, self.steps, qpm))
+        sequence = self._converter.decode(ids, qpm, self._request.programs or None)
+        return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
 
 
 class PerformancePrimer(Primer):
@@ -194,43 +194,43 @@ class PerformancePrimer(Primer):
     options = ("primer_bars", "primer_seconds")
     usual_steps = 3000
 
-    def __init__(self, encoder, request):
-        super().__init__(encoder, request)
+    def __init__(self, converter, request):
+        super().__init__(converter, request)
         self.ids = self._given_ids()
-        self.steps = encoder.steps(self.ids)
+        self.steps = converter.steps(self.ids)
 
     def _given_ids(self) -> list[int]:
-        request, encoder = self._request, self._encoder
+        request, converter = self._request, self._converter
         for name, song in request.inputs:
-            usual = self.usual_steps / encoder.config.steps_per_second
-            return _ids_of(encoder, name, end_of_song(name, song, request, usual))
+            usual = self.usual_steps / converter.config.steps_per_second
+            return _ids_of(converter, name, end_of_song(name, song, request, usual))
         if request.primer_pitches:
             quarter = 60 / request.qpm
             notes = [
                 PlayedNote(0.0, pitch, quarter, PRIMER_VELOCITY)
                 for pitch in sorted(parse_pitches(request.primer_pitches))
             ]
-            return encoder.codec.ids(notes)
+            return converter.codec.ids(notes)
         if request.primer_melody:
             sequence = new_sequence(request.qpm)
             sixteenth = 60 / request.qpm / SIXTEENTHS_PER_QUARTER
             add_melody(sequence, parse_melody(request.primer_melody), sixteenth, program=0)
-            return _ids_of(encoder, "--primer_melody", sequence)
-        return [encoder.encoding.start_id]
+            return _ids_of(converter, "--primer_melody", sequence)
+        return [converter.encoding.start_id]
 
     @staticmethod
-    def _parse(name: str, text: str, encoder) -> list:
+    def _parse(name: str, text: str, converter) -> list:
         return parse_pitches(text) if name == "primer_pitches" else parse_melody(text)
 
     def music(self, ids, qpm: float, new_steps: int):
         request, end = self._request, self.steps + new_steps
-        ids = self._encoder.cut(ids, end)
-        whole = self._encoder.decode(ids, qpm, request.programs or None)
-        seconds = self.steps / self._encoder.config.steps_per_second
+        ids = self._converter.cut(ids, end)
+        whole = self._converter.decode(ids, qpm, request.programs or None)
+        seconds = self.steps / self._converter.config.steps_per_second
         return _from(whole, seconds) if request.only_new else self.marked(whole, seconds)
 
 
-# By the kind of the encoder.
+# By the kind of the converter.
 PRIMERS: dict[str, type[Primer]] = {
     "event_melody": MelodyPrimer,
     "event_drums": DrumsPrimer,
@@ -238,8 +238,8 @@ PRIMERS: dict[str, type[Primer]] = {
 }
 
 
-def _seconds(encoder, steps: int, qpm: float) -> float:
-    return steps * 60 / qpm / encoder.config.steps_per_quarter
+def _seconds(converter, steps: int, qpm: float) -> float:
+    return steps * 60 / qpm / converter.config.steps_per_quarter
 
 
 def _listed(flag: str, text: str, example: str, item: type | tuple[type, ...]) -> list:
@@ -276,17 +276,17 @@ def parse_melody(text: str) -> list[int]:
 # Drums --------------------------------------------------------------------------------------
 
 
-def parse_drums(text: str, encoder) -> list[int]:
+def parse_drums(text: str, converter) -> list[int]:
     """Returns the ids of a list such as "[(36,), (), (42,)]". Raises: UserError if it is none."""
     steps = _listed("primer_drums", text, DRUMS_EXAMPLE, (tuple, list))
-    known = encoder.known_pitches
+    known = converter.known_pitches
     for pitch in (pitch for step in steps for pitch in step):
         if type(pitch) is not int or pitch not in known:
             raise UserError(
                 f"--primer_drums has {pitch}, which is no drum that the model knows; it knows "
                 f"{', '.join(map(str, sorted(known)))}"
             )
-    return [encoder.id_of(step) for step in steps]
+    return [converter.id_of(step) for step in steps]
 
 
 # Performances -------------------------------------------------------------------------------
@@ -303,12 +303,12 @@ def parse_pitches(text: str) -> list[int]:
     return pitches
 
 
-def _ids_of(encoder, name: str, piece) -> list[int]:
+def _ids_of(converter, name: str, piece) -> list[int]:
     report = Report()
-    notes = encoder.codec.notes(piece, report) if is_playable(piece, report) else []
+    notes = converter.codec.notes(piece, report) if is_playable(piece, report) else []
     if not notes:
         raise UserError(f"{name} gives no notes to go on from: {reasons(report)}")
-    return encoder.codec.ids(notes)
+    return converter.codec.ids(notes)
 
 
 def _from(sequence, seconds: float):

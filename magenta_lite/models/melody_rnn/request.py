@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from magenta_lite.encoders.chords import typed_symbols
+from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.errors import UserError
 from magenta_lite.models.melody_rnn.primers import PRIMERS
 
@@ -12,28 +12,28 @@ BEAMS = ("beam_size", "branch_factor", "steps_per_iteration", "best_beam")
 CHORDS = ("backing_chords", "steps_per_chord", "render_chords")
 
 
-def modes(encoder) -> tuple[str, ...]:
+def modes(converter) -> tuple[str, ...]:
     """Returns what a model can do."""
-    del encoder
+    del converter
     return ("sample", "continue")
 
 
-def options(encoder) -> tuple[str, ...]:
+def options(converter) -> tuple[str, ...]:
     """Returns the fields of a `GenerateRequest` that mean something to a model."""
-    primer, encoding = PRIMERS[encoder.config.kind], encoder.encoding
+    primer, encoding = PRIMERS[converter.config.kind], converter.encoding
     known = (*EVERYWHERE, *primer.texts, *primer.options)
     known += CHORDS if encoding.chords else ()
     return known if encoding.shift_ids else known + BEAMS
 
 
-def check(encoder, request) -> None:
+def check(converter, request) -> None:
     """Raises: UserError if the primer is none, or what is asked for does not go together."""
     if request.chords:
         raise UserError(
             f"--chords={request.chords} is for windows of MusicVAE; models of melodies over chords "
             "take --backing_chords and --steps_per_chord"
         )
-    PRIMERS[encoder.config.kind].check(encoder, request)
+    PRIMERS[converter.config.kind].check(converter, request)
     if request.backing_chords:
         typed_symbols(request.backing_chords, "backing_chords")
     if request.new_steps is not None and request.num_steps is not None:

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.grid import (
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.grid import (
     QUARTERS_PER_BAR,
     Stretch,
     at_one_tempo,
@@ -19,8 +19,8 @@ from magenta_lite.encoders.grid import (
     stretches,
     tempo_map,
 )
-from magenta_lite.encoders.melody_extraction import as_fresh_melody
-from magenta_lite.encoders.melody_tracks import Track, melodic_tracks
+from magenta_lite.converters.melody_extraction import as_fresh_melody
+from magenta_lite.converters.melody_tracks import Track, melodic_tracks
 from magenta_lite.errors import UserError
 
 
@@ -88,14 +88,14 @@ def chosen(passages: list[Passage], request, usual: int) -> Passage:
     return max(reversed([kept(passage) for passage in passages]), key=lambda part: part.bars)
 
 
-def melody_of_song(encoder, name: str, song, request, usual: int) -> Passage:
+def melody_of_song(converter, name: str, song, request, usual: int) -> Passage:
     """Returns the part of a song's melody that is gone on from, and says which.
 
     It is that of the likeliest track, or of the one that `request.window` numbers in this order.
     Of notes that start together the highest counts.
 
     Args:
-        encoder: An `EventMelodyEncoder`.
+        converter: An `EventMelodyConverter`.
         name: Of the song.
         song: A NoteSequence.
         request: A `GenerateRequest`.
@@ -105,7 +105,7 @@ def melody_of_song(encoder, name: str, song, request, usual: int) -> Passage:
         UserError: If there is no melody, or no such window.
     """
     report = Report()
-    song, whole = at_one_tempo(song), without_gaps(encoder, skip_polyphony=False)
+    song, whole = at_one_tempo(song), without_gaps(converter, skip_polyphony=False)
     found: list[tuple[Track, list[Passage]]] = []
     for track in melodic_tracks(song):
         passages = list(_passages(track.alone(song), whole.melodies, report))
@@ -121,7 +121,7 @@ def melody_of_song(encoder, name: str, song, request, usual: int) -> Passage:
         raise UserError(f"--window={window}: {name} has melodies 1 to {len(found)}")
     track, passages = found[int(window) - 1]
     part = _with_a_note(chosen(passages, request, usual), passages)
-    notes, played = sum(event >= 0 for event in part.events), _played(part, encoder.config)
+    notes, played = sum(event >= 0 for event in part.events), _played(part, converter.config)
     highest = f", the highest of {played}" if played > notes else ""
     print(f"Primer: {part.place} of {track.name}, {notes} notes{highest}")
     others = [f"--window={i + 1} for {other.name}" for i, (other, _) in enumerate(found)]
@@ -147,13 +147,13 @@ def _with_a_note(part: Passage, passages: list[Passage]) -> Passage:
     return part._replace(events=as_fresh_melody(part.events))
 
 
-def drums_of_song(encoder, name: str, song, request, usual: int) -> Passage:
+def drums_of_song(converter, name: str, song, request, usual: int) -> Passage:
     """Returns the part of a song's drums that is gone on from, and says which.
 
     Args and errors are those of `melody_of_song`, without the window.
     """
     report = Report()
-    passages = list(_passages(at_one_tempo(song), without_gaps(encoder).tracks, report))
+    passages = list(_passages(at_one_tempo(song), without_gaps(converter).tracks, report))
     if not passages:
         is_playable(song, report)
         raise UserError(f"{name} gives no drums to go on from: {reasons(report)}")
@@ -224,9 +224,9 @@ def _passages(song, find: Callable[[Stretch, Report], Iterator[Any]], report) ->
         before += round(stretch.sequence.total_time / bar) if bar else 0
 
 
-def without_gaps(encoder, **changes):
-    """Returns an encoder for which no silence ends a piece."""
-    return type(encoder)(dataclasses.replace(encoder.config, gap_bars=math.inf, **changes))
+def without_gaps(converter, **changes):
+    """Returns a converter for which no silence ends a piece."""
+    return type(converter)(dataclasses.replace(converter.config, gap_bars=math.inf, **changes))
 
 
 def reasons(report: Report) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.musenet import vocabulary
-from magenta_lite.encoders.musenet.encoder import PREFIX
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.converter import PREFIX
 from magenta_lite.graphs import graph_function
 from magenta_lite.models import decoding
 from magenta_lite.models.legality import BandPlan

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.musenet import vocabulary
-from magenta_lite.encoders.musenet.rules import tables
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.graphs import graph_function
 from magenta_lite.models.musenet.model import MuseNet, counted, with_open_end
 

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.musenet import codec, vocabulary
-from magenta_lite.encoders.musenet.encoder import families_of
-from magenta_lite.encoders.writing import add_marker
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.musenet import codec, vocabulary
+from magenta_lite.converters.musenet.converter import families_of
+from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.models.legality import BandPlan, given_music
 from magenta_lite.models.long_writing import first_seconds, written
@@ -20,31 +20,31 @@ from magenta_lite.request import check_request
 TOKENS_PER_SECOND = 300  # more than any music has
 
 
-def generate(model, encoder, request) -> list:
+def generate(model, converter, request) -> list:
     """Returns NoteSequences, `request.num_outputs` of each input.
 
     Args:
         model: A trained model.
-        encoder: Its encoder.
+        converter: Its converter.
         request: A `GenerateRequest`.
 
     Raises:
         UserError: If the mode's input is missing or holds no notes, or a name or number does not
             fit.
     """
-    check_request("musenet", encoder, request)
+    check_request("musenet", converter, request)
     if request.rank == "critic" and request.candidates > 1 and not model.objective.critic:
         raise UserError(
             "This model was trained without a critic (objective.critic=0); rank candidates with "
             "--rank=likelihood"
         )
     sequences = []
-    for name, start in _starts(encoder, request):
-        notes = encoder.notes_of(start)
+    for name, start in _starts(converter, request):
+        notes = converter.notes_of(start)
         plan = _plan(request, name, notes)
         # The style asked for, or that of what is gone on from.
-        style = request.style or encoder.style_of(start)
-        primer = encoder.prefix(style, _families(request, notes))
+        style = request.style or converter.style_of(start)
+        primer = converter.prefix(style, _families(request, notes))
         if request.mode == "continue":
             primer += codec.ids(notes)
         total = _total(model, request, len(primer), plan.units)
@@ -52,10 +52,10 @@ def generate(model, encoder, request) -> list:
         asked = dataclasses.replace(request, num_outputs=request.num_outputs * request.candidates)
         rows = written(model, primer, asked, total, plan, shown)
         rows = _best(model, rows, request, plan)
-        pieces = [encoder.decode(row, request.qpm) for row in rows]
+        pieces = [converter.decode(row, request.qpm) for row in rows]
         if request.mode == "continue":
             for piece in pieces:
-                add_marker(piece, "continuation", encoder.seconds(primer, request.qpm))
+                add_marker(piece, "continuation", converter.seconds(primer, request.qpm))
         sequences += pieces
     return sequences
 
@@ -108,7 +108,7 @@ def _seconds_of(units: int):
     return shown
 
 
-def _starts(encoder, request) -> list:
+def _starts(converter, request) -> list:
     """Returns pairs of a name and the NoteSequence to go on from, an empty one to begin."""
     from note_seq.protobuf import music_pb2
 
@@ -119,7 +119,7 @@ def _starts(encoder, request) -> list:
         report = Report()
         if request.mode == "continue":
             piece = first_seconds(name, piece, request)
-        if not encoder.notes_of(piece, report):
+        if not converter.notes_of(piece, report):
             raise UserError(f"{name} has nothing to go on from: {report.table()}")
         starts.append((name, piece))
     return starts

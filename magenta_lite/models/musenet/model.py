@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.musenet import vocabulary
-from magenta_lite.encoders.musenet.encoder import PREFIX
-from magenta_lite.encoders.musenet.places import CHORD_PLACES, PARTS
-from magenta_lite.encoders.musenet.rules import MuseNetRules, tables
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.converter import PREFIX
+from magenta_lite.converters.musenet.places import CHORD_PLACES, PARTS
+from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.layers.transformer import (
     Dropout,
     LayerSizes,
@@ -450,8 +450,8 @@ def counted(events):
     return there * tf.constant(behind.astype(np.float32))
 
 
-def build(config: Any, encoder: Any) -> MuseNet:
-    """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
+def build(config: Any, converter: Any) -> MuseNet:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
     return MuseNet(
-        rules=encoder.rules, crop=encoder.crop, model=config.model, objective=config.objective
+        rules=converter.rules, crop=converter.crop, model=config.model, objective=config.objective
     )

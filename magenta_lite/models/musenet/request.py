@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from magenta_lite.encoders.musenet import vocabulary
+from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.request import check_inputs
 
@@ -10,15 +10,15 @@ DRAWS = True
 LONGEST = 15.0  # minutes
 
 
-def modes(encoder) -> tuple[str, ...]:
+def modes(converter) -> tuple[str, ...]:
     """Returns what a model can do."""
-    del encoder
+    del converter
     return ("sample", "continue", "accompany")
 
 
-def options(encoder) -> tuple[str, ...]:
+def options(converter) -> tuple[str, ...]:
     """Returns the fields of a `GenerateRequest` that mean something to a model."""
-    del encoder
+    del converter
     return (
         "num_tokens",
         "style",
@@ -35,13 +35,13 @@ def options(encoder) -> tuple[str, ...]:
     )
 
 
-def check(encoder, request) -> None:
+def check(converter, request) -> None:
     """Raises: UserError if an input is missing, or a name or number does not fit."""
     known = {name for i in vocabulary.INSTRUMENTS for name in (i.name, i.family)}
     for name in request.instruments:
         if name not in known:
             raise unknown_name("instrument", name, known)
-    encoder.prefix(request.style, ())
+    converter.prefix(request.style, ())
     if request.strict and not request.instruments:
         raise UserError("--strict needs --instruments, e.g. --instruments=piano,bass,drums")
     if request.minutes and request.minutes > LONGEST:

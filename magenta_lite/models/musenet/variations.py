@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from magenta_lite.encoders.musenet import vocabulary
-from magenta_lite.encoders.musenet.rules import tables
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.errors import UserError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from magenta_lite.encoders.base import Report
-from magenta_lite.encoders.melody_tracks import melodic_tracks
-from magenta_lite.encoders.writing import add_marker
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.melody_tracks import melodic_tracks
+from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.models.long_writing import first_seconds, written
 from magenta_lite.models.music_transformer.request import WRITTEN_MELODY
@@ -22,18 +22,18 @@ MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
 SAME = 0.1  # seconds between a note and that of the melody which it is
 
 
-def generate(model, encoder, request) -> list:
+def generate(model, converter, request) -> list:
     """Returns NoteSequences, `request.num_outputs` of each input.
 
     Args:
         model: A trained model.
-        encoder: Its encoder.
+        converter: Its converter.
         request: A `GenerateRequest`.
 
     Raises:
         UserError: If the mode's input is missing or holds no notes, or a number does not fit.
     """
-    check_request("music_transformer", encoder, request)
+    check_request("music_transformer", converter, request)
     total = request.num_tokens
     if total is None:
         total = model.sizes.positions if request.mode == "accompany" else TOKENS
@@ -43,54 +43,54 @@ def generate(model, encoder, request) -> list:
             f"at most model.positions={model.sizes.positions}"
         )
     if request.mode == "accompany":
-        return _accompaniments(model, encoder, request, total)
+        return _accompaniments(model, converter, request, total)
     primers = [[]]
     if request.mode == "continue":
         primers = [
-            _primer(encoder, name, piece, request, total, model.reach)
+            _primer(converter, name, piece, request, total, model.reach)
             for name, piece in request.inputs
         ]
     sequences = []
     for primer in primers:
         for row in written(model, primer, request, total):
-            sequences.append(_music(encoder, row, primer, request))
+            sequences.append(_music(converter, row, primer, request))
     return sequences
 
 
-def _accompaniments(model, encoder, request, total: int) -> list:
+def _accompaniments(model, converter, request, total: int) -> list:
     """Returns NoteSequences of melodies and what the model plays to them."""
-    melodies = [(name, _melody_ids(encoder, name, song)) for name, song in request.inputs]
+    melodies = [(name, _melody_ids(converter, name, song)) for name, song in request.inputs]
     if request.primer_melody:
         ids = WRITTEN_MELODY.ids_of_text(request.primer_melody)
         piece = WRITTEN_MELODY.decode(ids, request.qpm)
-        melodies = [("--primer_melody", encoder.melody_ids(piece))]
+        melodies = [("--primer_melody", converter.melody_ids(piece))]
     sequences = []
     for name, ids in melodies:
         if not ids:
             raise UserError(f"{name} has no melody to accompany")
-        seconds = len(ids) / encoder.melody.steps_per_second
+        seconds = len(ids) / converter.melody.steps_per_second
         if len(ids) > model.rules.input_steps:
             print(
                 f"{name}: the melody lasts {seconds:.0f} s, and the model has learned from "
-                f"{encoder.config.max_seconds:.0f} s at most",
+                f"{converter.config.max_seconds:.0f} s at most",
                 file=sys.stderr,
             )
         filled = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_ROUNDED_TO])
-        melody = encoder.melody.decode(ids) if request.drop_melody else None
+        melody = converter.melody.decode(ids) if request.drop_melody else None
         for row in written(model, [], request, total, filled):
-            piece = encoder.decode(row, request.qpm, request.programs or None)
+            piece = converter.decode(row, request.qpm, request.programs or None)
             sequences.append(_without(piece, melody) if request.drop_melody else piece)
     return sequences
 
 
-def _melody_ids(encoder, name: str, song) -> list[int]:
+def _melody_ids(converter, name: str, song) -> list[int]:
     """Returns the ids of the melody of a song, and says where it is."""
     tracks = melodic_tracks(song)
     if len(tracks) > 1:
         song = tracks[0].alone(song)
-    ids = encoder.melody_ids(song)
+    ids = converter.melody_ids(song)
     played = sum(note.velocity > 0 and not note.is_drum for note in song.notes)
-    notes = len(encoder.melody.decode(ids).notes)
+    notes = len(converter.melody.decode(ids).notes)
     if ids:
         print(f"Melody: {notes} of {played} notes of {tracks[0].name} of {name}")
     return ids
@@ -113,13 +113,13 @@ def _without(piece, melody):
     return rest
 
 
-def _primer(encoder, name: str, piece: Any, request, total: int, reach: int) -> list[int]:
+def _primer(converter, name: str, piece: Any, request, total: int, reach: int) -> list[int]:
     """Returns the tokens of a primer; cut, with a notice, to what leaves room to go on."""
     from note_seq import sequences_lib
 
     report = Report()
     piece = first_seconds(name, piece, request)
-    ids = _without_end(encoder, encoder.ids_of(piece, report=report))
+    ids = _without_end(converter, converter.ids_of(piece, report=report))
     if not ids:
         raise UserError(f"{name} has nothing to go on from: {report.table()}")
     if len(ids) >= total:
@@ -133,8 +133,8 @@ def _primer(encoder, name: str, piece: Any, request, total: int, reach: int) -> 
         length *= 0.9 * room / len(ids)
         start = piece.total_time - length
         ids = _without_end(
-            encoder,
-            encoder.ids_of(sequences_lib.extract_subsequence(piece, start, piece.total_time)),
+            converter,
+            converter.ids_of(sequences_lib.extract_subsequence(piece, start, piece.total_time)),
         )
     if length < piece.total_time:
         print(
@@ -145,16 +145,16 @@ def _primer(encoder, name: str, piece: Any, request, total: int, reach: int) -> 
     return ids
 
 
-def _without_end(encoder, ids: list[int]) -> list[int]:
-    return [id for id in ids if id != encoder.rules.end]
+def _without_end(converter, ids: list[int]) -> list[int]:
+    return [id for id in ids if id != converter.rules.end]
 
 
-def _music(encoder, tokens, primer: list[int], request):
+def _music(converter, tokens, primer: list[int], request):
     """Returns the NoteSequence of tokens (T,), without the primer if the user wants that."""
-    piece = encoder.decode(tokens, request.qpm, request.programs or None)
+    piece = converter.decode(tokens, request.qpm, request.programs or None)
     if not primer:
         return piece
-    start = encoder.seconds(primer, request.qpm)
+    start = converter.seconds(primer, request.qpm)
     if not request.only_new:
         add_marker(piece, "continuation", start)
         return piece

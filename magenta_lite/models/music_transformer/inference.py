@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from magenta_lite.encoders.text_melody import TextMelodyCodec
+from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.graphs import graph_function
 from magenta_lite.models import decoding
 from magenta_lite.models.music_transformer.model import MusicTransformer

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.token_rules import TokenRules
+from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.errors import UserError
 from magenta_lite.layers.attention import padding_bias, timing_signal
 from magenta_lite.layers.transformer import (
@@ -362,11 +362,11 @@ def _counts(ids):
     return tf.cast(tf.not_equal(ids, PAD), tf.float32)
 
 
-def build(config, encoder) -> MusicTransformer:
-    """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
+def build(config, converter) -> MusicTransformer:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
     return MusicTransformer(
-        rules=encoder.rules,
-        crop=getattr(encoder, "crop", 0),
+        rules=converter.rules,
+        crop=getattr(converter, "crop", 0),
         model=config.model,
         objective=config.objective,
     )

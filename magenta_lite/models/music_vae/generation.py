@@ -8,11 +8,11 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.base import EncodeResult, EventFormat, Report
-from magenta_lite.encoders.chords import NO_CHORD, parse_chords
-from magenta_lite.encoders.grid import Stretch, common_time_stretches, quantize
-from magenta_lite.encoders.melody_tracks import melodic_tracks
-from magenta_lite.encoders.trio import PARTS
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.chords import NO_CHORD, parse_chords
+from magenta_lite.converters.grid import Stretch, common_time_stretches, quantize
+from magenta_lite.converters.melody_tracks import melodic_tracks
+from magenta_lite.converters.trio import PARTS
 from magenta_lite.errors import UserError
 from magenta_lite.models.music_vae.inference import inference_functions
 from magenta_lite.models.music_vae.latent_space import slerp
@@ -29,7 +29,7 @@ TOGETHER = 0.5  # 16ths between notes that count as the same
 Window = tuple[np.ndarray, np.ndarray | None]
 
 
-def generate(model, encoder, request) -> list:
+def generate(model, converter, request) -> list:
     """Returns what `request`, a `GenerateRequest`, asks for.
 
     Returns:
@@ -39,22 +39,24 @@ def generate(model, encoder, request) -> list:
     Raises:
         UserError: If the mode needs other inputs, or an input gives no window.
     """
-    check_request("music_vae", encoder, request)
-    return _Generation(model, encoder, request).sequences()
+    check_request("music_vae", converter, request)
+    return _Generation(model, converter, request).sequences()
 
 
 class _Generation:
     """One request. A piece is a list of windows: one, or as many as --bars asks for."""
 
-    def __init__(self, model, encoder, request):
+    def __init__(self, model, converter, request):
         self.model = model
-        self.encoder = encoder
-        self.format: EventFormat = encoder.event_format
+        self.converter = converter
+        self.format: EventFormat = converter.event_format
         self.request = request
         self.functions = inference_functions(model)
         # Users' files have more drums than the training set of a groove knew.
-        self.reader = encoder.for_inference() if hasattr(encoder, "for_inference") else encoder
-        self.bars = bars_of(encoder)  # of a window
+        self.reader = (
+            converter.for_inference() if hasattr(converter, "for_inference") else converter
+        )
+        self.bars = bars_of(converter)  # of a window
         self.windows = math.ceil(request.bars / self.bars) if request.bars else 1
 
     def sequences(self) -> list:
@@ -235,7 +237,7 @@ class _Generation:
         if self.format.kind == "groove":  # as one, so that a hit may be early at every bar line
             windows = windows.reshape(1, -1, windows.shape[-1])
         decoded = [
-            self.encoder.decode(events, qpm=request.qpm, programs=request.programs or None)
+            self.converter.decode(events, qpm=request.qpm, programs=request.programs or None)
             for events in windows
         ]
         if not request.bars:
@@ -313,56 +315,56 @@ def _melody_first(name: str, tune, config):
 # Windows of a piece ----------------------------------------------------------------------------
 
 
-def bars_of(encoder) -> int:
+def bars_of(converter) -> int:
     """Returns the length of a window in bars."""
-    return getattr(encoder.config, "bars", 1) or encoder.config.max_bars
+    return getattr(converter.config, "bars", 1) or converter.config.max_bars
 
 
-def with_silence(encoder, **changes):
-    """Returns `encoder` so that silence at the edges of a window is no reason to refuse it."""
-    return type(encoder)(dataclasses.replace(encoder.config, pad_edges=True, **changes))
+def with_silence(converter, **changes):
+    """Returns `converter` so that silence at the edges of a window is no reason to refuse it."""
+    return type(converter)(dataclasses.replace(converter.config, pad_edges=True, **changes))
 
 
-def reading_any_program(encoder, tune):
-    """Returns `encoder`, without its limit to some programs if it would leave nothing of a tune.
+def reading_any_program(converter, tune):
+    """Returns `converter`, without its limit to some programs if it would leave nothing of a tune.
 
     The limit is for songs: what a fiddle plays alone is a melody, too.
     """
-    programs = getattr(encoder.config, "programs", None)
+    programs = getattr(converter.config, "programs", None)
     if programs is None:
-        return encoder
+        return converter
     low, high = programs
     if any(low <= note.program <= high and not note.is_drum for note in tune.notes):
-        return encoder
-    return type(encoder)(dataclasses.replace(encoder.config, programs=None))
+        return converter
+    return type(converter)(dataclasses.replace(converter.config, programs=None))
 
 
-def windows_side_by_side(encoder, tune, count: int, report: Report) -> list[Window | None]:
+def windows_side_by_side(converter, tune, count: int, report: Report) -> list[Window | None]:
     """Cuts a piece into windows that follow each other from its start.
 
     Of several melodies in a window the first instrument's is taken.
 
     Args:
-        encoder: The encoder.
+        converter: The converter.
         tune: A NoteSequence.
         count: How many windows.
         report: Counts what is left out.
 
     Returns:
-        `count` windows; None where nothing is played, or nothing that the encoder takes.
+        `count` windows; None where nothing is played, or nothing that the converter takes.
     """
-    form = encoder.event_format
+    form = converter.event_format
     if form.kind == "groove":  # its windows follow each other, and keep hits that are early
-        result = with_silence(encoder, hop_bars=0, max_examples=0).encode(tune)
+        result = with_silence(converter, hop_bars=0, max_examples=0).encode(tune)
         report.merge(result.report)
         found = [window if window[0].any() else None for window in _windows(result, form)]
     else:
-        encoder, found = with_silence(encoder), []
-        steps_per_quarter = encoder.config.steps_per_quarter
+        converter, found = with_silence(converter), []
+        steps_per_quarter = converter.config.steps_per_quarter
         for stretch in common_time_stretches(tune, steps_per_quarter, report):
-            steps = bars_of(encoder) * encoder.steps_per_bar
+            steps = bars_of(converter) * converter.steps_per_bar
             for part in _parts(stretch, steps, steps_per_quarter, count - len(found)):
-                result = encoder.encode(part)
+                result = converter.encode(part)
                 report.merge(result.report)
                 found += _windows(result, form)[:1] or [None]
     return (found + [None] * count)[:count]

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from magenta_lite.encoders.base import EventFormat
+from magenta_lite.converters.base import EventFormat
 from magenta_lite.models.base import share_of_commonest
 from magenta_lite.models.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
 from magenta_lite.sampling import greedy, sample_bernoulli, sample_categorical

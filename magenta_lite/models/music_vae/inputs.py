@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from magenta_lite.encoders.base import CHORD_CLASSES, EventFormat
+from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
 from magenta_lite.models.base import Draw
 
 OPEN_HI_HAT = 3  # the class that taps stand in

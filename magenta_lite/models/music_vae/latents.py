@@ -17,7 +17,7 @@ def as_batch(model, examples, controls=None) -> dict[str, tf.Tensor]:
 
     Args:
         model: A `MusicVAE`.
-        examples: N arrays (<= T, *event_shape), as the encoder gives them.
+        examples: N arrays (<= T, *event_shape), as the converter gives them.
         controls: For events with chords the chord classes of each, N arrays (<= T,).
     """
     batch = {

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from magenta_lite.encoders.base import EventFormat
+from magenta_lite.converters.base import EventFormat
 from magenta_lite.errors import UserError
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
@@ -486,11 +486,11 @@ def _diagonal_normal(mu, sigma) -> tfd.Distribution:
     return tfd.Independent(tfd.Normal(mu, sigma), 1)
 
 
-def build(config, encoder) -> MusicVAE:
-    """Returns the model that the `ExperimentConfig` describes, for `encoder`'s events."""
+def build(config, converter) -> MusicVAE:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
     return MusicVAE(
-        events=encoder.event_format,
-        length=encoder.window_steps,
+        events=converter.event_format,
+        length=converter.window_steps,
         model=config.model,
         objective=config.objective,
     )

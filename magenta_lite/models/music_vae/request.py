@@ -7,27 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from magenta_lite.encoders.chords import typed_symbols
+from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.errors import UserError
 
 DRAWS = True
 
 
-def modes(encoder) -> tuple[str, ...]:
+def modes(converter) -> tuple[str, ...]:
     """Returns what a model can do."""
-    del encoder
+    del converter
     return ("sample", "reconstruct", "interpolate", "attribute")
 
 
-def options(encoder) -> tuple[str, ...]:
+def options(converter) -> tuple[str, ...]:
     """Returns the fields of a `GenerateRequest` that mean something to a model."""
-    del encoder
+    del converter
     return ("bars", "chords", "attribute", "amount", "prior")
 
 
-def check(encoder, request) -> None:
+def check(converter, request) -> None:
     """Raises: UserError if the mode needs other inputs, or chords or an attribute are none."""
-    mode, count, control = request.mode, len(request.inputs), encoder.event_format.control
+    mode, count, control = request.mode, len(request.inputs), converter.event_format.control
     if mode == "sample" and count and control != "hits":
         raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
     if mode != "sample" and request.prior != type(request).prior:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from magenta_lite.encoders.audio import Audio
+from magenta_lite.converters.audio import Audio
 from magenta_lite.models.vqvae.coding import Coder
 from magenta_lite.request import check_request
 
 
-def generate(model, encoder, request) -> list[dict[str, Audio]]:
+def generate(model, converter, request) -> list[dict[str, Audio]]:
     """Returns for each input the original and what comes back of it by each level's codes.
 
     Args:
         model: A trained model.
-        encoder: Its encoder.
+        converter: Its converter.
         request: A `GenerateRequest`.
 
     Raises:
         UserError: If there is no input.
     """
-    check_request("vqvae", encoder, request)
+    check_request("vqvae", converter, request)
     coder = Coder(model)
     return [reconstructed(coder, audio) for _, audio in request.inputs]
 

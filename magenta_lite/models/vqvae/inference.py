@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.encoders.audio import Audio
+from magenta_lite.converters.audio import Audio
 from magenta_lite.graphs import graph_function
 from magenta_lite.models.vqvae.model import VQVAE
 
@@ -66,12 +66,12 @@ def sampling_arguments(
     return {"audio": tf.constant(noise, tf.float32)}
 
 
-def pictures(model: VQVAE, encoder, examples, seed: int):
+def pictures(model: VQVAE, converter, examples, seed: int):
     """Yields figures of some held-out clips above what comes back of them.
 
     Args:
         model: The model as it is.
-        encoder: Its encoder.
+        converter: Its converter.
         examples: The validation split.
         seed: Not used.
     """
@@ -80,7 +80,7 @@ def pictures(model: VQVAE, encoder, examples, seed: int):
     del seed
     for row in examples.events[:SHOWN]:
         clip = row[: model.crop]
-        shown = {"original": encoder.decode(clip)}
+        shown = {"original": converter.decode(clip)}
         for level, sound in enumerate(model.reconstruct(tf.constant(clip[None]))):
-            shown[f"level {level}"] = Audio(sound[0].numpy(), encoder.sample_rate)
+            shown[f"level {level}"] = Audio(sound[0].numpy(), converter.sample_rate)
         yield sounds(list(shown.values()), list(shown))

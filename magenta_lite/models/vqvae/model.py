@@ -314,23 +314,23 @@ def sound_of(events):
     return tf.cast(events, tf.float32)
 
 
-def build(config: Any, encoder: Any) -> VQVAE:
-    """Returns the model that the `ExperimentConfig` describes, for `encoder`'s sound.
+def build(config: Any, converter: Any) -> VQVAE:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s sound.
 
     Raises:
         UserError: If the channels differ, or clips have a length that codes or spectra do not fit.
     """
-    sizes, crop = config.model, encoder.crop
-    if encoder.channels != sizes.channels:
+    sizes, crop = config.model, converter.crop
+    if converter.channels != sizes.channels:
         raise UserError(
-            f"encoder.channels={encoder.channels} and model.channels={sizes.channels} differ; "
-            f"--set model.channels={encoder.channels}"
+            f"converter.channels={converter.channels} and model.channels={sizes.channels} differ; "
+            f"--set model.channels={converter.channels}"
         )
     hop, shortest = sizes.hop_lengths[-1], config.objective.shortest_clip
     if crop % hop or crop < shortest:
         near = max(round(crop / hop), -(-shortest // hop)) * hop
         raise UserError(
-            f"encoder.crop={crop} must be a multiple of {hop}, the samples of a code, and at least "
-            f"{shortest}, for the spectra; --set encoder.crop={near}"
+            f"converter.crop={crop} must be a multiple of {hop}, the samples of a code, and at "
+            f"least {shortest}, for the spectra; --set converter.crop={near}"
         )
-    return VQVAE(sizes, config.objective, crop, encoder.sample_rate)
+    return VQVAE(sizes, config.objective, crop, converter.sample_rate)

@@ -7,20 +7,20 @@ from magenta_lite.errors import UserError
 DRAWS = False
 
 
-def modes(encoder) -> tuple[str, ...]:
+def modes(converter) -> tuple[str, ...]:
     """Returns what a model can do."""
-    del encoder
+    del converter
     return ("reconstruct",)
 
 
-def options(encoder) -> tuple[str, ...]:
+def options(converter) -> tuple[str, ...]:
     """Returns the fields of a `GenerateRequest` that mean something to a model."""
-    del encoder
+    del converter
     return ()
 
 
-def check(encoder, request) -> None:
+def check(converter, request) -> None:
     """Raises: UserError if there is no input."""
-    del encoder
+    del converter
     if not request.inputs:
         raise UserError("--mode=reconstruct needs --input=FILE, a sound file")

@@ -1,0 +1,221 @@
+"""Sound as rows of 16-bit samples, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.converter import EXAMPLE, Converter, check_at_least
+from magenta_lite.errors import UserError
+
+FULL_SCALE = 32768  # of 16 bits
+BLOCK = 2**20  # samples that are worked on at once, so that long pieces need little extra memory
+
+
+@dataclasses.dataclass
+class Audio:
+    """Sound.
+
+    Attributes:
+        samples: Float32 (T, channels) in [-1, 1].
+        sample_rate: Samples a second of each channel, Hz.
+        markers: Places in it, in seconds, and what is there; lines in its picture.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    markers: tuple[tuple[float, str], ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """1 for mono, 2 for stereo."""
+        return self.samples.shape[1]
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioConverterConfig:
+    """How sound is read, and in what parts.
+
+    Attributes:
+        sample_rate: Hz; sound of another rate is resampled while it is read.
+        channels: 1: the mean of all channels; 2: stereo, in which mono sounds on both.
+        crop: Samples of a training clip. Shorter pieces are left out.
+        min_seconds: Pieces shorter than this are left out, too.
+        silence: dB below full scale (at most 0). Clips without a louder sample are left out.
+    """
+
+    kind: ClassVar[str] = "audio"
+
+    sample_rate: int = 16_000
+    channels: int = 1
+    crop: int = 8192
+    min_seconds: float = 0.0
+    silence: float = -60.0
+
+    def __post_init__(self):
+        check_at_least(self, 1000, "sample_rate")
+        check_at_least(self, 1, "crop")
+        check_at_least(self, 0, "min_seconds")
+        if self.channels not in (1, 2):
+            raise UserError(f"converter.channels={self.channels} must be 1 (mono) or 2 (stereo)")
+        if not self.silence <= 0:
+            raise UserError(f"converter.silence={self.silence} dB must be at most 0, full scale")
+
+
+class AudioConverter(Converter):
+    """Sound to rows of two crops, the second of which is the first of the next row.
+
+    Training takes a crop from a random place in a row, so it reaches all places of a piece, each
+    in one row only. A row says where in its piece it stands; `pieces` joins them again.
+
+    Args:
+        config: An `AudioConverterConfig`.
+    """
+
+    config_class = AudioConverterConfig
+    generate_flags = ("--mode=reconstruct", f"--input={EXAMPLE}")
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """1 for mono, 2 for stereo."""
+        return self.config.channels
+
+    @property
+    def crop(self) -> int:
+        """Samples of a training clip."""
+        return self.config.crop
+
+    @property
+    def event_format(self) -> EventFormat:
+        """A sample of each channel."""
+        return EventFormat("audio", (self.channels,))
+
+    @property
+    def window_steps(self) -> int:
+        """Samples of a row."""
+        return 2 * self.crop
+
+    def encode(self, audio: Audio) -> EncodeResult:
+        """Returns the rows of a piece, in order of time, with their positions.
+
+        Row k holds the samples from k * crop to (k + 2) * crop; the last one has a crop at least.
+        Rows in which nothing is louder than `silence` are left out.
+
+        Args:
+            audio: Of the sample rate and channels of the config.
+
+        Returns:
+            Int16 arrays (T, channels), crop <= T <= 2 * crop; the first sample of each and the
+            length of the piece; and a report.
+
+        Raises:
+            UserError: If `audio` has another sample rate or number of channels.
+        """
+        self._check(audio)
+        config, report = self.config, Report()
+        shortest = max(config.crop / self.sample_rate, config.min_seconds)
+        if audio.seconds < shortest:
+            report.drop(f"sound shorter than {shortest:.3g} s")
+            return EncodeResult([], report)
+        samples, beyond = to_int16(audio.samples)
+        if beyond is None:
+            report.drop("sound with samples that are no numbers")
+            return EncodeResult([], report)
+        quiet = f"(no sample above {config.silence:g} dB of full scale)"
+        rows, positions = [], []
+        for start in range(0, len(samples) - config.crop + 1, config.crop):
+            row = samples[start : start + self.window_steps]
+            if self._is_silent(row):
+                report.drop(f"silent clip {quiet}", f"at {start / self.sample_rate:.1f} s")
+                continue
+            rows.append(row)
+            positions.append((start, len(samples)))
+        if not rows:
+            report = Report()
+            report.drop(f"silent sound {quiet}")
+            return EncodeResult([], report)
+        if beyond:
+            report.keep("samples clipped to full scale", beyond)
+        report.keep("windows", len(rows))
+        report.keep("seconds of sound", round(audio.seconds))
+        return EncodeResult(rows, report, positions=positions)
+
+    def decode(self, events) -> Audio:
+        """Returns the sound of samples int16 (T, channels)."""
+        return Audio(np.float32(events) / FULL_SCALE, self.sample_rate)
+
+    def transposition_key(self, events, controls=None) -> bytes:
+        """Returns a short hash: sound is not transposed."""
+        return hashlib.sha256(np.ascontiguousarray(events)).digest()
+
+    def _check(self, audio: Audio) -> None:
+        wanted, given = (self.sample_rate, self.channels), (audio.sample_rate, audio.channels)
+        if given != wanted:
+            raise UserError(
+                f"Sound of {given[0]} Hz and {given[1]} channels cannot be encoded at {wanted[0]} "
+                f"Hz and {wanted[1]} channels; data.audio.read_audio converts it while it reads"
+            )
+
+    def _is_silent(self, row: np.ndarray) -> bool:
+        loudest = max(int(row.max()), -int(row.min()))
+        return loudest <= FULL_SCALE * 10 ** (self.config.silence / 20)
+
+
+def to_int16(samples: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """Returns float samples (T, channels) as int16, and how many were beyond full scale.
+
+    The number is None where samples are no numbers (NaN or infinite).
+    """
+    rounded, beyond = np.empty(samples.shape, np.int16), 0
+    for start in range(0, len(samples), BLOCK):
+        block = np.rint(samples[start : start + BLOCK] * FULL_SCALE)
+        if not np.isfinite(block).all():
+            return rounded, None
+        # 1.0 itself, one step above the largest number, counts as full scale.
+        beyond += int(np.count_nonzero(np.abs(block) > FULL_SCALE))
+        rounded[start : start + BLOCK] = np.clip(block, -FULL_SCALE, FULL_SCALE - 1)
+    return rounded, beyond
+
+
+def pieces(examples: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields name and samples int16 (T, channels) of each whole piece, in order of their names.
+
+    Silence whose rows were left out is filled in as zeros.
+
+    Args:
+        examples: A split of a built collection, a `collections.Examples`.
+
+    Raises:
+        UserError: If the data set does not say where in a piece its rows stand.
+    """
+    if examples.pieces is None or examples.positions is None:
+        raise UserError(
+            "This data set does not say where in a piece its rows stand; build it anew from the "
+            "sound files: --data=FOLDER"
+        )
+    rows = defaultdict(list)
+    for i, name in enumerate(examples.pieces):
+        rows[name].append(i)
+    for name in sorted(rows):
+        total = int(examples.positions[rows[name][0]][1])
+        samples = np.zeros((total, *examples.events.shape[2:]), np.int16)
+        for i in rows[name]:
+            start, length = int(examples.positions[i][0]), int(examples.lengths[i])
+            samples[start : start + length] = examples.events[i, :length]
+        yield name, samples

@@ -1,0 +1,211 @@
+"""Chorales on a grid of sixteenths: at each step the pitches of soprano, alto, tenor and bass."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.grid import MAX_STEPS, is_playable, step_at, tempo_map, to_step
+from magenta_lite.converters.token_converter import TokenConverter
+from magenta_lite.converters.token_rules import TokenRules
+from magenta_lite.converters.windows import Windows
+from magenta_lite.converters.writing import new_sequence
+from magenta_lite.errors import UserError
+
+PAD, END, SILENT = 0, 1, 2
+FIRST_PITCH = 3
+NOTHING = -1  # a voice that rests, in a grid
+VOICE_NAMES = ("Soprano", "Alto", "Tenor", "Bass")
+VOICES = len(VOICE_NAMES)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChoraleConverterConfig:
+    """Which pieces are taken, and in what pieces they are read.
+
+    Attributes:
+        crop: Tokens of a training example, a multiple of 4. Rows of an example are twice as long,
+            so that a crop may begin at any step.
+        min_pitch: Notes below are left out.
+        max_pitch: Notes above are left out.
+        steps_per_quarter: Grid.
+        end_token: Whether pieces end with a token that says so.
+        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "chorale"
+
+    crop: int = 1024
+    min_pitch: int = 33
+    max_pitch: int = 84
+    steps_per_quarter: int = 4
+    end_token: bool = False
+    max_examples: int = 0
+
+    def __post_init__(self):
+        check_at_least(self, VOICES, "crop")
+        check_at_least(self, 1, "steps_per_quarter")
+        check_at_least(self, 0, "max_examples")
+        if self.crop % VOICES:
+            raise UserError(f"converter.crop={self.crop} must be a multiple of {VOICES}")
+        if not 0 <= self.min_pitch < self.max_pitch <= 127:
+            raise UserError(
+                f"converter.min_pitch={self.min_pitch} and max_pitch={self.max_pitch} must be MIDI "
+                "pitches, the lower first"
+            )
+
+
+class ChoraleConverter(TokenConverter):
+    """Four voices as tokens, step by step, and in each step from the highest voice down.
+
+    Ids: 0 fills up, 1 ends, 2 is a voice that rests, 3 and up are pitches from `min_pitch` (Huang
+    et al. 2018, §4.1). A note that goes on and one that is struck again are the same token, as in
+    the data set that papers compare on.
+
+    Args:
+        config: A `ChoraleConverterConfig`.
+    """
+
+    config_class = ChoraleConverterConfig
+    default_programs = (52, 52, 52, 52)  # choir
+    crop_grid = VOICES
+
+    @property
+    def rules(self) -> TokenRules:
+        """What the ids mean to a model that writes them."""
+        ends = self.config.end_token
+        return TokenRules(
+            size=self.event_format.sizes[0],
+            end=END if ends else None,
+            never=(PAD,) if ends else (PAD, END),
+        )
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id a token."""
+        pitches = self.config.max_pitch - self.config.min_pitch + 1
+        return EventFormat("categorical", (FIRST_PITCH + pitches,))
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """Pitches."""
+        return ((0, FIRST_PITCH, self.event_format.sizes[0] - 1),)
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the rows of a NoteSequence of up to four voices.
+
+        Each instrument is a voice, in the order of their numbers, or the other way round if the
+        last is the higher; voices that are missing rest. Row k holds tokens from k * crop to
+        (k + 2) * crop.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+        """
+        report = Report()
+        windows = Windows(report, self.config.max_examples, once=False)
+        ids = self.ids_of(sequence, report=report)
+        for start in range(0, len(ids), self.crop):
+            row = ids[start : start + self.window_steps]
+            windows.add(np.array(row, self.event_format.event_dtype))
+        return windows.result()
+
+    def ids_of(self, sequence, report: Report | None = None) -> list[int]:
+        """Returns the ids of a whole NoteSequence; the report counts what is left out."""
+        report = Report() if report is None else report
+        grid = self._grid(sequence, report)
+        if grid is None:
+            return []
+        return self.ids_of_grid(grid)
+
+    def ids_of_grid(self, grid) -> list[int]:
+        """Returns the ids of pitches int (T, 4), -1 for a voice that rests."""
+        grid = np.asarray(grid)
+        ids = np.where(grid == NOTHING, SILENT, grid - self.config.min_pitch + FIRST_PITCH)
+        return [*map(int, ids.ravel())] + [END] * self.config.end_token
+
+    def _grid(self, sequence, report: Report):
+        """Returns pitches int (T, 4); None, and a line of the report, where there are none."""
+        config = self.config
+        if not is_playable(sequence, report):
+            return None
+        tempos = tempo_map(sequence, config.steps_per_quarter)
+        if tempos is None:
+            report.drop("tempo that is not a positive number, or at no possible time")
+            return None
+        voices: dict[int, list] = {}
+        for note in sequence.notes:
+            if note.is_drum:
+                report.drop("drum note")
+            elif not config.min_pitch <= note.pitch <= config.max_pitch:
+                report.drop(f"pitch outside {config.min_pitch}-{config.max_pitch}")
+            else:
+                voices.setdefault(note.instrument, []).append(note)
+        if not 1 <= len(voices) <= VOICES:
+            report.drop(f"piece of {len(voices)} voices, not 1 to {VOICES}")
+            return None
+        ordered = [voices[number] for number in sorted(voices)]
+        first, last = (np.mean([note.pitch for note in ordered[i]]) for i in (0, -1))
+        if first < last:
+            ordered.reverse()
+        last = max(note.end_time for notes in ordered for note in notes)
+        if not step_at(tempos, last) <= MAX_STEPS:
+            report.drop(f"music longer than {MAX_STEPS:,} steps")
+            return None
+        grid = np.full((to_step(step_at(tempos, last), 1), VOICES), NOTHING)
+        if not len(grid):
+            report.drop("piece shorter than a step")
+            return None
+        for voice, notes in enumerate(ordered):
+            for note in sorted(notes, key=lambda note: (note.start_time, note.pitch)):
+                start, end = step_at(tempos, note.start_time), step_at(tempos, note.end_time)
+                grid[to_step(start, 1) : to_step(end, 1), voice] = note.pitch
+        return grid
+
+    def seconds(self, ids: Sequence[int], qpm: float) -> float:
+        """Returns how long `ids` last at `qpm` quarter notes a minute."""
+        return len(ids) // VOICES * 60 / qpm / self.config.steps_per_quarter
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: Sequence[int] | None = None):
+        """Returns the NoteSequence that ids describe; every order of ids is music.
+
+        Equal pitches of a voice on neighbouring steps are one note.
+
+        Args:
+            events: Int (T,); the first 1 ends them, and a 0 is a voice that rests.
+            qpm: Quarter notes a minute.
+            programs: General MIDI programs of the four voices.
+
+        Raises:
+            ValueError: If an id is not one of this converter's.
+        """
+        programs = self._programs(None if programs is None else tuple(programs))
+        ids = np.asarray(events, int)
+        size = self.event_format.sizes[0]
+        if ids.size and not 0 <= ids.min() <= ids.max() < size:
+            raise ValueError(f"Event ids must lie in [0, {size}): {ids}")
+        if END in ids:
+            ids = ids[: list(ids).index(END)]
+        ids = np.pad(ids, (0, -len(ids) % VOICES), constant_values=SILENT).reshape(-1, VOICES)
+        sequence, step = new_sequence(qpm), 60 / qpm / self.config.steps_per_quarter
+        for voice, column in enumerate(ids.T):
+            sequence.instrument_infos.add(instrument=voice, name=VOICE_NAMES[voice])
+            edges = np.flatnonzero(np.diff(column, prepend=-1, append=-1))
+            for start, end in itertools.pairwise(edges):
+                if column[start] < FIRST_PITCH:
+                    continue
+                note: Any = sequence.notes.add()
+                note.pitch = int(column[start]) - FIRST_PITCH + self.config.min_pitch
+                note.velocity, note.instrument, note.program = 80, voice, programs[voice]
+                note.start_time, note.end_time = start * step, end * step
+        sequence.total_time = len(ids) * step
+        return sequence

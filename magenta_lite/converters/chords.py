@@ -1,0 +1,265 @@
+"""Chords as one of 49 classes a step: none, or a root and one of four triads."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, Report
+from magenta_lite.converters.chord_symbols import NO_CHORD_SYMBOL, canonical_text
+from magenta_lite.converters.grid import QUARTERS_PER_BAR, Stretch, to_step
+from magenta_lite.errors import UserError
+
+NO_CHORD = 0
+ROOTS = 12
+TRIADS = ("major", "minor", "augmented", "diminished")  # 12 classes each, C to B, from 1 up
+CHORDS_PER_BAR = 2  # where chords have to be inferred from the notes
+CHORDS_PER_2_2_BAR = 1
+TRIAD_PITCHES = ({0, 4, 7}, {0, 3, 7}, {0, 4, 8}, {0, 3, 6})  # semitones above the root
+EXAMPLES = "C, Am, F#m7, Bb/D, Gsus4, Bdim, or N.C. for none"
+SEPARATORS = re.compile(r"[|\s]+|,(?![^()]*\))")  # no comma within parentheses
+
+
+class UnusableChords(Exception):
+    """Chords that are not among the 49 classes.
+
+    Attributes:
+        reason: What is wrong, as a reason of a report.
+        symbol: The chord symbol, where there is one.
+    """
+
+    def __init__(self, reason: str, symbol: str = ""):
+        super().__init__(f"{symbol!r} is a {reason}" if symbol else reason)
+        self.reason = reason
+        self.symbol = symbol
+
+    def as_result(self) -> EncodeResult:
+        """Returns what a piece with such chords encodes to: nothing, and the reason."""
+        report = Report()
+        report.drop(self.reason, self.symbol)
+        return EncodeResult([], report)
+
+
+@functools.lru_cache(maxsize=4096)
+def canonical(symbol: str) -> str:
+    """Returns a chord symbol as note_seq writes it: `Cmaj7` of `CΔ7`.
+
+    What note_seq reads is left as it is.
+
+    Raises:
+        UnusableChords: If it cannot be read.
+    """
+    from note_seq import chord_symbols_lib
+
+    if symbol == NO_CHORD_SYMBOL:
+        return symbol
+    for text in (symbol, canonical_text(symbol)):
+        if text == NO_CHORD_SYMBOL:
+            return text
+        try:
+            chord_symbols_lib.chord_symbol_pitches(text)
+            return text
+        except chord_symbols_lib.ChordSymbolError as error:
+            cause = error
+    raise UnusableChords("chord symbol that cannot be read", symbol) from cause
+
+
+def chord_class(symbol: str) -> int:
+    """Returns the class of a chord symbol such as `Am7`, `F#dim`, `Bb/D` or `N.C.`.
+
+    Only root and triad count: bass, sevenths and further notes do not.
+
+    Raises:
+        UnusableChords: If it cannot be read, or its triad is none of the four, as in `Csus4`.
+    """
+    root_and_triad = _root_and_triad(symbol)
+    if root_and_triad is None:
+        return NO_CHORD
+    root, triad = root_and_triad
+    return 1 + triad * ROOTS + root
+
+
+@functools.lru_cache(maxsize=4096)
+def _root_and_triad(symbol: str) -> tuple[int, int] | None:
+    from note_seq import chord_symbols_lib
+
+    if (symbol := canonical(symbol)) == NO_CHORD_SYMBOL:
+        return None
+    triads = {
+        chord_symbols_lib.CHORD_QUALITY_MAJOR: 0,
+        chord_symbols_lib.CHORD_QUALITY_MINOR: 1,
+        chord_symbols_lib.CHORD_QUALITY_AUGMENTED: 2,
+        chord_symbols_lib.CHORD_QUALITY_DIMINISHED: 3,
+    }
+    root = chord_symbols_lib.chord_symbol_root(symbol)
+    triad = triads.get(chord_symbols_lib.chord_symbol_quality(symbol))
+    if triad is None:
+        raise UnusableChords(f"chord that is not {', '.join(TRIADS[:-1])} or {TRIADS[-1]}", symbol)
+    return root, triad
+
+
+def nearest_class(symbol: str) -> int:
+    """Returns the class of a chord symbol, or of the triad with the most pitches in common.
+
+    The major one counts as nearer than the minor: `Csus4` and `C5` are C.
+
+    Raises:
+        UnusableChords: If it cannot be read.
+    """
+    try:
+        return chord_class(symbol)
+    except UnusableChords:
+        from note_seq import chord_symbols_lib
+
+        symbol = canonical(symbol)
+        root = chord_symbols_lib.chord_symbol_root(symbol)
+        pitches = {(p - root) % ROOTS for p in chord_symbols_lib.chord_symbol_pitches(symbol)}
+        shared = [len(pitches & triad) - len(pitches ^ triad) for triad in TRIAD_PITCHES]
+        return 1 + shared.index(max(shared)) * ROOTS + root
+
+
+def typed_symbols(text: str, flag: str = "chords") -> list[str]:
+    """Returns the chord symbols that a user wrote, as `canonical` has them.
+
+    Small letters name roots as capitals do: `am` is A minor, `b` is B, `bb` is B flat.
+
+    Args:
+        text: With spaces, commas or bar lines between them, e.g. "C g7 | Am, F♯m".
+        flag: Where it was written.
+
+    Raises:
+        UserError: If a symbol cannot be read; says which, and where.
+    """
+    symbols = []
+    for number, word in enumerate(SEPARATORS.sub(" ", text).split(), start=1):
+        try:
+            symbols.append(canonical(word[0].upper() + word[1:]))
+        except UnusableChords as error:
+            raise UserError(
+                f"--{flag}: chord {number}, '{word}', cannot be read; write chords like {EXAMPLES}"
+            ) from error
+    if not symbols:
+        raise UserError(f"--{flag}='{text}' has no chords; write some, e.g. --{flag}='C G Am F'")
+    return symbols
+
+
+def parse_chords(text: str, steps: int) -> np.ndarray:
+    """Returns the chords that a user wrote, spread evenly over `steps`: uint8 (steps,).
+
+    Args:
+        text: See `typed_symbols`.
+        steps: Number of steps T.
+
+    Raises:
+        UserError: If a symbol is unknown, or there are none, or more than steps.
+    """
+    classes = [nearest_class(symbol) for symbol in typed_symbols(text)]
+    if len(classes) > steps:
+        raise UserError(f"--chords='{text}' has {len(classes)} chords for {steps} steps of music")
+    return np.array(classes, np.uint8)[np.arange(steps) * len(classes) // steps]
+
+
+def transpose_chords(controls: Any, semitones: int) -> np.ndarray:
+    """Returns chord classes (T,) with every root moved by `semitones`; no chord stays none."""
+    classes = np.asarray(controls)
+    triads, roots = np.divmod(classes.astype(int) - 1, ROOTS)
+    moved = 1 + triads * ROOTS + (roots + semitones) % ROOTS
+    return np.where(classes == NO_CHORD, NO_CHORD, moved).astype(classes.dtype)
+
+
+class ChordLine:
+    """The chords of a stretch: each holds from its step to the next one's.
+
+    Args:
+        chords: Class of the chord at each step where one begins.
+    """
+
+    def __init__(self, chords: dict[int, int]):
+        self._starts = np.array(sorted(chords), int)
+        # One entry in front: before the first chord there is none.
+        self._classes = np.array([NO_CHORD, *(chords[s] for s in sorted(chords))], np.uint8)
+
+    def at(self, steps: Any) -> np.ndarray:
+        """Returns the class at each of `steps` (N,): uint8 (N,)."""
+        return self._classes[np.searchsorted(self._starts, np.asarray(steps), side="right")]
+
+
+def chord_line(
+    stretch: Stretch, steps_per_quarter: int, classify: Callable[[str], int] = chord_class
+) -> ChordLine:
+    """Returns the chords of a stretch: its chord symbols, or inferred where it has none.
+
+    Args:
+        stretch: Where the chords stand.
+        steps_per_quarter: Grid.
+        classify: Gives the class of a chord symbol, 0 to 255.
+
+    Raises:
+        UnusableChords: If there is a chord without a class, or none can be inferred.
+    """
+    symbols = _symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
+    steps_per_second = stretch.steps_per_second(steps_per_quarter)
+    return ChordLine({to_step(time, steps_per_second): classify(text) for time, text in symbols})
+
+
+def _symbols(sequence) -> list[tuple[float, str]]:
+    """Returns (seconds, symbol) in order of time."""
+    from note_seq.protobuf import music_pb2
+
+    symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
+    annotations = [a for a in sequence.text_annotations if a.annotation_type == symbol]
+    if not all(0 <= a.time < np.inf for a in annotations):
+        raise UnusableChords("chord symbol at an impossible time")
+    return sorted(((a.time, a.text) for a in annotations), key=lambda pair: pair[0])
+
+
+def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[float, str]]:
+    from note_seq import sequences_lib
+    from note_seq.protobuf import music_pb2
+
+    if stretch.steps_per_bar(1) != QUARTERS_PER_BAR:
+        raise UnusableChords("music without chord symbols that is not in 4/4")
+    chord_inference = _chord_inference()
+    # Only what chords are inferred from: what else a piece holds may be at impossible times.
+    bare = music_pb2.NoteSequence()
+    bare.tempos.add(qpm=stretch.qpm)
+    bare.time_signatures.add(numerator=QUARTERS_PER_BAR, denominator=4)
+    bare.notes.extend(stretch.sequence.notes)
+    bare.total_time = max((note.end_time for note in bare.notes), default=0.0)
+    quantized = sequences_lib.quantize_note_sequence(bare, steps_per_quarter)
+    per_bar = CHORDS_PER_2_2_BAR if stretch.denominator == 2 else CHORDS_PER_BAR
+    try:
+        chord_inference.infer_chords_for_sequence(quantized, chords_per_bar=per_bar)
+    except chord_inference.SequenceTooLongError as error:
+        raise UnusableChords("piece that is too long to infer its chords") from error
+    seconds = 60 / (stretch.qpm * steps_per_quarter)
+    return [(a.quantized_step * seconds, a.text) for a in quantized.text_annotations]
+
+
+@functools.cache
+def _chord_inference():
+    """Returns note_seq's module, made to keep the table that it computes anew for every piece.
+
+    The table depends on constants only; without this it takes 0.6 of the 0.7 seconds of a piece.
+    """
+    from note_seq import chord_inference
+
+    name = "_key_chord_transition_distribution"
+    compute = getattr(chord_inference, name, None)
+    if compute is None:  # another version of note_seq: slow then, not wrong
+        return chord_inference
+    tables = {}
+
+    def keep(key_chord_distribution, **probabilities):
+        key = key_chord_distribution.tobytes(), *sorted(probabilities.items())
+        if key not in tables:
+            tables[key] = compute(key_chord_distribution, **probabilities)
+            tables[key].flags.writeable = False
+        return tables[key]
+
+    setattr(chord_inference, name, keep)
+    return chord_inference

@@ -1,0 +1,88 @@
+"""Finding the drum tracks in a piece, by the rules that Magenta's models were trained with.
+
+A drum track is a list of sets, one per step: bit k of an integer says whether class k is hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from magenta_lite.converters.base import Report
+
+
+class DrumTrack(NamedTuple):
+    """Sets of drums from the step `start` on; both ends are on bar lines."""
+
+    start: int
+    events: list[int]
+
+
+def hits_by_step(
+    notes: Iterable[tuple[int, int, object]], class_of: dict[int, int], report: Report
+) -> dict[int, int]:
+    """Returns the set of classes hit on each step that has any.
+
+    Args:
+        notes: (start, end, NoteSequence note), drum notes only.
+        class_of: Class of each MIDI pitch.
+        report: Counts what is left out.
+    """
+    hits: dict[int, int] = {}
+    for start, _, note in notes:
+        drum = class_of.get(note.pitch)
+        if drum is None:
+            report.drop("drum pitch without a class")
+        elif note.velocity <= 0:
+            report.drop("note of velocity 0")
+        else:
+            hits[start] = hits.get(start, 0) | 1 << drum
+    return hits
+
+
+def extract_drum_tracks(
+    hits: dict[int, int],
+    *,
+    steps_per_bar: int,
+    gap_bars: float,
+    max_bars: float,
+    leading_bars: int,
+    report: Report,
+) -> list[DrumTrack]:
+    """Returns the drum tracks of a piece, each from the bar of its first hit to the end of a bar.
+
+    Args:
+        hits: Set of classes on each step that has any.
+        steps_per_bar: Length of a bar.
+        gap_bars: Bars without a hit after which a new track begins; infinite for one track.
+        max_bars: Longer tracks are cut; infinite for none.
+        leading_bars: How many silent bars before the first track to keep.
+        report: Counts what is left out.
+    """
+    tracks: list[DrumTrack] = []
+    for step in sorted(hits):
+        track = tracks[-1] if tracks else None
+        silence = step - track.start - len(track.events) if track else 0
+        bar = step // steps_per_bar * steps_per_bar
+        if track is None:
+            track = DrumTrack(max(0, bar - leading_bars * steps_per_bar), [])
+            tracks.append(track)
+        elif silence >= gap_bars * steps_per_bar:
+            track = DrumTrack(bar, [])
+            tracks.append(track)
+        track.events.extend([0] * (step - track.start - len(track.events)))
+        track.events.append(hits[step])
+    for track in tracks:
+        track.events.extend([0] * (-len(track.events) % steps_per_bar))
+        if len(track.events) > max_bars * steps_per_bar:
+            report.drop(f"drum track longer than {max_bars} bars is cut")
+            del track.events[max_bars * steps_per_bar :]
+    return tracks
+
+
+def as_bits(events: list[int], classes: int) -> np.ndarray:
+    """Returns sets of drums as uint8 0/1 (T, classes)."""
+    wide = np.array(events, np.uint64)[:, None]
+    return (wide >> np.arange(classes, dtype=np.uint64) & np.uint64(1)).astype(np.uint8)

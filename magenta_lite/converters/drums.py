@@ -1,0 +1,170 @@
+"""Drums as the set of what is hit on each 16th step."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from magenta_lite.converters import drum_classes
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.drum_extraction import (
+    DrumTrack,
+    as_bits,
+    extract_drum_tracks,
+    hits_by_step,
+)
+from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stretches, quantize
+from magenta_lite.converters.windows import Windows
+from magenta_lite.converters.writing import add_drums, new_sequence
+from magenta_lite.errors import UserError, unknown_name
+
+CLASSES = {"reduced": drum_classes.REDUCED, "full": drum_classes.FULL}
+
+
+@dataclasses.dataclass(frozen=True)
+class DrumsConverterConfig:
+    """How drum tracks are found in a piece and cut into windows.
+
+    Attributes:
+        bars: Length of a window in 4/4 bars.
+        classes: `reduced`, 9 classes of drums that sound alike, or `full`, 61 single pitches.
+        roll: Give a bit for each class, instead of one id for the set of all that are hit.
+        max_bars: Longer drum tracks are cut.
+        gap_bars: Bars without a hit that end a drum track.
+        steps_per_quarter: Grid; 4 is 16th notes.
+        pad_edges: Keep silent bars before the first hit, and fill the last window with silence,
+            so that drums whose first or last bar is silent encode. The original refuses them,
+            its own samples included.
+        max_examples: At most so many windows of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "drums"
+
+    bars: int = 2
+    classes: str = "reduced"
+    roll: bool = False
+    max_bars: int = 100
+    gap_bars: float = 1.0
+    steps_per_quarter: int = 4
+    pad_edges: bool = False
+    max_examples: int = 0
+
+    def __post_init__(self):
+        check_at_least(self, 1, "bars", "steps_per_quarter")
+        check_at_least(self, self.bars, "max_bars")
+        check_at_least(self, 0, "gap_bars", "max_examples")
+        if self.classes not in CLASSES:
+            raise unknown_name("converter.classes", self.classes, CLASSES)
+        if self.classes == "full" and not self.roll:
+            raise UserError(
+                "converter.classes=full has too many sets of drums for an id each; "
+                "add --set converter.roll=true"
+            )
+
+
+class DrumsConverter(Converter):
+    """Drums of a NoteSequence as sets of classes, and back.
+
+    All drum notes together are one track; velocity and length do not count. Without `roll` an
+    example is the id of each step's set, the sum of 2 ** class over its classes: 0 is silence,
+    5 is kick and closed hi-hat. With `roll` it is the bits themselves.
+
+    Args:
+        config: A `DrumsConverterConfig`.
+    """
+
+    config_class = DrumsConverterConfig
+
+    def __init__(self, config: DrumsConverterConfig):
+        super().__init__(config)
+        classes = CLASSES[config.classes]
+        self._class_of = drum_classes.class_of_pitch(classes)
+        self._pitches = drum_classes.pitch_of_class(classes)
+
+    @property
+    def event_format(self) -> EventFormat:
+        """Sets as ids, or as bits."""
+        classes = len(self._pitches)
+        if self.config.roll:
+            return EventFormat("roll", (classes,))
+        return EventFormat("categorical", (2**classes,), input_bits=classes)
+
+    @property
+    def window_steps(self) -> int:
+        """Steps T of a window."""
+        return self.config.bars * self.steps_per_bar
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the windows of every drum track in a NoteSequence.
+
+        Windows are `bars` long and start on every bar; they come in order of time, each only
+        once.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint16 arrays (T,), or uint8 (T, D) with `roll`, and a report of what was left out.
+        """
+        report = Report()
+        windows = Windows(report, self.config.max_examples)
+        for stretch in common_time_stretches(sequence, self.config.steps_per_quarter, report):
+            for track in self._tracks(stretch, report):
+                report.keep("drum tracks")
+                self._add_windows(track, windows, report)
+        return windows.result()
+
+    def _tracks(self, stretch: Stretch, report: Report) -> list[DrumTrack]:
+        config = self.config
+        notes = list(quantize(stretch, config.steps_per_quarter))
+        drums = [(start, end, note) for start, end, note in notes if note.is_drum]
+        report.drop("note that is not for drums", n=len(notes) - len(drums))
+        padding = config.bars if config.pad_edges else 0
+        return extract_drum_tracks(
+            hits_by_step(drums, self._class_of, report),
+            steps_per_bar=self.steps_per_bar,
+            gap_bars=max(config.gap_bars, padding),  # silence inside a window must not split it
+            max_bars=config.max_bars,
+            # More silence than this would fill whole windows.
+            leading_bars=max(padding - 1, 0),
+            report=report,
+        )
+
+    def _add_windows(self, track: DrumTrack, windows: Windows, report: Report) -> None:
+        steps = self.window_steps
+        events = track.events
+        if self.config.pad_edges:
+            events = events + [0] * (steps - len(events))
+        if len(events) < steps:
+            report.drop(f"drum track shorter than {self.config.bars} bars")
+        for _, window in bar_windows(events, steps, self.steps_per_bar):
+            if self.config.roll:
+                windows.add(as_bits(window, len(self._pitches)))
+            else:
+                windows.add(np.array(window, np.uint16))
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
+
+        Args:
+            events: Int (T,), or (T, D) with `roll`.
+            qpm: Quarter notes a minute.
+            programs: None or empty: drums have none.
+
+        Raises:
+            ValueError: If an id is not one of this converter's.
+        """
+        self._programs(programs)
+        classes = len(self._pitches)
+        bits = np.asarray(events)
+        if not self.config.roll:
+            if bits.size and not 0 <= bits.min() <= bits.max() < 2**classes:
+                raise ValueError(f"Event ids must lie in [0, {2**classes}): {bits.tolist()}")
+            bits = as_bits(bits, classes)
+        sequence = new_sequence(qpm)
+        seconds = 60 / qpm / self.config.steps_per_quarter
+        add_drums(sequence, map(np.flatnonzero, bits), self._pitches, seconds)
+        return sequence

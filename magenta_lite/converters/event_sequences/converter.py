@@ -1,0 +1,61 @@
+"""What converters of event sequences share: one id per event, whole pieces instead of windows."""
+
+from __future__ import annotations
+
+import math
+
+from magenta_lite.converters.base import EventFormat, Report
+from magenta_lite.converters.converter import Converter
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
+from magenta_lite.converters.grid import MAX_STEPS, Stretch
+
+
+class EventSequenceConverter(Converter):
+    """Music as one event after the other, for a model that predicts the next one.
+
+    Subclasses give `encoding` beside what an `Converter` gives.
+    """
+
+    @property
+    def encoding(self) -> EventEncoding:
+        """What a model sees of the events, and the classes it predicts."""
+        raise NotImplementedError
+
+    @property
+    def depth(self) -> int:
+        """Number of ids."""
+        raise NotImplementedError
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id an event."""
+        return EventFormat("categorical", (self.depth,))
+
+    @property
+    def window_steps(self) -> int:
+        """Events of the longest sequence."""
+        return self.config.max_steps
+
+    def _bar(self, stretch: Stretch, report: Report) -> int:
+        """Returns the length of a bar in steps; 0, and a line of the report, if there is none."""
+        grid = self.config.steps_per_quarter
+        bar = stretch.steps_per_bar(grid)
+        if bar < 1 or bar != int(bar):
+            meter = f"{stretch.numerator}/{stretch.denominator}"
+            report.drop(f"bar of {meter} is no whole number of {4 * grid}ths")
+            return 0
+        if not 0 < stretch.qpm < math.inf:
+            report.drop("tempo that is not a positive number")
+            return 0
+        last = max(note.end_time for note in stretch.sequence.notes)
+        if last * stretch.steps_per_second(grid) > MAX_STEPS:
+            report.drop(f"music longer than {MAX_STEPS:,} steps")
+            return 0
+        return int(bar)
+
+    def _checked_ids(self, ids) -> list[int]:
+        """Returns `ids` as a list. Raises: ValueError if one is none of this converter's."""
+        ids = [int(id) for id in ids]
+        if ids and not 0 <= min(ids) <= max(ids) < self.depth:
+            raise ValueError(f"Event ids must lie in [0, {self.depth}): {ids}")
+        return ids

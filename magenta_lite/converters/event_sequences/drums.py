@@ -1,0 +1,183 @@
+"""Whole drum tracks as the set of what is hit on each step, for a model that continues them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from magenta_lite.converters import drum_classes
+from magenta_lite.converters.base import EncodeResult, Report
+from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.drum_extraction import as_bits, extract_drum_tracks, hits_by_step
+from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
+from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
+from magenta_lite.converters.windows import Windows
+from magenta_lite.converters.writing import add_drums, new_sequence
+from magenta_lite.errors import unknown_name
+
+HAND_CLAP = 39
+ANY_DRUM = ((HAND_CLAP, *(pitch for pitch in range(128) if pitch != HAND_CLAP)),)
+CLASSES = {"kit": drum_classes.REDUCED, "one": ANY_DRUM}
+COUNTER_BITS = {"kit": 6, "one": 0}
+FIRST_CLASS = 1  # the set of the first class alone: the kick of a kit
+
+
+@dataclasses.dataclass(frozen=True)
+class EventDrumsConverterConfig:
+    """How drum tracks are found in a piece, and what a model sees of them.
+
+    Attributes:
+        classes: `kit`, sets of 9 classes of drums that sound alike, with a counter of the steps;
+            `one`, whether anything is hit.
+        steps_per_quarter: Grid; 4 is 16th notes.
+        min_bars: Shorter tracks are left out.
+        max_steps: Longer tracks are cut.
+        gap_bars: Bars without a hit that end a track.
+        max_examples: At most so many tracks of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "event_drums"
+
+    classes: str = "kit"
+    steps_per_quarter: int = 4
+    min_bars: int = 7
+    max_steps: int = 512
+    gap_bars: float = 1.0
+    max_examples: int = 0
+
+    def __post_init__(self):
+        if self.classes not in CLASSES:
+            raise unknown_name("converter.classes", self.classes, CLASSES)
+        check_at_least(self, 1, "steps_per_quarter")
+        check_at_least(self, 2, "max_steps")
+        check_at_least(self, 0, "min_bars", "gap_bars", "max_examples")
+
+
+class FoundDrums(NamedTuple):
+    """A drum track of a piece.
+
+    Attributes:
+        steps_per_bar: Length of the piece's bar.
+        start: Step in the stretch at which it begins.
+        events: For each step, to that of the last hit, the id of the set that is hit.
+    """
+
+    steps_per_bar: int
+    start: int
+    events: list[int]
+
+
+class EventDrumsConverter(EventSequenceConverter):
+    """Whole drum tracks of a NoteSequence as ids of sets of drums, and back.
+
+    An id is the sum of 2 ** class over the classes that are hit: 0 is silence, 5 is kick and
+    closed hi-hat. All drum notes together are one track; velocity and length do not count.
+
+    Args:
+        config: An `EventDrumsConverterConfig`.
+    """
+
+    config_class = EventDrumsConverterConfig
+
+    def __init__(self, config: EventDrumsConverterConfig):
+        super().__init__(config)
+        self._class_of = drum_classes.class_of_pitch(CLASSES[config.classes])
+        self._pitches = drum_classes.pitch_of_class(CLASSES[config.classes])
+
+    @property
+    def encoding(self) -> EventEncoding:
+        """The set, and where in the music it stands."""
+        return EventEncoding(
+            num_ids=self.depth,
+            counter_bits=COUNTER_BITS[self.config.classes],
+            steps_per_bar=self.steps_per_bar,
+            onset_ids=(1, self.depth - 1),
+            start_id=FIRST_CLASS,
+        )
+
+    @property
+    def depth(self) -> int:
+        """Number of ids: of sets."""
+        return 2 ** len(self._pitches)
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns every drum track of a NoteSequence, in order of time, each only once.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Arrays (T,) of 2 to `max_steps` ids, and a report of what was left out.
+        """
+        report = Report()
+        windows = Windows(report, self.config.max_examples)
+        for stretch in stretches_with_notes(sequence, report):
+            for track in self.tracks(stretch, report):
+                self._add(track, windows, report)
+        return windows.result()
+
+    def tracks(self, stretch: Stretch, report: Report) -> Iterator[FoundDrums]:
+        """Yields the drum tracks of a stretch, whatever their length; reports what is lost."""
+        bar = self._bar(stretch, report)
+        if not bar:
+            return
+        notes = list(quantize(stretch, self.config.steps_per_quarter))
+        drums = [(start, end, note) for start, end, note in notes if note.is_drum]
+        report.drop("note that is not for drums", n=len(notes) - len(drums))
+        found = extract_drum_tracks(
+            hits_by_step(drums, self._class_of, report),
+            steps_per_bar=bar,
+            gap_bars=self.config.gap_bars,
+            max_bars=float("inf"),
+            leading_bars=0,
+            report=report,
+        )
+        for track in found:
+            last = max(step for step, hits in enumerate(track.events) if hits)
+            yield FoundDrums(bar, track.start, track.events[: last + 1])
+
+    def _add(self, track: FoundDrums, windows: Windows, report: Report) -> None:
+        config, events = self.config, track.events
+        if len(events) < max(config.min_bars * track.steps_per_bar, 2):
+            report.drop(f"drum track shorter than {config.min_bars} bars")
+            return
+        if len(events) > config.max_steps:
+            report.drop(f"drum track longer than {config.max_steps} steps is cut")
+            events = events[: config.max_steps]
+        report.keep("drum tracks")
+        windows.add(np.array(events, self.event_format.event_dtype))
+
+    @property
+    def known_pitches(self) -> set[int]:
+        """MIDI pitches that have a class."""
+        return set(self._class_of)
+
+    def id_of(self, pitches) -> int:
+        """Returns the id of a set of `known_pitches`."""
+        return sum(1 << drum for drum in {self._class_of[pitch] for pitch in pitches})
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
+
+        Args:
+            events: Int (T,).
+            qpm: Quarter notes a minute.
+            programs: None or empty: drums have none.
+
+        Raises:
+            ValueError: If an id is not one of this converter's.
+        """
+        self._programs(programs)
+        bits = as_bits(self._checked_ids(events), len(self._pitches))
+        sequence = new_sequence(qpm)
+        seconds = 60 / qpm / self.config.steps_per_quarter
+        add_drums(sequence, map(np.flatnonzero, bits), self._pitches, seconds)
+        return sequence

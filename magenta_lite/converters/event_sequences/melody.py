@@ -1,0 +1,328 @@
+"""Whole melodies in the range and key that MelodyRNN knows, one event per 16th step."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.chords import (
+    ChordLine,
+    UnusableChords,
+    chord_line,
+    transpose_chords,
+)
+from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS, CLASSES, stored_class
+from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
+from magenta_lite.converters.event_sequences.encodings import FIRST_PITCH_ID, EventEncoding
+from magenta_lite.converters.event_sequences.squash import OCTAVE, Squashed, fold, squash
+from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
+from magenta_lite.converters.melody import event_id, event_of
+from magenta_lite.converters.melody_extraction import (
+    NO_EVENT,
+    NOTE_OFF,
+    StepNote,
+    as_fresh_melody,
+    extract_melodies,
+)
+from magenta_lite.converters.windows import Windows
+from magenta_lite.converters.writing import add_melody, new_sequence
+from magenta_lite.errors import UserError, unknown_name
+
+# Bits of the step counter of each encoding.
+ENCODINGS = {"one_hot": 0, "lookback": 5, "key": 7}
+MIDDLE_C = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class EventMelodyConverterConfig:
+    """How melodies are found in a piece, and what a model sees of them.
+
+    Attributes:
+        encoding: `one_hot`, the last event alone; `lookback`, with what came one and two bars
+            before; `key`, pitch, direction and keys instead of the bare event, and repeats.
+        min_pitch: Lowest MIDI pitch of the model's range; the highest is at least 11 above.
+        max_pitch: Highest MIDI pitch of the model's range.
+        transpose_to_key: Major key, 0 (C) to 11, that melodies are moved to, near the middle of
+            the range; null to leave them where they are. Notes still outside are folded in.
+        lookback_distances: Steps back that `lookback` and `key` compare with; 16 is a 4/4 bar.
+        steps_per_quarter: Grid; 4 is 16th notes.
+        min_bars: Shorter melodies are left out.
+        max_steps: Longer melodies are cut.
+        min_unique_pitches: Melodies with fewer pitches, octaves not counted, are left out.
+        gap_bars: Bars of silence that end a melody.
+        skip_polyphony: Leave an instrument once two of its notes start together, instead of
+            keeping the higher one.
+        chords: Give the chord of each step with a melody, and to a model the chord of the step it
+            predicts: `triads`, 49 classes, or `pitches`, root, pitches and bass. The piece's
+            chord symbols, or inferred where it has none. Empty without chords.
+        max_examples: At most so many melodies of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "event_melody"
+
+    encoding: str = "key"
+    min_pitch: int = 48
+    max_pitch: int = 83
+    transpose_to_key: int | None = 0
+    lookback_distances: tuple[int, ...] = (16, 32)
+    steps_per_quarter: int = 4
+    min_bars: int = 7
+    max_steps: int = 512
+    min_unique_pitches: int = 5
+    gap_bars: float = 1.0
+    skip_polyphony: bool = True
+    chords: str = ""
+    max_examples: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "lookback_distances", tuple(self.lookback_distances))
+        if self.encoding not in ENCODINGS:
+            raise unknown_name("converter.encoding", self.encoding, ENCODINGS)
+        low, high = self.min_pitch, self.max_pitch
+        if not 0 <= low <= low + OCTAVE - 1 <= high <= 127:
+            raise UserError(
+                f"converter.min_pitch={low} and max_pitch={high} must be MIDI pitches, 0 to 127, "
+                f"and span an octave at least: max_pitch={max(high, low + OCTAVE - 1)} or more"
+            )
+        if self.transpose_to_key is not None and not 0 <= self.transpose_to_key < OCTAVE:
+            raise UserError(
+                f"converter.transpose_to_key={self.transpose_to_key} must be null, or 0 (C) to "
+                "11 (B)"
+            )
+        if self.chords and self.chords not in CHORD_VECTORS:
+            raise unknown_name("converter.chords", self.chords, CHORD_VECTORS)
+        distances = self.lookback_distances
+        if any(d < 1 for d in distances) or list(distances) != sorted(set(distances)):
+            raise UserError(
+                f"converter.lookback_distances={list(distances)} must be steps, 1 or more, "
+                "the nearest first"
+            )
+        check_at_least(self, 1, "steps_per_quarter")
+        check_at_least(self, 2, "max_steps")
+        check_at_least(self, 0, "min_bars", "min_unique_pitches", "gap_bars", "max_examples")
+
+
+class FoundMelody(NamedTuple):
+    """A melody of a piece.
+
+    Attributes:
+        instrument: Its number in the piece.
+        steps_per_bar: Length of the piece's bar.
+        start: Step in the stretch at which it begins.
+        events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step, to the end of the last note.
+    """
+
+    instrument: int
+    steps_per_bar: int
+    start: int
+    events: list[int]
+
+
+class EventMelodyConverter(EventSequenceConverter):
+    """Whole melodies of a NoteSequence as event ids, and back.
+
+    Ids: 0 no event (a note goes on, or silence does), 1 note off, 2 and up a note-on from
+    `min_pitch` up. What a model reads and predicts is made of them by `encoding`.
+
+    Args:
+        config: An `EventMelodyConverterConfig`.
+    """
+
+    config_class = EventMelodyConverterConfig
+    default_programs = (0,)
+    folds_pitches = True  # under transposition as in `squash`: the range may be narrow
+
+    @property
+    def encoding(self) -> EventEncoding:
+        """What a model sees of the events, and the classes it predicts."""
+        config, low = self.config, self.config.min_pitch
+        return EventEncoding(
+            num_ids=self.depth,
+            distances=() if config.encoding == "one_hot" else config.lookback_distances,
+            counter_bits=ENCODINGS[config.encoding],
+            key_features=config.encoding == "key",
+            min_pitch=low,
+            steps_per_bar=self.steps_per_bar,
+            chords=config.chords,
+            start_id=event_id(fold(MIDDLE_C, low, config.max_pitch + 1), low),
+        )
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id a step; chords beside it where the config has them."""
+        control = "chords" if self.config.chords else ""
+        return EventFormat("categorical", (self.depth,), control=control)
+
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        """Chords, to a model of melodies over chords."""
+        return ("--backing_chords=C G Am F C F G C",) if self.config.chords else ()
+
+    @property
+    def depth(self) -> int:
+        """Number of ids."""
+        return FIRST_PITCH_ID + self.config.max_pitch - self.config.min_pitch + 1
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """The note-ons."""
+        return ((0, FIRST_PITCH_ID, self.depth - 1),)
+
+    @property
+    def default_primer(self) -> list[int]:
+        """What a model goes on from when it is given nothing: middle C, as in the original."""
+        return [MIDDLE_C]
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns every melody of a NoteSequence.
+
+        They come in order of instrument and time, each only once.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint8 arrays (T,) of 2 to `max_steps` steps, their chords uint8 (T,) where the config
+            has them, and a report of what was left out.
+        """
+        report = Report()
+        windows = Windows(report, self.config.max_examples)
+        for stretch in stretches_with_notes(sequence, report):
+            melodies = [m for m in self.melodies(stretch, report) if self._is_kept(m, report)]
+            try:
+                chords = self._chords(stretch) if melodies else None
+            except UnusableChords as error:
+                report.drop(error.reason, error.symbol)
+                continue
+            for melody in melodies:
+                self._add(melody, chords, windows, report)
+        return windows.result()
+
+    def _chords(self, stretch: Stretch) -> ChordLine | None:
+        """Returns the chords of a stretch, if the config has any. Raises: UnusableChords."""
+        reading = self.config.chords
+        if not reading:
+            return None
+        classify = functools.partial(stored_class, reading=reading)
+        return chord_line(stretch, self.config.steps_per_quarter, classify)
+
+    def squash(self, events: Sequence[int]) -> Squashed:
+        """Moves melody events into the model's key and range; see `squash`."""
+        config = self.config
+        return squash(events, config.min_pitch, config.max_pitch, config.transpose_to_key)
+
+    def to_ids(self, events: Sequence[int]) -> np.ndarray:
+        """Returns the ids (T,) of melody events inside the range."""
+        return np.array([event_id(event, self.config.min_pitch) for event in events], np.uint8)
+
+    def melodies(self, stretch: Stretch, report: Report) -> Iterator[FoundMelody]:
+        """Yields the melodies of each instrument, whatever their length; reports what is lost."""
+        bar = self._bar(stretch, report)
+        if not bar:
+            return
+        by_instrument: dict[int, list[StepNote]] = {}
+        for start, end, note in quantize(stretch, self.config.steps_per_quarter):
+            if note.is_drum:
+                report.drop("drum note")
+            elif not 0 <= note.pitch <= 127:
+                report.drop("pitch outside 0-127")
+            elif note.velocity <= 0:
+                report.drop("note of velocity 0")
+            else:
+                notes = by_instrument.setdefault(note.instrument, [])
+                notes.append(StepNote(start, -note.pitch, end))
+        for instrument, notes in sorted(by_instrument.items()):
+            found = extract_melodies(
+                notes,
+                steps_per_bar=bar,
+                gap_bars=self.config.gap_bars,
+                max_bars=math.inf,
+                skip_polyphony=self.config.skip_polyphony,
+                leading_bars=0,
+                report=report,
+            )
+            for melody in found:
+                events = without_silent_end(melody.events)
+                yield FoundMelody(instrument, bar, melody.start, events)
+
+    def _is_kept(self, melody: FoundMelody, report: Report) -> bool:
+        """Returns whether a melody is long and rich enough, or reports why not."""
+        config = self.config
+        if len(melody.events) < max(config.min_bars * melody.steps_per_bar, 2):
+            report.drop(f"melody shorter than {config.min_bars} bars")
+            return False
+        if len({event % OCTAVE for event in melody.events if event >= 0}) < (
+            config.min_unique_pitches
+        ):
+            report.drop(f"melody of fewer than {config.min_unique_pitches} pitches")
+            return False
+        return True
+
+    def _add(
+        self, melody: FoundMelody, chords: ChordLine | None, windows: Windows, report: Report
+    ) -> None:
+        config, events = self.config, melody.events
+        if len(events) > config.max_steps:
+            report.drop(f"melody longer than {config.max_steps} steps is cut")
+            events = events[: config.max_steps]
+        squashed = self.squash(events)
+        report.keep("melodies")
+        if squashed.folded:
+            report.keep("notes folded into the range by octaves", squashed.folded)
+        controls = None
+        if chords is not None:
+            steps = range(melody.start, melody.start + len(events))
+            controls = self.move_chords(chords.at(steps), squashed.shift)
+        windows.add(self.to_ids(squashed.events), controls)
+
+    def move_chords(self, chords: np.ndarray, semitones: int) -> np.ndarray:
+        """Returns chord ids (T,) with the roots moved, and basses along with them."""
+        above, classes = np.divmod(chords.astype(int), CLASSES)
+        moved = above * CLASSES + transpose_chords(classes, semitones)
+        return moved.astype(chords.dtype)
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that event ids describe.
+
+        Args:
+            events: Int (T,).
+            qpm: Quarter notes a minute.
+            programs: General MIDI program of the melody, one; None for the first.
+
+        Raises:
+            ValueError: If an id is not one of this converter's.
+        """
+        return self.decode_events(self.to_events(events), qpm, programs)
+
+    def to_events(self, ids) -> list[int]:
+        """Returns melody events of ids (T,). Raises: ValueError if one is none."""
+        ids = self._checked_ids(ids)
+        return as_fresh_melody([event_of(id, self.config.min_pitch) for id in ids])
+
+    def decode_events(
+        self, events: Sequence[int], qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ):
+        """Returns the NoteSequence of melody events, `NO_EVENT`, `NOTE_OFF` or MIDI pitches."""
+        (program,) = self._programs(programs)
+        sequence = new_sequence(qpm)
+        add_melody(sequence, events, 60 / qpm / self.config.steps_per_quarter, program)
+        return sequence
+
+
+def without_silent_end(events: list[int]) -> list[int]:
+    """Returns a melody up to the end of its last note."""
+    last = len(events) - 1
+    while last >= 0 and events[last] == NO_EVENT:
+        last -= 1
+    return events[:last] if last >= 0 and events[last] == NOTE_OFF else events

@@ -1,0 +1,284 @@
+"""Monophonic melodies as one event per 16th step: no event, note off, or a note's pitch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.chords import UnusableChords, chord_line
+from magenta_lite.converters.converter import Converter
+from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stretches, quantize
+from magenta_lite.converters.melody_extraction import (
+    NO_EVENT,
+    NOTE_OFF,
+    Melody,
+    StepNote,
+    as_fresh_melody,
+    extract_melodies,
+    fill_up,
+)
+from magenta_lite.converters.windows import Windows
+from magenta_lite.converters.writing import add_melody, new_sequence
+from magenta_lite.errors import UserError
+
+NO_EVENT_ID = 0
+NOTE_OFF_ID = 1
+FIRST_PITCH_ID = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class MelodyConverterConfig:
+    """How melodies are found in a piece and cut into windows.
+
+    Attributes:
+        bars: Length of a window in 4/4 bars; 0 for whole melodies.
+        steps_per_quarter: Grid; 4 is 16th notes.
+        min_pitch: Lowest MIDI pitch; notes below are left out.
+        max_pitch: Highest MIDI pitch; notes above are left out.
+        programs: Lowest and highest General MIDI program that may be a melody; None for all.
+        max_bars: Longer melodies are cut.
+        gap_bars: Bars of silence that end a melody.
+        skip_polyphony: Leave an instrument once two of its notes start together, instead of
+            keeping the higher one.
+        end_token: Add an event for the end of a melody.
+        pad_edges: Keep silent bars before the first note, and fill the last window with silence,
+            so that music whose first or last bar is silent encodes. The original refuses it,
+            its own samples included.
+        max_examples: At most so many windows of a piece, the first ones; 0 for all.
+        chords: Give the chord of each step with a window: the piece's chord symbols, or inferred
+            where it has none.
+    """
+
+    kind: ClassVar[str] = "melody"
+
+    bars: int = 2
+    steps_per_quarter: int = 4
+    min_pitch: int = 21
+    max_pitch: int = 108
+    programs: tuple[int, int] | None = None
+    max_bars: int = 100
+    gap_bars: float = 1.0
+    skip_polyphony: bool = False
+    end_token: bool = False
+    pad_edges: bool = False
+    max_examples: int = 0
+    chords: bool = False
+
+    def __post_init__(self):
+        if self.programs is not None:
+            object.__setattr__(self, "programs", tuple(self.programs))
+        if not 0 <= self.min_pitch <= self.max_pitch <= 127:
+            raise UserError(
+                f"converter.min_pitch={self.min_pitch} and max_pitch={self.max_pitch} must be "
+                "MIDI pitches, 0 to 127, the lower first"
+            )
+        if self.bars < 0 or self.steps_per_quarter < 1 or self.max_bars < max(1, self.bars):
+            raise UserError(
+                f"converter.bars={self.bars}, steps_per_quarter={self.steps_per_quarter} and "
+                f"max_bars={self.max_bars} must be positive, and max_bars at least bars"
+            )
+
+
+def event_id(event: int, min_pitch: int) -> int:
+    """Returns the id of a melody event."""
+    return event - min_pitch + FIRST_PITCH_ID if event >= 0 else event - NO_EVENT
+
+
+def event_of(event_id: int, min_pitch: int) -> int:
+    """Returns the melody event of an id: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch."""
+    if event_id >= FIRST_PITCH_ID:
+        return event_id - FIRST_PITCH_ID + min_pitch
+    return NOTE_OFF if event_id == NOTE_OFF_ID else NO_EVENT
+
+
+class MelodyConverter(Converter):
+    """Melodies of a NoteSequence as event ids, and back.
+
+    Ids: 0 no event (a note goes on, or silence does), 1 note off, 2 and up a note-on from
+    `min_pitch` up, and last the end token where there is one: 90 ids with the defaults, as
+    Magenta's MusicVAE has them (Roberts et al. 2018, https://arxiv.org/abs/1803.05428).
+
+    Args:
+        config: A `MelodyConverterConfig`.
+    """
+
+    config_class = MelodyConverterConfig
+    default_programs = (0,)
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id a step; chords beside it where the config has them."""
+        control = "chords" if self.config.chords else ""
+        return EventFormat("categorical", (self.depth,), control=control, end_id=self.end_id)
+
+    @property
+    def depth(self) -> int:
+        """Number of ids V."""
+        pitches = self.config.max_pitch - self.config.min_pitch + 1
+        return FIRST_PITCH_ID + pitches + self.config.end_token
+
+    @property
+    def end_id(self) -> int | None:
+        """Id of the end token; None without one."""
+        return self.depth - 1 if self.config.end_token else None
+
+    @property
+    def note_ids(self) -> range:
+        """Ids of note-ons, from the lowest pitch to the highest."""
+        return range(FIRST_PITCH_ID, self.depth - self.config.end_token)
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """The note-ons."""
+        return ((0, self.note_ids[0], self.note_ids[-1]),)
+
+    @property
+    def window_steps(self) -> int:
+        """Steps T of a window; of the longest melody when whole melodies are encoded."""
+        bars = self.config.bars or self.config.max_bars
+        return bars * self.steps_per_bar + self.config.end_token
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the windows of every melody in a NoteSequence.
+
+        Windows are `bars` long and start on every bar; they come in order of instrument and
+        time, each only once.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint8 arrays (T,), their chords uint8 (T,) where the config has them, and a report of
+            what was left out.
+        """
+        config = self.config
+        report = Report()
+        windows = Windows(report, config.max_examples)
+        try:
+            for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
+                self._encode_stretch(stretch, windows, report)
+        except UnusableChords as error:
+            return error.as_result()
+        return windows.result()
+
+    def _encode_stretch(self, stretch: Stretch, windows: Windows, report: Report) -> None:
+        melodies = [
+            melody
+            for notes in self._notes_by_instrument(stretch, report)
+            for melody in self._melodies_of(notes, report)
+        ]
+        if not melodies:
+            return
+        chords = None
+        if self.config.chords:
+            chords = chord_line(stretch, self.config.steps_per_quarter)
+        for melody in melodies:
+            report.keep("melodies")
+            for start, events in self._windows(melody, report):
+                ids = self._to_ids(events)
+                steps = range(start, start + len(ids))
+                windows.add(ids, None if chords is None else chords.at(steps))
+
+    def _notes_by_instrument(self, stretch: Stretch, report: Report) -> list[list[StepNote]]:
+        config = self.config
+        low, high = config.programs or (0, 127)
+        by_instrument: dict[int, list[StepNote]] = {}
+        drums = out_of_range = other_program = silent = 0
+        for start, end, note in quantize(stretch, config.steps_per_quarter):
+            if note.is_drum:
+                drums += 1
+            elif not low <= note.program <= high:
+                other_program += 1
+            elif not config.min_pitch <= note.pitch <= config.max_pitch:
+                out_of_range += 1
+            elif note.velocity <= 0:
+                silent += 1
+            else:
+                step_note = StepNote(start, -note.pitch, end)
+                by_instrument.setdefault(note.instrument, []).append(step_note)
+        report.drop("drum note", n=drums)
+        report.drop(f"note of a program outside {low}-{high}", n=other_program)
+        report.drop(f"pitch outside {config.min_pitch}-{config.max_pitch}", n=out_of_range)
+        report.drop("note of velocity 0", n=silent)
+        return [by_instrument[instrument] for instrument in sorted(by_instrument)]
+
+    def _melodies_of(self, notes: list[StepNote], report: Report) -> list[Melody]:
+        config = self.config
+        padding = config.bars if config.pad_edges else 0
+        return extract_melodies(
+            notes,
+            steps_per_bar=self.steps_per_bar,
+            gap_bars=max(config.gap_bars, padding),  # silence inside a window must not split it
+            max_bars=config.max_bars,
+            skip_polyphony=config.skip_polyphony,
+            # More silence than this would fill whole windows.
+            leading_bars=max(padding - 1, 0),
+            report=report,
+        )
+
+    def _windows(self, melody: Melody, report: Report) -> Iterator[tuple[int, list[int]]]:
+        """Yields (first step, events) of each window."""
+        if not self.config.bars:
+            yield melody
+            return
+        steps = self.config.bars * self.steps_per_bar
+        events = fill_up(melody.events, steps) if self.config.pad_edges else melody.events
+        if len(events) < steps:
+            report.drop(f"melody shorter than {self.config.bars} bars")
+        for start, window in bar_windows(events, steps, self.steps_per_bar):
+            yield melody.start + start, as_fresh_melody(window)
+
+    def _to_ids(self, events: list[int]) -> np.ndarray:
+        ids = [event_id(event, self.config.min_pitch) for event in events]
+        if self.config.end_token:
+            ids.append(self.depth - 1)
+        return np.array(ids, np.uint8)
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that event ids describe.
+
+        Args:
+            events: Int (T,); what follows an end token is ignored.
+            qpm: Quarter notes a minute.
+            programs: General MIDI program of the melody, one; None for the first.
+
+        Raises:
+            ValueError: If an id is not one of this converter's.
+        """
+        events = [int(event) for event in events]
+        if events and not 0 <= min(events) <= max(events) < self.depth:
+            raise ValueError(f"Event ids must lie in [0, {self.depth}): {events}")
+        if self.end_id in events:
+            events = events[: events.index(self.end_id)]
+        (program,) = self._programs(programs)
+        sequence = new_sequence(qpm)
+        melody = [event_of(event, self.config.min_pitch) for event in events]
+        add_melody(sequence, melody, 60 / qpm / self.config.steps_per_quarter, program)
+        return sequence
+
+    def one_hot(self, events) -> np.ndarray:
+        """Returns event ids int (T,) as bool (T, V)."""
+        return np.eye(self.depth, dtype=bool)[np.asarray(events)]
+
+    def valid_next(self, events) -> np.ndarray:
+        """Returns which ids may follow `events` (T,): bool (V,).
+
+        A note-off needs a sounding note; nothing but no event follows an end token.
+        """
+        valid = np.ones(self.depth, bool)
+        sounding = False
+        for event in events:
+            if event == self.end_id:
+                return np.arange(self.depth) == NO_EVENT_ID
+            if event != NO_EVENT_ID:
+                sounding = event != NOTE_OFF_ID
+        valid[NOTE_OFF_ID] = sounding
+        return valid

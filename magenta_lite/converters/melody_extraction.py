@@ -1,0 +1,115 @@
+"""Finding the melodies of an instrument, by the rules that Magenta's models were trained with.
+
+A melody is a list of events, one per step: `NO_EVENT` (a note goes on, or silence does),
+`NOTE_OFF`, or a MIDI pitch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from magenta_lite.converters.base import Report
+
+NO_EVENT = -2
+NOTE_OFF = -1
+
+
+class StepNote(NamedTuple):
+    """A note on the grid; the order of its fields is the order melodies are read in."""
+
+    start: int
+    falling_pitch: int  # minus the MIDI pitch: the highest of several notes comes first
+    end: int
+
+
+class Melody(NamedTuple):
+    """Events from the step `start` on; both ends are on bar lines."""
+
+    start: int
+    events: list[int]
+
+
+def extract_melodies(
+    notes: list[StepNote],
+    *,
+    steps_per_bar: int,
+    gap_bars: float,
+    max_bars: float,
+    skip_polyphony: bool,
+    leading_bars: int,
+    report: Report,
+) -> list[Melody]:
+    """Returns the melodies of one instrument, each starting and ending on a bar line.
+
+    - A melody starts with the bar of its first note, and ends before `gap_bars` of silence.
+    - Of several notes that start together the highest counts.
+    - A note that starts while another sounds ends it, and with it whatever was to come.
+    - The last bar is filled up with silence.
+
+    Args:
+        notes: Of one instrument.
+        steps_per_bar: Length of a bar.
+        gap_bars: Bars of silence after which a new melody begins; infinite for one melody.
+        max_bars: Longer melodies are cut; infinite for none.
+        skip_polyphony: Give up at the first two notes that start together.
+        leading_bars: How many silent bars before the first melody to keep.
+        report: Counts what is left out.
+    """
+    notes = sorted(notes)
+    melodies = []
+    search_from = 0
+    while True:
+        notes = [note for note in notes if note.start >= search_from]
+        if not notes:
+            return melodies
+        start = notes[0].start // steps_per_bar * steps_per_bar
+        if not melodies:
+            start = max(0, start - leading_bars * steps_per_bar)
+        events = _one_melody(notes, start, gap_bars * steps_per_bar, skip_polyphony, report)
+        if events is None:
+            return melodies
+        if len(events) % steps_per_bar == 1:
+            events.pop()  # a note-off on the bar line after the end
+        events += [NO_EVENT] * (-len(events) % steps_per_bar)
+        search_from = start + len(events)
+        if len(events) > max_bars * steps_per_bar:
+            report.drop(f"melody longer than {max_bars} bars is cut")
+            events = events[: max_bars * steps_per_bar]
+        melodies.append(Melody(start, events))
+
+
+def _one_melody(notes, origin, gap_steps, skip_polyphony, report) -> list[int] | None:
+    """Returns the events of the first melody in sorted `notes`; None to give the instrument up."""
+    events: list[int] = []
+    last_start = last_end = None
+    for note in notes:
+        start, end = note.start - origin, note.end - origin
+        if last_start is not None:
+            if start == last_start and skip_polyphony:
+                report.drop("instrument with notes that start together")
+                return None
+            if start == last_start:
+                report.drop("lower note of several that start together")
+                continue
+            if start - last_end >= gap_steps:
+                break
+        del events[start:]
+        events += [NO_EVENT] * (start - len(events))
+        events += [-note.falling_pitch, *[NO_EVENT] * (end - start - 1), NOTE_OFF]
+        last_start, last_end = start, end
+    return events
+
+
+def as_fresh_melody(events: list[int]) -> list[int]:
+    """Returns a cut-out part as a melody of its own: no note-off before its first note."""
+    first = next((i for i, event in enumerate(events) if event >= 0), len(events))
+    return [NO_EVENT] * first + events[first:]
+
+
+def fill_up(events: list[int], steps: int) -> list[int]:
+    """Returns a melody that ends on a bar line with silence after it, `steps` long in all."""
+    if len(events) >= steps:
+        return events
+    sounding = next((event for event in reversed(events) if event != NO_EVENT), NOTE_OFF)
+    silence = NO_EVENT if sounding == NOTE_OFF else NOTE_OFF
+    return [*events, silence, *[NO_EVENT] * (steps - len(events) - 1)]

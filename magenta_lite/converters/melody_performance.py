@@ -1,0 +1,258 @@
+"""Pairs of a melody and the performance that holds it, for models that accompany melodies."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.grid import is_playable
+from magenta_lite.converters.performance import (
+    END,
+    PerformanceConverter,
+    PerformanceConverterConfig,
+    check_stretches,
+)
+from magenta_lite.converters.performance_codec import PlayedNote
+from magenta_lite.converters.text_melody import (
+    FIRST_PITCH,
+    TextMelodyCodec,
+    legato,
+    melody_notes,
+)
+from magenta_lite.converters.token_converter import TokenConverter
+from magenta_lite.converters.token_rules import TokenRules
+from magenta_lite.converters.writing import new_sequence
+from magenta_lite.errors import UserError
+
+MELODY_STEP = 0.1  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class MelodyPerformanceConverterConfig:
+    """How performances are cut into examples.
+
+    Attributes:
+        max_tokens: Tokens of the performance in an example; segments of more are left out.
+        min_tokens: Segments of fewer are left out.
+        min_seconds: Shortest segment.
+        max_seconds: Longest segment.
+        passes: For training each stretch of a piece is cut up so many times, each time otherwise.
+        stretches: In training each piece is also taken at these multiples of its length.
+        min_pitch: Notes below are left out.
+        max_pitch: Notes above are left out.
+        max_silence: Longest silence that generated music may hold, in seconds; 0 for any.
+        max_hung_note: Longest that notes last which no token ends, in seconds; 0 for up to the
+            last token.
+        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "melody_performance"
+
+    max_tokens: int = 2048
+    min_tokens: int = 16
+    min_seconds: float = 5.0
+    max_seconds: float = 30.0
+    passes: int = 2
+    stretches: tuple[float, ...] = (1.0, 0.95, 0.975, 1.025, 1.05)
+    min_pitch: int = 21
+    max_pitch: int = 108
+    max_silence: float = 4.0
+    max_hung_note: float = 0.0
+    max_examples: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "stretches", tuple(self.stretches))
+        check_at_least(self, 2, "max_tokens")
+        check_at_least(self, 1, "min_tokens", "passes", "min_seconds")
+        check_stretches(self.stretches)
+        if self.max_seconds < self.min_seconds:
+            raise UserError(
+                f"converter.max_seconds={self.max_seconds} must be at least "
+                f"converter.min_seconds={self.min_seconds}"
+            )
+
+
+class MelodyPerformanceConverter(TokenConverter):
+    """A melody on a grid of 100 ms and the performance around it, as one row of ids.
+
+    The performance's ids are those of a `PerformanceConverter`, with an end. The melody stands
+    before them: its ids, of a `TextMelodyCodec`, count from `rules.size` on and are filled up to
+    `rules.input_steps`. The melody is found in the performance, which keeps it, and lasts from one
+    note to the next (Huang et al. 2018, §4.3).
+
+    Args:
+        config: A `MelodyPerformanceConverterConfig`.
+    """
+
+    config_class = MelodyPerformanceConverterConfig
+    default_programs = (0,)
+    generate_flags = ("--mode=accompany", "--primer_melody=60 -2 64 -2 67 -2 -2 -2 65 -2 62 -2 60")
+    crop = 0  # segments begin where their melody does
+
+    def __init__(self, config: MelodyPerformanceConverterConfig):
+        super().__init__(config)
+        shared = {
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(PerformanceConverterConfig)
+            if hasattr(config, field.name)
+        }
+        self.performance = PerformanceConverter(
+            PerformanceConverterConfig(**shared, end_token=True)
+        )
+        self.codec = self.performance.codec
+        self.melody = TextMelodyCodec(config.min_pitch, config.max_pitch)
+
+    @property
+    def rules(self) -> TokenRules:
+        """What the ids of the performance mean to a model that writes them."""
+        steps = round(self.config.max_seconds * self.melody.steps_per_second)
+        return dataclasses.replace(
+            self.performance.rules, inputs=self.melody.size, input_steps=steps
+        )
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id a token; the melody's behind the performance's."""
+        return EventFormat("categorical", (self.codec.size + self.melody.size,))
+
+    @property
+    def window_steps(self) -> int:
+        """Ids of a row."""
+        return self.rules.input_steps + self.config.max_tokens
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """Note-ons, note-offs, and the melody's pitches."""
+        first = self.codec.size
+        return (*self.performance.pitch_ids, (0, first + FIRST_PITCH, first + self.melody.size - 1))
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the segments of a NoteSequence, in order of time, for every pass and stretch.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint16 arrays of at most `window_steps` ids, and a report of what was left out; those of
+            other passes than the first, and of other stretches than 1, are for training only.
+        """
+        config, report = self.config, Report()
+        result = EncodeResult([], report, train_only=[])
+        notes = self.codec.notes(sequence, report) if is_playable(sequence, report) else []
+        if not notes:
+            return result
+        # The same piece is cut in the same way wherever it is read.
+        rng = np.random.default_rng([len(notes), round(1000 * notes[-1].start)])
+        for number in range(config.passes):
+            for start, end in self._cuts(notes[-1].start, rng):
+                segment = [
+                    note._replace(start=note.start - start, end=min(note.end, end) - start)
+                    for note in notes
+                    if start <= note.start < end
+                ]
+                melody = self._melody_of(segment)
+                for stretch in config.stretches:
+                    first = stretch == 1.0 and number == 0
+                    counted = report if first else Report()
+                    row = self._row(segment, melody, end - start, stretch, counted)
+                    if row is not None:
+                        result.examples.append(row)
+                        result.train_only.append(not first)
+        if config.max_examples:
+            del result.examples[config.max_examples :]
+            del result.train_only[config.max_examples :]
+        if result.examples:
+            report.keep("windows", len(result.examples))
+        return result
+
+    def _cuts(self, last: float, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
+        """Yields where segments begin and end, one after the other, up to the second `last`."""
+        config, start = self.config, 0.0
+        # No stretch may be longer than the longest segment; a rounded melody is not, then, either.
+        longest = (config.max_seconds - MELODY_STEP) / max(config.stretches)
+        while start <= last:
+            end = start + rng.uniform(min(config.min_seconds, longest), longest)
+            yield start, end
+            start = end
+
+    def _row(self, segment, melody, seconds: float, stretch: float, report) -> np.ndarray | None:
+        """Returns the ids of a segment and its melody; None if it is left out."""
+        config = self.config
+        ids = [*self.codec.ids(_stretched(segment, stretch)), END]
+        if len(ids) < config.min_tokens:
+            report.drop(f"segment of fewer than {config.min_tokens} tokens")
+            return None
+        if len(ids) > config.max_tokens:
+            report.drop(f"segment of more than {config.max_tokens} tokens")
+            return None
+        if not melody:
+            report.drop("segment without a melody")
+            return None
+        sung = self.melody.ids_of(_drawn_out(_stretched(melody, stretch), seconds * stretch))
+        sung += [0] * (self.rules.input_steps - len(sung))
+        row = [*(id + self.codec.size for id in sung), *ids]
+        return np.array(row, self.event_format.event_dtype)
+
+    def _melody_of(self, notes: list[PlayedNote]) -> list[PlayedNote]:
+        """Returns the melody of notes in order: themselves if they never overlap."""
+        if all(a.end <= b.start for a, b in itertools.pairwise(notes)):
+            return notes
+        found = melody_notes(_as_sequence(notes)).notes
+        return [PlayedNote(n.start_time, n.pitch, n.end_time, n.velocity) for n in found]
+
+    def melody_ids(self, sequence) -> list[int]:
+        """Returns the ids (I,) of the melody of a NoteSequence, for a model to accompany.
+
+        A piece whose notes never overlap is taken as it is; from others the likeliest melody.
+        """
+        notes = self.codec.notes(sequence, Report()) if is_playable(sequence, Report()) else []
+        return self.melody.ids_of(_drawn_out(self._melody_of(notes))) if notes else []
+
+    def ids_of(self, sequence, **kwargs) -> list[int]:
+        """Returns the ids of a whole NoteSequence as a performance."""
+        return self.performance.ids_of(sequence, **kwargs)
+
+    def seconds(self, ids: Iterable[int], qpm: float) -> float:
+        """Returns how long the performance's `ids` last; times do not depend on `qpm`."""
+        return self.performance.seconds(ids, qpm)
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence of a row's performance, or of a performance alone.
+
+        The other arguments, and errors, are those of `PerformanceConverter.decode`.
+        """
+        ids = np.asarray(events)
+        sizes = self.event_format.sizes[0]
+        played = ids[(ids < self.codec.size) | (ids >= sizes)]
+        return self.performance.decode(played, qpm, programs)
+
+
+def _stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:
+    return [note._replace(start=note.start * factor, end=note.end * factor) for note in notes]
+
+
+def _as_sequence(notes: Iterable[PlayedNote]):
+    sequence = new_sequence(120.0, metrical=False)
+    for note in notes:
+        sequence.notes.add(
+            pitch=note.pitch, velocity=note.velocity, start_time=note.start, end_time=note.end
+        )
+    sequence.total_time = max((note.end for note in notes), default=0.0)
+    return sequence
+
+
+def _drawn_out(notes: list[PlayedNote], seconds: float = 0.0):
+    """Returns a melody as a NoteSequence, each note up to the next, the last up to `seconds`."""
+    sequence = _as_sequence(notes)
+    sequence.total_time = max(sequence.total_time, seconds)
+    return legato(sequence)

@@ -1,0 +1,374 @@
+"""A bar of several instruments with their dynamics, as tracks of performance events."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.chords import ChordLine, UnusableChords, chord_line
+from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.grid import Stretch, common_time_stretches, is_playable, quantize
+from magenta_lite.converters.windows import Windows
+from magenta_lite.converters.writing import VELOCITY, new_sequence
+from magenta_lite.errors import UserError
+
+PITCHES = PROGRAMS = 128
+VELOCITIES = 127  # 1 to 127
+FRAME = 2  # events of a track that are no music: the first, which names it, and its end
+SUSTAIN_PEDAL = 64  # number of the control change
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiPerformanceConverterConfig:
+    """Which bars of a piece are taken.
+
+    Attributes:
+        velocity_bins: How many velocities are told apart; 0 for none.
+        steps_per_quarter: Grid; 24 holds 16ths and triplets.
+        min_instruments: Bars with fewer are left out.
+        max_instruments: Bars with more are left out: the tracks of an example.
+        min_events: Bars with fewer in all are left out.
+        max_events: Bars with a track of more are left out: the length of a track, including
+            the first event, which names its program, and the last, its end.
+        first_only: Take the first bar of a piece only.
+        chords: Give the chord of each event with a bar: the piece's chord symbols, or inferred
+            where it has none.
+        pad_edges: Take bars with fewer instruments or events too, and cut tracks that are too
+            long. The original refuses them, its own samples included.
+        max_examples: At most so many bars of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "multi_performance"
+
+    velocity_bins: int = 8
+    steps_per_quarter: int = 24
+    min_instruments: int = 2
+    max_instruments: int = 8
+    min_events: int = 8
+    max_events: int = 64
+    first_only: bool = False
+    chords: bool = False
+    pad_edges: bool = False
+    max_examples: int = 0
+
+    def __post_init__(self):
+        check_at_least(self, 1, "steps_per_quarter", "min_instruments")
+        check_at_least(self, 0, "velocity_bins", "min_events", "max_examples")
+        check_at_least(self, self.min_instruments, "max_instruments")
+        check_at_least(self, FRAME + 1, "max_events")
+        if self.velocity_bins > VELOCITIES:
+            raise UserError(
+                f"converter.velocity_bins={self.velocity_bins} must be at most {VELOCITIES}"
+            )
+
+
+class BarNote(NamedTuple):
+    """A note in a bar, times in steps from the bar's start; in the order notes are read in."""
+
+    start: int
+    pitch: int
+    end: int
+    velocity: int
+
+
+class TrackKey(NamedTuple):
+    """What makes a track of its own; in the order of tracks."""
+
+    is_drum: bool
+    program: int
+    instrument: int
+
+
+class Track(NamedTuple):
+    """Ids of a track, and the step in the bar at which each stands."""
+
+    ids: list[int]
+    steps: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ids:
+    """Where the ids of each kind of event begin; they follow each other in this order."""
+
+    note_off: int
+    shift: int
+    velocity: int
+    program: int
+    drums: int
+    end: int
+
+    @classmethod
+    def of(cls, steps_per_bar: int, velocity_bins: int) -> Ids:
+        """Returns the ids for bars of `steps_per_bar` steps."""
+        sizes = (PITCHES, PITCHES, steps_per_bar, velocity_bins, PROGRAMS, 1)
+        return cls(*itertools.accumulate(sizes))
+
+
+class MultiPerformanceConverter(Converter):
+    """Bars of a NoteSequence with all their instruments, and back.
+
+    A bar has `max_instruments` tracks of `max_events` ids: first the program, or that it is
+    drums; then note-ons, note-offs, time shifts in 96ths of a bar and changes of velocity; then
+    an end, and zeros. A missing track is an end and zeros. Drums come last, others in order of
+    program. Ids of the defaults: 0 note-on, 128 note-off, 256 shift by 1 to 96 steps, 352
+    velocity, 360 program, 488 drums, 489 end (Simon et al. 2018,
+    https://arxiv.org/abs/1806.00195).
+
+    Differences: notes go to the bar of their nearest step, where the original cuts before it
+    rounds and so loses notes that are a little early; notes of one step are in order of pitch,
+    not of the time that rounding took away; an instrument that changes its program inside a bar
+    is two tracks.
+
+    Args:
+        config: A `MultiPerformanceConverterConfig`.
+    """
+
+    config_class = MultiPerformanceConverterConfig
+
+    def __init__(self, config: MultiPerformanceConverterConfig):
+        super().__init__(config)
+        self.ids = Ids.of(self.steps_per_bar, config.velocity_bins)
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id a step, in segments that are tracks."""
+        return EventFormat(
+            "categorical",
+            (self.ids.end + 1,),
+            control="chords" if self.config.chords else "",
+            segments=self.config.max_instruments,
+            end_id=self.ids.end,
+        )
+
+    @property
+    def window_steps(self) -> int:
+        """Ids T of a bar."""
+        return self.config.max_instruments * self.config.max_events
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """Note-ons and note-offs; those of drums and what follows an end stay."""
+        return ((0, 0, PITCHES - 1), (0, PITCHES, 2 * PITCHES - 1))
+
+    @property
+    def fixed_segment_id(self) -> int:
+        """The id that names drums."""
+        return self.ids.drums
+
+    def _movable(self, events: np.ndarray) -> np.ndarray:
+        tracks = events.reshape(self.config.max_instruments, self.config.max_events)
+        before_end = np.cumsum(tracks == self.ids.end, axis=1) == 0
+        return (before_end & (tracks[:, :1] != self.ids.drums)).ravel()
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the bars of a NoteSequence, in order of time, each only once.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint16 arrays (T,), their chords uint8 (T,) where the config has them, and a report of
+            what was left out.
+        """
+        config = self.config
+        report = Report()
+        windows = Windows(report, config.max_examples)
+        if not is_playable(sequence, report):
+            return windows.result()
+        sequence = with_sustain(sequence)
+        try:
+            for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
+                bars = self._bars(stretch, report)
+                self._add_bars(bars[:1] if config.first_only else bars, stretch, windows, report)
+                if bars and config.first_only:
+                    break
+        except UnusableChords as error:
+            return error.as_result()
+        return windows.result()
+
+    def _bars(self, stretch: Stretch, report: Report) -> list[tuple[int, dict[TrackKey, list]]]:
+        """Returns (number, notes of each track) of each bar with notes."""
+        bars: dict[int, dict[TrackKey, list[BarNote]]] = {}
+        for start, end, note in quantize(stretch, self.config.steps_per_quarter):
+            if note.velocity <= 0:
+                report.drop("note of velocity 0")
+            elif not 0 <= note.pitch < PITCHES:
+                report.drop(f"pitch outside 0-{PITCHES - 1}")
+            elif not 0 <= note.program < PROGRAMS:
+                report.drop(f"note of a program outside 0-{PROGRAMS - 1}")
+            else:
+                bar, start_in_bar = divmod(start, self.steps_per_bar)
+                end_in_bar = end - start + start_in_bar
+                if end_in_bar > self.steps_per_bar:
+                    report.drop("rest of a note that is held into the next bar")
+                key = TrackKey(note.is_drum, 0 if note.is_drum else note.program, note.instrument)
+                bar_note = BarNote(
+                    start_in_bar,
+                    note.pitch,
+                    min(end_in_bar, self.steps_per_bar),
+                    min(note.velocity, VELOCITIES),
+                )
+                bars.setdefault(bar, {}).setdefault(key, []).append(bar_note)
+        return sorted(bars.items(), key=lambda item: item[0])
+
+    def _add_bars(self, bars, stretch: Stretch, windows: Windows, report: Report) -> None:
+        chords = None
+        for number, notes in bars:
+            tracks = [self._track(key, notes[key]) for key in sorted(notes)]
+            if not self._fits(tracks, report):
+                continue
+            if self.config.chords and chords is None:
+                chords = chord_line(stretch, self.config.steps_per_quarter)
+            events = self._joined([track.ids for track in tracks], missing=[self.ids.end])
+            controls = None
+            if chords is not None:
+                first_step = number * self.steps_per_bar
+                classes = [_chords_of(track, chords, first_step) for track in tracks]
+                controls = self._joined(classes, missing=[]).astype(np.uint8)
+            windows.add(events.astype(self.event_format.event_dtype), controls)
+
+    def _track(self, key: TrackKey, notes: list[BarNote]) -> Track:
+        notes = sorted(notes)
+        changes = [(note.start, i, False) for i, note in enumerate(notes)]
+        changes += [(note.end, i, True) for i, note in enumerate(notes)]
+        ids = [self.ids.drums if key.is_drum else self.ids.program + key.program]
+        steps = [0]
+        now, bin_now = 0, None
+
+        def add(event: int) -> None:
+            ids.append(event)
+            steps.append(now)
+
+        for step, i, is_end in sorted(changes):
+            if step > now:
+                add(self.ids.shift + step - now - 1)
+                now = step
+            if is_end:
+                add(self.ids.note_off + notes[i].pitch)
+                continue
+            velocity_bin = (notes[i].velocity - 1) // self._bin_size
+            if self.config.velocity_bins and velocity_bin != bin_now:
+                add(self.ids.velocity + velocity_bin)
+                bin_now = velocity_bin
+            add(notes[i].pitch)
+        if now < self.steps_per_bar:
+            add(self.ids.shift + self.steps_per_bar - now - 1)
+        add(self.ids.end)
+        return Track(ids, steps)
+
+    def _fits(self, tracks: list[Track], report: Report) -> bool:
+        """Returns whether a bar is taken, or reports why not; with `pad_edges` cuts its tracks."""
+        config = self.config
+        lengths = [len(track.ids) - FRAME for track in tracks]
+        most = config.max_events - FRAME
+        if len(tracks) < config.min_instruments and not config.pad_edges:
+            reason = f"bar with fewer than {config.min_instruments} instruments"
+        elif len(tracks) > config.max_instruments:
+            reason = f"bar with more than {config.max_instruments} instruments"
+        elif sum(lengths) < config.min_events and not config.pad_edges:
+            reason = f"bar with fewer than {config.min_events} events in all"
+        elif max(lengths) > most and not config.pad_edges:
+            reason = f"bar with more than {most} events of an instrument"
+        else:
+            for track, length in zip(tracks, lengths, strict=True):
+                if length > most:
+                    report.drop(f"event of an instrument after {most} in a bar", n=length - most)
+                    del track.ids[1 + most : -1], track.steps[1 + most : -1]
+            return True
+        report.drop(reason)
+        return False
+
+    def _joined(self, tracks: list[list[int]], missing: list[int]) -> np.ndarray:
+        """Returns tracks (N, <= max_events) with zeros after them, end to end, int (T,)."""
+        joined = np.zeros((self.config.max_instruments, self.config.max_events), int)
+        for row, track in itertools.zip_longest(joined, tracks, fillvalue=missing):
+            row[: len(track)] = track
+        return joined.ravel()
+
+    @property
+    def _bin_size(self) -> int:
+        return -(-VELOCITIES // max(self.config.velocity_bins, 1))
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that ids describe: one bar, an instrument for each track.
+
+        Every order of ids is music: what says nothing (a note-off without its note, a note of no
+        length, a program inside a track) is passed over, and notes that do not end do so with
+        the bar.
+
+        Args:
+            events: Int (T,).
+            qpm: Quarter notes a minute.
+            programs: None or empty: the tracks carry their own.
+
+        Raises:
+            ValueError: If an id is not one of this converter's.
+        """
+        self._programs(programs)
+        events = np.asarray(events)
+        if (events < 0).any() or (events > self.ids.end).any():
+            raise ValueError(f"Event ids must lie in [0, {self.ids.end + 1}): {events.tolist()}")
+        sequence = new_sequence(qpm)
+        seconds = 60 / qpm / self.config.steps_per_quarter
+        tracks = events.reshape(self.config.max_instruments, self.config.max_events).tolist()
+        for instrument, track in enumerate(tracks):
+            ids = list(itertools.takewhile(lambda event: event != self.ids.end, track))
+            program = ids[0] - self.ids.program if ids else 0
+            for note in sorted(self._notes(ids)):
+                sequence.notes.add(
+                    pitch=note.pitch,
+                    velocity=note.velocity,
+                    start_time=note.start * seconds,
+                    end_time=note.end * seconds,
+                    instrument=instrument,
+                    program=program if 0 <= program < PROGRAMS else 0,
+                    is_drum=ids[0] == self.ids.drums,
+                )
+                sequence.total_time = max(sequence.total_time, note.end * seconds)
+        return sequence
+
+    def _notes(self, ids: list[int]) -> Iterator[BarNote]:
+        """Yields the notes of a track's ids."""
+        sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
+        now, velocity = 0, VELOCITY
+        for event in ids:
+            if event < self.ids.note_off:
+                sounding.setdefault(event, []).append((now, velocity))
+            elif event < self.ids.shift:
+                pitch = event - self.ids.note_off
+                if sounding.get(pitch):
+                    start, loudness = sounding[pitch].pop(0)
+                    if start < now:
+                        yield BarNote(start, pitch, now, loudness)
+            elif event < self.ids.velocity:
+                now = min(now + event - self.ids.shift + 1, self.steps_per_bar)
+            elif event < self.ids.program:
+                bin_start = 1 + (event - self.ids.velocity) * self._bin_size
+                velocity = min(bin_start, VELOCITIES)
+        for pitch, started in sounding.items():
+            for start, loudness in started:
+                if start < self.steps_per_bar:
+                    yield BarNote(start, pitch, self.steps_per_bar, loudness)
+
+
+def with_sustain(sequence):
+    """Returns a NoteSequence whose notes sound as long as the sustain pedal holds them."""
+    if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
+        return sequence
+    from note_seq import sequences_lib
+
+    return sequences_lib.apply_sustain_control_changes(sequence)
+
+
+def _chords_of(track: Track, chords: ChordLine, first_step: int) -> list[int]:
+    """Returns the chord at each event's time; the event that names the track has none."""
+    return [0, *chords.at(first_step + np.array(track.steps[1:])).tolist()]

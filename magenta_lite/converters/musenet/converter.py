@@ -1,0 +1,316 @@
+"""Pieces of many instruments as rows of MuseNet's tokens, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.grid import MAX_STEPS, is_playable, to_step
+from magenta_lite.converters.musenet import codec, places, vocabulary
+from magenta_lite.converters.musenet.codec import Note
+from magenta_lite.converters.musenet.rules import MuseNetRules
+from magenta_lite.converters.musenet.vocabulary import DRUMS, END, FIRST_STYLE, INSTRUMENTS, PIANO
+from magenta_lite.converters.token_converter import TokenConverter
+from magenta_lite.converters.writing import new_sequence
+from magenta_lite.errors import UserError, unknown_name
+
+PREFIX = 3  # style, instruments, start
+ORIGINAL = ("original",)  # styles of the original
+ROUNDING = 1e-8  # seconds: times halfway between two units go up, however they were computed
+
+
+@dataclasses.dataclass(frozen=True)
+class MuseNetConverterConfig:
+    """Which pieces are taken, and in what parts they are read.
+
+    Attributes:
+        crop: Tokens of a training example, its prefix of three too.
+        min_tokens: Shorter pieces are left out.
+        styles: Names of the styles that a model can tell apart, at most 610; those of
+            `vocabulary.styles` unless given; `[original]` for the original's.
+        max_note: Longest note that a model writes, in seconds.
+        max_silence: Longest silence that it writes, in seconds.
+        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "musenet_tokens"
+
+    crop: int = 2048
+    min_tokens: int = 64
+    styles: tuple[str, ...] = ()
+    max_note: float = 10.0
+    max_silence: float = 4.0
+    max_examples: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "styles", tuple(self.styles))
+        check_at_least(self, PREFIX + 1, "crop")
+        check_at_least(self, 1, "min_tokens")
+        check_at_least(self, 0, "max_examples")
+        check_at_least(self, 0.1, "max_note", "max_silence")
+        most = vocabulary.LAST_STYLE - FIRST_STYLE + 1
+        if len(self.styles) > most or len(set(self.styles)) < len(self.styles):
+            raise UserError(f"converter.styles must be at most {most} names, each once")
+
+
+class MuseNetConverter(TokenConverter):
+    """Music for the ten instruments of MuseNet as its ids, and back.
+
+    A row begins with its style, the families of instruments in the whole piece and `start`; then
+    notes and waits of 10 ms units follow, and `end`. A step is three numbers: the id, in which
+    128th of the piece it stands, and how many 128ths are to come (see `places`). Id 0, the off of a
+    pitch that no piano has, fills up.
+
+    Args:
+        config: A `MuseNetConverterConfig`.
+    """
+
+    config_class = MuseNetConverterConfig
+    crop_prefix = PREFIX
+
+    def __init__(self, config: MuseNetConverterConfig):
+        super().__init__(config)
+        names = config.styles or vocabulary.styles()
+        names = vocabulary.original_styles() if config.styles == ORIGINAL else names
+        self.styles = {canonical(name): FIRST_STYLE + i for i, name in enumerate(names) if name}
+
+    @property
+    def rules(self) -> MuseNetRules:
+        """What a model may write."""
+        config, rate = self.config, vocabulary.UNITS_PER_SECOND
+        return MuseNetRules(
+            max_note=round(config.max_note * rate),
+            max_silence=round(config.max_silence * rate),
+        )
+
+    @property
+    def event_format(self) -> EventFormat:
+        """An id, and two numbers of where it stands."""
+        return EventFormat("multi_categorical", (vocabulary.SIZE, places.PARTS, places.PARTS))
+
+    @property
+    def window_steps(self) -> int:
+        """Tokens of a row: the prefix, and twice what a crop has of the piece."""
+        return PREFIX + 2 * (self.config.crop - PREFIX)
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """The notes of all instruments but drums."""
+        blocks = vocabulary.FIRST_DRUM // vocabulary.PITCHES
+        size = vocabulary.PITCHES
+        # Not pitch 0: the piano's off of it fills up.
+        return tuple((0, size * block + 1, size * (block + 1) - 1) for block in range(blocks))
+
+    @property
+    def pitch_ranges(self) -> tuple[tuple[int, int], ...]:
+        """What can be played of each of `pitch_ids`."""
+        firsts = [low - 1 for _, low, _ in self.pitch_ids]
+        players = [vocabulary.token(first).instrument for first in firsts]
+        ranges = [vocabulary.BY_NAME[player].range for player in players]
+        return tuple(
+            (first + low, first + high) for first, (low, high) in zip(firsts, ranges, strict=True)
+        )
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the rows of a NoteSequence, in order of time.
+
+        Row k holds the prefix and, of the piece, the tokens from k * C to (k + 2) * C, where C is
+        what a crop has room for behind the prefix.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint16 arrays of at most `window_steps` rows of three, and a report of what was left
+            out or is played by another instrument.
+        """
+        config, report = self.config, Report()
+        notes = self.notes_of(sequence, report)
+        ids = np.array(codec.ids(notes) + [END] * bool(notes), int)
+        if len(ids) < config.min_tokens:
+            report.drop(f"piece of fewer than {config.min_tokens} tokens")
+            return EncodeResult([], report)
+        where = places.places(ids)
+        piece = np.stack([ids, where.part, where.countdown], axis=1)
+        front = np.zeros((PREFIX, 3), int)
+        front[:, 0] = self.prefix(self.style_of(sequence), families_of(notes))
+        step = config.crop - PREFIX
+        starts = range(0, max(len(piece) - 1, 1), step)
+        if config.max_examples:
+            starts = starts[: config.max_examples]
+        rows = []
+        for start in starts:
+            front[:, 1:] = piece[start, 1:]
+            row = np.concatenate([front, piece[start : start + 2 * step]])
+            rows.append(row.astype(self.event_format.event_dtype))
+        report.keep("windows", len(rows))
+        return EncodeResult(rows, report)
+
+    def prefix(self, style: str | None, families: Iterable[str]) -> list[int]:
+        """Returns the three ids in front of a piece, those of what is not known being `NOT_SAID`.
+
+        Raises:
+            UserError: If a style or family has no such name.
+        """
+        style = style and canonical(style)
+        if style and style not in self.styles:
+            raise unknown_name("style", style, self.styles)
+        families = list(families)
+        for family in families:
+            if family not in vocabulary.FAMILIES:
+                raise unknown_name("family of instruments", family, vocabulary.FAMILIES)
+        nothing = vocabulary.NOT_SAID
+        chosen = vocabulary.instrument_set_id(families)
+        return [
+            self.styles[style] if style else nothing,
+            chosen or nothing,
+            vocabulary.START,
+        ]
+
+    def style_of(self, sequence) -> str | None:
+        """Returns the style that a NoteSequence names, or that a folder of its file is called by.
+
+        Case, spaces and hyphens do not matter; the innermost folder that is a style decides.
+        """
+        folders = PurePosixPath(sequence.filename.replace("\\", "/")).parts[:-1]
+        for name in (*sequence.sequence_metadata.genre, *reversed(folders)):
+            if canonical(name) in self.styles:
+                return canonical(name)
+        return None
+
+    def notes_of(self, sequence, report: Report | None = None) -> list[Note]:
+        """Returns the notes of a NoteSequence as the ten instruments play them.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+            report: Counts what is left out, and what another instrument plays.
+        """
+        report = Report() if report is None else report
+        if not is_playable(sequence, report):
+            return []
+        rate = vocabulary.UNITS_PER_SECOND
+        if max(note.end_time for note in sequence.notes) * rate > MAX_STEPS:
+            report.drop(f"music longer than {MAX_STEPS:,} steps")
+            return []
+        notes, folded = [], Counter()
+        for note in sequence.notes:
+            instrument = vocabulary.instrument_of(note.program, note.is_drum)
+            if note.velocity <= 0:
+                report.drop("note of velocity 0")
+                continue
+            if not (instrument is PIANO) <= note.pitch < vocabulary.PITCHES:
+                report.drop("pitch outside 0-127, or 0 of a piano")
+                continue
+            others = instrument is not DRUMS and note.program != instrument.program
+            if others and 0 <= note.program < 128:
+                folded[note.program // 8, instrument.name] += 1
+            start = to_step(note.start_time + ROUNDING, rate)
+            end = max(to_step(note.end_time + ROUNDING, rate), start + 1)
+            notes.append(Note(start, end, note.pitch, note.velocity, instrument))
+        for (group, name), count in folded.items():
+            report.keep(f"notes of {_group_name(group)} as {name}", count)
+        _report_overlaps(notes, report)
+        return codec.in_order(notes)
+
+    def ids_of(self, sequence, report: Report | None = None, **kwargs) -> list[int]:
+        """Returns the ids of a whole NoteSequence, without prefix, with the `end`."""
+        notes = self.notes_of(sequence, report)
+        return codec.ids(notes) + [END] * bool(notes)
+
+    def contour(self, events) -> np.ndarray:
+        """Returns a number for each note of a row (T, 3), or of a NoteSequence; see `codec`."""
+        if hasattr(events, "notes"):
+            return codec.contour(self.notes_of(events))
+        return codec.contour(codec.decode(np.asarray(events)[:, 0]).notes)
+
+    def text_of(self, sequence) -> str:
+        """Returns the ids of a NoteSequence, prefix and all, as people saved them from MuseNet."""
+        prefix = self.prefix(self.style_of(sequence), families_of(self.notes_of(sequence)))
+        return " ".join(map(str, prefix + self.ids_of(sequence))) + "\n"
+
+    def seconds(self, ids: Iterable[int], qpm: float) -> float:
+        """Returns how long `ids` last; times do not depend on `qpm`."""
+        waits = (int(id) - vocabulary.FIRST_WAIT + 1 for id in ids)
+        units = sum(wait for wait in waits if 1 <= wait <= vocabulary.MAX_WAIT)
+        return units / vocabulary.UNITS_PER_SECOND
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that ids describe; every order of ids is music.
+
+        Notes are repaired as `codec.repaired` says. Each instrument has its own MIDI channel.
+
+        Args:
+            events: Int (T,) or (T, 3), with or without a prefix; `end` ends them.
+            qpm: Tempo that the sequence has; times do not depend on it.
+            programs: None; the ids say what plays.
+
+        Raises:
+            ValueError: If an id is not one of MuseNet's.
+        """
+        self._programs(programs or None)
+        ids = np.asarray(events)
+        ids = ids[:, 0] if ids.ndim == 2 else ids
+        return to_sequence(codec.repaired(codec.decode(ids).notes), qpm)
+
+
+def canonical(style: str) -> str:
+    """Returns how a style is written: small letters, no spaces or hyphens."""
+    return re.sub(r"[\s-]+", "_", style.strip().lower())
+
+
+def to_sequence(notes: Iterable[Note], qpm: float = 120.0):
+    """Returns a NoteSequence of notes, each instrument with its program on a channel of its own."""
+    sequence, second = new_sequence(qpm, metrical=False), vocabulary.UNITS_PER_SECOND
+    for note in notes:
+        added = sequence.notes.add()
+        added.pitch, added.velocity = note.pitch, note.velocity
+        added.start_time, added.end_time = note.start / second, note.end / second
+        added.program, added.is_drum = note.instrument.program, note.instrument is DRUMS
+        added.instrument = INSTRUMENTS.index(note.instrument)
+        sequence.total_time = max(sequence.total_time, added.end_time)
+    for number in sorted({note.instrument for note in sequence.notes}):
+        name = INSTRUMENTS[number].name.capitalize()
+        sequence.instrument_infos.add(instrument=number, name=name)
+    return sequence
+
+
+def families_of(notes: Iterable[Note]) -> list[str]:
+    """Returns the families that play, as an instrument set names them."""
+    playing = {note.instrument.family for note in notes}
+    return [family for family in reversed(vocabulary.FAMILIES) if family in playing]
+
+
+def _group_name(group: int) -> str:
+    import pretty_midi
+
+    return pretty_midi.program_to_instrument_class(8 * group)
+
+
+def _report_overlaps(notes: list[Note], report: Report) -> None:
+    """Counts notes that ids cannot tell apart from others of their instrument and pitch."""
+    doubled = Counter((n.start, vocabulary.on_id(n.instrument, n.pitch, n.velocity)) for n in notes)
+    report.drop(
+        "note doubled by another of its instrument and pitch",
+        n=sum(count - 1 for count in doubled.values()),
+    )
+    sounding: dict[tuple, int] = {}
+    cut = 0
+    for note in codec.in_order(notes):
+        if note.instrument is DRUMS:
+            continue
+        key = (note.instrument, note.pitch)
+        cut += note.start < sounding.get(key, 0)
+        sounding[key] = max(sounding.get(key, 0), note.end)
+    report.drop("end of a note that its instrument strikes again before", n=cut)

@@ -1,0 +1,367 @@
+"""Melodies as the input of a model that accompanies them: one id a step, 92 ids.
+
+A melody is found in a performance by `melody_notes`, drawn out by `legato`, and turned into ids by
+a `TextMelodyCodec`. Rhythms and chords have ids of the same kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+from magenta_lite.converters.base import CHORD_CLASSES, Report
+from magenta_lite.converters.chords import UnusableChords, chord_line, nearest_class, typed_symbols
+from magenta_lite.converters.grid import DEFAULT_QPM, MAX_STEPS, Stretch, is_playable, to_step
+from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
+from magenta_lite.converters.multi_performance import VELOCITIES
+from magenta_lite.converters.writing import add_melody, new_sequence
+from magenta_lite.errors import UserError
+
+PAD, END = 0, 1
+RESERVED = 2
+FIRST_PITCH = 4  # behind an id for "no event" and one for "note off"
+CHORDS_SIZE = RESERVED + CHORD_CLASSES
+TEMPOS = "melody with several tempos, on a grid of quarters"
+
+
+@dataclasses.dataclass(frozen=True)
+class TextMelodyCodec:
+    """Notes on a grid, one id a step: 2 nothing new, 3 a note ends, 4 and up a pitch begins.
+
+    Ids 0 and 1 fill up and end, as in performances; there are 92 with the pitches of a piano
+    (Magenta's `TextMelodyConverterAbsolute`, and `TextMelodyConverter` on a grid of quarters).
+
+    Attributes:
+        min_pitch: Lowest MIDI pitch.
+        max_pitch: Highest MIDI pitch.
+        steps_per_second: Grid; 10 steps are 100 ms each.
+        steps_per_quarter: Grid in musical time instead, for pieces of one tempo; 0 for seconds.
+    """
+
+    min_pitch: int = 21
+    max_pitch: int = 108
+    steps_per_second: int = 10
+    steps_per_quarter: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return FIRST_PITCH + self.max_pitch - self.min_pitch + 1
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def ids_of(self, sequence, report: Report | None = None) -> list[int]:
+        """Returns the ids (T,) of a NoteSequence up to its total time, silence at its end too.
+
+        Where notes overlap the later one counts, and an end is an end whatever else sounds: as in
+        the original, which reads melodies only.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+            report: Counts what is left out: drums, notes out of range, the whole of a piece of
+                several tempos on a grid of quarters.
+        """
+        report = Report() if report is None else report
+        notes, rate = self._notes(sequence, report), self._rate(sequence, report)
+        return [self._id(event) for event in _melody(notes, sequence, rate, report)]
+
+    def ids_of_events(self, events: Iterable[int]) -> list[int]:
+        """Returns the ids of MIDI pitches, -1 for a note that ends, -2 for nothing new.
+
+        Raises:
+            UserError: If a pitch is out of range.
+        """
+        events = list(events)
+        for event in events:
+            if event not in (NO_EVENT, NOTE_OFF) and not self._holds(event):
+                raise UserError(
+                    f"{event} in a melody is no pitch from {self.min_pitch} to {self.max_pitch}; "
+                    f"-1 ends a note and -2 goes on"
+                )
+        return [self._id(event) for event in events]
+
+    def ids_of_text(self, text: str) -> list[int]:
+        """Returns the ids of a melody that a user wrote: "60 -2 67 -1" or "[60, -2, 67, -1]".
+
+        Raises:
+            UserError: If something is no whole number, or a pitch is out of range.
+        """
+        words = text.strip(" []").replace(",", " ").split()
+        try:
+            events = [int(word) for word in words]
+        except ValueError as error:
+            raise UserError(
+                f"'{text}' is no melody; write pitches from {self.min_pitch} to {self.max_pitch}, "
+                "-1 where a note ends and -2 where nothing new begins, e.g. '60 -2 67 -1'"
+            ) from error
+        return self.ids_of_events(events)
+
+    def _id(self, event: int) -> int:
+        """Returns the id of -2, -1 or a pitch."""
+        return event - NO_EVENT + RESERVED if event < 0 else event - self.min_pitch + FIRST_PITCH
+
+    def _holds(self, pitch: int) -> bool:
+        return self.min_pitch <= pitch <= self.max_pitch
+
+    def _notes(self, sequence, report: Report) -> list:
+        """Returns the notes that have an id, in order of their beginnings."""
+        if not is_playable(sequence, report):
+            return []
+        notes = []
+        for note in sequence.notes:
+            if note.is_drum:
+                report.drop("drum note")
+            elif not self._holds(note.pitch):
+                report.drop(f"pitch outside {self.min_pitch}-{self.max_pitch}")
+            else:
+                notes.append(note)
+        return sorted(notes, key=lambda note: note.start_time)
+
+    def _rate(self, sequence, report: Report) -> float:
+        """Returns steps a second; 0, and a line of the report, if there is no such grid."""
+        if not self.steps_per_quarter:
+            return self.steps_per_second
+        return self.steps_per_quarter * _qpm(sequence, report) / 60
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def events_of(self, ids: Iterable[int]) -> list[int]:
+        """Returns MIDI pitches, -1 for a note that ends, -2 for nothing new, up to the first 1.
+
+        Raises:
+            ValueError: If an id is not one of these.
+        """
+        ids = [int(id) for id in itertools.takewhile(lambda id: id != END, ids)]
+        if ids and not 0 <= min(ids) <= max(ids) < self.size:
+            raise ValueError(f"Ids of a melody must lie in [0, {self.size}): {ids}")
+        return [self._event(id) for id in ids]
+
+    def _event(self, id: int) -> int:
+        if id >= FIRST_PITCH:
+            return id - FIRST_PITCH + self.min_pitch
+        return NO_EVENT if id == PAD else id - RESERVED + NO_EVENT
+
+    def decode(self, ids: Iterable[int], qpm: float = DEFAULT_QPM, program: int = 0):
+        """Returns the NoteSequence of ids (T,), as long as they are; every order of ids is music.
+
+        Args:
+            ids: The first 1 ends them, and 0 is nothing new.
+            qpm: Quarter notes a minute; times depend on it on a grid of quarters only.
+            program: General MIDI program.
+        """
+        events = self.events_of(ids)
+        seconds = 1 / self.steps_per_second
+        if self.steps_per_quarter:
+            seconds = 60 / qpm / self.steps_per_quarter
+        sequence = new_sequence(qpm, metrical=self.steps_per_quarter > 0)
+        add_melody(sequence, events, seconds, program)
+        sequence.total_time = len(events) * seconds
+        return sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class RhythmCodec:
+    """Where notes begin, and how loud: 2 nothing new, 4 and up one of the velocities; 36 ids.
+
+    Magenta's `FlattenedTextMelodyConverterAbsolute`. Id 3 is not used.
+
+    Attributes:
+        steps_per_second: Grid.
+        velocity_bins: How many velocities are told apart.
+    """
+
+    steps_per_second: int = 10
+    velocity_bins: int = 32
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return FIRST_PITCH + self.velocity_bins
+
+    def ids_of(self, sequence, report: Report | None = None) -> list[int]:
+        """Returns the ids (T,) of a NoteSequence up to its total time.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+            report: Counts what is left out.
+        """
+        report, notes = Report() if report is None else report, []
+        if is_playable(sequence, report):
+            for note in sequence.notes:
+                if note.velocity <= 0:
+                    report.drop("note of velocity 0")
+                else:
+                    notes.append(note)
+        notes.sort(key=lambda note: note.start_time)
+        timed = _timed(notes, sequence, self.steps_per_second, report)
+        ids = [RESERVED] * _length(timed, sequence, self.steps_per_second)
+        bin_size = -(-VELOCITIES // self.velocity_bins)
+        for start, _, note in timed:
+            ids[start] = FIRST_PITCH + (min(note.velocity, VELOCITIES) - 1) // bin_size
+        return ids
+
+
+def chord_ids_of(sequence, steps_per_quarter: int = 1, report: Report | None = None) -> list[int]:
+    """Returns the chord at each step of a piece of one tempo, 51 ids.
+
+    2 is no chord, then come 12 roots each of major, minor, augmented and diminished. They go on
+    up to the total time, or to the last chord symbol, if that comes later. A piece without chord
+    symbols has its chords inferred.
+
+    Args:
+        sequence: A NoteSequence that is not quantised.
+        steps_per_quarter: Grid.
+        report: Counts what is left out.
+    """
+    report = Report() if report is None else report
+    if not is_playable(sequence, report):
+        return []
+    qpm = _qpm(sequence, report)
+    rate = steps_per_quarter * qpm / 60
+    timed = _timed(list(sequence.notes), sequence, rate, report)
+    if not timed:
+        return []
+    meter = sequence.time_signatures[0] if sequence.time_signatures else None
+    numerator, denominator = (meter.numerator, meter.denominator) if meter else (4, 4)
+    try:
+        chords = chord_line(Stretch(sequence, qpm, numerator, denominator), steps_per_quarter)
+    except UnusableChords as error:
+        report.drop(error.reason, error.symbol)
+        return []
+    steps = max(_length(timed, sequence, rate), _last_chord(sequence, rate))
+    return [RESERVED + int(chord) for chord in chords.at(range(steps))]
+
+
+def chord_ids_of_text(text: str) -> list[int]:
+    """Returns the ids of chords that a user wrote, one a step: "C G Am F N.C.".
+
+    Raises:
+        UserError: If a symbol is unknown.
+    """
+    return [RESERVED + nearest_class(symbol) for symbol in typed_symbols(text)]
+
+
+# Melodies of performances ----------------------------------------------------------------------
+
+
+def melody_notes(sequence):
+    """Returns a NoteSequence of the melody that a performance seems to have, times unchanged.
+
+    The most likely line of notes is taken, where high notes and small intervals are likelier
+    (note_seq's inference). Drums have no part in it, nor has the pedal: apply that first. Notes
+    of the melody begin with notes of the performance, which keeps all of its own.
+
+    Args:
+        sequence: A NoteSequence that is not quantised.
+
+    Returns:
+        A NoteSequence with tempos, time signatures and total time of `sequence`, and notes of
+        velocity 127 on an instrument that it does not have. Without notes if it is no music.
+
+    Raises:
+        UserError: If a piece is too long: about 5,000 notes.
+    """
+    import numpy as np
+    from note_seq import melody_inference
+
+    melody = type(sequence)()
+    melody.CopyFrom(sequence)
+    if not is_playable(sequence, Report()):
+        del melody.notes[:]
+        return melody
+    melody.total_time = _seconds(sequence)
+    notes = len(sequence.notes)
+    try:
+        with np.errstate(divide="ignore", invalid="ignore"):  # logarithms of what cannot be
+            melody_inference.infer_melody_for_sequence(melody)
+    except melody_inference.MelodyInferenceError as error:
+        raise UserError(
+            f"No melody can be found in a piece of {notes:,} notes ({error}); "
+            "cut it into shorter ones"
+        ) from error
+    del melody.notes[:notes]
+    for part in ("control_changes", "pitch_bends", "instrument_infos"):
+        melody.ClearField(part)
+    return melody
+
+
+def legato(sequence):
+    """Returns a NoteSequence whose notes last until the next one begins, the last to the end.
+
+    As melodies were prepared for Magenta's accompaniment model: rests of a player do not matter.
+    """
+    drawn = type(sequence)()
+    drawn.CopyFrom(sequence)
+    notes = sorted(drawn.notes, key=lambda note: note.start_time)
+    for note, following in itertools.pairwise(notes):
+        note.end_time = following.start_time
+    if notes:
+        notes[-1].end_time = max(notes[-1].end_time, drawn.total_time)
+    return drawn
+
+
+# Steps -----------------------------------------------------------------------------------------
+
+
+def _melody(notes: Sequence, sequence, rate: float, report: Report) -> list[int]:
+    """Returns pitches, -1 and -2 for notes in order, at `rate` steps a second."""
+    timed = _timed(notes, sequence, rate, report)
+    events = [NO_EVENT] * _length(timed, sequence, rate)
+    for start, end, note in timed:
+        events[start] = note.pitch
+        if end < len(events):
+            events[end] = NOTE_OFF
+    return events
+
+
+def _timed(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple]:
+    """Returns (first step, step behind it, note) of each of `notes`; none if it is no music."""
+    if not notes or not rate:
+        return []
+    if not _seconds(sequence) * rate <= MAX_STEPS:
+        report.drop(f"music longer than {MAX_STEPS:,} steps")
+        return []
+    starts = [to_step(note.start_time, rate) for note in notes]
+    ends = [to_step(note.end_time, rate) for note in notes]
+    return [
+        (start, max(start + 1, end), note)
+        for start, end, note in zip(starts, ends, notes, strict=True)
+    ]
+
+
+def _length(timed: Sequence[tuple], sequence, rate: float) -> int:
+    """Returns the steps up to the total time, or to the end of the last note; 0 without notes."""
+    last = max((end for _, end, _ in timed), default=0)
+    return max(last, to_step(_seconds(sequence), rate)) if timed else 0
+
+
+def _last_chord(sequence, rate: float) -> int:
+    """Returns the step of the last chord symbol, 0 without any."""
+    from note_seq.protobuf import music_pb2
+
+    symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
+    times = [a.time for a in sequence.text_annotations if a.annotation_type == symbol]
+    return min(to_step(max(times, default=0.0), rate), MAX_STEPS)
+
+
+def _seconds(sequence) -> float:
+    """Returns how long playable music is; a total time that is no number does not count."""
+    last = max(note.end_time for note in sequence.notes)
+    return max(last, sequence.total_time) if math.isfinite(sequence.total_time) else last
+
+
+def _qpm(sequence, report: Report) -> float:
+    """Returns the one tempo of a piece; 0, and a line of the report, if there is none."""
+    tempos = {tempo.qpm for tempo in sequence.tempos}
+    if not sequence.tempos or sequence.tempos[0].time > 0:
+        tempos.add(DEFAULT_QPM)  # as long as a piece says nothing
+    if len(tempos) > 1:
+        report.drop(TEMPOS)
+        return 0.0
+    (qpm,) = tempos
+    if not 0 < qpm < math.inf:
+        report.drop("tempo that is not a positive number")
+        return 0.0
+    return qpm

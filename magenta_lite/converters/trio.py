@@ -1,0 +1,314 @@
+"""A melody, a bass and drums together, one event of each per 16th step."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from magenta_lite.converters import drum_classes
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.drum_extraction import as_bits, hits_by_step
+from magenta_lite.converters.grid import (
+    MAX_STEPS,
+    Stretch,
+    bar_windows,
+    common_time_stretches,
+    quantize,
+    to_step,
+)
+from magenta_lite.converters.melody import FIRST_PITCH_ID, event_id, event_of
+from magenta_lite.converters.melody_extraction import (
+    NO_EVENT,
+    StepNote,
+    extract_melodies,
+    fill_up,
+)
+from magenta_lite.converters.windows import Windows
+from magenta_lite.converters.writing import add_drums, add_melody, new_sequence
+from magenta_lite.errors import UserError
+
+MIN_PITCH, MAX_PITCH = 21, 108
+PITCH_CLASSES = FIRST_PITCH_ID + MAX_PITCH - MIN_PITCH + 1
+PARTS = ("melody", "bass", "drums")
+DRUM_SETS = 2 ** len(drum_classes.REDUCED)
+CLASS_OF_DRUM = drum_classes.class_of_pitch(drum_classes.REDUCED)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrioConverterConfig:
+    """How trios are put together from the instruments of a piece and cut into windows.
+
+    Attributes:
+        bars: Length of a window in 4/4 bars.
+        gap_bars: A part counts as playing so many bars before and after each of its notes; a
+            window is taken where all three play.
+        max_bars: What follows in a longer piece is left out.
+        steps_per_quarter: Grid; 4 is 16th notes.
+        melody_programs: Lowest and highest General MIDI program of an instrument that is a melody.
+        bass_programs: The same of a bass.
+        pad_edges: Take every window with a note in it, whichever parts rest or are missing, and
+            fill up pieces that are shorter than a window. The original refuses them, its own
+            samples included.
+        max_examples: At most so many windows of a piece, the first ones; 0 for all.
+    """
+
+    kind: ClassVar[str] = "trio"
+
+    bars: int = 16
+    gap_bars: int = 2
+    max_bars: int = 1024
+    steps_per_quarter: int = 4
+    melody_programs: tuple[int, int] = (0, 31)
+    bass_programs: tuple[int, int] = (32, 39)
+    pad_edges: bool = False
+    max_examples: int = 0
+
+    def __post_init__(self):
+        for name in ("melody_programs", "bass_programs"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            low, high = getattr(self, name)
+            if not 0 <= low <= high <= 127:
+                raise UserError(
+                    f"converter.{name}={[low, high]} must be General MIDI programs, 0 to 127, "
+                    "the lower first"
+                )
+        check_at_least(self, 1, "bars", "steps_per_quarter")
+        check_at_least(self, self.bars, "max_bars")
+        check_at_least(self, 0, "gap_bars", "max_examples")
+        (a, b), (c, d) = self.melody_programs, self.bass_programs
+        if a <= d and c <= b:
+            raise UserError(
+                f"converter.melody_programs={[a, b]} and bass_programs={[c, d]} overlap: "
+                "an instrument cannot be both"
+            )
+
+
+@dataclasses.dataclass
+class Part:
+    """One instrument of a piece.
+
+    Attributes:
+        ids: Its events from time 0 to the end of the piece, int (T,).
+        plays: In which bars it has notes, bool (bars,).
+    """
+
+    ids: np.ndarray
+    plays: np.ndarray
+
+
+class TrioConverter(Converter):
+    """Trios of a NoteSequence, and back.
+
+    An example has three ids a step: melody and bass as in `MelodyConverter` (0 no event, 1 note
+    off, 2 to 89 the pitches 21 to 108), and the set of drums as in `DrumsConverter` (0 to 511).
+
+    Args:
+        config: A `TrioConverterConfig`.
+    """
+
+    config_class = TrioConverterConfig
+    default_programs = (0, 33)
+
+    @property
+    def event_format(self) -> EventFormat:
+        """One id of each part."""
+        return EventFormat("multi_categorical", (PITCH_CLASSES, PITCH_CLASSES, DRUM_SETS))
+
+    @property
+    def window_steps(self) -> int:
+        """Steps T of a window."""
+        return self.config.bars * self.steps_per_bar
+
+    @property
+    def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
+        """The note-ons of melody and bass."""
+        return ((0, FIRST_PITCH_ID, PITCH_CLASSES - 1), (1, FIRST_PITCH_ID, PITCH_CLASSES - 1))
+
+    # Notes to ids --------------------------------------------------------------------------
+
+    def encode(self, sequence) -> EncodeResult:
+        """Returns the windows of every melody with every bass and every drum track.
+
+        Windows are `bars` long and start on every bar; they come in order of the instruments'
+        numbers (melody, bass, drums) and time.
+
+        Args:
+            sequence: A NoteSequence that is not quantised.
+
+        Returns:
+            Uint16 arrays (T, 3), and a report of what was left out.
+        """
+        report = Report()
+        # Repeats stay, as in the original: 16 bars that are the same again are part of a form.
+        windows = Windows(report, self.config.max_examples, once=False)
+        for stretch in common_time_stretches(sequence, self.config.steps_per_quarter, report):
+            parts = self._parts(stretch, report)
+            if self._complete(parts, report):
+                for trio in itertools.product(*(parts[name] for name in PARTS)):
+                    report.keep("trios")
+                    self._add_windows(trio, windows, report)
+        return windows.result()
+
+    def _parts(self, stretch: Stretch, report: Report) -> dict[str, list[Part]]:
+        notes = self._notes_by_instrument(stretch, report)
+        bars = self._bars(stretch)
+        parts: dict[str, list[Part]] = {name: [] for name in PARTS}
+        for (name, _), own in notes.items():
+            make = self._drums if name == "drums" else self._melody
+            ids = make(own, bars, report)
+            if ids is not None:
+                parts[name].append(Part(ids, self._playing(own, bars)))
+        return parts
+
+    def _notes_by_instrument(self, stretch: Stretch, report: Report) -> dict[tuple[str, int], list]:
+        """Returns (start, end, note) of each (part, instrument) that belongs to one part only."""
+        by_instrument: dict[int, dict[str, list]] = {}
+        for quantized in quantize(stretch, self.config.steps_per_quarter):
+            note = quantized[2]
+            parts = by_instrument.setdefault(note.instrument, {})
+            parts.setdefault(self._part_of(note), []).append(quantized)
+        kept = {}
+        (a, b), (c, d) = self.config.melody_programs, self.config.bass_programs
+        for instrument in sorted(by_instrument):
+            parts = by_instrument[instrument]
+            (name, notes), *others = parts.items()
+            if others:
+                n = sum(map(len, parts.values()))
+                report.drop("note of an instrument that is several parts", n=n)
+            elif not name:
+                reason = f"note of a program outside {a}-{b} (melody) and {c}-{d} (bass)"
+                report.drop(reason, n=len(notes))
+            else:
+                kept[name, instrument] = notes
+        return kept
+
+    def _part_of(self, note) -> str:
+        if note.is_drum:
+            return "drums"
+        for name in ("melody", "bass"):
+            low, high = getattr(self.config, f"{name}_programs")
+            if low <= note.program <= high:
+                return name
+        return ""
+
+    def _bars(self, stretch: Stretch) -> int:
+        """Returns the length of the stretch in bars, silence at its end included."""
+        config = self.config
+        notes_end = max(end for _, end, _ in quantize(stretch, config.steps_per_quarter))
+        total = stretch.sequence.total_time * stretch.steps_per_second(config.steps_per_quarter)
+        steps = notes_end if math.isnan(total) else max(notes_end, min(total, MAX_STEPS))
+        bars = min(math.ceil(to_step(steps, 1) / self.steps_per_bar), config.max_bars)
+        return max(bars, config.bars) if config.pad_edges else bars
+
+    def _playing(self, notes: list, bars: int) -> np.ndarray:
+        plays = np.zeros(bars, bool)
+        for start, end, _ in notes:
+            plays[start // self.steps_per_bar : (end - 1) // self.steps_per_bar + 1] = True
+        return plays
+
+    def _melody(self, notes: list, bars: int, report: Report) -> np.ndarray | None:
+        kept = []
+        for start, end, note in notes:
+            if not MIN_PITCH <= note.pitch <= MAX_PITCH:
+                report.drop(f"pitch outside {MIN_PITCH}-{MAX_PITCH}")
+            elif note.velocity <= 0:
+                report.drop("note of velocity 0")
+            else:
+                kept.append(StepNote(start, -note.pitch, end))
+        melodies = extract_melodies(
+            kept,
+            steps_per_bar=self.steps_per_bar,
+            gap_bars=math.inf,
+            max_bars=math.inf,
+            skip_polyphony=False,
+            leading_bars=0,
+            report=report,
+        )
+        if not melodies:
+            return None
+        (melody,) = melodies
+        steps = bars * self.steps_per_bar
+        events = fill_up([NO_EVENT] * melody.start + melody.events, steps)[:steps]
+        return np.array([event_id(event, MIN_PITCH) for event in events])
+
+    def _drums(self, notes: list, bars: int, report: Report) -> np.ndarray | None:
+        hits = hits_by_step(notes, CLASS_OF_DRUM, report)
+        ids = np.zeros(bars * self.steps_per_bar, int)
+        for step in hits:
+            if step < len(ids):
+                ids[step] = hits[step]
+        return ids if hits else None
+
+    def _complete(self, parts: dict[str, list[Part]], report: Report) -> bool:
+        """Returns whether there is at least one of each part; with `pad_edges` makes it so."""
+        missing = [name for name in PARTS if not parts[name]]
+        if len(missing) == len(PARTS) or (missing and not self.config.pad_edges):
+            report.drop(f"no {' and no '.join(missing)}")
+            return False
+        (some, *_) = (part for name in PARTS for part in parts[name])
+        for name in missing:
+            parts[name] = [Part(np.zeros_like(some.ids), np.zeros_like(some.plays))]
+        return True
+
+    def _add_windows(self, trio: tuple[Part, ...], windows: Windows, report: Report) -> None:
+        ids = np.stack([part.ids for part in trio], axis=-1).astype(np.uint16)
+        complete = self._all_play([part.plays for part in trio])
+        if len(complete) < self.config.bars:
+            report.drop(f"trio shorter than {self.config.bars} bars")
+        for start, window in bar_windows(ids, self.window_steps, self.steps_per_bar):
+            bar = start // self.steps_per_bar
+            if self.config.pad_edges:
+                if has_note(window):
+                    windows.add(window)
+                else:
+                    report.drop("window without a note")
+            elif complete[bar : bar + self.config.bars].all():
+                windows.add(window)
+            else:
+                report.drop("window in which melody, bass or drums rest too long")
+
+    def _all_play(self, parts: list[np.ndarray]) -> np.ndarray:
+        """Returns in which bars all parts play, or nearly, bool (bars,)."""
+        gap = self.config.gap_bars
+        near = np.array([np.convolve(plays, np.ones(2 * gap + 1), "full") > 0 for plays in parts])
+        near = near[:, gap : gap + len(parts[0])]
+        bars = np.arange(len(parts[0]))
+        edge = np.minimum(bars, bars[::-1]) < gap  # a part may come in late or stop early
+        return near.all(0) | (near.any(0) & edge)
+
+    # Ids to notes --------------------------------------------------------------------------
+
+    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+        """Returns the NoteSequence that ids describe: instruments 0, 1 and 9.
+
+        Args:
+            events: Int (T, 3).
+            qpm: Quarter notes a minute.
+            programs: General MIDI programs of melody and bass; None for 0 and 33.
+
+        Raises:
+            ValueError: If an id is not one of this converter's.
+        """
+        events = np.asarray(events).reshape(-1, len(PARTS))
+        if (events < 0).any() or (events >= self.event_format.sizes).any():
+            raise ValueError(f"Event ids must lie below {self.event_format.sizes}: {events}")
+        sequence = new_sequence(qpm)
+        seconds = 60 / qpm / self.config.steps_per_quarter
+        for part, program in enumerate(self._programs(programs)):
+            melody = [event_of(event, MIN_PITCH) for event in events[:, part].tolist()]
+            name = PARTS[part].capitalize()
+            add_melody(sequence, melody, seconds, program, instrument=part, name=name)
+        bits = as_bits(events[:, 2], len(drum_classes.REDUCED))
+        pitches = drum_classes.pitch_of_class(drum_classes.REDUCED)
+        add_drums(sequence, map(np.flatnonzero, bits), pitches, seconds)
+        return sequence
+
+
+def has_note(ids: np.ndarray) -> bool:
+    """Returns whether anything is played in ids (T, 3)."""
+    return bool((ids[:, :2] >= FIRST_PITCH_ID).any() or ids[:, 2].any())

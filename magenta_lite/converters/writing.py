@@ -1,0 +1,105 @@
+"""Notes of decoded events, added to a NoteSequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from magenta_lite.converters.grid import QUARTERS_PER_BAR
+from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
+
+VELOCITY = 80
+DRUM_INSTRUMENT = 9
+
+
+def new_sequence(qpm: float, metrical: bool = True):
+    """Returns a NoteSequence without notes.
+
+    Args:
+        qpm: Quarter notes a minute.
+        metrical: Whether its notes lie on beats and in bars of 4/4. A performance, whose tempo
+            means nothing, has no time signature: it is shown in seconds.
+    """
+    from note_seq import constants
+    from note_seq.protobuf import music_pb2
+
+    sequence = music_pb2.NoteSequence(ticks_per_quarter=constants.STANDARD_PPQ)
+    sequence.tempos.add(qpm=qpm)
+    if metrical:
+        sequence.time_signatures.add(numerator=QUARTERS_PER_BAR, denominator=4)
+    return sequence
+
+
+def add_marker(sequence, text: str, seconds: float) -> None:
+    """Marks a place in a NoteSequence: a marker of its MIDI file, a line in its picture.
+
+    Args:
+        sequence: NoteSequence to add to.
+        text: What is there, in a word or two.
+        seconds: Where.
+    """
+    sequence.text_annotations.add(text=text, time=seconds)
+
+
+def markers(sequence) -> list[tuple[float, str]]:
+    """Returns the places that a NoteSequence marks, in seconds, and what is there."""
+    unknown = sequence.TextAnnotation.UNKNOWN  # neither a chord symbol nor a beat
+    return [(a.time, a.text) for a in sequence.text_annotations if a.annotation_type == unknown]
+
+
+def add_melody(
+    sequence,
+    events: Iterable[int],
+    seconds: float,
+    program: int,
+    instrument: int = 0,
+    name: str = "Melody",
+):
+    """Adds the notes of melody events.
+
+    Args:
+        sequence: NoteSequence to add to.
+        events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step.
+        seconds: Length of a step.
+        program: General MIDI program.
+        instrument: Number of the instrument.
+        name: Of the instrument's track.
+    """
+    sequence.instrument_infos.add(instrument=instrument, name=name)
+    note = None
+    for step, event in enumerate([*events, NOTE_OFF]):
+        if event == NO_EVENT:
+            continue
+        if note is not None:
+            note.end_time = step * seconds
+            sequence.total_time = max(sequence.total_time, note.end_time)
+            note = None
+        if event != NOTE_OFF:
+            note = sequence.notes.add(
+                pitch=event,
+                velocity=VELOCITY,
+                start_time=step * seconds,
+                program=program,
+                instrument=instrument,
+            )
+
+
+def add_drums(sequence, hits: Iterable[Iterable[int]], pitches: Sequence[int], seconds: float):
+    """Adds drum notes of one step each.
+
+    Args:
+        sequence: NoteSequence to add to.
+        hits: For each step the classes that are hit.
+        pitches: MIDI pitch of each class.
+        seconds: Length of a step.
+    """
+    for step, classes in enumerate(hits):
+        for drum in classes:
+            sequence.notes.add(
+                pitch=pitches[drum],
+                velocity=VELOCITY,
+                start_time=step * seconds,
+                end_time=(step + 1) * seconds,
+                instrument=DRUM_INSTRUMENT,
+                is_drum=True,
+            )
+            sequence.total_time = max(sequence.total_time, (step + 1) * seconds)
