@@ -24,7 +24,7 @@ from magenta_lite.config import (
 from magenta_lite.converters.event_sequences.drums import EventDrumsConverterConfig
 from magenta_lite.converters.event_sequences.melody import EventMelodyConverterConfig
 from magenta_lite.converters.event_sequences.performance import EventPerformanceConverterConfig
-from magenta_lite.models.melody_rnn.config import MelodyRNNConfig, NextEventObjective
+from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:

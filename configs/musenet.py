@@ -17,7 +17,7 @@ from magenta_lite.config import (
     register,
 )
 from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
-from magenta_lite.models.musenet.config import MuseNetConfig, MuseNetObjective
+from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 
 NANO = MuseNetObjective()
 TINY = MuseNetObjective(critic=0.05, critic_every=250)  # too small to gain from mixup

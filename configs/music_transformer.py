@@ -23,7 +23,7 @@ from magenta_lite.config import (
 from magenta_lite.converters.chorale import ChoraleConverterConfig
 from magenta_lite.converters.melody_performance import MelodyPerformanceConverterConfig
 from magenta_lite.converters.performance import PerformanceConverterConfig
-from magenta_lite.models.music_transformer.config import (
+from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )

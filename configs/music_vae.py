@@ -24,7 +24,7 @@ from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
 from magenta_lite.converters.trio import TrioConverterConfig
-from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
+from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 
 # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
 TWO_BARS = MelodyConverterConfig(bars=2, programs=(0, 31))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from magenta_lite.config import DataConfig, ExperimentConfig, TrainConfig, register
 from magenta_lite.converters.audio import AudioConverterConfig
-from magenta_lite.models.vqvae.config import VQVAEConfig, VQVAEObjective
+from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 
 
 def vqvae(

@@ -115,15 +115,15 @@ def load_run():
 
 def chosen_config():
     """Returns the configuration that --config, --set and --data describe."""
-    from magenta_lite import families
+    from magenta_lite import catalogue
     from magenta_lite.config import config_names, get_config, override
 
     if not FLAGS.config:
-        raise UserError(f"--config is missing; to begin with, one of\n{families.beginnings()}")
-    family = families.family_called(FLAGS.config)
+        raise UserError(f"--config is missing; to begin with, one of\n{catalogue.beginnings()}")
+    family = catalogue.family_called(FLAGS.config)
     if family and FLAGS.config not in config_names():
         raise UserError(
-            f"--config={FLAGS.config} is a family, not a configuration\n{families.listing(family)}"
+            f"--config={FLAGS.config} is a family, not a configuration\n{catalogue.listing(family)}"
         )
     config = get_config(FLAGS.config)
     if "data" not in FLAGS or FLAGS.data is not None:

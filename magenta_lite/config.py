@@ -37,19 +37,19 @@ SECTION_CLASSES = {
     "performance": "magenta_lite.converters.performance:PerformanceConverterConfig",
     "audio": "magenta_lite.converters.audio:AudioConverterConfig",
     "codes": "magenta_lite.converters.codes:CodesConverterConfig",
-    "music_vae": "magenta_lite.models.music_vae.config:MusicVAEConfig",
-    "vae": "magenta_lite.models.music_vae.config:VAEObjective",
-    "melody_rnn": "magenta_lite.models.melody_rnn.config:MelodyRNNConfig",
-    "music_transformer": "magenta_lite.models.music_transformer.config:MusicTransformerConfig",
-    "musenet": "magenta_lite.models.musenet.config:MuseNetConfig",
-    "musenet_objective": "magenta_lite.models.musenet.config:MuseNetObjective",
-    "vqvae": "magenta_lite.models.vqvae.config:VQVAEConfig",
-    "vqvae_objective": "magenta_lite.models.vqvae.config:VQVAEObjective",
-    "jukebox": "magenta_lite.models.jukebox.config:JukeboxPriorConfig",
-    "jukebox_delay": "magenta_lite.models.jukebox_delay.config:DelayPriorConfig",
-    "next_code": "magenta_lite.models.jukebox.config:NextCodeObjective",
-    "next_token": "magenta_lite.models.music_transformer.config:NextTokenObjective",
-    "next_event": "magenta_lite.models.melody_rnn.config:NextEventObjective",
+    "music_vae": "magenta_lite.families.music_vae.config:MusicVAEConfig",
+    "vae": "magenta_lite.families.music_vae.config:VAEObjective",
+    "melody_rnn": "magenta_lite.families.melody_rnn.config:MelodyRNNConfig",
+    "music_transformer": "magenta_lite.families.music_transformer.config:MusicTransformerConfig",
+    "musenet": "magenta_lite.families.musenet.config:MuseNetConfig",
+    "musenet_objective": "magenta_lite.families.musenet.config:MuseNetObjective",
+    "vqvae": "magenta_lite.families.vqvae.config:VQVAEConfig",
+    "vqvae_objective": "magenta_lite.families.vqvae.config:VQVAEObjective",
+    "jukebox": "magenta_lite.families.jukebox.config:JukeboxPriorConfig",
+    "jukebox_delay": "magenta_lite.families.jukebox_delay.config:DelayPriorConfig",
+    "next_code": "magenta_lite.families.jukebox.config:NextCodeObjective",
+    "next_token": "magenta_lite.families.music_transformer.config:NextTokenObjective",
+    "next_event": "magenta_lite.families.melody_rnn.config:NextEventObjective",
 }
 
 # What sections were called in earlier versions, in files and in --set.
@@ -251,7 +251,7 @@ class ExperimentConfig:
 
     @property
     def family(self) -> str:
-        """Name of the package under `magenta_lite.models` that holds the model."""
+        """Name of the package under `magenta_lite.families` that holds the model."""
         return self.model.kind
 
 

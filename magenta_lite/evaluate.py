@@ -53,7 +53,7 @@ def main() -> None:
     if few:
         print(few)
 
-    family = importlib.import_module(f"magenta_lite.models.{run.config.family}.evaluation")
+    family = importlib.import_module(f"magenta_lite.families.{run.config.family}.evaluation")
     numbers = family.evaluate(run.model, examples, FLAGS.seed)
     print(f"{run.config.name} at step {run.step}, {data.source} {split}:")
     for name, value in numbers.items():

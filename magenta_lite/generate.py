@@ -237,7 +237,7 @@ def main() -> None:
 
     run = cli.load_run()
     folder = _made(Path(FLAGS.output_dir))
-    family = importlib.import_module(f"magenta_lite.models.{config.family}.generation")
+    family = importlib.import_module(f"magenta_lite.families.{config.family}.generation")
     outputs = family.generate(run.model, run.converter, request)
 
     from magenta_lite.outputs import write_sequences, write_sounds

@@ -39,7 +39,7 @@ def main() -> None:
     cli.load_tensorflow()
     import numpy as np
 
-    from magenta_lite.models.music_vae import latents
+    from magenta_lite.families.music_vae import latents
     from magenta_lite.plots import png_bytes, scatter
 
     run = cli.load_run()

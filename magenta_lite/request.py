@@ -158,7 +158,7 @@ def rules_of(family: str):
     wrong or missing, and `DRAWS` says whether anything is drawn at random. `HINTS`, if there are,
     say which models have a mode that this one has not.
     """
-    return importlib.import_module(f"magenta_lite.models.{family}.request")
+    return importlib.import_module(f"magenta_lite.families.{family}.request")
 
 
 def check_names(family: str, converter, request: GenerateRequest) -> None:

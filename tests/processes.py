@@ -21,7 +21,7 @@ _context.set_forkserver_preload(
         "note_seq",
         "scipy.signal",
         "tensorflow_datasets",
-        "magenta_lite.models.music_vae.model",
+        "magenta_lite.families.music_vae.model",
         "magenta_lite.training.trainer",
     ]
 )

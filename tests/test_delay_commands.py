@@ -17,10 +17,10 @@ from magenta_lite.converters.base import Report
 from magenta_lite.data.codes import CodedPiece, completed, contexts
 from magenta_lite.data.collections import open_data
 from magenta_lite.errors import UserError
-from magenta_lite.models.building import build_model
-from magenta_lite.models.jukebox_delay.evaluation import evaluate
-from magenta_lite.models.jukebox_delay.generation import generate
-from magenta_lite.models.vqvae.coding import Coder
+from magenta_lite.families.jukebox_delay.evaluation import evaluate
+from magenta_lite.families.jukebox_delay.generation import generate
+from magenta_lite.families.vqvae.coding import Coder
+from magenta_lite.modeling.building import build_model
 from magenta_lite.request import GenerateRequest
 from magenta_lite.serving.saved_model import export_saved_model
 from magenta_lite.training.run_directory import load_run, write_imported_run

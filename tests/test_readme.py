@@ -59,7 +59,7 @@ def test_flags_and_settings_of_every_command_exist(words):
 def test_python_example_runs_on_a_trained_run(tmp_path, monkeypatch):
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
-    from magenta_lite.models.building import build_model
+    from magenta_lite.modeling.building import build_model
     from magenta_lite.training.run_directory import write_imported_run
 
     config = get_config("cat-mel_2bar_tiny", SMALL)

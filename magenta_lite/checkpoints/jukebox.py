@@ -14,7 +14,7 @@ import numpy as np
 from magenta_lite.checkpoints.torch_files import open_checkpoint
 from magenta_lite.checkpoints.vqvae import LICENCE
 from magenta_lite.errors import UserError
-from magenta_lite.models.jukebox.config import JukeboxPriorConfig, TransformerSizes
+from magenta_lite.families.jukebox.config import JukeboxPriorConfig, TransformerSizes
 
 __all__ = ["LICENCE", "fitted_config", "load_weights", "open_checkpoint"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from magenta_lite.checkpoints import tf1
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
 from magenta_lite.errors import UserError
-from magenta_lite.models.melody_rnn.attention import AttentionLSTM
+from magenta_lite.families.melody_rnn.attention import AttentionLSTM
 
 # No variable's shape depends on how far attention reaches back.
 USUAL_ATTENTION_LENGTH = 40

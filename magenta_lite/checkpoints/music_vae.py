@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
-from magenta_lite.models.music_vae.model import MusicVAE
+from magenta_lite.families.music_vae.model import MusicVAE
 
 
 def load_weights(model: MusicVAE, variables: Variables) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from magenta_lite.checkpoints.torch_files import open_checkpoint
 from magenta_lite.errors import UserError
-from magenta_lite.models.vqvae.config import VQVAEConfig
+from magenta_lite.families.vqvae.config import VQVAEConfig
 
 __all__ = ["LICENCE", "fitted_config", "load_weights", "open_checkpoint"]
 

@@ -167,7 +167,7 @@ def open_codes(
     Raises:
         UserError: If the VQ-VAE has no checkpoint, or no piece is as long as a context.
     """
-    from magenta_lite.models.base import fingerprint
+    from magenta_lite.modeling.base import fingerprint
     from magenta_lite.training.run_directory import load_run
 
     run = load_run(Path(config.converter.vqvae))
@@ -190,7 +190,7 @@ def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
     whole = folder / f"{split}.json"
     if whole.is_file():
         return
-    from magenta_lite.models.vqvae.coding import Coder
+    from magenta_lite.families.vqvae.coding import Coder
 
     coder = Coder(model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -248,7 +248,7 @@ def contexts(
         facts: Artist, genre, lyrics and samples of each piece by its name.
         report: Counts pieces that are left out.
     """
-    from magenta_lite.models.jukebox.labels import LabelNames, PieceLabels
+    from magenta_lite.families.jukebox.labels import LabelNames, PieceLabels
 
     converter, model = config.converter, config.model
     length, ratio = converter.context, converter.above_ratio

@@ -99,7 +99,7 @@ def overview(sources: Sequence[reading.Source], configs: Sequence[Any]) -> list[
         sources: What to read.
         configs: `ExperimentConfig`s that all read notes, or one that reads sound.
     """
-    from magenta_lite.families import about
+    from magenta_lite.catalogue import about
 
     rows = [Row(config.name, about(config)) for config in configs]
     windows: list[set[bytes]] = [set() for _ in configs]

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from magenta_lite.config import save_config
 from magenta_lite.errors import UserError
-from magenta_lite.graphs import without_xla
+from magenta_lite.modeling.graphs import without_xla
 
 
 def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[str]]:
@@ -37,7 +37,7 @@ def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[s
     """
     if folder.exists():
         raise UserError(f"{folder} exists already; remove it or choose another --output")
-    family = importlib.import_module(f"magenta_lite.models.{run.config.family}.inference")
+    family = importlib.import_module(f"magenta_lite.families.{run.config.family}.inference")
     functions = family.inference_functions(run.model)
 
     module = tf.Module()

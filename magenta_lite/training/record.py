@@ -65,7 +65,7 @@ class Record:
 
         if not self._config.train.validation_examples:
             return
-        family = importlib.import_module(f"magenta_lite.models.{self._config.family}.inference")
+        family = importlib.import_module(f"magenta_lite.families.{self._config.family}.inference")
         if hasattr(family, "pictures"):
             seed = self._config.train.seed
             figures = family.pictures(model, self._converter, self._held_out, seed)

@@ -202,7 +202,7 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     config = load_config(directory.config)
     from magenta_lite.converters import build_converter
     from magenta_lite.layers.initial_values import replaced_at_once
-    from magenta_lite.models.building import build_model
+    from magenta_lite.modeling.building import build_model
     from magenta_lite.training.checkpoints import (
         checkpoint_files,
         restore_first,

@@ -167,7 +167,7 @@ def _draw_windows(run, held_out: Examples) -> np.ndarray:
     import tensorflow as tf
 
     model = run.model
-    family = importlib.import_module("magenta_lite.models.music_vae.inference")
+    family = importlib.import_module("magenta_lite.families.music_vae.inference")
     sample = family.inference_functions(model)["sample"]
     count = max(EVENTS // model.length, LEAST_OUTPUTS)
     control = run.converter.event_format.control
@@ -192,10 +192,10 @@ def _draw_windows(run, held_out: Examples) -> np.ndarray:
 def _draw_continuations(run, held_out: Examples) -> np.ndarray:
     import tensorflow as tf
 
+    from magenta_lite.families.melody_rnn import inference
+    from magenta_lite.families.melody_rnn.backing_chords import BackingChords
+    from magenta_lite.families.melody_rnn.primers import PRIMERS
     from magenta_lite.generate import GenerateRequest
-    from magenta_lite.models.melody_rnn import inference
-    from magenta_lite.models.melody_rnn.backing_chords import BackingChords
-    from magenta_lite.models.melody_rnn.primers import PRIMERS
 
     del held_out
     model, temperature = run.model, run.config.generate.temperature

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from magenta_lite.converters.musenet import codec, vocabulary
 from magenta_lite.data.collections import list_source, open_collection
-from magenta_lite.models import decoding
-from magenta_lite.models.legality import BandPlan
-from magenta_lite.models.musenet.evaluation import evaluate
+from magenta_lite.families.musenet.evaluation import evaluate
+from magenta_lite.modeling import decoding
+from magenta_lite.modeling.legality import BandPlan
 from magenta_lite.training.run_directory import load_run
 
 WRITTEN = 10

@@ -36,7 +36,7 @@ def build(name: str):
 
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
-    from magenta_lite.models.building import build_model
+    from magenta_lite.modeling.building import build_model
 
     config = get_config(name)
     keras.utils.set_random_seed(0)
@@ -51,7 +51,7 @@ def noise(*shape: int) -> np.ndarray:
 def train(batch: int, steps: int) -> float:
     """Returns the seconds of sound that training steps work on in a second."""
     from magenta_lite.data.pipeline import Batches
-    from magenta_lite.models.vqvae.model import sound_of
+    from magenta_lite.families.vqvae.model import sound_of
     from magenta_lite.training.trainer import compile_model
 
     model, config = build("vqvae_mini")
@@ -70,7 +70,7 @@ def code(batch: int, steps: int) -> float:
     """Returns the seconds of sound that become codes of level 0, and sound again, in a second."""
     import tensorflow as tf
 
-    from magenta_lite.graphs import graph_function
+    from magenta_lite.modeling.graphs import graph_function
 
     model, _ = build("vqvae_mini")
     encode = graph_function(lambda sound: model.encode_level(sound, 0))
@@ -85,9 +85,9 @@ def code(batch: int, steps: int) -> float:
 
 def cached(batch: int, contexts: int) -> float:
     """Returns codes a second of writing whole contexts, as `generate` does."""
-    from magenta_lite.models.decoding import Settings
-    from magenta_lite.models.jukebox.inference import sampling_arguments
-    from magenta_lite.models.jukebox.sampling import row_seeds, write_window
+    from magenta_lite.families.jukebox.inference import sampling_arguments
+    from magenta_lite.families.jukebox.sampling import row_seeds, write_window
+    from magenta_lite.modeling.decoding import Settings
 
     model, _ = build("jukebox_prior_mini")
     labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"].numpy()
@@ -104,9 +104,9 @@ def recomputed(batch: int, codes: int) -> float:
     """Returns codes a second where the model reads the whole context for each."""
     import tensorflow as tf
 
-    from magenta_lite.graphs import graph_function
-    from magenta_lite.models.jukebox.inference import sampling_arguments
-    from magenta_lite.sampling import sample_categorical
+    from magenta_lite.families.jukebox.inference import sampling_arguments
+    from magenta_lite.modeling.graphs import graph_function
+    from magenta_lite.modeling.sampling import sample_categorical
 
     model, _ = build("jukebox_prior_mini")
     labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"]

@@ -33,7 +33,7 @@ from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.converters.performance import PerformanceConverterConfig
 from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.errors import UserError
-from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
+from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 
 CONFIGS = (
     MelodyConverterConfig(),

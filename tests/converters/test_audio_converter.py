@@ -150,7 +150,7 @@ def test_settings_are_checked(values, message):
 
 def test_settings_survive_json_and_yaml(tmp_path):
     from magenta_lite.config import ExperimentConfig
-    from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
+    from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 
     config = AudioConverterConfig(sample_rate=8000, channels=2, crop=4096, silence=-50.0)
     tree = json.loads(json.dumps(AudioConverter(config).to_json()))

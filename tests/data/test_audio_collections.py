@@ -189,7 +189,7 @@ def test_a_folder_without_usable_sound_says_why(tmp_path):
 CONFIG_FILE = """
 from magenta_lite.config import ExperimentConfig, register
 from magenta_lite.converters.audio import AudioConverterConfig
-from magenta_lite.models.music_vae.config import MusicVAEConfig, VAEObjective
+from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 
 @register("sound")
 def sound():

@@ -10,7 +10,7 @@ from processes import run
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
-from magenta_lite.models.building import build_model
+from magenta_lite.modeling.building import build_model
 from magenta_lite.serving.saved_model import export_saved_model
 
 CALLER = Path(__file__).with_name("call_without_xla.py")
@@ -47,7 +47,7 @@ def exported(name: str, root: Path, xla: bool = False) -> Path:
     export_saved_model(
         SimpleNamespace(config=config, model=model, directory=directory), folder, xla
     )
-    family = importlib.import_module(f"magenta_lite.models.{config.family}.inference")
+    family = importlib.import_module(f"magenta_lite.families.{config.family}.inference")
     np.savez(folder.with_suffix(".npz"), **family.sampling_arguments(model, 2, 1.0, 0))
     return folder
 

@@ -9,7 +9,7 @@ import pytest
 
 from magenta_lite.config import get_config
 from magenta_lite.errors import UserError
-from magenta_lite.models.music_vae.config import VAEObjective
+from magenta_lite.families.music_vae.config import VAEObjective
 from magenta_lite.training.schedules import WarmUp, warmup_steps
 from magenta_lite.training.time_budget import (
     ENDING,

@@ -1,0 +1,1 @@
+"""One family, one room: each sub-package holds a family's config, model and inference."""

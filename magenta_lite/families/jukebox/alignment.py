@@ -1,0 +1,46 @@
+"""Which character of the lyrics is sung at which code, by where a model's attention goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.errors import UserError
+from magenta_lite.families.jukebox.labels import PieceLabels
+from magenta_lite.families.jukebox.windows import window_starts
+
+
+def align(model, codes, pieces: Sequence[PieceLabels], hop: int) -> list[np.ndarray]:
+    """Returns how much each code of some pieces attends to each character of their lyrics.
+
+    Windows overlap; what an earlier one says counts.
+
+    Args:
+        model: A `JukeboxPrior` with an `alignment_layer`.
+        codes: Int (B, N), N at least the model's context.
+        pieces: What is said of each row.
+        hop: From the start of a window to the next one's, in codes.
+
+    Returns:
+        Float32 (N, characters) of each row.
+
+    Raises:
+        UserError: If the pieces are shorter than a context.
+    """
+    sizes, codes = model.sizes, np.asarray(codes, np.int32)
+    rows, total = codes.shape
+    if total < sizes.context:
+        raise UserError(f"{total} codes are fewer than a context of {sizes.context}")
+    # Padding writes into a last column, which goes.
+    maps = [np.zeros((total, len(piece.characters) + 1), np.float32) for piece in pieces]
+    for start in reversed(window_starts(total, sizes.context, hop)):
+        stop = start + sizes.context
+        labels = np.stack([piece.vector(sizes, start) for piece in pieces])
+        batch = {"events": tf.constant(codes[:, start:stop]), "labels": tf.constant(labels)}
+        weights = model.lyric_attention(batch)[:, sizes.alignment_head].numpy()
+        for row in range(rows):
+            maps[row][start:stop] = 0
+            maps[row][start:stop, pieces[row].window(sizes, start)] = weights[row]
+    return [of_row[:, :-1] for of_row in maps]

@@ -1,0 +1,252 @@
+"""Layers of factored attention, and the transformer over tokens that is made of them.
+
+Shape letters: B batch, L tokens, Q new tokens, W width, V vocabulary, T positions of a memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.families.jukebox.config import TransformerSizes
+from magenta_lite.families.jukebox.factored_attention import (
+    DEVIATION,
+    FactoredAttention,
+    apply_linear,
+    linear,
+)
+
+NORM_EPSILON = 1e-5
+POSITION_DEVIATION = 0.01  # of tables of positions, times `initial_scale`
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class FactoredBlock(keras.layers.Layer):
+    """Attention and feed-forward, each of a normalised input and added to it.
+
+    Args:
+        sizes: A `TransformerSizes` or its dict.
+        kind: Of attention.
+
+    Call arguments:
+        x: Float (B, L, W).
+        memory: For the kind `cross`, float (B, T, W).
+
+    Returns:
+        Float (B, L, W).
+    """
+
+    def __init__(self, sizes, kind: str, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.kind = kind
+        # Set by training: compute the insides again for the gradient instead of keeping them.
+        self.recompute = False
+        sizes = self.sizes
+        width, inside, scale = sizes.width, sizes.feed_forward_width, sizes.initial_scale
+        self.attention_norm = norm_weights(self, "attention_norm", width)
+        with keras.name_scope(self.name):
+            self.attention = FactoredAttention(
+                sizes, kind, name="attention", dtype=self.dtype_policy
+            )
+        self.feed_forward_norm = norm_weights(self, "feed_forward_norm", width)
+        self.enter = linear(self, "enter", width, inside, scale)
+        self.leave = linear(self, "leave", inside, width, 0.0 if kind == "cross" else scale)
+        self.built = True
+
+    def call(self, x, memory=None):
+        def all_tokens(x, *memory):
+            return self._added(x, self.attention(norm(x, *self.attention_norm), *memory))
+
+        inputs = (x,) if memory is None else (x, memory)
+        return tf.recompute_grad(all_tokens)(*inputs) if self.recompute else all_tokens(*inputs)
+
+    def _added(self, x, attended):
+        inside = apply_linear(norm(x + attended, *self.feed_forward_norm), self.enter)
+        more = apply_linear(quick_gelu(inside), self.leave)
+        scale = 1 / self.sizes.depth if self.sizes.residual_scale else 1.0
+        return x + scale * (attended + more)
+
+    def step(self, x, positions, cache):
+        """Returns what new tokens become, and the cache; see `FactoredAttention.step`."""
+        attended, cache = self.attention.step(norm(x, *self.attention_norm), positions, cache)
+        return self._added(x, attended), cache
+
+    def get_config(self):
+        config = {"sizes": dataclasses.asdict(self.sizes), "kind": self.kind}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class TokenTransformer(keras.layers.Layer):
+    """Reads tokens from left to right: at each it has seen those before it.
+
+    In front of the first token stands a start vector. There is no normalisation behind the layers.
+
+    Args:
+        sizes: A `TransformerSizes` or its dict.
+        own_start: Whether the start vector is a weight; otherwise it is told.
+        readout: How `logits` are made. `tied`: with the table of embeddings, from what the layers
+            give plus the condition; `own`: with a matrix of its own; nothing: not at all.
+
+    Call arguments:
+        ids: Int32 (B, L), L = `sizes.length`.
+        start: Float (B, 1, W); None with `own_start`.
+        condition: Float (B, L, W), added to the embeddings; None for nothing.
+        memory: Float (B, T, W), for layers with the kind of attention `cross`.
+
+    Returns:
+        Float (B, L, W), what the last layer gives.
+    """
+
+    def __init__(self, sizes, own_start: bool, readout: str = "tied", **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.own_start, self.readout = own_start, readout
+        sizes, scale = self.sizes, self.sizes.initial_scale
+        width = sizes.width
+        self.embedding = table(self, "embedding", sizes.vocabulary, width, DEVIATION * scale)
+        self.positions = table(self, "positions", sizes.length, width, POSITION_DEVIATION * scale)
+        self.start = None
+        if own_start:
+            self.start = table(self, "start", 1, width, POSITION_DEVIATION * scale)
+        self.output_matrix = None
+        if readout == "own":
+            limit = width**-0.5
+            uniform = keras.initializers.RandomUniform(-limit, limit)
+            self.output_matrix = self.add_weight(
+                shape=(sizes.vocabulary, width), initializer=uniform, name="output_matrix"
+            )
+        with keras.name_scope(self.name):
+            self.layers = [
+                FactoredBlock(sizes, kind, name=f"layer_{i}", dtype=self.dtype_policy)
+                for i, kind in enumerate(sizes.kinds)
+            ]
+        self.built = True
+
+    def call(self, ids, start=None, condition=None, memory=None):
+        x = self._inputs(ids, start, condition)
+        for layer in self.layers:
+            x = layer(x, memory) if layer.kind == "cross" else layer(x)
+        return x
+
+    def _inputs(self, ids, start, condition):
+        """Returns what the first layer reads."""
+        before, _ = tf.split(self._embedded(ids), [self.sizes.length - 1, 1], axis=1)
+        x = tf.concat([self._started(start, tf.shape(ids)[0]), before], axis=1) + self.positions
+        x = tf.cast(x, self.compute_dtype)
+        return x if condition is None else x + tf.cast(condition, x.dtype)
+
+    def _embedded(self, ids):
+        """Returns the vector of each token, (B, L, W)."""
+        return tf.gather(self.embedding, ids)
+
+    def _started(self, start, batch):
+        """Returns the start vector of each row, (B, 1, W)."""
+        if self.own_start:
+            return tf.repeat(tf.convert_to_tensor(self.start)[None], batch, axis=0)
+        return tf.cast(start, tf.convert_to_tensor(self.embedding).dtype)
+
+    def logits(self, x, condition=None):
+        """Returns float32 logits (B, L, V) of the tokens at which the layers gave x (B, L, W)."""
+        x = tf.cast(x, tf.float32)
+        if self.readout == "tied" and condition is not None:
+            x += tf.cast(condition, tf.float32)
+        matrix = self.embedding if self.readout == "tied" else self.output_matrix
+        return unembedded(x, matrix)
+
+    def weights_at(self, number: int, ids, start=None, condition=None, memory=None):
+        """Returns the attention weights of layer `number`: float32 (B, H, L, M)."""
+        x = self._inputs(ids, start, condition)
+        for layer in self.layers[:number]:
+            x = layer(x, memory) if layer.kind == "cross" else layer(x)
+        layer = self.layers[number]
+        return layer.attention.weights_of(norm(x, *layer.attention_norm), memory)
+
+    # Some tokens after others ----------------------------------------------------------------
+
+    @property
+    def longest_step(self) -> int:
+        """How many new tokens a step may have."""
+        return min(layer.attention.longest_step for layer in self.layers)
+
+    def init_cache(self, batch, memory=None):
+        """Returns the empty cache of each layer, for B rows; see `FactoredAttention`."""
+        return tuple(layer.attention.init_cache(batch, memory) for layer in self.layers)
+
+    def step(self, ids, first, count: int, cache, start=None, condition=None):
+        """Reads on from token `first`; all before are in the cache.
+
+        Args:
+            ids: Int32 (B, L); of them, those from `first - 1` to `first + count - 2` matter.
+            first: Int32 scalar.
+            count: How many new tokens Q, at most `longest_step`.
+            cache: As of `init_cache` or the step before.
+            start: As of the call.
+            condition: Likewise, of all L tokens.
+
+        Returns:
+            Float (B, Q, W), and the cache with the new tokens.
+        """
+        positions = first + tf.range(count)
+        before = tf.gather(ids, tf.maximum(positions - 1, 0), axis=1)
+        x = tf.where(
+            (positions > 0)[None, :, None],
+            self._embedded(before),
+            self._started(start, tf.shape(ids)[0]),
+        )
+        x = tf.cast(x + tf.gather(self.positions, positions), self.compute_dtype)
+        if condition is not None:
+            x += tf.cast(tf.gather(condition, positions, axis=1), x.dtype)
+        # Of static length, that the layers know it.
+        x = tf.ensure_shape(x, [None, count, self.sizes.width])
+        new = []
+        for layer, of_layer in zip(self.layers, cache, strict=True):
+            x, of_layer = layer.step(x, positions, of_layer)
+            new.append(of_layer)
+        return x, tuple(new)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sizes": dataclasses.asdict(self.sizes),
+            "own_start": self.own_start,
+            "readout": self.readout,
+        }
+
+
+def table(layer, name: str, rows: int, width: int, deviation: float):
+    """Adds a table of vectors (rows, width) to a layer, at first normal with that deviation."""
+    normal = keras.initializers.RandomNormal(stddev=deviation)
+    return layer.add_weight(shape=(rows, width), initializer=normal, name=name)
+
+
+def unembedded(x, matrix):
+    """Returns float32 products (B, L, V) of x (B, L, W) with the rows of a matrix (V, W)."""
+    flat = tf.reshape(tf.cast(x, tf.float32), [-1, x.shape[-1]])
+    products = tf.matmul(flat, tf.cast(matrix, tf.float32), transpose_b=True)
+    return tf.reshape(products, [-1, x.shape[1], matrix.shape[0]])
+
+
+def norm_weights(layer, name: str, width: int):
+    """Adds scale and bias of a layer normalisation to a layer."""
+    return (
+        layer.add_weight(shape=(width,), initializer="ones", name=f"{name}_scale"),
+        layer.add_weight(shape=(width,), initializer="zeros", name=f"{name}_bias"),
+    )
+
+
+def norm(x, scale, bias):
+    """Layer normalisation (Ba et al. 2016) of x (..., W), in float32; the type of `x` returns."""
+    wide = tf.cast(x, tf.float32)
+    mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
+    normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)
+    scale, bias = tf.cast(scale, tf.float32), tf.cast(bias, tf.float32)
+    return tf.cast(normed * scale + bias, x.dtype)
+
+
+def quick_gelu(x):
+    """An approximation of the GELU, x * sigmoid(1.702 x) (Hendrycks and Gimpel 2016)."""
+    return x * tf.sigmoid(1.702 * x)

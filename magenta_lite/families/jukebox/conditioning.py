@@ -1,0 +1,218 @@
+"""What a prior is told beside the codes before: labels, time, lyrics, or the codes above.
+
+Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4.1 to §4.4).
+
+Shape letters: B batch, L codes of a context, W width, T characters of lyrics, G genres.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.families.jukebox.blocks import (
+    POSITION_DEVIATION,
+    TokenTransformer,
+    norm,
+    norm_weights,
+    table,
+    unembedded,
+)
+from magenta_lite.families.jukebox.config import JukeboxPriorConfig
+from magenta_lite.families.jukebox.factored_attention import DEVIATION, apply_linear, linear
+from magenta_lite.families.vqvae.convolutions import convolution
+
+
+class _Conditioning(keras.layers.Layer):
+    """A layer that is made from the config of a model."""
+
+    def __init__(self, config, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.config = JukeboxPriorConfig(**config) if isinstance(config, dict) else config
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class LabelEmbedding(_Conditioning):
+    """Embeds artist and genres, and where in its piece a context stands.
+
+    Args:
+        config: A `JukeboxPriorConfig` or its dict, with labels.
+
+    Call arguments:
+        labels: Int32 (B, `config.label_size`): length of the piece, first and number of samples
+            of the context, artist, genres (-1 for none), lyrics.
+
+    Returns:
+        The start vector, float (B, 1, W), and what is told at each code, float (B, L, W); None for
+        the latter without tables of time.
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(config, **kwargs)
+        config, deviation = self.config, POSITION_DEVIATION * self.config.initial_scale
+        rows = {"artists": config.artists, "genres": config.genres}
+        if config.time_bins:
+            rows |= {f"{name}_time": config.time_bins for name in ("total", "absolute", "relative")}
+        self.tables = {
+            name: table(self, name, count, config.width, deviation) for name, count in rows.items()
+        }
+
+    def call(self, labels):
+        fixed, genres, _ = tf.split(
+            labels, [4, self.config.max_genres, self.config.lyric_tokens], axis=1
+        )
+        there = tf.cast(genres >= 0, tf.float32)[..., None]
+        by_genre = tf.gather(self.tables["genres"], tf.maximum(genres, 0))
+        by_genre = tf.reduce_sum(by_genre * tf.cast(there, by_genre.dtype), axis=1)
+        start = tf.gather(self.tables["artists"], fixed[:, 3]) + by_genre
+        return start[:, None], self._time(fixed) if self.config.time_bins else None
+
+    def _time(self, fixed):
+        bins = time_bins(self.config, fixed)
+        return sum(tf.gather(self.tables[f"{name}_time"], bins[name]) for name in bins)
+
+
+def time_bins(config: JukeboxPriorConfig, labels) -> dict:
+    """Returns which row of each table of time the codes have.
+
+    All of it is in float32, on whose rounding the bins at borders depend.
+
+    Args:
+        config: Has `time_bins`.
+        labels: Int32 (B, 3 or more): length of the piece, first and number of samples.
+
+    Returns:
+        Int32: `total` (B, 1), of the piece's length; `absolute` (B, L), of the time since its
+        beginning, and `relative` (B, L), of the share of it that is over.
+    """
+    total, offset, length = (tf.cast(labels[:, i : i + 1], tf.float32) for i in range(3))
+    shortest = config.min_duration * config.sample_rate
+    longest = config.max_duration * config.sample_rate
+    end = offset + length
+    share, share_end = offset / total, tf.minimum(end / total, 1.0)
+    passed = tf.range(config.context, dtype=tf.float32) / config.context
+
+    def bins(position, low, high):
+        scaled = (position - low) / (high - low)
+        return tf.cast(tf.floor(config.time_bins * scaled), tf.int32)
+
+    return {
+        "total": bins(total, shortest, longest),
+        "absolute": bins(offset + (end - offset) * passed, 0.0, longest),
+        "relative": bins(share + (share_end - share) * passed, 0.0, 1.0),
+    }
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class LyricEncoder(_Conditioning):
+    """Reads lyrics; it also learns to write them.
+
+    Args:
+        config: A `JukeboxPriorConfig` or its dict, whose lyrics are separate.
+
+    Call arguments:
+        lyrics: Int32 (B, T).
+
+    Returns:
+        What the layers that write codes attend to, float (B, T, W).
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(config, **kwargs)
+        sizes, width = self.config.lyric_encoder, self.config.width
+        with keras.name_scope(self.name):
+            self.reader = TokenTransformer(
+                sizes, own_start=True, readout="", name="reader", dtype=self.dtype_policy
+            )
+        self.projection = linear(self, "projection", sizes.width, width, sizes.initial_scale)
+        self.norm = norm_weights(self, "norm", width)
+        deviation = DEVIATION * self.config.initial_scale
+        self.output_matrix = table(self, "output_matrix", sizes.vocabulary, width, deviation)
+
+    def call(self, lyrics):
+        return norm(apply_linear(self.reader(lyrics), self.projection), *self.norm)
+
+    def logits(self, states):
+        """Returns float32 logits (B, T, V) of the characters, of what the call gave."""
+        return unembedded(states, self.output_matrix)
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class CodeConditioner(_Conditioning):
+    """Lengthens the codes of the level above to the steps of the codes that are written.
+
+    Args:
+        config: A `JukeboxPriorConfig` or its dict, with `conditioner_stages`.
+
+    Call arguments:
+        above: Int32 (B, L / `config.above_ratio`).
+
+    Returns:
+        Float (B, L, W).
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(config, **kwargs)
+        # Set by training: compute residual blocks again for the gradient.
+        self.recompute = False
+        config, dtype = self.config, self.dtype_policy
+        wide, inside, stride = config.width, config.conditioner_width, config.conditioner_stride
+        deviation = DEVIATION * config.initial_scale
+        self.embedding = table(self, "embedding", config.codes, wide, deviation)
+        conv, transposed = keras.layers.Conv1D, keras.layers.Conv1DTranspose
+        self.enter = convolution(conv, wide, inside, 3, "enter", dtype=dtype)
+        self.residuals, self.lengthen = [], []
+        for s in range(config.conditioner_stages):
+            self.residuals.append(
+                [
+                    (
+                        convolution(
+                            conv,
+                            inside,
+                            inside,
+                            3,
+                            f"dilated_{s}_{i}",
+                            dilation_rate=d,
+                            dtype=dtype,
+                        ),
+                        convolution(conv, inside, inside, 1, f"mixing_{s}_{i}", dtype=dtype),
+                    )
+                    for i, d in enumerate(config.conditioner_dilations)
+                ]
+            )
+            outputs = wide if s == config.conditioner_stages - 1 else inside
+            self.lengthen.append(
+                convolution(
+                    transposed,
+                    inside,
+                    outputs,
+                    2 * stride,
+                    f"lengthen_{s}",
+                    strides=stride,
+                    dtype=dtype,
+                )
+            )
+        self.norm = norm_weights(self, "norm", wide)
+
+    def call(self, above):
+        x = self.enter(tf.cast(tf.gather(self.embedding, above), self.compute_dtype))
+        for residuals, lengthen in zip(self.residuals, self.lengthen, strict=True):
+            for dilated, mixing in residuals:
+                x = self._residual(x, dilated, mixing)
+            x = lengthen(x)
+        return norm(x, *self.norm)
+
+    def _residual(self, x, dilated, mixing):
+        config = self.config
+        scale = config.conditioner_depth**-0.5 if config.conditioner_residual_scale else 1.0
+
+        def block(x):
+            return x + scale * mixing(tf.nn.relu(dilated(tf.nn.relu(x))))
+
+        return tf.recompute_grad(block)(x) if self.recompute else block(x)

@@ -1,0 +1,63 @@
+"""How well a prior or an upsampler predicts the codes of held-out sound."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.families.jukebox.model import JukeboxPrior, bits_of
+from magenta_lite.modeling.graphs import graph_function
+
+BATCH = 4
+MEANINGS = {
+    "examples": "contexts, of which one begins in each quarter of the one before",
+    "bits_per_code": "each given those before it in its context",
+    "accuracy": "share of codes whose most probable guess is right",
+    "codes_per_second": "of this level",
+    "bits_per_second": "of sound",
+    "lyric_bits_per_character": "of the lyrics",
+}
+
+
+def evaluate(model: JukeboxPrior, examples, seed: int) -> dict[str, float]:
+    """Returns the numbers that `MEANINGS` explains; the last one of a model with lyrics.
+
+    Args:
+        model: A trained prior, upsampler or `DelayPrior`.
+        examples: A `collections.Examples` of codes.
+        seed: Not used.
+    """
+    del seed
+    sizes, count = model.sizes, len(examples.events)
+    batch = {"events": examples.events, **examples.extras}
+    # The first row again fills up: batches of one size are traced once.
+    rows = np.r_[np.arange(count), np.zeros(-count % BATCH, int)]
+    real = (np.arange(len(rows)) < count).astype(np.float32)
+
+    @graph_function
+    def sums(batch, real):
+        outputs = model(batch)
+        logits, lyric_logits = outputs if isinstance(outputs, tuple) else (outputs, None)
+        codes = batch["events"] + sizes.shift
+        right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == codes, tf.float32)
+        found = [bits_of(codes, logits), right]
+        if lyric_logits is not None:
+            found.append(bits_of(batch["labels"][:, -sizes.lyric_tokens :], lyric_logits))
+        means = [tf.reduce_mean(x, axis=list(range(1, len(x.shape)))) for x in found]
+        return [tf.reduce_sum(mean * real) for mean in means]
+
+    totals = 0.0
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        told = {name: tf.constant(x[part], tf.int32) for name, x in batch.items()}
+        totals += np.array(sums(told, tf.constant(real[start : start + BATCH])), np.float64)
+    means = totals / count
+    rate = sizes.sample_rate / sizes.hop * sizes.quantizers
+    numbers = {
+        "examples": count,
+        "bits_per_code": means[0],
+        "accuracy": means[1],
+        "codes_per_second": rate,
+        "bits_per_second": means[0] * rate,
+    }
+    return numbers | ({"lyric_bits_per_character": means[2]} if len(means) > 2 else {})

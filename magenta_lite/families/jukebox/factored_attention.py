@@ -1,0 +1,336 @@
+"""Attention to some of the past: rows, columns and summaries of a sequence laid out as a table.
+
+Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, appendix A.1), after the Sparse
+Transformer (Child et al. 2019, https://arxiv.org/abs/1904.10509).
+
+Shape letters: B batch, L positions, R rows, C positions of a row (L = R C), W width, S width of
+queries, H heads, D = S / H, M keys, Q new positions, T positions of a memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.families.jukebox.config import KINDS, TransformerSizes
+from magenta_lite.layers.attention import MASKED, attend, attend_causally, causal_bias
+from magenta_lite.layers.transformer import product
+
+DEVIATION = 0.02  # of initial kernels, times `initial_scale`
+# Kinds of which all queries have the same keys, some of them hidden.
+SHARED_KEYS = ("dense", "summary", "summary_spread", "prime")
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class FactoredAttention(keras.layers.Layer):
+    """Attention of one kind. Position p stands in row p // C and column p % C and sees:
+
+    - `dense`: all positions up to p;
+    - `row`: those of its row up to p;
+    - `column`: those of its column up to p;
+    - `previous_row`: all of the row before. Row 0 sees nothing: the output is the bias;
+    - `summary`: the last position of every row but the last one, up to p, and a zero;
+    - `summary_spread`: likewise the last `sizes.spread` positions, and as many zeros;
+    - `cross`: all of a memory;
+    - `prime`: the first positions up to p, `sizes.prime` and a few more, see `visible_front`.
+
+    Args:
+        sizes: A `TransformerSizes` or its dict.
+        kind: See above.
+
+    Call arguments:
+        x: Float (B, L, W), L = `sizes.length`.
+        memory: For `cross`, float (B, T, W).
+
+    Returns:
+        Float (B, L, W).
+    """
+
+    def __init__(self, sizes, kind: str, **kwargs):
+        # Products are in the type of the input, the softmax is in float32.
+        super().__init__(autocast=False, **kwargs)
+        if kind not in KINDS:
+            raise ValueError(f"'{kind}' is no kind of attention; there are {', '.join(KINDS)}")
+        self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.kind = kind
+        width, inside = self.sizes.width, self.sizes.attention_width
+        queries = inside if kind == "cross" else 3 * inside
+        self.qkv = self._linear("qkv", width, queries)
+        self.memory_kv = self._linear("memory_kv", width, 2 * inside) if kind == "cross" else None
+        # At first lyrics change nothing of what a model without them does.
+        self.out = self._linear("out", inside, width, zeros=kind == "cross")
+        self.built = True
+
+    def _linear(self, name: str, rows: int, columns: int, zeros: bool = False):
+        return linear(self, name, rows, columns, 0.0 if zeros else self.sizes.initial_scale)
+
+    @property
+    def visible_front(self) -> int:
+        """How many positions `prime` sees: the first multiple of R beyond `sizes.prime`."""
+        sizes = self.sizes
+        return min((sizes.prime // sizes.blocks + 1) * sizes.blocks, sizes.length)
+
+    # All positions at once -------------------------------------------------------------------
+
+    def call(self, x, memory=None):
+        q, k, v = self._projected(x, memory)
+        return apply_linear(self._attended(q, k, v), self.out)
+
+    def weights_of(self, x, memory=None):
+        """Returns the weights of `cross` and `prime`: float32 (B, H, L, M)."""
+        q, k, _ = self._projected(x, memory)
+        bias = None
+        if self.kind == "prime":
+            k, bias = self._front(k), self._shared_bias(np.arange(self.sizes.length))
+        logits = tf.cast(tf.matmul(by_heads(q), by_heads(k), transpose_b=True), tf.float32)
+        return tf.nn.softmax(logits if bias is None else logits + bias)
+
+    def _projected(self, x, memory=None):
+        """Returns q, scaled, k and v: (B, L, H, D)."""
+        if self.kind == "cross":
+            q = apply_linear(x, self.qkv)
+            k, v = self._of_memory(memory)
+        else:
+            q, k, v = tf.split(apply_linear(x, self.qkv), 3, axis=-1)
+            k, v = self._heads(k), self._heads(v)
+        scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
+        return self._heads(q) * scale, k, v
+
+    def _of_memory(self, memory):
+        pair = tf.split(apply_linear(memory, self.memory_kv), 2, axis=-1)
+        return [self._heads(x) for x in pair]
+
+    def _heads(self, x):
+        heads = self.sizes.heads
+        return tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
+
+    def _attended(self, q, k, v):
+        """Returns what q, k and v (B, L, H, D) give: (B, L, S)."""
+        sizes, kind = self.sizes, self.kind
+        if kind == "dense":
+            return joined(attend_causally(by_heads(q), by_heads(k), by_heads(v)))
+        if kind == "cross":
+            return joined(attend(by_heads(q), by_heads(k), by_heads(v)))
+        if kind in SHARED_KEYS:
+            of_keys = self._front if kind == "prime" else self._summaries
+            bias = self._shared_bias(np.arange(sizes.length))
+            return joined(attend(by_heads(q), by_heads(of_keys(k)), by_heads(of_keys(v)), bias))
+        if kind == "column":
+            q, k, v = (self._by_columns(x) for x in (q, k, v))
+            out = attend(q, k, v, causal_bias(sizes.blocks, sizes.blocks))
+            return self._from_columns(out)
+        if kind == "previous_row":
+            k, v = self._row_later(k), self._row_later(v)
+        bias = causal_bias(sizes.row, sizes.row) if kind == "row" else None
+        out = joined(attend(*(self._by_rows(x) for x in (q, k, v)), bias))
+        return tf.reshape(out, [-1, sizes.length, sizes.attention_width])
+
+    def _by_rows(self, x):
+        """Returns x (B, L, H, D) as (B R, H, C, D)."""
+        return by_heads(tf.reshape(x, [-1, self.sizes.row, *x.shape[2:]]))
+
+    def _by_columns(self, x):
+        """Returns x (B, L, H, D) as (B C, H, R, D)."""
+        rows, row = self.sizes.blocks, self.sizes.row
+        table = tf.reshape(x, [-1, rows, row, *x.shape[2:]])
+        columns = tf.transpose(table, [0, 2, 3, 1, 4])
+        return tf.reshape(columns, [-1, x.shape[2], rows, x.shape[3]])
+
+    def _from_columns(self, x):
+        """Returns x (B C, H, R, D) as (B, L, S)."""
+        sizes = self.sizes
+        columns = tf.reshape(x, [-1, sizes.row, sizes.heads, sizes.blocks, x.shape[3]])
+        table = tf.transpose(columns, [0, 3, 1, 2, 4])
+        return tf.reshape(table, [-1, sizes.length, sizes.attention_width])
+
+    def _row_later(self, x):
+        """Returns x (B, L, H, D) one row later, zeros in row 0."""
+        row = self.sizes.row
+        kept, _ = tf.split(x, [x.shape[1] - row, row], axis=1)
+        return tf.pad(kept, [[0, 0], [row, 0], [0, 0], [0, 0]])
+
+    def _front(self, x):
+        """Returns the first positions of x (B, L, H, D)."""
+        front = self.visible_front
+        return tf.split(x, [front, x.shape[1] - front], axis=1)[0]
+
+    @property
+    def _spread(self) -> int:
+        return self.sizes.spread if self.kind == "summary_spread" else 1
+
+    def _summaries(self, x):
+        """Returns the ends of all rows of x (B, L, H, D) but the last, zeros in front of them."""
+        rows, row, spread = self.sizes.blocks, self.sizes.row, self._spread
+        table = tf.reshape(x, [-1, rows, row, *x.shape[2:]])
+        _, ends = tf.split(table, [row - spread, spread], axis=2)
+        ends, _ = tf.split(ends, [rows - 1, 1], axis=1)
+        flat = tf.reshape(ends, [-1, (rows - 1) * spread, *x.shape[2:]])
+        return tf.pad(flat, [[0, 0], [spread, 0], [0, 0], [0, 0]])
+
+    def _shared_positions(self) -> np.ndarray:
+        """Returns where each shared key stands, int (M,); before 0 if it is always seen."""
+        sizes, spread = self.sizes, self._spread
+        if self.kind == "dense":
+            return np.arange(sizes.length)
+        if self.kind == "prime":
+            return np.arange(self.visible_front)
+        ends = np.arange(sizes.length).reshape(sizes.blocks, -1)[:-1, sizes.row - spread :]
+        return np.concatenate([np.full(spread, -1), ends.reshape(-1)])
+
+    def _shared_bias(self, positions):
+        """Returns what hides later shared keys from queries at `positions`: float32 (Q, M)."""
+        positions = tf.convert_to_tensor(positions, tf.int32)
+        keys = tf.constant(self._shared_positions(), tf.int32)
+        return tf.where(keys[None] <= positions[:, None], 0.0, MASKED)
+
+    # Some positions after others -------------------------------------------------------------
+
+    def init_cache(self, batch, memory=None):
+        """Returns an empty cache: keys and values, of as many positions as the kind can need.
+
+        A row's are forgotten with the rows that no later position sees.
+
+        Args:
+            batch: Int scalar B.
+            memory: For `cross`, float (B, T, W).
+
+        Returns:
+            Two float (slots, B, H, D); for `cross` (B, H, T, D).
+        """
+        if self.kind == "cross":
+            return tuple(by_heads(x) for x in self._of_memory(memory))
+        heads = self.sizes.heads
+        depth = self.sizes.attention_width // heads
+        empty = tf.zeros([self._slots, batch, heads, depth], self.compute_dtype)
+        return empty, empty
+
+    @property
+    def longest_step(self) -> int:
+        """How many new positions a step may have."""
+        rings = ("row", "previous_row")
+        return self.sizes.row if self.kind in rings else self.sizes.length
+
+    @property
+    def _slots(self) -> int:
+        sizes = self.sizes
+        if self.kind in ("row", "previous_row"):
+            # A step may begin in one row, and end in the next.
+            return sizes.row * (2 if self.kind == "row" else 3)
+        if self.kind == "prime" or self.kind in ("summary", "summary_spread"):
+            return len(self._shared_positions()) + 1  # one for what nothing sees
+        return sizes.length
+
+    def _slot(self, positions):
+        """Returns the slot of each position, int32 (Q,)."""
+        sizes, spread = self.sizes, self._spread
+        row, column = positions // sizes.row, positions % sizes.row
+        unseen = self._slots - 1
+        if self.kind == "column":
+            return column * sizes.blocks + row
+        if self.kind == "prime":
+            return tf.minimum(positions, unseen)
+        if self.kind in ("summary", "summary_spread"):
+            place = column - (sizes.row - spread)
+            ends_row = (place >= 0) & (row < sizes.blocks - 1)
+            return tf.where(ends_row, spread * (row + 1) + place, unseen)
+        return positions % self._slots
+
+    def step(self, x, positions, cache):
+        """Attends from new positions, of which all before are in the cache.
+
+        Args:
+            x: Float (B, Q, W), Q at most `longest_step`.
+            positions: Int32 (Q,), one after the other.
+            cache: As of `init_cache` or the step before.
+
+        Returns:
+            Float (B, Q, W), and the cache with the new positions.
+        """
+        if self.kind == "cross":
+            q = apply_linear(x, self.qkv)
+            scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
+            out = joined(attend(by_heads(self._heads(q) * scale), *cache))
+            return apply_linear(out, self.out), cache
+        q, k, v = self._projected(x)
+        slots = tf.expand_dims(self._slot(positions), 1)
+        keys, values = cache = tuple(
+            tf.tensor_scatter_nd_update(old, slots, tf.transpose(new, [1, 0, 2, 3]))
+            for old, new in zip(cache, (k, v), strict=True)
+        )
+        if self.kind in SHARED_KEYS:
+            count = len(self._shared_positions())
+            pair = (tf.transpose(c[:count], [1, 2, 0, 3]) for c in (keys, values))
+            out = joined(attend(by_heads(q), *pair, self._shared_bias(positions)))
+        else:
+            out = self._attend_own_keys(q, keys, values, positions)
+        return apply_linear(out, self.out), cache
+
+    def _attend_own_keys(self, q, keys, values, positions):
+        """Attends from each position to the keys that it alone has: its row or its column."""
+        sizes, kind = self.sizes, self.kind
+        row, column = positions // sizes.row, positions % sizes.row
+        if kind == "column":
+            which, size, seen = column, sizes.blocks, row
+        elif kind == "row":
+            which, size, seen = row % 2, sizes.row, column
+        else:
+            # Row 0 has row 2 for the one before, which holds nothing yet.
+            which, size, seen = (row + 2) % 3, sizes.row, tf.fill([q.shape[1]], sizes.row)
+
+        depth = sizes.attention_width // sizes.heads
+        shape = [self._slots // size, size, -1, sizes.heads, depth]
+
+        def own(cache):  # (Q, B, H, size, D)
+            groups = tf.gather(tf.reshape(cache, shape), which)
+            return tf.transpose(groups, [0, 2, 3, 1, 4])
+
+        bias = tf.where(tf.range(size) <= tf.expand_dims(seen, 1), 0.0, MASKED)
+        bias = tf.reshape(bias, [-1, 1, 1, 1, size])
+        by_query = tf.expand_dims(tf.transpose(q, [1, 0, 2, 3]), 3)  # (Q, B, H, 1, D)
+        out = tf.squeeze(attend(by_query, own(keys), own(values), bias), 3)
+        out = tf.transpose(out, [1, 0, 2, 3])
+        return tf.reshape(out, [-1, q.shape[1], sizes.attention_width])
+
+    def get_config(self):
+        config = {"sizes": dataclasses.asdict(self.sizes), "kind": self.kind}
+        return {**super().get_config(), **config}
+
+
+def by_heads(x):
+    """Returns x (B, L, H, D) as (B, H, L, D), or back."""
+    return tf.transpose(x, [0, 2, 1, 3])
+
+
+def joined(x):
+    """Returns x (B, H, L, D) as (B, L, H D)."""
+    return tf.reshape(by_heads(x), [-1, x.shape[2], x.shape[1] * x.shape[3]])
+
+
+def linear(layer, name: str, rows: int, columns: int, scale: float):
+    """Adds to a layer the kernel (rows, columns) and the bias of a linear map.
+
+    Args:
+        layer: A Keras layer.
+        name: Of the map.
+        rows: Channels that it reads.
+        columns: Channels that it gives.
+        scale: Factor on the deviation of the initial kernel.
+
+    Returns:
+        A pair of weights.
+    """
+    normal = keras.initializers.RandomNormal(stddev=DEVIATION * scale)
+    kernel = normal if scale else "zeros"
+    return (
+        layer.add_weight(shape=(rows, columns), initializer=kernel, name=f"{name}_kernel"),
+        layer.add_weight(shape=(columns,), initializer="zeros", name=f"{name}_bias"),
+    )
+
+
+def apply_linear(x, weights):
+    """Returns a linear map of x (B, L, C), in the type of x."""
+    kernel, bias = weights
+    return product(x, kernel) + tf.cast(bias, x.dtype)

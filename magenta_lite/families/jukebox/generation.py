@@ -1,0 +1,218 @@
+"""What `generate` does with a prior: codes from nothing or after a sound, and the sound of them.
+
+What is written is saved after every window, so that the same command goes on where it stopped;
+another one begins a piece of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.converters.audio import Audio
+from magenta_lite.errors import UserError
+from magenta_lite.families.jukebox.labels import LabelNames, PieceLabels
+from magenta_lite.families.jukebox.request import check, temperature_of
+from magenta_lite.families.jukebox.sampling import write_level
+from magenta_lite.families.vqvae.coding import Coder
+from magenta_lite.modeling.base import fingerprint
+from magenta_lite.modeling.decoding import Settings
+
+SECONDS = 2.0  # between two lines of progress
+TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
+
+
+def generate(model, converter, request) -> list[dict[str, Audio]]:
+    """Returns the sounds of `request.num_outputs` pieces by each level that was written.
+
+    Args:
+        model: A trained prior, or `DelayPrior`.
+        converter: Its converter.
+        request: A `GenerateRequest`.
+
+    Raises:
+        UserError: If an input is missing, or a run does not fit the prior.
+    """
+    from magenta_lite.training.run_directory import load_run
+
+    if model.upsamples:
+        raise UserError(
+            "This run is an upsampler: give the run of a prior as --run_dir, and this as "
+            "--upsamplers"
+        )
+    check(converter, request)
+    vqvae = load_run(Path(converter.config.vqvae)).model
+    coder = Coder(vqvae)
+    writers = [(model, converter)] + [_upsampler(path, converter) for path in request.upsamplers]
+    writers.sort(key=lambda pair: -pair[1].config.level)
+    levels = [converter.config.level for _, converter in writers]
+    if levels != list(range(levels[0], levels[-1] - 1, -1)):
+        raise UserError(f"The runs write levels {levels}; each must follow the one above it")
+
+    rate, rows = converter.sample_rate, request.num_outputs
+    samples = round(request.total_seconds * rate)
+    weights = [fingerprint(model) for model in (vqvae, *(writer for writer, _ in writers))]
+    prompt = _prompt(coder, vqvae.hop_lengths[-1], request, converter, levels)
+    piece = Piece(request, weights, levels, prompt)
+    # All levels are as long as the longest context of an upsampler asks for.
+    longest = [each.config.sample_length for model, each in writers if model.upsamples]
+    whole = max([samples, *longest])
+    hop = vqvae.hop_lengths[-1]
+    whole = -(-whole // hop) * hop
+    if samples <= piece.prompt_length(vqvae.hop_lengths):
+        raise UserError(
+            f"--total_seconds={request.total_seconds:g} counts the prompt, which is as long; ask "
+            "for more, or give less of it with --prompt_seconds"
+        )
+    for place, (writer, its) in enumerate(writers):
+        config, sizes = its.config, writer.sizes
+        total, ratio = whole // config.hop, sizes.above_ratio
+        parts = HOP if writer.upsamples else TOP_HOP
+        step = max(sizes.context // parts // ratio * ratio, ratio)
+        write_level(
+            writer,
+            piece.codes[config.level],
+            total,
+            step,
+            seed=piece.seed + config.level,
+            settings=_settings(request, place),
+            labels_at=_labels(writer, config, request, whole, rows),
+            above=piece.codes.get(config.level + 1) if writer.upsamples else None,
+            after_window=Progress(piece, config, total),
+        )
+    start = piece.prompt_length(vqvae.hop_lengths) / rate
+    markers = ((start, "continuation"),) if start else ()
+
+    def sound(row: int, level: int) -> Audio:
+        return Audio(coder.decode(piece.codes[level][row], level)[:samples], rate, markers)
+
+    return [
+        {f"level-{level}": sound(row, level) for level in reversed(levels)} for row in range(rows)
+    ]
+
+
+def _upsampler(path: str, converter):
+    from magenta_lite.training.run_directory import load_run
+
+    run = load_run(Path(path))
+    if run.config.family != "jukebox" or not run.model.upsamples:
+        raise UserError(f"--upsamplers: {path} is not the run of an upsampler")
+    if run.config.converter.vqvae != converter.config.vqvae:
+        raise UserError(
+            f"--upsamplers: {path} writes codes of {run.config.converter.vqvae}, the prior those "
+            f"of {converter.config.vqvae}"
+        )
+    return run.model, run.converter
+
+
+def _settings(request, place: int) -> Settings:
+    temperature = temperature_of(request, place)
+    return Settings(temperature, request.top_k, request.top_p, request.min_p)
+
+
+def _prompt(coder: Coder, hop: int, request, converter, levels) -> dict[int, np.ndarray]:
+    """Returns the codes int32 (N, P), of several codebooks (N, P, Q), that each level has."""
+    rows, rate = request.num_outputs, converter.sample_rate
+    if request.mode == "sample":
+        shape = (rows, 0, *converter.event_format.event_shape)
+        return {level: np.zeros(shape, np.int32) for level in levels}
+    ((_, audio),) = request.inputs
+    samples = min(round(request.prompt_seconds * rate), len(audio.samples)) // hop * hop
+    if not samples:
+        raise UserError(f"The prompt is shorter than a code of {hop / rate:.3f} s; give more of it")
+    codes = coder.encode(audio.samples[:samples])
+    return {level: np.repeat(codes[level][None], rows, axis=0) for level in levels}
+
+
+def _labels(writer, config, request, whole: int, rows: int):
+    """Returns what gives the labels of a window; None for a model without."""
+    sizes = writer.sizes
+    if not sizes.labelled:
+        return None
+    names = LabelNames.of(config.artist_names, config.genre_names)
+    if not writer.upsamples:
+        for name in names.unknown(request.artist, request.genre):
+            near = difflib.get_close_matches(name, [*names.artists, *names.genres], 3, 0.4)
+            hint = f"; known are e.g. {', '.join(near or [*names.artists, *names.genres][:5])}"
+            print(f"The model does not know {name!r}{hint}", file=sys.stderr)
+    least = int(np.ceil(sizes.min_duration * sizes.sample_rate)) if sizes.time_bins else 0
+    words = {name: getattr(request, name) for name in ("artist", "genre", "lyrics")}
+    labels = PieceLabels.of(names, sizes, max(whole, least), **words)
+    return lambda start: np.repeat(labels.vector(sizes, start)[None], rows, axis=0)
+
+
+class Piece:
+    """Codes that are being written, and kept, so that the same request goes on with them.
+
+    Args:
+        request: What was asked for; with its `unfinished` codes are kept.
+        weights: Fingerprints of the models: what others wrote is not gone on from.
+        levels: That are written, from the top.
+        prompt: What there is before: int32 (N, P, ...) of each level.
+
+    Attributes:
+        codes: Int32 (N, S, ...) of each level, so far.
+        seed: Of what is drawn: of the codes that are gone on from, or the request's.
+    """
+
+    def __init__(self, request, weights, levels, prompt: dict[int, np.ndarray]):
+        self._kept = request.unfinished
+        self.codes, self.seed = dict(prompt), request.seed
+        self._first = prompt
+        if self._kept is None:
+            return
+        asked = dataclasses.asdict(dataclasses.replace(request, inputs=[], seed=0, unfinished=None))
+        given = {str(level): codes[:1].tolist() for level, codes in prompt.items()}
+        more = {"weights": weights, "levels": levels, "prompt": given}
+        there = self._kept.resume(json.dumps(asked | more, sort_keys=True))
+        if there:
+            self.codes = {level: there[str(level)] for level in levels}
+            self.seed = self._kept.seed
+            print(f"Going on from {self._kept.path}, of seed {self.seed}", file=sys.stderr)
+
+    def prompt_length(self, hops) -> int:
+        """Returns the samples that there were before."""
+        return max(codes.shape[1] * hops[level] for level, codes in self._first.items())
+
+    def keep(self, level: int, codes: np.ndarray) -> None:
+        """Saves the codes of a level as they are now."""
+        self.codes[level] = codes
+        if self._kept is not None:
+            self._kept.keep({str(level): codes for level, codes in self.codes.items()})
+
+
+class Progress:
+    """Saves what a window added, and says how far a level is.
+
+    Args:
+        piece: What is written.
+        config: Converter section of the level.
+        total: Codes that there are to be.
+    """
+
+    def __init__(self, piece: Piece, config: Any, total: int):
+        self._piece, self._config, self._total = piece, config, total
+        self._start = piece.codes[config.level].shape[1]
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, codes: np.ndarray, window: Any) -> None:
+        self._piece.keep(self._config.level, codes)
+        now, done = time.monotonic(), codes.shape[1]
+        if now - self._told < SECONDS and done < self._total:
+            return
+        self._told = now
+        second = self._config.sample_rate / self._config.hop
+        speed = (done - self._start) / max(now - self._began, 1e-9)
+        left = (self._total - done) / speed
+        print(
+            f"Level {self._config.level}: {done / second:.1f} of {self._total / second:.1f} s, "
+            f"{codes.shape[0] * speed / second:.2f} s of sound a second, {left:,.0f} s left",
+            file=sys.stderr,
+        )

@@ -1,0 +1,115 @@
+"""A prior's inference functions as compiled graphs: for `export`."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.families.jukebox.labels import EMPTY_GENRE, UNKNOWN
+from magenta_lite.families.jukebox.model import JukeboxPrior
+from magenta_lite.families.jukebox.sampling import CHUNK, written
+from magenta_lite.modeling.decoding import Settings
+from magenta_lite.modeling.graphs import graph_function
+
+SAMPLE_CODES = 64
+
+
+def inference_functions(
+    model: JukeboxPrior,
+) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    """Returns functions of dense tensors by signature name; each returns a dict of tensors.
+
+    Shape letters: B rows, P codes that are given, L codes of a context.
+
+    `sample(given, num_codes, temperature, top_k, top_p, min_p, seed, …)` and `serving_default`:
+    `codes` int32 (B, num_codes), which begin with `given` int32 (B, P), P from 0. Models with
+    labels are told `labels` int32 (B, `label_size`): samples of the whole piece, the sample that
+    the context begins at, its samples, artist, genres (-1 for none), characters. Upsamplers are
+    told `above` int32 (B, L / ratio), codes of the level above. Of a `DelayPrior` all
+    codes are frames of N codes: (B, P, N) and (B, num_codes, N).
+    """
+    sizes = model.sizes
+    specs = [
+        tf.TensorSpec([None, None, *_several(sizes)], tf.int32, "given"),
+        tf.TensorSpec([], tf.int32, "num_codes"),
+        tf.TensorSpec([], tf.float32, "temperature"),
+        tf.TensorSpec([], tf.int32, "top_k"),
+        tf.TensorSpec([], tf.float32, "top_p"),
+        tf.TensorSpec([], tf.float32, "min_p"),
+        tf.TensorSpec([], tf.int32, "seed"),
+    ]
+    if sizes.labelled:
+        specs.append(tf.TensorSpec([None, sizes.label_size], tf.int32, "labels"))
+    if model.upsamples:
+        above_size = sizes.context // sizes.above_ratio
+        specs.append(tf.TensorSpec([None, above_size], tf.int32, "above"))
+
+    def drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, labels, above):
+        rows, count = tf.shape(given)[0], tf.shape(given)[1]
+        tf.debugging.assert_less_equal(
+            num_codes, sizes.context, f"A context of the model has {sizes.context} codes"
+        )
+        room = [[0, 0], [0, sizes.context - count], [0, 0]]
+        codes = tf.pad(given, room[: len(given.shape)])
+        seeds = tf.stack([tf.fill([rows], seed), tf.range(rows)], axis=1)
+        settings = Settings(temperature, top_k, top_p, min_p)
+        found = written(
+            model,
+            tf.ensure_shape(codes, [None, sizes.context, *_several(sizes)]),
+            count,
+            num_codes,
+            seeds,
+            settings,
+            labels,
+            above,
+            min(CHUNK, model.music.longest_step),
+        )
+        return {"codes": found[:, :num_codes]}
+
+    def told_labels(
+        given, num_codes, temperature, top_k, top_p, min_p, seed, labels=None, above=None
+    ):
+        return drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, labels, above)
+
+    def told_above(given, num_codes, temperature, top_k, top_p, min_p, seed, above):
+        return drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, None, above)
+
+    only_above = model.upsamples and not sizes.labelled
+    sample = graph_function(told_above if only_above else told_labels, input_signature=specs)
+    return {"sample": sample, "serving_default": sample}
+
+
+def _several(sizes) -> list[int]:
+    """Returns the last axis of codes, of several codebooks."""
+    return [sizes.quantizers] if sizes.quantizers > 1 else []
+
+
+def sampling_arguments(
+    model: JukeboxPrior, num_outputs: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of `sample`: nothing given, nobody named."""
+    sizes = model.sizes
+    arguments = {
+        "given": tf.zeros([num_outputs, 0, *_several(sizes)], tf.int32),
+        "num_codes": tf.constant(min(SAMPLE_CODES, sizes.context)),
+        "temperature": tf.constant(temperature, tf.float32),
+        "top_k": tf.constant(0),
+        "top_p": tf.constant(1.0),
+        "min_p": tf.constant(0.0),
+        "seed": tf.constant(seed),
+    }
+    if sizes.labelled:
+        length = sizes.context * sizes.hop
+        least = int(np.ceil(sizes.min_duration * sizes.sample_rate)) if sizes.time_bins else 0
+        genres = [UNKNOWN] + [EMPTY_GENRE] * (sizes.max_genres - 1)
+        row = [max(length, least), 0, length, UNKNOWN, *genres, *[UNKNOWN] * sizes.lyric_tokens]
+        arguments["labels"] = tf.constant([row] * num_outputs)
+    if model.upsamples:
+        arguments["above"] = tf.zeros([num_outputs, sizes.context // sizes.above_ratio], tf.int32)
+    return arguments
+
+
+def pictures(model: JukeboxPrior, converter, examples, seed: int) -> tuple:
+    """Returns no pictures: what codes sound like is known to the VQ-VAE alone."""
+    del model, converter, examples, seed
+    return ()

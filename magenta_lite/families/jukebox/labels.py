@@ -1,0 +1,260 @@
+"""Labels of a piece as numbers: artist, genres, time, lyrics; and the names that they stand for.
+
+Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4.3 and §4.4). Plain Python and
+NumPy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import string
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.errors import UserError
+from magenta_lite.families.jukebox.config import JukeboxPriorConfig
+
+EMPTY_GENRE = -1  # fills up the genres of a label vector
+UNKNOWN = 0  # artist or genre; also the character that fills up lyrics
+PADDING = -1  # in place of the number of a character, where there is none
+
+CHARACTERS = (
+    string.ascii_uppercase + string.ascii_lowercase + string.digits + ".,:;!?-+'\"()[] \t\n"
+)
+# Punctuation that has no decomposition in Unicode.
+PLAIN = str.maketrans(
+    {
+        "\N{LEFT SINGLE QUOTATION MARK}": "'",
+        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+        "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+        "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+        "\N{EN DASH}": "-",
+        "\N{EM DASH}": "--",
+        "\N{HORIZONTAL ELLIPSIS}": "...",
+        "\\": "\n",
+    }
+)
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+def normalized_words(name: str) -> str:
+    """Returns a name in lower case, with one underscore for all between letters and digits."""
+    return re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def normalized_phrase(name: str) -> str:
+    """Returns a name in lower case."""
+    return name.lower()
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelNames:
+    """Which artists and genres a model knows. Number 0 stands for all that it does not know.
+
+    Attributes:
+        artists: Numbers by normalised name; several names may share one.
+        genres: Likewise.
+        words: Whether a genre is words, each a genre of its own, and names are normalised to
+            words (`normalized_words`); otherwise it is one phrase (`normalized_phrase`).
+    """
+
+    artists: dict[str, int]
+    genres: dict[str, int]
+    words: bool = False
+
+    @classmethod
+    def of(cls, artists: Iterable[str], genres: Iterable[str], words: bool = False) -> LabelNames:
+        """Returns names that are numbered from 1 in the order given, each once."""
+        empty = cls({}, {}, words)
+        of_artists = dict.fromkeys(empty.normalized(name) for name in artists)
+        of_genres = dict.fromkeys(part for name in genres for part in empty._genre_parts(name))
+        return cls(_numbered(of_artists), _numbered(of_genres), words)
+
+    def normalized(self, name: str) -> str:
+        """Returns a name as it is looked up."""
+        return normalized_words(name) if self.words else normalized_phrase(name)
+
+    def _genre_parts(self, name: str) -> list[str]:
+        normalized = self.normalized(name)
+        return normalized.split("_") if self.words else [normalized]
+
+    def artist(self, name: str) -> int:
+        """Returns the number of an artist, 0 if unknown."""
+        return self.artists.get(self.normalized(name), UNKNOWN)
+
+    def genre(self, name: str) -> tuple[int, ...]:
+        """Returns the numbers of a genre, one or one for each word, 0 where unknown."""
+        return tuple(self.genres.get(part, UNKNOWN) for part in self._genre_parts(name))
+
+    def unknown(self, artist: str, genre: str) -> list[str]:
+        """Returns which of these names, normalised, have no number of their own; to warn of."""
+        artist = self.normalized(artist)
+        missing = [artist] if artist not in self.artists else []
+        missing += [part for part in self._genre_parts(genre) if part not in self.genres]
+        return [name for name in missing if name]
+
+
+def _numbered(names: dict[str, Any]) -> dict[str, int]:
+    known = [name for name in names if name]
+    return {name: number for number, name in enumerate(known, UNKNOWN + 1)}
+
+
+# Lyrics -------------------------------------------------------------------------------------------
+
+
+def alphabet(size: int) -> str:
+    """Returns the characters with the numbers 1 to `size` - 1.
+
+    Args:
+        size: 80, or 79 for the same without `+`.
+
+    Raises:
+        UserError: If there is no such alphabet.
+    """
+    by_size = {80: CHARACTERS, 79: CHARACTERS.replace("+", "")}
+    if size not in by_size:
+        raise UserError(f"model.lyric_vocabulary={size} has no alphabet; take 79 or 80")
+    return by_size[size]
+
+
+def clean_text(text: str, size: int) -> str:
+    """Returns lyrics with nothing but the characters of an alphabet.
+
+    Accents go, a backslash ends a line, and what is not like any of the characters is left out.
+    """
+    plain = unicodedata.normalize("NFKD", text.translate(PLAIN))
+    known = set(alphabet(size))
+    return "".join(character for character in plain if character in known)
+
+
+def characters_of(text: str, size: int) -> np.ndarray:
+    """Returns the numbers of the characters of lyrics, int32 (n,), once cleaned."""
+    numbers = {character: i for i, character in enumerate(alphabet(size), 1)}
+    return np.array([numbers[character] for character in clean_text(text, size)], np.int32)
+
+
+def text_of(characters: Sequence[int], size: int) -> str:
+    """Returns the text of numbers of characters; padding is left out."""
+    letters = alphabet(size)
+    return "".join(letters[number - 1] for number in characters if number)
+
+
+def lyric_window(characters: int, window: int, total: int, offset: int, length: int) -> np.ndarray:
+    """Returns which characters a context is told: those around its middle, if lyrics flow evenly.
+
+    Args:
+        characters: Of the whole lyrics.
+        window: How many a context is told.
+        total: Samples of the piece.
+        offset: First sample of the context.
+        length: Its samples.
+
+    Returns:
+        Int32 (window,), numbers of characters; where lyrics are shorter, `PADDING` in front.
+    """
+    if characters <= window:
+        return np.r_[np.full(window - characters, PADDING), np.arange(characters)].astype(np.int32)
+    middle = int(characters * (offset + length / 2) / total)
+    start = min(max(middle - window // 2, 0), characters - window)
+    return np.arange(start, start + window, dtype=np.int32)
+
+
+# Label vectors ------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class PieceLabels:
+    """What is said of a piece.
+
+    Attributes:
+        total: Samples of the whole piece.
+        offset: Sample of it at which what is written, or read, begins.
+        artist: Number of the artist.
+        genres: Numbers of the genres.
+        characters: Numbers of the characters of the whole lyrics.
+    """
+
+    total: int
+    offset: int = 0
+    artist: int = UNKNOWN
+    genres: tuple[int, ...] = ()
+    characters: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        names: LabelNames,
+        config: JukeboxPriorConfig,
+        total: int,
+        offset: int = 0,
+        artist: str = "",
+        genre: str = "",
+        lyrics: str = "",
+    ) -> PieceLabels:
+        """Returns the labels of a piece of which artist, genre and lyrics are said in words."""
+        text = characters_of(lyrics, config.lyric_vocabulary) if config.lyric_tokens else ()
+        numbers = names.artist(artist), names.genre(genre)
+        return cls(total, offset, *numbers, tuple(int(number) for number in text))
+
+    def vector(self, config: JukeboxPriorConfig, start: int = 0) -> np.ndarray:
+        """Returns the label vector of a context, int32 (`config.label_size`,).
+
+        Args:
+            config: Of the model that is told.
+            start: First code of the context, from `offset` on.
+
+        Raises:
+            UserError: If the model has no row for the artist or a genre, or does not know the
+                time.
+        """
+        length = config.context * config.hop
+        offset = self.offset + start * config.hop
+        genres = self.genres[: config.max_genres] or (UNKNOWN,)
+        check_known(config, self.total, offset, length, self.artist, genres)
+        filled = [*genres, *[EMPTY_GENRE] * (config.max_genres - len(genres))]
+        lyrics = self.window(config, start)
+        told = np.where(lyrics == PADDING, UNKNOWN, np.array([*self.characters, UNKNOWN])[lyrics])
+        return np.array([self.total, offset, length, self.artist, *filled, *told], np.int32)
+
+    def window(self, config: JukeboxPriorConfig, start: int = 0) -> np.ndarray:
+        """Returns the numbers in the lyrics of the characters of a context; see `lyric_window`."""
+        length, offset = config.context * config.hop, self.offset + start * config.hop
+        count = len(self.characters)
+        return lyric_window(count, config.lyric_tokens, self.total, offset, length)
+
+
+def check_known(
+    config: JukeboxPriorConfig,
+    total: int,
+    offset: int,
+    length: int,
+    artist: int,
+    genres: Sequence[int],
+) -> None:
+    """Raises a UserError if a model has no row for some of what it is told."""
+    if not 0 <= artist < config.artists:
+        raise UserError(f"Artist {artist} is none of the model's {config.artists}")
+    if not all(0 <= genre < config.genres for genre in genres):
+        raise UserError(f"Genres {list(genres)} are not all of the model's {config.genres}")
+    if not 0 <= offset < total:
+        raise UserError(f"Sample {offset} is not in a piece of {total} samples")
+    if not config.time_bins:
+        return
+    rate = config.sample_rate
+    if not config.min_duration <= total / rate < config.max_duration:
+        raise UserError(
+            f"A piece of {total / rate:.2f} s ({total} samples at {rate} Hz) is not of "
+            f"{config.min_duration:g} s to less than {config.max_duration:g} s, which the model "
+            "knows; say that it is longer or shorter"
+        )
+    if offset + length > config.max_duration * rate:
+        raise UserError(
+            f"A context ends after {(offset + length) / rate:.2f} s; the model knows "
+            f"{config.max_duration:g} s"
+        )

@@ -1,0 +1,220 @@
+"""Jukebox's models of codes: a prior for the coarsest level, upsamplers for the finer ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.errors import UserError
+from magenta_lite.families.jukebox.blocks import TokenTransformer
+from magenta_lite.families.jukebox.conditioning import CodeConditioner, LabelEmbedding, LyricEncoder
+from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
+from magenta_lite.modeling.base import COUNTED_EXAMPLES, TrainableModel, share_of_commonest
+
+
+class Told(NamedTuple):
+    """What the transformer over codes is told; None for what a model is not.
+
+    Attributes:
+        start: Float (B, 1, W), stands in front of the first token.
+        condition: Float (B, L, W), added to each token.
+        memory: Float (B, T, W), lyrics that layers attend to.
+        lyrics: Int32 (B, T), the characters.
+    """
+
+    start: Any = None
+    condition: Any = None
+    memory: Any = None
+    lyrics: Any = None
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class JukeboxPrior(TrainableModel):
+    """A transformer that predicts the next code of the sound of a piece.
+
+    After Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4). It may be told
+    artist, genres and the time in the piece, and lyrics: these have an encoder that some layers
+    attend to, or they and the codes are one sequence, in which code k is token
+    `lyric_vocabulary + k`.
+
+    Shape letters: B batch, L codes of a context, K codes, T characters, V characters there are,
+    W width.
+
+    Args:
+        model: Sizes; a `JukeboxPriorConfig` or its dict.
+        objective: Loss; a `NextCodeObjective` or its dict.
+
+    Call arguments:
+        batch: A dict of `events` int (B, L), codes; `labels` int (B, `label_size`), see
+            `LabelEmbedding`, where the model has labels; and `above` int (B, L / ratio), the codes
+            of the level above, for an upsampler.
+
+    Returns:
+        Logits float32 (B, L, K): those at t are of code t, of which the model has seen all before
+        it. With lyrics a pair of these and the logits (B, T, V) of the characters; in a single
+        sequence the last axis of both is V + K.
+
+    Differences from the original: a batch with separate lyrics may have several rows; summary
+    attention also writes; lengths of pieces count what is given.
+    """
+
+    upsamples = False
+
+    def __init__(self, model, objective=None, **kwargs):
+        dtype = kwargs.pop("dtype", "float32")
+        super().__init__(dtype=dtype, **kwargs)
+        self.sizes = JukeboxPriorConfig(**model) if isinstance(model, dict) else model
+        objective = objective or NextCodeObjective()
+        self.objective = (
+            NextCodeObjective(**objective) if isinstance(objective, dict) else objective
+        )
+        sizes = self.sizes
+        if bool(sizes.conditioner_stages) != self.upsamples:
+            raise UserError(
+                f"model.conditioner_stages={sizes.conditioner_stages}: an upsampler has 1 or more, "
+                "a prior 0"
+            )
+        readout = "own" if sizes.merged else "tied"
+        self.music = TokenTransformer(sizes.music, not sizes.labelled, readout, name="music")
+        self.label_embedding = LabelEmbedding(sizes, name="labels") if sizes.labelled else None
+        self.lyric_encoder = None
+        if sizes.separate_lyrics:
+            self.lyric_encoder = LyricEncoder(sizes, name="lyrics")
+        self.conditioner = CodeConditioner(sizes, name="conditioner") if self.upsamples else None
+        self.bits = keras.metrics.Mean(name="bits_per_token")
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.lyric_bits = None
+        if sizes.lyric_tokens:
+            self.lyric_bits = keras.metrics.Mean(name="lyric_bits_per_token")
+        self.built = True
+
+    # The network ---------------------------------------------------------------------------
+
+    def call(self, batch, training=False):
+        del training
+        told = self.told(batch.get("labels"), batch.get("above"))
+        ids = self.tokens(batch["events"], told.lyrics)
+        x = self.music(ids, told.start, told.condition, told.memory)
+        logits = self.music.logits(x, told.condition)
+        if self.sizes.single_stream:
+            lyric_logits, logits = tf.split(logits, [self.sizes.front, self.sizes.context], axis=1)
+            return logits, lyric_logits
+        if self.lyric_encoder is not None:
+            return logits, self.lyric_encoder.logits(told.memory)
+        return logits
+
+    def told(self, labels=None, above=None) -> Told:
+        """Reads what a model is told.
+
+        Args:
+            labels: Int (B, `label_size`); None for a model without.
+            above: Int (B, L / ratio); None for a prior.
+        """
+        sizes = self.sizes
+        start = condition = memory = lyrics = None
+        if self.label_embedding is not None:
+            labels = tf.cast(labels, tf.int32)
+            start, condition = self.label_embedding(labels)
+        if self.conditioner is not None:
+            condition = self.conditioner(tf.cast(above, tf.int32))
+        if sizes.lyric_tokens:
+            _, lyrics = tf.split(labels, [4 + sizes.max_genres, sizes.lyric_tokens], axis=1)
+        if self.lyric_encoder is not None:
+            memory = self.lyric_encoder(lyrics)
+        if sizes.front and condition is not None:
+            # The lyrics in front are not told when they are sung.
+            condition = tf.pad(condition, [[0, 0], [sizes.front, 0], [0, 0]])
+        return Told(start, condition, memory, lyrics)
+
+    def tokens(self, codes, lyrics=None):
+        """Returns the tokens int32 (B, L) of codes, or (B, T + L) with lyrics in front."""
+        ids = tf.cast(codes, tf.int32) + self.sizes.shift
+        return tf.concat([lyrics, ids], axis=1) if self.sizes.single_stream else ids
+
+    def codes_of(self, ids):
+        """Returns the codes int32 (B, L) of tokens; where a character stands, code 0."""
+        _, codes = tf.split(ids, [self.sizes.front, self.sizes.context], axis=1)
+        return tf.maximum(codes - self.sizes.shift, 0)
+
+    def code_at(self, position):
+        """Returns which code the token at a position is; below 0 for a character."""
+        return position - self.sizes.front
+
+    def lyric_attention(self, batch):
+        """Returns how much each code attends to each character, float32 (B, H, L, T).
+
+        Of the layer `alignment_layer`.
+        """
+        sizes = self.sizes
+        if sizes.alignment_layer < 0:
+            raise UserError("This model has no layer that aligns lyrics (model.alignment_layer=-1)")
+        told = self.told(batch["labels"], batch.get("above"))
+        ids = self.tokens(batch["events"], told.lyrics)
+        weights = self.music.weights_at(sizes.alignment_layer, ids, *told[:3])
+        if not sizes.single_stream:
+            return weights
+        keys = weights.shape[3]
+        _, of_codes = tf.split(weights, [sizes.front, sizes.context], axis=2)
+        return tf.split(of_codes, [sizes.front, keys - sizes.front], axis=3)[0]
+
+    # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the mean cross-entropy of a code, in bits.
+
+        With lyrics, that of all tokens, of which characters count `objective.lyric_share` each.
+        """
+        sizes = self.sizes
+        logits, lyric_logits = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+        codes = tf.cast(x["events"], tf.int32) + sizes.shift
+        bits = bits_of(codes, logits)
+        self.bits.update_state(bits)
+        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == codes
+        self.accuracy.update_state(tf.cast(right, tf.float32))
+        loss = tf.reduce_mean(bits)
+        if lyric_logits is not None:
+            lyrics = tf.cast(x["labels"], tf.int32)[:, -sizes.lyric_tokens :]
+            lyric_bits = bits_of(lyrics, lyric_logits)
+            self.lyric_bits.update_state(lyric_bits)
+            lyric_loss = self.objective.lyric_share * tf.reduce_mean(lyric_bits)
+            total = sizes.context + sizes.lyric_tokens
+            loss = (loss * sizes.context + lyric_loss * sizes.lyric_tokens) / total
+        return self.scale_loss(loss)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model": dataclasses.asdict(self.sizes),
+            "objective": dataclasses.asdict(self.objective),
+        }
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class JukeboxUpsampler(JukeboxPrior):
+    """A prior that is told the codes of the level above; see `JukeboxPrior`.
+
+    Labels tell it artist and genres but no time.
+    """
+
+    upsamples = True
+
+
+def bits_of(targets, logits):
+    """Returns the cross-entropy of int32 targets (B, L) in bits, float32 (B, L)."""
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    return nats / math.log(2)
+
+
+def build(config: Any, converter: Any) -> JukeboxPrior:
+    """Returns the model that the `ExperimentConfig` describes; its codes need no converter."""
+    del converter
+    kind = JukeboxUpsampler if config.model.conditioner_stages else JukeboxPrior
+    return kind(model=config.model, objective=config.objective)

@@ -1,0 +1,257 @@
+"""Writing codes one by one, with a cache; and pieces of any length, window by window.
+
+Shape letters: B rows, N codes, L tokens of a context. Of a `DelayPrior`, what is told here of codes
+is told of frames: their arrays, and those of tokens, have an axis of codebooks more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.errors import UserError
+from magenta_lite.families.jukebox.windows import Window, plan_windows
+from magenta_lite.modeling.decoding import Settings
+from magenta_lite.modeling.graphs import graph_function, inner_graph, replaced_at
+from magenta_lite.modeling.sampling import filtered_logits, sample_categorical
+
+CHUNK = 32  # given tokens that are read at once
+COLDEST = 1e-6  # temperature, for 0: the most probable code
+
+
+def write_window(
+    model,
+    given,
+    total: int,
+    seeds,
+    settings: Settings,
+    labels=None,
+    above=None,
+    chunk: int = CHUNK,
+    compiled: bool = True,
+) -> np.ndarray:
+    """Goes on from given codes, within one context.
+
+    Args:
+        model: A `JukeboxPrior`, `JukeboxUpsampler` or `DelayPrior`.
+        given: Int (B, P), P from 0 to `total`.
+        total: Codes of the result N, at most the model's context.
+        seeds: Int (B, 2); a code depends on the seed of its row and on what is before it.
+        settings: How to draw.
+        labels: Int (B, `label_size`), of this context; None for a model without labels.
+        above: Int (B, context / ratio), for an upsampler. What stands above codes from N on does
+            not matter but for the conditioner's view to both sides.
+        chunk: Given tokens that are read at once.
+        compiled: XLA compiles the loop: it writes ten times as fast on a CPU, and begins later,
+            once for each B.
+
+    Returns:
+        Int32 (B, N).
+
+    Raises:
+        UserError: If lengths or what the model is told do not fit.
+    """
+    sizes, given = model.sizes, np.asarray(given, np.int32)
+    rows, count = given.shape[:2]
+    if not count <= total <= sizes.context:
+        raise UserError(
+            f"{count} codes cannot be continued to {total}: a context has {sizes.context}"
+        )
+    labels = _checked("labels", labels, (rows, sizes.label_size), sizes.labelled)
+    ratio = sizes.above_ratio
+    above = _checked("codes above", above, (rows, sizes.context // ratio), model.upsamples)
+    if count == total:
+        return given
+    room = [[0, 0], [0, sizes.context - count], [0, 0]]
+    codes = tf.constant(np.pad(given, room[: given.ndim]))
+    prepared = _prepared(model, codes, labels, above, tf.constant(seeds, tf.int32))
+    found = (_write_compiled if compiled else _write_plain)(
+        model,
+        *prepared,
+        tf.constant(count),
+        tf.constant(total),
+        settings.tensors(),
+        min(chunk, model.music.longest_step),
+    )
+    return found.numpy()[:, :total]
+
+
+def written(model, codes, given, total, seeds, settings: Settings, labels, above, chunk: int):
+    """Does what `write_window` does as a part of a graph.
+
+    Args:
+        model: As of `write_window`.
+        codes: Int32 (B, context), the first ones given.
+        given: Int32 scalar, how many.
+        total: Int32 scalar, codes that there are to be.
+        seeds: Int32 (B, 2).
+        settings: How to draw.
+        labels: Int32 (B, `label_size`); None for a model without labels.
+        above: Int32 (B, context / ratio); None for a prior.
+        chunk: Given tokens that are read at once, at most `model.music.longest_step`.
+
+    Returns:
+        Int32 (B, context), of which codes from `given` to `total` are written.
+    """
+    prepared = _prepared(model, codes, labels, above, seeds)
+    return _write(model, *prepared, given, total, settings, chunk)
+
+
+def _checked(what: str, value, shape, needed: bool):
+    if not needed:
+        return None
+    shown = None if value is None else np.shape(value)
+    if shown != shape:
+        raise UserError(f"The model needs {what} of shape {list(shape)}, given are {shown}")
+    return tf.constant(np.asarray(value, np.int32))
+
+
+# Not compiled by XLA, which draws other numbers, and has slow convolutions on CPUs.
+@inner_graph
+def _prepared(model, codes, labels, above, seeds):
+    """Returns tokens int32 (B, L), what the model is told, and float32 (B, L) in [0, 1)."""
+    told = model.told(labels, above)
+    ids = model.tokens(codes, told.lyrics)
+    uniforms = tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(ids.shape[1:], seed),
+        seeds,
+        fn_output_signature=tf.float32,
+    )
+    return ids, told, uniforms
+
+
+def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: int):
+    """Returns codes int32 (B, context) of which those from `given` to `total` are written."""
+    music = model.music
+    cache = music.init_cache(tf.shape(ids)[0], told.memory)
+
+    def step(ids, first, count, cache):
+        return music.step(ids, first, count, cache, told.start, told.condition)
+
+    def read(first, cache):
+        return first + chunk, step(ids, first, chunk, cache)[1]
+
+    def write(position, ids, cache):
+        x, cache = step(ids, position, 1, cache)
+        condition = told.condition
+        if condition is not None:
+            condition = tf.gather(condition, position[None], axis=1)
+        logits = music.logits(x, condition)[:, 0] / tf.maximum(settings.temperature, COLDEST)
+        logits = filtered_logits(logits, settings.top_k, settings.top_p, settings.min_p)
+        drawn = sample_categorical(logits, tf.gather(uniforms, position, axis=1))
+        # Of given tokens the last ones, fewer than a chunk, are read here.
+        code = model.code_at(position)
+        kept = (code < given) | (code >= model.sizes.context)
+        new = tf.where(kept, tf.gather(ids, position, axis=1), drawn)
+        return position + 1, replaced_at(ids, position, new), cache
+
+    first, cache = tf.while_loop(
+        lambda first, _: tf.reduce_all(model.code_at(first + chunk - 1) < given),
+        read,
+        (0, cache),
+        parallel_iterations=1,
+    )
+    _, ids, _ = tf.while_loop(
+        lambda position, *_: tf.reduce_any(model.code_at(position) < total),
+        write,
+        (first, ids, cache),
+        parallel_iterations=1,
+    )
+    return model.codes_of(ids)
+
+
+_write_plain = graph_function(_write)
+_write_compiled = inner_graph(_write, jit_compile=True)
+
+
+def row_seeds(seed: int, rows: int, start: int) -> np.ndarray:
+    """Returns int32 (B, 2): the seeds of the window at `start`; a row's do not depend on others."""
+    pairs = [
+        tf.random.stateless_uniform([2], [seed, row], None, None, tf.int32).numpy()
+        for row in range(rows)
+    ]
+    return (np.stack(pairs).astype(np.int64) + np.array([0, start])).astype(np.int32)
+
+
+def write_level(
+    model,
+    codes,
+    total: int,
+    hop: int,
+    seed: int = 0,
+    settings: Settings | None = None,
+    labels_at: Callable[[int], np.ndarray] | None = None,
+    above=None,
+    after_window: Callable[[np.ndarray, Window], None] | None = None,
+    rows_at_once: int = 0,
+    compiled: bool = True,
+) -> np.ndarray:
+    """Writes codes of a level, window by window, until there are `total`.
+
+    The outcome is the same however many rows go at once, and when it is interrupted and called
+    again with what `after_window` was given last.
+
+    Args:
+        model: As of `write_window`.
+        codes: Int (B, P), what there is; P = 0 for nothing.
+        total: Codes that there are to be at the end N.
+        hop: From the start of a window to the next one's, in codes.
+        seed: Of all draws.
+        settings: How to draw; None for temperature 1.
+        labels_at: Gives, for the first code of a window, its labels int (B, `label_size`).
+        above: Int (B, at least N / ratio), for an upsampler.
+        after_window: Called with the codes so far and the window that is done, to save them.
+        rows_at_once: The model works on so many rows; 0 for all.
+        compiled: As of `write_window`.
+
+    Returns:
+        Int32 (B, N), or `codes` if they are longer.
+
+    Raises:
+        UserError: If lengths do not fit.
+    """
+    sizes = model.sizes
+    codes, settings = np.asarray(codes, np.int32), settings or Settings()
+    rows, ratio = codes.shape[0], sizes.above_ratio
+    if above is not None:
+        above = np.asarray(above, np.int32)
+        _check_above(above.shape[1], total, sizes.context, ratio)
+    for window in plan_windows(total, sizes.context, hop, codes.shape[1], ratio):
+        seeds = row_seeds(seed, rows, window.start)
+        labels = None if labels_at is None else np.asarray(labels_at(window.start))
+        first = window.start // ratio
+        there = None if above is None else above[:, first : first + sizes.context // ratio]
+        given = codes[:, window.start :]
+        parts = [
+            write_window(
+                model,
+                given[part],
+                window.stop - window.start,
+                seeds[part],
+                settings,
+                None if labels is None else labels[part],
+                None if there is None else there[part],
+                compiled=compiled,
+            )
+            for part in _parts(rows, rows_at_once)
+        ]
+        codes = np.concatenate([codes[:, : window.start], np.concatenate(parts)], axis=1)
+        if after_window is not None:
+            after_window(codes, window)
+    return codes
+
+
+def _parts(rows: int, at_once: int) -> list[slice]:
+    size = at_once or rows
+    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+
+
+def _check_above(there: int, total: int, context: int, ratio: int) -> None:
+    needed = max(total, context) // ratio
+    if there < needed:
+        raise UserError(
+            f"{total} codes need {needed} codes of the level above, there are {there}; a window "
+            f"of {context} codes stands below {context // ratio}"
+        )

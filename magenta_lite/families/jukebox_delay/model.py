@@ -1,0 +1,171 @@
+"""A prior over several codes a frame, the later codebooks one frame behind those before them.
+
+The delay pattern of MusicGen (Copet et al. 2023, https://arxiv.org/abs/2306.05284, §2.2), for the
+codes of a residual quantiser. Layers are those of Jukebox's priors, with dense attention.
+
+Shape letters: B batch, T frames, N codebooks, K codes, W width; S = T + N - 1 steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.families.jukebox.blocks import (
+    TokenTransformer,
+    norm,
+    norm_weights,
+    table,
+    unembedded,
+)
+from magenta_lite.families.jukebox.factored_attention import DEVIATION
+from magenta_lite.families.jukebox.model import Told, bits_of
+from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
+from magenta_lite.modeling.base import COUNTED_EXAMPLES, TrainableModel, share_of_commonest
+
+
+def delayed(codes, empty: int):
+    """Returns what is written at each step: codebook n of frame t at step t + n.
+
+    Args:
+        codes: Int (B, T, N).
+        empty: Stands where there is no code.
+
+    Returns:
+        Int32 (B, T + N - 1, N).
+    """
+    books = tf.unstack(tf.cast(codes, tf.int32), axis=2)
+    last = len(books) - 1
+    padded = [
+        tf.pad(book, [[0, 0], [n, last - n]], constant_values=empty) for n, book in enumerate(books)
+    ]
+    return tf.stack(padded, axis=2)
+
+
+def undelayed(steps):
+    """Returns (B, T, N, ...), frame by frame, what stands at each step (B, T + N - 1, N, ...)."""
+    books = tf.unstack(steps, axis=2)
+    frames = steps.shape[1] - len(books) + 1
+    return tf.stack([book[:, n : n + frames] for n, book in enumerate(books)], axis=2)
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class DelayTransformer(TokenTransformer):
+    """A `TokenTransformer` that reads N tokens at a step, and predicts as many.
+
+    Args:
+        model: A `DelayPriorConfig` or its dict.
+
+    Call arguments:
+        ids: Int32 (B, S, N); K where there is no code.
+
+    Returns:
+        Float (B, S, W), what the last layer gives.
+    """
+
+    def __init__(self, model, **kwargs):
+        self.model = DelayPriorConfig(**model) if isinstance(model, dict) else model
+        sizes = self.model.transformer
+        super().__init__(sizes, own_start=True, readout="", **kwargs)
+        self.norm = norm_weights(self, "norm", sizes.width)
+        rows = self.model.quantizers * self.model.codes
+        self.output_matrix = table(
+            self, "output_matrix", rows, sizes.width, DEVIATION * sizes.initial_scale
+        )
+
+    def _embedded(self, ids):
+        """Returns the sum of the vectors of the codes of each step, (B, S, W)."""
+        first = tf.range(self.model.quantizers) * (self.model.codes + 1)
+        return tf.reduce_sum(tf.gather(self.embedding, ids + first), axis=2)
+
+    def logits(self, x, condition=None):
+        """Returns float32 logits (B, S, N, K) of steps at which the layers gave x (B, S, W)."""
+        del condition
+        logits = unembedded(norm(x, *self.norm), self.output_matrix)
+        return tf.reshape(logits, [-1, x.shape[1], self.model.quantizers, self.model.codes])
+
+    def get_config(self):
+        config = super().get_config()
+        kept = {name: config[name] for name in ("name", "trainable", "dtype")}
+        return {**kept, "model": dataclasses.asdict(self.model)}
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class DelayPrior(TrainableModel):
+    """A transformer that predicts the codes of all codebooks at once, each of another frame.
+
+    At step s it writes codebook n of frame s - n, having seen all of what was written before: of
+    the same frame, the codes of the codebooks before n.
+
+    Args:
+        model: Sizes; a `DelayPriorConfig` or its dict.
+
+    Call arguments:
+        batch: A dict of `events` int (B, T, N), T = `context`.
+
+    Returns:
+        Logits float32 (B, T, N, K).
+    """
+
+    upsamples = False
+
+    def __init__(self, model, **kwargs):
+        dtype = kwargs.pop("dtype", "float32")
+        super().__init__(dtype=dtype, **kwargs)
+        self.sizes = DelayPriorConfig(**model) if isinstance(model, dict) else model
+        self.music = DelayTransformer(self.sizes, name="music")
+        self.bits = keras.metrics.Mean(name="bits_per_token")
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.built = True
+
+    def call(self, batch, training=False):
+        del training
+        x = self.music(self.tokens(batch["events"]))
+        return undelayed(self.music.logits(x))
+
+    # What writing needs to know, see `sampling`: that of a `JukeboxPrior`, of steps and frames.
+
+    def told(self, labels=None, above=None) -> Told:
+        """Returns that the model is told nothing."""
+        del labels, above
+        return Told()
+
+    def tokens(self, codes, lyrics=None):
+        """Returns what is written at each step, int32 (B, S, N), of codes (B, T, N)."""
+        del lyrics
+        return delayed(codes, self.sizes.codes)
+
+    def codes_of(self, ids):
+        """Returns the codes int32 (B, T, N) of what is written at each step."""
+        return undelayed(ids)
+
+    def code_at(self, position):
+        """Returns which frame each codebook is of that is written at a step, int32 (N,)."""
+        return position - tf.range(self.sizes.quantizers)
+
+    # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the mean cross-entropy of a code, in bits."""
+        codes = tf.cast(x["events"], tf.int32)
+        bits = bits_of(codes, y_pred)
+        self.bits.update_state(bits)
+        right = tf.argmax(y_pred, axis=-1, output_type=tf.int32) == codes
+        self.accuracy.update_state(tf.cast(right, tf.float32))
+        return self.scale_loss(tf.reduce_mean(bits))
+
+    def get_config(self):
+        return {**super().get_config(), "model": dataclasses.asdict(self.sizes)}
+
+
+def build(config: Any, converter: Any) -> DelayPrior:
+    """Returns the model that the `ExperimentConfig` describes; its codes need no converter."""
+    del converter
+    return DelayPrior(model=config.model)

@@ -1,0 +1,292 @@
+"""Continuing a primer, event by event, in one compiled graph."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from magenta_lite.families.melody_rnn import features
+from magenta_lite.families.melody_rnn.attention import State
+from magenta_lite.modeling.graphs import inner_graph
+from magenta_lite.modeling.sampling import filtered_logits, greedy, sample_categorical
+
+
+def sample(model, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0, chords=None):
+    """Continues a primer by sampling.
+
+    Args:
+        model: A `MelodyRNN`.
+        primer: Int32 (P,), event ids, at least one.
+        num_steps: Int scalar S, steps to add. Where events move time on, that takes fewer events
+            than steps; more are not made.
+        seeds: Int32 (N, 2); a row's events depend on its own seed alone.
+        temperature: Float scalar; 0 takes the most probable class.
+        top_k: Int scalar; only so many classes, the most probable, are drawn from; 0 for all.
+        top_p: Float scalar; only the most probable classes that together reach this probability
+            are drawn from; 1 for all.
+        chords: Ids int32 of the chords of all events, primer included; the last one goes on if
+            there are fewer. None for an encoding without chords.
+
+    Returns:
+        Int32 (N, P + S), primer and continuation, -1 after the last event; and float32 (N,),
+        log-likelihoods of the continuation under the distribution that was drawn from.
+    """
+    uniforms = _uniforms(seeds, num_steps)
+    settings = _settings(temperature, top_k, top_p)
+
+    events, scores = _compiled_sample(
+        model, model.layer_weights(), tf.cast(primer, tf.int32), uniforms, settings, chords
+    )
+    return _joined(primer, events), scores
+
+
+def _settings(temperature, top_k, top_p):
+    return (
+        tf.convert_to_tensor(temperature, tf.float32),
+        tf.convert_to_tensor(top_k, tf.int32),
+        tf.convert_to_tensor(top_p, tf.float32),
+    )
+
+
+def _uniforms(seeds, *shape):
+    """Returns draws in [0, 1) float32 (*shape, N); column n depends on seed n alone."""
+    drawn = tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, seed),
+        seeds,
+        fn_output_signature=tf.float32,
+    )
+    return tf.transpose(drawn, [*range(1, len(shape) + 1), 0])
+
+
+def _joined(primer, events):
+    """Returns primer (P,) and events (N, S) as int32 (N, P + S)."""
+    rows = tf.shape(events)[0]
+    repeated = tf.repeat(tf.cast(primer, tf.int32)[None], rows, axis=0)
+    return tf.concat([repeated, events], axis=1)
+
+
+def _read(model, weights, history, states, ids, position, chords):
+    """Reads an event (B,) of each row, with the chord of the next; returns what is carried on."""
+    following = None
+    if chords is not None:
+        last = tf.shape(chords)[0] - 1
+        following = tf.fill(tf.shape(ids), chords[tf.minimum(position + 1, last)])
+    x, history = features.add_event(model.encoding, history, ids, position, following)
+    logits, states = model.step(weights, x, states, position)
+    return history, states, logits
+
+
+def _prefill(model, weights, primer, chords):
+    """Reads a primer (P,) once; returns the history, states and logits (1, V) after it."""
+
+    def step(t, history, states, _):
+        return t + 1, *_read(model, weights, history, states, primer[t, None], t, chords)
+
+    history = features.empty_history(model.encoding, 1)
+    start = (0, history, model.zero_states(1), tf.zeros([1, model.encoding.num_classes]))
+    count = tf.shape(primer)[0]
+    _, history, states, logits = tf.while_loop(lambda t, *_: t < count, step, start)
+    return history, states, logits
+
+
+def _sample(model, weights, primer, uniforms, settings, chords):
+    first = tf.shape(primer)[0]
+    steps, rows = tf.unstack(tf.shape(uniforms))
+    carried = take_rows(_prefill(model, weights, primer, chords), tf.zeros([rows], tf.int32))
+
+    def is_unfinished(t, carried, scores, left, events):
+        return (t < steps) & tf.reduce_any(left > 0)
+
+    def step(t, carried, scores, left, events):
+        ids, carried, log_p = _advance(
+            model, weights, carried, uniforms[t], settings, first + t, chords
+        )
+        # What was never written is 0: the numbers are ids plus 1.
+        events = events.write(t, tf.where(left > 0, ids + 1, 0))
+        scores += tf.where(left > 0, log_p, 0.0)
+        return t + 1, carried, scores, left - features.duration(model.encoding, ids), events
+
+    events = tf.TensorArray(tf.int32, size=steps, element_shape=[uniforms.shape[1]])
+    start = (0, carried, tf.zeros([rows]), tf.fill([rows], steps), events)
+    _, _, scores, _, events = tf.while_loop(is_unfinished, step, start)
+    return tf.transpose(events.stack()) - 1, scores
+
+
+_compiled_sample = inner_graph(_sample, jit_compile=True)
+
+
+def _advance(model, weights, carried, uniforms, settings, position, chords):
+    """Draws an event for each row and reads it.
+
+    Returns:
+        Ids (B,), what is carried to the next, and the log probabilities (B,) of what was drawn.
+    """
+    history, states, logits = carried
+    temperature, top_k, top_p = settings
+    scaled = filtered_logits(logits / tf.maximum(temperature, 1e-6), top_k, top_p)
+    classes = tf.where(temperature > 0, sample_categorical(scaled, uniforms), greedy(logits))
+    log_p = tf.gather(tf.nn.log_softmax(scaled), classes, axis=1, batch_dims=1)
+    ids = features.event_of(model.encoding, history, classes)
+    return ids, _read(model, weights, history, states, ids, position, chords), log_p
+
+
+def take_rows(tree, rows):
+    """Returns the given rows of every tensor of a structure of histories and states."""
+    if isinstance(tree, State):  # the rows of a ring are its second axis
+        return State(
+            layers=take_rows(tree.layers, rows),
+            attended=tf.gather(tree.attended, rows),
+            memory=tf.gather(tree.memory, rows, axis=1),
+            scored=tf.gather(tree.scored, rows, axis=1),
+        )
+    if isinstance(tree, tuple):
+        parts = [take_rows(part, rows) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return tf.gather(tree, rows)
+
+
+# Beam search ---------------------------------------------------------------------------------
+
+
+def stochastic_beam(
+    model,
+    primer,
+    num_steps: int,
+    seeds,
+    temperature=1.0,
+    chords=None,
+    *,
+    beams: int,
+    branches: int,
+    stride: int,
+):
+    """Continues a primer; keeps the likeliest of several samples, as the original's beam search.
+
+    Every round each of the beams is copied `branches` times, each copy goes on by `stride`
+    sampled events, and the likeliest `beams` stay. The first round is shorter if need be.
+
+    Args:
+        model: A `MelodyRNN`.
+        primer: Int32 (P,), event ids, at least one.
+        num_steps: Events S to add, at least one.
+        seeds: Int32 (N, 2), one for each output.
+        temperature: Float scalar.
+        chords: As of `sample`.
+        beams: How many stay.
+        branches: Copies of each.
+        stride: Events of a round.
+
+    Returns:
+        Int32 (N, P + S) and float32 (N,), the likeliest of each output's last beams and their
+        log-likelihoods at that temperature.
+    """
+    width = beams * branches
+    uniforms = _uniforms(seeds, num_steps, width)  # (S, W, N)
+    uniforms = tf.transpose(uniforms, [0, 2, 1])
+    settings = _settings(temperature, 0, 1.0)
+
+    events, scores = _compiled_stochastic_beam(
+        model,
+        model.layer_weights(),
+        tf.cast(primer, tf.int32),
+        uniforms,
+        settings,
+        chords,
+        beams,
+        branches,
+        stride,
+    )
+    return _joined(primer, events), scores
+
+
+def _stochastic_beam(model, weights, primer, uniforms, settings, chords, beams, branches, stride):
+    first = tf.shape(primer)[0]
+    steps, outputs, width = uniforms.shape[0], tf.shape(uniforms)[1], beams * branches
+    carried = _prefill(model, weights, primer, chords)
+    carried = take_rows(carried, tf.zeros([outputs * beams], tf.int32))
+    copies = tf.repeat(tf.range(outputs * beams), branches)
+
+    def step(t, carried, scores, events):
+        drawn = tf.reshape(uniforms[t], [-1])
+        ids, carried, log_p = _advance(model, weights, carried, drawn, settings, first + t, chords)
+        return t + 1, carried, scores + log_p, _put_column(events, t, ids)
+
+    def rounds(t, carried, scores, events):
+        carried = take_rows(carried, copies)
+        scores, events = tf.gather(scores, copies), tf.gather(events, copies)
+        length = tf.where(t == 0, (steps - 1) % stride + 1, stride)
+        t, carried, scores, events = tf.while_loop(
+            lambda now, *_: now < t + length, step, (t, carried, scores, events)
+        )
+        kept, scores = _best(scores, outputs, width, beams)
+        return t, take_rows(carried, kept), scores, tf.gather(events, kept)
+
+    start = (
+        0,
+        carried,
+        tf.zeros([outputs * beams]),
+        tf.zeros([outputs * beams, steps], tf.int32),
+    )
+    _, _, scores, events = tf.while_loop(lambda t, *_: t < steps, rounds, start)
+    kept, scores = _best(scores, outputs, beams, 1)
+    return tf.gather(events, kept), scores
+
+
+_compiled_stochastic_beam = inner_graph(_stochastic_beam, jit_compile=True)
+
+
+def _best(scores, outputs, width: int, count: int):
+    """Returns rows and scores of the `count` best of each output's `width`: (outputs * count,)."""
+    values, index = tf.math.top_k(tf.reshape(scores, [outputs, width]), count)
+    rows = index + tf.range(outputs)[:, None] * width
+    return tf.reshape(rows, [-1]), tf.reshape(values, [-1])
+
+
+def _put_column(events, t, ids):
+    """Returns events (B, S) with `ids` (B,) in column `t`."""
+    return tf.where(tf.range(events.shape[1]) == t, ids[:, None], events)
+
+
+def beam_search(model, primer, num_steps: int, beams: int, chords=None):
+    """Returns the likeliest continuations of a primer that a beam search finds.
+
+    Classes that mean the same event count as one.
+
+    Args:
+        model: A `MelodyRNN`.
+        primer: Int32 (P,), event ids, at least one.
+        num_steps: Events S to add, at least one.
+        beams: How many stay after each event, K.
+        chords: As of `sample`.
+
+    Returns:
+        Int32 (K, P + S) and float32 (K,), their log-likelihoods, the likeliest first.
+    """
+    events, scores = _compiled_beam_search(
+        model, model.layer_weights(), tf.cast(primer, tf.int32), chords, num_steps, beams
+    )
+    return _joined(primer, events), scores
+
+
+def _beam_search(model, weights, primer, chords, steps: int, beams: int):
+    first, encoding = tf.shape(primer)[0], model.encoding
+    carried = take_rows(_prefill(model, weights, primer, chords), tf.zeros([beams], tf.int32))
+
+    def step(t, carried, scores, events):
+        history, _, logits = carried
+        probabilities = features.event_probabilities(encoding, history, tf.nn.softmax(logits))
+        total = scores[:, None] + tf.math.log(tf.maximum(probabilities, 1e-30))
+        scores, index = tf.math.top_k(tf.reshape(total, [-1]), beams)
+        rows, ids = index // encoding.num_ids, index % encoding.num_ids
+        history, states, _ = take_rows(carried, rows)
+        carried = _read(model, weights, history, states, ids, first + t, chords)
+        events = _put_column(tf.gather(events, rows), t, ids)
+        return t + 1, carried, scores, events
+
+    # All beams are the same at first: only one of them counts.
+    scores = tf.where(tf.range(beams) == 0, 0.0, -1e9)
+    start = (0, carried, scores, tf.zeros([beams, steps], tf.int32))
+    _, _, scores, events = tf.while_loop(lambda t, *_: t < steps, step, start)
+    return events, scores
+
+
+_compiled_beam_search = inner_graph(_beam_search, jit_compile=True)

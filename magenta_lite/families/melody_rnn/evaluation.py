@@ -1,0 +1,93 @@
+"""What `evaluate` measures of a MelodyRNN on held-out music."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import math
+
+import tensorflow as tf
+
+from magenta_lite.families.melody_rnn import features
+from magenta_lite.modeling.graphs import graph_function
+
+BATCH = 64
+
+MEANINGS = {
+    "examples": "held-out melodies, drum tracks or performances",
+    "steps": "predicted events: all but the first of each example",
+    "nll_per_step": "NLL of the labels, nats an event; the original's loss",
+    "perplexity": "its exponential",
+    "melody_nll_per_step": "NLL of the events, all classes that mean one added up, nats an event",
+    "accuracy": "labels guessed right, 'no event' too",
+    "event_accuracy": "the same where the label is not the usual event, on a grid 'no event'",
+    "no_event_accuracy": "the same where it is",
+    "melody_accuracy": "events guessed right, by the added probabilities",
+    "onset_accuracy": "the same where a note begins",
+    "no_event_share": "share of the usual event: the accuracy of having learnt nothing",
+}
+
+
+def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
+    """Returns the numbers that `MEANINGS` explains; nothing is drawn, `seed` changes nothing.
+
+    Args:
+        model: A `MelodyRNN`.
+        examples: A `collections.Examples`.
+        seed: Not used.
+    """
+    del seed
+    run = graph_function(functools.partial(_sums, model))
+    sums: dict[str, float] = collections.defaultdict(float)
+    for start in range(0, len(examples.events), BATCH):
+        rows = slice(start, start + BATCH)
+        batch = {"events": tf.cast(examples.events[rows], tf.int32)}
+        if examples.controls is not None:
+            batch["controls"] = tf.cast(examples.controls[rows], tf.int32)
+        for name, value in run(batch, tf.constant(examples.lengths[rows], tf.int32)).items():
+            sums[name] += float(value)
+    steps = sums["steps"]
+
+    def share(name: str, of: str) -> float:
+        return sums[name] / sums[of] if sums[of] else float("nan")
+
+    return {
+        "examples": len(examples.events),
+        "steps": int(steps),
+        "nll_per_step": share("nll", "steps"),
+        "perplexity": math.exp(share("nll", "steps")),
+        "melody_nll_per_step": share("melody_nll", "steps"),
+        "accuracy": share("correct", "steps"),
+        "event_accuracy": share("event correct", "events"),
+        "no_event_accuracy": share("no event correct", "no events"),
+        "melody_accuracy": share("melody correct", "steps"),
+        "onset_accuracy": share("onset correct", "onsets"),
+        "no_event_share": share("usual", "steps"),
+    }
+
+
+def _sums(model, batch, length):
+    events, logits, encoding = batch["events"], model(batch), model.encoding
+    terms = model.loss_terms(events, length, logits)
+    by_step = tf.transpose(logits, [1, 0, 2])
+    guessed = features.most_probable_events(encoding, tf.transpose(events), by_step)
+    right = tf.cast(tf.equal(tf.transpose(guessed), events[:, 1:]), tf.float32)
+    counts, correct, is_event = terms["counts"], terms["correct"], terms["is_event"]
+    following, (lowest, highest) = events[:, 1:], encoding.onset_ids
+    onset = tf.cast((following >= lowest) & (following <= highest), tf.float32)
+    usual = tf.cast(tf.equal(following, encoding.usual_id), tf.float32)
+    values = {
+        "steps": 1.0,
+        "nll": terms["nll"],
+        "melody_nll": terms["melody_nll"],
+        "correct": correct,
+        "events": is_event,
+        "event correct": is_event * correct,
+        "no events": 1 - is_event,
+        "no event correct": (1 - is_event) * correct,
+        "onsets": onset,
+        "melody correct": right,
+        "onset correct": onset * right,
+        "usual": usual,
+    }
+    return {name: tf.reduce_sum(value * counts) for name, value in values.items()}

@@ -1,0 +1,254 @@
+"""What the converters' `History` computes in numpy, in tensors: for training and inside loops."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS
+from magenta_lite.converters.event_sequences.encodings import (
+    FIRST_PITCH_ID,
+    MAJOR_KEYS,
+    NO_EVENT_ID,
+    NOTE_OFF_ID,
+    RECENT_PITCHES,
+    EventEncoding,
+)
+from magenta_lite.modeling.graphs import inner_graph
+
+
+class HistoryState(NamedTuple):
+    """What is known of the events so far, int32; see `History`.
+
+    Attributes:
+        recent: (B, R), the last events, the last one last; -1 before the start.
+        counts: (B, 12), note-ons of each pitch class.
+        last_pitches: (B, 3), different ones, the last first; -1 for none.
+        sounding: (B,), -1 for silence.
+        attack: (B,), 1 if the last event that was not a note-off began a note.
+        direction: (B,).
+    """
+
+    recent: Any
+    counts: Any
+    last_pitches: Any
+    sounding: Any
+    attack: Any
+    direction: Any
+
+
+def empty_history(encoding: EventEncoding, rows) -> HistoryState:
+    """Returns the state before the first event of `rows` sequences."""
+    zeros = tf.zeros([rows], tf.int32)
+    return HistoryState(
+        recent=tf.fill([rows, encoding.reach], -1),
+        counts=tf.zeros([rows, 12], tf.int32),
+        last_pitches=tf.fill([rows, RECENT_PITCHES], -1),
+        sounding=zeros - 1,
+        attack=zeros,
+        direction=zeros,
+    )
+
+
+def add_event(encoding: EventEncoding, state: HistoryState, ids, position, chords=None):
+    """Adds an event to each of B sequences.
+
+    Args:
+        encoding: How events become inputs.
+        state: Before the event.
+        ids: Int32 (B,).
+        position: Int scalar, how many events came before.
+        chords: Ids int32 (B,) of the chords of the events after these, if the encoding has any.
+
+    Returns:
+        What the model reads, float32 (B, D), and the new state.
+    """
+    parts, state = _event_parts(encoding, state, ids, position)
+    if encoding.chords:
+        parts = (_as_float(tf.gather(CHORD_VECTORS[encoding.chords], chords)), *parts)
+    return tf.concat(parts, axis=1), state
+
+
+def _event_parts(encoding: EventEncoding, state: HistoryState, ids, position):
+    """Returns the parts (B, ...) of what is read of an event itself, and the new state."""
+    recent = tf.concat([state.recent[:, 1:], ids[:, None]], axis=1)
+    state = state._replace(recent=recent)
+    repeats = [_as_float(recent[:, -1 - d] == ids)[:, None] for d in encoding.distances]
+    counter = _tiled(_counter(encoding, position + 1), ids)
+    if not encoding.key_features:
+        ahead = [tf.one_hot(repeated(state, d), encoding.num_ids) for d in encoding.distances]
+        return (tf.one_hot(ids, encoding.num_ids), *ahead, counter, *repeats), state
+    state = _follow_pitch(encoding, state, ids)
+    sounds = state.sounding >= 0
+    flags = (sounds, ~sounds, state.attack, state.direction)
+    bar = _as_float((position + 1) % encoding.steps_per_bar == 0)
+    recent_counts = sum(
+        _pitch_classes(encoding, pitch) for pitch in tf.unstack(state.last_pitches, axis=1)
+    )
+    parts = (
+        tf.one_hot(state.sounding, encoding.num_pitches),
+        tf.stack([_as_float(flag) for flag in flags], axis=1),
+        *repeats,
+        counter,
+        _tiled(bar[None], ids),
+        _best_keys(state.counts),
+        _best_keys(recent_counts),
+    )
+    return parts, state
+
+
+def repeated(state: HistoryState, distance: int):
+    """Returns the events (B,) that stand `distance` before the next; no event before all."""
+    return tf.maximum(state.recent[:, -distance], NO_EVENT_ID)
+
+
+def duration(encoding: EventEncoding, ids):
+    """Returns by how many steps each of `ids` int32 (B,) moves time on: int32 (B,)."""
+    if not encoding.shift_ids:
+        return tf.ones_like(ids)
+    lowest, highest = encoding.shift_ids
+    return tf.where((ids >= lowest) & (ids <= highest), ids - lowest + 1, 0)
+
+
+def event_of(encoding: EventEncoding, state: HistoryState, classes):
+    """Returns the event that each of `classes` int32 (B,) means as the next one: int32 (B,)."""
+    ids = encoding.own_id(classes)
+    for i, distance in enumerate(encoding.distances):
+        ids = tf.where(classes == encoding.num_ids + i, repeated(state, distance), ids)
+    return ids
+
+
+def event_probabilities(encoding: EventEncoding, state: HistoryState, probabilities):
+    """Adds up the probabilities (B, V) of classes that mean the same event: float32 (B, N)."""
+    size = encoding.num_ids
+    total = tf.gather(probabilities, encoding.own_class(tf.range(size)), axis=1)
+    for i, distance in enumerate(encoding.distances):
+        back = tf.one_hot(repeated(state, distance), size)
+        total += probabilities[:, size + i, None] * back
+    return total
+
+
+def _follow_pitch(encoding: EventEncoding, state: HistoryState, ids) -> HistoryState:
+    note, pitch = ids >= FIRST_PITCH_ID, ids - FIRST_PITCH_ID
+    first, second, third = tf.unstack(state.last_pitches, axis=1)
+    changed = note & (pitch != first)
+    again = tf.stack([pitch, first, tf.where(pitch == second, third, second)], axis=1)
+    silent = tf.where(ids == NOTE_OFF_ID, -1, state.sounding)
+    return state._replace(
+        sounding=tf.where(note, pitch, silent),
+        attack=tf.where(note, 1, tf.where(ids == NOTE_OFF_ID, state.attack, 0)),
+        direction=tf.where(changed & (first >= 0), tf.sign(pitch - first), state.direction),
+        last_pitches=tf.where(changed[:, None], again, state.last_pitches),
+        counts=state.counts + _pitch_classes(encoding, tf.where(note, pitch, -1)),
+    )
+
+
+def _pitch_classes(encoding: EventEncoding, pitches):
+    """Returns int32 (B, 12), zeros for negative pitches."""
+    classes = tf.where(pitches >= 0, (pitches + encoding.min_pitch) % 12, -1)
+    return tf.one_hot(classes, 12, dtype=tf.int32)
+
+
+def _best_keys(counts):
+    fitting = tf.matmul(_as_float(counts), tf.constant(MAJOR_KEYS.T, tf.float32))
+    return _as_float(fitting == tf.reduce_max(fitting, axis=1, keepdims=True))
+
+
+def _counter(encoding: EventEncoding, n):
+    bits = tf.bitwise.right_shift(n, tf.range(encoding.counter_bits)) & 1
+    return _as_float(2 * bits - 1)
+
+
+def _tiled(row, like):
+    """Returns `row` (N,) for each of the rows of `like`: (B, N)."""
+    return tf.repeat(row[None], tf.shape(like)[0], axis=0)
+
+
+def _as_float(x):
+    return tf.cast(x, tf.float32)
+
+
+# Whole sequences -----------------------------------------------------------------------------
+
+
+def read_events(encoding: EventEncoding, ids, chords=None):
+    """Returns what the model reads of whole sequences, and the state after them.
+
+    Args:
+        encoding: How.
+        ids: Int32 (T, B).
+        chords: Ids int32 (T, B) of the chord after each event, if the encoding has any.
+
+    Returns:
+        Float32 (T, B, D), and a `HistoryState`.
+    """
+    return _compiled_read(encoding, ids, chords)
+
+
+def _read(encoding: EventEncoding, ids, chords):
+    steps, rows = tf.unstack(tf.shape(ids))
+
+    def step(t, state, array):
+        chord = None if chords is None else chords[t]
+        inputs, state = add_event(encoding, state, ids[t], t, chord)
+        return t + 1, state, array.write(t, inputs)
+
+    shape = [ids.shape[1], encoding.input_size]
+    array = tf.TensorArray(tf.float32, size=steps, element_shape=shape)
+    start = (0, empty_history(encoding, rows), array)
+    _, state, array = tf.while_loop(lambda t, *_: t < steps, step, start)
+    return array.stack(), state
+
+
+_compiled_read = inner_graph(_read, jit_compile=True)
+
+
+def repeats(encoding: EventEncoding, ids):
+    """Returns which of the distances repeat each event but the first.
+
+    Args:
+        encoding: How.
+        ids: Int32 (T, B).
+
+    Returns:
+        A bool (T - 1, B) for each distance: whether that repeat means the event. Before there is
+        anything to repeat it means no event.
+    """
+    return [tf.equal(_back(ids, distance), ids)[1:] for distance in encoding.distances]
+
+
+def _back(ids, distance: int):
+    """Returns what stands `distance` before each of ids (T, B); no event before all."""
+    steps, rows = tf.unstack(tf.shape(ids))
+    silence = tf.fill([tf.minimum(distance, steps), rows], NO_EVENT_ID)
+    return tf.concat([silence, ids[:-distance]], axis=0)
+
+
+def most_probable_events(encoding: EventEncoding, ids, logits):
+    """Returns the most probable event for each but the first of ids, int32 (T - 1, B).
+
+    Args:
+        encoding: How.
+        ids: Int32 (T, B), which say what repeats mean.
+        logits: Float32 (T - 1, B, V).
+    """
+    size, p = encoding.num_ids, tf.nn.softmax(logits)
+    total = tf.gather(p, encoding.own_class(tf.range(size)), axis=2)
+    for i, distance in enumerate(encoding.distances):
+        total += p[..., size + i, None] * tf.one_hot(_back(ids, distance)[1:], size)
+    return tf.argmax(total, axis=-1, output_type=tf.int32)
+
+
+def labels(encoding: EventEncoding, ids):
+    """Returns the class (T - 1, B) that should be predicted for each event of ids int32 (T, B).
+
+    The furthest repeat goes first, and counts before there is anything to repeat.
+    """
+    classes = encoding.own_class(ids[1:])
+    position = tf.range(1, tf.shape(ids)[0])[:, None]
+    last = len(encoding.distances) - 1
+    for i, same in enumerate(repeats(encoding, ids)):
+        possible = (position >= encoding.distances[i]) | (i == last)
+        classes = tf.where(same & possible, encoding.num_ids + i, classes)
+    return classes

@@ -1,0 +1,99 @@
+"""A MelodyRNN's inference functions as compiled graphs: for `generate` and `export`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from magenta_lite.families.melody_rnn.model import MelodyRNN
+from magenta_lite.modeling.graphs import graph_function
+
+SAMPLE_STEPS = 127  # eight bars with the primer
+SAMPLE_CHORD = 1  # C
+
+
+def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    """Returns functions of dense tensors by signature name; each returns a dict of tensors.
+
+    Shape letters: B batch, N outputs, P events of a primer, S new events, T events. Events are
+    int32 ids. `seed` is an int32 scalar.
+
+    - `generate(primer, num_outputs, num_steps, temperature, top_k, top_p, seed)`: `events`
+      (N, P + S) of a primer (P,) of at least one event; S = `num_steps`. Where events move time
+      on, S counts steps of time, and -1 follows the last event. `temperature` is a float scalar,
+      0 for the most probable event at each step; `top_k`, 0 for all, and `top_p`, 1 for all,
+      leave only the most probable classes to be drawn. Models with chords take besides `chords`
+      int32 (P + S,), the ids of those of all steps.
+    - `log_likelihood(events, length)`: of sequences (B, T) of which `length` int32 (B,) events
+      count, the log probabilities float32 (B,) in nats, the first events given: `log_likelihood`
+      of the labels, as the original counts, and `melody_log_likelihood` with the probabilities of
+      all classes that mean the same event added up. Models with chords take besides `chords`
+      int32 (B, T).
+    - `sample` and `serving_default`: the same as `generate`.
+    """
+
+    def scalar(dtype, name):
+        return tf.TensorSpec([], dtype, name)
+
+    def with_chords(rank, *specs):
+        chords = [tf.TensorSpec([None] * rank, tf.int32, "chords")] if model.encoding.chords else []
+        return [*specs, *chords]
+
+    @graph_function(
+        input_signature=with_chords(
+            1,
+            tf.TensorSpec([None], tf.int32, "primer"),
+            scalar(tf.int32, "num_outputs"),
+            scalar(tf.int32, "num_steps"),
+            scalar(tf.float32, "temperature"),
+            scalar(tf.int32, "top_k"),
+            scalar(tf.float32, "top_p"),
+            scalar(tf.int32, "seed"),
+        )
+    )
+    def generate(primer, num_outputs, num_steps, temperature, top_k, top_p, seed, chords=None):
+        seeds = output_seeds(seed, num_outputs)
+        events, _ = model.generate(primer, num_steps, seeds, temperature, top_k, top_p, chords)
+        return {"events": events}
+
+    @graph_function(
+        input_signature=with_chords(
+            2,
+            tf.TensorSpec([None, None], tf.int32, "events"),
+            tf.TensorSpec([None], tf.int32, "length"),
+        )
+    )
+    def log_likelihood(events, length, chords=None):
+        labels, melody = model.log_likelihood(events, length, chords)
+        return {"log_likelihood": labels, "melody_log_likelihood": melody}
+
+    return {
+        "generate": generate,
+        "log_likelihood": log_likelihood,
+        "sample": generate,
+        "serving_default": generate,
+    }
+
+
+def output_seeds(seed, num_outputs):
+    """Returns seeds int32 (N, 2): an output's does not depend on how many there are."""
+    numbers = tf.range(num_outputs)
+    return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
+
+
+def sampling_arguments(
+    model: MelodyRNN, num_outputs: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of `sample`: 128 steps from the event that music starts with."""
+    steps = min(SAMPLE_STEPS, model.length - 1)
+    arguments = {
+        "primer": tf.constant([model.encoding.start_id]),
+        "num_outputs": tf.constant(num_outputs),
+        "num_steps": tf.constant(steps),
+        "temperature": tf.constant(temperature, tf.float32),
+        "top_k": tf.constant(0),
+        "top_p": tf.constant(1.0),
+        "seed": tf.constant(seed, tf.int32),
+    }
+    if model.encoding.chords:
+        arguments["chords"] = tf.fill([steps + 1], SAMPLE_CHORD)
+    return arguments

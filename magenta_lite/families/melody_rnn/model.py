@@ -1,0 +1,311 @@
+"""MelodyRNN: LSTMs that predict the next event, with or without attention to their outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
+from magenta_lite.families.melody_rnn import decoding, features
+from magenta_lite.families.melody_rnn.attention import AttentionLSTM, State, attention_step
+from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
+from magenta_lite.layers.lstm import LSTM, lstm_cell
+from magenta_lite.layers.sharding import in_row_shards
+from magenta_lite.modeling.base import (
+    COUNTED_EXAMPLES,
+    Draw,
+    TrainableModel,
+    share_of_commonest,
+    with_mean_count,
+)
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class MelodyRNN(TrainableModel):
+    """A stacked LSTM that reads events and predicts the next one.
+
+    As Magenta's melody_rnn (2016) and its siblings for drums, for melodies over chords and for
+    performances: what the model reads of the past, and the classes that it predicts with, are made
+    by an `EventEncoding`; attention, where there is any, goes to the last outputs of the first
+    layer (or, in models of before May 2017, of all layers together).
+
+    Shape letters: B batch, T events, V classes, S new events, N outputs, P events of a primer.
+
+    Args:
+        encoding: Of the events; an `EventEncoding` or its dict.
+        length: Events of the longest sequence.
+        model: Sizes; a `MelodyRNNConfig` or its dict.
+        objective: Loss; a `NextEventObjective` or its dict.
+
+    Call arguments:
+        batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), how many of them
+            count; `controls` int (B, T), the chord of each event, where the encoding has chords;
+            and what `draws` names for dropout, without which nothing is left out.
+
+    Returns:
+        Logits float32 (B, T - 1, V): those at t are of event t + 1.
+
+    Differences from Magenta: evaluation is without dropout; recurrent kernels start orthogonal
+    instead of glorot-uniform; attention computes in float32 whatever the precision.
+    """
+
+    def __init__(self, encoding, length: int, model, objective, dtype="float32", **kwargs):
+        # The layers below follow the global dtype policy; logits and losses stay in float32.
+        super().__init__(dtype=dtype, **kwargs)
+        self.encoding = EventEncoding(**encoding) if isinstance(encoding, dict) else encoding
+        self.length = length
+        self.model_config = MelodyRNNConfig(**model) if isinstance(model, dict) else model
+        self.objective = (
+            NextEventObjective(**objective) if isinstance(objective, dict) else objective
+        )
+        self.rnn = self._make_layers()
+        self.head = keras.layers.Dense(self.encoding.num_classes, dtype="float32", name="head")
+        self.head.build((None, self.model_config.units[-1]))
+        self.means = {
+            "perplexity": Perplexity(name="perplexity"),
+            **{
+                name: keras.metrics.Mean(name=name)
+                for name in (
+                    "accuracy",
+                    "event_accuracy",
+                    "no_event_accuracy",
+                    "melody_nll_per_step",
+                )
+            },
+        }
+        self.built = True
+
+    def _make_layers(self) -> list:
+        sizes, width = self.model_config, self.encoding.input_size
+        if not sizes.attention_length:
+            below = [width, *sizes.units[:-1]]
+            pairs = enumerate(zip(sizes.units, below, strict=True))
+            return [LSTM(n, size, name=f"lstm_{i}") for i, (n, size) in pairs]
+        together = len(sizes.units) if sizes.attention_layout == "all_layers" else 1
+        units, rest = sizes.units[:together], sizes.units[together:]
+        below = [units[-1], *rest]
+        attention = AttentionLSTM(units, width, sizes.attention_length, name="attention")
+        return [
+            attention,
+            *(LSTM(n, below[i], name=f"lstm_{together + i}") for i, n in enumerate(rest)),
+        ]
+
+    def draws(self, training: bool = True) -> dict[str, Draw]:
+        """Returns what dropout needs for one example."""
+        rate = self.model_config.dropout
+        if not training or not rate:
+            return {}
+        return {
+            f"keep_{i}": Draw("bernoulli", (self.length, n), 1 - rate)
+            for i, n in enumerate(self.model_config.units)
+        }
+
+    # The network ---------------------------------------------------------------------------
+
+    def call(self, batch, training=False):
+        used = {"events": batch["events"]}
+        if self.encoding.chords:
+            used["controls"] = batch["controls"]
+        if training:
+            batch = self.with_draws(batch)
+            used |= {name: batch[name] for name in self.draws()}
+        return in_row_shards(self._forward, used, max(self.model_config.units))
+
+    def _forward(self, batch):
+        ids = _swap_axes(tf.cast(batch["events"], tf.int32))[:-1]
+        chords = None
+        if self.encoding.chords:  # of the event that is predicted
+            chords = _swap_axes(tf.cast(batch["controls"], tf.int32))[1:]
+        x, _ = features.read_events(self.encoding, ids, chords)
+        scale = 1 / (1 - self.model_config.dropout)
+        keep = [
+            _swap_axes(batch[name])[: tf.shape(x)[0]] * scale
+            for name in self.draws()
+            if name in batch
+        ]
+        for i, layer in enumerate(self.rnn):
+            if isinstance(layer, AttentionLSTM):
+                inside = len(layer.units) > 1
+                x, _ = layer(x, keep=keep if inside else ())
+                if inside:
+                    continue
+            else:
+                x = layer(x)
+            # With several layers inside the attention there are none after it.
+            x = x * tf.cast(keep[i], x.dtype) if keep else x
+        return _swap_axes(self.head(tf.cast(x, tf.float32)))
+
+    def layer_weights(self) -> tuple:
+        """Returns the weights of all layers as `step` needs them, in float32."""
+        weights = []
+        for layer in self.rnn:
+            if isinstance(layer, AttentionLSTM):
+                weights.append(layer.prepared())
+                continue
+            kernel, recurrent, bias = layer.weights_as(tf.float32)
+            weights.append((tf.concat([kernel, recurrent], axis=0), bias))
+        head = tuple(tf.convert_to_tensor(weight) for weight in self.head.weights)
+        return tuple(weights), head
+
+    def zero_states(self, rows) -> tuple:
+        """Returns the states of all layers before the first step of `rows` sequences."""
+        states: list[Any] = []
+        for layer in self.rnn:
+            if isinstance(layer, AttentionLSTM):
+                states.append(layer.zero_state(rows))
+            else:
+                zeros = tf.zeros([rows, layer.units])
+                states.append((zeros, zeros))
+        return tuple(states)
+
+    def step(self, weights, x, states, position):
+        """Makes one step.
+
+        Args:
+            weights: What `layer_weights` gives.
+            x: Float32 (B, D), what is read of the last event.
+            states: As of `zero_states`.
+            position: Int scalar, number of the step since the states were zero.
+
+        Returns:
+            Logits float32 (B, V), and the new states.
+        """
+        layers, (kernel, bias) = weights
+        new = []
+        for tensors, state in zip(layers, states, strict=True):
+            if isinstance(state, State):
+                slot = position % state.memory.shape[0]
+                x, state, _ = attention_step(tensors, x, state, slot)
+            else:
+                h, c = state
+                matrix, layer_bias = tensors
+                x, c = lstm_cell(tf.matmul(tf.concat([x, h], axis=-1), matrix) + layer_bias, c)
+                state = (x, c)
+            new.append(state)
+        return tf.matmul(x, kernel) + bias, tuple(new)
+
+    # The objective -------------------------------------------------------------------------
+
+    def loss_terms(self, events, length, logits) -> dict:
+        """Returns numbers of each predicted event, float32 (B, T - 1).
+
+        Keys: `counts`, whether it counts; `nll` of its label and `melody_nll` of the event, with
+        the probabilities of all classes that mean it added up, in nats; `correct`, whether the
+        label is the most probable class; and `is_event`, whether the label is not the usual event,
+        which is "no event" on a grid of steps.
+        """
+        ids = _swap_axes(tf.cast(events, tf.int32))
+        label = _swap_axes(features.labels(self.encoding, ids))
+        log_p = tf.nn.log_softmax(logits)
+        nll = -tf.gather(log_p, label, axis=2, batch_dims=2)
+        own = _swap_axes(self.encoding.own_class(ids[1:]))
+        means_it = [tf.gather(log_p, own, axis=2, batch_dims=2)]
+        for i, same in enumerate(features.repeats(self.encoding, ids)):
+            repeat = log_p[..., self.encoding.num_ids + i]
+            means_it.append(tf.where(_swap_axes(same), repeat, log_p.dtype.min))
+        position = tf.range(1, tf.shape(ids)[0])
+        usual = self.encoding.own_class(self.encoding.usual_id)
+        correct = tf.equal(tf.argmax(logits, axis=-1, output_type=label.dtype), label)
+        return {
+            "counts": tf.cast(position < length[:, None], tf.float32),
+            "nll": nll,
+            "melody_nll": -tf.reduce_logsumexp(tf.stack(means_it), axis=0),
+            "correct": tf.cast(correct, tf.float32),
+            "is_event": tf.cast(label != usual, tf.float32),
+        }
+
+    def majority_accuracy(self, examples) -> float:
+        ids = tf.transpose(tf.cast(examples.events[:COUNTED_EXAMPLES], tf.int32))
+        labels = features.labels(self.encoding, ids).numpy()
+        position = np.arange(1, len(ids))[:, None]
+        return share_of_commonest(labels[position < examples.lengths[:COUNTED_EXAMPLES]])
+
+    def train_step(self, batch):
+        return super().train_step(_with_mean_steps(batch))
+
+    def test_step(self, batch):
+        return super().test_step(_with_mean_steps(batch))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the mean cross-entropy over all events of the batch `x` that count, in nats."""
+        terms = self.loss_terms(x["events"], x["length"], y_pred)
+        counts, nll = terms["counts"], terms["nll"]
+        target = terms["melody_nll"] if self.objective.target == "event" else nll
+        if "mean_count" not in x:
+            x = _with_mean_steps(x)
+        loss = tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / x["mean_count"])
+        is_event = terms["is_event"]
+        measures = {
+            "perplexity": (nll, counts),
+            "accuracy": (terms["correct"], counts),
+            "event_accuracy": (terms["correct"], counts * is_event),
+            "no_event_accuracy": (terms["correct"], counts * (1 - is_event)),
+            "melody_nll_per_step": (terms["melody_nll"], counts),
+        }
+        for name, (values, weight) in measures.items():
+            self.means[name].update_state(values, sample_weight=weight)
+        return self.scale_loss(loss)
+
+    # Inference: dense tensors in and out, the same functions that are exported ---------------
+
+    def log_likelihood(self, events, length, chords=None):
+        """Returns log probabilities of sequences, in nats; their first events are given.
+
+        Args:
+            events: Int (B, T).
+            length: Int32 (B,), how many count.
+            chords: Int (B, T), of the events, where the encoding has chords.
+
+        Returns:
+            That of the labels, as the original counts, and that of the events, with classes that
+            mean the same added up: float32 (B,) each.
+        """
+        terms = self.loss_terms(events, length, self({"events": events, "controls": chords}))
+        return tuple(
+            -tf.reduce_sum(terms[name] * terms["counts"], axis=1) for name in ("nll", "melody_nll")
+        )
+
+    def generate(self, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0, chords=None):
+        """Continues a primer; see `decoding.sample`."""
+        return decoding.sample(self, primer, num_steps, seeds, temperature, top_k, top_p, chords)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "encoding": dataclasses.asdict(self.encoding),
+            "length": self.length,
+            "model": dataclasses.asdict(self.model_config),
+            "objective": dataclasses.asdict(self.objective),
+        }
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class Perplexity(keras.metrics.Mean):
+    """exp of a mean of negative log-likelihoods in nats."""
+
+    def result(self):
+        return keras.ops.exp(super().result())
+
+
+def _with_mean_steps(batch):
+    steps = tf.cast(tf.maximum(batch["length"] - 1, 0), tf.float32)
+    return with_mean_count(batch, steps)
+
+
+def _swap_axes(x):
+    """Returns (T, B, ...) as (B, T, ...), and back."""
+    return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
+
+
+def build(config, converter) -> MelodyRNN:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
+    return MelodyRNN(
+        encoding=converter.encoding,
+        length=converter.window_steps,
+        model=config.model,
+        objective=config.objective,
+    )

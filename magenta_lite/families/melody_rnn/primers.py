@@ -1,0 +1,323 @@
+"""What is continued, for each kind of music, and how what comes out becomes notes again."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any, ClassVar
+
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.chords import typed_symbols
+from magenta_lite.converters.event_sequences.melody import without_silent_end
+from magenta_lite.converters.grid import is_playable
+from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF, as_fresh_melody
+from magenta_lite.converters.performance_codec import PlayedNote
+from magenta_lite.converters.writing import add_marker, add_melody, new_sequence
+from magenta_lite.errors import UserError
+from magenta_lite.families.melody_rnn.songs import (
+    Passage,
+    drums_of_song,
+    end_of_song,
+    melody_of_song,
+    reasons,
+)
+
+HIGHEST_PITCH = 127
+MELODY_EXAMPLE = "[60, -2, 62, -2]"
+DRUMS_EXAMPLE = "[(36,), (), (42,)]"
+PITCHES_EXAMPLE = "[60, 64, 67]"
+USUAL_CHORDS = "C G Am F C G F C"  # under a melody, where nothing gives others
+PRIMER_VELOCITY = 100
+SIXTEENTHS_PER_QUARTER = 4
+
+
+class Primer:
+    """Events to go on from; subclasses are made of a converter and a `GenerateRequest`.
+
+    Attributes:
+        texts: Fields of a `GenerateRequest` that give a primer as text, with an example of each.
+        options: Fields that only this kind of music understands, beside these.
+        usual_steps: Length of a piece, primer included, where the request does not say.
+        ids: Event ids (P,), at least one.
+        steps: Length in steps.
+        qpm: Tempo of the piece it comes from; None for none of its own.
+        shift: Semitones that its notes were moved by.
+        passage: The part of a song that it is; None for none.
+    """
+
+    texts: ClassVar[dict[str, str]]
+    options: ClassVar[tuple[str, ...]]
+    usual_steps: int = 128
+    ids: Any
+    steps: int
+    qpm: float | None = None
+    shift: int = 0
+    passage: Passage | None = None
+
+    def __init__(self, converter, request):
+        self._converter, self._request = converter, request
+
+    @classmethod
+    def check(cls, converter, request) -> None:
+        """Raises: UserError if there are several primers, none where one must be, or a wrong one.
+
+        Files are not looked into.
+        """
+        given = [f"--{name}" for name in cls.texts if getattr(request, name)]
+        given += ["--input"] if request.inputs else []
+        if len(given) > 1:
+            raise UserError(f"{' and '.join(given)} both give a primer: give one of them")
+        if len(request.inputs) > 1:
+            raise UserError(f"{len(request.inputs)} --input files: a piece has one primer")
+        if not given and request.mode == "continue":
+            texts = " or ".join(f"--{name}={example}" for name, example in cls.texts.items())
+            raise UserError(f"--mode=continue needs a primer: --input=FILE or {texts}")
+        for name in ("primer_bars", "primer_seconds"):
+            if getattr(request, name) is not None and not request.inputs:
+                raise UserError(f"--{name} is how much of --input=FILE is gone on from; give one")
+        if request.primer_bars is not None and request.primer_seconds is not None:
+            raise UserError("--primer_bars and --primer_seconds both say how much; leave one out")
+        for name in cls.texts:
+            if getattr(request, name):
+                cls._parse(name, getattr(request, name), converter)
+
+    @staticmethod
+    def _parse(name: str, text: str, converter) -> list:
+        """Returns what the text of a field says. Raises: UserError if it is wrong."""
+        raise NotImplementedError
+
+    @property
+    def _is_given(self) -> bool:
+        return bool(self._request.inputs) or any(getattr(self._request, n) for n in self.texts)
+
+    def marked(self, sequence, seconds: float):
+        """Returns a NoteSequence that says where the primer ends, if it holds one that was given.
+
+        Args:
+            sequence: With the primer unless only what is new is asked for.
+            seconds: Length of the primer.
+        """
+        if self._is_given and not self._request.only_new:
+            add_marker(sequence, "continuation", seconds)
+        return sequence
+
+    def music(self, ids, qpm: float, new_steps: int):
+        """Returns the NoteSequence of primer and continuation, where the primer ends marked.
+
+        Args:
+            ids: Int (T,), the primer first; -1 after the last event.
+            qpm: Quarter notes a minute.
+            new_steps: Steps that were to be added.
+        """
+        raise NotImplementedError
+
+
+class MelodyPrimer(Primer):
+    """A melody: a list of events, the melody of a file, or middle C."""
+
+    texts: ClassVar[dict[str, str]] = {"primer_melody": MELODY_EXAMPLE}
+    options = ("magenta_timing", "primer_bars")
+
+    def __init__(self, converter, request):
+        super().__init__(converter, request)
+        events = self._events()
+        if request.magenta_timing:
+            events = [*without_silent_end(events), NOTE_OFF, NO_EVENT]
+        self._squashed = converter.squash(events)
+        self.steps, self.shift = len(events), self._squashed.shift
+        self.ids = converter.to_ids(self._squashed.events)
+
+    def _events(self) -> list[int]:
+        request = self._request
+        if self._converter.config.chords and (request.backing_chords or not request.inputs):
+            chords = typed_symbols(request.backing_chords or USUAL_CHORDS, "backing_chords")
+            self.usual_steps = len(chords) * request.steps_per_chord
+        for name, song in request.inputs:
+            part = melody_of_song(self._converter, name, song, request, self.usual_steps)
+            self.passage, self.qpm = part, part.stretch.qpm
+            return part.events
+        if request.primer_melody:
+            return parse_melody(request.primer_melody)
+        return self._converter.default_primer
+
+    @staticmethod
+    def _parse(name: str, text: str, converter) -> list:
+        return parse_melody(text)
+
+    def music(self, ids, qpm: float, new_steps: int):
+        request = self._request
+        melody = self._converter.to_events(ids)
+        melody = self._squashed.undo(melody, restore_folded=not request.magenta_timing)
+        if request.only_new:
+            melody = as_fresh_melody(melody[self.steps :])
+        sequence = self._converter.decode_events(melody, qpm, request.programs or None)
+        return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
+
+
+class DrumsPrimer(Primer):
+    """Drums: a list of what is hit on each step, the drums of a file, or a kick."""
+
+    texts: ClassVar[dict[str, str]] = {"primer_drums": DRUMS_EXAMPLE}
+    options = ("primer_bars",)
+
+    def __init__(self, converter, request):
+        super().__init__(converter, request)
+        self.ids = self._given_ids()
+        self.steps = len(self.ids)
+
+    def _given_ids(self) -> list[int]:
+        request, converter = self._request, self._converter
+        for name, song in request.inputs:
+            part = drums_of_song(converter, name, song, request, self.usual_steps)
+            self.passage, self.qpm = part, part.stretch.qpm
+            return part.events
+        if request.primer_drums:
+            return parse_drums(request.primer_drums, converter)
+        return [converter.encoding.start_id]
+
+    @staticmethod
+    def _parse(name: str, text: str, converter) -> list:
+        return parse_drums(text, converter)
+
+    def music(self, ids, qpm: float, new_steps: int):
+        ids = ids[self.steps :] if self._request.only_new else ids
+        sequence = self._converter.decode(ids, qpm, self._request.programs or None)
+        return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
+
+
+class PerformancePrimer(Primer):
+    """A performance: a chord, a melody, a file, or a second of silence."""
+
+    texts: ClassVar[dict[str, str]] = {
+        "primer_pitches": PITCHES_EXAMPLE,
+        "primer_melody": MELODY_EXAMPLE,
+    }
+    options = ("primer_bars", "primer_seconds")
+    usual_steps = 3000
+
+    def __init__(self, converter, request):
+        super().__init__(converter, request)
+        self.ids = self._given_ids()
+        self.steps = converter.steps(self.ids)
+
+    def _given_ids(self) -> list[int]:
+        request, converter = self._request, self._converter
+        for name, song in request.inputs:
+            usual = self.usual_steps / converter.config.steps_per_second
+            return _ids_of(converter, name, end_of_song(name, song, request, usual))
+        if request.primer_pitches:
+            quarter = 60 / request.qpm
+            notes = [
+                PlayedNote(0.0, pitch, quarter, PRIMER_VELOCITY)
+                for pitch in sorted(parse_pitches(request.primer_pitches))
+            ]
+            return converter.codec.ids(notes)
+        if request.primer_melody:
+            sequence = new_sequence(request.qpm)
+            sixteenth = 60 / request.qpm / SIXTEENTHS_PER_QUARTER
+            add_melody(sequence, parse_melody(request.primer_melody), sixteenth, program=0)
+            return _ids_of(converter, "--primer_melody", sequence)
+        return [converter.encoding.start_id]
+
+    @staticmethod
+    def _parse(name: str, text: str, converter) -> list:
+        return parse_pitches(text) if name == "primer_pitches" else parse_melody(text)
+
+    def music(self, ids, qpm: float, new_steps: int):
+        request, end = self._request, self.steps + new_steps
+        ids = self._converter.cut(ids, end)
+        whole = self._converter.decode(ids, qpm, request.programs or None)
+        seconds = self.steps / self._converter.config.steps_per_second
+        return _from(whole, seconds) if request.only_new else self.marked(whole, seconds)
+
+
+# By the kind of the converter.
+PRIMERS: dict[str, type[Primer]] = {
+    "event_melody": MelodyPrimer,
+    "event_drums": DrumsPrimer,
+    "event_performance": PerformancePrimer,
+}
+
+
+def _seconds(converter, steps: int, qpm: float) -> float:
+    return steps * 60 / qpm / converter.config.steps_per_quarter
+
+
+def _listed(flag: str, text: str, example: str, item: type | tuple[type, ...]) -> list:
+    """Returns the items of a list as text. Raises: UserError if it is not a list of `item`s."""
+    refusal = UserError(f"--{flag}={text} is not a list like {example}")
+    try:
+        items = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise refusal from error
+    if not isinstance(items, list | tuple) or not all(
+        isinstance(value, item) and not isinstance(value, bool) for value in items
+    ):
+        raise refusal
+    if not items:
+        raise UserError(f"--{flag}=[] is empty; leave it out to start from nothing")
+    return list(items)
+
+
+# Melodies -----------------------------------------------------------------------------------
+
+
+def parse_melody(text: str) -> list[int]:
+    """Returns the events of a list such as "[60, -2, 62]". Raises: UserError if it is none."""
+    events = _listed("primer_melody", text, MELODY_EXAMPLE, int)
+    for event in events:
+        if not NO_EVENT <= event <= HIGHEST_PITCH:
+            raise UserError(
+                f"--primer_melody has {event}; events are MIDI pitches from 0 to {HIGHEST_PITCH}, "
+                f"{NOTE_OFF} for note-off and {NO_EVENT} for no event"
+            )
+    return as_fresh_melody(events)
+
+
+# Drums --------------------------------------------------------------------------------------
+
+
+def parse_drums(text: str, converter) -> list[int]:
+    """Returns the ids of a list such as "[(36,), (), (42,)]". Raises: UserError if it is none."""
+    steps = _listed("primer_drums", text, DRUMS_EXAMPLE, (tuple, list))
+    known = converter.known_pitches
+    for pitch in (pitch for step in steps for pitch in step):
+        if type(pitch) is not int or pitch not in known:
+            raise UserError(
+                f"--primer_drums has {pitch}, which is no drum that the model knows; it knows "
+                f"{', '.join(map(str, sorted(known)))}"
+            )
+    return [converter.id_of(step) for step in steps]
+
+
+# Performances -------------------------------------------------------------------------------
+
+
+def parse_pitches(text: str) -> list[int]:
+    """Returns the pitches of a list such as "[60, 64]". Raises: UserError if it is none."""
+    pitches = _listed("primer_pitches", text, PITCHES_EXAMPLE, int)
+    for pitch in pitches:
+        if not 0 <= pitch <= HIGHEST_PITCH:
+            raise UserError(
+                f"--primer_pitches has {pitch}; MIDI pitches go from 0 to {HIGHEST_PITCH}"
+            )
+    return pitches
+
+
+def _ids_of(converter, name: str, piece) -> list[int]:
+    report = Report()
+    notes = converter.codec.notes(piece, report) if is_playable(piece, report) else []
+    if not notes:
+        raise UserError(f"{name} gives no notes to go on from: {reasons(report)}")
+    return converter.codec.ids(notes)
+
+
+def _from(sequence, seconds: float):
+    """Returns what begins at `seconds` or later, moved to the start."""
+    later = [note for note in sequence.notes if note.start_time >= seconds]
+    cut = new_sequence(sequence.tempos[0].qpm, metrical=bool(sequence.time_signatures))
+    for note in later:
+        note.start_time -= seconds
+        note.end_time -= seconds
+    cut.notes.extend(later)
+    cut.total_time = max((note.end_time for note in later), default=0.0)
+    return cut

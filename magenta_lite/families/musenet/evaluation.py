@@ -1,0 +1,80 @@
+"""How well a MuseNet predicts held-out music."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.rules import tables
+from magenta_lite.families.musenet.model import MuseNet, counted, with_open_end
+from magenta_lite.modeling.graphs import graph_function
+
+BATCH = 4
+KINDS = ("note_on", "note_off", "drum_hit", "wait")
+MEANINGS = {
+    "examples": "crops",
+    "tokens": "predicted, each given those before it in its crop, style and instruments",
+    "nll_per_token": "nats",
+    **{f"nll_per_{kind}": "nats, of tokens of this kind alone" for kind in KINDS},
+    "perplexity": "exp of it",
+    "accuracy": "share of tokens whose most probable guess is right",
+    "seconds": "of music",
+    "nll_per_second": "nats; comparable between vocabularies",
+    "bits_per_second": "the same in bits",
+}
+
+
+def evaluate(model: MuseNet, examples, seed: int) -> dict[str, float]:
+    """Returns the numbers that `MEANINGS` explains.
+
+    Args:
+        model: A trained model.
+        examples: A `collections.Examples`. Of rows with two crops the first one counts.
+        seed: Not used.
+    """
+    del seed
+    crop = min(examples.events.shape[1], model.crop)
+    kept = np.arange(crop) < np.asarray(examples.lengths)[:, None]
+    events = np.where(kept[..., None], examples.events[:, :crop], 0).astype(np.int32)
+    # A crop of zeros fills up: batches of one size are traced once.
+    events = np.pad(events, [[0, -len(events) % BATCH], [0, 0], [0, 0]])
+    events = with_open_end(tf.constant(events)).numpy()
+    of_id = np.array([_place(id) for id in range(vocabulary.SIZE)], np.int32)
+
+    @graph_function
+    def sums(events):
+        ids, logits, counts = events[..., 0], model({"events": events}), counted(events)
+        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
+        right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == ids, tf.float32)
+        places = tf.gather(of_id, ids)
+        return [
+            tf.math.unsorted_segment_sum(x * counts, places, len(KINDS) + 1)
+            for x in (nll, right, tf.ones_like(nll))
+        ]
+
+    batches = [sums(tf.constant(events[i : i + BATCH])) for i in range(0, len(events), BATCH)]
+    columns = zip(*batches, strict=True)
+    each_nll, each_right, each = (np.sum(column, axis=0, dtype=np.float64) for column in columns)
+    nll, right, tokens = (float(x.sum()) for x in (each_nll, each_right, each))
+    by_kind = zip(KINDS, each_nll, each, strict=False)
+    seconds = float(tables().units[events[..., 0]].sum()) / model.rules.steps_per_second
+    return {
+        "examples": len(examples.events),
+        "tokens": int(tokens),
+        "nll_per_token": nll / tokens,
+        **{f"nll_per_{kind}": float(x / n) for kind, x, n in by_kind if n},
+        "perplexity": math.exp(nll / tokens),
+        "accuracy": right / tokens,
+        "seconds": seconds,
+        "nll_per_second": nll / seconds,
+        "bits_per_second": nll / seconds / math.log(2),
+    }
+
+
+def _place(id: int) -> int:
+    """Returns which of `KINDS` an id is of; their number for none of them."""
+    kind = vocabulary.token(id).kind
+    return KINDS.index(kind) if kind in KINDS else len(KINDS)

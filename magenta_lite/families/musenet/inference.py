@@ -1,0 +1,103 @@
+"""A MuseNet's inference functions as compiled graphs: for `export` and samples in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.families.musenet.model import MuseNet
+from magenta_lite.modeling import decoding
+from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.modeling.legality import BandPlan
+
+SAMPLE_TOKENS = 512
+
+
+def inference_functions(
+    model: MuseNet,
+) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    """Returns functions of dense tensors by signature name; each returns a dict of tensors.
+
+    Shape letters: N outputs, P tokens of a primer. Tokens are int32 ids. `num_tokens` counts
+    prefix and primer; at most the model's `positions`.
+
+    - `generate(style, families, strict, minutes, num_outputs, num_tokens, temperature, top_k,
+      top_p, min_p, seed)` and `serving_default`: `events` (N, num_tokens), zeros after the end of
+      a piece that ends, and `log_likelihood` float32 (N,) of what was drawn, in nats. `style` is
+      the id of a style, 0 for open; `families` the sum of the bits drums 1, winds 2, harp 4,
+      guitar 8, bass 16, strings 32 and piano 64, 0 for open; `strict` lets no others play;
+      `minutes`, a float, is the length, 0 for open. `temperature`, a float, is 0 for the most
+      probable token; `top_k`, 0 for all, `top_p`, 1 for all, and `min_p`, 0 for all, leave only the
+      most probable tokens to be drawn.
+    - `continue(primer, ...)`: the same from ids (P,), without prefix.
+    """
+
+    settings = (
+        tf.TensorSpec([], tf.int32, "style"),
+        tf.TensorSpec([], tf.int32, "families"),
+        tf.TensorSpec([], tf.bool, "strict"),
+        tf.TensorSpec([], tf.float32, "minutes"),
+        *decoding.specs(),
+    )
+    # What no family plays, and what each of them plays.
+    by_family = [vocabulary.played_by([family]) for family in vocabulary.FAMILIES]
+    nobody, played = vocabulary.played_by([]), np.stack(by_family)
+
+    def written(primer, told, num_outputs, num_tokens, drawing, seed):
+        style, families, strict, minutes = told
+        front = tf.stack(
+            [
+                tf.where(style > 0, style, vocabulary.NOT_SAID),
+                tf.where(families > 0, vocabulary.NO_FAMILIES + families, vocabulary.NOT_SAID),
+                vocabulary.START,
+            ]
+        )
+        bits = tf.bitwise.right_shift(families, tf.range(len(vocabulary.FAMILIES))) % 2 > 0
+        wanted = nobody | tf.reduce_any(bits[:, None] & played, axis=0)
+        units = tf.cast(tf.round(minutes * 60 * vocabulary.UNITS_PER_SECOND), tf.int32)
+        events, score = decoding.sample(
+            model,
+            tf.concat([front, primer], axis=0),
+            num_outputs,
+            num_tokens,
+            seed,
+            decoding.Settings(*drawing),
+            BandPlan(units, wanted | ~strict | (families == 0)),
+        )
+        return {"events": events, "log_likelihood": score}
+
+    @graph_function(input_signature=[tf.TensorSpec([None], tf.int32, "primer"), *settings])
+    def go_on(
+        primer, style, families, strict, minutes, num_outputs, num_tokens, temperature, top_k,
+        top_p, min_p, seed,
+    ):  # fmt: skip
+        told, drawing = (style, families, strict, minutes), (temperature, top_k, top_p, min_p)
+        return written(primer, told, num_outputs, num_tokens, drawing, seed)
+
+    @graph_function(input_signature=settings)
+    def generate(
+        style, families, strict, minutes, num_outputs, num_tokens, temperature, top_k, top_p,
+        min_p, seed,
+    ):  # fmt: skip
+        told, drawing = (style, families, strict, minutes), (temperature, top_k, top_p, min_p)
+        return written(tf.zeros([0], tf.int32), told, num_outputs, num_tokens, drawing, seed)
+
+    return {
+        "continue": go_on,
+        "generate": generate,
+        "sample": generate,
+        "serving_default": generate,
+    }
+
+
+def sampling_arguments(
+    model: MuseNet, num_outputs: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of `sample`: nothing said, as much as one call writes."""
+    return {
+        "style": tf.constant(0),
+        "families": tf.constant(0),
+        "strict": tf.constant(False),
+        "minutes": tf.constant(0.0),
+    } | decoding.arguments(num_outputs, min(SAMPLE_TOKENS, model.longest), temperature, seed)

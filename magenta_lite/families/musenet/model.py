@@ -1,0 +1,457 @@
+"""MuseNet: a decoder that writes for many instruments, told style, instruments and length."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.converter import PREFIX
+from magenta_lite.converters.musenet.places import CHORD_PLACES, PARTS
+from magenta_lite.converters.musenet.rules import MuseNetRules, tables
+from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
+from magenta_lite.families.musenet.critic import Generations, last_places
+from magenta_lite.families.musenet.variations import (
+    louder_piano,
+    mixed,
+    partners,
+    shares,
+    stretched,
+)
+from magenta_lite.layers.transformer import (
+    Dropout,
+    LayerSizes,
+    TransformerLayer,
+    normalize,
+    product,
+)
+from magenta_lite.modeling.base import (
+    COUNTED_EXAMPLES,
+    Draw,
+    TrainableModel,
+    share_of_commonest,
+    with_mean_count,
+)
+from magenta_lite.modeling.legality import BandLegality, BandPlan
+
+PAD = 0
+UNKNOWN = PARTS  # the last row of the tables of part and countdown
+EXTRAS = ("position", "moment", "chord", "part", "countdown")
+EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
+DEVIATION = 0.125  # of initial weights, times the root of what a sum is over
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class MuseNet(TrainableModel):
+    """A transformer that predicts the next token of a piece for ten instruments.
+
+    After MuseNet (Payne 2019, https://openai.com/research/musenet), of which the makers published
+    an account, with the layers of the Sparse Transformer (Child et al. 2019,
+    https://arxiv.org/abs/1904.10509, §5.2 and §5.4) and full attention. To the embedding of a token
+    those of its position, moment, place in a chord, part and countdown are added.
+
+    Shape letters: B batch, T tokens, V vocabulary, C channels.
+
+    Args:
+        rules: What the V tokens mean; a `MuseNetRules` or its dict. Token 0 fills up.
+        model: Sizes; a `MuseNetConfig` or its dict.
+        objective: Loss; a `MuseNetObjective` or its dict.
+        crop: Tokens of an example in training; 0 if they differ.
+
+    Call arguments:
+        batch: A dict of `events` int (B, T, 3): ids, parts and countdowns (see `places`), the
+            first three of a piece being its prefix; and what `draws` names.
+
+    Returns:
+        Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
+        before it.
+    """
+
+    def __init__(self, rules, model, objective, crop: int = 0, **kwargs):
+        dtype = kwargs.pop("dtype", "float32")
+        super().__init__(dtype=dtype, **kwargs)
+        self.crop = crop
+        self.rules = MuseNetRules(**rules) if isinstance(rules, dict) else rules
+        self.sizes = MuseNetConfig(**model) if isinstance(model, dict) else model
+        self.objective = MuseNetObjective(**objective) if isinstance(objective, dict) else objective
+        sizes = self.sizes
+        self.embedding = self._table("embedding", self.rules.size)
+        rows = (sizes.positions, sizes.positions, CHORD_PLACES, PARTS + 1, PARTS + 1)
+        self.extras = {
+            name: self._table(name, count, len(EXTRAS))
+            for name, count in zip(EXTRAS, rows, strict=True)
+        }
+        layer = LayerSizes(
+            hidden=sizes.hidden_size,
+            keys=sizes.hidden_size,
+            filter=4 * sizes.hidden_size,
+            heads=sizes.heads,
+            pattern="" if sizes.attention == "full" else sizes.attention,
+            stride=sizes.stride,
+            summary=sizes.summary,
+            biases=True,
+            gelu=True,
+            deviation=DEVIATION,
+            output_scale=(2 * sizes.layers) ** -0.5,
+        )
+        self.decoder = [TransformerLayer(layer, i, name=f"layer_{i}") for i in range(sizes.layers)]
+        shape = (sizes.hidden_size,)
+        self.norm = (
+            self.add_weight(shape=shape, initializer="ones", name="norm_scale"),
+            self.add_weight(shape=shape, initializer="zeros", name="norm_bias"),
+        )
+        normal = keras.initializers.RandomNormal(stddev=DEVIATION * sizes.hidden_size**-0.5)
+        judges = self.objective.critic > 0
+        self.critic = (
+            self.add_weight(shape=shape, initializer=normal, name="critic", trainable=judges),
+            self.add_weight(shape=(), initializer="zeros", name="critic_bias", trainable=judges),
+        )
+        self._renewing = None
+        if judges:
+            self._add_store()
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.nll = keras.metrics.Mean(name="nll_per_token")
+        self.legality = BandLegality(self.rules)
+        self.built = True
+
+    def _add_store(self) -> None:
+        """Makes room for the model's own music: int32 (N, T, 3), and whether there is any."""
+        kept = {"initializer": "zeros", "dtype": "int32", "trainable": False}
+        shape = (self.objective.critic_pieces, self.crop, 3)
+        self.generations = self.add_weight(shape=shape, name="generations", **kept)
+        self.generated = self.add_weight(shape=(), name="generated", **kept)
+        self.critic_accuracy = keras.metrics.Mean(name="critic_accuracy")
+
+    def _table(self, name: str, rows: int, tables: int = 1):
+        hidden = self.sizes.hidden_size
+        normal = keras.initializers.RandomNormal(stddev=DEVIATION * (hidden * tables) ** -0.5)
+        return self.add_weight(shape=(rows, hidden), initializer=normal, name=name)
+
+    def draws(self, training: bool = True) -> dict[str, Draw]:
+        """Returns what an example is varied by, and what dropout needs."""
+        if not training:
+            return {}
+        objective = self.objective
+        draws = {"told": Draw("uniform", (3,)), "played": Draw("uniform", (2,))}
+        if self.sizes.dropout:
+            draws["dropout"] = Draw("seed", (2,))
+        if objective.mixup:
+            draws["mix"] = Draw("gamma", (2,), objective.mixup)
+        if objective.critic:
+            draws["own"] = Draw("bernoulli", (), objective.critic_share)
+            draws["which"] = Draw("uniform", ())
+        return draws
+
+    @property
+    def renewed_every(self) -> int:
+        return self.objective.critic_every if self.objective.critic else 0
+
+    def prepare(self, step: int, examples, seed: int) -> None:
+        if not self.renewed_every or not step or step % self.renewed_every:
+            return
+        if self._renewing is None:
+            self._renewing = Generations(self)
+        self._renewing.renew(examples, step, seed)
+
+    # The network ---------------------------------------------------------------------------
+
+    def call(self, batch, training=False):
+        if training and self.objective.critic and "own" in batch:
+            return self.judge(batch, training)
+        return self.logits(self._read(batch, training))
+
+    def judge(self, batch, training=False):
+        """Returns the logits, and float32 (B,) that the music of a row is not the model's own.
+
+        The critic reads what the last layer gives at the last token.
+        """
+        x = self._read(batch, training)
+        last = last_places(tf.cast(batch["events"], tf.int32)[..., 0])
+        read = tf.cast(tf.gather(x, last, axis=1, batch_dims=1), tf.float32)
+        weight, bias = self.critic
+        judgement = tf.linalg.matvec(normalize(read, *self.norm), tf.cast(weight, tf.float32))
+        return self.logits(x), judgement + tf.cast(bias, tf.float32)
+
+    def _read(self, batch, training):
+        """Returns what the last layer gives (B, T, C)."""
+        events = tf.cast(batch["events"], tf.int32)
+        ids, part, countdown = tf.unstack(events, axis=2)
+        dropout = Dropout(batch.get("dropout") if training else None, self.sizes.dropout)
+        x = self._embed_shifted(ids, part, countdown)
+        if training and "mix" in batch:
+            x = mixed(x, shares(batch)[:, None, None])
+        x = tf.cast(dropout(x, EMBEDDING_DROPOUT), self.decoder[0].compute_dtype)
+        for layer in self.decoder:
+            x = layer(x, dropout=dropout)
+        return x
+
+    def _embed_shifted(self, ids, part, countdown):
+        """Returns what the layers read at each step: the token before it, and where that is."""
+        moment, chord = moments_and_chords(ids)
+        x = self._embed(ids, moment, chord, part, countdown)
+        x = tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
+        return x + self.extras["position"][: ids.shape[1]]
+
+    def _embed(self, ids, moment, chord, part, countdown):
+        places = {
+            "moment": tf.minimum(moment, self.sizes.positions - 1),
+            "chord": chord,
+            "part": part,
+            "countdown": countdown,
+        }
+        looked_up = (tf.gather(self.extras[name], rows) for name, rows in places.items())
+        return sum(looked_up, tf.gather(self.embedding, ids))
+
+    def logits(self, x):
+        """Returns logits float32 (..., V) of what the last layer gives (..., C)."""
+        normed = normalize(x, *self.norm)
+        return tf.cast(product(normed, tf.transpose(self.embedding)), tf.float32)
+
+    # One token after the other ---------------------------------------------------------------
+
+    grows = True  # its caches of keys and values, with the piece
+    front = PREFIX  # tokens that stay in sight however long a piece is
+
+    @property
+    def reach(self) -> int:
+        """How many tokens, the last ones, attention can see while a piece is written."""
+        return self.sizes.positions
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest piece that one call of a served function writes."""
+        return self.sizes.positions
+
+    def begin(self, inputs, rows):
+        """Reads the plan of pieces.
+
+        Args:
+            inputs: A `BandPlan`.
+            rows: Not needed.
+
+        Returns:
+            The other arguments of `prefill`, and what `step` is told.
+        """
+        del rows
+        plan = BandPlan(
+            tf.convert_to_tensor(inputs.units, tf.int32),
+            tf.convert_to_tensor(inputs.allowed, tf.bool),
+            inputs.guidance and tf.convert_to_tensor(inputs.guidance, tf.float32),
+            inputs.given and tf.nest.map_structure(tf.convert_to_tensor, inputs.given),
+        )
+        return (plan,), plan
+
+    def prefill(self, ids, plan: BandPlan, state=None):
+        """Returns keys and values (B, H, T, D) of each layer.
+
+        With guidance they are (2B, H, T, D), the second half of pieces that nothing is said of.
+
+        Args:
+            ids: Tokens int (B, T).
+            plan: What the pieces are to be.
+            state: What the `legality` remembers of whole pieces, where these are their ends.
+        """
+        units = units_after(ids)
+        if state is not None:
+            units += state.units[:, None] - units[:, -1:]
+        if plan.guidance is not None:
+            nothing = tf.fill([tf.shape(ids)[0], 2], vocabulary.NOT_SAID)
+            ids = tf.concat([ids, tf.concat([nothing, ids[:, 2:]], axis=1)], axis=0)
+            units = tf.concat([units] * 2, axis=0)
+        x = self._embed_shifted(ids, *_planned(units, plan))
+        x = tf.cast(x, self.decoder[0].compute_dtype)
+        pairs = []
+        for layer in self.decoder:
+            pairs.append(layer.keys_values(normalize(x, *layer.attention["norm"])))
+            x = layer(x)
+        return pairs
+
+    def step_weights(self) -> tuple:
+        """Returns the weights of all layers as `step` needs them."""
+        return tuple(layer.step_weights() for layer in self.decoder)
+
+    def step(self, weights, ids, position, keys, values, plan: BandPlan, state):
+        """Reads one token of each piece; the arguments are those of `MusicTransformer.step`.
+
+        Args:
+            weights: As of `step_weights`.
+            ids: Int32 (N,), the tokens before `position`.
+            position: Int32 scalar.
+            keys: Float32 (N * H, K, D) of each layer; with guidance (2N * H, K, D).
+            values: Likewise.
+            plan: What the pieces are to be.
+            state: What the `legality` remembers, for where the tokens stand.
+
+        Returns:
+            Logits float32 (N, V) of the token at `position`, and the keys and values after it.
+        """
+        guided = plan.guidance is not None
+        x = self._embed(ids, state.moment, state.chord, *_planned(state.units, plan))
+        x += tf.gather(self.extras["position"], position)
+        x = tf.concat([x, x], axis=0) if guided else x
+        new = []
+        for i, layer in enumerate(self.decoder):
+            x, k, v = layer.step(weights[i], x, position, keys[i], values[i])
+            new.append((k, v))
+        new_keys, new_values = zip(*new, strict=True)
+        logits = self.logits(x)
+        if guided:
+            # Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
+            told, untold = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
+            logits = untold + plan.guidance * (told - untold)
+        return logits, new_keys, new_values
+
+    # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        events = np.asarray(examples.events[:COUNTED_EXAMPLES])
+        return share_of_commonest(events[..., 0][counted(events).numpy() > 0])
+
+    def train_step(self, batch):
+        batch = self.varied(self.with_draws(batch))
+        return super().train_step(with_mean_count(batch, counts_of(batch)))
+
+    def test_step(self, batch):
+        batch = batch | {"events": with_open_end(tf.cast(batch["events"], tf.int32))}
+        logs = super().test_step(with_mean_count(batch, counted(batch["events"])))
+        logs.pop("critic_accuracy", None)  # held-out examples are all music
+        return logs
+
+    def varied(self, batch):
+        """Returns the batch with its pieces played otherwise, and told less, by its draws."""
+        objective, events = self.objective, tf.cast(batch["events"], tf.int32)
+        if objective.critic:
+            own = tf.cast(batch["own"], tf.int32) * self.generated
+            which = tf.cast(batch["which"] * self.generations.shape[0], tf.int32)
+            events = tf.where(own[:, None, None] > 0, tf.gather(self.generations, which), events)
+            batch = batch | {"own": tf.cast(own, tf.float32)}
+        ids, part, countdown = tf.unstack(events, axis=2)
+        louder, slower = tf.split(batch["played"], 2, axis=1)
+        ids = louder_piano(ids, louder, objective.volume_shift)
+        ids = stretched(ids, 1 + objective.time_stretch * (2 * slower - 1))
+        hidden = batch["told"] < [objective.prefix_dropout] * 2 + [objective.place_dropout]
+        front = tf.where(hidden[:, :2], vocabulary.NOT_SAID, ids[:, :2])
+        ids = tf.concat([front, ids[:, 2:]], axis=1)
+        # What is in front of a crop stands where its first token does.
+        part, countdown = (
+            tf.concat([tf.repeat(x[:, PREFIX : PREFIX + 1], PREFIX, axis=1), x[:, PREFIX:]], axis=1)
+            for x in (part, countdown)
+        )
+        lost = hidden[:, 2:]
+        events = tf.stack(
+            [ids, tf.where(lost, UNKNOWN, part), tf.where(lost, UNKNOWN, countdown)], axis=2
+        )
+        return batch | {"events": with_open_end(events)}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the mean cross-entropy over all tokens behind the prefix, in nats.
+
+        With a critic its own is added, times `objective.critic`: music and generations weigh alike.
+        """
+        logits, judgement = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+        counts = counts_of(x)
+        if "mean_count" not in x:
+            x = with_mean_count(x, counts)
+        ids = tf.cast(x["events"][..., 0], tf.int32)
+        nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
+        self.nll.update_state(nll, sample_weight=counts)
+        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == ids
+        self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
+        summed = tf.reduce_sum(nll * counts, axis=1)
+        if training and "mix" in x:
+            others = tf.nn.sparse_softmax_cross_entropy_with_logits(partners(ids), logits)
+            share = shares(x)
+            summed *= share
+            summed += (1 - share) * tf.reduce_sum(others * partners(counts), axis=1)
+        loss = tf.reduce_mean(summed / x["mean_count"])
+        if judgement is not None:
+            loss += self.objective.critic * self._critic_loss(judgement, x["own"])
+        return self.scale_loss(loss)
+
+    def _critic_loss(self, judgement, own):
+        share = self.objective.critic_share
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(1 - own, judgement)
+        there = tf.cast(self.generated, tf.float32)  # else there is nothing to tell apart
+        weight = there * (own / share + (1 - own) / (1 - share)) / 2
+        right = tf.cast((judgement > 0) == (own < 0.5), tf.float32)
+        self.critic_accuracy.update_state(right, sample_weight=weight)
+        return tf.reduce_mean(weight * entropy)
+
+    def places_of(self, ids, plan: BandPlan):
+        """Returns part and countdown int32 (B, T) of ids (B, T) that are written to a plan."""
+        return _planned(units_after(tf.convert_to_tensor(ids)), plan)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "crop": self.crop,
+            "rules": dataclasses.asdict(self.rules),
+            "model": dataclasses.asdict(self.sizes),
+            "objective": dataclasses.asdict(self.objective),
+        }
+
+
+def moments_and_chords(ids):
+    """Returns moment and place in its chord of ids int32 (B, T); see `places.Places`."""
+    waits = tf.cast((ids >= vocabulary.FIRST_WAIT) & (ids < vocabulary.START), tf.int32)
+    notes = tf.cast(ids < vocabulary.FIRST_WAIT, tf.int32)
+    moment = tf.cumsum(waits, axis=1, exclusive=True)
+    seen = tf.cumsum(notes, axis=1, exclusive=True)
+    # How many notes there were when the moment began, the largest number at a wait so far.
+    first = _running_max(tf.where(waits > 0, seen, 0))
+    return moment, notes * tf.minimum(seen - first, CHORD_PLACES - 1)
+
+
+def _running_max(x):
+    """Returns the largest so far of each row of x (B, T)."""
+    step = 1
+    while step < x.shape[1]:
+        x = tf.maximum(x, tf.pad(x, [[0, 0], [step, 0]])[:, : x.shape[1]])
+        step *= 2
+    return x
+
+
+def units_after(ids):
+    """Returns how long a piece is after each of its ids (B, T), in units: int32 (B, T)."""
+    return tf.cumsum(tf.gather(tables().units, ids), axis=1)
+
+
+def counts_of(batch):
+    """Returns which tokens of a batch count: float (B, T); see `counted`."""
+    counts = counted(batch["events"])
+    return counts * (1 - batch["own"])[:, None] if "own" in batch else counts
+
+
+def _planned(units, plan: BandPlan):
+    """Returns parts and countdowns of what ends after `units`, int32, in a piece of a plan."""
+    length = tf.maximum(plan.units, 1)
+    part = tf.clip_by_value(PARTS * units // length, 0, PARTS - 1)
+    known = plan.units > 0
+    return tf.where(known, part, UNKNOWN), tf.where(known, PARTS - 1 - part, UNKNOWN)
+
+
+def with_open_end(events):
+    """Returns events int32 (B, T, 3) whose last id says so where the piece goes on."""
+    ids, rest = events[..., :1], events[..., 1:]
+    last = ids[:, -1:]
+    open_end = (last != vocabulary.END) & (last != PAD)
+    last = tf.where(open_end, vocabulary.END_SAMPLE, last)
+    return tf.concat([tf.concat([ids[:, :-1], last], axis=1), rest], axis=2)
+
+
+def counted(events):
+    """Returns which tokens count: float (B, T), 0 for the prefix and what fills up."""
+    there = tf.cast(events[..., 0] != PAD, tf.float32)
+    behind = np.arange(events.shape[1]) >= PREFIX
+    return there * tf.constant(behind.astype(np.float32))
+
+
+def build(config: Any, converter: Any) -> MuseNet:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
+    return MuseNet(
+        rules=converter.rules, crop=converter.crop, model=config.model, objective=config.objective
+    )

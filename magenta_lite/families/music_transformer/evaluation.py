@@ -1,0 +1,74 @@
+"""How well a Music Transformer predicts held-out music."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.families.music_transformer.model import PAD, MusicTransformer, token_nll
+from magenta_lite.modeling.graphs import graph_function
+
+BATCH = 8
+MEANINGS = {
+    "examples": "crops",
+    "tokens": "predicted, each given those before it in its crop",
+    "nll_per_token": "nats",
+    "perplexity": "exp of it",
+    "accuracy": "share of tokens whose most probable guess is right",
+    "seconds": "of music",
+    "nll_per_second": "nats; comparable between vocabularies",
+}
+
+
+def evaluate(model: MusicTransformer, examples, seed: int) -> dict[str, float]:
+    """Returns the numbers that `MEANINGS` explains.
+
+    Args:
+        model: A trained model.
+        examples: A `collections.Examples`. Of rows with two crops the first one counts, so that
+            every token of a piece counts once.
+        seed: Not used.
+    """
+    del seed
+    crop = examples.events.shape[1]
+    if model.crop:
+        crop = min(crop, model.crop)
+    events = np.asarray(examples.events[:, :crop], np.int32)
+    kept = np.arange(crop) < np.asarray(examples.lengths)[:, None]
+    events = np.where(kept, events, PAD)
+
+    @graph_function(reduce_retracing=True)
+    def sums(ids):
+        batch = model.separated({"events": ids})
+        ids, logits = batch["events"], model(batch)
+        nll, _ = token_nll(ids, logits)
+        counts = tf.cast(ids != PAD, tf.float32)
+        right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == ids, tf.float32)
+        return tf.reduce_sum(nll * counts), tf.reduce_sum(right * counts)
+
+    nll = right = 0.0
+    for start in range(0, len(events), BATCH):
+        # Batches of one size: a smaller last one would be traced anew.
+        rows = events[start : start + BATCH]
+        rows = np.pad(rows, [[0, BATCH - len(rows)], [0, 0]])
+        new_nll, new_right = sums(tf.constant(rows))
+        nll, right = nll + float(new_nll), right + float(new_right)
+    if model.rules.inputs:
+        events = events[:, model.rules.input_steps :]
+    tokens = int((events != PAD).sum())
+    numbers = {
+        "examples": len(events),
+        "tokens": tokens,
+        "nll_per_token": nll / tokens,
+        "perplexity": math.exp(nll / tokens),
+        "accuracy": right / tokens,
+    }
+    rules = model.rules
+    if rules.steps_per_second:
+        first, last = rules.shift
+        steps = np.where((events >= first) & (events <= last), events - first + 1, 0).sum()
+        seconds = float(steps) / rules.steps_per_second
+        numbers |= {"seconds": seconds, "nll_per_second": nll / seconds}
+    return numbers

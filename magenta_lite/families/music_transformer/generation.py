@@ -1,0 +1,171 @@
+"""What `generate` does with a Music Transformer: from nothing, going on, or to a melody."""
+
+from __future__ import annotations
+
+import collections
+import sys
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.melody_tracks import melodic_tracks
+from magenta_lite.converters.writing import add_marker
+from magenta_lite.errors import UserError
+from magenta_lite.families.music_transformer.request import WRITTEN_MELODY
+from magenta_lite.modeling.long_writing import first_seconds, written
+from magenta_lite.request import check_request
+
+ROUNDING = 1e-6  # seconds
+TOKENS = 1024  # of a piece, unless the user says
+MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
+SAME = 0.1  # seconds between a note and that of the melody which it is
+
+
+def generate(model, converter, request) -> list:
+    """Returns NoteSequences, `request.num_outputs` of each input.
+
+    Args:
+        model: A trained model.
+        converter: Its converter.
+        request: A `GenerateRequest`.
+
+    Raises:
+        UserError: If the mode's input is missing or holds no notes, or a number does not fit.
+    """
+    check_request("music_transformer", converter, request)
+    total = request.num_tokens
+    if total is None:
+        total = model.sizes.positions if request.mode == "accompany" else TOKENS
+    if total < 1 or (model.sizes.attention == "learned" and total > model.sizes.positions):
+        raise UserError(
+            f"--num_tokens={total} must be at least 1, and for a model that learned its positions "
+            f"at most model.positions={model.sizes.positions}"
+        )
+    if request.mode == "accompany":
+        return _accompaniments(model, converter, request, total)
+    primers = [[]]
+    if request.mode == "continue":
+        primers = [
+            _primer(converter, name, piece, request, total, model.reach)
+            for name, piece in request.inputs
+        ]
+    sequences = []
+    for primer in primers:
+        for row in written(model, primer, request, total):
+            sequences.append(_music(converter, row, primer, request))
+    return sequences
+
+
+def _accompaniments(model, converter, request, total: int) -> list:
+    """Returns NoteSequences of melodies and what the model plays to them."""
+    melodies = [(name, _melody_ids(converter, name, song)) for name, song in request.inputs]
+    if request.primer_melody:
+        ids = WRITTEN_MELODY.ids_of_text(request.primer_melody)
+        piece = WRITTEN_MELODY.decode(ids, request.qpm)
+        melodies = [("--primer_melody", converter.melody_ids(piece))]
+    sequences = []
+    for name, ids in melodies:
+        if not ids:
+            raise UserError(f"{name} has no melody to accompany")
+        seconds = len(ids) / converter.melody.steps_per_second
+        if len(ids) > model.rules.input_steps:
+            print(
+                f"{name}: the melody lasts {seconds:.0f} s, and the model has learned from "
+                f"{converter.config.max_seconds:.0f} s at most",
+                file=sys.stderr,
+            )
+        filled = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_ROUNDED_TO])
+        melody = converter.melody.decode(ids) if request.drop_melody else None
+        for row in written(model, [], request, total, filled):
+            piece = converter.decode(row, request.qpm, request.programs or None)
+            sequences.append(_without(piece, melody) if request.drop_melody else piece)
+    return sequences
+
+
+def _melody_ids(converter, name: str, song) -> list[int]:
+    """Returns the ids of the melody of a song, and says where it is."""
+    tracks = melodic_tracks(song)
+    if len(tracks) > 1:
+        song = tracks[0].alone(song)
+    ids = converter.melody_ids(song)
+    played = sum(note.velocity > 0 and not note.is_drum for note in song.notes)
+    notes = len(converter.melody.decode(ids).notes)
+    if ids:
+        print(f"Melody: {notes} of {played} notes of {tracks[0].name} of {name}")
+    return ids
+
+
+def _without(piece, melody):
+    """Returns a NoteSequence without its notes that are those of the melody."""
+    wanted = collections.defaultdict(list)
+    for note in melody.notes:
+        wanted[note.pitch].append(note.start_time)
+    rest = type(piece)()
+    rest.CopyFrom(piece)
+    del rest.notes[:]
+    for note in piece.notes:
+        near = [t for t in wanted[note.pitch] if abs(t - note.start_time) <= SAME + ROUNDING]
+        if near:
+            wanted[note.pitch].remove(near[0])
+        else:
+            rest.notes.append(note)
+    return rest
+
+
+def _primer(converter, name: str, piece: Any, request, total: int, reach: int) -> list[int]:
+    """Returns the tokens of a primer; cut, with a notice, to what leaves room to go on."""
+    from note_seq import sequences_lib
+
+    report = Report()
+    piece = first_seconds(name, piece, request)
+    ids = _without_end(converter, converter.ids_of(piece, report=report))
+    if not ids:
+        raise UserError(f"{name} has nothing to go on from: {report.table()}")
+    if len(ids) >= total:
+        raise UserError(
+            f"The first {piece.total_time:.1f} s of {name} are {len(ids)} tokens, and "
+            f"--num_tokens={total} counts them; ask for more, or less of the primer with "
+            "--primer_seconds"
+        )
+    room, length = reach // 2, piece.total_time
+    while len(ids) > room:
+        length *= 0.9 * room / len(ids)
+        start = piece.total_time - length
+        ids = _without_end(
+            converter,
+            converter.ids_of(sequences_lib.extract_subsequence(piece, start, piece.total_time)),
+        )
+    if length < piece.total_time:
+        print(
+            f"{name}: the model sees {reach} tokens at once, so it goes on from the last "
+            f"{length:.1f} s of the primer",
+            file=sys.stderr,
+        )
+    return ids
+
+
+def _without_end(converter, ids: list[int]) -> list[int]:
+    return [id for id in ids if id != converter.rules.end]
+
+
+def _music(converter, tokens, primer: list[int], request):
+    """Returns the NoteSequence of tokens (T,), without the primer if the user wants that."""
+    piece = converter.decode(tokens, request.qpm, request.programs or None)
+    if not primer:
+        return piece
+    start = converter.seconds(primer, request.qpm)
+    if not request.only_new:
+        add_marker(piece, "continuation", start)
+        return piece
+    new = type(piece)()
+    new.CopyFrom(piece)
+    del new.notes[:]
+    for note in piece.notes:
+        if note.start_time > start - ROUNDING:
+            added = new.notes.add()
+            added.CopyFrom(note)
+            added.start_time = max(note.start_time - start, 0.0)
+            added.end_time -= start
+    new.total_time = max((note.end_time for note in new.notes), default=0.0)
+    return new

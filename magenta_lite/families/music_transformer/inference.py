@@ -1,0 +1,101 @@
+"""A Music Transformer's inference functions as compiled graphs: for `generate` and `export`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from magenta_lite.converters.text_melody import TextMelodyCodec
+from magenta_lite.families.music_transformer.model import MusicTransformer
+from magenta_lite.modeling import decoding
+from magenta_lite.modeling.graphs import graph_function
+
+SAMPLE_TOKENS = 256
+SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch, *[-2] * 4)]
+
+
+def inference_functions(
+    model: MusicTransformer,
+) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    """Returns functions of dense tensors by signature name; each returns a dict of tensors.
+
+    Shape letters: N outputs, P tokens of a primer, B batch, T tokens. Tokens are int32 ids.
+    `num_tokens` counts the primer; at most four times the model's `positions`.
+
+    - `continue(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed)`:
+      `events` (N, num_tokens) of a primer (P,), zeros after the end of a piece that ends, and
+      `log_likelihood` float32 (N,) of what was drawn, in nats. `temperature` is a float scalar, 0
+      for the most probable token at each step; `top_k`, 0 for all, `top_p`, 1 for all, and
+      `min_p`, 0 for all, leave only the most probable tokens to be drawn.
+    - `generate` and `serving_default`: the same without a primer.
+    - `log_likelihood(events)`: of tokens (B, T), filled up with 0, float32 (B,) in nats.
+
+    A model of accompaniments has other ones:
+
+    - `accompany(melody, num_outputs, num_tokens, ...)` and `serving_default`: to a melody (I,), one
+      id a step, filled up with 0 or not; steps beyond those of an example in training are cut off.
+    - `log_likelihood(events, melody)`: of tokens (B, T) to melodies (B, I).
+    """
+
+    settings = decoding.specs()
+
+    def written(primer, num_outputs, num_tokens, seed, *drawing, melody=None):
+        drawing = decoding.Settings(*drawing)
+        events, score = decoding.sample(
+            model, primer, num_outputs, num_tokens, seed, drawing, melody
+        )
+        return {"events": events, "log_likelihood": score}
+
+    def ids(*shape, name):
+        return tf.TensorSpec(shape, tf.int32, name)
+
+    nothing = tf.zeros([0], tf.int32)
+    if model.rules.inputs:
+
+        @graph_function(input_signature=[ids(None, name="melody"), *settings])
+        def accompany(melody, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
+            drawing = (temperature, top_k, top_p, min_p)
+            return written(nothing, num_outputs, num_tokens, seed, *drawing, melody=melody)
+
+        @graph_function(
+            input_signature=[ids(None, None, name="events"), ids(None, None, name="melody")]
+        )
+        def of_pairs(events, melody):
+            return {"log_likelihood": model.log_likelihood(events, melody)}
+
+        return {
+            "accompany": accompany,
+            "log_likelihood": of_pairs,
+            "sample": accompany,
+            "serving_default": accompany,
+        }
+
+    @graph_function(input_signature=[ids(None, name="primer"), *settings])
+    def go_on(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
+        return written(primer, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
+
+    @graph_function(input_signature=settings)
+    def generate(num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
+        return written(nothing, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
+
+    @graph_function(input_signature=[ids(None, None, name="events")])
+    def log_likelihood(events):
+        return {"log_likelihood": model.log_likelihood(events)}
+
+    return {
+        "continue": go_on,
+        "generate": generate,
+        "log_likelihood": log_likelihood,
+        "sample": generate,
+        "serving_default": generate,
+    }
+
+
+def sampling_arguments(
+    model: MusicTransformer, num_outputs: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of `sample`; where it needs a melody, a scale."""
+    melody = {}
+    if model.rules.inputs:
+        melody = {"melody": tf.constant(TextMelodyCodec().ids_of_events(SCALE))}
+    tokens = min(SAMPLE_TOKENS, model.longest)
+    return melody | decoding.arguments(num_outputs, tokens, temperature, seed)

@@ -1,0 +1,372 @@
+"""Music Transformer: a decoder of attention layers, with or without an encoder of a melody."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.token_rules import TokenRules
+from magenta_lite.errors import UserError
+from magenta_lite.families.music_transformer.config import (
+    MusicTransformerConfig,
+    NextTokenObjective,
+)
+from magenta_lite.layers.attention import padding_bias, timing_signal
+from magenta_lite.layers.transformer import (
+    Dropout,
+    LayerSizes,
+    TransformerLayer,
+    normalize,
+    product,
+)
+from magenta_lite.modeling.base import (
+    COUNTED_EXAMPLES,
+    Draw,
+    TrainableModel,
+    share_of_commonest,
+    with_mean_count,
+)
+from magenta_lite.modeling.legality import NoteLegality
+
+PAD = 0
+TARGET_SPACES = 32
+EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
+MEMORY_DROPOUT = 7
+ENCODER_PLACES = 1024  # layers of the encoder count from here
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class MusicTransformer(TrainableModel):
+    """A transformer that predicts the next token of a performance (Huang et al. 2018).
+
+    https://arxiv.org/abs/1809.04281. Layers are those of tensor2tensor's `transformer`, whose
+    checkpoints it can hold: normalised inputs, sines added to the embeddings, queries that know
+    their distance to keys. An encoder may read a melody that the decoder attends to.
+
+    Shape letters: B batch, T tokens, I inputs, V vocabulary, C channels.
+
+    Args:
+        rules: What the V tokens mean; a `TokenRules` or its dict. With `inputs` there is an encoder
+            of a melody. Token 0 fills up and counts for nothing.
+        model: Sizes; a `MusicTransformerConfig` or its dict.
+        objective: Loss; a `NextTokenObjective` or its dict.
+        crop: Tokens of an example in training; 0 if they differ.
+
+    Call arguments:
+        batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody, unless it stands
+            in front of the events as in examples; and what `draws` names for dropout, without
+            which nothing is left out.
+
+    Returns:
+        Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
+        before it.
+
+    Differences from the original: the attention weights that dropout leaves out are the same in
+    all heads of a layer; an encoder beside a relative decoder knows distances to both sides,
+    where the original's code gives later positions the distances of others.
+    """
+
+    def __init__(self, rules, model, objective, crop: int = 0, **kwargs):
+        dtype = kwargs.pop("dtype", "float32")
+        # The layers below follow the global dtype policy; logits and losses stay in float32.
+        super().__init__(dtype=dtype, **kwargs)
+        self.crop = crop
+        self.rules = TokenRules(**rules) if isinstance(rules, dict) else rules
+        self.sizes = MusicTransformerConfig(**model) if isinstance(model, dict) else model
+        self.objective = (
+            NextTokenObjective(**objective) if isinstance(objective, dict) else objective
+        )
+        sizes = self.sizes
+        vocabulary, input_size = self.rules.size, self.rules.inputs
+        if input_size and not sizes.sines:
+            raise UserError(
+                "model.sines=false leaves nothing to tell places in a melody apart; leave it out"
+            )
+        self.embedding = self._embedding(vocabulary, "embedding")
+        tied = sizes.tie_embeddings and not input_size
+        self.softmax = self.embedding if tied else self._embedding(vocabulary, "softmax")
+        self.position_table = None
+        if sizes.attention == "learned":
+            self.position_table = self._embedding(sizes.positions, "positions")
+        if not sizes.sines:
+            # Before the first token there is nothing, and zeros cannot be normalized.
+            self.start = self._embedding(1, "start")
+        self.decoder = self._stack("decoder", 0, memory=bool(input_size))
+        self.decoder_norm = self._norm("decoder")
+        self.encoder, self.input_embedding = [], None
+        if input_size:
+            self.input_embedding = self._embedding(input_size, "input_embedding")
+            # The original tells an encoder what it encodes for; it is always the first of these.
+            self.target_spaces = self._embedding(TARGET_SPACES, "target_spaces")
+            self.encoder = self._stack("encoder", ENCODER_PLACES, both_sides=True)
+            self.encoder_norm = self._norm("encoder")
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.nll = keras.metrics.Mean(name="nll_per_token")
+        self.legality = NoteLegality(self.rules)
+        self.built = True
+
+    def _embedding(self, rows: int, name: str):
+        hidden = self.sizes.hidden_size
+        normal = keras.initializers.RandomNormal(stddev=hidden**-0.5)
+        return self.add_weight(shape=(rows, hidden), initializer=normal, name=name)
+
+    def _norm(self, name: str):
+        shape = (self.sizes.hidden_size,)
+        return (
+            self.add_weight(shape=shape, initializer="ones", name=f"{name}_norm_scale"),
+            self.add_weight(shape=shape, initializer="zeros", name=f"{name}_norm_bias"),
+        )
+
+    def _stack(self, name: str, first: int, both_sides: bool = False, memory: bool = False):
+        sizes = self.sizes
+        local = sizes.attention == "relative_local" and not both_sides
+        # Blocks look back only; an encoder beside them attends to everything without distances.
+        rows = 0 if both_sides and sizes.attention == "relative_local" else sizes.table_rows
+        layer = LayerSizes(
+            hidden=sizes.hidden_size,
+            keys=sizes.key_size,
+            filter=sizes.filter_size,
+            heads=sizes.heads,
+            table_rows=rows,
+            shared_table=sizes.share_relative_table,
+            both_sides=both_sides,
+            block=sizes.block_length if local else 0,
+            memory=memory,
+        )
+        return [TransformerLayer(layer, first + i, name=f"{name}_{i}") for i in range(sizes.layers)]
+
+    def draws(self, training: bool = True) -> dict[str, Draw]:
+        """Returns what dropout needs for one example."""
+        return {"dropout": Draw("seed", (2,))} if training and self.sizes.dropout else {}
+
+    # The network ---------------------------------------------------------------------------
+
+    def separated(self, batch):
+        """Returns the batch with melodies that stood in front of `events` as `inputs` (B, I)."""
+        if not self.rules.inputs or "inputs" in batch:
+            return batch
+        steps, events = self.rules.input_steps, tf.cast(batch["events"], tf.int32)
+        melodies = tf.maximum(events[:, :steps] - self.rules.size, PAD)  # none in filled-up rows
+        return batch | {"inputs": melodies, "events": events[:, steps:]}
+
+    def call(self, batch, training=False):
+        batch = self.with_draws(self.separated(batch), training)
+        seeds = batch.get("dropout") if training else None
+        dropout = Dropout(seeds, self.sizes.dropout)
+        memory, memory_bias = None, None
+        if self.rules.inputs:
+            memory, memory_bias = self.encode(batch["inputs"], dropout)
+        ids = tf.cast(batch["events"], tf.int32)
+        x = dropout(self.embed_shifted(ids), EMBEDDING_DROPOUT)
+        x = tf.cast(x, self.decoder[0].compute_dtype)
+        for layer in self.decoder:
+            x = layer(x, None, memory, memory_bias, dropout=dropout)
+        return self.logits(x)
+
+    def prefill(self, ids, memory=None, memory_bias=None):
+        """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer for tokens int (B, T)."""
+        x = tf.cast(self.embed_shifted(ids), self.decoder[0].compute_dtype)
+        pairs = []
+        for layer in self.decoder:
+            pairs.append(layer.keys_values(normalize(x, *layer.attention["norm"])))
+            x = layer(x, None, memory, memory_bias)
+        return pairs
+
+    def step_weights(self) -> tuple:
+        """Returns the weights of all layers as `step` needs them."""
+        return tuple(layer.step_weights() for layer in self.decoder)
+
+    front = 0  # its context is a ring
+
+    @property
+    def grows(self) -> bool:
+        """Whether caches of keys and values grow with the piece, up to `reach`."""
+        return self.sizes.attention != "relative_local"
+
+    def begin(self, inputs, rows):
+        """Reads what pieces are written to.
+
+        Args:
+            inputs: Int32 (I,), the melody, of a model that has one; see `encode`.
+            rows: Int scalar N.
+
+        Returns:
+            The other arguments of `prefill`, and the `memory` of `step` for N pieces.
+        """
+        if not self.rules.inputs:
+            return (), ()
+        memory, bias = self.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
+
+        def for_all(x):  # (1, H, I, D) as (N * H, I, D)
+            return tf.tile(x[0], [rows, 1, 1])
+
+        pairs = [layer.keys_values(memory, "memory_attention") for layer in self.decoder]
+        pairs = tuple((for_all(k), for_all(v)) for k, v in pairs)
+        return (memory, bias), (pairs, bias[0, 0, 0])
+
+    def step(self, weights, ids, position, keys, values, memory=(), state=None):
+        """Reads one token of each piece.
+
+        Args:
+            weights: As of `step_weights`.
+            ids: Int32 (N,), the tokens before `position`; 0 at the beginning.
+            position: Int32 scalar.
+            keys: Float32 (N * H, K, D) of each layer, a ring; see `decoding`.
+            values: (N * H, K, V) of each layer.
+            memory: Keys and values of the melody for each layer, and the bias of its filling.
+            state: Not needed.
+
+        Returns:
+            Logits float32 (N, V) of the token at `position`, and the keys and values after it.
+        """
+        del state
+        x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
+        new = []
+        for i, layer in enumerate(self.decoder):
+            of_layer = (memory[0][i], memory[1]) if memory else None
+            x, k, v = layer.step(weights[i], x, position, keys[i], values[i], of_layer)
+            new.append((k, v))
+        new_keys, new_values = zip(*new, strict=True)
+        return self.logits(x), new_keys, new_values
+
+    @property
+    def reach(self) -> int:
+        """How many tokens, the last ones, attention can see while a piece is written."""
+        sizes = self.sizes
+        return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest piece that one call of a served function writes."""
+        sizes = self.sizes
+        return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
+
+    def encode(self, inputs, dropout: Dropout | None = None):
+        """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling.
+
+        Where I is not known, melodies are cut or filled up to `rules.input_steps`.
+        """
+        dropout = dropout or Dropout(None, 0.0)
+        inputs = tf.cast(inputs, tf.int32)
+        if inputs.shape[1] is None:
+            inputs = _to_length(inputs, self.rules.input_steps)
+        x = self._lookup(self.input_embedding, inputs) + self.target_spaces[0]
+        x += self.position_signal(tf.range(inputs.shape[1]))
+        x = tf.cast(dropout(x, MEMORY_DROPOUT), self.encoder[0].compute_dtype)
+        bias = padding_bias(inputs == PAD)
+        for layer in self.encoder:
+            x = layer(x, bias, dropout=dropout)
+        return normalize(x, *self.encoder_norm), bias
+
+    def embed_shifted(self, ids):
+        """Returns what the decoder reads at each step: the token before it, and where it is."""
+        shifted = tf.pad(self._lookup(self.embedding, ids), [[0, 0], [1, 0], [0, 0]])[:, :-1]
+        return shifted + self.position_signal(tf.range(ids.shape[1]))
+
+    def _lookup(self, table, ids):
+        rows = tf.gather(table, ids) * self.sizes.hidden_size**0.5
+        return rows * tf.cast(ids != PAD, tf.float32)[..., None]
+
+    def position_signal(self, positions):
+        """Returns what tells positions (T,) apart: float32 (T, C); without sines, the first."""
+        if self.position_table is not None:
+            return tf.gather(self.position_table, positions)
+        if not self.sizes.sines:
+            first = tf.cast(positions == 0, tf.float32)[:, None]
+            return first * self.start * self.sizes.hidden_size**0.5
+        return timing_signal(positions, self.sizes.hidden_size)
+
+    def logits(self, x):
+        """Returns logits float32 (..., V) of what the last layer gives (..., C)."""
+        normed = normalize(x, *self.decoder_norm)
+        return tf.cast(product(normed, tf.transpose(self.softmax)), tf.float32)
+
+    # The objective -------------------------------------------------------------------------
+
+    def majority_accuracy(self, examples) -> float:
+        ids = self.separated({"events": examples.events[:COUNTED_EXAMPLES]})["events"]
+        ids = np.asarray(ids)
+        return share_of_commonest(ids[ids != PAD])
+
+    def train_step(self, batch):
+        batch = self.separated(batch)
+        return super().train_step(with_mean_count(batch, _counts(batch["events"])))
+
+    def test_step(self, batch):
+        batch = self.separated(batch)
+        return super().test_step(with_mean_count(batch, _counts(batch["events"])))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the mean cross-entropy over all tokens of the batch `x`, in nats.
+
+        With label smoothing the entropy of the smoothed target is subtracted, so that 0 is best.
+        """
+        counts = _counts(x["events"])
+        if "mean_count" not in x:
+            x = with_mean_count(x, counts)
+        nll, log_p = token_nll(x["events"], y_pred)
+        target = nll
+        smoothing = self.objective.label_smoothing
+        if training and smoothing:
+            others = smoothing / (self.rules.size - 1)
+            rest = -tf.reduce_sum(log_p, axis=-1) - nll
+            entropy = -(1 - smoothing) * tf.math.log(1 - smoothing) - smoothing * tf.math.log(
+                others + 1e-20
+            )
+            target = (1 - smoothing) * nll + others * rest - entropy
+        loss = tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / x["mean_count"])
+        self.nll.update_state(nll, sample_weight=counts)
+        right = tf.argmax(y_pred, axis=-1, output_type=tf.int32) == tf.cast(x["events"], tf.int32)
+        self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
+        return self.scale_loss(loss)
+
+    # Inference -----------------------------------------------------------------------------
+
+    def log_likelihood(self, events, inputs=None):
+        """Returns log probabilities float32 (B,), in nats, of int (B, T); filling counts nothing.
+
+        Args:
+            events: Tokens, filled up with 0; where T is not known, at most `positions`.
+            inputs: Melodies int (B, I), of a model that has them.
+        """
+        if events.shape[1] is None:
+            events = _to_length(events, self.sizes.positions)
+        nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
+        return -tf.reduce_sum(nll * _counts(events), axis=1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "crop": self.crop,
+            "rules": dataclasses.asdict(self.rules),
+            "model": dataclasses.asdict(self.sizes),
+            "objective": dataclasses.asdict(self.objective),
+        }
+
+
+def token_nll(ids, logits):
+    """Returns -log p of each token (B, T), and all log probabilities (B, T, V), in nats."""
+    log_p = tf.nn.log_softmax(logits)
+    return -tf.gather(log_p, tf.cast(ids, tf.int32), axis=2, batch_dims=2), log_p
+
+
+def _to_length(ids, length: int):
+    """Returns ids (B, T) with T = `length`, cut or filled up."""
+    return tf.ensure_shape(tf.pad(ids, [[0, 0], [0, length]])[:, :length], [None, length])
+
+
+def _counts(ids):
+    return tf.cast(tf.not_equal(ids, PAD), tf.float32)
+
+
+def build(config, converter) -> MusicTransformer:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
+    return MusicTransformer(
+        rules=converter.rules,
+        crop=getattr(converter, "crop", 0),
+        model=config.model,
+        objective=config.objective,
+    )

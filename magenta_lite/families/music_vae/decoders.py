@@ -1,0 +1,436 @@
+"""Decoder networks: from a latent vector to a sequence of events."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.families.music_vae.encoders import (
+    dropped,
+    from_segments,
+    swap_axes,
+    to_segments,
+)
+from magenta_lite.layers.lstm import LSTM, lstm_cell
+from magenta_lite.modeling.base import Draw
+from magenta_lite.modeling.graphs import inner_graph
+
+
+def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
+    """Returns the tanh layer that gives all LSTM layers their first state from a latent vector."""
+    layer = keras.layers.Dense(
+        2 * sum(units),
+        activation="tanh",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+        dtype="float32",
+        name="initial_state",
+    )
+    layer.build((None, latent_size))
+    return layer
+
+
+def _split_states(values, units):
+    """Returns [(h, c), …] of (..., U), one pair per layer, from (..., 2 * sum(units))."""
+    parts = tf.split(values, [n for n in units for _ in range(2)], axis=-1)  # c0, h0, c1, h1, …
+    return list(zip(parts[1::2], parts[::2], strict=True))
+
+
+class LSTMDecoder(keras.layers.Layer):
+    """Stacked LSTM that reads its previous event and a code at every step.
+
+    The code also gives every layer's initial state through one tanh layer.
+
+    Shape letters: L steps, B sequences, K size of the code, C of the controls, P parameters.
+
+    Args:
+        units: LSTM units of each layer.
+        head: Of the events, see `heads`.
+        code_size: Width K.
+        control_size: Width C of what else is read at every step.
+        dropout: Share of every layer's inputs that is left out in training.
+    """
+
+    def __init__(
+        self,
+        units: tuple[int, ...],
+        head,
+        code_size: int,
+        control_size: int = 0,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.units = tuple(units)
+        self.head = head
+        self.code_size = code_size
+        self.control_size = control_size
+        self.dropout = dropout
+        with keras.name_scope(self.name):
+            self.initial_state = _initial_state_layer(self.units, code_size)
+            sizes = [head.vector_size + control_size, *self.units[:-1]]
+            self.layers = [
+                LSTM(n, size, constant_size=code_size if i == 0 else 0, name=f"lstm_{i}")
+                for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
+            ]
+            self.output_projection = keras.layers.Dense(
+                head.parameter_size, name="output_projection"
+            )
+            self.output_projection.build((None, self.units[-1]))
+        self.built = True
+
+    def draws(self, steps: int) -> dict[str, Draw]:
+        """Returns what dropout needs for `steps` steps of one example."""
+        if not self.dropout:
+            return {}
+        return {
+            f"keep_{self.name}_{i}": Draw(
+                "bernoulli", (steps, layer.input_size + layer.constant_size), 1 - self.dropout
+            )
+            for i, layer in enumerate(self.layers)
+        }
+
+    def initial_states(self, code):
+        """Returns [(h, c), …] of float32 (..., U), one pair per layer, from code (..., K)."""
+        return _split_states(self.initial_state(code), self.units)
+
+    def call(self, previous, code, controls=None, keep=None):
+        """Teacher forcing: what each step reads is given.
+
+        Args:
+            previous: (L, B, *event_shape), the event before each step.
+            code: Float (B, K).
+            controls: Float (L, B, C), or None.
+            keep: What dropout keeps: by the names of `draws`, 0 or 1 (L, B, channels), or None.
+
+        Returns:
+            Float32 (L, B, P).
+        """
+        x = self.head.vector(previous, self.compute_dtype)
+        if controls is not None:
+            x = tf.concat([x, tf.cast(controls, x.dtype)], axis=-1)
+        for i, (layer, state) in enumerate(
+            zip(self.layers, self.initial_states(code), strict=True)
+        ):
+            constant = code if i == 0 else None
+            if keep is not None:
+                if i == 0:  # each step loses other parts of the code
+                    repeated = tf.repeat(tf.cast(code, x.dtype)[None], x.shape[0], axis=0)
+                    x, constant = tf.concat([x, repeated], axis=-1), None
+                x = dropped(x, keep[f"keep_{self.name}_{i}"], self.dropout)
+            x = layer(x, constant=constant, state=state)
+        return tf.cast(self.output_projection(x), tf.float32)
+
+    def stepper(self, codes):
+        """Returns what `step` needs, in float32, for codes float (S, B, K) of S segments.
+
+        Returns:
+            Initial states [(h, c), …] of (S, B, U), and a list of tensors.
+        """
+        weights = [layer.weights_as(tf.float32) for layer in self.layers]
+        output = [tf.convert_to_tensor(weight) for weight in self.output_projection.weights]
+        return self.initial_states(codes), [weights, output, codes]
+
+    def prepare(self, tensors):
+        """Returns products that are the same at every step; inside of the compiled loop."""
+        weights, output, codes = tensors
+        (kernel, recurrent, bias), *rest = weights
+        events, controls, code = tf.split(
+            kernel, [self.head.vector_size, self.control_size, self.code_size], axis=0
+        )
+        every_step = tf.tensordot(codes, code, axes=1) + bias  # (S, B, 4U)
+        # One product for a layer's input together with its own last output.
+        joined = [(tf.concat([k, r], axis=0), b) for k, r, b in rest]
+        return events, controls, recurrent, every_step, joined, output
+
+    def step(self, prepared, segment, previous, states, controls):
+        """Makes one step.
+
+        Args:
+            prepared: What `prepare` gives.
+            segment: Int scalar, which of the codes counts.
+            previous: (B, *event_shape).
+            states: [(h, c), …].
+            controls: Float (B, C), or None.
+
+        Returns:
+            Parameters float32 (B, P) and new states.
+        """
+        events, control_kernel, recurrent, every_step, joined, (kernel, bias) = prepared
+        h, c = states[0]
+        gates = self.head.project(previous, events) + every_step[segment] + tf.matmul(h, recurrent)
+        if controls is not None:
+            gates += tf.matmul(controls, control_kernel)
+        new_states = [lstm_cell(gates, c)]
+        for (matrix, layer_bias), (h, c) in zip(joined, states[1:], strict=True):
+            below = new_states[-1][0]
+            gates = tf.matmul(tf.concat([below, h], axis=-1), matrix) + layer_bias
+            new_states.append(lstm_cell(gates, c))
+        return tf.matmul(new_states[-1][0], kernel) + bias, new_states
+
+
+class Conductor(keras.layers.Layer):
+    """Stacked LSTM that turns a latent vector into a code for each segment, reading nothing.
+
+    Args:
+        units: LSTM units of each layer.
+        steps: Number of segments S.
+        latent_size: Width Z of the latent vector.
+    """
+
+    def __init__(self, units: tuple[int, ...], steps: int, latent_size: int, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.units = tuple(units)
+        self.steps = steps
+        with keras.name_scope(self.name):
+            self.initial_state = _initial_state_layer(self.units, latent_size)
+            # The original feeds a zero, so there is one row of weights that nothing ever reads.
+            sizes = [1, *self.units[:-1]]
+            self.layers = [
+                LSTM(n, size, name=f"lstm_{i}")
+                for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
+            ]
+        self.built = True
+
+    def call(self, z):
+        """Returns codes float32 (S, B, units[-1]) of z float (B, Z)."""
+        x = tf.zeros([self.steps, tf.shape(z)[0], 1])
+        states = _split_states(self.initial_state(z), self.units)
+        for layer, state in zip(self.layers, states, strict=True):
+            x = layer(x, state=state)
+        return tf.cast(x, tf.float32)
+
+
+class Decoder(keras.layers.Layer):
+    """Decodes a sequence, as a whole or segment by segment, by one decoder or one for each part.
+
+    With a conductor the T steps fall into S segments. Every segment starts afresh from its own
+    code; all it knows of the one before is that one's last event.
+
+    Args:
+        cores: `LSTMDecoder`s; where there are several, each has one part of the events.
+        length: Steps T.
+        conductor: Gives codes of segments; None for one segment, whose code is z.
+        end_id: The class that ends a segment: what follows is filling and read as nothing.
+    """
+
+    def __init__(self, cores, length: int, conductor=None, end_id: int | None = None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.cores = list(cores)
+        self.conductor = conductor
+        self.segments = conductor.steps if conductor else 1
+        self.length = length
+        self.end_id = end_id
+        self.built = True
+
+    @property
+    def segment_steps(self) -> int:
+        """Steps of a segment."""
+        return self.length // self.segments
+
+    @property
+    def uniforms(self) -> int:
+        """Random numbers in [0, 1) that sampling one step takes."""
+        return sum(core.head.uniforms for core in self.cores)
+
+    def draws(self) -> dict[str, Draw]:
+        """Returns what dropout needs for one example."""
+        return {k: d for core in self.cores for k, d in core.draws(self.length).items()}
+
+    def codes(self, z):
+        """Returns float32 (S, B, K), the code of each segment, from z (B, Z)."""
+        return self.conductor(z) if self.conductor else z[None]
+
+    def part(self, events, k: int):
+        """Returns what core `k` has of events (..., parts)."""
+        return events if len(self.cores) == 1 else events[..., k]
+
+    def join(self, parts):
+        """Returns events of all cores, in order, as one tensor."""
+        return parts[0] if len(parts) == 1 else tf.stack(parts, axis=-1)
+
+    def previous(self, events):
+        """Returns for each step of `events` (T, B, …) the event before it."""
+        rows = tf.shape(events)[1]
+        start = self.join([core.head.start(rows) for core in self.cores])
+        return tf.concat([start[None], events[:-1]], axis=0)
+
+    def call(self, events, z, controls=None, keep=None):
+        """Teacher forcing.
+
+        Args:
+            events: (T, B, …), what each step should give; step t reads event t - 1.
+            z: Float (B, Z).
+            controls: Float (T, B, C), or None.
+            keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels), or None.
+
+        Returns:
+            Float32 (T, B, P), the parameters of all cores side by side.
+        """
+        segmented = functools.partial(to_segments, segments=self.segments)
+        codes = self.codes(z)
+        code = tf.reshape(codes, [-1, codes.shape[-1]])
+        previous = segmented(self.previous(events))
+        controls = None if controls is None else segmented(controls)
+        keep = keep and {name: segmented(mask) for name, mask in keep.items()}
+        parameters = [
+            core(self.part(previous, k), code, controls, keep) for k, core in enumerate(self.cores)
+        ]
+        return from_segments(tf.concat(parameters, axis=-1), self.segments)
+
+    # Step by step --------------------------------------------------------------------------
+
+    def decode(self, z, choose, controls=None):
+        """Decodes step by step, each step reading the event chosen before.
+
+        Always in float32 and compiled: on CPUs that is faster than bfloat16, see `lstm_scan`.
+
+        Args:
+            z: Float (B, Z).
+            choose: Function of (t, k, parameters float32 (B, P)) to the events (B, …) of core k.
+            controls: Float (T, B, C), or None.
+
+        Returns:
+            Events (T, B, …) and parameters float32 (T, B, P).
+        """
+        rows = tf.shape(z)[0]
+        first = self.join([core.head.start(rows) for core in self.cores])
+        return self.decode_codes(self.codes(z), first, choose, controls)
+
+    def decode_codes(self, codes, first, choose, controls=None):
+        """Does what `decode` does, from the codes float (S, B, K) of any number of segments.
+
+        `first` (B, …) stands before the first event.
+        """
+        steppers = [core.stepper(tf.cast(codes, tf.float32)) for core in self.cores]
+        controls = [] if controls is None else [tf.cast(controls, tf.float32)]
+        # No gradient flows through a sample; a tape around this must not try.
+        inputs = tf.nest.map_structure(tf.stop_gradient, (steppers, first, controls))
+        run = functools.partial(self._decode, choose=choose)
+        return inner_graph(run, jit_compile=True)(*inputs)
+
+    def _decode(self, steppers, first, controls, choose):
+        initial = [states for states, _ in steppers]
+        prepared = [
+            core.prepare(tensors) for core, (_, tensors) in zip(self.cores, steppers, strict=True)
+        ]
+        segments = initial[0][0][0].shape[0]
+        steps = segments * self.segment_steps
+        rows = tf.shape(first)[0]
+
+        def step(t, previous, ended, states, events, parameters):
+            segment = t // self.segment_steps
+            fresh = t % self.segment_steps == 0
+            ended &= ~fresh
+            controls_now = controls[0][t] if controls else None
+            chosen, new_states = [], []
+            for k, core in enumerate(self.cores):
+                start = [(h[segment], c[segment]) for h, c in initial[k]]
+                state = tf.nest.map_structure(lambda a, b: tf.where(fresh, a, b), start, states[k])
+                values, state = core.step(
+                    prepared[k], segment, self.part(previous, k), state, controls_now
+                )
+                new_states.append(state)
+                parameters[k] = parameters[k].write(t, values)
+                chosen.append(choose(t, k, values))
+            event = self.join(chosen)
+            filled = event
+            if self.end_id is not None:
+                # As in training: past its end a segment is nothing, and nothing is read of it.
+                filled, event = tf.where(ended, 0, event), tf.where(ended, -1, event)
+                ended |= event == self.end_id
+            return t + 1, event, ended, new_states, events.write(t, filled), parameters
+
+        arrays = (
+            tf.TensorArray(first.dtype, size=steps, element_shape=first.shape),
+            [
+                tf.TensorArray(
+                    tf.float32, size=steps, element_shape=[first.shape[0], core.head.parameter_size]
+                )
+                for core in self.cores
+            ],
+        )
+        states = [[(h[0], c[0]) for h, c in pairs] for pairs in initial]
+        *_, events, parameters = tf.while_loop(
+            lambda t, *_: t < steps, step, (0, first, tf.zeros([rows], bool), states, *arrays)
+        )
+        return events.stack(), tf.concat([array.stack() for array in parameters], axis=-1)
+
+    def choose_with(self, uniforms, temperature=None):
+        """Returns a function for `decode` that draws events.
+
+        Args:
+            uniforms: Float (T, B, U) in [0, 1); U as in `uniforms`.
+            temperature: Float scalar; None for what scheduled sampling draws at.
+        """
+        ends = list(itertools.accumulate(core.head.uniforms for core in self.cores))
+
+        def choose(t, k, parameters):
+            head = self.cores[k].head
+            mine = uniforms[t][:, ends[k] - head.uniforms : ends[k]]
+            chosen_at = head.scheduled_temperature if temperature is None else temperature
+            return head.choose(parameters, mine, tf.convert_to_tensor(chosen_at, tf.float32))
+
+        return choose
+
+    def mix_in_samples(self, events, z, controls, uniforms, probability):
+        """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
+
+        What the decoder is fed fixes what it computes, and no gradient flows through a sample.
+        So the events are chosen first, step by step, and the decoder then reads them as if given.
+        Segments know nothing of one another but the last event of the one before, which is always
+        the given one: so they are decoded side by side.
+
+        Args:
+            events: (T, B, …), the given ones.
+            z: Float (B, Z).
+            controls: Float (T, B, C), or None.
+            uniforms: Float (T, B, 1 + U) in [0, 1): the first says whether an event is replaced.
+            probability: Float scalar, of an event to be replaced.
+
+        Returns:
+            (T, B, …).
+        """
+        segmented = functools.partial(to_segments, segments=self.segments)
+        uniforms, given = segmented(uniforms), segmented(events)
+        sampled = uniforms[..., 0] < probability
+        affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event of a segment stays
+        codes = self.codes(z)
+        codes = tf.reshape(codes, [-1, codes.shape[-1]])
+        first = segmented(self.previous(events))[0]
+        controls = None if controls is None else segmented(controls)
+
+        def mix(rows):
+            """Returns the events of all rows; those of `rows` are decoded."""
+            part, replaced, uniform = (
+                tf.gather(x, rows, axis=1) for x in (given, sampled, uniforms[..., 1:])
+            )
+            draw = self.choose_with(uniform)
+
+            def choose(t, k, parameters):
+                drawn, original = draw(t, k, parameters), self.part(part[t], k)
+                take = tf.reshape(replaced[t], [-1, *[1] * (len(drawn.shape) - 1)])
+                return tf.where(take, drawn, original)
+
+            mixed, _ = self.decode_codes(
+                tf.gather(codes, rows)[None],
+                tf.gather(first, rows),
+                choose,
+                None if controls is None else tf.gather(controls, rows, axis=1),
+            )
+            every_row = tf.tensor_scatter_nd_update(
+                swap_axes(given), rows[:, None], swap_axes(mixed)
+            )
+            return swap_axes(every_row)
+
+        # While sampling is rare it touches few rows. Two sizes only: shapes stay known.
+        rows = tf.argsort(tf.cast(affected, tf.int32), direction="DESCENDING")
+        few = tf.shape(rows)[0] // 4
+        mixed = tf.cond(
+            tf.reduce_sum(tf.cast(affected, tf.int32)) <= few,
+            lambda: mix(rows[:few]),
+            lambda: mix(rows),
+        )
+        return tf.stop_gradient(from_segments(mixed, self.segments))

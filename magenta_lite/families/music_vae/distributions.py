@@ -1,0 +1,191 @@
+"""Distributions of drum steps, for TensorFlow Probability."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from magenta_lite.modeling.sampling import sample_bernoulli
+
+tfd = tfp.distributions
+
+HIT_EPSILON = 1e-7  # in the logarithms of a groove's hits
+NADE_EPSILON = 1e-6
+
+
+def log_loss(probability, target, epsilon: float = HIT_EPSILON):
+    """Returns the cross-entropy of 0/1 `target` and `probability`, both (...), in nats."""
+    return -target * tf.math.log(probability + epsilon) - (1 - target) * tf.math.log(
+        1 - probability + epsilon
+    )
+
+
+class Nade(tfd.Distribution):
+    """A neural autoregressive distribution over sets (Larochelle & Murray 2011).
+
+    http://proceedings.mlr.press/v15/larochelle11a.html, sec. 2. Class d is in the set with
+    probability sigmoid(output_bias[d] + sigmoid(a[d]) . decoder_weights[d]), where
+    a[d] = hidden_bias + the encoder weights of the classes before d that are in the set.
+
+    Shape letters: ... batch, D classes, H hidden units.
+
+    Args:
+        hidden_bias: Float (..., H).
+        output_bias: Float (..., D).
+        encoder_weights: Float (D, H).
+        decoder_weights: Float (D, H).
+    """
+
+    def __init__(
+        self, hidden_bias, output_bias, encoder_weights, decoder_weights, name: str = "nade"
+    ):
+        parameters = dict(locals())
+        self._hidden_bias = tf.convert_to_tensor(hidden_bias)
+        self._output_bias = tf.convert_to_tensor(output_bias)
+        self._encoder_weights = tf.convert_to_tensor(encoder_weights)
+        self._decoder_weights = tf.convert_to_tensor(decoder_weights)
+        super().__init__(
+            dtype=tf.int32,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        vector = tfp.util.ParameterProperties(event_ndims=1)
+        matrix = tfp.util.ParameterProperties(event_ndims=2)
+        return {
+            "hidden_bias": vector,
+            "output_bias": vector,
+            "encoder_weights": matrix,
+            "decoder_weights": matrix,
+        }
+
+    @property
+    def size(self) -> int:
+        """Classes D."""
+        return self._output_bias.shape[-1]
+
+    def _event_shape(self):
+        return tf.TensorShape([self.size])
+
+    def _event_shape_tensor(self):
+        return tf.constant([self.size])
+
+    def _run(self, like, value_of):
+        """Runs over the classes; `value_of(d, logits)` (...) says whether class d is in.
+
+        `like` (..., D) may have more axes than the parameters, for several sets of each.
+
+        Returns:
+            Logits and values, each (..., D) float32.
+        """
+        biases = _last_axis_first(self._output_bias + tf.zeros_like(like))
+        hidden = self._hidden_bias + tf.zeros_like(like)[..., :1]
+        shape = hidden.shape[:-1]
+
+        def add_class(d, a, logits, values):
+            weighted = tf.sigmoid(a) * self._decoder_weights[d]
+            logit = biases[d] + tf.reduce_sum(weighted, axis=-1)
+            value = tf.cast(value_of(d, logit), tf.float32)
+            a += value[..., None] * self._encoder_weights[d]
+            return d + 1, a, logits.write(d, logit), values.write(d, value)
+
+        arrays = [tf.TensorArray(tf.float32, size=self.size, element_shape=shape) for _ in range(2)]
+        start = (0, hidden, *arrays)
+        _, _, *arrays = tf.while_loop(
+            lambda d, *_: d < self.size, add_class, start, maximum_iterations=self.size
+        )
+        return [_first_axis_last(array.stack()) for array in arrays]
+
+    def conditional_logits(self, value):
+        """Returns logits (..., D) of each class given the classes of `value` before it."""
+        value = tf.cast(value, tf.float32) + tf.zeros_like(self._output_bias)
+        given = _last_axis_first(value)
+        return self._run(value, lambda d, _: given[d])[0]
+
+    def _log_prob(self, value):
+        value = tf.cast(value, tf.float32)
+        probability = tf.sigmoid(self.conditional_logits(value))
+        return -tf.reduce_sum(log_loss(probability, value, NADE_EPSILON), axis=-1)
+
+    def draw(self, uniforms, temperature=1.0):
+        """Returns int32 (..., D) drawn with `uniforms` (..., D); at temperature 0 each class by
+        whether it is more probable than not."""
+        first = _last_axis_first(uniforms)
+        _, values = self._run(
+            uniforms, lambda d, logits: sample_bernoulli(logits, first[d], temperature)
+        )
+        return tf.cast(values, tf.int32)
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], tf.shape(self._output_bias)], axis=0)
+        seed = tfp.random.sanitize_seed(seed)
+        return self.draw(tf.random.stateless_uniform(shape, seed))
+
+
+def _last_axis_first(x):
+    return tf.transpose(x, [len(x.shape) - 1, *range(len(x.shape) - 1)])
+
+
+def _first_axis_last(x):
+    return tf.transpose(x, [*range(1, len(x.shape)), 0])
+
+
+class Groove(tfd.Distribution):
+    """Hits, velocities and offsets of D drum classes: (..., 3 * D) float32.
+
+    Hits are independent Bernoulli. Velocities and offsets are normal with variance 1/2, so that
+    their negative log-likelihood is the squared error plus a constant; a sample takes their means,
+    as GrooVAE does (Gillick et al. 2019, https://arxiv.org/abs/1905.06118).
+
+    Args:
+        logits: Float (..., D), of hits.
+        velocities: Float (..., D) in [0, 1].
+        offsets: Float (..., D) in [-1, 1]; positive is early.
+    """
+
+    def __init__(self, logits, velocities, offsets, name: str = "groove"):
+        parameters = dict(locals())
+        self._logits = tf.convert_to_tensor(logits)
+        self._velocities = tf.convert_to_tensor(velocities)
+        self._offsets = tf.convert_to_tensor(offsets)
+        super().__init__(
+            dtype=tf.float32,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        vector = tfp.util.ParameterProperties(event_ndims=1)
+        return {"logits": vector, "velocities": vector, "offsets": vector}
+
+    def _event_shape(self):
+        return tf.TensorShape([3 * self._logits.shape[-1]])
+
+    def _event_shape_tensor(self):
+        return 3 * tf.shape(self._logits)[-1:]
+
+    def _log_prob(self, value):
+        hits, velocities, offsets = tf.split(value, 3, axis=-1)
+        squares = tf.math.squared_difference(self._velocities, velocities)
+        squares += tf.math.squared_difference(self._offsets, offsets)
+        losses = log_loss(tf.sigmoid(self._logits), hits) + squares
+        constant = self._logits.shape[-1] * math.log(math.pi)  # two normal densities per class
+        return -tf.reduce_sum(losses, axis=-1) - constant
+
+    def _sample_n(self, n, seed=None):
+        shape = tf.concat([[n], tf.shape(self._logits)], axis=0)
+        uniforms = tf.random.stateless_uniform(shape, tfp.random.sanitize_seed(seed))
+        hits = tf.cast(sample_bernoulli(self._logits, uniforms), tf.float32)
+        others = tf.concat([self._velocities, self._offsets], axis=-1)
+        return tf.concat([hits, tf.repeat(others[None], n, axis=0)], axis=-1)

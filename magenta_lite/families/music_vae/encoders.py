@@ -1,0 +1,196 @@
+"""Encoder networks: from a sequence of vectors to one code."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.layers.lstm import LSTM
+from magenta_lite.modeling.base import Draw
+
+
+def dropped(x, keep, rate: float):
+    """Returns `x` without the values that `keep` (0 or 1, same shape) leaves out, scaled up."""
+    return x * tf.cast(keep, x.dtype) / (1 - rate)
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class BidirectionalEncoder(keras.layers.Layer):
+    """Stacked bidirectional LSTM; gives the last layer's final outputs of both directions.
+
+    Args:
+        units: LSTM units of each layer, per direction.
+        input_size: Input channels C.
+        dropout: Share of every layer's inputs that is left out in training.
+
+    Call arguments:
+        x: Float (T, B, C), time-major.
+        length: Int32 (B,), how many steps of each example count. The backward direction starts
+            at the last of them.
+        keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels); None for all.
+
+    Returns:
+        Float (B, 2 * units[-1]): forward output after the last step, backward output after the
+        first. Zeros where `length` is 0.
+    """
+
+    def __init__(self, units: tuple[int, ...], input_size: int, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.units = tuple(units)
+        self.input_size = input_size
+        self.dropout = dropout
+        self.sizes = [input_size, *(2 * n for n in self.units[:-1])]
+        with keras.name_scope(self.name):
+            self.forward_layers, self.backward_layers = (
+                [
+                    LSTM(n, size, name=f"{direction}_{i}")
+                    for i, (n, size) in enumerate(zip(self.units, self.sizes, strict=True))
+                ]
+                for direction in ("forward", "backward")
+            )
+        self.built = True
+
+    def draws(self, steps: int) -> dict[str, Draw]:
+        """Returns what dropout needs for `steps` steps of one example."""
+        if not self.dropout:
+            return {}
+        return {
+            f"keep_{layer.name}": Draw("bernoulli", (steps, size), 1 - self.dropout)
+            for layers in (self.forward_layers, self.backward_layers)
+            for layer, size in zip(layers, self.sizes, strict=True)
+        }
+
+    def call(self, x, length, keep=None):
+        def read(layer, x):
+            if keep is None:
+                return x
+            return dropped(x, keep[f"keep_{layer.name}"], self.dropout)
+
+        for forward_layer, backward_layer in zip(
+            self.forward_layers, self.backward_layers, strict=True
+        ):
+            forward = forward_layer(read(forward_layer, x))
+            backward = backward_layer(_reverse(read(backward_layer, x), length))
+            x = tf.concat([forward, _reverse(backward, length)], axis=-1)
+        # Both directions have read everything after `length` steps of their own reading.
+        last = tf.stack([tf.maximum(length - 1, 0), tf.range(tf.shape(length)[0])], axis=-1)
+        final = tf.concat([tf.gather_nd(forward, last), tf.gather_nd(backward, last)], axis=-1)
+        return tf.where(length[:, None] > 0, final, tf.zeros_like(final))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "input_size": self.input_size,
+            "dropout": self.dropout,
+        }
+
+
+def _reverse(x, length):
+    """Reverses the first `length` steps of time-major `x` (T, B, C)."""
+    return tf.reverse_sequence(x, length, seq_axis=0, batch_axis=1)
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class HierarchicalEncoder(keras.layers.Layer):
+    """Encodes segments, then segments of their codes, until one code is left.
+
+    Each level has one bidirectional encoder, shared by all its segments.
+
+    Args:
+        levels: Steps of a segment at each level, the lowest first; their product is T.
+        units: LSTM units of each layer of each level, per direction.
+        input_size: Input channels C.
+
+    Call arguments:
+        x: Float (T, B, C), time-major.
+        length: Int32 (S, B), steps of each of the S lowest segments that count. The levels above
+            read all codes.
+
+    Returns:
+        Float (B, 2 * units[-1]).
+    """
+
+    def __init__(self, levels: tuple[int, ...], units: tuple[int, ...], input_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.levels = tuple(levels)
+        self.units = tuple(units)
+        self.input_size = input_size
+        sizes = [input_size] + [2 * units[-1]] * (len(levels) - 1)
+        with keras.name_scope(self.name):
+            self.level_encoders = [
+                BidirectionalEncoder(units, size, name=f"level_{i}") for i, size in enumerate(sizes)
+            ]
+        self.built = True
+
+    def call(self, x, length):
+        batch = tf.shape(x)[1]
+        for i, (steps, encoder) in enumerate(zip(self.levels, self.level_encoders, strict=True)):
+            segments = math.prod(self.levels[i + 1 :])
+            counted = length if i == 0 else tf.fill([segments, batch], steps)
+            code = encoder(to_segments(x, segments), tf.reshape(counted, [-1]))
+            x = tf.reshape(code, [segments, batch, code.shape[-1]])
+        return x[0]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "levels": self.levels,
+            "units": self.units,
+            "input_size": self.input_size,
+        }
+
+
+def to_segments(x, segments: int):
+    """Returns (S * L, B, ...) as (L, S * B, ...): the segments of all examples side by side."""
+    if segments == 1:
+        return x
+    batch, rest = tf.shape(x)[1], x.shape[2:]
+    steps = x.shape[0] // segments
+    x = tf.reshape(x, [segments, steps, batch, *rest])
+    return tf.reshape(_swap_first_two(x), [steps, segments * batch, *rest])
+
+
+def from_segments(x, segments: int):
+    """Undoes `to_segments`."""
+    if segments == 1:
+        return x
+    steps, rest = x.shape[0], x.shape[2:]
+    batch = tf.shape(x)[1] // segments
+    x = tf.reshape(x, [steps, segments, batch, *rest])
+    return tf.reshape(_swap_first_two(x), [segments * steps, batch, *rest])
+
+
+def _swap_first_two(x):
+    return swap_axes(x) if x.dtype in (tf.int32, tf.bool) else tf.transpose(x, _order(x))
+
+
+def swap_axes(x):
+    """Returns (B, T, ...) as (T, B, ...), or the other way round.
+
+    Whole numbers go by way of floats, which hold ids exactly: oneDNN logs an error when integers
+    are transposed.
+    """
+    if x.dtype.is_floating:
+        return tf.transpose(x, _order(x))
+    return tf.cast(tf.transpose(tf.cast(x, tf.float32), _order(x)), x.dtype)
+
+
+def _order(x):
+    return [1, 0, *range(2, len(x.shape))]
+
+
+def segment_lengths(length, segments: int, steps: int):
+    """Returns how many steps of each of the `segments` of an example count: (S, B).
+
+    Args:
+        length: Int32 (B,), steps of the whole example, or (B, S), of each segment.
+        segments: Number of segments S.
+        steps: Steps of a segment.
+    """
+    if len(length.shape) == 2:
+        return swap_axes(length)
+    starts = tf.range(segments)[:, None] * steps
+    return tf.clip_by_value(length[None] - starts, 0, steps)

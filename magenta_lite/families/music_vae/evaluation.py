@@ -1,0 +1,177 @@
+"""What `evaluate` measures of a MusicVAE on held-out examples."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.families.music_vae.encoders import swap_axes
+from magenta_lite.families.music_vae.latent_space import slerp
+from magenta_lite.modeling.graphs import graph_function
+
+BATCH = 256
+INTERPOLATIONS = 64  # pairs of neighbouring examples
+INTERPOLATION_STEPS = 8
+SAMPLES = 128  # of the prior
+ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, https://arxiv.org/abs/1509.00519, appendix C
+
+MEANINGS = {
+    "examples": "held-out windows",
+    "nll_per_step": "reconstruction NLL given z, teacher-forced, nats a step",
+    "accuracy": "next events guessed right, silent steps too, teacher-forced",
+    "free_running_accuracy": "the same when the decoder is fed its own samples",
+    "reconstruction_accuracy": "steps, silent ones too, that come back from posterior means",
+    "onset_accuracy": "the same on steps where something happens",
+    "kl": "KL divergence from the prior, nats an example",
+    "kl_bits": "the same in bits",
+    "elbo_per_step": "negative evidence lower bound (NLL + KL), nats a step",
+    "active_units": "latent dimensions whose posterior mean varies by more than 0.01",
+    "sample_reconstruction": "steps of samples, silent ones left out, that come back encoded again",
+    "interpolation_hamming": "share of steps that differ between neighbours in interpolations of 8",
+    "no_event_share": "share of steps where nothing happens: the accuracy of having learnt nothing",
+    "recall": "classes hit that are guessed, teacher-forced",
+    "precision": "classes guessed that are hit, teacher-forced",
+    "hits_loss": "log loss of hits, teacher-forced, nats a step",
+    "velocities_loss": "squared error of velocities over all classes, teacher-forced, a step",
+    "offsets_loss": "squared error of offsets over all classes, teacher-forced, a step",
+    "velocity_mse": "squared error of velocity (0 to 1) a hit, hits given, the rest its own",
+    "offset_mse": "squared error of offset (-1 to 1) a hit, hits given, the rest its own",
+    **{f"accuracy_{i}": f"accuracy of part {i}" for i in range(3)},
+}
+
+
+def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
+    """Returns the numbers that `MEANINGS` explains, as far as they apply.
+
+    Args:
+        model: A `MusicVAE`.
+        examples: A `collections.Examples`.
+        seed: Of the posterior noise and the samples that are fed back.
+    """
+    run = graph_function(functools.partial(_measure, model))
+    sums: dict[str, float] = collections.defaultdict(float)
+    means = []
+    for start in range(0, len(examples.events), BATCH):
+        rows = slice(start, start + BATCH)
+        batch = {
+            "events": tf.cast(examples.events[rows], model.head.event_dtype),
+            "length": tf.constant(examples.lengths[rows]),
+        }
+        if examples.controls is not None:
+            batch["controls"] = tf.constant(examples.controls[rows], tf.int32)
+        values, mu = run(batch, tf.constant([seed, start]))
+        means.append(mu.numpy())
+        for name, value in values.items():
+            sums[name] += float(value)
+    mu, count, steps = np.concatenate(means), len(examples.events), sums["steps"]
+    measured = {
+        name.removesuffix(" weight"): sums[name.removesuffix(" weight")] / max(weight, 1e-9)
+        for name, weight in list(sums.items())
+        if name.endswith(" weight")
+    }
+    kl = sums["kl"] / count
+    return {
+        "examples": count,
+        "nll_per_step": sums["nll"] / steps,
+        **measured,
+        "kl": kl,
+        "kl_bits": kl / math.log(2),
+        "elbo_per_step": (sums["nll"] + sums["kl"]) / steps,
+        "active_units": int((mu.var(axis=0) > ACTIVE_VARIANCE).sum()),
+        "sample_reconstruction": _sample_reconstruction(model, seed),
+        "interpolation_hamming": _interpolation_hamming(model, mu, seed),
+        "no_event_share": 1 - sums["onset_accuracy weight"] / steps,
+    }
+
+
+def _measure(model, batch, seed):
+    """Returns sums over a batch, means as pairs NAME and "NAME weight", and posterior means."""
+    size = tf.shape(batch["length"])[0]
+    batch = dict(batch)
+    for name, draw in model.draws(training=False).items():
+        function = getattr(tf.random, f"stateless_{draw.kind}")
+        batch[name] = function([size, *draw.shape], seed)
+    outputs = model(batch, training=False)
+    terms = model.loss_terms(batch, outputs)
+    events, counts = model.targets(batch)
+    means = model.measures(batch, outputs["logits"])
+    free = model.measures(batch, model.free_running_logits(outputs["z"], batch))
+    means["free_running_accuracy"] = free["accuracy"]
+
+    greedy = model.decoder.choose_with(tf.zeros([model.length, size, model.decoder.uniforms]), 0.0)
+    controls = model.told(batch)
+    decoded, _ = model.decoder.decode(outputs["mu"], greedy, controls)
+    what_counts = _what_happens(model, events)
+    same = tf.cast(tf.equal(_what_happens(model, decoded), what_counts), tf.float32)
+    happens = tf.cast(what_counts > 0, tf.float32)
+    if len(same.shape) > 2:
+        same, happens = tf.reduce_min(same, axis=-1), tf.reduce_max(happens, axis=-1)
+    means["reconstruction_accuracy"] = (same, counts)
+    means["onset_accuracy"] = (same, happens * counts)
+    if model.events_format.kind == "groove":
+        means |= _groove_errors(model, outputs["mu"], events, counts, controls)
+    values = {
+        "steps": tf.reduce_sum(counts),
+        "nll": tf.reduce_sum(terms["nll"]),
+        "kl": tf.reduce_sum(terms["kl"]),
+    }
+    for name, (value, weight) in means.items():
+        values[name] = tf.reduce_sum(value * weight)
+        values[f"{name} weight"] = tf.reduce_sum(weight)
+    return values, outputs["mu"]
+
+
+def _what_happens(model, events):
+    """Returns ids, or 0/1 where grooves have hits; 0 is nothing."""
+    if model.events_format.kind == "groove":
+        return tf.cast(tf.split(events, 3, axis=-1)[0] > 0.5, tf.int32)
+    return events
+
+
+def _groove_errors(model, mu, events, counts, controls) -> dict:
+    """Returns squared errors at the true hits, of a decoder that is given them and nothing else."""
+    hits, velocities, offsets = tf.split(events, 3, axis=-1)
+
+    def keep_hits(t, k, parameters):
+        return model.head.with_hits(parameters, hits[t])
+
+    decoded, _ = model.decoder.decode(mu, keep_hits, controls)
+    _, own_velocities, own_offsets = tf.split(decoded, 3, axis=-1)
+    weight = hits * counts[..., None]
+    return {
+        "velocity_mse": (tf.math.squared_difference(own_velocities, velocities), weight),
+        "offset_mse": (tf.math.squared_difference(own_offsets, offsets), weight),
+    }
+
+
+def _sample_reconstruction(model, seed) -> float:
+    """Share of steps that stay the same when samples are encoded and decoded again.
+
+    Steps on which nothing happens before and after do not count; NaN if there are no others.
+    """
+    if model.events_format.control:  # what to tell?
+        return float("nan")
+    events = model.sample(SAMPLES, seed, 1.0, prior="standard")
+    mu = model.encode(events, tf.fill([SAMPLES], model.length)).mean()
+    again = model.decode(mu, seed, 0.0)
+    shape = (SAMPLES, model.length, -1)
+    before, after = (_what_happens(model, x).numpy().reshape(shape) for x in (events, again))
+    happens = (before > 0).any(axis=-1) | (after > 0).any(axis=-1)
+    same = (before == after).all(axis=-1)
+    return float(same[happens].mean()) if happens.any() else float("nan")
+
+
+def _interpolation_hamming(model, mu, seed) -> float:
+    """Mean share of steps that differ between neighbours on arcs between posterior means."""
+    pairs = min(INTERPOLATIONS, len(mu) // 2)
+    if pairs == 0 or model.events_format.control:  # what is told differs between the ends
+        return float("nan")
+    arcs = [slerp(mu[2 * i], mu[2 * i + 1], INTERPOLATION_STEPS) for i in range(pairs)]
+    events = swap_axes(model.decode(tf.concat(arcs, axis=0), seed, 0.0))
+    events = swap_axes(_what_happens(model, events)).numpy()
+    events = events.reshape(pairs, INTERPOLATION_STEPS, model.length, -1)
+    return float((events[:, 1:] != events[:, :-1]).any(axis=-1).mean())

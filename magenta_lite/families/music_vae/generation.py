@@ -1,0 +1,427 @@
+"""What `generate` does with a MusicVAE: sample, reconstruct, interpolate, add an attribute."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.chords import NO_CHORD, parse_chords
+from magenta_lite.converters.grid import Stretch, common_time_stretches, quantize
+from magenta_lite.converters.melody_tracks import melodic_tracks
+from magenta_lite.converters.trio import PARTS
+from magenta_lite.errors import UserError
+from magenta_lite.families.music_vae.inference import inference_functions
+from magenta_lite.families.music_vae.latent_space import slerp
+from magenta_lite.families.music_vae.latents import (
+    encode_examples,
+    filled,
+)
+from magenta_lite.families.music_vae.request import load_attribute
+from magenta_lite.request import Reconstruction, check_request
+
+TOGETHER = 0.5  # 16ths between notes that count as the same
+
+# Events of a window, and what is told beside them: chord classes (T,), hits (T, D), or None.
+Window = tuple[np.ndarray, np.ndarray | None]
+
+
+def generate(model, converter, request) -> list:
+    """Returns what `request`, a `GenerateRequest`, asks for.
+
+    Returns:
+        NoteSequences; a `Reconstruction` for each piece that is made of one window, or piece, of
+        an input.
+
+    Raises:
+        UserError: If the mode needs other inputs, or an input gives no window.
+    """
+    check_request("music_vae", converter, request)
+    return _Generation(model, converter, request).sequences()
+
+
+class _Generation:
+    """One request. A piece is a list of windows: one, or as many as --bars asks for."""
+
+    def __init__(self, model, converter, request):
+        self.model = model
+        self.converter = converter
+        self.format: EventFormat = converter.event_format
+        self.request = request
+        self.functions = inference_functions(model)
+        # Users' files have more drums than the training set of a groove knew.
+        self.reader = (
+            converter.for_inference() if hasattr(converter, "for_inference") else converter
+        )
+        self.bars = bars_of(converter)  # of a window
+        self.windows = math.ceil(request.bars / self.bars) if request.bars else 1
+
+    def sequences(self) -> list:
+        request = self.request
+        given = self._given()
+        if request.mode == "sample":
+            z = self._prior_draws()
+        elif request.mode == "interpolate":
+            z = self._arcs(given)
+            given = given[:1]  # what the start is told is told on all the way
+        else:
+            z = self._posterior_means(given)
+        if request.mode == "attribute":
+            z = z + request.amount * self._attribute(z.shape[-1])
+        events = self._decode(z, self._told(given, *z.shape[:2]))
+        pieces = [self._piece(windows) for windows in events]
+        if request.mode not in ("reconstruct", "attribute"):
+            return pieces
+        inputs = [self._piece(self._events_of(piece)) for piece in given]
+        if request.mode == "reconstruct":
+            _tell_what_came_back(inputs, pieces, request.qpm)
+        return [Reconstruction(*pair) for pair in zip(inputs, pieces, strict=True)]
+
+    # Inputs ------------------------------------------------------------------------------------
+
+    def _given(self) -> list[list[Window]]:
+        """Returns the pieces that are given."""
+        return [
+            piece for name, tune in self.request.inputs for piece in self._pieces_of(name, tune)
+        ]
+
+    def _pieces_of(self, name: str, tune) -> list[list[Window]]:
+        if self.reader.config.kind in ("melody", "trio"):
+            tune = _melody_first(name, tune, self.reader.config)
+        if self.request.bars:
+            return [self._side_by_side(name, tune)]
+        windows = self._windows_of(name, tune)
+        number, count = self.request.window, len(windows)
+        if number == "all":
+            return [[window] for window in windows]
+        if not number.isdecimal() or not 1 <= int(number) <= count:
+            raise UserError(f"--window={number}: {name} has windows 1 to {count}, or all")
+        if count > 1:
+            print(f"{name}: window {number} of {count}; choose another with --window")
+        return [[windows[int(number) - 1]]]
+
+    def _windows_of(self, name: str, tune) -> list[Window]:
+        """Returns all windows of a piece; silent edges are kept if nothing fits else."""
+        reader = reading_any_program(self.reader, tune)
+        result = reader.encode(tune)
+        if not result.examples and not reader.config.pad_edges:
+            result = with_silence(reader).encode(tune)
+        if not result.examples:
+            raise UserError(f"{name} gives no window: {_reasons(result.report)}")
+        lacking = _lacking_parts(result.examples, self.format)
+        if lacking:
+            raise UserError(
+                f"{name} has no {' and no '.join(lacking)}, and this model is for "
+                f"{', '.join(PARTS)} together; with --bars={self.bars} it takes silence instead"
+            )
+        return _windows(result, self.format)
+
+    def _side_by_side(self, name: str, tune) -> list[Window]:
+        report = Report()
+        reader = reading_any_program(self.reader, tune)
+        found = windows_side_by_side(reader, tune, self.windows, report)
+        silent = found.count(None)
+        if silent == self.windows:
+            raise UserError(
+                f"{name} gives nothing in its first {self.request.bars} bars: {_reasons(report)}"
+            )
+        if silent:
+            print(f"{name}: {silent} of {self.windows} windows are silent or hold nothing usable")
+        return [window or self._silence() for window in found]
+
+    def _silence(self) -> Window:
+        events = np.zeros((self.model.length, *self.format.event_shape), self.format.event_dtype)
+        if self.format.segments > 1:
+            events[:: self.model.length // self.format.segments] = self.format.end_id
+        return events, _told_with(events, np.full(len(events), NO_CHORD, np.uint8), self.format)
+
+    # Latent vectors, float (pieces, windows, Z) ----------------------------------------------
+
+    def _prior_draws(self):
+        """Draws one latent vector a piece; for more windows, points on the way to another one.
+
+        The arc is one of standard normal draws, so that all its points are as probable as draws.
+        """
+        request = self.request
+        shape = [request.num_outputs, self.model.model_config.latent_size]
+        noise = tf.random.stateless_normal(shape, [request.seed, 0])[:, None]
+        if self.windows > 1:
+            ends = tf.random.stateless_normal(shape, [request.seed, 2])
+            pairs = zip(noise[:, 0], ends, strict=True)
+            noise = tf.stack([slerp(a, b, self.windows) for a, b in pairs])
+        return self.model.latents(noise, request.prior).numpy()
+
+    def _arcs(self, given):
+        start, end = self._posterior_means(given)
+        steps = self.request.num_outputs
+        return np.stack([slerp(a, b, steps) for a, b in zip(start, end, strict=True)], axis=1)
+
+    def _posterior_means(self, given):
+        mu = encode_examples(self.model, *self._examples(given))
+        return mu.reshape(len(given), -1, mu.shape[-1])
+
+    def _attribute(self, size: int) -> np.ndarray:
+        """Returns the attribute's vector float32 (Z,). Raises: UserError if Z is another size."""
+        vector = load_attribute(self.request.attribute)
+        if vector.shape != (size,):
+            raise UserError(
+                f"{self.request.attribute} holds a vector of shape {list(vector.shape)}; this "
+                f"model needs [{size}]"
+            )
+        return vector
+
+    def _examples(self, given):
+        """Returns the events of all windows, piece by piece, and their chords or None."""
+        events, told = zip(*(window for piece in given for window in piece), strict=True)
+        return events, told if self.format.control == "chords" else None
+
+    # What is told at every step: chord classes (pieces, windows, T) or hits (…, T, D) ------------
+
+    def _told(self, given, pieces: int, windows: int):
+        control, chords = self.format.control, self.request.chords
+        if chords:
+            told = self._chords(chords, windows)[None]
+        elif not control:
+            return None
+        else:
+            told = [filled([told for _, told in piece], self.model.length) for piece in given]
+            told = np.stack(told)
+        return told[np.arange(pieces) % len(told)]
+
+    def _chords(self, text: str, windows: int) -> np.ndarray:
+        """Returns the chords a user wrote, spread evenly over time: uint8 (windows, T)."""
+        segments = self.format.segments
+        chords = parse_chords(text, windows * self.model.length // segments)
+        if segments == 1:
+            return chords.reshape(windows, -1)
+        # Tracks side by side in time; the first event of each, its program, has no chord.
+        tracks = np.repeat(chords.reshape(windows, 1, -1), segments, axis=1)
+        tracks[..., 0] = NO_CHORD
+        return tracks.reshape(windows, -1)
+
+    # Decoding ----------------------------------------------------------------------------------
+
+    def _decode(self, z, told):
+        """Returns events (pieces, windows, T, ...) of latent vectors (pieces, windows, Z)."""
+        rows = tf.constant(z.reshape(-1, z.shape[-1]), tf.float32)
+        if told is None:
+            events = self._decode_rows(rows, 0)
+        else:
+            # The model's function tells all rows the same: rows that are told the same go together.
+            told = told.reshape(len(rows), *told.shape[2:])
+            kinds, kind = np.unique(told, axis=0, return_inverse=True)
+            shape = (len(rows), self.model.length, *self.format.event_shape)
+            events = np.zeros(shape, self.model.head.event_dtype.as_numpy_dtype)
+            for i, controls in enumerate(kinds):
+                chosen = np.flatnonzero(kind.ravel() == i)
+                events[chosen] = self._decode_rows(tf.gather(rows, chosen), i, controls)
+        return events.reshape(*z.shape[:2], *events.shape[1:])
+
+    def _decode_rows(self, rows, number: int, controls=None):
+        arguments = {
+            "z": rows,
+            "temperature": tf.constant(self.request.temperature, tf.float32),
+            "seed": tf.constant(self.request.seed + number, tf.int32),
+        }
+        if controls is not None:
+            dtype = tf.int32 if self.format.control == "chords" else tf.float32
+            arguments["controls"] = tf.constant(controls, dtype)
+        return self.functions["decode"](**arguments)["events"].numpy()
+
+    def _piece(self, windows):
+        """Returns the NoteSequence of events (windows, T, ...)."""
+        request = self.request
+        if self.format.kind == "groove":  # as one, so that a hit may be early at every bar line
+            windows = windows.reshape(1, -1, windows.shape[-1])
+        decoded = [
+            self.converter.decode(events, qpm=request.qpm, programs=request.programs or None)
+            for events in windows
+        ]
+        if not request.bars:
+            return decoded[0]
+        bar = 240 / request.qpm  # seconds
+        return _joined(decoded, self.bars * bar, request.bars * bar)
+
+    def _events_of(self, piece: list[Window]) -> np.ndarray:
+        """Returns the events of the windows of a piece as the model has them: (windows, T, ...)."""
+        events = filled([events for events, _ in piece], self.model.length)
+        return events.astype(self.model.head.event_dtype.as_numpy_dtype)
+
+
+def _tell_what_came_back(inputs, outputs, qpm: float) -> None:
+    """Says how many notes come out where they went in; silence that stays silence is no merit."""
+    step = 60 / qpm / 4
+    there = [_notes_by_voice(piece) for piece in inputs]
+    back = [_notes_by_voice(piece) for piece in outputs]
+    count = sum(len(starts) for voices in there for starts in voices.values())
+    heard = sum(len(starts) for voices in back for starts in voices.values())
+    same = sum(
+        _in_common(starts, new.get(voice, []), TOGETHER * step)
+        for old, new in zip(there, back, strict=True)
+        for voice, starts in old.items()
+    )
+    pieces = f"{len(inputs)} pieces" if len(inputs) > 1 else "The piece"
+    print(f"{pieces}: {same} of {count} notes come back; new ones: {heard - same}")
+
+
+def _notes_by_voice(piece) -> dict[tuple, list[float]]:
+    """Returns when notes begin, by what plays them and their pitch."""
+    voices: dict[tuple, list[float]] = {}
+    for note in sorted(piece.notes, key=lambda note: note.start_time):
+        voice = note.is_drum, note.is_drum or note.program, note.pitch
+        voices.setdefault(voice, []).append(note.start_time)
+    return voices
+
+
+def _in_common(first: list[float], second: list[float], apart: float) -> int:
+    """Returns how many pairs, each number once, are no more than `apart`; both lists in order."""
+    pairs, i, j = 0, 0, 0
+    while i < len(first) and j < len(second):
+        if abs(first[i] - second[j]) <= apart:
+            pairs, i, j = pairs + 1, i + 1, j + 1
+        elif first[i] < second[j]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _melody_first(name: str, tune, config):
+    """Returns a NoteSequence whose instruments are in order of how likely they are the melody.
+
+    The first one plays it whatever its program: data sets are told by programs what is a melody.
+    """
+    basses = getattr(config, "bass_programs", (-1, -1))
+    tracks = [t for t in melodic_tracks(tune) if not basses[0] <= t.notes[0].program <= basses[1]]
+    if not tracks:
+        return tune
+    if len(tracks) > 1:
+        print(f"{name}: the melody is that of {tracks[0].name}")
+    low, high = getattr(config, "melody_programs", None) or config.programs or (0, 127)
+    place = {track.instrument: i for i, track in enumerate(tracks)}
+    ordered = type(tune)()
+    ordered.CopyFrom(tune)
+    for note in ordered.notes:
+        # Those that are no melody, drums, keep an instrument of their own.
+        note.instrument = place.get(note.instrument, len(tracks) + note.instrument)
+        if note.instrument == 0 and not note.is_drum:
+            note.program = min(max(note.program, low), high)
+    return ordered
+
+
+# Windows of a piece ----------------------------------------------------------------------------
+
+
+def bars_of(converter) -> int:
+    """Returns the length of a window in bars."""
+    return getattr(converter.config, "bars", 1) or converter.config.max_bars
+
+
+def with_silence(converter, **changes):
+    """Returns `converter` so that silence at the edges of a window is no reason to refuse it."""
+    return type(converter)(dataclasses.replace(converter.config, pad_edges=True, **changes))
+
+
+def reading_any_program(converter, tune):
+    """Returns `converter`, without its limit to some programs if it would leave nothing of a tune.
+
+    The limit is for songs: what a fiddle plays alone is a melody, too.
+    """
+    programs = getattr(converter.config, "programs", None)
+    if programs is None:
+        return converter
+    low, high = programs
+    if any(low <= note.program <= high and not note.is_drum for note in tune.notes):
+        return converter
+    return type(converter)(dataclasses.replace(converter.config, programs=None))
+
+
+def windows_side_by_side(converter, tune, count: int, report: Report) -> list[Window | None]:
+    """Cuts a piece into windows that follow each other from its start.
+
+    Of several melodies in a window the first instrument's is taken.
+
+    Args:
+        converter: The converter.
+        tune: A NoteSequence.
+        count: How many windows.
+        report: Counts what is left out.
+
+    Returns:
+        `count` windows; None where nothing is played, or nothing that the converter takes.
+    """
+    form = converter.event_format
+    if form.kind == "groove":  # its windows follow each other, and keep hits that are early
+        result = with_silence(converter, hop_bars=0, max_examples=0).encode(tune)
+        report.merge(result.report)
+        found = [window if window[0].any() else None for window in _windows(result, form)]
+    else:
+        converter, found = with_silence(converter), []
+        steps_per_quarter = converter.config.steps_per_quarter
+        for stretch in common_time_stretches(tune, steps_per_quarter, report):
+            steps = bars_of(converter) * converter.steps_per_bar
+            for part in _parts(stretch, steps, steps_per_quarter, count - len(found)):
+                result = converter.encode(part)
+                report.merge(result.report)
+                found += _windows(result, form)[:1] or [None]
+    return (found + [None] * count)[:count]
+
+
+def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
+    """Yields the first `count` parts of a stretch, `steps` long each, as NoteSequences."""
+    from note_seq import sequences_lib
+
+    seconds = 1 / stretch.steps_per_second(steps_per_quarter)  # of a step
+    # On the grid first: a note that comes a little early belongs to the part behind.
+    snapped = type(stretch.sequence)()
+    snapped.CopyFrom(stretch.sequence)
+    for start, end, note in quantize(
+        dataclasses.replace(stretch, sequence=snapped), steps_per_quarter
+    ):
+        note.start_time, note.end_time = start * seconds, end * seconds
+    snapped.total_time = max(note.end_time for note in snapped.notes)
+    for first in range(0, count * steps, steps):
+        if first * seconds >= snapped.total_time:
+            return
+        yield sequences_lib.extract_subsequence(snapped, first * seconds, (first + steps) * seconds)
+
+
+def _windows(result: EncodeResult, form: EventFormat) -> list[Window]:
+    chords = result.controls or [None] * len(result.examples)
+    pairs = zip(result.examples, chords, strict=True)
+    return [(events, _told_with(events, own, form)) for events, own in pairs]
+
+
+def _told_with(events, chords, form: EventFormat) -> np.ndarray | None:
+    return {"": None, "chords": chords, "hits": events[..., : form.sizes[0]]}[form.control]
+
+
+def _lacking_parts(examples, form: EventFormat) -> list[str]:
+    """Returns the parts of a trio in which no example has anything."""
+    if form.kind != "multi_categorical":
+        return []
+    heard = np.any(examples, axis=(0, 1))
+    return [name for name, part in zip(PARTS, heard, strict=True) if not part]
+
+
+def _joined(parts, seconds: float, length: float):
+    """Returns NoteSequences one after the other, each `seconds` long, cut off after `length`."""
+    whole = type(parts[0])()
+    whole.CopyFrom(parts[0])
+    del whole.notes[:]
+    for i, part in enumerate(parts):
+        for note in part.notes:
+            if i * seconds + note.start_time < length:
+                moved = whole.notes.add()
+                moved.CopyFrom(note)
+                moved.start_time += i * seconds
+                moved.end_time = min(moved.end_time + i * seconds, length)
+    whole.total_time = length
+    return whole
+
+
+def _reasons(report: Report) -> str:
+    return "; ".join(f"{reason} ({n})" for reason, n in report.dropped.items()) or "no notes there"

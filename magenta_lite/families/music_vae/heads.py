@@ -1,0 +1,302 @@
+"""What a decoder's outputs mean: for each kind of event its vector, loss and sampling.
+
+Shape letters: ... any leading axes, V width of an event's vector, P parameters of a step, N units
+of the layer that reads the vector. Events are int32, grooves float32, of the shapes that
+`EventFormat` lists; a step before the first, or past the end, is id -1 or zeros, and its vector
+is zeros.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from magenta_lite.converters.base import EventFormat
+from magenta_lite.families.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
+from magenta_lite.modeling.base import share_of_commonest
+from magenta_lite.modeling.sampling import greedy, sample_bernoulli, sample_categorical
+
+tfd = tfp.distributions
+
+
+class Categorical:
+    """One of `size` classes a step; parameters are logits.
+
+    Attributes:
+        event_shape: Shape of one event.
+        vector_size: V.
+        parameter_size: P.
+        uniforms: Random numbers in [0, 1) that sampling one event takes.
+        scheduled_temperature: At which scheduled sampling draws.
+    """
+
+    scheduled_temperature = 1.0
+    event_dtype = tf.int32
+
+    def __init__(self, size: int):
+        self.event_shape = ()
+        self.vector_size = self.parameter_size = size
+        self.uniforms = 1
+
+    def start(self, rows):
+        """Returns the events (B,) that stand before the first."""
+        return tf.fill([rows], -1)
+
+    def vector(self, events, dtype):
+        """Returns events (...) as vectors (..., V)."""
+        return tf.one_hot(events, self.vector_size, dtype=dtype)
+
+    def project(self, events, kernel):
+        """Returns the product of the vectors of `events` (...) with `kernel` (V, N)."""
+        # The row below the last stands for the start and adds nothing.
+        rows = tf.pad(kernel, [[0, 1], [0, 0]])
+        return tf.gather(rows, tf.where(events < 0, self.vector_size, events))
+
+    def nll(self, parameters, events):
+        """Returns the negative log-likelihood (...), in nats, of `events` under (..., P)."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=tf.maximum(events, 0), logits=parameters
+        )
+
+    def choose(self, parameters, uniforms, temperature):
+        """Draws events (B,) from (B, P) with `uniforms` (B, 1); the mode at temperature 0."""
+        return tf.cond(
+            temperature > 0,
+            lambda: sample_categorical(parameters, uniforms[:, 0], temperature),
+            lambda: greedy(parameters),
+        )
+
+    def measures(self, parameters, events) -> dict:
+        """Returns pairs of value and weight (...) by name; each a weighted mean over steps."""
+        right = tf.cast(tf.equal(tf.argmax(parameters, -1, tf.int32), events), tf.float32)
+        return {"accuracy": (right, tf.ones_like(right))}
+
+    def majority_accuracy(self, events) -> float:
+        """Returns the accuracy of always guessing the most frequent of numpy events (N, *E)."""
+        return share_of_commonest(events)
+
+    def distribution(self, parameters) -> tfd.Distribution:
+        """Returns the distribution of an event given parameters (..., P)."""
+        return tfd.Categorical(logits=parameters)
+
+
+class MultiCategorical:
+    """One class of each of several parts a step; parameters are all their logits, joined."""
+
+    scheduled_temperature = 1.0
+    event_dtype = tf.int32
+
+    def __init__(self, sizes: tuple[int, ...]):
+        self.sizes = sizes
+        self.parts = [Categorical(size) for size in sizes]
+        self.event_shape = (len(sizes),)
+        self.vector_size = self.parameter_size = sum(sizes)
+        self.uniforms = len(sizes)
+
+    def _each(self, parameters, *per_part):
+        """Yields each part with its parameters and its column of the other tensors."""
+        pieces = tf.split(parameters, self.sizes, axis=-1)
+        for i, (part, piece) in enumerate(zip(self.parts, pieces, strict=True)):
+            yield part, piece, *(x[..., i] for x in per_part)
+
+    def start(self, rows):
+        return tf.fill([rows, len(self.sizes)], -1)
+
+    def vector(self, events, dtype):
+        return tf.concat(
+            [part.vector(events[..., i], dtype) for i, part in enumerate(self.parts)], axis=-1
+        )
+
+    def project(self, events, kernel):
+        kernels = tf.split(kernel, self.sizes, axis=0)
+        pairs = enumerate(zip(self.parts, kernels, strict=True))
+        return sum(part.project(events[..., i], rows) for i, (part, rows) in pairs)
+
+    def nll(self, parameters, events):
+        return sum(part.nll(logits, ids) for part, logits, ids in self._each(parameters, events))
+
+    def choose(self, parameters, uniforms, temperature):
+        chosen = [
+            part.choose(logits, uniform[..., None], temperature)
+            for part, logits, uniform in self._each(parameters, uniforms)
+        ]
+        return tf.stack(chosen, axis=-1)
+
+    def measures(self, parameters, events) -> dict:
+        each = [
+            part.measures(logits, ids)["accuracy"]
+            for part, logits, ids in self._each(parameters, events)
+        ]
+        mean = sum(right for right, _ in each) / len(each)
+        named = {f"accuracy_{i}": pair for i, pair in enumerate(each)}
+        return {"accuracy": (mean, tf.ones_like(mean)), **named}
+
+    def majority_accuracy(self, events) -> float:
+        return float(np.mean([share_of_commonest(part) for part in events.T]))
+
+    def distribution(self, parameters) -> tfd.Distribution:
+        pieces = tf.split(parameters, self.sizes, axis=-1)
+        return tfd.Blockwise([tfd.Categorical(logits=logits) for logits in pieces])
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class NadeHead(keras.layers.Layer):
+    """A set of `size` classes a step, each depending on those before it.
+
+    The neural autoregressive distribution estimator of Larochelle & Murray (2011), with the
+    biases of its hidden layer (`hidden`) and of its outputs as parameters of the step.
+
+    Args:
+        size: Classes D.
+        hidden: Units H of NADE's own hidden layer.
+    """
+
+    # Scheduled sampling takes the most probable value of each class in turn.
+    scheduled_temperature = 0.0
+    event_dtype = tf.int32
+
+    def __init__(self, size: int, hidden: int, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.size = size
+        self.hidden = hidden
+        self.event_shape = (size,)
+        self.vector_size = size
+        self.parameter_size = hidden + size
+        self.uniforms = size
+        start = keras.initializers.TruncatedNormal(stddev=size**-0.5)
+        shape = (size, hidden)
+        self.encoder_weights = self.add_weight(name="w_enc", shape=shape, initializer=start)
+        self.decoder_weights = self.add_weight(name="w_dec", shape=shape, initializer=start.clone())
+        self.built = True
+
+    def start(self, rows):
+        return tf.zeros([rows, self.size], tf.int32)
+
+    def vector(self, events, dtype):
+        return tf.cast(events, dtype)
+
+    def project(self, events, kernel):
+        return tf.matmul(tf.cast(events, kernel.dtype), kernel)
+
+    def nll(self, parameters, events):
+        return -self.distribution(parameters).log_prob(events)
+
+    def choose(self, parameters, uniforms, temperature):
+        return self.distribution(parameters).draw(uniforms, temperature)
+
+    def measures(self, parameters, events) -> dict:
+        given = tf.cast(events, tf.float32)
+        logits = self.distribution(parameters).conditional_logits(events)
+        guessed = tf.cast(logits >= 0, tf.float32)
+        true_positives = tf.reduce_sum(given * guessed, axis=-1)
+        hits, guesses = tf.reduce_sum(given, axis=-1), tf.reduce_sum(guessed, axis=-1)
+        all_right = tf.cast(tf.reduce_all(tf.equal(given, guessed), axis=-1), tf.float32)
+        return {
+            "accuracy": (all_right, tf.ones_like(all_right)),
+            "recall": (tf.math.divide_no_nan(true_positives, hits), hits),
+            "precision": (tf.math.divide_no_nan(true_positives, guesses), guesses),
+        }
+
+    def majority_accuracy(self, events) -> float:
+        return share_of_commonest(events)
+
+    def distribution(self, parameters) -> Nade:
+        hidden_bias, output_bias = tf.split(parameters, [self.hidden, self.size], axis=-1)
+        weights = (tf.convert_to_tensor(w) for w in (self.encoder_weights, self.decoder_weights))
+        return Nade(hidden_bias, output_bias, *weights)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "hidden": self.hidden}
+
+
+class GrooveHead:
+    """Hits, velocities and offsets of `size` drum classes a step (Gillick et al. 2019, sec. 3).
+
+    Parameters are three groups of `size`: logits of hits, of velocities, and offsets before tanh.
+    """
+
+    scheduled_temperature = 1.0
+    event_dtype = tf.float32
+
+    def __init__(self, size: int):
+        self.size = size
+        self.event_shape = (3 * size,)
+        self.vector_size = self.parameter_size = 3 * size
+        self.uniforms = size
+
+    def start(self, rows):
+        return tf.zeros([rows, 3 * self.size])
+
+    def vector(self, events, dtype):
+        return tf.cast(events, dtype)
+
+    def project(self, events, kernel):
+        return tf.matmul(tf.cast(events, kernel.dtype), kernel)
+
+    def _losses(self, parameters, events):
+        """Returns log loss of hits, squared errors of velocities and of offsets: (..., D) each."""
+        logits, velocity_logits, offsets = tf.split(parameters, 3, axis=-1)
+        hits, given_velocities, given_offsets = tf.split(events, 3, axis=-1)
+        return (
+            log_loss(tf.sigmoid(logits), hits),
+            tf.math.squared_difference(tf.sigmoid(velocity_logits), given_velocities),
+            tf.math.squared_difference(tf.tanh(offsets), given_offsets),
+        )
+
+    def nll(self, parameters, events):
+        """Returns log loss of hits plus squared errors, summed: (...).
+
+        That is the negative log-likelihood of `Groove` but for a constant.
+        """
+        return sum(tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
+
+    def choose(self, parameters, uniforms, temperature):
+        logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
+        hits = sample_bernoulli(logits, uniforms, temperature)
+        return tf.concat(
+            [tf.cast(hits, tf.float32), tf.sigmoid(velocities), tf.tanh(offsets)], axis=-1
+        )
+
+    def with_hits(self, parameters, hits):
+        """Returns the groove (..., 3 * D) with `hits` (..., D) and what velocities and offsets
+        are expected to be there.
+
+        The network learns means over hits and misses, where a miss has velocity and offset 0: the
+        mean over hits alone is that divided by the probability of a hit. Offsets are small and
+        of either sign, so that a small probability would blow up their noise: at most double.
+        """
+        logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
+        probability = tf.sigmoid(logits)
+        velocities = tf.minimum(tf.sigmoid(velocities) / (probability + HIT_EPSILON), 1.0)
+        offsets = tf.clip_by_value(tf.tanh(offsets) / tf.maximum(probability, 0.5), -1.0, 1.0)
+        return tf.concat([hits, velocities * hits, offsets * hits], axis=-1)
+
+    def measures(self, parameters, events) -> dict:
+        hits = tf.split(events, 3, axis=-1)[0]
+        guessed = tf.cast(tf.split(parameters, 3, axis=-1)[0] >= 0, tf.float32)
+        right = tf.reduce_mean(tf.cast(tf.equal(hits, guessed), tf.float32), axis=-1)
+        names = ("hits_loss", "velocities_loss", "offsets_loss")
+        losses = (tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
+        values = {"accuracy": right, **dict(zip(names, losses, strict=True))}
+        return {name: (value, tf.ones_like(value)) for name, value in values.items()}
+
+    def majority_accuracy(self, events) -> float:
+        hits = np.split(events, 3, axis=-1)[0]
+        return float(np.mean([share_of_commonest(drum) for drum in hits.T]))
+
+    def distribution(self, parameters) -> Groove:
+        logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
+        return Groove(logits, tf.sigmoid(velocities), tf.tanh(offsets))
+
+
+def make_head(events: EventFormat, nade_units: int):
+    """Returns the head of the events' kind."""
+    if events.kind == "categorical":
+        return Categorical(events.sizes[0])
+    if events.kind == "multi_categorical":
+        return MultiCategorical(events.sizes)
+    if events.kind == "roll":
+        return NadeHead(events.sizes[0], nade_units, name="nade")
+    return GrooveHead(events.sizes[0])

@@ -1,0 +1,103 @@
+"""What the encoder network and the decoders read at every step, beside their own outputs."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
+from magenta_lite.modeling.base import Draw
+
+OPEN_HI_HAT = 3  # the class that taps stand in
+LEAST_DROPOUT = 0.2  # of a note at full velocity, as a share of the example's
+
+
+def input_size(events: EventFormat) -> int:
+    """Returns the width of what the encoder network reads of a step, without controls."""
+    if events.kind == "groove":
+        return 3 * events.sizes[0]
+    if events.kind == "roll":
+        return events.sizes[0] + 1
+    return events.input_bits + 1 if events.input_bits else sum(events.sizes)
+
+
+def control_size(events: EventFormat) -> int:
+    """Returns the width of what encoder and decoders are told at every step."""
+    return {"": 0, "chords": CHORD_CLASSES, "hits": events.sizes[0]}[events.control]
+
+
+def control_vectors(events_format: EventFormat, controls, dtype):
+    """Returns controls as vectors (..., C): chord classes int (...), or hits float (..., D)."""
+    if events_format.control == "chords":
+        return tf.one_hot(controls, CHORD_CLASSES, dtype=dtype)
+    return tf.cast(controls, dtype)
+
+
+def draws(events: EventFormat, steps: int) -> dict[str, Draw]:
+    """Returns the random numbers that hiding notes takes for an example of `steps` steps."""
+    if not events.max_note_dropout:
+        return {}
+    return {"hidden_notes": Draw("uniform", (1 + steps * events.sizes[0],))}
+
+
+def network_input(events_format: EventFormat, events, head, dtype, hidden_notes=None):
+    """Returns what the encoder network reads of events: float (T, B, I).
+
+    Args:
+        events_format: The format of `events`.
+        events: (T, B, *event_shape).
+        head: The head of this format.
+        dtype: Of the result.
+        hidden_notes: What `draws` names, float (B, 1 + T * D); None hides no notes.
+    """
+    if events_format.kind == "groove":
+        return tf.cast(_groove_input(events_format, events, hidden_notes), dtype)
+    if events_format.kind == "roll":
+        return _with_silence_bit(tf.cast(events, dtype))
+    if events_format.input_bits:
+        bits = tf.bitwise.right_shift(events[..., None], tf.range(events_format.input_bits))
+        return _with_silence_bit(tf.cast(bits % 2, dtype))
+    return head.vector(events, dtype)
+
+
+def _with_silence_bit(bits):
+    """Adds a last channel that is 1 where no other is."""
+    silent = 1 - tf.reduce_max(bits, axis=-1, keepdims=True)
+    return tf.concat([bits, silent], axis=-1)
+
+
+def _groove_input(events_format, events, hidden_notes):
+    if hidden_notes is not None:
+        events *= tf.tile(_kept_notes(events_format, events, hidden_notes), [1, 1, 3])
+    hits, velocities, offsets = tf.split(events, 3, axis=-1)
+    changes = events_format.input_changes
+    if "tapify" in changes:
+        hits, velocities, offsets = _taps(hits, velocities, offsets)
+    if "humanize" in changes:
+        velocities, offsets = tf.zeros_like(velocities), tf.zeros_like(offsets)
+    if "fixed_velocities" in changes:
+        velocities = tf.zeros_like(velocities)
+    joined = tf.concat([hits, velocities, offsets], axis=-1)
+    size = events_format.sizes[0]
+    seen = [float(i not in events_format.hidden_classes) for i in range(size)]
+    return joined * tf.constant(seen * 3)
+
+
+def _kept_notes(events_format, events, draws):
+    """Returns 1 for each note that the network sees, 0 for a hidden one: (T, B, D)."""
+    size = events_format.sizes[0]
+    share = draws[:, 0] * events_format.max_note_dropout  # (B,)
+    uniforms = tf.reshape(draws[:, 1:], [tf.shape(draws)[0], events.shape[0], size])
+    velocities = events[..., size : 2 * size]
+    probability = share[:, None] * tf.maximum(LEAST_DROPOUT, 1 - velocities)
+    return tf.cast(tf.transpose(uniforms, [1, 0, 2]) >= probability, tf.float32)
+
+
+def _taps(hits, velocities, offsets):
+    """Moves the loudest hit of each step to one class, and leaves the others out."""
+    size = hits.shape[-1]
+    loudest = tf.one_hot(tf.argmax(velocities, axis=-1), size)
+    place = tf.one_hot(OPEN_HI_HAT, size)
+    return [
+        tf.reduce_sum(part * loudest, axis=-1, keepdims=True) * place
+        for part in (hits, velocities, offsets)
+    ]

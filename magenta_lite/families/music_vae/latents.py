@@ -1,0 +1,76 @@
+"""Latent vectors of music: encode folders, find directions in latent space, draw a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.modeling.graphs import graph_function
+
+BATCH = 256
+
+
+def as_batch(model, examples, controls=None) -> dict[str, tf.Tensor]:
+    """Returns examples as a batch of `model`.
+
+    Args:
+        model: A `MusicVAE`.
+        examples: N arrays (<= T, *event_shape), as the converter gives them.
+        controls: For events with chords the chord classes of each, N arrays (<= T,).
+    """
+    batch = {
+        "events": tf.cast(filled(examples, model.length), model.head.event_dtype),
+        "length": tf.constant([len(events) for events in examples], tf.int32),
+    }
+    if controls is not None:
+        batch["controls"] = tf.cast(filled(controls, model.length), tf.int32)
+    return batch
+
+
+def filled(arrays, steps: int) -> np.ndarray:
+    """Returns N arrays (<= steps, ...) as one (N, steps, ...), zeros after the shorter ones."""
+    whole = np.zeros((len(arrays), steps, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(whole, arrays, strict=True):
+        row[: len(array)] = array
+    return whole
+
+
+def encode_examples(model, examples, controls=None) -> np.ndarray:
+    """Returns posterior means float32 (N, Z); takes what `as_batch` takes."""
+    run = graph_function(lambda batch: model.encode(**batch).mean())
+    means = []
+    for start in range(0, len(examples), BATCH):
+        rows = slice(start, start + BATCH)
+        told = None if controls is None else controls[rows]
+        means.append(run(as_batch(model, examples[rows], told)).numpy())
+    return np.concatenate(means)
+
+
+def attribute_vector(with_it: np.ndarray, without_it: np.ndarray) -> np.ndarray:
+    """Returns the direction float32 (Z,) of an attribute: the difference of two means.
+
+    Roberts et al. (2018), sec. 5.3.
+
+    Args:
+        with_it: Latents float (N, Z) of music that has the attribute.
+        without_it: Latents float (M, Z) of music that has not.
+    """
+    return with_it.mean(axis=0) - without_it.mean(axis=0)
+
+
+def save_attribute(path: Path, vector: np.ndarray) -> None:
+    """Writes an attribute vector as `.npz`."""
+    with path.open("wb") as file:
+        np.savez(file, attribute=vector)
+
+
+def project(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the two principal components of latents (N, Z): (N, 2), and their shares (2,)."""
+    centred = latents - latents.mean(axis=0)
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    shares = s**2 / max(float((s**2).sum()), 1e-12)
+    if len(s) < 2:  # one example, or one dimension
+        return np.zeros((len(latents), 2)), np.zeros(2)
+    return u[:, :2] * s[:2], shares[:2]

@@ -1,0 +1,496 @@
+"""MusicVAE: an LSTM encoder, a latent vector, an autoregressive LSTM decoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from magenta_lite.converters.base import EventFormat
+from magenta_lite.errors import UserError
+from magenta_lite.families.music_vae import inputs
+from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
+from magenta_lite.families.music_vae.decoders import Conductor, Decoder, LSTMDecoder
+from magenta_lite.families.music_vae.encoders import (
+    BidirectionalEncoder,
+    HierarchicalEncoder,
+    segment_lengths,
+    swap_axes,
+)
+from magenta_lite.families.music_vae.heads import Categorical, make_head
+from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, check_prior, slerp
+from magenta_lite.layers.sharding import in_row_shards
+from magenta_lite.modeling.base import COUNTED_EXAMPLES, Draw, TrainableModel, logs_for_workers
+from magenta_lite.modeling.graphs import inner_graph
+
+tfd = tfp.distributions
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class MusicVAE(TrainableModel):
+    """A variational autoencoder of sequences of events.
+
+    Implements Roberts et al. (2018), https://arxiv.org/abs/1803.05428, sec. 3, as Magenta trains
+    it: posterior N(mu, sigma²) from a bidirectional or hierarchical LSTM encoder, prior N(0, I),
+    an autoregressive LSTM decoder with or without a conductor, free bits on the total KL
+    divergence, an annealed KL weight and scheduled sampling. GrooVAE (Gillick et al. 2019,
+    https://arxiv.org/abs/1905.06118) and the multitrack model (Simon et al. 2018,
+    https://arxiv.org/abs/1806.00195) are the same with other events.
+
+    Shape letters: B batch, T steps, E the event's own shape, P parameters of an event, Z latent
+    size, S segments, N outputs.
+
+    Args:
+        events: Format of the events; an `EventFormat` or its dict.
+        length: Steps T of a decoded sequence.
+        model: Sizes; a `MusicVAEConfig` or its dict.
+        objective: Loss; a `VAEObjective` or its dict.
+
+    Call arguments:
+        batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), how many
+            steps count, or (B, S), how many of each segment; for events with chords `controls`
+            int32 (B, T); and, for draws that do not depend on who makes them, what `draws` names:
+            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and what dropout
+            needs. Without `noise` the model draws its own.
+
+    Returns:
+        A dict of `mu`, `sigma`, `z` float32 (B, Z) and `logits` float32 (B, T, P).
+
+    Differences from Magenta: validation reports teacher-forced and free-running numbers side by
+    side (Magenta's evaluation is free-running whenever scheduled sampling is on); interpolation
+    between equal ends gives the end instead of NaN; when tracks of a bar are decoded, a track
+    that has ended leaves nothing to be read by the next, as in training; music is drawn from a
+    Gaussian fitted to the posteriors of the training data, where there is such a fit.
+    """
+
+    def __init__(self, events, length: int, model, objective, dtype="float32", **kwargs):
+        # The layers below follow the global dtype policy; draws and losses stay in float32.
+        super().__init__(dtype=dtype, **kwargs)
+        self.events_format = EventFormat(**events) if isinstance(events, dict) else events
+        self.length = length
+        self.model_config = MusicVAEConfig(**model) if isinstance(model, dict) else model
+        self.objective = VAEObjective(**objective) if isinstance(objective, dict) else objective
+        self._check_sizes()
+        self.head = make_head(self.events_format, self.model_config.nade_units)
+        self.encoder = self._make_encoder()
+        self.mu = self._posterior_head("mu")
+        self.sigma = self._posterior_head("sigma", activation="softplus")
+        self.decoder = self._make_decoder()
+        self.aggregated_posterior = AggregatedPosterior(
+            self.model_config.latent_size, name="aggregated_posterior"
+        )
+        self.means = {
+            name: keras.metrics.Mean(name=name)
+            for name in ("reconstruction_nll", "nll_per_step", "kl", "kl_bits", *self._measures())
+        }
+        self.free_running = {
+            name: keras.metrics.Mean(name=name)
+            for name in ("free_running_nll_per_step", "free_running_accuracy")
+        }
+        self.built = True
+        # Kept, so that they are traced and compiled once, however often they are called.
+        self._moments_graph = inner_graph(self._moments, reduce_retracing=True)
+        self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
+
+    def _check_sizes(self):
+        sizes = self.model_config
+        if self.length % sizes.segments:
+            raise UserError(
+                f"model.segments={sizes.segments} does not divide the {self.length} steps of "
+                "an example"
+            )
+        if sizes.encoder_levels and math.prod(sizes.encoder_levels) != self.length:
+            raise UserError(
+                f"model.encoder_levels={list(sizes.encoder_levels)} must multiply to the "
+                f"{self.length} steps of an example"
+            )
+        if sizes.decoder_per_part and self.events_format.kind != "multi_categorical":
+            raise UserError(
+                "model.decoder_per_part=true needs events of several parts, such as trios"
+            )
+
+    def _make_encoder(self):
+        sizes = self.model_config
+        width = inputs.input_size(self.events_format) + inputs.control_size(self.events_format)
+        if sizes.encoder_levels:
+            return HierarchicalEncoder(
+                sizes.encoder_levels, sizes.encoder_units, width, name="encoder"
+            )
+        return BidirectionalEncoder(sizes.encoder_units, width, sizes.dropout, name="encoder")
+
+    def _make_decoder(self):
+        sizes, conductor = self.model_config, None
+        code_size = sizes.latent_size
+        if sizes.segments > 1:
+            code_size = sizes.decoder_units[-1]
+            conductor = Conductor(
+                sizes.decoder_units, sizes.segments, sizes.latent_size, name="conductor"
+            )
+        heads = [self.head]
+        if sizes.decoder_per_part:
+            heads = [Categorical(size) for size in self.events_format.sizes]
+        control_size = inputs.control_size(self.events_format)
+        cores = [
+            LSTMDecoder(
+                sizes.decoder_units, head, code_size, control_size, sizes.dropout, name=f"core_{k}"
+            )
+            for k, head in enumerate(heads)
+        ]
+        return Decoder(cores, self.length, conductor, self.events_format.end_id, name="decoder")
+
+    def _posterior_head(self, name: str, activation=None):
+        head = keras.layers.Dense(
+            self.model_config.latent_size,
+            activation=activation,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+            dtype="float32",
+            name=name,
+        )
+        head.build((None, 2 * self.model_config.encoder_units[-1]))
+        return head
+
+    def _measures(self) -> list[str]:
+        """Returns the names of what the head measures."""
+        events = self.head.start(1)
+        return list(self.head.measures(tf.zeros([1, self.head.parameter_size]), events))
+
+    def draws(self, training: bool = True) -> dict[str, Draw]:
+        """Returns the random numbers that one example needs."""
+        # The first uniform of a step decides whether scheduled sampling replaces its event.
+        return {
+            "noise": Draw("normal", (self.model_config.latent_size,)),
+            "uniforms": Draw("uniform", (self.length, 1 + self.decoder.uniforms)),
+            **(self._training_draws() if training else {}),
+        }
+
+    def _training_draws(self) -> dict[str, Draw]:
+        dropout = self.model_config.dropout
+        return {
+            **(self.encoder.draws(self.length) if dropout else {}),
+            **(self.decoder.draws() if dropout else {}),
+            **inputs.draws(self.events_format, self.length),
+        }
+
+    # The network ---------------------------------------------------------------------------
+
+    def call(self, batch, training=False):
+        batch = self.with_draws(batch, training)
+        widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
+        return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
+
+    def _forward(self, batch, training):
+        events, controls = self._events(batch["events"]), self.told(batch)
+        lengths = self._segment_lengths(batch["length"], events)
+        draws = {name: batch[name] for name in self._training_draws()} if training else {}
+        keep = {name: swap_axes(x) for name, x in draws.items() if name.startswith("keep_")} or None
+        mu, sigma = self._posterior_parameters(
+            events, lengths, controls, keep, draws.get("hidden_notes")
+        )
+        z = mu + sigma * batch["noise"]
+        fed = self._without_filling(events, lengths)
+        if training and self._samples_in_training:
+            fed = self.decoder.mix_in_samples(
+                fed, z, controls, swap_axes(batch["uniforms"]), self.sampling_probability()
+            )
+        logits = swap_axes(self.decoder(fed, z, controls, keep))
+        return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
+
+    def _events(self, events):
+        """Returns events (B, T, *E) as the head takes them, (T, B, *E)."""
+        return swap_axes(tf.cast(events, self.head.event_dtype))
+
+    def told(self, batch):
+        """Returns what is told at every step, float (T, B, C); None if the events have none."""
+        events_format = self.events_format
+        if not events_format.control:
+            return None
+        controls = batch.get("controls")
+        if controls is None:  # hits are a part of the events
+            controls = batch["events"][..., : events_format.sizes[0]]
+        return inputs.control_vectors(events_format, swap_axes(controls), tf.float32)
+
+    def _segment_lengths(self, length, events):
+        """Returns how many steps of each segment count: int32 (S, B)."""
+        segments = self.events_format.segments
+        if segments > 1 and len(length.shape) == 1:  # tracks of a bar say where they end
+            is_end = tf.cast(tf.equal(events, self.events_format.end_id), tf.int32)
+            by_segment = tf.reshape(is_end, [segments, self.length // segments, -1])
+            first_end = tf.argmax(by_segment, axis=1, output_type=tf.int32)
+            ended = tf.reduce_max(by_segment, axis=1) > 0
+            return tf.where(ended, first_end + 1, self.length // segments)
+        segments = length.shape[1] if len(length.shape) == 2 else self._lowest_segments
+        return segment_lengths(length, segments, self.length // segments)
+
+    @property
+    def _lowest_segments(self) -> int:
+        levels = self.model_config.encoder_levels
+        return self.length // levels[0] if levels else self.model_config.segments
+
+    def _without_filling(self, events, lengths):
+        """Replaces what does not count by what stands before the first event."""
+        start = self.head.start(tf.shape(events)[1])
+        return tf.where(self._counts(events, lengths), events, start[None])
+
+    def _counts(self, events, lengths):
+        """Returns which steps count, bool (T, B, ...) of as many axes as `events`."""
+        counts = _mask(lengths, self.length // lengths.shape[0])
+        return tf.reshape(counts, [*tf.unstack(tf.shape(counts)), *[1] * (len(events.shape) - 2)])
+
+    def _posterior_parameters(self, events, lengths, controls, keep=None, hidden_notes=None):
+        dtype = self.encoder.compute_dtype
+        x = inputs.network_input(self.events_format, events, self.head, dtype, hidden_notes)
+        if controls is not None:
+            x = tf.concat([x, tf.cast(controls, dtype)], axis=-1)
+        # Steps past the end are zeros, not event 0.
+        x *= tf.cast(self._counts(x, lengths), dtype)
+        if self.model_config.encoder_levels:
+            code = self.encoder(x, lengths)
+        else:
+            code = self.encoder(x, tf.reduce_sum(lengths, axis=0), keep)
+        code = tf.cast(code, tf.float32)
+        return self.mu(code), self.sigma(code)
+
+    # The objective -------------------------------------------------------------------------
+
+    def _step(self):
+        optimizer = getattr(self, "optimizer", None)  # missing before compile()
+        return tf.cast(optimizer.iterations, tf.float32) if optimizer else 0.0
+
+    @property
+    def _samples_in_training(self) -> bool:
+        objective = self.objective
+        return objective.sampling_schedule != "constant" or objective.sampling_rate > 0
+
+    def sampling_probability(self):
+        """Returns the probability that the decoder is fed its own sample at this step."""
+        rate, step = self.objective.sampling_rate, self._step()
+        if self.objective.sampling_schedule == "constant":
+            return rate
+        if self.objective.sampling_schedule == "exponential":
+            return 1 - tf.pow(rate, step)
+        return tf.sigmoid(step / rate - math.log(rate))  # 1 - k / (k + exp(step / k))
+
+    def beta(self):
+        """Returns the weight of the KL term at this step."""
+        return self.objective.max_beta * (1 - tf.pow(self.objective.beta_rate, self._step()))
+
+    def prior(self) -> tfd.Distribution:
+        """Returns N(0, I) over (Z,)."""
+        zeros = tf.zeros([self.model_config.latent_size])
+        return tfd.Independent(tfd.Normal(zeros, 1.0), 1)
+
+    def loss_terms(self, batch, outputs):
+        """Returns the parts of the loss, each float32 (B,), in nats unless said otherwise.
+
+        Keys: `nll` summed over the steps that count, `kl`, `kl_cost` after free bits, and
+        `steps`, how many count.
+        """
+        events, counts = self.targets(batch)
+        nll = tf.reduce_sum(self.head.nll(swap_axes(outputs["logits"]), events) * counts, axis=0)
+        posterior = _diagonal_normal(outputs["mu"], outputs["sigma"])
+        kl = tfd.kl_divergence(posterior, self.prior())
+        free_nats = self.objective.free_bits * math.log(2)
+        return {
+            "nll": nll,
+            "kl": kl,
+            "kl_cost": tf.maximum(kl - free_nats, 0.0),
+            "steps": tf.reduce_sum(counts, axis=0),
+        }
+
+    def targets(self, batch):
+        """Returns events (T, B, *E) and which of them count, float32 (T, B)."""
+        events = self._events(batch["events"])
+        lengths = self._segment_lengths(batch["length"], events)
+        return events, tf.cast(_mask(lengths, self.length // lengths.shape[0]), tf.float32)
+
+    def measures(self, batch, logits) -> dict:
+        """Returns pairs (value, weight), each float32 (T, B), of what the head measures.
+
+        `accuracy` is of the most probable event; see `heads` for what else there is.
+        """
+        events, counts = self.targets(batch)
+        pairs = self.head.measures(swap_axes(logits), events)
+        return {name: (value, weight * counts) for name, (value, weight) in pairs.items()}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the negative evidence lower bound, a mean over the batch `x`, in nats."""
+        terms = self.loss_terms(x, y_pred)
+        loss = tf.reduce_mean(terms["nll"]) + self.beta() * tf.reduce_mean(terms["kl_cost"])
+        self.means["reconstruction_nll"].update_state(terms["nll"])
+        per_step = tf.math.divide_no_nan(terms["nll"], terms["steps"])
+        self.means["nll_per_step"].update_state(per_step, sample_weight=terms["steps"])
+        self.means["kl"].update_state(terms["kl"])
+        self.means["kl_bits"].update_state(terms["kl"] / math.log(2))
+        for name, (value, weight) in self.measures(x, y_pred["logits"]).items():
+            self.means[name].update_state(value, sample_weight=weight)
+        return self.scale_loss(loss)
+
+    def majority_accuracy(self, examples) -> float:
+        rows = slice(COUNTED_EXAMPLES)
+        batch = {"events": examples.events[rows], "length": tf.constant(examples.lengths[rows])}
+        events, counts = self.targets(batch)
+        return self.head.majority_accuracy(events.numpy()[counts.numpy() > 0])
+
+    def in_words(self, measured, majority=None) -> list[str]:
+        # The loss itself is that of a whole example, with a KL weight that grows.
+        return super().in_words({**measured, "loss": measured["nll_per_step"]}, majority)
+
+    def test_step(self, batch):
+        """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
+        batch = self.with_draws(batch, training=False)
+        logs = super().test_step(batch)
+        events, counts = self.targets(batch)
+        posterior = self.encode(batch["events"], batch["length"], batch.get("controls"))
+        z = posterior.mean() + posterior.stddev() * batch["noise"]
+        logits = self.free_running_logits(z, batch)
+        nll = tf.reduce_sum(self.head.nll(swap_axes(logits), events) * counts, axis=0)
+        steps = tf.reduce_sum(counts, axis=0)
+        accuracy, weight = self.measures(batch, logits)["accuracy"]
+        self.free_running["free_running_nll_per_step"].update_state(
+            tf.math.divide_no_nan(nll, steps), sample_weight=steps
+        )
+        self.free_running["free_running_accuracy"].update_state(accuracy, sample_weight=weight)
+        return logs | logs_for_workers({n: m.result() for n, m in self.free_running.items()})
+
+    def free_running_logits(self, z, batch):
+        """Returns logits (B, T, P) of a decoder that reads its own samples, drawn from `uniforms`.
+
+        Args:
+            z: Float (B, Z).
+            batch: Holds `uniforms`, and the events or controls that tell it what is told.
+        """
+        uniforms = swap_axes(batch["uniforms"])[..., 1:]
+        choose = self.decoder.choose_with(uniforms, temperature=1.0)
+        return swap_axes(self.decoder.decode(z, choose, self.told(batch))[1])
+
+    # Inference: dense tensors in and out, the same functions that are exported ---------------
+
+    def encode(self, events, length, controls=None):
+        """Returns the posterior over z, a distribution over (Z,) for each example.
+
+        Args:
+            events: (B, T, *E).
+            length: Int32 (B,) or (B, S).
+            controls: Chord classes int32 (B, T), for events with chords.
+        """
+        batch = {"events": events, "length": length}
+        if controls is not None:
+            batch["controls"] = controls
+        events = self._events(events)
+        lengths = self._segment_lengths(length, events)
+        mu, sigma = self._posterior_parameters(events, lengths, self.told(batch))
+        return _diagonal_normal(mu, sigma)
+
+    def _moments(self, batch):
+        """Returns means and standard deviations of the posteriors of a batch."""
+        posterior = self.encode(**batch)
+        return posterior.mean(), posterior.stddev()
+
+    def decode(self, z, seed, temperature, controls=None):
+        """Decodes latent vectors.
+
+        Args:
+            z: Float (B, Z).
+            seed: Int scalar; the same seed gives the same events.
+            temperature: Float scalar; 0 takes the most probable event of each step.
+            controls: What is told at every step: chord classes int32 (T,) or hits float (T, D),
+                the same for all, for events that have such.
+
+        Returns:
+            (B, T, *E), int32, or float32 for grooves.
+        """
+        seed, temperature = tf.cast(seed, tf.int32), tf.cast(temperature, tf.float32)
+        return self._decode_graph(z, seed, temperature, controls)
+
+    def _decode(self, z, seed, temperature, controls):
+        rows = tf.shape(z)[0]
+        shape = [rows * self.decoder.uniforms, self.length]
+        uniforms = tf.random.stateless_uniform(shape, [seed, 1])
+        uniforms = tf.reshape(tf.transpose(uniforms), [self.length, rows, self.decoder.uniforms])
+        if self.events_format.control:
+            told = inputs.control_vectors(self.events_format, controls, tf.float32)
+            controls = tf.repeat(told[:, None], rows, axis=1)
+        choose = self.decoder.choose_with(uniforms, temperature)
+        return swap_axes(self.decoder.decode(z, choose, controls)[0])
+
+    def sample(self, n, seed, temperature, controls=None, prior="data"):
+        """Returns `n` sequences (N, T, *E), decoded from draws of the prior.
+
+        Args:
+            n: Int scalar N.
+            seed: Int scalar.
+            temperature: Float scalar, see `decode`.
+            controls: See `decode`.
+            prior: See `latents`.
+        """
+        noise = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
+        return self.decode(self.latents(noise, prior), seed, temperature, controls)
+
+    def latents(self, noise, prior="data"):
+        """Returns latent vectors (..., Z) of standard normal noise (..., Z).
+
+        Args:
+            noise: Float (..., Z).
+            prior: `data`: of the Gaussian fitted to the posteriors of the training data, which is
+                N(0, I) until there is a fit, as in an imported model; `standard`: of N(0, I).
+        """
+        check_prior(prior)
+        return noise if prior == "standard" else self.aggregated_posterior(noise)
+
+    def before_checkpoint(self, examples):
+        """Fits what `sample` draws from to the posteriors of the training split."""
+        self.aggregated_posterior.fit(self._moments_graph, examples)
+
+    def interpolate(self, start, end, num_steps, seed, temperature, controls=None):
+        """Decodes points between the posterior means of two sequences, both ends included.
+
+        Args:
+            start: (T, *E), events of the first sequence.
+            end: (T, *E), events of the last.
+            num_steps: Int scalar N, 2 or more.
+            seed: Int scalar.
+            temperature: Float scalar, see `decode`.
+            controls: See `decode`; both ends are encoded with them.
+
+        Returns:
+            (N, T, *E).
+        """
+        ends = tf.stack([start, end])
+        chords = None
+        if self.events_format.control == "chords":
+            chords = tf.repeat(controls[None], 2, axis=0)
+        mu = self.encode(ends, tf.fill([2], self.length), chords).mean()
+        return self.decode(slerp(mu[0], mu[1], num_steps), seed, temperature, controls)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "events": dataclasses.asdict(self.events_format),
+            "length": self.length,
+            "model": dataclasses.asdict(self.model_config),
+            "objective": dataclasses.asdict(self.objective),
+        }
+
+
+def _mask(lengths, steps: int):
+    """Returns which steps count, bool (S * L, B), of `lengths` (S, B) in segments of L."""
+    counts = tf.range(steps)[None, :, None] < lengths[:, None]
+    return tf.reshape(counts, [lengths.shape[0] * steps, -1])
+
+
+def _diagonal_normal(mu, sigma) -> tfd.Distribution:
+    return tfd.Independent(tfd.Normal(mu, sigma), 1)
+
+
+def build(config, converter) -> MusicVAE:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
+    return MusicVAE(
+        events=converter.event_format,
+        length=converter.window_steps,
+        model=config.model,
+        objective=config.objective,
+    )

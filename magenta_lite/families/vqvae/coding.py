@@ -1,0 +1,116 @@
+"""Sound of any length to codes and back, window by window, as if it went through whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.families.vqvae.config import VQVAEConfig
+from magenta_lite.families.vqvae.model import VQVAE, sound_of
+from magenta_lite.modeling.graphs import graph_function
+
+WINDOW = 2**17  # samples, at least, that one pass adds to what is done
+
+
+class Part(NamedTuple):
+    """A window of a sequence: read from `start` to `stop`, kept from `first` to `last`."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def margin(sizes: VQVAEConfig, level: int) -> int:
+    """Returns how many samples to each side a code, or a sample that comes back, can depend on.
+
+    The encoder and the decoder of a level see equally far. A multiple of all hop lengths.
+    """
+    seen, scale = 0, 1
+    for down, stride in zip(sizes.downs[: level + 1], sizes.strides, strict=False):
+        for _ in range(down):
+            seen += stride * scale
+            scale *= stride
+            seen += scale * sum(sizes.dilations(level))
+        seen += 2 * scale
+    hop = sizes.hop_lengths[-1]
+    return -(-seen // hop) * hop
+
+
+def parts(length: int, window: int, margin: int) -> Iterator[Part]:
+    """Cuts a sequence so that each part is read with `margin` to both sides.
+
+    All are equally long, the last one moved back: they are traced once.
+    """
+    whole = window + 2 * margin
+    if length <= whole:
+        yield Part(0, length, 0, length)
+        return
+    first = 0
+    while first < length:
+        start = min(max(first - margin, 0), length - whole)
+        stop = start + whole
+        last = length if stop == length else stop - margin
+        yield Part(start, stop, first, last)
+        first = last
+
+
+class Coder:
+    """What turns whole pieces into codes and back.
+
+    Args:
+        model: A trained model.
+    """
+
+    def __init__(self, model: VQVAE):
+        self._model = model
+        levels, sizes = range(model.sizes.levels), model.sizes
+        several = [sizes.quantizers] if sizes.quantizers > 1 else []
+
+        # Of any length: pieces differ, and each length would be traced.
+        def reading(level):
+            @graph_function(input_signature=[tf.TensorSpec([1, None, sizes.channels], tf.float32)])
+            def read(sound):
+                return model.encode_level(sound, level)
+
+            return read
+
+        def playing(level):
+            @graph_function(input_signature=[tf.TensorSpec([1, None, *several], tf.int32)])
+            def play(codes):
+                return model.decode(codes, level)
+
+            return play
+
+        self._read = [reading(level) for level in levels]
+        self._play = [playing(level) for level in levels]
+
+    def encode(self, sound: np.ndarray) -> list[np.ndarray]:
+        """Returns the codes of a whole sound: int32 (S,), or (S, N), of each level.
+
+        Args:
+            sound: (T, C), float in [-1, 1) or 16-bit integers. Silence fills up the last code.
+        """
+        hops, last = self._model.hop_lengths, self._model.hop_lengths[-1]
+        sound = np.pad(sound, [[0, -len(sound) % last], [0, 0]])
+        codes = [[] for _ in hops]
+        for level, hop in enumerate(hops):
+            for part in parts(len(sound), WINDOW, margin(self._model.sizes, level)):
+                window = sound_of(sound[None, part.start : part.stop])
+                found = self._read[level](window).numpy()[0]
+                kept = slice((part.first - part.start) // hop, (part.last - part.start) // hop)
+                codes[level].append(found[kept])
+        return [np.concatenate(each) for each in codes]
+
+    def decode(self, codes: np.ndarray, level: int) -> np.ndarray:
+        """Returns the sound float32 (T, C) of codes (S,), or (S, N), of one level."""
+        hop, sounds = self._model.hop_lengths[level], []
+        codes = np.asarray(codes, np.int32)
+        for part in parts(len(codes) * hop, WINDOW, margin(self._model.sizes, level)):
+            window = tf.constant(codes[None, part.start // hop : part.stop // hop])
+            heard = self._play[level](window).numpy()[0]
+            sounds.append(heard[part.first - part.start : part.last - part.start])
+        return np.concatenate(sounds)

@@ -1,0 +1,333 @@
+"""Encoders and decoders of sound: strided and dilated convolutions, without normalisation.
+
+Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3 and appendix B.1). Each level
+has an encoder and a decoder of its own, which read and write sound. They look to both sides, and
+see zeros beyond the ends.
+
+Shape letters: B batch, T steps, C channels of the sound, W width, E code width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+
+from magenta_lite.families.vqvae.config import VQVAEConfig
+
+
+def convolution(kind: type, inputs: int, outputs: int, kernel: int, name: str, **details):
+    """Returns a built convolution whose first weights are uniform in ±1/√fan-in, as PyTorch's.
+
+    Args:
+        kind: `keras.layers.Conv1D` or `Conv1DTranspose`.
+        inputs: Channels that it reads.
+        outputs: Channels that it gives.
+        kernel: Steps of its kernel.
+        name: Of the layer.
+        **details: Of the layer.
+    """
+    # PyTorch takes the fan-in of a transposed kernel along the outputs.
+    transposed = kind is keras.layers.Conv1DTranspose
+    limit = ((outputs if transposed else inputs) * kernel) ** -0.5
+    layer = kind(
+        outputs,
+        kernel,
+        padding="same",
+        kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
+        bias_initializer=keras.initializers.RandomUniform(-limit, limit),
+        name=name,
+        **details,
+    )
+    layer.build((None, None, inputs))
+    return layer
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class Snake(keras.layers.Layer):
+    """x + sin²(a·x) / a, for what repeats itself (Ziyin et al. 2020).
+
+    https://arxiv.org/abs/2006.08195, equation 3.
+
+    Args:
+        channels: Each has its own a, at first 1.
+
+    Call arguments:
+        x: Float (B, T, channels).
+
+    Returns:
+        Float (B, T, channels).
+    """
+
+    def __init__(self, channels: int, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.alpha = self.add_weight(shape=(channels,), initializer="ones", name="alpha")
+        self.built = True
+
+    def call(self, x):
+        alpha = keras.ops.cast(self.alpha, x.dtype)
+        return x + keras.ops.square(keras.ops.sin(alpha * x)) / (alpha + 1e-9)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockSizes:
+    """Sizes of a level block.
+
+    Attributes:
+        outside: Channels at the end that is nearer to the sound.
+        code_width: Channels at the other end.
+        width: Channels inside.
+        residual_width: Channels inside its residual blocks.
+        stages: How many.
+        stride: Factor between the lengths of a stage's two ends.
+        dilations: Of the residual blocks of a stage, in the order in which they come.
+        snake: Whether activations are `Snake`, not ReLU.
+    """
+
+    outside: int
+    code_width: int
+    width: int
+    residual_width: int
+    stages: int
+    stride: int
+    dilations: tuple[int, ...]
+    snake: bool = False
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class Residual(keras.layers.Layer):
+    """x + Conv1(act(Conv3(act(x)))), the first of the two dilated.
+
+    Args:
+        sizes: Of the level block it is in; a `BlockSizes` or its dict.
+        dilation: How far it looks to each side, in steps.
+
+    Call arguments:
+        x: Float (B, T, W).
+
+    Returns:
+        Float (B, T, W).
+    """
+
+    def __init__(self, sizes, dilation: int, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.dilation = dilation
+        width, inside = self.sizes.width, self.sizes.residual_width
+        with keras.name_scope(self.name):
+            self.activations = [
+                Snake(n, name=f"snake_{i}") if self.sizes.snake else keras.ops.relu
+                for i, n in enumerate((width, inside))
+            ]
+            conv = keras.layers.Conv1D
+            self.dilated = convolution(conv, width, inside, 3, "dilated", dilation_rate=dilation)
+            self.mixing = convolution(conv, inside, width, 1, "mixing")
+        self.built = True
+
+    def call(self, x):
+        before, between = self.activations
+        return x + self.mixing(between(self.dilated(before(x))))
+
+    def get_config(self):
+        config = {"sizes": dataclasses.asdict(self.sizes), "dilation": self.dilation}
+        return {**super().get_config(), **config}
+
+
+class _LevelBlock(keras.layers.Layer):
+    """What encoder and decoder blocks have in common: residual blocks, grouped in stages."""
+
+    def __init__(self, sizes, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
+        with keras.name_scope(self.name):
+            self.residuals = [
+                [Residual(self.sizes, d, name=f"residual_{s}_{i}") for i, d in self._dilations()]
+                for s in range(self.sizes.stages)
+            ]
+        self.built = True
+
+    def _dilations(self):
+        return enumerate(self.sizes.dilations)
+
+    def get_config(self):
+        return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes)}
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class EncoderBlock(_LevelBlock):
+    """Stages, each a strided convolution and residual blocks; then a convolution to code width.
+
+    Args:
+        sizes: A `BlockSizes` or its dict.
+
+    Call arguments:
+        x: Float (B, T, outside), T a multiple of stride ** stages.
+
+    Returns:
+        Float (B, T / stride ** stages, E).
+    """
+
+    def __init__(self, sizes, **kwargs):
+        super().__init__(sizes, **kwargs)
+        sizes, conv = self.sizes, keras.layers.Conv1D
+        # The kernel spans two strides. Padded to half a stride at each side, every stage divides
+        # the length exactly.
+        kernel, width = 2 * sizes.stride, sizes.width
+        with keras.name_scope(self.name):
+            self.shorten = [
+                convolution(
+                    conv,
+                    width if s else sizes.outside,
+                    width,
+                    kernel,
+                    f"shorten_{s}",
+                    strides=sizes.stride,
+                )
+                for s in range(sizes.stages)
+            ]
+            self.leave = convolution(conv, width, sizes.code_width, 3, "leave")
+
+    def call(self, x):
+        for shorten, residuals in zip(self.shorten, self.residuals, strict=True):
+            x = shorten(x)
+            for residual in residuals:
+                x = residual(x)
+        return self.leave(x)
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class DecoderBlock(_LevelBlock):
+    """A convolution from code width; then stages, each residual blocks and a transposed one.
+
+    Args:
+        sizes: A `BlockSizes` or its dict.
+
+    Call arguments:
+        x: Float (B, T, E).
+
+    Returns:
+        Float (B, T * stride ** stages, outside).
+    """
+
+    def __init__(self, sizes, **kwargs):
+        super().__init__(sizes, **kwargs)
+        sizes, width = self.sizes, self.sizes.width
+        with keras.name_scope(self.name):
+            self.enter = convolution(keras.layers.Conv1D, sizes.code_width, width, 3, "enter")
+            self.lengthen = [
+                convolution(
+                    keras.layers.Conv1DTranspose,
+                    width,
+                    sizes.outside if s == sizes.stages - 1 else width,
+                    2 * sizes.stride,
+                    f"lengthen_{s}",
+                    strides=sizes.stride,
+                )
+                for s in range(sizes.stages)
+            ]
+
+    def call(self, x):
+        x = self.enter(x)
+        for residuals, lengthen in zip(self.residuals, self.lengthen, strict=True):
+            for residual in residuals:
+                x = residual(x)
+            x = lengthen(x)
+        return x
+
+
+class _Stack(keras.layers.Layer):
+    """What encoders and decoders have in common: the level blocks 0 to `level`."""
+
+    def __init__(self, config, level: int, **kwargs):
+        super().__init__(**kwargs)
+        self.config = VQVAEConfig(**config) if isinstance(config, dict) else config
+        self.level = level
+        self.built = True
+
+    def _block_sizes(self, number: int, outside: int, dilations) -> BlockSizes:
+        config, width = self.config, self.config.width_of(self.level)
+        return BlockSizes(
+            outside=outside,
+            code_width=config.code_width,
+            width=width,
+            residual_width=int(config.residual_factor * width),
+            stages=config.downs[number],
+            stride=config.strides[number],
+            dilations=tuple(dilations),
+            snake=config.snake,
+        )
+
+    def get_config(self):
+        config = {"config": dataclasses.asdict(self.config), "level": self.level}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class Encoder(_Stack):
+    """Reads sound: the blocks 0 to l of level l, one after the other.
+
+    Args:
+        config: A `VQVAEConfig` or its dict.
+        level: l.
+
+    Call arguments:
+        x: Float (B, T, C).
+
+    Returns:
+        Float (B, T / hop length, E).
+    """
+
+    def __init__(self, config, level: int, **kwargs):
+        super().__init__(config, level, **kwargs)
+        config, dilations = self.config, self.config.dilations(level)
+        with keras.name_scope(self.name):
+            self.blocks = [
+                EncoderBlock(
+                    self._block_sizes(b, config.code_width if b else config.channels, dilations),
+                    name=f"block_{b}",
+                )
+                for b in range(level + 1)
+            ]
+
+    def call(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class Decoder(_Stack):
+    """Writes sound: the blocks l to 0 of level l, then a convolution; not limited to [-1, 1].
+
+    Args:
+        config: A `VQVAEConfig` or its dict.
+        level: l.
+
+    Call arguments:
+        x: Float (B, T, E).
+
+    Returns:
+        Float (B, T * hop length, C).
+    """
+
+    def __init__(self, config, level: int, **kwargs):
+        super().__init__(config, level, **kwargs)
+        config, dilations = self.config, self.config.dilations(level)
+        if config.reverse_decoder_dilation:
+            dilations = dilations[::-1]
+        width = config.code_width
+        with keras.name_scope(self.name):
+            self.blocks = [
+                DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}")
+                for b in range(level + 1)
+            ]
+            self.sound = convolution(keras.layers.Conv1D, width, config.channels, 3, "sound")
+
+    def call(self, x):
+        for block in reversed(self.blocks):
+            x = block(x)
+        return self.sound(x)

@@ -1,0 +1,32 @@
+"""What `generate` does with a VQ-VAE: sound through its codes and back."""
+
+from __future__ import annotations
+
+from magenta_lite.converters.audio import Audio
+from magenta_lite.families.vqvae.coding import Coder
+from magenta_lite.request import check_request
+
+
+def generate(model, converter, request) -> list[dict[str, Audio]]:
+    """Returns for each input the original and what comes back of it by each level's codes.
+
+    Args:
+        model: A trained model.
+        converter: Its converter.
+        request: A `GenerateRequest`.
+
+    Raises:
+        UserError: If there is no input.
+    """
+    check_request("vqvae", converter, request)
+    coder = Coder(model)
+    return [reconstructed(coder, audio) for _, audio in request.inputs]
+
+
+def reconstructed(coder: Coder, audio: Audio) -> dict[str, Audio]:
+    """Returns a sound as `original`, and what comes back of it as `level-0`, `level-1` …"""
+    sounds = {"original": audio}
+    for level, codes in enumerate(coder.encode(audio.samples)):
+        heard = coder.decode(codes, level)[: len(audio.samples)]
+        sounds[f"level-{level}"] = Audio(heard, audio.sample_rate)
+    return sounds

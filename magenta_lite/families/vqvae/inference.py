@@ -1,0 +1,86 @@
+"""A VQ-VAE's inference functions as compiled graphs: for `export`; and pictures in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.audio import Audio
+from magenta_lite.families.vqvae.model import VQVAE
+from magenta_lite.modeling.graphs import graph_function
+
+SHOWN = 2  # clips of a validation
+
+
+def inference_functions(
+    model: VQVAE,
+) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    """Returns functions of dense tensors by signature name; each returns a dict of tensors.
+
+    Shape letters: B sounds, T samples, a multiple of the last level's hop length, C channels, S
+    codes, N quantisers.
+
+    - `encode(audio)`: `codes_0`, `codes_1` … int32 (B, S), or (B, S, N), of each level, 0 the
+      finest, from float32 (B, T, C) in [-1, 1].
+    - `decode_0(codes)`, `decode_1(codes)` …: `audio` float32 (B, T, C) of the codes of a level; it
+      may leave [-1, 1].
+    - `reconstruct(audio)` and `serving_default`: `audio_0`, `audio_1` …, what comes back by each
+      level's codes.
+    """
+    sizes, levels = model.sizes, range(model.sizes.levels)
+    audio_spec = tf.TensorSpec([None, None, sizes.channels], tf.float32, "audio")
+    several = [sizes.quantizers] if sizes.quantizers > 1 else []
+    codes_spec = tf.TensorSpec([None, None, *several], tf.int32, "codes")
+
+    @graph_function(input_signature=[audio_spec])
+    def encode(audio):
+        return {f"codes_{i}": codes for i, codes in enumerate(model.encode(audio))}
+
+    @graph_function(input_signature=[audio_spec])
+    def reconstruct(audio):
+        return {f"audio_{i}": sound for i, sound in enumerate(model.reconstruct(audio))}
+
+    def decoder(level):
+        @graph_function(input_signature=[codes_spec])
+        def decode(codes):
+            return {"audio": model.decode(codes, level)}
+
+        return decode
+
+    decoders = {f"decode_{level}": decoder(level) for level in levels}
+    return {
+        "encode": encode,
+        **decoders,
+        "reconstruct": reconstruct,
+        "serving_default": reconstruct,
+    }
+
+
+def sampling_arguments(
+    model: VQVAE, num_outputs: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of `serving_default`: noise."""
+    del temperature
+    shape = (num_outputs, 4 * model.hop_lengths[-1], model.sizes.channels)
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, shape)
+    return {"audio": tf.constant(noise, tf.float32)}
+
+
+def pictures(model: VQVAE, converter, examples, seed: int):
+    """Yields figures of some held-out clips above what comes back of them.
+
+    Args:
+        model: The model as it is.
+        converter: Its converter.
+        examples: The validation split.
+        seed: Not used.
+    """
+    from magenta_lite.plots import sounds
+
+    del seed
+    for row in examples.events[:SHOWN]:
+        clip = row[: model.crop]
+        shown = {"original": converter.decode(clip)}
+        for level, sound in enumerate(model.reconstruct(tf.constant(clip[None]))):
+            shown[f"level {level}"] = Audio(sound[0].numpy(), converter.sample_rate)
+        yield sounds(list(shown.values()), list(shown))

@@ -1,0 +1,336 @@
+"""The VQ-VAE: sound to codes and back, at several rates."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.errors import UserError
+from magenta_lite.families.vqvae import losses
+from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
+from magenta_lite.families.vqvae.convolutions import Decoder, Encoder
+from magenta_lite.families.vqvae.quantizer import Quantizer
+from magenta_lite.modeling.base import Draw, TrainableModel
+
+FULL_SCALE = 2**15  # of 16-bit samples
+MEASURED_SECONDS = 600  # of sound, by which differences are scaled
+LEAST_BANDWIDTH = 1e-8
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class VQVAE(TrainableModel):
+    """Autoencoders of sound, one for each level, whose inside is a sequence of codes.
+
+    The VQ-VAE of Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3), which learns
+    its codebooks as running means. The levels share nothing: each reads and writes the sound.
+
+    Shape letters: B batch, T samples, C channels, S codes = T / hop length, N quantisers.
+
+    Differences: averages of the codebooks are weights, so a run that goes on is one that never
+    stopped; the original begins them anew. Random rows come by numbers that belong to examples.
+
+    Args:
+        model: Sizes; a `VQVAEConfig` or its dict.
+        objective: Loss; a `VQVAEObjective` or its dict.
+        crop: Samples of an example in training; 0 if they differ.
+        sample_rate: In Hz.
+
+    Call arguments:
+        batch: A dict of `events` (B, T, C), the sound, float in [-1, 1) or 16-bit integers; and
+            what `draws` names. T is a multiple of the last level's hop length.
+
+    Returns:
+        A dict: `sound`, float32 (B, T, C) of each level; and `quantized`, a `Quantized` of each.
+    """
+
+    def __init__(self, model, objective, crop: int = 0, sample_rate: int = 44100, **kwargs):
+        dtype = kwargs.pop("dtype", "float32")
+        super().__init__(dtype=dtype, **kwargs)
+        self.sizes = VQVAEConfig(**model) if isinstance(model, dict) else model
+        self.objective = VQVAEObjective(**objective) if isinstance(objective, dict) else objective
+        self.crop = crop
+        self.sample_rate = sample_rate
+        levels = range(self.sizes.levels)
+        self.encoders = [Encoder(self.sizes, i, name=f"encoder_{i}") for i in levels]
+        self.quantizers = [Quantizer(self.sizes, name=f"quantizer_{i}") for i in levels]
+        self.decoders = [Decoder(self.sizes, i, name=f"decoder_{i}") for i in levels]
+        # As `losses.Bandwidth`.
+        self.bandwidth = self.add_weight(
+            shape=(3,),
+            initializer="ones",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="bandwidth",
+        )
+        self.tracked = {name: keras.metrics.Mean(name=name) for name in self._metric_names()}
+        self.built = True
+
+    def _metric_names(self) -> list[str]:
+        names = ["spectral_convergence", "reconstruction", "commitment", "fit", "prenorm", "change"]
+        each = ("multi_spectral", "perplexity", "used", "alive")
+        return names + [f"{name}_{i}" for i in range(self.sizes.levels) for name in each]
+
+    @property
+    def hop_lengths(self) -> tuple[int, ...]:
+        """Samples of a code of each level, the finest first."""
+        return self.sizes.hop_lengths
+
+    def draws(self, training: bool = True) -> dict[str, Draw]:
+        """Returns what codebooks choose rows by, and how many quantisers an example is told by."""
+        if not training:
+            return {}
+        dropout = {"kept": Draw("uniform", (2,))} if self.sizes.quantizer_dropout else {}
+        return {"codebook": Draw("seed", (2,))} | dropout
+
+    # The network ---------------------------------------------------------------------------
+
+    def call(self, batch, training=False):
+        batch = self.with_draws(batch, training)
+        sound = sound_of(batch["events"])
+        self._check_length(sound)
+        kept = self._kept(batch["kept"]) if training and "kept" in batch else None
+        sounds, quantized = [], []
+        for i, quantizer in enumerate(self.quantizers):
+            x = tf.cast(self.encoders[i](sound), tf.float32)
+            choices = quantizer.draw_choices(x.shape, batch["codebook"], i) if training else None
+            coded = quantizer(x, training=training, choices=choices, kept=kept)
+            sounds.append(tf.cast(self.decoders[i](coded.vectors), tf.float32))
+            quantized.append(coded)
+        return {"sound": sounds, "quantized": quantized}
+
+    def _kept(self, drawn):
+        """Returns by how many quantisers each example is told, int32 (B,), by drawn (B, 2)."""
+        count = self.sizes.quantizers
+        some = 1 + tf.cast(drawn[:, 1] * count, tf.int32)
+        return tf.where(drawn[:, 0] < self.sizes.quantizer_dropout, some, count)
+
+    def _check_length(self, sound) -> None:
+        hop, samples = self.hop_lengths[-1], sound.shape[1]
+        if samples is None:
+            message = f"The number of samples must be a multiple of {hop}"
+            tf.debugging.assert_equal(tf.shape(sound)[1] % hop, 0, message)
+            return
+        if samples and samples % hop == 0:
+            return
+        near = max(round(samples / hop), 1) * hop
+        raise UserError(
+            f"{samples} samples cannot be told in codes of {hop} samples each; cut or fill the "
+            f"sound to a multiple of {hop}, e.g. {near}"
+        )
+
+    def encode(self, sound) -> list:
+        """Returns the codes int32 (B, S), or (B, S, N), of each level, the finest first.
+
+        Args:
+            sound: (B, T, C), float in [-1, 1) or 16-bit integers.
+
+        Raises:
+            UserError: If T is not a multiple of the last level's hop length.
+        """
+        return [self.encode_level(sound, level) for level in range(self.sizes.levels)]
+
+    def encode_level(self, sound, level: int):
+        """Returns the codes of one level; see `encode`."""
+        sound = sound_of(sound)
+        self._check_length(sound)
+        return self.quantizers[level](self.encoders[level](sound)).codes
+
+    def decode(self, codes, level: int):
+        """Returns the sound float32 (B, T, C) of one level's codes; it may leave [-1, 1].
+
+        Args:
+            codes: Int (B, S); of several quantisers (B, S, n) with the first n of N.
+            level: Whose codes they are; 0 is the finest.
+        """
+        vectors = self.quantizers[level].look_up(codes)
+        return tf.cast(self.decoders[level](vectors), tf.float32)
+
+    def reconstruct(self, sound) -> list:
+        """Returns what comes back of a sound (B, T, C), float32 (B, T, C) by each level's codes."""
+        return [self.decode(codes, level) for level, codes in enumerate(self.encode(sound))]
+
+    # The objective -------------------------------------------------------------------------
+
+    def prepare(self, step: int, examples, seed: int) -> None:
+        """Measures, before the first step, what differences are divided by.
+
+        Args:
+            step: Steps that are done.
+            examples: The training split; its events are sounds (N, T, C).
+            seed: Not used.
+
+        Raises:
+            UserError: If there is nothing but silence.
+        """
+        del seed
+        if step:
+            return
+        events = examples.events
+        crop = self.crop or events.shape[1]
+        whole = np.asarray(examples.lengths)
+        # Examples shorter than a crop count with what they are filled up by.
+        places = [
+            (row, i * crop) for row, n in enumerate(whole) for i in range(max(int(n) // crop, 1))
+        ]
+        wanted = max(MEASURED_SECONDS * self.sample_rate // (crop * events.shape[2]), 1)
+        chosen = np.linspace(0, len(places) - 1, min(wanted, len(places))).astype(int)
+        clips = [events[row, start : start + crop] for row, start in (places[i] for i in chosen)]
+        self.measure_bandwidth(sound_of(np.stack(clips)).numpy())
+
+    def measure_bandwidth(self, clips: np.ndarray) -> None:
+        """Sets what differences are divided by to what clips, float (N, T, C), have.
+
+        Raises:
+            UserError: If they are silent.
+        """
+        measured = losses.bandwidth(clips, self.objective.stft)
+        if min(measured) < LEAST_BANDWIDTH:
+            raise UserError(
+                f"{len(clips)} clips of the training data are silent; --data needs sound to learn"
+            )
+        self.bandwidth.assign(np.array(measured, np.float32))
+
+    def in_words(self, measured, majority=None) -> list[str]:
+        decibels = 20 * math.log10(max(measured["spectral_convergence"], 1e-10))
+        return [
+            f"error {decibels:.1f} dB (silence: 0 dB)",
+            f"loss {measured['loss']:.3g}",
+            f"{measured['alive_0']:.0%} of codes in use",
+        ]
+
+    def train_step(self, batch):
+        if self.micro_batches > 1:
+            raise UserError(
+                f"train.micro_batches={self.micro_batches}: codebooks learn from whole batches; "
+                "set it to 1"
+            )
+        return super().train_step(batch)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the sum over all levels of the distances that the objective names."""
+        sound, quantized = sound_of(x["events"]), y_pred["quantized"]
+        terms = self.distances(sound, y_pred["sound"])
+        commitment = sum(coded.commitment for coded in quantized)
+        self._track(terms, commitment, [coded.statistics for coded in quantized])
+        loss = self.objective.commitment * commitment
+        for name in ("reconstruction", "multi_spectral", "spectral", "log_mel"):
+            if name in terms:
+                weight = getattr(self.objective, name, 1.0)
+                loss += weight * tf.reduce_sum(terms[name])
+        return self.scale_loss(loss)
+
+    def distances(self, sound, sounds) -> dict[str, Any]:
+        """Returns how far sounds are from a sound, by each part of the objective.
+
+        Args:
+            sound: Float32 (B, T, C).
+            sounds: Float32 (B, T, C) of each level.
+
+        Returns:
+            Float32 (levels,), means over B: `reconstruction`, weighed already, and of those with
+            a weight `multi_spectral`, `spectral` and `log_mel`; and `spectral_convergence`, a
+            scalar, of level 0.
+        """
+        objective = self.objective
+        l1, l2, spectrum = tf.unstack(tf.convert_to_tensor(self.bandwidth))
+        terms = {"reconstruction": tf.stack([self._of_samples(sound, y, l1, l2) for y in sounds])}
+        every = tf.concat(sounds, axis=0)
+
+        def of_spectra(distance, resolutions, levels=self.sizes.levels, others=every):
+            """Returns the means over clips and resolutions (levels,)."""
+            totals = []
+            for resolution in resolutions:
+                x = losses.spectrum(sound, resolution)
+                y = losses.spectrum(others, resolution)
+                x = tf.concat([x] * levels, axis=0)
+                totals.append(tf.reduce_mean(tf.reshape(distance(x, y), [levels, -1]), axis=1))
+            return sum(totals) / len(totals)
+
+        if objective.multi_spectral:
+            terms["multi_spectral"] = of_spectra(losses.distance, objective.resolutions) / spectrum
+        if objective.spectral:
+            relative = objective.relative_spectral
+            distance = losses.convergence if relative else losses.distance
+            apart = of_spectra(distance, [objective.stft])
+            terms["spectral"] = apart if relative else apart / spectrum
+        if objective.log_mel:
+            terms["log_mel"] = of_spectra(
+                lambda x, y: losses.log_mel_distance(x, y, self.sample_rate),
+                objective.resolutions,
+            )
+        finest = tf.stop_gradient(sounds[0])
+        terms["spectral_convergence"] = of_spectra(losses.convergence, [objective.stft], 1, finest)[
+            0
+        ]
+        return terms
+
+    def _of_samples(self, sound, other, l1, l2):
+        objective, difference = self.objective, sound - other
+        total = objective.l2 * tf.reduce_mean(tf.square(difference)) / l2
+        if objective.l1:
+            total += objective.l1 * tf.reduce_mean(tf.abs(difference)) / l1
+        if objective.linf:
+            largest = losses.largest_squares(sound, other, objective.linf_count)
+            total += objective.linf * tf.reduce_mean(largest) / l2
+        return total
+
+    def _track(self, terms, commitment, statistics) -> None:
+        values = {
+            "spectral_convergence": terms["spectral_convergence"],
+            "reconstruction": tf.reduce_sum(terms["reconstruction"]),
+            "commitment": commitment,
+        }
+        for name in ("fit", "prenorm", "change"):
+            values[name] = tf.reduce_mean([getattr(each, name) for each in statistics])
+        for i, each in enumerate(statistics):
+            if "multi_spectral" in terms:
+                values[f"multi_spectral_{i}"] = terms["multi_spectral"][i]
+            values[f"perplexity_{i}"] = tf.exp(each.entropy)
+            values[f"used_{i}"] = each.used / self.sizes.codes
+            values[f"alive_{i}"] = each.alive / self.sizes.codes
+        for name, value in values.items():
+            self.tracked[name].update_state(value)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model": dataclasses.asdict(self.sizes),
+            "objective": dataclasses.asdict(self.objective),
+            "crop": self.crop,
+            "sample_rate": self.sample_rate,
+        }
+
+
+def sound_of(events):
+    """Returns sound float32 in [-1, 1) of the same, or of 16-bit integers."""
+    events = tf.convert_to_tensor(events)
+    if events.dtype.is_integer:
+        return tf.cast(events, tf.float32) / FULL_SCALE
+    return tf.cast(events, tf.float32)
+
+
+def build(config: Any, converter: Any) -> VQVAE:
+    """Returns the model that the `ExperimentConfig` describes, for `converter`'s sound.
+
+    Raises:
+        UserError: If the channels differ, or clips have a length that codes or spectra do not fit.
+    """
+    sizes, crop = config.model, converter.crop
+    if converter.channels != sizes.channels:
+        raise UserError(
+            f"converter.channels={converter.channels} and model.channels={sizes.channels} differ; "
+            f"--set model.channels={converter.channels}"
+        )
+    hop, shortest = sizes.hop_lengths[-1], config.objective.shortest_clip
+    if crop % hop or crop < shortest:
+        near = max(round(crop / hop), -(-shortest // hop)) * hop
+        raise UserError(
+            f"converter.crop={crop} must be a multiple of {hop}, the samples of a code, and at "
+            f"least {shortest}, for the spectra; --set converter.crop={near}"
+        )
+    return VQVAE(sizes, config.objective, crop, converter.sample_rate)

@@ -1,0 +1,155 @@
+"""Between encoder and decoder: what an encoder gives, in codes.
+
+Shape letters: B batch, S steps, E code width, N quantisers of a level.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from magenta_lite.families.vqvae.codebook import Choice, Codebook, Statistics
+from magenta_lite.families.vqvae.config import VQVAEConfig
+
+
+class Quantized(NamedTuple):
+    """What a `Quantizer` returns.
+
+    Attributes:
+        vectors: Float32 (B, S, E), for the decoder. The gradient goes to the encoder as it is.
+        codes: Int32 (B, S); (B, S, N) of several quantisers.
+        commitment: Mean squared distance of the encoder's numbers from their codes, a scalar.
+        statistics: `Statistics`, the mean of all quantisers.
+    """
+
+    vectors: Any
+    codes: Any
+    commitment: Any
+    statistics: Statistics
+
+
+@keras.saving.register_keras_serializable("magenta_lite")
+class Quantizer(keras.layers.Layer):
+    """The codebook of a level; or several, each for what those before it leave over.
+
+    Several are SoundStream's residual quantiser (Zeghidour et al. 2021,
+    https://arxiv.org/abs/2107.03312, §III-C), and its dropout. Codes in few dimensions on the unit
+    sphere are those of Yu et al. (2021, https://arxiv.org/abs/2110.04627, §3.2), here as means.
+
+    Args:
+        config: A `VQVAEConfig` or its dict.
+
+    Call arguments:
+        x: Float (B, S, E).
+        training: Whether the codebooks learn.
+        choices: Of each quantiser, the choices that `Codebook` needs; in training.
+        kept: Int32 (B,), how many of the quantisers each example is told by; None for all.
+
+    Returns:
+        A `Quantized`.
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(dtype=kwargs.pop("dtype", "float32"), **kwargs)
+        self.config = VQVAEConfig(**config) if isinstance(config, dict) else config
+        config, width = self.config, self.config.codebook_width
+        with keras.name_scope(self.name):
+            self.codebooks = [
+                Codebook(
+                    config.codes,
+                    width,
+                    config.codebook_decay,
+                    config.revival_threshold,
+                    config.reset_restarted,
+                    config.k_means_steps,
+                    unit_length=config.factorized_width > 0,
+                    name=f"codebook_{i}",
+                )
+                for i in range(config.quantizers)
+            ]
+            self.enter = self.leave = None
+            if config.factorized_width:
+                self.enter = self._projection(config.code_width, width, "enter")
+                self.leave = self._projection(width, config.code_width, "leave")
+        self.built = True
+
+    def _projection(self, inputs: int, outputs: int, name: str):
+        layer = keras.layers.Dense(outputs, name=name, dtype=self.dtype_policy)
+        layer.build((None, None, inputs))
+        return layer
+
+    def call(self, x, training=False, choices=None, kept=None):
+        if self.enter:
+            x = tf.math.l2_normalize(self.enter(x), axis=2)
+        # What is told so far, and what is left of what is to be told.
+        told, left, commitment = tf.zeros_like(x), x, 0.0
+        codes, statistics = [], []
+        for i, codebook in enumerate(self.codebooks):
+            counted = None if kept is None else tf.cast(kept > i, tf.float32)
+            coded = codebook(
+                left, training=training, choices=choices and choices[i], counted=counted
+            )
+            squares = tf.square(left - tf.stop_gradient(coded.vectors))
+            vectors = coded.vectors
+            if counted is not None:
+                squares *= counted[:, None, None]
+                vectors *= counted[:, None, None]
+            commitment += tf.reduce_mean(squares) / len(self.codebooks)
+            told, left = told + vectors, left - tf.stop_gradient(vectors)
+            codes.append(coded.codes)
+            statistics.append(coded.statistics)
+        # Straight through, once around the sum.
+        vectors = x + tf.stop_gradient(told - x)
+        return Quantized(
+            self.leave(vectors) if self.leave else vectors,
+            codes[0] if len(codes) == 1 else tf.stack(codes, axis=2),
+            commitment,
+            Statistics(*(sum(values) / len(values) for values in zip(*statistics, strict=True))),
+        )
+
+    def look_up(self, codes):
+        """Returns what the decoder reads, float32 (B, S, E), of codes as `call` returns them.
+
+        Of several quantisers the first ones are enough: int (B, S, n), n from 1 to N.
+        """
+        if len(self.codebooks) == 1:
+            vectors = self.codebooks[0].look_up(codes)
+        else:
+            each = zip(self.codebooks, tf.unstack(codes, axis=2), strict=False)
+            vectors = sum(codebook.look_up(rows) for codebook, rows in each)
+        return self.leave(vectors) if self.leave else vectors
+
+    def draw_choices(self, x_shape, seeds, place: int) -> list[tuple[Choice, Choice]]:
+        """Returns the `choices` of a training call, by seeds that belong to the examples.
+
+        Args:
+            x_shape: B, S, E; all known.
+            seeds: Int32 (B, 2).
+            place: Different for every quantiser of a model.
+        """
+        steps, width = x_shape[1], self.config.codebook_width
+        copies = self.codebooks[0].copies(x_shape)
+        orders = 2 * len(self.codebooks)
+        rows = orders * copies * steps
+
+        def drawn(function, shape, number):
+            return tf.map_fn(
+                lambda seed: function(shape, tf.stack([seed[0], seed[1] + number])),
+                seeds,
+                fn_output_signature=tf.float32,
+            )
+
+        order = drawn(tf.random.stateless_uniform, [rows], 2 * place)
+        order = tf.split(order, orders, axis=1)
+        noise = [None] * orders
+        if copies > 1:
+            noise = drawn(tf.random.stateless_normal, [rows, width], 2 * place + 1)
+            noise = tf.split(noise, orders, axis=1)
+        pairs = [Choice(*pair) for pair in zip(order, noise, strict=True)]
+        return list(zip(pairs[::2], pairs[1::2], strict=True))
+
+    def get_config(self):
+        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
