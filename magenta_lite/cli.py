@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from absl import flags, logging
 from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
+FlagHelp = Callable[[list[str]], Mapping[str, str]]
 
 # TensorFlow's C++ remarks about its build, and that it finds no GPU.
 _START_UP_NOTE = re.compile(
@@ -55,9 +56,9 @@ def define_paths(name: str, help: str) -> None:
     flags.DEFINE_multi(PathParser(), flags.ArgumentSerializer(), name, [], help)
 
 
-def define_path_list(name: str, help: str) -> None:
+def define_path_list(name: str, default: list[str] | None, help: str) -> None:
     """Defines a flag whose value is a comma-separated list of paths."""
-    flags.DEFINE(PathListParser(), name, [], help, serializer=flags.ListSerializer(","))
+    flags.DEFINE(PathListParser(), name, default, help, serializer=flags.ListSerializer(","))
 
 
 def define_config_flags() -> None:
@@ -101,7 +102,7 @@ def define_checkpoint_flag() -> None:
 
 def load_run():
     """Returns the run of --run_dir with the weights of --checkpoint."""
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.training.run import load_run
 
     run = load_run(FLAGS.run_dir, FLAGS.checkpoint)
     if FLAGS.checkpoint == "best" and run.step != run.newest:
@@ -207,9 +208,15 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(nowhere, mode))
 
 
-def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
-    """Parses the flags, calls `main()` and exits with its code (None means 0)."""
-    sys.exit(_call(main, sys.argv if argv is None else argv))
+def run(main: Callable[[], Any], flag_help: FlagHelp | None = None) -> None:
+    """Parses the flags, calls `main()` and exits with its code (None means 0).
+
+    Args:
+        main: The command.
+        flag_help: Returns, for the arguments of a call for help, the help of flags whose own does
+            not fit it, by their names; an empty text leaves a flag out.
+    """
+    sys.exit(_call(main, sys.argv, flag_help=flag_help))
 
 
 def run_with_words(main: Callable[[list[str]], Any]) -> None:
@@ -217,7 +224,12 @@ def run_with_words(main: Callable[[list[str]], Any]) -> None:
     sys.exit(_call(main, sys.argv, takes_words=True))
 
 
-def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) -> int:
+def _call(
+    main: Callable[..., Any],
+    argv: list[str],
+    takes_words: bool = False,
+    flag_help: FlagHelp | None = None,
+) -> int:
     _open_closed_streams()
     # TensorFlow logs as errors what is none (oneDNN that leaves an operation to others); what
     # fails raises an exception besides.
@@ -226,7 +238,7 @@ def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) 
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
         if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
-            print(_help_text(), flush=True)
+            print(_help_text(flag_help(argv) if flag_help else {}), flush=True)
             return 0
         _, *words = FLAGS(argv)
         if takes_words:
@@ -270,8 +282,12 @@ def _tell(error: Exception, argv: list[str]) -> None:
     print(f"Error: {kind}{error}", file=sys.stderr)
 
 
-def _help_text() -> str:
-    """Returns the command's docstring and its flags, leaving out those of other libraries."""
+def _help_text(helps: Mapping[str, str]) -> str:
+    """Returns the command's docstring and its flags, leaving out those of other libraries.
+
+    Args:
+        helps: Help of flags that have another one here; an empty text leaves a flag out.
+    """
     ours = {FLAGS["debug"].name}
     main = sys.modules["__main__"]
     for module, names in FLAGS.flags_by_module_dict().items():
@@ -281,5 +297,6 @@ def _help_text() -> str:
     for name in sorted(ours):
         flag = FLAGS[name]
         default = "" if flag.default in (None, [], "") else f" (default: {flag.default})"
-        lines.append(f"  --{name}: {flag.help}{default}")
+        if text := helps.get(name, f"{flag.help}{default}"):
+            lines.append(f"  --{name}: {text}")
     return "\n".join(lines)

@@ -76,12 +76,12 @@ def _columns() -> int:
 
 def _overview(source: str) -> int:
     """Prints what a source gives to each family. Returns: the exit code."""
-    from magenta_lite import catalogue
     from magenta_lite.config import get_config
     from magenta_lite.data import collections
     from magenta_lite.data.overview import overview, table
+    from magenta_lite.families import FAMILIES
 
-    configs = [get_config(name) for family in catalogue.FAMILIES for name in family.shown]
+    configs = [get_config(name) for family in FAMILIES.values() for name in family.shown_configs]
     notes = [config for config in configs if config.converter.kind != "audio"]
     sound = [config for config in configs if config.converter.kind == "audio"]
     rows, refused = [], []

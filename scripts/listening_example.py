@@ -19,7 +19,7 @@ from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.families.vqvae.generation import reconstructed
 from magenta_lite.families.vqvae.model import sound_of
 from magenta_lite.outputs import write_sounds
-from magenta_lite.training.run_directory import load_run
+from magenta_lite.training.run import load_run
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ VQVAES = ("vqvae_tiny", "vqvae_mini", "vqvae_small", "jukebox_vqvae", "rvqvae_ti
 GENERATE = """
 import json, sys
 from absl import flags
-import magenta_lite.training.run_directory as run_directory
+import magenta_lite.training.run as run_directory
 from magenta_lite import generate
 
 class Loaded(Exception):

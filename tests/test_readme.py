@@ -60,7 +60,7 @@ def test_python_example_runs_on_a_trained_run(tmp_path, monkeypatch):
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
     from magenta_lite.modeling.building import build_model
-    from magenta_lite.training.run_directory import write_imported_run
+    from magenta_lite.training.run import write_imported_run
 
     config = get_config("cat-mel_2bar_tiny", SMALL)
     converter = build_converter(config.converter)

@@ -116,13 +116,15 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
     return sorted(reading.split_by_folder(sources), key=lambda source: source.name), report
 
 
-def read_audio(path: str | Path, sample_rate: int, channels: int = 1) -> Audio:
+def read_audio(
+    path: str | Path, sample_rate: int | None = None, channels: int | None = None
+) -> Audio:
     """Reads a sound file that a user named.
 
     Args:
         path: WAV, FLAC, OGG, Opus, MP3 or AIFF.
-        sample_rate: Hz; what has another rate is resampled.
-        channels: 1 for the mean of all channels; 2 for stereo.
+        sample_rate: Hz; what has another rate is resampled. None for the file's own.
+        channels: 1 for the mean of all channels; 2 for stereo. None for the file's own.
 
     Raises:
         UserError: If it does not exist or cannot be read; says why.
@@ -176,13 +178,13 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
     return path
 
 
-def read_file(path: str | Path, sample_rate: int, channels: int) -> Audio:
+def read_file(path: str | Path, sample_rate: int | None, channels: int | None) -> Audio:
     """Reads a sound file block by block: only the result is ever whole in memory.
 
     Args:
         path: The file.
-        sample_rate: Hz of the result.
-        channels: Of the result, 1 or 2.
+        sample_rate: Hz of the result; None for the file's own.
+        channels: Of the result, 1 or 2; None for the file's own.
 
     Raises:
         UnreadableError: If it cannot be used; says why.
@@ -196,6 +198,7 @@ def read_file(path: str | Path, sample_rate: int, channels: int) -> Audio:
         with soundfile.SoundFile(path) as file:
             if file.frames > formats.MAX_PIECE_SECONDS * file.samplerate:
                 raise UnreadableError(f"longer than {formats.MAX_PIECE_SECONDS / 3600:g} hours")
+            sample_rate, channels = sample_rate or file.samplerate, channels or file.channels
             blocks = (_mixed(block, channels) for block in _blocks(file))
             samples = _resampled(blocks, file.samplerate, sample_rate, channels, file.frames)
     except soundfile.LibsndfileError as error:

@@ -167,8 +167,8 @@ def open_codes(
     Raises:
         UserError: If the VQ-VAE has no checkpoint, or no piece is as long as a context.
     """
-    from magenta_lite.modeling.base import fingerprint
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.modeling.music_model import fingerprint
+    from magenta_lite.training.run import load_run
 
     run = load_run(Path(config.converter.vqvae))
     sound = open_collection(config.data, run.config.converter, data_dir, built)

@@ -20,7 +20,7 @@ PRIMER_SECONDS = 20.0  # as in Magenta's notebooks
 def written(
     model,
     primer: list[int],
-    request,
+    options,
     total: int,
     inputs: Any = None,
     shown: Callable[[Any], str] | None = None,
@@ -33,18 +33,18 @@ def written(
     Args:
         model: A trained `MusicTransformer` or `MuseNet`.
         primer: Tokens to go on from.
-        request: How many to write, and how.
+        options: How many to write, and how.
         total: Tokens of each, primer included.
         inputs: What the model's `begin` reads.
         shown: How far a `Writing` is, for lines of progress; None for its share of `total`.
     """
-    outputs, reach, front = request.num_outputs, model.reach, model.front
+    outputs, reach, front = options.num_outputs, model.reach, model.front
     settings = decoding.Settings(
-        request.temperature, request.top_k, request.top_p, request.min_p
+        options.temperature, options.top_k, options.top_p, options.min_p
     ).tensors()
     room = min(total, reach) if front else total
     writing, told = decoding.begin(model, np.array(primer, np.int32), outputs, room, inputs)
-    uniforms = decoding.draws(request.seed, outputs, decoding.rounded_up(total))
+    uniforms = decoding.draws(options.seed, outputs, decoding.rounded_up(total))
     weights = model.step_weights()
     began = told_at = time.monotonic()
     # Positions count what is in sight; of the piece, `past` tokens (`gone`) are not any more.
@@ -72,7 +72,7 @@ def written(
     return np.concatenate([tokens[:, :front], *gone, tokens[:, front:]], axis=1)
 
 
-def first_seconds(name: str, piece, request):
+def first_seconds(name: str, piece, options):
     """Returns the beginning of a piece, that a transformer goes on from, and says how much.
 
     Its end would be the end: models learn that pieces end. (So the originals do, too.)
@@ -80,11 +80,11 @@ def first_seconds(name: str, piece, request):
     Args:
         name: Of the piece.
         piece: A NoteSequence.
-        request: A `GenerateRequest`.
+        options: A `GenerateOptions`.
     """
     from note_seq import sequences_lib
 
-    seconds = PRIMER_SECONDS if request.primer_seconds is None else request.primer_seconds
+    seconds = PRIMER_SECONDS if options.primer_seconds is None else options.primer_seconds
     if piece.total_time <= seconds:
         if piece.notes:
             print(f"Primer: {name}, {piece.total_time:.1f} s")

@@ -266,7 +266,7 @@ def measure(run, collection) -> Measured:
 
 def trained(name: str, folder: Path) -> tuple[Any, float]:
     """Returns the finished run of a configuration in a folder, and the CPU seconds it took."""
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.training.run import load_run
 
     path, clock = folder / name, folder / f"{name}.seconds.json"
     if not clock.exists():

@@ -26,7 +26,7 @@ from magenta_lite.data.collections import list_source, open_collection
 from magenta_lite.families.musenet.evaluation import evaluate
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.legality import BandPlan
-from magenta_lite.training.run_directory import load_run
+from magenta_lite.training.run import load_run
 
 WRITTEN = 10
 

@@ -10,9 +10,9 @@ from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.generation import generate, steps_to_add
+from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 from magenta_lite.families.melody_rnn.primers import MelodyPrimer, parse_melody
 from magenta_lite.modeling.building import build_model
-from magenta_lite.request import GenerateRequest
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def request(**changes):
         "qpm": 120.0,
         "num_steps": 32,
     }
-    return GenerateRequest(**(defaults | changes))
+    return MelodyRNNOptions(**(defaults | changes))
 
 
 def tune(*instruments, qpm=90):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from magenta_lite.families.melody_rnn.model import MelodyRNN
 from magenta_lite.modeling.graphs import graph_function
 
 SAMPLE_STEPS = 127  # eight bars with the primer
 SAMPLE_CHORD = 1  # C
 
 
-def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: B batch, N outputs, P events of a primer, S new events, T events. Events are
@@ -52,7 +51,9 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
     )
     def generate(primer, num_outputs, num_steps, temperature, top_k, top_p, seed, chords=None):
         seeds = output_seeds(seed, num_outputs)
-        events, _ = model.generate(primer, num_steps, seeds, temperature, top_k, top_p, chords)
+        events, _ = model.continue_primer(
+            primer, num_steps, seeds, temperature, top_k, top_p, chords
+        )
         return {"events": events}
 
     @graph_function(
@@ -81,7 +82,7 @@ def output_seeds(seed, num_outputs):
 
 
 def sampling_arguments(
-    model: MelodyRNN, num_outputs: int, temperature: float, seed: int
+    model, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: 128 steps from the event that music starts with."""
     steps = min(SAMPLE_STEPS, model.length - 1)
