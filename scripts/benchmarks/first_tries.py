@@ -195,6 +195,7 @@ def _draw_continuations(run, held_out: Examples) -> np.ndarray:
     from magenta_lite.generate import GenerateRequest
     from magenta_lite.models.melody_rnn import inference
     from magenta_lite.models.melody_rnn.backing_chords import BackingChords
+    from magenta_lite.models.melody_rnn.generation import steps_to_add
     from magenta_lite.models.melody_rnn.primers import PRIMERS
 
     del held_out
@@ -204,12 +205,12 @@ def _draw_continuations(run, held_out: Examples) -> np.ndarray:
     count = max(EVENTS // model.length, LEAST_OUTPUTS)
     arguments = inference.sampling_arguments(model, count, temperature, SEED)
     arguments["primer"] = tf.constant(primer.ids, tf.int32)
-    steps = primer.usual_steps
+    new_steps = steps_to_add(request, primer.steps, primer.usual_steps)
     if model.encoding.chords:
-        backing = BackingChords(run.encoder, request)
-        steps = backing.steps
-        arguments["chords"] = tf.constant(backing.ids(steps, primer.shift), tf.int32)
-    arguments["num_steps"] = tf.constant(steps - primer.steps)
+        backing = BackingChords(run.encoder, request, primer)
+        chords = backing.ids(primer.steps + new_steps, primer.shift)
+        arguments["chords"] = tf.constant(chords, tf.int32)
+    arguments["num_steps"] = tf.constant(new_steps)
     return inference.inference_functions(model)["sample"](**arguments)["events"].numpy()
 
 
