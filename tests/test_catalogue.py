@@ -9,8 +9,8 @@ import pytest
 
 from magenta_lite import catalogue
 from magenta_lite.catalogue import PRESENTED
-from magenta_lite.families import FAMILIES
 from magenta_lite.config import config_names, get_config
+from magenta_lite.families import FAMILIES
 
 
 def test_every_configuration_is_of_one_family_and_has_words():

@@ -19,8 +19,8 @@ from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
-from magenta_lite.modeling.building import build_model
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.building import build_model
 from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
 from magenta_lite.training.schedules import WarmUp
 

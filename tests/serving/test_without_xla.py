@@ -40,9 +40,7 @@ def exported(name: str, root: Path, xla: bool = False) -> Path:
     converter = build_converter(config.converter)
     model = build_model(config, converter)
     folder = root / (f"{name}-xla" if xla else name)
-    export_saved_model(
-        Run(config, converter, model), folder, xla
-    )
+    export_saved_model(Run(config, converter, model), folder, xla)
     np.savez(folder.with_suffix(".npz"), **model.signature_arguments(2, 1.0, 0))
     return folder
 
