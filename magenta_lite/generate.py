@@ -220,8 +220,11 @@ def _flag_help(argv: list[str]) -> dict[str, str]:
     if not FLAGS.run_dir or not path.is_file():
         return {}
     config = load_config(path)
+    converter = build_converter(config.converter)
+    hidden = () if converter.writes_text else ("tokens",)
+    hidden += () if converter.has_contours else ("copies", "data", "data_dir")
     options_class = FAMILIES[config.family].options_class
-    return option_flags.help_for(options_class, build_converter(config.converter))
+    return option_flags.help_for(options_class, converter) | dict.fromkeys(hidden, "")
 
 
 if __name__ == "__main__":

@@ -209,7 +209,6 @@ def test_the_same_seed_gives_the_same_music(trained):
         ({"mode": "continue"}, "needs a primer"),
         ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
         ({"backing_chords": "C"}, "--backing_chords means nothing to this melody_rnn model"),
-        ({"chords": "C"}, "--chords=C is for windows of MusicVAE"),
         ({"best_beam": True, "num_outputs": 2}, "at most --beam_size=1 outputs"),
         ({"beam_size": 2, "top_k": 3}, "do not go with"),
         ({"inputs": [("a.mid", tune([60, 62]))], "window": "2"}, "melodies 1 to 1"),

@@ -493,7 +493,6 @@ REFUSED = {
         "chord 2, 'Hx', cannot be",
     ),
     "too many chords": (CHORDS, "sample", [], {"chords": "C " * 33}, "33 chords for 32 steps"),
-    "primer for no primer": (MELODY, "sample", [], {"primer_bars": 2}, "--primer_bars means noth"),
     "chords for none": (MELODY, "sample", [], {"chords": "C"}, r"--chords=C: .*not follow"),
     "no hits": (HITS, "sample", [], {}, r"given hits: .*--input=FILE"),
     "inputs to sample": (MELODY, "sample", [scale(2)], {}, "--mode=reconstruct"),
