@@ -32,4 +32,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     api = importlib.import_module("magenta_lite.api")
-    return sorted([*globals(), *api.__all__])
+    return sorted([*api.__all__, "__version__"])

@@ -179,6 +179,7 @@ def write(piece: Any, path: str | os.PathLike) -> Path:
     else:
         known = "sound as .wav or .png" if isinstance(piece, Audio) else "notes as .mid, .wav, .png"
         raise UserError(f"{path} ends in none of the known suffixes; write {known}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
         partial.write_bytes(content)
     return path

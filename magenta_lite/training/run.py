@@ -110,8 +110,11 @@ class Run:
         Raises:
             UserError: If `path` is in use or cannot be written.
         """
-        step = int(self.model.optimizer.iterations) if self.model.optimizer else self.step
-        write_imported_run(self.config, self.converter, self.model, step, Path(path), "a program")
+        optimizer = getattr(self.model, "optimizer", None)  # missing before compile()
+        step = int(optimizer.iterations) if optimizer else self.step
+        copy = build_model(self.config, self.converter)  # which gets an optimiser of the config
+        copy.set_weights(self.model.get_weights())
+        write_imported_run(self.config, self.converter, copy, step, Path(path), "a program")
         return load_run(Path(path))
 
 
