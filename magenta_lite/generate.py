@@ -312,7 +312,7 @@ def _made(folder: Path) -> Path:
 
 def _report_copies(run, sequences) -> None:
     from magenta_lite.data import copies
-    from magenta_lite.data.collections import open_collection
+    from magenta_lite.datasets import open_collection
 
     data = cli.with_data(run.config).data
     collection = open_collection(data, run.config.converter, FLAGS.data_dir)
@@ -351,7 +351,7 @@ def _programs(default: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _read(path: str) -> list:
-    from magenta_lite.data.reading import read_file
+    from magenta_lite.data.listing import read_file
 
     return [(piece.name, piece.sequence) for piece in read_file(path)]
 
