@@ -99,8 +99,10 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             converter_config: A converter section.
 
         Raises:
-            UserError: If `argument` names nothing.
+            UserError: If `argument` names nothing, or what is not downloaded is not installed.
         """
+        if not argument and cls.SPEC.argument == "copy" and not cls.SPEC.url:
+            cls.SPEC.list_sources(argument)  # else the error would come after "Building ..."
         config = cls._config(argument, converter_config)
         return cls.builder_configs.get(config.name, config)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tfds_datasets
 from magenta_lite.config import DataConfig
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
-from magenta_lite.data import building, folk, listing, summaries
-from magenta_lite.data.specs import NOTE_ENCODINGS, PERFORMANCE_ENCODINGS
+from magenta_lite.data import building, folk, listing, summaries, wad
+from magenta_lite.data.specs import DATASETS, NOTE_ENCODINGS, PERFORMANCE_ENCODINGS
 from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
 
@@ -50,6 +51,21 @@ def books(folk_dummy):
 def folder(tmp_path):
     """A copy of the dummy folder, with bad files and an archive in it."""
     return Path(shutil.copytree(FOLDER, tmp_path / "music"))
+
+
+def test_every_data_set_has_a_folder_with_its_builder():
+    builders = (ROOT / "tfds_datasets").glob("*/*_dataset_builder.py")
+    assert {path.parent.name for path in builders} == DATASETS.keys()
+    for name, spec in DATASETS.items():
+        builder = tfds_datasets.builder_class(name)
+        assert (builder.name, builder.SPEC) == (name, spec)
+
+
+def test_freedoom_that_is_not_installed_is_a_user_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(wad, "INSTALLED_FOLDER", tmp_path)
+    with pytest.raises(UserError, match="Freedoom is not installed"):
+        _open("freedoom", tmp_path / "tfds")
+    assert not (tmp_path / "tfds").exists()
 
 
 def test_folk_gives_padded_windows_of_two_bars(books, tmp_path):

@@ -65,7 +65,9 @@ EVERY = pytest.mark.parametrize("sequence", PLAYED.values(), ids=map(str, PLAYED
 
 def test_the_name_decides_everything_in_every_process():
     code = (
-        "import hashlib, sys; from magenta_lite.data import abc\nfrom magenta_lite.data.synthetic import rendering\n"
+        "import hashlib, sys\n"
+        "from magenta_lite.data import abc\n"
+        "from magenta_lite.data.synthetic import rendering\n"
         "sequence = rendering.render(abc.read_tune(sys.argv[1]), 'piece 0')\n"
         "print(hashlib.sha256(sequence.SerializeToString(deterministic=True)).hexdigest())\n"
     )
