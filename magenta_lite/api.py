@@ -104,8 +104,8 @@ def dataset(
     Raises:
         UserError: If there is no such music, or the split has fewer examples than a batch.
     """
-    from magenta_lite.data.collections import open_data
     from magenta_lite.data.pipeline import batches_for
+    from magenta_lite.datasets import open_data
 
     examples = open_data(config, data_dir).split(split)
     size, count = batch_size or config.train.batch_size, len(examples.lengths)
@@ -145,11 +145,11 @@ def read(path: str | os.PathLike) -> Any:
 
 def read_all(path: str | os.PathLike) -> list[Any]:
     """Returns all pieces in a file; see `read`."""
-    from magenta_lite.data import audio, reading
+    from magenta_lite.data import audio, listing
 
     path = Path(path).expanduser()
     if not audio.is_sound(path):
-        return [piece.sequence for piece in reading.read_file(path)]
+        return [piece.sequence for piece in listing.read_file(path)]
     return [audio.read_audio(path)]
 
 

@@ -7,25 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 from magenta_lite.errors import UserError
+from magenta_lite.tensorflow_loading import load_tensorflow as load_tensorflow
 
 FLAGS = flags.FLAGS
 FlagHelp = Callable[[list[str]], Mapping[str, str]]
-
-# TensorFlow's C++ remarks about its build, and that it finds no GPU.
-_START_UP_NOTE = re.compile(
-    r"[IW]\d{4} |WARNING: All log messages before|To enable the following instructions|.*cuInit"
-)
 
 flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
 
@@ -140,31 +134,6 @@ def with_data(config):
         return config
     data = dataclasses.replace(config.data, source=FLAGS.data)
     return dataclasses.replace(config, data=data)
-
-
-def load_tensorflow() -> None:
-    """Imports TensorFlow without the notes on its start-up that no setting of its own stops.
-
-    Afterwards it and TensorFlow Datasets speak of errors only, unless --debug wants to hear more.
-    """
-    with tempfile.TemporaryFile() as notes:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(notes.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            notes.seek(0)
-            for line in notes.read().decode(errors="replace").splitlines():
-                if not _START_UP_NOTE.match(line):
-                    print(line, file=sys.stderr)
-    if not (FLAGS.is_parsed() and FLAGS.debug):  # readers of files load it without a command
-        tf.get_logger().setLevel("ERROR")
-        logging.set_verbosity(logging.ERROR)
 
 
 class OutlivingStream:

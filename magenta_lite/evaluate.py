@@ -34,8 +34,8 @@ def main() -> None:
     if FLAGS.split and FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
     cli.load_tensorflow()
-    from magenta_lite.data.collections import open_data
     from magenta_lite.data.splitting import few_held_out
+    from magenta_lite.datasets import open_data
     from magenta_lite.training.run_directory import RunDirectory, replace_text
 
     run = cli.load_run()

@@ -173,7 +173,7 @@ def _made(folder: Path) -> Path:
 
 def _report_copies(run, sequences) -> None:
     from magenta_lite.data import copies
-    from magenta_lite.data.collections import open_collection
+    from magenta_lite.datasets import open_collection
 
     data = cli.with_data(run.config).data
     collection = open_collection(data, run.config.converter, FLAGS.data_dir)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from magenta_lite.converters.audio import Audio, pieces
-from magenta_lite.data.collections import open_collection
+from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.families.vqvae.generation import reconstructed

@@ -18,7 +18,7 @@ import soundfile
 
 from magenta_lite.checkpoints.tf1 import open_checkpoint
 from magenta_lite.config import load_config
-from magenta_lite.data.reading import read_file
+from magenta_lite.data.listing import read_file
 from magenta_lite.testing.bad_files import write_bad_files, write_good_files
 from magenta_lite.training.run import load_run
 

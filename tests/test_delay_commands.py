@@ -15,7 +15,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.audio import Audio
 from magenta_lite.converters.base import Report
 from magenta_lite.data.codes import CodedPiece, completed, contexts
-from magenta_lite.data.collections import open_data
+from magenta_lite.datasets import open_collection, open_data
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.evaluation import evaluate
 from magenta_lite.families.jukebox.generation import generate
@@ -131,7 +131,7 @@ def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
     ):
         save_config(get_config(vqvae), tmp_path / "config.yaml")
         with pytest.raises(UserError, match=words):
-            completed(get_config(prior, [f"converter.vqvae={tmp_path}"]))
+            completed(get_config(prior, [f"converter.vqvae={tmp_path}"]), open_collection)
 
 
 def test_upsamplers_mean_nothing_to_it(place):

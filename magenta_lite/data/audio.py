@@ -19,6 +19,7 @@ import numpy as np
 from magenta_lite.converters.audio import Audio, to_int16
 from magenta_lite.converters.base import Report
 from magenta_lite.data import archives, formats, labels, reading
+from magenta_lite.data.folders import split_by_folder, walk
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
 from magenta_lite.data.reading import Piece
@@ -95,7 +96,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
     if not root.exists():
         raise UserError(f"There is no file or folder {root}")
     report, sources, others = Report(), [], []
-    for path in [root] if root.is_file() else reading.walk(root, report):
+    for path in [root] if root.is_file() else walk(root, report):
         name = path.name if path == root else path.relative_to(root).as_posix()
         if is_sound(path):
             sources.append(AudioSource(str(path), name))
@@ -103,7 +104,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
             others.append((path, name))
     known = labels.read_labels(root, [source.name for source in sources], report)
     # A folder of notes would be no error but a long list of files that are no sound.
-    if not sources and any(reading.is_music(path) for path, _ in others):
+    if not sources and any(formats.is_music(path.name) for path, _ in others):
         raise UserError(
             f"{root} holds notes (MIDI or the like) but no sound, and this configuration reads "
             "sound; give a folder of WAV, FLAC, OGG or MP3 files, or --data=rendered_audio"
@@ -113,7 +114,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
             packed = archives.is_archive(name) or archives.is_other_archive(name)
             report.drop(PACKED if packed else "not a sound file", name)
     sources = [dataclasses.replace(s, labels=known.of.get(s.name, Labels())) for s in sources]
-    return sorted(reading.split_by_folder(sources), key=lambda source: source.name), report
+    return sorted(split_by_folder(sources), key=lambda source: source.name), report
 
 
 def read_audio(

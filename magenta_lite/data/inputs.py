@@ -9,7 +9,7 @@ from typing import Any
 from magenta_lite.converters import SOUND_CONVERTERS
 from magenta_lite.converters.converter import Converter
 from magenta_lite.data.audio import read_audio
-from magenta_lite.data.reading import read_file
+from magenta_lite.data.listing import read_file
 
 
 def read_inputs(given: Any, converter: Converter) -> tuple[tuple[str, Any], ...]:

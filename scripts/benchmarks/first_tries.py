@@ -28,7 +28,8 @@ import ngram
 import numpy as np
 
 from magenta_lite.config import config_names, get_config
-from magenta_lite.data.collections import Examples, open_collection
+from magenta_lite.data.collections import Examples
+from magenta_lite.datasets import open_collection
 
 FAMILIES = ("music_vae", "melody_rnn")
 LONGEST_ORDER = 8
