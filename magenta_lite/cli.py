@@ -177,15 +177,18 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(nowhere, mode))
 
 
-def run(main: Callable[[], Any], flag_help: FlagHelp | None = None) -> None:
+def run(
+    main: Callable[[], Any], argv: list[str] | None = None, flag_help: FlagHelp | None = None
+) -> None:
     """Parses the flags, calls `main()` and exits with its code (None means 0).
 
     Args:
         main: The command.
+        argv: Its name and arguments; None for those of this process.
         flag_help: Returns, for the arguments of a call for help, the help of flags whose own does
             not fit it, by their names; an empty text leaves a flag out.
     """
-    sys.exit(_call(main, sys.argv, flag_help=flag_help))
+    sys.exit(_call(main, sys.argv if argv is None else argv, flag_help=flag_help))
 
 
 def run_with_words(main: Callable[[list[str]], Any]) -> None:

@@ -228,4 +228,4 @@ def _flag_help(argv: list[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    cli.run(main, _flag_help)
+    cli.run(main, flag_help=_flag_help)

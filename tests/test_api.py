@@ -163,6 +163,7 @@ def test_batches_of_a_folder_of_music_fit_a_model(made, folder, tmp_path):
     for i in range(8):
         notes = ml.read(folder / "MelodyRNN-0.mid")
         for note in notes.notes:
+            note.program = 0
             note.pitch = 60 + (note.pitch + i * note.pitch // 7) % 12
         ml.write(notes, tmp_path / "music" / f"{i}.mid")
     overrides = (*VAE, f"data.source={tmp_path / 'music'}", "train.batch_size=2")
