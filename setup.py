@@ -58,6 +58,7 @@ setup(
             "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.5",
+            "import-linter>=2.17",
             "ruff>=0.17,<0.18",
         ],
     },

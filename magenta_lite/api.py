@@ -65,7 +65,7 @@ def build_model(config: ExperimentConfig) -> MusicModel:
     Raises:
         UserError: If the sections of the config do not go together.
     """
-    from magenta_lite.modeling import building
+    from magenta_lite.families import building
 
     return building.build_model(config, build_converter(config.converter), config.train.precision)
 

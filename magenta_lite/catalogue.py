@@ -13,7 +13,7 @@ from typing import Any
 
 from magenta_lite.config import config_names, get_config
 from magenta_lite.families import FAMILIES
-from magenta_lite.families.family import Family
+from magenta_lite.modeling.family import Family
 
 WIDTH = 79
 TWIN = "_tiny"

@@ -42,8 +42,8 @@ from magenta_lite.converters import SOUND_CONVERTERS, build_converter
 from magenta_lite.data.inputs import read_inputs
 from magenta_lite.errors import UserError
 from magenta_lite.families import FAMILIES
-from magenta_lite.families.options import GenerateOptions, random_seed
 from magenta_lite.files import replaced, unused_name
+from magenta_lite.modeling.options import GenerateOptions, random_seed
 from magenta_lite.unfinished import Unfinished
 
 FLAGS = flags.FLAGS

@@ -50,8 +50,8 @@ def main() -> None:
     cli.load_tensorflow()
     from magenta_lite.checkpoints import magenta_js, tf1
     from magenta_lite.converters import build_converter
+    from magenta_lite.families.building import build_model
     from magenta_lite.layers.initial_values import replaced_at_once
-    from magenta_lite.modeling.building import build_model
     from magenta_lite.next_steps import next_steps
     from magenta_lite.training.run import write_imported_run
 

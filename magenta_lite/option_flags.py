@@ -15,7 +15,7 @@ from absl import flags
 from magenta_lite import cli
 from magenta_lite.errors import UserError
 from magenta_lite.families import FAMILIES
-from magenta_lite.families.options import GenerateOptions, options_of
+from magenta_lite.modeling.options import GenerateOptions, options_of
 
 FLAGS = flags.FLAGS
 

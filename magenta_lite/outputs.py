@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from magenta_lite.converters.audio import Audio
-from magenta_lite.families.options import Reconstruction
 from magenta_lite.files import replaced
+from magenta_lite.modeling.options import Reconstruction
 from magenta_lite.plots import piano_rolls, png_bytes, sounds
 
 PEAK = 0.9  # of the sound of notes

@@ -8,7 +8,7 @@ from processes import run
 from magenta_lite.config import get_config, save_config
 from magenta_lite.converters import build_converter
 from magenta_lite.families import FAMILIES
-from magenta_lite.families.options import options_of
+from magenta_lite.modeling.options import options_of
 
 # A model of each family, options that it has, and options that it has not.
 MODELS = {

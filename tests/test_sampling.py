@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.sampling import filtered_logits, inverse_cumulative, sample_categorical
 
 LARGEST = np.float32(1 - 2.0**-24)  # below 1

@@ -11,7 +11,7 @@ from magenta_lite.families import (
     music_vae,
     vqvae,
 )
-from magenta_lite.families.family import Family
+from magenta_lite.modeling.family import Family
 
 FAMILIES: dict[str, Family] = {
     room.FAMILY.name: room.FAMILY

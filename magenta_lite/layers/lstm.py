@@ -10,8 +10,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.initial_values import orthogonal_gates
-from magenta_lite.modeling.graphs import inner_graph
 
 WIDE_INPUT = 512  # channels
 # From here on a recurrent kernel does not fit into a CPU's cache, and TensorFlow's products of few

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from magenta_lite.graphs import replaced_at
 from magenta_lite.layers.attention import (
     BOTH_SIDES,
     MASKED,
@@ -22,7 +23,6 @@ from magenta_lite.layers.attention import (
     attend_in_blocks,
 )
 from magenta_lite.layers.sparse_attention import attend_sparsely, visible
-from magenta_lite.modeling.graphs import replaced_at
 
 NORM_EPSILON = 1e-6
 

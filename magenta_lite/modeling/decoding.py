@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from magenta_lite.modeling.graphs import inner_graph, replaced_at
+from magenta_lite.graphs import inner_graph, replaced_at
 from magenta_lite.modeling.sampling import filtered_logits, greedy, sample_categorical
 
 FIRST_SLOTS = 128

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
-from magenta_lite.families.options import GenerateOptions
+from magenta_lite.modeling.options import GenerateOptions
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig

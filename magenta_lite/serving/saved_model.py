@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from magenta_lite.config import save_config
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.graphs import without_xla
+from magenta_lite.graphs import without_xla
 
 
 def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[str]]:

@@ -12,15 +12,15 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.converter import Converter
 from magenta_lite.data.inputs import read_inputs
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.families.options import (
+from magenta_lite.families.building import build_model
+from magenta_lite.layers.initial_values import replaced_at_once
+from magenta_lite.modeling.music_model import MusicModel
+from magenta_lite.modeling.options import (
     GenerateOptions,
     Reconstruction,
     options_of,
     random_seed,
 )
-from magenta_lite.layers.initial_values import replaced_at_once
-from magenta_lite.modeling.building import build_model
-from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.training.averages import begin_averages
 from magenta_lite.training.checkpoints import (
     checkpoint_files,

@@ -17,7 +17,7 @@ import tensorflow as tf
 from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.converters import build_converter
 from magenta_lite.data.splitting import few_held_out
-from magenta_lite.modeling.building import build_model
+from magenta_lite.families.building import build_model
 from magenta_lite.training.averages import swap
 from magenta_lite.training.callbacks import Interval, Prepare, Saver, WatchSteps
 from magenta_lite.training.checkpoints import (

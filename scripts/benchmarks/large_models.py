@@ -40,8 +40,8 @@ def measure(what: str, name: str, batch: int, precision: str, *settings: str) ->
     from magenta_lite.converters import build_converter
     from magenta_lite.data.collections import Examples
     from magenta_lite.data.pipeline import batches_for
+    from magenta_lite.families.building import build_model
     from magenta_lite.families.music_vae.inference import inference_functions, sampling_arguments
-    from magenta_lite.modeling.building import build_model
     from magenta_lite.testing.events import made_up_events
     from magenta_lite.training.trainer import compile_model
 

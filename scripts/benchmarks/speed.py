@@ -43,8 +43,8 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
+    from magenta_lite.families.building import build_model
     from magenta_lite.families.music_vae.inference import inference_functions
-    from magenta_lite.modeling.building import build_model
     from magenta_lite.training.trainer import compile_model
 
     precision = {"bfloat16": "mixed_bfloat16"}.get(precision, precision)

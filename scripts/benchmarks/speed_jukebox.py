@@ -36,7 +36,7 @@ def build(name: str):
 
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
-    from magenta_lite.modeling.building import build_model
+    from magenta_lite.families.building import build_model
 
     config = get_config(name)
     keras.utils.set_random_seed(0)
@@ -70,7 +70,7 @@ def code(batch: int, steps: int) -> float:
     """Returns the seconds of sound that become codes of level 0, and sound again, in a second."""
     import tensorflow as tf
 
-    from magenta_lite.modeling.graphs import graph_function
+    from magenta_lite.graphs import graph_function
 
     model, _ = build("vqvae_mini")
     encode = graph_function(lambda sound: model.encode_level(sound, 0))
@@ -105,7 +105,7 @@ def recomputed(batch: int, codes: int) -> float:
     import tensorflow as tf
 
     from magenta_lite.families.jukebox.inference import sampling_arguments
-    from magenta_lite.modeling.graphs import graph_function
+    from magenta_lite.graphs import graph_function
     from magenta_lite.modeling.sampling import sample_categorical
 
     model, _ = build("jukebox_prior_mini")

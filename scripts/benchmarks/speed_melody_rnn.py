@@ -29,8 +29,8 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
+    from magenta_lite.families.building import build_model
     from magenta_lite.families.melody_rnn.inference import inference_functions
-    from magenta_lite.modeling.building import build_model
     from magenta_lite.training.trainer import compile_model
 
     config = get_config("attention_rnn", [f"converter.max_steps={events}"])

@@ -41,8 +41,8 @@ def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
+    from magenta_lite.families.building import build_model
     from magenta_lite.modeling import decoding
-    from magenta_lite.modeling.building import build_model
     from magenta_lite.training.trainer import compile_model
 
     config = get_config("music_transformer", list(SETTINGS))

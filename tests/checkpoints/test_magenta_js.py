@@ -305,7 +305,7 @@ def test_a_folder_fills_a_model_as_the_same_checkpoint_of_tensorflow_does(tmp_pa
     from magenta_lite.checkpoints import music_vae, tf1
     from magenta_lite.config import get_config
     from magenta_lite.converters import build_converter
-    from magenta_lite.modeling.building import build_model
+    from magenta_lite.families.building import build_model
 
     sizes = ("model.latent_size=16", "model.encoder_units=[20]", "model.decoder_units=[24,28]")
     config = get_config("cat-mel_2bar_tiny", sizes)

@@ -12,7 +12,7 @@ from magenta_lite.checkpoints.tf1 import Variables
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.building import build_model
+from magenta_lite.families.building import build_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "melody_rnn"
 NAMES = ("basic_rnn", "lookback_rnn", "attention_rnn", "mono_rnn")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.building import build_model
+from magenta_lite.families.building import build_model
 
 ROWS = 4
 

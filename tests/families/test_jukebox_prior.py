@@ -18,6 +18,7 @@ from magenta_lite.checkpoints.jukebox import (
 )
 from magenta_lite.config import TrainConfig, config_names, get_config
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.jukebox.alignment import align
 from magenta_lite.families.jukebox.config import (
     JukeboxPriorConfig,
@@ -26,7 +27,6 @@ from magenta_lite.families.jukebox.config import (
 from magenta_lite.families.jukebox.labels import PieceLabels
 from magenta_lite.families.jukebox.model import JukeboxPrior, JukeboxUpsampler
 from magenta_lite.families.jukebox.sampling import write_window
-from magenta_lite.modeling.building import build_model
 from magenta_lite.modeling.decoding import Settings
 from magenta_lite.training.trainer import compile_model
 

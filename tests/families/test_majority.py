@@ -11,13 +11,13 @@ import tensorflow as tf
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.musenet.converter import PREFIX
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae.heads import (
     Categorical,
     GrooveHead,
     MultiCategorical,
     NadeHead,
 )
-from magenta_lite.modeling.building import build_model
 
 STEPS = 500
 RNG = np.random.default_rng(0)

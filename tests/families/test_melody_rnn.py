@@ -12,6 +12,7 @@ from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.event_sequences.encodings import History, encode_events
 from magenta_lite.data.collections import Examples
+from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import decoding, features
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM, attention_scan, attention_step
 from magenta_lite.families.melody_rnn.evaluation import MEANINGS, evaluate
@@ -20,7 +21,6 @@ from magenta_lite.families.melody_rnn.inference import (
     output_seeds,
     sampling_arguments,
 )
-from magenta_lite.modeling.building import build_model
 from magenta_lite.modeling.sampling import filtered_logits
 from magenta_lite.training.trainer import compile_model
 

@@ -9,10 +9,10 @@ from note_seq.protobuf import music_pb2
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn.generation import generate, steps_to_add
 from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 from magenta_lite.families.melody_rnn.primers import MelodyPrimer, parse_melody
-from magenta_lite.modeling.building import build_model
 
 
 @pytest.fixture(scope="module")

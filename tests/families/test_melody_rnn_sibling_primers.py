@@ -11,10 +11,10 @@ from test_melody_rnn_generation import band, markers, pitches_of, request, tune
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn.backing_chords import BackingChords
 from magenta_lite.families.melody_rnn.generation import generate
 from magenta_lite.families.melody_rnn.primers import DrumsPrimer, MelodyPrimer, PerformancePrimer
-from magenta_lite.modeling.building import build_model
 
 SYMBOL = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
 

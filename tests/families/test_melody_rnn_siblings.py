@@ -13,6 +13,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.event_sequences.chord_ids import KINDS
 from magenta_lite.converters.event_sequences.encodings import encode_events
 from magenta_lite.data.collections import Examples
+from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.evaluation import MEANINGS, evaluate
 from magenta_lite.families.melody_rnn.generation import generate
@@ -21,7 +22,6 @@ from magenta_lite.families.melody_rnn.inference import (
     output_seeds,
     sampling_arguments,
 )
-from magenta_lite.modeling.building import build_model
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.run import load_run
 from magenta_lite.training.trainer import train

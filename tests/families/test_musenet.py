@@ -20,14 +20,14 @@ from magenta_lite.converters.musenet.rules import MuseNetRules
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.musenet import critic, generation
 from magenta_lite.families.musenet import model as network
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.evaluation import MEANINGS, evaluate
 from magenta_lite.families.musenet.inference import inference_functions, sampling_arguments
+from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.building import build_model
-from magenta_lite.modeling.graphs import graph_function
 from magenta_lite.modeling.legality import BandLegality, BandPlan
 from magenta_lite.modeling.long_writing import written as written_long
 from magenta_lite.training.trainer import compile_model

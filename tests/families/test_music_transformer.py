@@ -15,6 +15,7 @@ from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_transformer import generation
 from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
@@ -28,7 +29,6 @@ from magenta_lite.families.music_transformer.inference import (
 from magenta_lite.families.music_transformer.model import MusicTransformer
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.building import build_model
 from magenta_lite.training.trainer import compile_model
 
 TINY = get_config("music_transformer_tiny")

@@ -15,12 +15,12 @@ from magenta_lite.config import ExperimentConfig, get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.building import build_model
 from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
 from magenta_lite.training.schedules import WarmUp
 

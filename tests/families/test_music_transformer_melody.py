@@ -13,6 +13,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_transformer import generation
 from magenta_lite.families.music_transformer.evaluation import evaluate
 from magenta_lite.families.music_transformer.inference import (
@@ -21,7 +22,6 @@ from magenta_lite.families.music_transformer.inference import (
 )
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.building import build_model
 from magenta_lite.training.trainer import compile_model
 
 CONFIG = get_config(

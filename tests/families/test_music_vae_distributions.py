@@ -12,9 +12,9 @@ import tensorflow_probability as tfp
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EventFormat
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, NADE_EPSILON, Groove, Nade
 from magenta_lite.families.music_vae.heads import make_head
-from magenta_lite.modeling.building import build_model
 
 CLASSES, HIDDEN = 5, 3
 SETS = np.array(list(itertools.product((0, 1), repeat=CLASSES)))

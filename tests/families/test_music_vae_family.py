@@ -12,10 +12,10 @@ from magenta_lite.config import config_names, get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae import inputs
 from magenta_lite.families.music_vae.evaluation import MEANINGS, evaluate
 from magenta_lite.families.music_vae.heads import Categorical, make_head
-from magenta_lite.modeling.building import build_model
 from magenta_lite.testing.events import made_up_chords, made_up_events
 from magenta_lite.training.trainer import compile_model
 

@@ -13,12 +13,12 @@ from magenta_lite.config import config_names, get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae import generation
 from magenta_lite.families.music_vae.generation import generate, windows_side_by_side
 from magenta_lite.families.music_vae.inference import inference_functions
 from magenta_lite.families.music_vae.latents import encode_examples, save_attribute
 from magenta_lite.families.music_vae.options import MusicVAEOptions
-from magenta_lite.modeling.building import build_model
 from magenta_lite.testing.events import made_up_events
 
 STEP = 0.125  # seconds of a 16th at 120 quarter notes a minute

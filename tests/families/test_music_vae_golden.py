@@ -14,8 +14,8 @@ from magenta_lite.checkpoints.tf1 import Variables, open_checkpoint
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.families.music_vae.model import MusicVAE
+from magenta_lite.graphs import graph_function
 from magenta_lite.layers.initial_values import replaced_at_once
-from magenta_lite.modeling.graphs import graph_function
 from magenta_lite.training.optimizer import ClippedAdam
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_vae"

@@ -10,9 +10,9 @@ import tensorflow as tf
 from magenta_lite.config import config_names, get_config
 from magenta_lite.converters import build_converter, groove
 from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae import inputs
 from magenta_lite.families.music_vae.heads import make_head
-from magenta_lite.modeling.building import build_model
 from magenta_lite.testing.events import made_up_chords, made_up_events
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "converters"

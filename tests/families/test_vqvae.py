@@ -15,6 +15,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import Batches
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.codebook import Choice, Codebook
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective, parameter_counts
@@ -22,7 +23,6 @@ from magenta_lite.families.vqvae.convolutions import Converter, Decoder, Snake
 from magenta_lite.families.vqvae.evaluation import MEANINGS, evaluate
 from magenta_lite.families.vqvae.model import VQVAE
 from magenta_lite.families.vqvae.quantizer import Quantizer
-from magenta_lite.modeling.building import build_model
 from magenta_lite.training.trainer import compile_model
 
 PROGRAM = Path(__file__).with_name("vqvae_replicas.py")

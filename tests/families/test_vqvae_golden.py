@@ -19,7 +19,7 @@ from magenta_lite.families.vqvae.codebook import Choice
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.model import VQVAE
 from magenta_lite.families.vqvae.quantizer import Quantizer
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 from magenta_lite.training.optimizer import ClippedAdam
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "jukebox" / "vqvae"

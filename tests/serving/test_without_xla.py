@@ -8,7 +8,7 @@ from processes import run
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
-from magenta_lite.modeling.building import build_model
+from magenta_lite.families.building import build_model
 from magenta_lite.serving.saved_model import export_saved_model
 from magenta_lite.training.run import Run
 

@@ -13,7 +13,7 @@ from small_run import small_config
 
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.building import build_model
+from magenta_lite.families.building import build_model
 from magenta_lite.training.averages import averaged, begin_averages
 from magenta_lite.training.checkpoints import CheckpointError, checkpoint_files, save_checkpoint
 from magenta_lite.training.history import History

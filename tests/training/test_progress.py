@@ -14,7 +14,7 @@ from small_run import MadeUpCollection, small_config
 
 from magenta_lite.config import TrainConfig, get_config
 from magenta_lite.converters import build_converter
-from magenta_lite.modeling.building import build_model
+from magenta_lite.families.building import build_model
 from magenta_lite.training import progress as module
 from magenta_lite.training.progress import Progress, duration, fitted
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from magenta_lite.families.family import Family
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
 from magenta_lite.families.jukebox.options import JukeboxOptions
+from magenta_lite.modeling.family import Family
 
 
 def _model_class():

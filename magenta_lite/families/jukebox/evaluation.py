@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.jukebox.losses import bits_of
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 BATCH = 4
 MEANINGS = {

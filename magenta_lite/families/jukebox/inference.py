@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from magenta_lite.families.jukebox.labels import EMPTY_GENRE, UNKNOWN
 from magenta_lite.families.jukebox.sampling import CHUNK, written
+from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.decoding import Settings
-from magenta_lite.modeling.graphs import graph_function
 
 SAMPLE_CODES = 64
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError
-from magenta_lite.families.options import SamplingOptions, option
+from magenta_lite.modeling.options import SamplingOptions, option
 
 
 @dataclasses.dataclass(frozen=True)

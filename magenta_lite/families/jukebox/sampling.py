@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.windows import Window, plan_windows
+from magenta_lite.graphs import graph_function, inner_graph, replaced_at
 from magenta_lite.modeling.decoding import Settings
-from magenta_lite.modeling.graphs import graph_function, inner_graph, replaced_at
 from magenta_lite.modeling.sampling import filtered_logits, sample_categorical
 
 CHUNK = 32  # given tokens that are read at once

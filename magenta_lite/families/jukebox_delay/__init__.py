@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from magenta_lite.families.family import Family
 from magenta_lite.families.jukebox.config import NextCodeObjective
 from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
 from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
+from magenta_lite.modeling.family import Family
 
 
 def _model_class():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from magenta_lite.families.family import Family
 from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
+from magenta_lite.modeling.family import Family
 
 
 def _model_class():

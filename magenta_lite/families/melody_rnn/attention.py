@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM
-from magenta_lite.modeling.graphs import inner_graph
 
 
 class Weights(NamedTuple):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.attention import State
-from magenta_lite.modeling.graphs import inner_graph
+from magenta_lite.graphs import inner_graph
 from magenta_lite.modeling.sampling import filtered_logits, greedy, sample_categorical
 
 

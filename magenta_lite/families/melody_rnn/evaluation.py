@@ -9,7 +9,7 @@ import math
 import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import features
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 BATCH = 64
 

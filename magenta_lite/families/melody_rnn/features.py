@@ -15,7 +15,7 @@ from magenta_lite.converters.event_sequences.encodings import (
     RECENT_PITCHES,
     EventEncoding,
 )
-from magenta_lite.modeling.graphs import inner_graph
+from magenta_lite.graphs import inner_graph
 
 
 class HistoryState(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 SAMPLE_STEPS = 127  # eight bars with the primer
 SAMPLE_CHORD = 1  # C

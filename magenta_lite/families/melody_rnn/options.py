@@ -8,7 +8,7 @@ from typing import ClassVar
 from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.primers import PRIMERS
-from magenta_lite.families.options import SamplingOptions, option
+from magenta_lite.modeling.options import SamplingOptions, option
 
 OF_EVERY_MODEL = ("window", "num_steps", "new_steps", "only_new", "top_k", "top_p")
 OF_BEAM_SEARCH = ("beam_size", "branch_factor", "steps_per_iteration", "best_beam")

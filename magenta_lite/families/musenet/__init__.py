@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from magenta_lite.families.family import Family
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.options import MuseNetOptions
+from magenta_lite.modeling.family import Family
 
 
 def _model_class():

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.converter import PREFIX
+from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.graphs import graph_function
 from magenta_lite.modeling.legality import BandPlan
 
 OF_EACH = 4  # generations from one beginning

@@ -10,7 +10,7 @@ import tensorflow as tf
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.families.musenet.targets import counted, with_open_end
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 BATCH = 4
 KINDS = ("note_on", "note_off", "drum_hit", "wait")

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.graphs import graph_function
 from magenta_lite.modeling.legality import BandPlan
 
 SAMPLE_TOKENS = 512

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.families.options import SamplingOptions, option
+from magenta_lite.modeling.options import SamplingOptions, option
 
 LONGEST = 15.0  # minutes
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from magenta_lite.families.family import Family
 from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
+from magenta_lite.modeling.family import Family
 
 
 def _model_class():

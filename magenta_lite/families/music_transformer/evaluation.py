@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 BATCH = 8
 MEANINGS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
+from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.graphs import graph_function
 
 SAMPLE_TOKENS = 256
 SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch, *[-2] * 4)]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
-from magenta_lite.families.options import SamplingOptions, option
+from magenta_lite.modeling.options import SamplingOptions, option
 
 WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # what --primer_melody is written in
 

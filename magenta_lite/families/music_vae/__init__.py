@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from magenta_lite.families.family import Family
 from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.families.music_vae.options import MusicVAEOptions
+from magenta_lite.modeling.family import Family
 
 
 def _model_class():

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from magenta_lite.families.music_vae.encoders import swap_axes
 from magenta_lite.families.music_vae.latent_space import slerp
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples

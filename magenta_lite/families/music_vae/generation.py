@@ -21,7 +21,7 @@ from magenta_lite.families.music_vae.latents import (
     filled,
 )
 from magenta_lite.families.music_vae.options import load_attribute
-from magenta_lite.families.options import Reconstruction
+from magenta_lite.modeling.options import Reconstruction
 
 TOGETHER = 0.5  # 16ths between notes that count as the same
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from magenta_lite.families.music_vae.inputs import control_size
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 
 def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFunction]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 BATCH = 256
 

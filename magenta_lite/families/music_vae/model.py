@@ -24,8 +24,8 @@ from magenta_lite.families.music_vae.encoders import (
 from magenta_lite.families.music_vae.heads import Categorical, make_head
 from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, check_prior, slerp
 from magenta_lite.families.music_vae.options import MusicVAEOptions
+from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.modeling.graphs import inner_graph
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, Draw, MusicModel, logs_for_workers
 
 tfd = tfp.distributions

@@ -11,7 +11,7 @@ import numpy as np
 
 from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.errors import UserError
-from magenta_lite.families.options import GenerateOptions, option
+from magenta_lite.modeling.options import GenerateOptions, option
 
 
 @dataclasses.dataclass(frozen=True)

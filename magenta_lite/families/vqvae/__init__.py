@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from magenta_lite.families.family import Family
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.options import VQVAEOptions
+from magenta_lite.modeling.family import Family
 
 
 def _model_class():

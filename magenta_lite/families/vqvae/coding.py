@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from magenta_lite.families.vqvae.config import VQVAEConfig
 from magenta_lite.families.vqvae.losses import sound_of
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 WINDOW = 2**17  # samples, at least, that one pass adds to what is done
 

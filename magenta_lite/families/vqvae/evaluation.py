@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.config import MAX_LEVELS
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 BATCH = 4
 OF_LEVEL = {

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.audio import Audio
-from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.graphs import graph_function
 
 SHOWN = 2  # clips of a validation
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError
-from magenta_lite.families.options import GenerateOptions
+from magenta_lite.modeling.options import GenerateOptions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from magenta_lite.families.options import GenerateOptions
+from magenta_lite.modeling.options import GenerateOptions
 
 if TYPE_CHECKING:
     from magenta_lite.modeling.music_model import MusicModel

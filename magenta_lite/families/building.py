@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from magenta_lite.config import ExperimentConfig
 from magenta_lite.families import FAMILIES
 from magenta_lite.modeling.music_model import MusicModel
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
 
 
 def build_model(config: ExperimentConfig, converter: Any, precision: str = "float32") -> MusicModel:
