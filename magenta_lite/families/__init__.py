@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from magenta_lite.families import (
-    jukebox,
-    jukebox_delay,
-    melody_rnn,
-    musenet,
-    music_transformer,
-    music_vae,
-    vqvae,
-)
-from magenta_lite.modeling.family import Family
+from magenta_lite.modeling.family import FAMILIES
 
-FAMILIES: dict[str, Family] = {
-    room.FAMILY.name: room.FAMILY
-    for room in (
-        music_vae,
-        melody_rnn,
-        music_transformer,
-        musenet,
-        vqvae,
-        jukebox,
-        jukebox_delay,
-    )
-}
+# Each folder registers its family, in the order in which families are presented.
+# isort: off
+from magenta_lite.families import music_vae
+from magenta_lite.families import melody_rnn
+from magenta_lite.families import music_transformer
+from magenta_lite.families import musenet
+from magenta_lite.families import vqvae
+from magenta_lite.families import jukebox
+from magenta_lite.families import jukebox_delay
+# isort: on
+
+__all__ = ["FAMILIES"]

@@ -39,3 +39,11 @@ class Family:
     shown_configs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     belongs_to: str = ""
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def register(family: Family) -> None:
+    """Makes a family known by its name."""
+    FAMILIES[family.name] = family

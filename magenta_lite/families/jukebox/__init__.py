@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
 from magenta_lite.families.jukebox.options import JukeboxOptions
-from magenta_lite.modeling.family import Family
+from magenta_lite.modeling.family import Family, register
 
 
 def _model_class():
@@ -13,13 +13,15 @@ def _model_class():
     return JukeboxPrior
 
 
-FAMILY = Family(
-    name="jukebox",
-    config_class=JukeboxPriorConfig,
-    objective_class=NextCodeObjective,
-    options_class=JukeboxOptions,
-    model_class=_model_class,
-    about="sound; a VQ-VAE, then priors of its codes",
-    first_config="vqvae_mini",
-    aliases=("vqvae",),
+register(
+    Family(
+        name="jukebox",
+        config_class=JukeboxPriorConfig,
+        objective_class=NextCodeObjective,
+        options_class=JukeboxOptions,
+        model_class=_model_class,
+        about="sound; a VQ-VAE, then priors of its codes",
+        first_config="vqvae_mini",
+        aliases=("vqvae",),
+    )
 )

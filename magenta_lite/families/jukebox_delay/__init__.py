@@ -5,7 +5,7 @@ from __future__ import annotations
 from magenta_lite.families.jukebox.config import NextCodeObjective
 from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
 from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
-from magenta_lite.modeling.family import Family
+from magenta_lite.modeling.family import Family, register
 
 
 def _model_class():
@@ -14,13 +14,15 @@ def _model_class():
     return DelayPrior
 
 
-FAMILY = Family(
-    name="jukebox_delay",
-    config_class=DelayPriorConfig,
-    objective_class=NextCodeObjective,
-    options_class=DelayPriorOptions,
-    model_class=_model_class,
-    about="codes of a VQ-VAE with several codes a frame",
-    first_config="vqvae_mini",
-    belongs_to="jukebox",
+register(
+    Family(
+        name="jukebox_delay",
+        config_class=DelayPriorConfig,
+        objective_class=NextCodeObjective,
+        options_class=DelayPriorOptions,
+        model_class=_model_class,
+        about="codes of a VQ-VAE with several codes a frame",
+        first_config="vqvae_mini",
+        belongs_to="jukebox",
+    )
 )

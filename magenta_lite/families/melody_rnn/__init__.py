@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
-from magenta_lite.modeling.family import Family
+from magenta_lite.modeling.family import Family, register
 
 
 def _model_class():
@@ -13,24 +13,26 @@ def _model_class():
     return MelodyRNN
 
 
-FAMILY = Family(
-    name="melody_rnn",
-    config_class=MelodyRNNConfig,
-    objective_class=NextEventObjective,
-    options_class=MelodyRNNOptions,
-    model_class=_model_class,
-    about="melodies, drums, performances that go on",
-    first_config="attention_rnn_tiny",
-    shown_configs=(
-        "attention_rnn",
-        "attention_improv",
-        "drum_kit_rnn",
-        "performance_with_dynamics",
-    ),
-    aliases=(
-        "drums_rnn",
-        "improv_rnn",
-        "performance_rnn",
-        "rnn",
-    ),
+register(
+    Family(
+        name="melody_rnn",
+        config_class=MelodyRNNConfig,
+        objective_class=NextEventObjective,
+        options_class=MelodyRNNOptions,
+        model_class=_model_class,
+        about="melodies, drums, performances that go on",
+        first_config="attention_rnn_tiny",
+        shown_configs=(
+            "attention_rnn",
+            "attention_improv",
+            "drum_kit_rnn",
+            "performance_with_dynamics",
+        ),
+        aliases=(
+            "drums_rnn",
+            "improv_rnn",
+            "performance_rnn",
+            "rnn",
+        ),
+    )
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.options import MuseNetOptions
-from magenta_lite.modeling.family import Family
+from magenta_lite.modeling.family import Family, register
 
 
 def _model_class():
@@ -13,13 +13,15 @@ def _model_class():
     return MuseNet
 
 
-FAMILY = Family(
-    name="musenet",
-    config_class=MuseNetConfig,
-    objective_class=MuseNetObjective,
-    options_class=MuseNetOptions,
-    model_class=_model_class,
-    about="minutes of music for a band of your choice",
-    first_config="musenet_nano",
-    shown_configs=("musenet_small",),
+register(
+    Family(
+        name="musenet",
+        config_class=MuseNetConfig,
+        objective_class=MuseNetObjective,
+        options_class=MuseNetOptions,
+        model_class=_model_class,
+        about="minutes of music for a band of your choice",
+        first_config="musenet_nano",
+        shown_configs=("musenet_small",),
+    )
 )

@@ -7,7 +7,7 @@ from magenta_lite.families.music_transformer.config import (
     NextTokenObjective,
 )
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
-from magenta_lite.modeling.family import Family
+from magenta_lite.modeling.family import Family, register
 
 
 def _model_class():
@@ -16,21 +16,23 @@ def _model_class():
     return MusicTransformer
 
 
-FAMILY = Family(
-    name="music_transformer",
-    config_class=MusicTransformerConfig,
-    objective_class=NextTokenObjective,
-    options_class=MusicTransformerOptions,
-    model_class=_model_class,
-    about="piano, accompaniments, chorales",
-    first_config="music_transformer_tiny",
-    shown_configs=(
-        "music_transformer",
-        "music_transformer_melody",
-        "music_transformer_jsb",
-    ),
-    aliases=(
-        "transformer",
-        "score2perf",
-    ),
+register(
+    Family(
+        name="music_transformer",
+        config_class=MusicTransformerConfig,
+        objective_class=NextTokenObjective,
+        options_class=MusicTransformerOptions,
+        model_class=_model_class,
+        about="piano, accompaniments, chorales",
+        first_config="music_transformer_tiny",
+        shown_configs=(
+            "music_transformer",
+            "music_transformer_melody",
+            "music_transformer_jsb",
+        ),
+        aliases=(
+            "transformer",
+            "score2perf",
+        ),
+    )
 )

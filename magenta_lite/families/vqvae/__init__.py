@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.options import VQVAEOptions
-from magenta_lite.modeling.family import Family
+from magenta_lite.modeling.family import Family, register
 
 
 def _model_class():
@@ -13,14 +13,16 @@ def _model_class():
     return VQVAE
 
 
-FAMILY = Family(
-    name="vqvae",
-    config_class=VQVAEConfig,
-    objective_class=VQVAEObjective,
-    options_class=VQVAEOptions,
-    model_class=_model_class,
-    about="sound in codes and back",
-    first_config="vqvae_mini",
-    shown_configs=("vqvae_mini",),
-    belongs_to="jukebox",
+register(
+    Family(
+        name="vqvae",
+        config_class=VQVAEConfig,
+        objective_class=VQVAEObjective,
+        options_class=VQVAEOptions,
+        model_class=_model_class,
+        about="sound in codes and back",
+        first_config="vqvae_mini",
+        shown_configs=("vqvae_mini",),
+        belongs_to="jukebox",
+    )
 )
