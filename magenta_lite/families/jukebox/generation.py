@@ -23,7 +23,7 @@ from magenta_lite.families.jukebox.request import check, temperature_of
 from magenta_lite.families.jukebox.sampling import write_level
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.modeling.base import fingerprint
-from magenta_lite.modeling.decoding import Settings
+from magenta_lite.modeling.sampling import Sampler
 
 SECONDS = 2.0  # between two lines of progress
 TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
@@ -82,7 +82,7 @@ def generate(model, converter, request) -> list[dict[str, Audio]]:
             total,
             step,
             seed=piece.seed + config.level,
-            settings=_settings(request, place),
+            sampler=Sampler.of(request)._replace(temperature=temperature_of(request, place)),
             labels_at=_labels(writer, config, request, whole, rows),
             above=piece.codes.get(config.level + 1) if writer.upsamples else None,
             after_window=Progress(piece, config, total),
@@ -110,11 +110,6 @@ def _upsampler(path: str, converter):
             f"of {converter.config.vqvae}"
         )
     return run.model, run.converter
-
-
-def _settings(request, place: int) -> Settings:
-    temperature = temperature_of(request, place)
-    return Settings(temperature, request.top_k, request.top_p, request.min_p)
 
 
 def _prompt(coder: Coder, hop: int, request, converter, levels) -> dict[int, np.ndarray]:

@@ -7,8 +7,8 @@ import tensorflow as tf
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.families.melody_rnn.backing_chords import BackingChords
-from magenta_lite.families.melody_rnn.inference import inference_functions, output_seeds
 from magenta_lite.families.melody_rnn.primers import PRIMERS
+from magenta_lite.modeling.sampling import Sampler, output_seeds
 from magenta_lite.request import check_request
 
 
@@ -61,7 +61,7 @@ def _continued(model, primer, new_steps: int, request, chords):
     primer = tf.constant(primer, tf.int32)
     chords = None if chords is None else tf.constant(chords, tf.int32)
     seeds = output_seeds(tf.constant(request.seed, tf.int32), request.num_outputs)
-    beams, branches = request.beam_size, request.branch_factor
+    sampler, beams, branches = Sampler.of(request), request.beam_size, request.branch_factor
     if request.best_beam:
         events, _ = decoding.beam_search(model, primer, new_steps, beams, chords)
         return events[: request.num_outputs]
@@ -71,20 +71,12 @@ def _continued(model, primer, new_steps: int, request, chords):
             primer,
             new_steps,
             seeds,
-            request.temperature,
+            sampler,
             chords,
             beams=beams,
             branches=branches,
             stride=request.steps_per_iteration,
         )
         return events
-    return inference_functions(model)["generate"](
-        primer=primer,
-        num_outputs=tf.constant(request.num_outputs),
-        num_steps=tf.constant(new_steps),
-        temperature=tf.constant(request.temperature, tf.float32),
-        top_k=tf.constant(request.top_k),
-        top_p=tf.constant(request.top_p, tf.float32),
-        seed=tf.constant(request.seed, tf.int32),
-        **({} if chords is None else {"chords": chords}),
-    )["events"]
+    events, _ = decoding.sample(model, primer, new_steps, seeds, sampler, chords)
+    return events

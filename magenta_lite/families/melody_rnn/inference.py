@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.families.melody_rnn.model import MelodyRNN
 from magenta_lite.modeling.graphs import graph_function
+from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 SAMPLE_STEPS = 127  # eight bars with the primer
 SAMPLE_CHORD = 1  # C
@@ -51,8 +53,9 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
         )
     )
     def generate(primer, num_outputs, num_steps, temperature, top_k, top_p, seed, chords=None):
+        sampler = Sampler(temperature, top_k, top_p)
         seeds = output_seeds(seed, num_outputs)
-        events, _ = model.generate(primer, num_steps, seeds, temperature, top_k, top_p, chords)
+        events, _ = decoding.sample(model, primer, num_steps, seeds, sampler, chords)
         return {"events": events}
 
     @graph_function(
@@ -72,12 +75,6 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
         "sample": generate,
         "serving_default": generate,
     }
-
-
-def output_seeds(seed, num_outputs):
-    """Returns seeds int32 (N, 2): an output's does not depend on how many there are."""
-    numbers = tf.range(num_outputs)
-    return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 
 def sampling_arguments(

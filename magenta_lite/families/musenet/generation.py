@@ -13,8 +13,9 @@ from magenta_lite.converters.musenet.converter import families_of
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.families.musenet.critic import judged
-from magenta_lite.modeling.legality import BandPlan, given_music
-from magenta_lite.modeling.long_writing import first_seconds, written
+from magenta_lite.families.musenet.grammar import Constraints, given_notes
+from magenta_lite.families.musenet.long_pieces import generate_tokens
+from magenta_lite.modeling.chunked_decoding import first_seconds
 from magenta_lite.request import check_request
 
 TOKENS_PER_SECOND = 300  # more than any music has
@@ -41,17 +42,17 @@ def generate(model, converter, request) -> list:
     sequences = []
     for name, start in _starts(converter, request):
         notes = converter.notes_of(start)
-        plan = _plan(request, name, notes)
+        constraints = _constraints(request, name, notes)
         # The style asked for, or that of what is gone on from.
         style = request.style or converter.style_of(start)
         primer = converter.prefix(style, _families(request, notes))
         if request.mode == "continue":
             primer += codec.ids(notes)
-        total = _total(model, request, len(primer), plan.units)
-        shown = _seconds_of(plan.units) if plan.units else None
+        total = _total(model, request, len(primer), constraints.units)
+        describe = _seconds_of(constraints.units) if constraints.units else None
         asked = dataclasses.replace(request, num_outputs=request.num_outputs * request.candidates)
-        rows = written(model, primer, asked, total, plan, shown)
-        rows = _best(model, rows, request, plan)
+        rows = generate_tokens(model, primer, asked, total, constraints, describe)
+        rows = _best(model, rows, request, constraints)
         pieces = [converter.decode(row, request.qpm) for row in rows]
         if request.mode == "continue":
             for piece in pieces:
@@ -60,11 +61,11 @@ def generate(model, converter, request) -> list:
     return sequences
 
 
-def _best(model, rows, request, plan: BandPlan):
+def _best(model, rows, request, constraints: Constraints):
     """Returns the best of all candidates, the best first."""
     if request.candidates == 1:
         return rows
-    by_critic, by_likelihood = judged(model, rows, plan)
+    by_critic, by_likelihood = judged(model, rows, constraints)
     scores = by_critic if request.rank == "critic" else by_likelihood
     order = np.argsort(-scores)
     kept = ", ".join(f"{scores[i]:.3f}" for i in order[: request.num_outputs])
@@ -82,30 +83,30 @@ def _families(request, notes) -> set[str]:
     return asked | there if request.mode == "accompany" else asked or there
 
 
-def _plan(request, name: str, notes) -> BandPlan:
-    """Returns what a piece is to be that goes on from notes, or that others join."""
+def _constraints(request, name: str, notes) -> Constraints:
+    """Returns what a piece is to be that continues notes, or in which others accompany them."""
     joins, asked = request.mode == "accompany", request.instruments
     limited = asked and (request.strict or joins)
     allowed = vocabulary.played_by(asked) if limited else np.ones(vocabulary.SIZE, bool)
     guidance = None if request.guidance == 1 else request.guidance
     if not joins:
         units = round((request.minutes or 0) * 60 * vocabulary.UNITS_PER_SECOND)
-        return BandPlan(units, allowed, guidance)
+        return Constraints(units, allowed, guidance)
     nobody = vocabulary.played_by([])
     others = allowed & ~vocabulary.played_by({note.instrument.name for note in notes}) | nobody
     if np.array_equal(others, nobody):
         raise UserError(f"All of --instruments play in {name} already; ask others to join")
-    return BandPlan(max(note.end for note in notes), others, guidance, given_music(notes))
+    return Constraints(max(note.end for note in notes), others, guidance, given_notes(notes))
 
 
 def _seconds_of(units: int):
-    """Returns what tells how far the shortest of some pieces is in a plan of `units`."""
+    """Returns what describes how far the shortest of some pieces of `units` is."""
     rate = vocabulary.UNITS_PER_SECOND
 
-    def shown(writing) -> str:
-        return f"{int(min(writing.state.units)) / rate:.0f} of {units / rate:.0f} s"
+    def describe(state) -> str:
+        return f"{int(min(state.grammar_state.units)) / rate:.0f} of {units / rate:.0f} s"
 
-    return shown
+    return describe
 
 
 def _starts(converter, request) -> list:

@@ -13,7 +13,7 @@ from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_transformer.request import WRITTEN_MELODY
-from magenta_lite.modeling.long_writing import first_seconds, written
+from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
 from magenta_lite.request import check_request
 
 ROUNDING = 1e-6  # seconds
@@ -47,12 +47,12 @@ def generate(model, converter, request) -> list:
     primers = [[]]
     if request.mode == "continue":
         primers = [
-            _primer(converter, name, piece, request, total, model.reach)
+            _primer(converter, name, piece, request, total, model.attention_span)
             for name, piece in request.inputs
         ]
     sequences = []
     for primer in primers:
-        for row in written(model, primer, request, total):
+        for row in generate_tokens(model, primer, request, total):
             sequences.append(_music(converter, row, primer, request))
     return sequences
 
@@ -77,7 +77,7 @@ def _accompaniments(model, converter, request, total: int) -> list:
             )
         filled = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_ROUNDED_TO])
         melody = converter.melody.decode(ids) if request.drop_melody else None
-        for row in written(model, [], request, total, filled):
+        for row in generate_tokens(model, [], request, total, filled):
             piece = converter.decode(row, request.qpm, request.programs or None)
             sequences.append(_without(piece, melody) if request.drop_melody else piece)
     return sequences
