@@ -9,97 +9,31 @@ import collections
 import re
 import textwrap
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from magenta_lite.config import config_names, get_config
+from magenta_lite.families import FAMILIES
+from magenta_lite.families.family import Family
 
 WIDTH = 79
 TWIN = "_tiny"
 
 
-class Family(NamedTuple):
-    """A family of models.
-
-    Attributes:
-        name: As it is written.
-        about: What it makes.
-        first: The configuration to begin with.
-        kinds: Of its models; see `ExperimentConfig.family`.
-        others: Names by which people look for it.
-        shown: Configurations that stand for all that read the same of a folder.
-    """
-
-    name: str
-    about: str
-    first: str
-    kinds: tuple[str, ...]
-    others: tuple[str, ...]
-    shown: tuple[str, ...]
-
-
-FAMILIES = (
-    Family(
-        "music_vae",
-        "loops to sample, morph and vary; grooves",
-        "cat-mel_2bar_tiny",
-        ("music_vae",),
-        ("groovae", "vae"),
-        (
-            "cat-mel_2bar",
-            "cat-mel_2bar_med_chords",
-            "hierdec-mel_16bar",
-            "hierdec-trio_16bar",
-            "cat-drums_2bar_small",
-            "groovae_4bar",
-            "hier-multiperf_vel_1bar_med",
-        ),
-    ),
-    Family(
-        "melody_rnn",
-        "melodies, drums, performances that go on",
-        "attention_rnn_tiny",
-        ("melody_rnn",),
-        ("drums_rnn", "improv_rnn", "performance_rnn", "rnn"),
-        ("attention_rnn", "attention_improv", "drum_kit_rnn", "performance_with_dynamics"),
-    ),
-    Family(
-        "music_transformer",
-        "piano, accompaniments, chorales",
-        "music_transformer_tiny",
-        ("music_transformer",),
-        ("transformer", "score2perf"),
-        ("music_transformer", "music_transformer_melody", "music_transformer_jsb"),
-    ),
-    Family(
-        "musenet",
-        "minutes of music for a band of your choice",
-        "musenet_nano",
-        ("musenet",),
-        (),
-        ("musenet_small",),
-    ),
-    Family(
-        "jukebox",
-        "sound; a VQ-VAE, then priors of its codes",
-        "vqvae_mini",
-        ("vqvae", "jukebox", "jukebox_delay"),
-        ("vqvae",),
-        ("vqvae_mini",),
-    ),
-)
+# Families as they are presented; one that belongs to another is presented with it.
+PRESENTED = tuple(family for family in FAMILIES.values() if not family.belongs_to)
 
 
 def beginnings() -> str:
     """Returns lines that name each family and the configuration to begin with."""
-    lines = [f"  {family.first:<23} {family.name}: {family.about}" for family in FAMILIES]
+    lines = [f"  {family.first_config:<23} {family.name}: {family.about}" for family in PRESENTED]
     return "\n".join([*lines, "--config=FAMILY, e.g. --config=music_vae, lists all of a family"])
 
 
 def family_called(name: str) -> Family | None:
     """Returns the family of a name, however it is written, or of one that people look for."""
     wanted = _letters(name)
-    for family in FAMILIES:
-        if wanted in map(_letters, (family.name, *family.others)):
+    for family in PRESENTED:
+        if wanted in map(_letters, (family.name, *family.aliases)):
             return family
     return None
 
@@ -111,12 +45,12 @@ def _letters(name: str) -> str:
 def listing(family: Family) -> str:
     """Returns lines that name the configurations of a family, those for the same music together."""
     together = collections.defaultdict(list)
-    names = [name for name in config_names() if get_config(name).family in family.kinds]
+    names = [name for name in config_names() if _presents(family, get_config(name).family)]
     twins = [name for name in names if name.endswith(TWIN) and name.removesuffix(TWIN) in names]
     for name in names:
         if name not in twins:
             together[about(get_config(name))].append(name)
-    lines = [f"{family.name}: {family.about}", f"  begin with --config={family.first}"]
+    lines = [f"{family.name}: {family.about}", f"  begin with --config={family.first_config}"]
     for what, named in together.items():
         lines.append(f"  {what}:")
         lines += textwrap.wrap(
@@ -130,6 +64,10 @@ def listing(family: Family) -> str:
     if twins:
         lines.append(f"  NAME{TWIN} is a small twin of most, for a first try")
     return "\n".join(lines)
+
+
+def _presents(family: Family, name: str) -> bool:
+    return family.name in (name, FAMILIES[name].belongs_to)
 
 
 def about(config: Any) -> str:
@@ -161,7 +99,7 @@ def about(config: Any) -> str:
     if config.family == "jukebox" and converter.above_ratio > 1:
         return "upsamplers: codes of a finer level"
     more = _groove_words(converter) if converter.kind == "groove" else ()
-    return ", ".join([words[converter.kind], *more])
+    return ", ".join([words.get(converter.kind, FAMILIES[config.family].about), *more])
 
 
 def _groove_words(converter: Any) -> Iterator[str]:

@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 
 from magenta_lite.errors import UserError
+from magenta_lite.tensorflow_loading import load_tensorflow as load_tensorflow
 
 FLAGS = flags.FLAGS
-
-# TensorFlow's C++ remarks about its build, and that it finds no GPU.
-_START_UP_NOTE = re.compile(
-    r"[IW]\d{4} |WARNING: All log messages before|To enable the following instructions|.*cuInit"
-)
+FlagHelp = Callable[[list[str]], Mapping[str, str]]
 
 flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
 
@@ -55,9 +50,9 @@ def define_paths(name: str, help: str) -> None:
     flags.DEFINE_multi(PathParser(), flags.ArgumentSerializer(), name, [], help)
 
 
-def define_path_list(name: str, help: str) -> None:
+def define_path_list(name: str, default: list[str] | None, help: str) -> None:
     """Defines a flag whose value is a comma-separated list of paths."""
-    flags.DEFINE(PathListParser(), name, [], help, serializer=flags.ListSerializer(","))
+    flags.DEFINE(PathListParser(), name, default, help, serializer=flags.ListSerializer(","))
 
 
 def define_config_flags() -> None:
@@ -101,7 +96,7 @@ def define_checkpoint_flag() -> None:
 
 def load_run():
     """Returns the run of --run_dir with the weights of --checkpoint."""
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.training.run import load_run
 
     run = load_run(FLAGS.run_dir, FLAGS.checkpoint)
     if FLAGS.checkpoint == "best" and run.step != run.newest:
@@ -139,31 +134,6 @@ def with_data(config):
         return config
     data = dataclasses.replace(config.data, source=FLAGS.data)
     return dataclasses.replace(config, data=data)
-
-
-def load_tensorflow() -> None:
-    """Imports TensorFlow without the notes on its start-up that no setting of its own stops.
-
-    Afterwards it and TensorFlow Datasets speak of errors only, unless --debug wants to hear more.
-    """
-    with tempfile.TemporaryFile() as notes:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        os.dup2(notes.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            notes.seek(0)
-            for line in notes.read().decode(errors="replace").splitlines():
-                if not _START_UP_NOTE.match(line):
-                    print(line, file=sys.stderr)
-    if not (FLAGS.is_parsed() and FLAGS.debug):  # readers of files load it without a command
-        tf.get_logger().setLevel("ERROR")
-        logging.set_verbosity(logging.ERROR)
 
 
 class OutlivingStream:
@@ -207,9 +177,18 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(nowhere, mode))
 
 
-def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
-    """Parses the flags, calls `main()` and exits with its code (None means 0)."""
-    sys.exit(_call(main, sys.argv if argv is None else argv))
+def run(
+    main: Callable[[], Any], argv: list[str] | None = None, flag_help: FlagHelp | None = None
+) -> None:
+    """Parses the flags, calls `main()` and exits with its code (None means 0).
+
+    Args:
+        main: The command.
+        argv: Its name and arguments; None for those of this process.
+        flag_help: Returns, for the arguments of a call for help, the help of flags whose own does
+            not fit it, by their names; an empty text leaves a flag out.
+    """
+    sys.exit(_call(main, sys.argv if argv is None else argv, flag_help=flag_help))
 
 
 def run_with_words(main: Callable[[list[str]], Any]) -> None:
@@ -217,7 +196,12 @@ def run_with_words(main: Callable[[list[str]], Any]) -> None:
     sys.exit(_call(main, sys.argv, takes_words=True))
 
 
-def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) -> int:
+def _call(
+    main: Callable[..., Any],
+    argv: list[str],
+    takes_words: bool = False,
+    flag_help: FlagHelp | None = None,
+) -> int:
     _open_closed_streams()
     # TensorFlow logs as errors what is none (oneDNN that leaves an operation to others); what
     # fails raises an exception besides.
@@ -226,7 +210,7 @@ def _call(main: Callable[..., Any], argv: list[str], takes_words: bool = False) 
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
         if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
-            print(_help_text(), flush=True)
+            print(_help_text(flag_help(argv) if flag_help else {}), flush=True)
             return 0
         _, *words = FLAGS(argv)
         if takes_words:
@@ -270,8 +254,12 @@ def _tell(error: Exception, argv: list[str]) -> None:
     print(f"Error: {kind}{error}", file=sys.stderr)
 
 
-def _help_text() -> str:
-    """Returns the command's docstring and its flags, leaving out those of other libraries."""
+def _help_text(helps: Mapping[str, str]) -> str:
+    """Returns the command's docstring and its flags, leaving out those of other libraries.
+
+    Args:
+        helps: Help of flags that have another one here; an empty text leaves a flag out.
+    """
     ours = {FLAGS["debug"].name}
     main = sys.modules["__main__"]
     for module, names in FLAGS.flags_by_module_dict().items():
@@ -281,5 +269,6 @@ def _help_text() -> str:
     for name in sorted(ours):
         flag = FLAGS[name]
         default = "" if flag.default in (None, [], "") else f" (default: {flag.default})"
-        lines.append(f"  --{name}: {flag.help}{default}")
+        if text := helps.get(name, f"{flag.help}{default}"):
+            lines.append(f"  --{name}: {text}")
     return "\n".join(lines)

@@ -8,48 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from magenta_lite.converters import CONVERTERS, SOUND_CONVERTERS
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.families import FAMILIES
 
 # The classes that a section of a saved config may have, by the `kind` written beside its values.
-SECTION_CLASSES = {
-    "melody": "magenta_lite.converters.melody:MelodyConverterConfig",
-    "drums": "magenta_lite.converters.drums:DrumsConverterConfig",
-    "trio": "magenta_lite.converters.trio:TrioConverterConfig",
-    "groove": "magenta_lite.converters.groove:GrooveConverterConfig",
-    "multi_performance": "magenta_lite.converters.multi_performance:MultiPerformanceConverterConfig",
-    "event_melody": "magenta_lite.converters.event_sequences.melody:EventMelodyConverterConfig",
-    "event_drums": "magenta_lite.converters.event_sequences.drums:EventDrumsConverterConfig",
-    "event_performance": (
-        "magenta_lite.converters.event_sequences.performance:EventPerformanceConverterConfig"
-    ),
-    "chorale": "magenta_lite.converters.chorale:ChoraleConverterConfig",
-    "melody_performance": (
-        "magenta_lite.converters.melody_performance:MelodyPerformanceConverterConfig"
-    ),
-    "musenet_tokens": "magenta_lite.converters.musenet.converter:MuseNetConverterConfig",
-    "performance": "magenta_lite.converters.performance:PerformanceConverterConfig",
-    "audio": "magenta_lite.converters.audio:AudioConverterConfig",
-    "codes": "magenta_lite.converters.codes:CodesConverterConfig",
-    "music_vae": "magenta_lite.families.music_vae.config:MusicVAEConfig",
-    "vae": "magenta_lite.families.music_vae.config:VAEObjective",
-    "melody_rnn": "magenta_lite.families.melody_rnn.config:MelodyRNNConfig",
-    "music_transformer": "magenta_lite.families.music_transformer.config:MusicTransformerConfig",
-    "musenet": "magenta_lite.families.musenet.config:MuseNetConfig",
-    "musenet_objective": "magenta_lite.families.musenet.config:MuseNetObjective",
-    "vqvae": "magenta_lite.families.vqvae.config:VQVAEConfig",
-    "vqvae_objective": "magenta_lite.families.vqvae.config:VQVAEObjective",
-    "jukebox": "magenta_lite.families.jukebox.config:JukeboxPriorConfig",
-    "jukebox_delay": "magenta_lite.families.jukebox_delay.config:DelayPriorConfig",
-    "next_code": "magenta_lite.families.jukebox.config:NextCodeObjective",
-    "next_token": "magenta_lite.families.music_transformer.config:NextTokenObjective",
-    "next_event": "magenta_lite.families.melody_rnn.config:NextEventObjective",
+SECTION_CLASSES: dict[str, type] = {
+    kind: converter.config_class for kind, converter in (CONVERTERS | SOUND_CONVERTERS).items()
+} | {
+    section.kind: section
+    for family in FAMILIES.values()
+    for section in (family.config_class, family.objective_class)
 }
 
 # What sections were called in earlier versions, in files and in --set.
@@ -356,8 +331,7 @@ def section_class(kind: str) -> type:
     """Returns the dataclass of the section kind `kind`, e.g. `melody`."""
     if kind not in SECTION_CLASSES:
         raise unknown_name("kind of section", kind, SECTION_CLASSES)
-    module, name = SECTION_CLASSES[kind].split(":")
-    return getattr(importlib.import_module(module), name)
+    return SECTION_CLASSES[kind]
 
 
 _FIXED_SECTIONS = {"data": DataConfig, "train": TrainConfig, "generate": GenerateConfig}

@@ -7,7 +7,6 @@ Prints a table and writes it to RUN_DIR/evaluation-SPLIT.json.
 
 from __future__ import annotations
 
-import importlib
 import json
 
 from absl import flags
@@ -35,8 +34,8 @@ def main() -> None:
     if FLAGS.split and FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
     cli.load_tensorflow()
-    from magenta_lite.data.collections import open_data
     from magenta_lite.data.splitting import few_held_out
+    from magenta_lite.datasets import open_data
     from magenta_lite.training.run_directory import RunDirectory, replace_text
 
     run = cli.load_run()
@@ -53,12 +52,11 @@ def main() -> None:
     if few:
         print(few)
 
-    family = importlib.import_module(f"magenta_lite.families.{run.config.family}.evaluation")
-    numbers = family.evaluate(run.model, examples, FLAGS.seed)
+    numbers = run.model.measure(examples, FLAGS.seed)
     print(f"{run.config.name} at step {run.step}, {data.source} {split}:")
     for name, value in numbers.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-        print(f"  {name:<26}{shown:>12}  {family.MEANINGS[name]}")
+        print(f"  {name:<26}{shown:>12}  {run.model.metric_meanings[name]}")
     path = run.directory / f"evaluation-{split}.json"
     replace_text(path, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
     print(f"Wrote {path}")

@@ -30,20 +30,20 @@ is there.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import importlib
 import os
-import random
 import sys
 from pathlib import Path
 
 from absl import flags
 
-from magenta_lite import cli
+from magenta_lite import cli, option_flags
+from magenta_lite.config import ExperimentConfig, load_config
+from magenta_lite.converters import SOUND_CONVERTERS, build_converter
+from magenta_lite.data.inputs import read_inputs
 from magenta_lite.errors import UserError
+from magenta_lite.families import FAMILIES
+from magenta_lite.families.options import GenerateOptions, random_seed
 from magenta_lite.files import replaced, unused_name
-from magenta_lite.request import OPTIONAL, GenerateRequest, check_names, rules_of
 from magenta_lite.unfinished import Unfinished
 
 FLAGS = flags.FLAGS
@@ -61,19 +61,6 @@ cli.define_paths(
     "A file of music (MIDI, ABC, MusicXML, MuseNet's tokens as .txt), or of sound for models of "
     "sound. Repeatable.",
 )
-flags.DEFINE_string(
-    "window", "1", "Which window of an input: 1 for the first, 2 for the second, …, or all."
-)
-flags.DEFINE_integer(
-    "bars",
-    None,
-    "Make pieces of so many bars: windows side by side, of the inputs or on a path through latent "
-    "space. Default: one window.",
-    lower_bound=1,
-)
-flags.DEFINE_string("chords", "", 'Chords to follow, spread evenly, e.g. "C Am F G".')
-cli.define_path("attribute", "", "Attribute vector that `magenta_lite.latents` wrote.")
-flags.DEFINE_float("amount", 1.0, "How much of the attribute to add; below 0 takes it away.")
 flags.DEFINE_integer("num_outputs", None, "How many pieces to write.", lower_bound=1)
 flags.DEFINE_float(
     "temperature", None, "Below 1 tamer, above 1 wilder, 0 the most probable.", lower_bound=0.0
@@ -89,115 +76,7 @@ flags.DEFINE_float("qpm", None, "Tempo in quarter notes a minute.", lower_bound=
 flags.DEFINE_list(
     "programs", None, "General MIDI programs (0-127) of the melodic parts, e.g. 24 or 0,33."
 )
-# Models that go on from a primer; the others refuse these.
-flags.DEFINE_string(
-    "primer_melody",
-    "",
-    'Events to go on from or to accompany, one a 16th: pitches, -1 off, -2 none: "[60, -2, 62]".',
-)
-flags.DEFINE_string(
-    "primer_drums", "", 'What is hit on each step to go on from: "[(36,), (), (36, 42)]".'
-)
-flags.DEFINE_string("primer_pitches", "", 'A chord to go on from: "[60, 64, 67]".')
-flags.DEFINE_string("backing_chords", "", 'Chords to play over, of equal length: "C G Am F".')
-flags.DEFINE_integer("steps_per_chord", 16, "Length of each of them.", lower_bound=1)
-flags.DEFINE_bool("render_chords", False, "Write the chords as notes, too.")
-flags.DEFINE_integer(
-    "num_steps",
-    None,
-    "Steps of a piece, primer included: 16ths, and of performances hundredths of a second.",
-    lower_bound=2,
-)
-flags.DEFINE_integer("new_steps", None, "Steps to add to the primer.", lower_bound=1)
-flags.DEFINE_integer(
-    "num_tokens", None, "Tokens of a piece, primer included, for transformers.", lower_bound=1
-)
-flags.DEFINE_string("style", "", "Style of a MuseNet piece; one of its converter's styles.")
-flags.DEFINE_list(
-    "instruments", [], "Who plays in a MuseNet piece, e.g. piano,bass,drums: what it is told."
-)
-flags.DEFINE_bool("strict", False, "Nobody but --instruments plays.")
-flags.DEFINE_float(
-    "minutes", None, "Length of a MuseNet piece, which it keeps to.", lower_bound=0.01
-)
-flags.DEFINE_float(
-    "guidance",
-    1.0,
-    "How much a MuseNet heeds --style and --instruments: 1 as it learned, 2 to 4 more.",
-    lower_bound=0.0,
-)
-flags.DEFINE_integer(
-    "candidates", 1, "Write so many MuseNet pieces for each that is kept.", lower_bound=1
-)
-flags.DEFINE_enum(
-    "rank",
-    "critic",
-    ["critic", "likelihood"],
-    "Which of them are kept: by the model's critic, or the likeliest.",
-)
-flags.DEFINE_integer(
-    "primer_bars",
-    None,
-    "How many of the last bars of --input a MelodyRNN goes on from. Default: as many as leave room "
-    "for as much that is new.",
-    lower_bound=1,
-)
-flags.DEFINE_float(
-    "primer_seconds",
-    None,
-    "How much of --input is gone on from: its first seconds by transformers (default: 20), its "
-    "last by a Performance RNN.",
-    lower_bound=0.01,
-)
-flags.DEFINE_float(
-    "total_seconds", 10.0, "Length of a Jukebox piece, the prompt included.", lower_bound=0.01
-)
-flags.DEFINE_float(
-    "prompt_seconds", 5.0, "How much of --input a Jukebox goes on from.", lower_bound=0.01
-)
-flags.DEFINE_string("artist", "", "Who a Jukebox piece is like; a name of its training data.")
-flags.DEFINE_string("genre", "", "Of what kind it is; likewise.")
-cli.define_path("lyrics", "", "What is sung in it: the text, or a text file.")
-cli.define_path_list(
-    "upsamplers", "Run directories of the upsamplers that write a Jukebox's finer levels."
-)
-flags.DEFINE_list(
-    "temperatures", [], "Of each level of a Jukebox, the top one first, instead of --temperature."
-)
-flags.DEFINE_enum(
-    "prior",
-    "data",
-    ["data", "standard"],
-    "Where a MusicVAE samples: where the training music lies in latent space, as far as the model "
-    "was trained here, or N(0, I).",
-)
-flags.DEFINE_bool("only_new", False, "Write what was added, without the primer.")
-flags.DEFINE_bool("drop_melody", False, "Write an accompaniment without the melody it is for.")
-flags.DEFINE_bool(
-    "magenta_timing",
-    False,
-    "End the primer with a note-off and an empty step, and keep its notes that had to be folded "
-    "into the model's range there, as the original does.",
-)
-flags.DEFINE_integer("top_k", 0, "Draw from so many of the most probable; 0: all.", lower_bound=0)
-flags.DEFINE_float(
-    "top_p",
-    1.0,
-    "Draw from the most probable that together reach this probability.",
-    lower_bound=0.0,
-    upper_bound=1.0,
-)
-flags.DEFINE_float(
-    "min_p",
-    0.0,
-    "Draw from those that are at least this share as probable as the most probable one.",
-    lower_bound=0.0,
-    upper_bound=1.0,
-)
-flags.DEFINE_integer("beam_size", 1, "Keep so many of the likeliest samples.", lower_bound=1)
-flags.DEFINE_integer("branch_factor", 1, "Samples to draw from each of them.", lower_bound=1)
-flags.DEFINE_integer("steps_per_iteration", 1, "Steps before some are kept.", lower_bound=1)
-flags.DEFINE_bool("best_beam", False, "Search for the likeliest pieces instead of sampling.")
+option_flags.define()
 flags.DEFINE_bool("tokens", False, "Write the ids of MuseNet pieces, too, as .txt.")
 flags.DEFINE_bool(
     "copies", False, "Say how much of each MuseNet piece stands in the training set, in any key."
@@ -215,40 +94,34 @@ cli.define_path("output_dir", "generated", "Where the files go.")
 def main() -> None:
     if not FLAGS.run_dir:
         raise UserError("--run_dir is missing: the directory that `train` filled")
-    from magenta_lite.config import load_config
-    from magenta_lite.converters import SOUND_CONVERTERS, build_converter
-
     # All that can be wrong is told before TensorFlow is loaded, which takes seconds.
     config = load_config(Path(FLAGS.run_dir) / "config.yaml")
-    converter, rules = build_converter(config.converter), rules_of(config.family)
-    request = _request(config)
-    check_names(config.family, converter, request)
-    for name, method in (("tokens", "text_of"), ("copies", "contour")):
-        if FLAGS[name].value and not hasattr(converter, method):
+    converter = build_converter(config.converter)
+    options = _options(config)
+    options.check_names(converter)
+    for name, is_known in (("tokens", converter.writes_text), ("copies", converter.has_contours)):
+        if FLAGS[name].value and not is_known:
             raise UserError(f"--{name} means nothing to a {config.family} model; leave it out")
     is_sound = config.converter.kind in SOUND_CONVERTERS
-    read = functools.partial(_read_sound, config.converter) if is_sound else _read
-    inputs = [pair for path in FLAGS.input for pair in read(path)]
-    request = dataclasses.replace(request, inputs=inputs)
-    rules.check(converter, request)
+    options = options.replace(inputs=read_inputs(FLAGS.input, converter))
+    options.check(converter)
     player = _player(is_sound)
 
     cli.load_tensorflow()
 
     run = cli.load_run()
     folder = _made(Path(FLAGS.output_dir))
-    family = importlib.import_module(f"magenta_lite.families.{config.family}.generation")
-    outputs = family.generate(run.model, run.converter, request)
+    outputs = run.pieces(options)
 
     from magenta_lite.outputs import write_sequences, write_sounds
 
-    seed = request.unfinished.seed
-    seeded = f"-seed{seed}" if rules.DRAWS else ""
-    stem = unused_name(folder, _stem(request.mode) + seeded)
+    seed = options.unfinished.seed
+    seeded = f"-seed{seed}" if options.draws else ""
+    stem = unused_name(folder, _stem(options.mode) + seeded)
     if is_sound:
         paths = write_sounds(outputs, folder, stem)
     else:
-        about = _about(run.config.name, request, f"seed {seed}, " if rules.DRAWS else "")
+        about = _about(run.config.name, options, f"seed {seed}, " if options.draws else "")
         paths = write_sequences(outputs, folder, stem, player, about)
     if FLAGS.tokens:
         midi = [path for path in paths if path.suffix == ".mid"]
@@ -257,44 +130,32 @@ def main() -> None:
             with replaced(text) as partial:
                 partial.write_text(run.converter.text_of(sequence))
             paths.append(text)
-    request.unfinished.remove()
+    options.unfinished.remove()
     for path in paths:
         print(path)
-    if rules.DRAWS and FLAGS.seed is None:
+    if options.draws and FLAGS.seed is None:
         print(f"Seed: {seed} (--seed={seed} gives the same again)", file=sys.stderr)
     if FLAGS.copies:
         _report_copies(run, outputs)
 
 
-def _request(config) -> GenerateRequest:
+def _options(config: ExperimentConfig) -> GenerateOptions:
     """Returns what the flags ask of a model of `config`, without the inputs."""
-    defaults = config.generate
-    seed = random.SystemRandom().randint(1, 999_999) if FLAGS.seed is None else FLAGS.seed
-    given = {name: FLAGS[name].value for name in OPTIONAL}
-    chosen = {
-        name: getattr(defaults, name) if FLAGS[name].value is None else FLAGS[name].value
-        for name in ("num_outputs", "temperature", "qpm")
-    }
+    options_class = FAMILIES[config.family].options_class
+    seed = random_seed() if FLAGS.seed is None else FLAGS.seed
     unfinished = Unfinished(
         Path(FLAGS.output_dir), _stem(FLAGS.mode), seed, seed_given=FLAGS.seed is not None
     )
-    return GenerateRequest(
+    common = {name: FLAGS[name].value for name in ("num_outputs", "temperature", "qpm")}
+    return options_class.of(
+        config.generate,
         mode=FLAGS.mode,
-        inputs=[],
-        window=FLAGS.window,
         seed=seed,
-        programs=_programs(defaults.programs),
-        qpm_given=FLAGS.qpm is not None,
         unfinished=unfinished,
-        **chosen,
-        **{name: _plain(value) for name, value in given.items() if name != "lyrics"},
-        lyrics=_text(FLAGS.lyrics),
+        programs=_programs(),
+        **common,
+        **option_flags.given(options_class),
     )
-
-
-def _plain(value):
-    """Returns the value of a flag as a field has it: no lists."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _stem(mode: str) -> str:
@@ -312,7 +173,7 @@ def _made(folder: Path) -> Path:
 
 def _report_copies(run, sequences) -> None:
     from magenta_lite.data import copies
-    from magenta_lite.data.collections import open_collection
+    from magenta_lite.datasets import open_collection
 
     data = cli.with_data(run.config).data
     collection = open_collection(data, run.config.converter, FLAGS.data_dir)
@@ -331,17 +192,17 @@ def _player(is_sound: bool):
     return open_soundfont(FLAGS.soundfont)
 
 
-def _about(name: str, request: GenerateRequest, seeded: str) -> str:
+def _about(name: str, options: GenerateOptions, seeded: str) -> str:
     """Returns how music came to be, for its MIDI files."""
     config = name.rsplit(":", 1)[-1]
     return (
-        f"magenta_lite {config}, mode {request.mode}, {seeded}temperature {request.temperature:g}"
+        f"magenta_lite {config}, mode {options.mode}, {seeded}temperature {options.temperature:g}"
     )
 
 
-def _programs(default: tuple[int, ...]) -> tuple[int, ...]:
+def _programs() -> tuple[int, ...] | None:
     if FLAGS.programs is None:
-        return default
+        return None
     try:
         return tuple(int(program) for program in FLAGS.programs)
     except ValueError as error:
@@ -350,28 +211,21 @@ def _programs(default: tuple[int, ...]) -> tuple[int, ...]:
         ) from error
 
 
-def _read(path: str) -> list:
-    from magenta_lite.data.reading import read_file
-
-    return [(piece.name, piece.sequence) for piece in read_file(path)]
-
-
-def _text(given: str) -> str:
-    """Returns what was given, or what is in the file of that name."""
-    try:
-        path = Path(given)
-        return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
-    except UnicodeDecodeError as error:
-        raise UserError(f"--lyrics={given} is no text in UTF-8") from error
-    except OSError:  # too long to be a name
-        return given
-
-
-def _read_sound(converter, path: str) -> list:
-    from magenta_lite.data.audio import read_audio
-
-    return [(Path(path).name, read_audio(path, converter.sample_rate, converter.channels))]
+def _flag_help(argv: list[str]) -> dict[str, str]:
+    """Returns the help of the options' flags for the model of --run_dir, if that is a run."""
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    words = [f"{arg}={value}" if arg == "--run_dir" else arg for arg, value in pairs]
+    FLAGS(["generate", *(word for word in words if word.startswith("--run_dir="))])
+    path = Path(FLAGS.run_dir or "") / "config.yaml"
+    if not FLAGS.run_dir or not path.is_file():
+        return {}
+    config = load_config(path)
+    converter = build_converter(config.converter)
+    hidden = () if converter.writes_text else ("tokens",)
+    hidden += () if converter.has_contours else ("copies", "data", "data_dir")
+    options_class = FAMILIES[config.family].options_class
+    return option_flags.help_for(options_class, converter) | dict.fromkeys(hidden, "")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, flag_help=_flag_help)

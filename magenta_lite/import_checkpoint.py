@@ -53,7 +53,7 @@ def main() -> None:
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.modeling.building import build_model
     from magenta_lite.next_steps import next_steps
-    from magenta_lite.training.run_directory import write_imported_run
+    from magenta_lite.training.run import write_imported_run
 
     converter = build_converter(config.converter)
     family = importlib.import_module(reader)

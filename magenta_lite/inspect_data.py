@@ -36,7 +36,7 @@ def define_flags() -> None:
 
 def main() -> int:
     """Prints what the source gives. Returns: the exit code."""
-    from magenta_lite.data import building, collections, summaries
+    from magenta_lite.data import building, naming, summaries
     from magenta_lite.data.splitting import few_held_out
 
     if FLAGS.data and not FLAGS.config:
@@ -49,7 +49,7 @@ def main() -> int:
             f"{config.name} reads the codes of a VQ-VAE; give the --config of that to see what it "
             "is trained on"
         )
-    sources, listing = collections.list_source(config.data.source, config.converter)
+    sources, listing = naming.list_source(config.data.source, config.converter)
     windows = building.build(sources, listing, config.converter)
     numbers = describe(windows, config.converter)
     print(f"{config.data.source} for {config.name}:")
@@ -78,16 +78,17 @@ def _overview(source: str) -> int:
     """Prints what a source gives to each family. Returns: the exit code."""
     from magenta_lite import catalogue
     from magenta_lite.config import get_config
-    from magenta_lite.data import collections
+    from magenta_lite.data import naming
     from magenta_lite.data.overview import overview, table
+    from magenta_lite.families import FAMILIES
 
-    configs = [get_config(name) for family in catalogue.FAMILIES for name in family.shown]
+    configs = [get_config(name) for family in FAMILIES.values() for name in family.shown_configs]
     notes = [config for config in configs if config.converter.kind != "audio"]
     sound = [config for config in configs if config.converter.kind == "audio"]
     rows, refused = [], []
     for group in (notes, sound):
         try:
-            sources, listing = collections.list_source(source, group[0].converter)
+            sources, listing = naming.list_source(source, group[0].converter)
         except UserError as error:  # a folder of notes holds no sound, and the other way round
             refused.append(error)
             continue
@@ -96,7 +97,7 @@ def _overview(source: str) -> int:
             others = listing.dropped.total()
             more = f", and {others:,} that are not read" if others else ""
             print(f"{source}: {len(sources):,} file{'s' * (len(sources) > 1)} of {what}{more}")
-            rows += overview(sources, group)
+            rows += overview(sources, group, catalogue.about)
             print(table(rows[-len(group) :], _columns()))
     if not rows and len(refused) == 2:
         raise refused[0]

@@ -73,7 +73,7 @@ def main() -> None:
 
 def _examples(source: str, converter):
     """Returns events, chords (or None) and the piece of each window of a source."""
-    from magenta_lite.data.collections import list_source
+    from magenta_lite.data.naming import list_source
 
     sources, report = list_source(source)
     if hasattr(converter, "for_inference"):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from magenta_lite.converters.audio import Audio
+from magenta_lite.families.options import Reconstruction
 from magenta_lite.files import replaced
 from magenta_lite.plots import piano_rolls, png_bytes, sounds
-from magenta_lite.request import Reconstruction
 
 PEAK = 0.9  # of the sound of notes
 OVERVIEW = 16  # pieces in the picture of all

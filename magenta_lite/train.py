@@ -11,6 +11,7 @@ python -m magenta_lite.train --config=jukebox_prior_mini --vqvae=runs/vqvae_mini
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def main() -> int:
     from magenta_lite.training.strategy import is_chief, make_strategy
 
     strategy = make_strategy(FLAGS.strategy)  # before anything else computes
-    from magenta_lite.data.collections import absolute_source, data_set_name
+    from magenta_lite.data.naming import absolute_source
+    from magenta_lite.datasets import data_set_name
     from magenta_lite.training.run_directory import RunDirectory
 
     directory = RunDirectory(run_dir)
@@ -143,16 +145,18 @@ def _completed(config, built: str):
             raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
         return config
     from magenta_lite.data.codes import completed
+    from magenta_lite.datasets import open_collection
 
     if FLAGS.vqvae:
         converter = dataclasses.replace(config.converter, vqvae=FLAGS.vqvae)
         config = dataclasses.replace(config, converter=converter)
-    return completed(config, FLAGS.data_dir, built)
+    open_sound = functools.partial(open_collection, data_dir=FLAGS.data_dir, built=built)
+    return completed(config, open_sound)
 
 
 def _open_collection(config, strategy, built: str):
     """Opens the data; the first worker builds them, if needed, while the others wait for it."""
-    from magenta_lite.data.collections import open_data
+    from magenta_lite.datasets import open_data
     from magenta_lite.training.strategy import is_chief, wait_for_all
 
     if not is_chief():

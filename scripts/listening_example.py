@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 from magenta_lite.converters.audio import Audio, pieces
-from magenta_lite.data.collections import open_collection
+from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.families.vqvae.generation import reconstructed
 from magenta_lite.families.vqvae.model import sound_of
 from magenta_lite.outputs import write_sounds
-from magenta_lite.training.run_directory import load_run
+from magenta_lite.training.run import load_run
 
 
 def main() -> None:

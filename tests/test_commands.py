@@ -18,9 +18,9 @@ import soundfile
 
 from magenta_lite.checkpoints.tf1 import open_checkpoint
 from magenta_lite.config import load_config
-from magenta_lite.data.reading import read_file
+from magenta_lite.data.listing import read_file
 from magenta_lite.testing.bad_files import write_bad_files, write_good_files
-from magenta_lite.training.run_directory import load_run
+from magenta_lite.training.run import load_run
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "music_vae" / "tiny-cat-mel_2bar_small"

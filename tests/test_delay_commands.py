@@ -15,15 +15,15 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.audio import Audio
 from magenta_lite.converters.base import Report
 from magenta_lite.data.codes import CodedPiece, completed, contexts
-from magenta_lite.data.collections import open_data
+from magenta_lite.datasets import open_collection, open_data
 from magenta_lite.errors import UserError
-from magenta_lite.families.jukebox_delay.evaluation import evaluate
-from magenta_lite.families.jukebox_delay.generation import generate
+from magenta_lite.families.jukebox.evaluation import evaluate
+from magenta_lite.families.jukebox.generation import generate
+from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.modeling.building import build_model
-from magenta_lite.request import GenerateRequest
 from magenta_lite.serving.saved_model import export_saved_model
-from magenta_lite.training.run_directory import load_run, write_imported_run
+from magenta_lite.training.run import load_run, write_imported_run
 from magenta_lite.unfinished import Unfinished
 
 RATE, HOP, CONTEXT, BOOKS = 4000, 16, 64, 3
@@ -93,7 +93,7 @@ def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, 
     def request():
         left = Unfinished(place, "kept", 0, seed_given=True)
         inputs = [("a", Audio(sound, RATE))]
-        asked = GenerateRequest("continue", inputs, "1", 2, 1.0, 0, 120.0, unfinished=left)
+        asked = DelayPriorOptions("continue", inputs, num_outputs=2, unfinished=left)
         return dataclasses.replace(asked, total_seconds=0.5, prompt_seconds=0.1)
 
     def sounds(asked):
@@ -131,7 +131,7 @@ def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
     ):
         save_config(get_config(vqvae), tmp_path / "config.yaml")
         with pytest.raises(UserError, match=words):
-            completed(get_config(prior, [f"converter.vqvae={tmp_path}"]))
+            completed(get_config(prior, [f"converter.vqvae={tmp_path}"]), open_collection)
 
 
 def test_upsamplers_mean_nothing_to_it(place):

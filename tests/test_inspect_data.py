@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magenta_lite import catalogue
 from magenta_lite.converters.audio import Audio
 from magenta_lite.data.audio import write_audio
+from magenta_lite.families import FAMILIES
 from magenta_lite.inspect_data import with_data_flag
 from magenta_lite.testing.bad_files import midi_bytes, write_good_files
 
@@ -107,7 +107,7 @@ def test_folder_without_a_config_is_a_table_of_what_each_family_gets(tmp_path):
     assert rows["cat-mel_2bar"][1:] == ["4", "4"]
     assert rows["vqvae_mini"][1:] == ["1", "1"]
     assert rows["groovae_4bar"] == ["0", "0", "0"]
-    assert rows.keys() >= {name for family in catalogue.FAMILIES for name in family.shown}
+    assert rows.keys() >= {name for family in FAMILIES.values() for name in family.shown_configs}
     alone = _inspect(tmp_path / "music", "--config=cat-mel_2bar")
     assert f"{rows['cat-mel_2bar'][0]} different windows" in alone.stdout
     assert "4 piece without a note on the drum channel (groovae_4bar)" in result.stdout

@@ -16,7 +16,7 @@ import soundfile
 from magenta_lite.config import config_names, get_config, save_config
 from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
-from magenta_lite.data.reading import read_file
+from magenta_lite.data.listing import read_file
 from magenta_lite.next_steps import CODES, next_steps, write_example
 from magenta_lite.shell import command, quoted
 
@@ -26,7 +26,7 @@ VQVAES = ("vqvae_tiny", "vqvae_mini", "vqvae_small", "jukebox_vqvae", "rvqvae_ti
 GENERATE = """
 import json, sys
 from absl import flags
-import magenta_lite.training.run_directory as run_directory
+import magenta_lite.training.run as run_directory
 from magenta_lite import generate
 
 class Loaded(Exception):

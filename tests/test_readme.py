@@ -56,22 +56,23 @@ def test_flags_and_settings_of_every_command_exist(words):
     assert done.returncode == 0, done.stderr
 
 
-def test_python_example_runs_on_a_trained_run(tmp_path, monkeypatch):
-    from magenta_lite.config import get_config
-    from magenta_lite.converters import build_converter
-    from magenta_lite.modeling.building import build_model
-    from magenta_lite.training.run_directory import write_imported_run
+def test_python_examples_run(tmp_path, monkeypatch):
+    import magenta_lite as ml
 
-    config = get_config("cat-mel_2bar_tiny", SMALL)
-    converter = build_converter(config.converter)
-    run_dir = tmp_path / "runs" / "cat-mel_2bar"
-    write_imported_run(config, converter, build_model(config, converter), 0, run_dir, "nowhere")
+    config = ml.get_config("cat-mel_2bar_tiny", SMALL)
+    ml.as_run(config, ml.build_model(config)).save(tmp_path / "runs" / "cat-mel_2bar_tiny")
     monkeypatch.chdir(tmp_path)
-    (code,) = (block for block in blocks("python") if "load_run" in block)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    use, train = (block for block in blocks("python") if "ml." in block)
     names: dict = {}
-    exec(code, names)
-    assert names["events"].shape == (4, 32)
-    assert names["sequence"].tempos[0].qpm == 120
+    exec(use, names)
+    assert len(names["pieces"]) == 4 and (tmp_path / "tune.mid").is_file()
+    assert len(names["again"]) == 1
+    music = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
+    small = train.replace('16"]', f'16", "data.source={music}"]').replace("epoch=100", "epoch=2")
+    assert small.count("epoch=2") == small.count("data.source") == 1
+    exec(small, names)
+    assert ml.load("runs/mine_in_python").step == 2
 
 
 def test_pictures_exist():

@@ -165,7 +165,7 @@ def test_published_files_become_runs(tmp_path, name):
     assert "non-commercial" in text
     from magenta_lite.checkpoints.torch_files import read_torch_file, state_dict
     from magenta_lite.checkpoints.vqvae import state_of
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.training.run import load_run
 
     state = state_dict(read_torch_file(CHECKPOINTS / f"{name}.pth.tar"))
     kept = state_of(load_run(run_dir).model)
@@ -185,7 +185,7 @@ def test_a_published_upsampler_becomes_a_run(place, tmp_path):
         f"--vqvae={place / 'vqvae_tiny'}",
         f"--run_dir={tmp_path / 'run'}",
     )
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.training.run import load_run
 
     run_ = load_run(tmp_path / "run")
     assert run_.model.upsamples and run_.config.converter.vqvae == str(place / "vqvae_tiny")

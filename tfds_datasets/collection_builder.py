@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from magenta_lite.converters import build_converter
-from magenta_lite.converters.audio import AudioConverterConfig
 from magenta_lite.converters.base import Report
-from magenta_lite.converters.drums import DrumsConverterConfig
-from magenta_lite.converters.event_sequences.melody import EventMelodyConverterConfig
-from magenta_lite.converters.groove import GrooveConverterConfig
-from magenta_lite.converters.melody import MelodyConverterConfig
-from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
-from magenta_lite.converters.performance import PerformanceConverterConfig
-from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import building, splitting, summaries
 from magenta_lite.data.building import Windows
 from magenta_lite.data.reading import Source
+from magenta_lite.data.specs import DatasetSpec
 from magenta_lite.data.splitting import Window
 from magenta_lite.errors import UserError
 
 FOUND_FILE = "found.json"
-
-# As in the configurations of Magenta that they serve.
-MELODY_CONVERTERS = {
-    # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
-    "mel_2bar": MelodyConverterConfig(bars=2, programs=(0, 31)),
-    "mel_2bar_chords": MelodyConverterConfig(bars=2, chords=True),
-    "mel_16bar": MelodyConverterConfig(bars=16),
-    "mel_whole": MelodyConverterConfig(bars=0, programs=(0, 31), end_token=True),
-    "event_melody": EventMelodyConverterConfig(),
-}
-DRUM_CONVERTERS = {
-    "drums_2bar": DrumsConverterConfig(bars=2),
-    "drums_2bar_roll": DrumsConverterConfig(bars=2, roll=True),
-    "drums_2bar_full_roll": DrumsConverterConfig(bars=2, roll=True, classes="full"),
-    "groove_2bar": GrooveConverterConfig(bars=2, hop_bars=1),
-    "groove_4bar": GrooveConverterConfig(bars=4, hop_bars=1),
-}
-BAND_CONVERTERS = {
-    "trio_16bar": TrioConverterConfig(bars=16),
-    "multiperf_1bar": MultiPerformanceConverterConfig(),
-    "multiperf_1bar_chords": MultiPerformanceConverterConfig(chords=True),
-}
-PERFORMANCE_CONVERTERS = {
-    "performance": PerformanceConverterConfig(),
-    "performance_end": PerformanceConverterConfig(end_token=True),
-}
-AUDIO_CONVERTERS = {
-    "mono_16khz": AudioConverterConfig(),
-    "mono_22khz": AudioConverterConfig(sample_rate=22_050, crop=16_384),
-    "mono_44khz": AudioConverterConfig(sample_rate=44_100, crop=16_384),
-}
-# Of notes.
-CONVERTERS = MELODY_CONVERTERS | DRUM_CONVERTERS | BAND_CONVERTERS | PERFORMANCE_CONVERTERS
 
 
 def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -> str:
@@ -79,32 +38,26 @@ def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -
         ) from error
 
 
-def name_of(converter_config: Any) -> str:
-    """Returns the config name of a converter: a known one, else made from its values."""
-    stored = building.stored_config(converter_config)
-    for name, known in (CONVERTERS | AUDIO_CONVERTERS).items():
-        if known == stored:
-            return name
-    return building.converter_name(stored)
-
-
 @dataclasses.dataclass
 class CollectionConfig(tfds.core.BuilderConfig):
-    """One encoding of a collection.
+    """One encoding of a data set or of a part of it.
 
     Attributes:
         converter: Converter section, e.g. `MelodyConverterConfig`; what changes nothing that is
             stored is set to its default.
+        argument: Names the part, the copy or the folder; see `DatasetSpec`. Empty: the whole, what
+            is downloaded, or TFDS's folder of manual downloads.
     """
 
     converter: Any = None
+    argument: str = ""
 
     def __post_init__(self):
         self.converter = building.stored_config(self.converter)
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes the windows that `magenta_lite.data.building` finds.
+    """Writes the windows of the data set that `SPEC` declares; a subclass gives that.
 
     With Beam options or a runner in the `DownloadConfig` the same steps run on Apache Beam.
     Features: `events` (T, *event_shape), the converter's numbers in its event_dtype; `controls`
@@ -114,12 +67,55 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     labels of each piece.
     """
 
+    SPEC: ClassVar[DatasetSpec]
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
 
-    @abc.abstractmethod
-    def _sources(self, dl_manager: tfds.download.DownloadManager) -> tuple[list[Source], Report]:
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        cls.BUILDER_CONFIGS = [
+            cls._config(argument, cls.SPEC.encodings[encoding])
+            for argument, part in cls.SPEC.parts.items()
+            for encoding in part.encodings
+        ]
+
+    @classmethod
+    def _config(cls, argument: str, converter_config: Any) -> CollectionConfig:
+        part = cls.SPEC.part(argument)
+        return CollectionConfig(
+            name=cls.SPEC.config_name(argument, converter_config),
+            description=part.description,
+            version=part.version,
+            converter=converter_config,
+            argument=argument,
+        )
+
+    @classmethod
+    def config_for(cls, argument: str, converter_config: Any) -> CollectionConfig:
+        """Returns the config of an argument in an encoding; the known one if there is one.
+
+        Args:
+            argument: See `DatasetSpec`; a path is that of files as they are now.
+            converter_config: A converter section.
+
+        Raises:
+            UserError: If `argument` names nothing, or what is not downloaded is not installed.
+        """
+        if not argument and cls.SPEC.argument == "copy" and not cls.SPEC.url:
+            cls.SPEC.list_sources(argument)  # else the error would come after "Building ..."
+        config = cls._config(argument, converter_config)
+        return cls.builder_configs.get(config.name, config)
+
+    def _sources(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> tuple[Sequence[Source], Report]:
         """Returns what to read, and a report of how it was found."""
+        argument = self.builder_config.argument
+        if not argument and self.SPEC.url:
+            argument = downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
+        elif not argument and self.SPEC.argument == "folder":
+            argument = str(dl_manager.manual_dir)
+        return self.SPEC.list_sources(argument)
 
     @property
     def report(self) -> Report:

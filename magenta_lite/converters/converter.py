@@ -33,6 +33,9 @@ class Converter:
     config_class: ClassVar[type]
     default_programs: ClassVar[tuple[int, ...]] = ()
     fixed_segment_id: int | None = None
+    # Whether there are `text_of`, ids as text, and `contour`, what makes two pieces alike.
+    writes_text: ClassVar[bool] = False
+    has_contours: ClassVar[bool] = False
 
     def __init__(self, config: Any):
         self.config = config

@@ -19,6 +19,7 @@ import numpy as np
 from magenta_lite.converters.audio import Audio, to_int16
 from magenta_lite.converters.base import Report
 from magenta_lite.data import archives, formats, labels, reading
+from magenta_lite.data.folders import split_by_folder, walk
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
 from magenta_lite.data.reading import Piece
@@ -95,7 +96,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
     if not root.exists():
         raise UserError(f"There is no file or folder {root}")
     report, sources, others = Report(), [], []
-    for path in [root] if root.is_file() else reading.walk(root, report):
+    for path in [root] if root.is_file() else walk(root, report):
         name = path.name if path == root else path.relative_to(root).as_posix()
         if is_sound(path):
             sources.append(AudioSource(str(path), name))
@@ -103,7 +104,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
             others.append((path, name))
     known = labels.read_labels(root, [source.name for source in sources], report)
     # A folder of notes would be no error but a long list of files that are no sound.
-    if not sources and any(reading.is_music(path) for path, _ in others):
+    if not sources and any(formats.is_music(path.name) for path, _ in others):
         raise UserError(
             f"{root} holds notes (MIDI or the like) but no sound, and this configuration reads "
             "sound; give a folder of WAV, FLAC, OGG or MP3 files, or --data=rendered_audio"
@@ -113,16 +114,18 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
             packed = archives.is_archive(name) or archives.is_other_archive(name)
             report.drop(PACKED if packed else "not a sound file", name)
     sources = [dataclasses.replace(s, labels=known.of.get(s.name, Labels())) for s in sources]
-    return sorted(reading.split_by_folder(sources), key=lambda source: source.name), report
+    return sorted(split_by_folder(sources), key=lambda source: source.name), report
 
 
-def read_audio(path: str | Path, sample_rate: int, channels: int = 1) -> Audio:
+def read_audio(
+    path: str | Path, sample_rate: int | None = None, channels: int | None = None
+) -> Audio:
     """Reads a sound file that a user named.
 
     Args:
         path: WAV, FLAC, OGG, Opus, MP3 or AIFF.
-        sample_rate: Hz; what has another rate is resampled.
-        channels: 1 for the mean of all channels; 2 for stereo.
+        sample_rate: Hz; what has another rate is resampled. None for the file's own.
+        channels: 1 for the mean of all channels; 2 for stereo. None for the file's own.
 
     Raises:
         UserError: If it does not exist or cannot be read; says why.
@@ -176,13 +179,13 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
     return path
 
 
-def read_file(path: str | Path, sample_rate: int, channels: int) -> Audio:
+def read_file(path: str | Path, sample_rate: int | None, channels: int | None) -> Audio:
     """Reads a sound file block by block: only the result is ever whole in memory.
 
     Args:
         path: The file.
-        sample_rate: Hz of the result.
-        channels: Of the result, 1 or 2.
+        sample_rate: Hz of the result; None for the file's own.
+        channels: Of the result, 1 or 2; None for the file's own.
 
     Raises:
         UnreadableError: If it cannot be used; says why.
@@ -196,6 +199,7 @@ def read_file(path: str | Path, sample_rate: int, channels: int) -> Audio:
         with soundfile.SoundFile(path) as file:
             if file.frames > formats.MAX_PIECE_SECONDS * file.samplerate:
                 raise UnreadableError(f"longer than {formats.MAX_PIECE_SECONDS / 3600:g} hours")
+            sample_rate, channels = sample_rate or file.samplerate, channels or file.channels
             blocks = (_mixed(block, channels) for block in _blocks(file))
             samples = _resampled(blocks, file.samplerate, sample_rate, channels, file.frames)
     except soundfile.LibsndfileError as error:

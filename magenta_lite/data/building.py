@@ -21,10 +21,8 @@ import numpy as np
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.data import reading, splitting
-from magenta_lite.data.splitting import EncodedPiece, Window, key_of
+from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.workers import Crash, WorkerPool
-
-SPLITS = reading.SPLITS
 
 LINE_EVERY = 5.0  # seconds between two lines of progress
 ALONE_FOR = 2.0  # seconds of work before worker processes are worth their start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import folk, reading
+from magenta_lite.data.listing import list_sources
 from magenta_lite.errors import UserError
 
 FOLDER = "bach"
@@ -23,4 +24,4 @@ def list_chorales(more: str = "") -> tuple[list[reading.Source], Report]:
             f"bach_chorales:{more}: bach_chorales has no parts; write --data=bach_chorales, or "
             f"--data={more} for a folder"
         )
-    return reading.list_sources(str(folk.corpus_folder() / FOLDER))
+    return list_sources(str(folk.corpus_folder() / FOLDER))

@@ -7,18 +7,18 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from magenta_lite.config import ExperimentConfig, load_config
+from magenta_lite.config import DataConfig, ExperimentConfig, load_config
 from magenta_lite.converters.audio import pieces
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.codes import CodesConverter
 from magenta_lite.data import building, stored
-from magenta_lite.data.collections import Collection, Examples, open_collection
+from magenta_lite.data.collections import Collection, Examples
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.files import replaced
 
@@ -28,7 +28,7 @@ SECONDS = 5.0  # between two lines of progress
 
 
 def completed(
-    config: ExperimentConfig, data_dir: str | None = None, built: str = ""
+    config: ExperimentConfig, open_sound: Callable[[DataConfig, Any], Collection]
 ) -> ExperimentConfig:
     """Returns the config of a prior with what its VQ-VAE and its data say.
 
@@ -36,8 +36,7 @@ def completed(
 
     Args:
         config: Whose `converter.vqvae` names the run directory of a VQ-VAE.
-        data_dir: As of `open_collection`.
-        built: As of `open_collection`.
+        open_sound: Returns the collection of a data section in the encoding of a converter section.
 
     Raises:
         UserError: If there is no such run, or the config does not fit it.
@@ -71,7 +70,7 @@ def completed(
     data = dataclasses.replace(config.data, source=config.data.source or vqvae.data.source)
     artists, genres = (), ()
     if model.labelled:
-        collection = open_collection(data, vqvae.converter, data_dir, built)
+        collection = open_sound(data, vqvae.converter)
         artists = _names(collection, "artist", model.artists)
         genres = _names(collection, "genre", model.genres)
     converter = dataclasses.replace(
@@ -151,9 +150,7 @@ class CodeCollection:
         return self._loaded[name]
 
 
-def open_codes(
-    config: ExperimentConfig, data_dir: str | None = None, built: str = ""
-) -> CodeCollection:
+def open_codes(config: ExperimentConfig, sound: Collection, vqvae: Any) -> CodeCollection:
     """Returns the codes of the data of a completed config; makes them if there are none yet.
 
     They are kept beside the built data set of sound, once for each VQ-VAE. What is interrupted
@@ -161,20 +158,17 @@ def open_codes(
 
     Args:
         config: See `completed`.
-        data_dir: As of `open_collection`.
-        built: As of `open_collection`.
+        sound: The collection of sound.
+        vqvae: The trained model.
 
     Raises:
-        UserError: If the VQ-VAE has no checkpoint, or no piece is as long as a context.
+        UserError: If no piece is as long as a context.
     """
-    from magenta_lite.modeling.base import fingerprint
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.modeling.music_model import fingerprint  # imports TensorFlow
 
-    run = load_run(Path(config.converter.vqvae))
-    sound = open_collection(config.data, run.config.converter, data_dir, built)
-    folder = sound.folder.parent / f"{stored.CODES}{fingerprint(run.model)}"
+    folder = sound.folder.parent / f"{stored.CODES}{fingerprint(vqvae)}"
     for split in building.SPLITS:
-        _code(run.model, sound, split, folder)
+        _code(vqvae, sound, split, folder)
     collection = CodeCollection(config, sound, folder)
     if not collection.sizes["train"]:
         seconds = config.converter.sample_length / config.converter.sample_rate

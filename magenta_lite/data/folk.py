@@ -7,6 +7,7 @@ from pathlib import Path
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import reading
+from magenta_lite.data.listing import list_sources
 from magenta_lite.errors import UserError, unknown_name
 
 # Folders or files of music21's corpus, by the name after `folk:`. Essen, which holds the
@@ -32,17 +33,12 @@ def list_books(books: str) -> tuple[list[reading.Source], Report]:
     Raises:
         UserError: If there are no such books, or music21 is not installed.
     """
-    check_books(books)
+    if books not in BOOKS:
+        raise unknown_name("folk collection", books, filter(None, BOOKS))
     corpus = corpus_folder()
     sources, report = [], Report()
     for book in BOOKS[books]:
-        found, listing = reading.list_sources(str(corpus / book))
+        found, listing = list_sources(str(corpus / book))
         sources.extend(found)
         report.merge(listing, book)
     return sources, report
-
-
-def check_books(books: str) -> None:
-    """Raises: UserError if `books` is no key of `BOOKS`."""
-    if books not in BOOKS:
-        raise unknown_name("folk collection", books, filter(None, BOOKS))

@@ -72,6 +72,11 @@ def kind_of(name: str) -> str | None:
     return _KINDS.get(Path(name).suffix.lower())
 
 
+def is_music(name: str) -> bool:
+    """Returns whether a file of this name holds notes; text does not, though it may be tokens."""
+    return kind_of(name) not in (None, "tokens")
+
+
 def checked(sequence: Any) -> Any:
     """Returns a NoteSequence. Raises: UnreadableError if it cannot be music."""
     notes = sequence.notes
@@ -227,7 +232,7 @@ def _parts_apart(sequence: Any) -> Any:
 
 def _records(data: bytes) -> Iterator:
     """Yields the NoteSequences of a TFRecord file."""
-    from magenta_lite.cli import load_tensorflow
+    from magenta_lite.tensorflow_loading import load_tensorflow
 
     load_tensorflow()  # without its notes, which every process that reads would repeat
     import tensorflow as tf

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data import reading
+from magenta_lite.data.folders import read_table
 from magenta_lite.errors import UserError, unknown_name
 
 TABLE = "labels.csv"
@@ -81,7 +81,7 @@ def _read_table(
     root: Path, names: set[str], report: Report, files: set[str]
 ) -> dict[str, dict[str, str]]:
     path = root / TABLE
-    header, *rows = reading.read_table(path, "table of labels") or [[]]
+    header, *rows = read_table(path, "table of labels") or [[]]
     header = [column.strip().lower() for column in header]
     for column in header:
         if column not in COLUMNS:

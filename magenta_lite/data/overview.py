@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from magenta_lite.converters.base import Report
@@ -92,15 +92,16 @@ def gains(source: reading.Source, converters: Sequence[Any]) -> list[Gain]:
     return found
 
 
-def overview(sources: Sequence[reading.Source], configs: Sequence[Any]) -> list[Row]:
+def overview(
+    sources: Sequence[reading.Source], configs: Sequence[Any], about: Callable[[Any], str]
+) -> list[Row]:
     """Returns what sources of notes, or of sound, give to each of several configs.
 
     Args:
         sources: What to read.
         configs: `ExperimentConfig`s that all read notes, or one that reads sound.
+        about: Says what a model of a config makes.
     """
-    from magenta_lite.catalogue import about
-
     rows = [Row(config.name, about(config)) for config in configs]
     windows: list[set[bytes]] = [set() for _ in configs]
     work = functools.partial(gains, converters=[config.converter for config in configs])

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.base import Draw
+from magenta_lite.modeling.music_model import Draw
 
 OCTAVE = 12
 ROWS_COUNTED = 1024

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from magenta_lite.converters.base import Report
 
+SPLITS = ("train", "validation", "test")
 TEST_SHARE = 0.05
 VALIDATION_SHARE = 0.05
 

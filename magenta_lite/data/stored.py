@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from magenta_lite.data.specs import DATASETS
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
 
@@ -66,7 +67,7 @@ def note_use(folder: Path, source: str) -> None:
 def list_stored(data_dir: str | None = None) -> list[Stored]:
     """Returns the data sets of this package's builders, in order of their names."""
     root = data_folder(data_dir)
-    configs = (config for name in _builders() for config in sorted((root / name).glob("*")))
+    configs = (config for name in sorted(DATASETS) for config in sorted((root / name).glob("*")))
     return [stored for path in configs if (stored := _stored(path)) is not None]
 
 
@@ -93,13 +94,6 @@ def remove(names: Iterable[str], data_dir: str | None = None) -> Iterator[Stored
         except OSError as error:
             raise UserError(f"{there[name].path} cannot be removed: {error.strerror}") from error
         yield there[name]
-
-
-def _builders() -> list[str]:
-    import tfds_datasets
-
-    folder = Path(tfds_datasets.__file__).parent
-    return sorted(path.parent.name for path in folder.glob("*/*_dataset_builder.py"))
 
 
 def recorded_converter(metadata: dict[str, Any]) -> dict[str, Any] | None:

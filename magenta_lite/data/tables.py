@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data.building import SPLITS
-from magenta_lite.data.reading import Source, walk
+from magenta_lite.data.folders import walk
+from magenta_lite.data.reading import Source
+from magenta_lite.data.splitting import SPLITS
 from magenta_lite.errors import UserError
 
 COLUMNS = ("midi_filename", "split")

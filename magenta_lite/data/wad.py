@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import reading
+from magenta_lite.data.folders import walk
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.errors import UserError
 
@@ -139,7 +140,7 @@ def _wad_files(path: str | Path, report: Report) -> Iterable[tuple[Path, str]]:
         )
     else:
         root = Path(path).expanduser()
-        files = [root] if root.is_file() else list(reading.walk(root, report))
+        files = [root] if root.is_file() else list(walk(root, report))
         found = [
             (file, file.name if file == root else file.relative_to(root).as_posix())
             for file in files

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import keras
 
 from magenta_lite.config import ExperimentConfig
+from magenta_lite.families import FAMILIES
+from magenta_lite.modeling.music_model import MusicModel
 
 
-def build_model(
-    config: ExperimentConfig, converter: Any, precision: str = "float32"
-) -> keras.Model:
+def build_model(config: ExperimentConfig, converter: Any, precision: str = "float32") -> MusicModel:
     """Returns the untrained model that `config` describes, for `converter`'s events.
 
     Args:
@@ -20,10 +19,10 @@ def build_model(
         converter: The built converter of `config.converter`.
         precision: Keras dtype policy of its layers. Weights are float32 in any case.
     """
-    family = importlib.import_module(f"magenta_lite.families.{config.family}.model")
+    model_class = FAMILIES[config.family].model_class()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        return family.build(config, converter)
+        return model_class.for_config(config, converter)
     finally:
         keras.config.set_dtype_policy(before)

@@ -109,7 +109,7 @@ def decode_until(
     return state
 
 
-def first_seconds(name: str, piece, request):
+def first_seconds(name: str, piece, options):
     """Returns the beginning of a piece, which a transformer continues, and prints its length.
 
     Its end would be the end: models learn that pieces end, as the originals do.
@@ -117,11 +117,11 @@ def first_seconds(name: str, piece, request):
     Args:
         name: Of the piece.
         piece: A NoteSequence.
-        request: A `GenerateRequest`.
+        options: Of the family, with `primer_seconds`.
     """
     from note_seq import sequences_lib
 
-    seconds = PRIMER_SECONDS if request.primer_seconds is None else request.primer_seconds
+    seconds = PRIMER_SECONDS if options.primer_seconds is None else options.primer_seconds
     if piece.total_time <= seconds:
         if piece.notes:
             print(f"Primer: {name}, {piece.total_time:.1f} s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -37,8 +36,7 @@ def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[s
     """
     if folder.exists():
         raise UserError(f"{folder} exists already; remove it or choose another --output")
-    family = importlib.import_module(f"magenta_lite.families.{run.config.family}.inference")
-    functions = family.inference_functions(run.model)
+    functions = run.model.signatures()
 
     module = tf.Module()
     module.model_weights = [weight.value for weight in run.model.weights]
@@ -49,7 +47,7 @@ def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[s
     try:
         with contextlib.nullcontext() if xla else without_xla():
             tf.saved_model.save(module, str(partial), signatures=functions)
-            _check(partial, functions, family.sampling_arguments(run.model, 2, 1.0, 7))
+            _check(partial, functions, run.model.signature_arguments(2, 1.0, 7))
         extra = partial / "assets.extra"
         extra.mkdir()
         save_config(run.config, extra / "config.yaml")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from magenta_lite.config import TrainConfig
+from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
+
 AVERAGED_FROM = 9.0  # an average reaches over the last tenth of the steps, until it decays as told
 
 
@@ -162,3 +165,43 @@ class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
 
 def _root_mean_square(x):
     return tf.sqrt(tf.reduce_mean(tf.square(x)))
+
+
+def compile_model(model: keras.Model, train: TrainConfig) -> None:
+    """Gives `model` the optimiser that `train` describes."""
+    clipping = {
+        "clip_norm": train.clip_norm,
+        "clip_to_zero_norm": train.clip_to_zero_norm,
+        "clip_per_variable": train.clip_per_variable,
+        "use_ema": train.ema > 0,
+        "ema_momentum": train.ema,
+    }
+    if train.optimizer == "adafactor":
+        optimizer = ClippedAdafactor(schedule(train), **clipping)
+    else:
+        optimizer = ClippedAdam(
+            schedule(train), epsilon=train.adam_epsilon, beta_2=train.adam_beta_2, **clipping
+        )
+    # XLA over the whole step is slower on CPUs and slow to compile.
+    model.compile(optimizer=optimizer, jit_compile=False)
+    # Else the first step would make its variables, and be traced twice for it.
+    optimizer.build(model.trainable_variables)
+    model.micro_batches = train.micro_batches
+    for layer in model._flatten_layers():
+        if hasattr(layer, "recompute"):
+            layer.recompute = train.recompute
+
+
+def schedule(train: TrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate over the steps, as `train` describes it."""
+    if train.schedule == "decay":
+        return DecayToMinimum(
+            train.learning_rate, train.learning_rate_decay, train.min_learning_rate
+        )
+    return WarmUp(
+        train.learning_rate,
+        train.schedule,
+        warmup_steps(train),
+        train.steps,
+        train.min_learning_rate,
+    )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import os
 import time
 from collections.abc import Mapping
 
-import keras
 import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig
+from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.training.run_directory import RunDirectory
 
 SAMPLES = 4  # drawn below one another after each validation
@@ -52,34 +51,31 @@ class Record:
                 tf.summary.scalar(f"{folder}/{name.removeprefix('val_')}", value)
         self._writer.flush()
 
-    def draw(self, model: keras.Model, step: int) -> None:
+    def draw(self, model: MusicModel, step: int) -> None:
         """Writes pictures of what the model does."""
         with self._writer.as_default(step=step):
             for i, picture in enumerate(self.pictures(model, step)):
                 tf.summary.image(f"samples/{i}", picture[None])
         self._writer.flush()
 
-    def pictures(self, model: keras.Model, step: int):
+    def pictures(self, model: MusicModel, step: int):
         """Yields pictures, uint8 (H, W, 4), of what the model does, if it is validated."""
         from magenta_lite.plots import png_bytes
 
         if not self._config.train.validation_examples:
             return
-        family = importlib.import_module(f"magenta_lite.families.{self._config.family}.inference")
-        if hasattr(family, "pictures"):
-            seed = self._config.train.seed
-            figures = family.pictures(model, self._converter, self._held_out, seed)
-        else:
-            figures = self._piano_rolls(family, model, step)
+        figures = model.pictures(self._converter, self._held_out, self._config.train.seed)
+        if figures is None:
+            figures = self._piano_rolls(model, step)
         for figure in figures:
             yield tf.image.decode_png(png_bytes(figure), channels=4)
 
-    def _piano_rolls(self, family, model, step: int):
+    def _piano_rolls(self, model: MusicModel, step: int):
         from magenta_lite.plots import piano_rolls
 
         if self._sample is None:
-            self._sample = family.inference_functions(model)["sample"]
+            self._sample = model.signatures()["sample"]
         temperature, seed = self._config.generate.temperature, self._config.train.seed
-        drawn = self._sample(**family.sampling_arguments(model, SAMPLES, temperature, seed))
+        drawn = self._sample(**model.signature_arguments(SAMPLES, temperature, seed))
         sequences = [self._converter.decode(events) for events in drawn["events"].numpy()]
         return [piano_rolls(sequences, [f"step {step:,}, sample {i}" for i in range(SAMPLES)])]

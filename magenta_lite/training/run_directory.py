@@ -97,7 +97,7 @@ class RunDirectory:
                 f"{self.path} holds a {there.family} run ({there.name}), not {config.family} "
                 f"({config.name}); choose another --run_dir"
             )
-        changed = _differences(there, config)
+        changed = differences(there, config)
         if _data_set(data) == self.built or _same_place(there.data.source, config.data.source):
             changed = [change for change in changed if change[0] != "data.source"]
         if changed:
@@ -165,136 +165,6 @@ class RunDirectory:
             _forget_events_after(path, step)
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A trained model and what belongs to it.
-
-    Attributes:
-        directory: The run directory.
-        config: Its config.
-        converter: Its converter.
-        model: Its model with the weights of a checkpoint, in float32.
-        step: The step of that checkpoint.
-        newest: The step of the newest checkpoint.
-    """
-
-    directory: Path
-    config: ExperimentConfig
-    converter: Any
-    model: Any
-    step: int
-    newest: int
-
-
-def load_run(path: Path, checkpoint: str = "best") -> Run:
-    """Loads a checkpoint of a run directory.
-
-    Args:
-        path: The run directory.
-        checkpoint: `best`, the one whose validation was best (the newest, if there was no
-            validation), `newest` or a step. One that is broken is skipped and told of.
-
-    Raises:
-        UserError: If `path` is no run directory or has no such checkpoint.
-        CheckpointError: If none is intact.
-    """
-    directory = RunDirectory(Path(path).expanduser())
-    config = load_config(directory.config)
-    from magenta_lite.converters import build_converter
-    from magenta_lite.layers.initial_values import replaced_at_once
-    from magenta_lite.modeling.building import build_model
-    from magenta_lite.training.checkpoints import (
-        checkpoint_files,
-        restore_first,
-        steps_done,
-        wanted_files,
-    )
-    from magenta_lite.training.history import History
-    from magenta_lite.training.trainer import compile_model
-
-    history = History.read(config, directory.metrics)
-    files = wanted_files(directory.checkpoints, checkpoint, history)
-    if not files:
-        raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
-    converter = build_converter(config.converter)
-    with replaced_at_once():
-        model = build_model(config, converter)
-    compile_model(model, config.train)
-    restore_first(model, files)
-    newest, _ = checkpoint_files(directory.checkpoints)[0]
-    return Run(directory.path, config, converter, model, steps_done(model), newest)
-
-
-def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
-    """Gives `model` the weights of another run; optimiser and step stay.
-
-    Args:
-        model: Of `config`.
-        config: Its converter and model sections must be those of the other run.
-        source: The other run directory.
-
-    Returns:
-        The other run directory.
-
-    Raises:
-        UserError: If that is no run with weights, or its model has other sizes.
-    """
-    there = load_config(RunDirectory(Path(source).expanduser()).config)
-    if there.family != config.family:
-        raise UserError(f"--init_from={source} is a {there.family} run, not {config.family}")
-    changed = [
-        f"{key} ({old} there, {new} here)"
-        for key, old, new in _differences(there, config)
-        if key.startswith("model.")
-    ]
-    if changed:
-        raise UserError(f"--init_from={source} has other sizes: {', '.join(changed)}")
-    run = load_run(Path(source))
-    pairs = list(zip(model.trainable_variables, run.model.trainable_variables, strict=True))
-    for mine, theirs in pairs:
-        if mine.shape != theirs.shape:
-            raise UserError(
-                f"--init_from={source}: {theirs.path} has shape {list(theirs.shape)} there and "
-                f"{list(mine.shape)} here: the converter differs"
-            )
-    for mine, theirs in pairs:
-        mine.assign(theirs)
-    return run.directory
-
-
-def write_imported_run(
-    config: ExperimentConfig, converter: Any, model: Any, step: int, path: Path, source: str
-) -> Path:
-    """Writes a run directory around a model whose weights come from elsewhere.
-
-    Args:
-        config: What the model is.
-        converter: Its converter.
-        model: With its weights.
-        step: Steps it was trained for; training goes on from there.
-        path: Must be empty or not exist.
-        source: Where the weights come from, for the record.
-
-    Returns:
-        The checkpoint's path.
-
-    Raises:
-        UserError: If `path` is in use or cannot be written.
-    """
-    from magenta_lite.training.averages import begin_averages
-    from magenta_lite.training.checkpoints import save_checkpoint
-    from magenta_lite.training.trainer import compile_model
-
-    directory = RunDirectory(Path(path).expanduser())
-    if directory.path.exists() and (not directory.path.is_dir() or any(directory.path.iterdir())):
-        raise UserError(f"{directory.path} exists already; choose another --run_dir")
-    compile_model(model, config.train)
-    model.optimizer.iterations.assign(step)
-    begin_averages(model)
-    directory.prepare(config, converter, {"name": source, "sizes": {}})
-    return save_checkpoint(model, directory.checkpoints, keep=1)
-
-
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file so that a reader sees the old one or the new one, whole."""
     with replaced(path) as partial, partial.open("w", encoding="utf-8") as file:
@@ -343,7 +213,7 @@ def _json(tree: Any) -> str:
     return json.dumps(tree, indent=2) + "\n"
 
 
-def _differences(there: ExperimentConfig, now: ExperimentConfig) -> list[tuple[str, Any, Any]]:
+def differences(there: ExperimentConfig, now: ExperimentConfig) -> list[tuple[str, Any, Any]]:
     """Returns key, old and new value of what may not change while a run goes on."""
     changed = []
     for section in ("converter", "model", "objective", "data", "train"):

@@ -29,7 +29,7 @@ class Costs:
         step: Another step.
         first_check: What the first check takes beyond the others.
         check: The end of an interval: validation, pictures, checkpoint.
-        renewal: What a model does between steps now and then, see `TrainableModel.renewed_every`.
+        renewal: What a model does between steps now and then, see `MusicModel.renewed_every`.
         renewed_every: Steps between two of these; 0 if there are none.
     """
 

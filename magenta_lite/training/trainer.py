@@ -29,11 +29,12 @@ from magenta_lite.training.checkpoints import (
 )
 from magenta_lite.training.feed import Feed
 from magenta_lite.training.history import History
-from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
+from magenta_lite.training.optimizer import compile_model, schedule
 from magenta_lite.training.progress import Progress
 from magenta_lite.training.record import Record
-from magenta_lite.training.run_directory import RunDirectory, copy_weights
-from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
+from magenta_lite.training.run import copy_weights
+from magenta_lite.training.run_directory import RunDirectory
+from magenta_lite.training.schedules import warmup_steps
 from magenta_lite.training.signals import Signals
 from magenta_lite.training.strategy import describe_devices, is_chief
 from magenta_lite.training.time_budget import (
@@ -46,45 +47,6 @@ from magenta_lite.training.time_budget import (
 from magenta_lite.training.trial import measure
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
-
-
-def compile_model(model: keras.Model, train: TrainConfig) -> None:
-    """Gives `model` the optimiser that `train` describes."""
-    clipping = {
-        "clip_norm": train.clip_norm,
-        "clip_to_zero_norm": train.clip_to_zero_norm,
-        "clip_per_variable": train.clip_per_variable,
-        "use_ema": train.ema > 0,
-        "ema_momentum": train.ema,
-    }
-    if train.optimizer == "adafactor":
-        optimizer = ClippedAdafactor(_schedule(train), **clipping)
-    else:
-        optimizer = ClippedAdam(
-            _schedule(train), epsilon=train.adam_epsilon, beta_2=train.adam_beta_2, **clipping
-        )
-    # XLA over the whole step is slower on CPUs and slow to compile.
-    model.compile(optimizer=optimizer, jit_compile=False)
-    # Else the first step would make its variables, and be traced twice for it.
-    optimizer.build(model.trainable_variables)
-    model.micro_batches = train.micro_batches
-    for layer in model._flatten_layers():
-        if hasattr(layer, "recompute"):
-            layer.recompute = train.recompute
-
-
-def _schedule(train: TrainConfig):
-    if train.schedule == "decay":
-        return DecayToMinimum(
-            train.learning_rate, train.learning_rate_decay, train.min_learning_rate
-        )
-    return WarmUp(
-        train.learning_rate,
-        train.schedule,
-        warmup_steps(train),
-        train.steps,
-        train.min_learning_rate,
-    )
 
 
 def train(
@@ -266,7 +228,7 @@ def _fitted(
         f"after every {settings.checkpoint_every:,} a validation of {costs.check:.2g} s"
     )
     # Graphs hold the numbers of schedules, so they are built anew.
-    model.optimizer.learning_rate = _schedule(settings)
+    model.optimizer.learning_rate = schedule(settings)
     if hasattr(model, "objective"):
         model.objective = config.objective
     model.train_function = model.test_function = None

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import resource
 import subprocess
@@ -29,7 +28,8 @@ import ngram
 import numpy as np
 
 from magenta_lite.config import config_names, get_config
-from magenta_lite.data.collections import Examples, open_collection
+from magenta_lite.data.collections import Examples
+from magenta_lite.datasets import open_collection
 
 FAMILIES = ("music_vae", "melody_rnn")
 LONGEST_ORDER = 8
@@ -167,19 +167,18 @@ def _draw_windows(run, held_out: Examples) -> np.ndarray:
     import tensorflow as tf
 
     model = run.model
-    family = importlib.import_module("magenta_lite.families.music_vae.inference")
-    sample = family.inference_functions(model)["sample"]
+    sample = model.signatures()["sample"]
     count = max(EVENTS // model.length, LEAST_OUTPUTS)
     control = run.converter.event_format.control
     if not control:
         temperature = run.config.generate.temperature
-        arguments = family.sampling_arguments(model, count, temperature, SEED)
+        arguments = model.signature_arguments(count, temperature, SEED)
         return sample(**arguments)["events"].numpy()
     drawn = []
     for number, row in enumerate(spread(len(held_out), TOLD)):
         told = held_out.controls[row] if control == "chords" else held_out.events[row]
-        arguments = family.sampling_arguments(
-            model, max(count // TOLD, 1), run.config.generate.temperature, SEED + number
+        arguments = model.signature_arguments(
+            max(count // TOLD, 1), run.config.generate.temperature, SEED + number
         )
         spec = arguments["controls"]
         arguments["controls"] = tf.cast(told[..., : spec.shape[-1]], spec.dtype)
@@ -192,25 +191,25 @@ def _draw_windows(run, held_out: Examples) -> np.ndarray:
 def _draw_continuations(run, held_out: Examples) -> np.ndarray:
     import tensorflow as tf
 
-    from magenta_lite.families.melody_rnn import inference
     from magenta_lite.families.melody_rnn.backing_chords import BackingChords
+    from magenta_lite.families.melody_rnn.generation import steps_to_add
+    from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
     from magenta_lite.families.melody_rnn.primers import PRIMERS
-    from magenta_lite.generate import GenerateRequest
 
     del held_out
     model, temperature = run.model, run.config.generate.temperature
-    request = GenerateRequest("sample", [], "1", LEAST_OUTPUTS, temperature, SEED, QPM)
-    primer = PRIMERS[run.converter.config.kind](run.converter, request)
+    options = MelodyRNNOptions(num_outputs=LEAST_OUTPUTS, temperature=temperature, qpm=QPM)
+    primer = PRIMERS[run.converter.config.kind](run.converter, options)
     count = max(EVENTS // model.length, LEAST_OUTPUTS)
-    arguments = inference.sampling_arguments(model, count, temperature, SEED)
+    arguments = model.signature_arguments(count, temperature, SEED)
     arguments["primer"] = tf.constant(primer.ids, tf.int32)
-    steps = primer.usual_steps
+    new_steps = steps_to_add(options, primer.steps, primer.usual_steps)
     if model.encoding.chords:
-        backing = BackingChords(run.converter, request)
-        steps = backing.steps
-        arguments["chords"] = tf.constant(backing.ids(steps, primer.shift), tf.int32)
-    arguments["num_steps"] = tf.constant(steps - primer.steps)
-    return inference.inference_functions(model)["sample"](**arguments)["events"].numpy()
+        backing = BackingChords(run.converter, options, primer)
+        chords = backing.ids(primer.steps + new_steps, primer.shift)
+        arguments["chords"] = tf.constant(chords, tf.int32)
+    arguments["num_steps"] = tf.constant(new_steps)
+    return model.signatures()["sample"](**arguments)["events"].numpy()
 
 
 def notes_per_bar(examples: Examples, converter) -> float:
@@ -266,7 +265,7 @@ def measure(run, collection) -> Measured:
 
 def trained(name: str, folder: Path) -> tuple[Any, float]:
     """Returns the finished run of a configuration in a folder, and the CPU seconds it took."""
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.training.run import load_run
 
     path, clock = folder / name, folder / f"{name}.seconds.json"
     if not clock.exists():

@@ -90,9 +90,9 @@ def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.
     import tensorflow as tf
 
     from magenta_lite.config import DataConfig
-    from magenta_lite.data.collections import open_collection
+    from magenta_lite.datasets import open_collection
     from magenta_lite.families.music_transformer.model import token_nll
-    from magenta_lite.training.run_directory import load_run
+    from magenta_lite.training.run import load_run
 
     run = load_run(run_dir)
     examples = open_collection(DataConfig(source=data), run.config.converter).split("test")

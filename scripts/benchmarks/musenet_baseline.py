@@ -22,12 +22,13 @@ import time
 from pathlib import Path
 
 from magenta_lite.converters.musenet import codec, vocabulary
-from magenta_lite.data.collections import list_source, open_collection
+from magenta_lite.data.naming import list_source
+from magenta_lite.datasets import open_collection
 from magenta_lite.families.musenet.evaluation import evaluate
 from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.training.run_directory import load_run
+from magenta_lite.training.run import load_run
 
 WRITTEN = 10
 

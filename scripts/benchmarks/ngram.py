@@ -17,7 +17,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from magenta_lite.config import get_config
-from magenta_lite.data.collections import Examples, open_collection
+from magenta_lite.data.collections import Examples
+from magenta_lite.datasets import open_collection
 
 ORDERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 STRENGTHS = (1.0, 4.0, 16.0, 32.0, 64.0, 128.0)

@@ -156,7 +156,7 @@ def main() -> None:
         os.sched_setaffinity(0, range(arguments.threads))
 
     from magenta_lite.config import get_config
-    from magenta_lite.data.collections import open_collection
+    from magenta_lite.datasets import open_collection
 
     config = get_config("cat-mel_2bar")
     examples = open_collection(config.data, config.converter, arguments.data_dir).split("train")

@@ -23,8 +23,8 @@ MELODY = {
 }
 RNG = np.random.default_rng(0)
 VALUES = {
-    "converter/mu/kernel": RNG.normal(size=(6, 4)).astype(np.float32),
-    "converter/mu/bias": RNG.normal(size=4).astype(np.float32),
+    "encoder/mu/kernel": RNG.normal(size=(6, 4)).astype(np.float32),
+    "encoder/mu/bias": RNG.normal(size=4).astype(np.float32),
     "decoder/z_to_initial_state/kernel": RNG.normal(size=(4, 10)).astype(np.float32),
     "global_step": np.array(1205, np.int32),
     "decoder/opaque_kernel": np.zeros(7, np.float32),
@@ -118,17 +118,17 @@ def test_every_form_of_storage_is_read_back(tmp_path, quantization, groups, shar
 def test_reading_keeps_account_of_what_was_used(tmp_path):
     write_folder(tmp_path)
     with magenta_js.open_checkpoint(tmp_path / "weights_manifest.json") as variables:
-        variables["converter/mu/kernel"]
+        variables["encoder/mu/kernel"]
         with pytest.raises(UserError, match="belongs to another"):
             variables["decoder/hierarchical_level_0/initial_state/kernel"]
         with pytest.raises(UserError, match="2 variables that this configuration has no place for"):
             variables.check_all_used()
-        variables["converter/mu/bias"], variables["decoder/z_to_initial_state/kernel"]
+        variables["encoder/mu/bias"], variables["decoder/z_to_initial_state/kernel"]
         variables.check_all_used()
 
 
 def test_a_folder_without_steps_has_step_0(tmp_path):
-    write_folder(tmp_path, {"converter/mu/kernel": VALUES["converter/mu/kernel"]})
+    write_folder(tmp_path, {"encoder/mu/kernel": VALUES["encoder/mu/kernel"]})
     with magenta_js.open_checkpoint(tmp_path) as variables:
         assert variables.global_step == 0
 
@@ -194,11 +194,11 @@ def test_an_unknown_type_is_told_with_the_known_ones(tmp_path):
     write_folder(tmp_path, quantization="uint8")
     edit(tmp_path, lambda groups: groups[0]["weights"][1].update(dtype="complex64"))
     message = error_of(tmp_path)
-    assert "converter/mu/bias has dtype complex64" in message
+    assert "encoder/mu/bias has dtype complex64" in message
     assert "uint8" in message
     write_folder(tmp_path, quantization="uint8")
     edit(tmp_path, lambda groups: groups[0]["weights"][0]["quantization"].update(dtype="uint32"))
-    assert "converter/mu/kernel has dtype uint32" in error_of(tmp_path)
+    assert "encoder/mu/kernel has dtype uint32" in error_of(tmp_path)
 
 
 # Converters and configurations -----------------------------------------------------------------
@@ -274,14 +274,14 @@ def test_a_missing_config_is_told(tmp_path):
 def test_a_missing_sigma_becomes_a_small_constant_one_and_is_told(tmp_path, capsys):
     write_folder(tmp_path)
     with magenta_js.open_checkpoint(tmp_path) as variables:
-        assert "converter/sigma/kernel" not in variables
+        assert "encoder/sigma/kernel" not in variables
     with magenta_js.open_checkpoint(tmp_path, fake_converter("melody", "categorical")) as variables:
         kernel, bias = (variables[name] for name in magenta_js.SIGMA)
     assert kernel.shape == (6, 4)
     assert not kernel.any()
     np.testing.assert_allclose(np.log1p(np.exp(bias)), np.full(4, 0.1), rtol=1e-5)
     said = capsys.readouterr().out
-    assert "no converter/sigma" in said
+    assert "no encoder/sigma" in said
     assert "0.1 everywhere" in said
 
 
@@ -290,7 +290,7 @@ def test_a_sigma_of_its_own_stays(tmp_path, capsys):
     write_folder(tmp_path, VALUES | own)
     with magenta_js.open_checkpoint(tmp_path, fake_converter("melody", "categorical")) as variables:
         assert variables.fill_in_sigma() == ""
-        assert variables["converter/sigma/kernel"].tolist() == [1, 1, 1, 1]
+        assert variables["encoder/sigma/kernel"].tolist() == [1, 1, 1, 1]
     assert capsys.readouterr().out == ""
 
 

@@ -15,7 +15,8 @@ from magenta_lite.converters.musenet.converter import PREFIX, MuseNetConverterCo
 from magenta_lite.converters.musenet.places import places
 from magenta_lite.data import wad
 from magenta_lite.data.formats import midi_to_sequence
-from magenta_lite.data.reading import list_sources, read_file, read_source
+from magenta_lite.data.listing import list_sources, read_file
+from magenta_lite.data.reading import read_source
 from magenta_lite.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "musenet"

@@ -8,10 +8,11 @@ import pytest
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.converters.melody import MelodyConverter, MelodyConverterConfig
-from magenta_lite.data import abc, arranging, reading
-from magenta_lite.data.arranging import NotArrangedError, arrange
-from magenta_lite.data.drumming import BAR, CRASH, STYLES, VELOCITIES, Drummer
-from magenta_lite.data.harmony import Key, Span, Triad, guess_chords, guess_key
+from magenta_lite.data import abc, listing
+from magenta_lite.data.synthetic import arranging
+from magenta_lite.data.synthetic.arranging import NotArrangedError, arrange
+from magenta_lite.data.synthetic.drumming import BAR, CRASH, STYLES, VELOCITIES, Drummer
+from magenta_lite.data.synthetic.harmony import Key, Span, Triad, guess_chords, guess_key
 from magenta_lite.errors import UserError
 
 REEL = """X:1
@@ -283,7 +284,7 @@ def test_scores_for_other_parts_are_refused():
 def test_a_source_is_read_and_arranged_and_says_what_it_left_out(tmp_path):
     book = tmp_path / "book.abc"
     book.write_text(REEL + "\nX:2\nT:Jig\nM:6/8\nL:1/8\nK:D\nABA DFA|ABA DFA|\n")
-    (source,), _ = reading.list_sources(book)
+    (source,), _ = listing.list_sources(book)
     pieces, report = arranging.ArrangedSource(source.path, source.name).read()
     assert [piece.name for piece in pieces] == ["book.abc#X:1"]
     assert report.kept == {"pieces": 2, "arrangements": 1}

@@ -16,7 +16,8 @@ from magenta_lite.converters.audio import Audio, AudioConverterConfig, pieces, t
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, summaries
 from magenta_lite.data.audio import list_sounds, read_audio, write_audio
-from magenta_lite.data.collections import list_source, open_collection
+from magenta_lite.data.naming import list_source
+from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +107,7 @@ def test_dummy_folder_has_its_counts_and_labels():
     }
     assert windows.facts["sub/c.ogg"]["lyrics"] == "La la"
     assert summaries.hints(windows.report, AudioConverterConfig()) == [
-        "To keep more: --set converter.crop=4096 takes shorter sound, for a model of such clips",
+        "To keep more: --set converter.crop=4096 takes shorter sound, for a model of short clips",
         "To keep more: --set converter.silence=-90 takes quieter sound",
     ]
 
@@ -138,9 +139,9 @@ def test_beam_gives_the_same_rows_and_labels(loops, built, tmp_path):
     import tensorflow_datasets as tfds
 
     from magenta_lite.data.collections import Collection
-    from tfds_datasets.audio_dir.audio_dir_dataset_builder import Builder, sound_folder_config
+    from tfds_datasets.audio_dir.audio_dir_dataset_builder import Builder
 
-    builder = Builder(data_dir=tmp_path, config=sound_folder_config(str(loops), CONFIG))
+    builder = Builder(data_dir=tmp_path, config=Builder.config_for(str(loops), CONFIG))
     options = beam.options.pipeline_options.PipelineOptions(["--runner=DirectRunner"])
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(beam_options=options))
     on_beam = Collection(builder)

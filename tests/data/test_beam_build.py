@@ -55,7 +55,7 @@ def test_direct_runner_writes_exactly_what_one_process_writes(folk_dummy, tmp_pa
 
 
 def test_direct_runner_keeps_the_splits_that_a_data_set_gives(grooves, tmp_path):
-    config = groove_midi_dataset_builder.groove_config(str(grooves), GrooveConverterConfig())
+    config = groove_midi_dataset_builder.Builder.config_for(str(grooves), GrooveConverterConfig())
     plain = groove_midi_dataset_builder.Builder(data_dir=tmp_path / "plain", config=config)
     plain.download_and_prepare()
     on_beam = groove_midi_dataset_builder.Builder(data_dir=tmp_path / "beam", config=config)
@@ -80,7 +80,7 @@ def test_plain_build_imports_no_beam(tmp_path):
     program.write_text(
         "import sys\n"
         "from magenta_lite.config import DataConfig\n"
-        "from magenta_lite.data.collections import open_collection\n"
+        "from magenta_lite.datasets import open_collection\n"
         "from magenta_lite.converters.melody import MelodyConverterConfig\n"
         "sys.modules['apache_beam'] = None\n"
         f"open_collection(DataConfig(source={str(FOLDER)!r}), MelodyConverterConfig(bars=2),"

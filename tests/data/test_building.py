@@ -17,7 +17,7 @@ from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
 from magenta_lite.converters.trio import TrioConverterConfig
-from magenta_lite.data import building, reading, splitting, summaries
+from magenta_lite.data import building, listing, reading, splitting, summaries
 from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.errors import UserError
@@ -98,7 +98,7 @@ def test_pieces_are_held_out_after_copies_are_removed(tmp_path):
     for path in paths[:20]:
         for copy in range(4):
             shutil.copy(path, tmp_path / f"{path.stem} ({copy}).mid")
-    windows = building.build(*reading.list_sources(tmp_path), MelodyConverterConfig(bars=2))
+    windows = building.build(*listing.list_sources(tmp_path), MelodyConverterConfig(bars=2))
     pieces = {
         split: {window.piece.split(" ")[0].removesuffix(".mid") for window in kept}
         for split, kept in windows.splits.items()
@@ -119,7 +119,7 @@ def test_few_pieces_say_that_their_numbers_mean_little():
 
 def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):
     def fingerprint(folder):
-        return building.fingerprint(reading.list_sources(folder)[0])
+        return building.fingerprint(listing.list_sources(folder)[0])
 
     write_good_files(tmp_path / "music", 3)
     before = fingerprint(tmp_path / "music")
@@ -269,7 +269,7 @@ class Twice(reading.Source):
     ],
 )
 def test_pitches_are_those_of_what_was_kept_where_there_are_any(bands, config, expected):
-    windows = building.build(*reading.list_sources(bands), config)
+    windows = building.build(*listing.list_sources(bands), config)
     assert summaries.pitch_range(windows, config) == expected
 
 

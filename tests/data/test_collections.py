@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tfds_datasets
 from magenta_lite.config import DataConfig
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
-from magenta_lite.data import building, folk, reading, summaries
-from magenta_lite.data.collections import open_collection
+from magenta_lite.data import building, folk, listing, summaries, wad
+from magenta_lite.data.specs import DATASETS, NOTE_ENCODINGS, PERFORMANCE_ENCODINGS
+from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
-from tfds_datasets.collection_builder import CONVERTERS, PERFORMANCE_CONVERTERS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
@@ -50,6 +51,21 @@ def books(folk_dummy):
 def folder(tmp_path):
     """A copy of the dummy folder, with bad files and an archive in it."""
     return Path(shutil.copytree(FOLDER, tmp_path / "music"))
+
+
+def test_every_data_set_has_a_folder_with_its_builder():
+    builders = (ROOT / "tfds_datasets").glob("*/*_dataset_builder.py")
+    assert {path.parent.name for path in builders} == DATASETS.keys()
+    for name, spec in DATASETS.items():
+        builder = tfds_datasets.builder_class(name)
+        assert (builder.name, builder.SPEC) == (name, spec)
+
+
+def test_freedoom_that_is_not_installed_is_a_user_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(wad, "INSTALLED_FOLDER", tmp_path)
+    with pytest.raises(UserError, match="Freedoom is not installed"):
+        _open("freedoom", tmp_path / "tfds")
+    assert not (tmp_path / "tfds").exists()
 
 
 def test_folk_gives_padded_windows_of_two_bars(books, tmp_path):
@@ -116,16 +132,16 @@ def test_whole_melodies_are_padded_and_keep_their_lengths(books, tmp_path):
         assert not row[length:].any()
 
 
-ANY_LENGTH = {"mel_whole", "event_melody", *PERFORMANCE_CONVERTERS}
+ANY_LENGTH = {"mel_whole", "event_melody", *PERFORMANCE_ENCODINGS}
 
 
-@pytest.mark.parametrize("name", sorted(CONVERTERS.keys() - ANY_LENGTH))
+@pytest.mark.parametrize("name", sorted(NOTE_ENCODINGS.keys() - ANY_LENGTH))
 def test_every_encoding_is_stored_as_it_was_encoded(name, bands, tmp_path):
-    config = CONVERTERS[name]
+    config = NOTE_ENCODINGS[name]
     converter = build_converter(config)
     collection = _open(bands, tmp_path, config)
     assert collection.name.startswith(f"midi_dir/{name}-")
-    windows = building.build(*reading.list_sources(bands), config)
+    windows = building.build(*listing.list_sources(bands), config)
     for split, kept in windows.splits.items():
         examples = collection.split(split)
         assert len(examples) == len(kept) > 0
@@ -152,7 +168,7 @@ def test_every_encoding_is_stored_as_it_was_encoded(name, bands, tmp_path):
 
 @pytest.mark.parametrize("name", ["trio_16bar", "mel_2bar_chords"])
 def test_empty_split_has_the_shape_of_the_others(name, bands, tmp_path):
-    collection = _open(bands / "0.mid", tmp_path, CONVERTERS[name])
+    collection = _open(bands / "0.mid", tmp_path, NOTE_ENCODINGS[name])
     full, empty = collection.split("train"), collection.split("test")
     assert len(full) > 0
     assert len(empty) == 0
@@ -217,7 +233,8 @@ def test_changed_folder_is_built_anew_and_unchanged_one_is_not(folder, tmp_path)
 
 KILLED_BUILD = """
 import os, signal, sys
-from magenta_lite.data import collections, folk
+from magenta_lite import datasets
+from magenta_lite.data import folk
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from pathlib import Path
@@ -229,7 +246,7 @@ def die(self):
     os.kill(os.getpid(), signal.SIGKILL)
 writer.Writer.finalize = die
 converter = MelodyConverterConfig(bars=2, programs=(0, 31))
-collections.open_collection(DataConfig(source="folk"), converter, sys.argv[2])
+datasets.open_collection(DataConfig(source="folk"), converter, sys.argv[2])
 """
 
 

@@ -17,7 +17,8 @@ from magenta_lite.config import DataConfig
 from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, groove_midi
-from magenta_lite.data.collections import list_source, open_collection
+from magenta_lite.data.naming import list_source
+from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]

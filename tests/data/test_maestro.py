@@ -12,7 +12,8 @@ import pytest
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.performance import PerformanceConverter, PerformanceConverterConfig
 from magenta_lite.data import building, maestro
-from magenta_lite.data.collections import list_source, open_collection
+from magenta_lite.data.naming import list_source
+from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
 
 DUMMY = Path(__file__).parents[2] / "tfds_datasets" / "maestro_midi" / "dummy_data"

@@ -19,7 +19,7 @@ from magenta_lite.data.pipeline import (
     rotated_chords,
     transposed,
 )
-from magenta_lite.modeling.base import Draw
+from magenta_lite.modeling.music_model import Draw
 
 MELODY = ((0, 2, 89),)  # ids 2 to 89 are pitches
 

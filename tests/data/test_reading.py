@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magenta_lite.data import archives, formats, reading
+from magenta_lite.data import archives, formats, listing, reading
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import midi_bytes, write_bad_files, write_good_files
 from tfds_datasets.arranged.make_dummy_data import hymn
@@ -32,7 +32,7 @@ def bad(tmp_path_factory):
 
 def read_all(root):
     """Returns the pieces below `root` and the whole report."""
-    sources, report = reading.list_sources(root)
+    sources, report = listing.list_sources(root)
     pieces = []
     for source in sources:
         found, more = reading.read_source(source)
@@ -56,16 +56,16 @@ def test_every_bad_file_is_left_out_with_its_reason_and_the_odd_ones_are_read(ba
 
 def test_a_book_with_a_number_twice_gives_both_tunes(bad):
     folder, _ = bad
-    names = [piece.name for piece in reading.read_file(folder / "twice.abc")]
+    names = [piece.name for piece in listing.read_file(folder / "twice.abc")]
     assert names == ["twice.abc#X:1", "twice.abc#X:1-2"]
 
 
 def test_a_file_that_the_user_names_is_refused_with_the_reason(bad):
     folder, _ = bad
     with pytest.raises(UserError, match="not a MIDI file"):
-        reading.read_file(folder / "text.mid")
+        listing.read_file(folder / "text.mid")
     with pytest.raises(UserError, match="There is no file"):
-        reading.read_file(folder / "nowhere.mid")
+        listing.read_file(folder / "nowhere.mid")
 
 
 def notes_of(sequence):
@@ -121,13 +121,13 @@ def band():
 def test_several_tracks_and_tempos_are_read_as_note_seq_reads_them(tmp_path):
     path = tmp_path / "band.mid"
     note_seq.sequence_proto_to_midi_file(band(), str(path))
-    (piece,) = reading.read_file(path)
+    (piece,) = listing.read_file(path)
     assert_same(piece.sequence, note_seq.midi_file_to_note_sequence(str(path)))
 
 
 @pytest.mark.skipif(not GROOVE.is_file(), reason=f"needs {GROOVE}")
 def test_human_drumming_is_read_as_note_seq_reads_it():
-    sources, _ = reading.list_sources(GROOVE)
+    sources, _ = listing.list_sources(GROOVE)
     assert len(sources) == 1150
     with zipfile.ZipFile(GROOVE) as archive:
         for source in sources[::60]:
@@ -171,13 +171,13 @@ def test_archives_are_read_without_unpacking(tmp_path, suffix):
 def test_names_are_relative_and_hidden_files_are_no_music(tmp_path):
     write_good_files(tmp_path / "a" / "b", 1)
     (tmp_path / ".hidden.mid").write_bytes(midi_bytes([(60, 0, 1)]))
-    sources, _ = reading.list_sources(tmp_path)
+    sources, _ = listing.list_sources(tmp_path)
     assert [source.name for source in sources] == ["a/b/good_000.mid"]
 
 
 def test_parts_of_a_score_without_midi_channels_are_instruments(tmp_path):
     (tmp_path / "hymn.xml").write_text(hymn(random.Random(1)), encoding="utf-8")
-    pieces, _ = reading.list_sources(tmp_path)[0][0].read()
+    pieces, _ = listing.list_sources(tmp_path)[0][0].read()
     voices = {note.instrument for note in pieces[0].sequence.notes}
     assert voices == {0, 1, 2, 3}
 
@@ -220,7 +220,7 @@ def test_a_zip_that_was_replaced_is_read_anew(tmp_path):
     for tune in ([(60, 0, 1)], [(62, 0, 1), (64, 1, 2)]):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a.mid", midi_bytes(tune))
-        read.append([note.pitch for note in reading.read_file(path)[0].sequence.notes])
+        read.append([note.pitch for note in listing.read_file(path)[0].sequence.notes])
     assert read == [[60], [62, 64]]
 
 
@@ -228,19 +228,19 @@ def test_folders_named_like_splits_are_the_splits(tmp_path):
     for name in ("train/a.mid", "train/more/b.mid", "test/c.mid"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    sources, _ = reading.list_sources(tmp_path)
+    sources, _ = listing.list_sources(tmp_path)
     assert {s.name: s.split for s in sources} == {
         "test/c.mid": "test",
         "train/a.mid": "train",
         "train/more/b.mid": "train",
     }
     (tmp_path / "d.mid").touch()  # which no such folder has: names decide, then
-    assert {source.split for source in reading.list_sources(tmp_path)[0]} == {""}
+    assert {source.split for source in listing.list_sources(tmp_path)[0]} == {""}
 
 
 def test_a_source_gives_its_split_to_its_pieces(tmp_path):
     (tmp_path / "a.mid").write_bytes(midi_bytes([(60, 0, 1)]))
-    (source,), _ = reading.list_sources(tmp_path)
+    (source,), _ = listing.list_sources(tmp_path)
     assert source.split == source.read()[0][0].split == ""
     (piece,), _ = dataclasses.replace(source, split="test").read()
     assert piece.split == "test"
@@ -250,14 +250,14 @@ def test_a_table_gives_files_their_styles(tmp_path):
     write_good_files(tmp_path / "music", 3)
     table = tmp_path / "music" / "styles.csv"
     table.write_text("good_000.mid,Bossa Nova\ngood_002.mid,waltz\ngone.mid,polka\n")
-    sources, report = reading.list_sources(tmp_path / "music")
+    sources, report = listing.list_sources(tmp_path / "music")
     pieces = [piece for source in sources for piece in reading.read_source(source)[0]]
     genres = [list(piece.sequence.sequence_metadata.genre) for piece in pieces]
     assert genres == [["Bossa Nova"], [], ["waltz"]]
     assert report.places == {"style in styles.csv of what is not there": ["gone.mid"]}
     table.write_text("good_000.mid\n")
     with pytest.raises(UserError, match=r"Row 1 of .*styles.csv must be a file and its style"):
-        reading.list_sources(tmp_path / "music")
+        listing.list_sources(tmp_path / "music")
 
 
 def _zip(path: Path, members: dict[str, bytes]) -> bytes:
@@ -327,7 +327,7 @@ def test_linked_folders_are_read_once_and_circles_end(tmp_path):
     os.mkfifo(folder / "pipe.mid")
     (folder / ".git").mkdir()
     (folder / ".git" / "hidden.mid").write_bytes(b"1")
-    sources, report = reading.list_sources(folder)
+    sources, report = listing.list_sources(folder)
     assert [source.name for source in sources] == [
         "linked/good_000.mid",
         "linked/good_001.mid",

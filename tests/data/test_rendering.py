@@ -12,10 +12,19 @@ import pytest
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.converters.performance import PerformanceConverter, PerformanceConverterConfig
-from magenta_lite.data import abc, building, rendering
-from magenta_lite.data.arranging import NotArrangedError
-from magenta_lite.data.harmony import Triad
-from magenta_lite.data.rendering import FINAL, LEFT_HANDS, RUBATO, TUNE_QPM, Clock, Note, render
+from magenta_lite.data import abc, building
+from magenta_lite.data.synthetic import rendering
+from magenta_lite.data.synthetic.arranging import NotArrangedError
+from magenta_lite.data.synthetic.harmony import Triad
+from magenta_lite.data.synthetic.rendering import (
+    FINAL,
+    LEFT_HANDS,
+    RUBATO,
+    TUNE_QPM,
+    Clock,
+    Note,
+    render,
+)
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +65,9 @@ EVERY = pytest.mark.parametrize("sequence", PLAYED.values(), ids=map(str, PLAYED
 
 def test_the_name_decides_everything_in_every_process():
     code = (
-        "import hashlib, sys; from magenta_lite.data import abc, rendering\n"
+        "import hashlib, sys\n"
+        "from magenta_lite.data import abc\n"
+        "from magenta_lite.data.synthetic import rendering\n"
         "sequence = rendering.render(abc.read_tune(sys.argv[1]), 'piece 0')\n"
         "print(hashlib.sha256(sequence.SerializeToString(deterministic=True)).hexdigest())\n"
     )

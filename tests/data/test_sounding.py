@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from magenta_lite.converters.audio import AudioConverterConfig
-from magenta_lite.data import folk, sounding, splitting, sung, synthesis
+from magenta_lite.data import folk, splitting
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
-from magenta_lite.data.synthesis import Tone, synthesize
+from magenta_lite.data.synthetic import sounding, sung, synthesis
+from magenta_lite.data.synthetic.synthesis import Tone, synthesize
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,8 @@ def test_pieces_are_sound_that_is_neither_silent_nor_clipped(dummy):
 def test_the_name_decides_everything_in_every_process(dummy):
     code = (
         "import hashlib, sys; from pathlib import Path\n"
-        "from magenta_lite.data import folk, sounding\n"
+        "from magenta_lite.data import folk\n"
+        "from magenta_lite.data.synthetic import sounding\n"
         "from magenta_lite.converters.audio import AudioConverterConfig\n"
         "folk.corpus_folder = lambda: Path(sys.argv[1])\n"
         "for source in sounding.list_pieces()[0]:\n"

@@ -12,8 +12,8 @@ import pytest
 
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
-from magenta_lite.data import building, collections, stored
-from magenta_lite.data.collections import open_collection
+from magenta_lite.data import building, naming, stored
+from magenta_lite.datasets import data_set_name, open_collection
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import write_good_files
 
@@ -133,7 +133,7 @@ def test_of_a_folder_that_is_gone_the_built_data_set_is_used(music, tmp_path, ca
 def test_sources_with_a_path_become_absolute_and_others_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
-    absolute = collections.absolute_source
+    absolute = naming.absolute_source
     assert absolute("my music") == f"{tmp_path}/my music"
     assert absolute("~/music") == "/home/me/music"
     assert absolute("groove_midi:groove.zip") == f"groove_midi:{tmp_path}/groove.zip"
@@ -145,24 +145,24 @@ def test_the_name_of_a_data_set_is_known_before_it_is_built(music, tmp_path):
     from magenta_lite.config import get_config
 
     config = get_config("cat-mel_2bar", [f"data.source={music}"])
-    name = collections.data_set_name(config, str(tmp_path))
+    name = data_set_name(config, str(tmp_path))
     assert not (tmp_path / "midi_dir").exists()
     assert _open(music, tmp_path).name == name
     gone = dataclasses.replace(config, data=DataConfig(source=str(tmp_path / "nowhere")))
-    assert collections.data_set_name(gone, str(tmp_path), built=name) == name
+    assert data_set_name(gone, str(tmp_path), built=name) == name
 
 
 def test_a_folder_with_the_name_of_a_collection_is_mentioned(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    collections.mention_folder.cache_clear()
-    collections.list_source("folk")
+    naming.mention_folder.cache_clear()
+    naming.list_source("folk")
     assert "./folk" not in capsys.readouterr().err
     write_good_files(Path("folk"), 1)
-    collections.mention_folder.cache_clear()
-    sources, _ = collections.list_source("folk")
+    naming.mention_folder.cache_clear()
+    sources, _ = naming.list_source("folk")
     assert len(sources) > 1000
     assert "--data=./folk" in capsys.readouterr().err
-    sources, _ = collections.list_source("./folk")
+    sources, _ = naming.list_source("./folk")
     assert [source.name for source in sources] == ["good_000.mid"]
 
 

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from magenta_lite.data import reading, wad
+from magenta_lite.data import listing, wad
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.errors import UserError
 from magenta_lite.testing.bad_files import midi_bytes
@@ -116,7 +116,7 @@ def test_a_file_that_changed_meanwhile_is_reported(two_wads):
 def test_wad_files_in_a_folder_of_music_give_their_songs(two_wads):
     (two_wads / "tune.mid").write_bytes(TUNE)
     (two_wads / "cut.wad").write_bytes(wad_bytes([("D_E1M1", TUNE)])[:-3])
-    sources, report = reading.list_sources(two_wads)
+    sources, report = listing.list_sources(two_wads)
     # The same song in two files comes twice here: they are two pieces of the user's.
     names = ["a.wad/D_RUNNIN.mid", "sub/b.WAD/D_AGAIN.mid", "sub/b.WAD/D_INTRO.mid", "tune.mid"]
     assert [source.name for source in sources] == names
@@ -126,7 +126,7 @@ def test_wad_files_in_a_folder_of_music_give_their_songs(two_wads):
     pieces = [piece for source in sources for piece in source.read()[0]]
     assert [piece.name for piece in pieces] == names
     assert [piece.sequence.notes[0].pitch for piece in pieces] == [60, 60, 72, 60]
-    assert len(reading.read_file(two_wads / "sub" / "b.WAD")) == 2
+    assert len(listing.read_file(two_wads / "sub" / "b.WAD")) == 2
 
 
 def test_no_wad_file_is_told(tmp_path, monkeypatch):

@@ -177,12 +177,12 @@ def test_too_few_codes_above_are_told(pipeline):
 
 def test_only_the_same_request_to_the_same_models_goes_on(tmp_path, capsys):
     from magenta_lite.families.jukebox.generation import Piece
-    from magenta_lite.request import GenerateRequest
+    from magenta_lite.families.jukebox.options import JukeboxOptions
     from magenta_lite.unfinished import Unfinished
 
     def begun(weights="one", seed=7, given=False, **changes):
         left = Unfinished(tmp_path, "run-sample", seed, given)
-        request = GenerateRequest("sample", [], "1", 2, 1.0, seed, 120.0, unfinished=left)
+        request = JukeboxOptions(num_outputs=2, seed=seed, unfinished=left)
         request = replace(request, **changes)
         return Piece(request, [weights], [1], {1: np.zeros((2, 0), np.int32)}), left
 

@@ -229,9 +229,9 @@ PRIMER = tf.constant([14, 0, 0, 0, 16, 0, 1, 0])
 @each
 def test_many_at_once_are_what_each_is_alone(name):
     _, model = made(name)
-    together, _ = model.generate(PRIMER, 40, output_seeds(5, 6))
+    together, _ = model.continue_primer(PRIMER, 40, output_seeds(5, 6))
     for number, expected in enumerate(together.numpy()):
-        alone, _ = model.generate(PRIMER, 40, tf.constant([[5, number]]))
+        alone, _ = model.continue_primer(PRIMER, 40, tf.constant([[5, number]]))
         np.testing.assert_array_equal(alone[0], expected)
     assert len({row.tobytes() for row in together.numpy()}) == 6
 
@@ -239,16 +239,16 @@ def test_many_at_once_are_what_each_is_alone(name):
 @each
 def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
     converter, model = made(name)
-    events, scores = model.generate(PRIMER, 40, output_seeds(0, 6), temperature=1.0)
+    events, scores = model.continue_primer(PRIMER, 40, output_seeds(0, 6), temperature=1.0)
     np.testing.assert_array_equal(events[:, :8], np.tile(PRIMER, (6, 1)))
     whole, _ = model.log_likelihood(events, tf.fill([6], 48))
     first, _ = model.log_likelihood(events, tf.fill([6], 8))
     if not converter.encoding.distances:  # else what was drawn may not be the preferred label
         np.testing.assert_allclose(scores, whole - first, atol=1e-3)
-    greedy, _ = model.generate(PRIMER, 40, output_seeds(0, 6), temperature=0.0)
+    greedy, _ = model.continue_primer(PRIMER, 40, output_seeds(0, 6), temperature=0.0)
     np.testing.assert_array_equal(greedy[0], greedy[1])
     for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
-        drawn, _ = model.generate(PRIMER, 40, output_seeds(0, 6), **settings)
+        drawn, _ = model.continue_primer(PRIMER, 40, output_seeds(0, 6), **settings)
         np.testing.assert_array_equal(drawn, greedy)
 
 
@@ -268,7 +268,7 @@ def test_filters_leave_the_most_probable(top_k, top_p, left):
 def test_beam_search_of_one_sample_is_sampling():
     _, model = made("attention_rnn")
     seeds = output_seeds(3, 6)
-    expected, expected_scores = model.generate(PRIMER, 40, seeds)
+    expected, expected_scores = model.continue_primer(PRIMER, 40, seeds)
     events, scores = decoding.stochastic_beam(
         model, PRIMER, 40, seeds, Sampler(), beams=1, branches=1, stride=1
     )
@@ -314,7 +314,7 @@ def test_signatures_give_what_the_model_gives_from_disk_too(tmp_path):
         arguments = sampling_arguments(model, outputs, 1.0, 9)
         events = loaded["serving_default"](**arguments)["events"]
         assert events.shape == (outputs, 40)
-        expected, _ = model.generate(arguments["primer"], 39, output_seeds(9, outputs))
+        expected, _ = model.continue_primer(arguments["primer"], 39, output_seeds(9, outputs))
         np.testing.assert_array_equal(events, expected)
     scores = loaded["log_likelihood"](events=events, length=tf.fill([3], 40))
     assert (scores["melody_log_likelihood"].numpy() >= scores["log_likelihood"].numpy()).all()

@@ -10,9 +10,9 @@ from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.generation import generate, steps_to_add
+from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 from magenta_lite.families.melody_rnn.primers import MelodyPrimer, parse_melody
 from magenta_lite.modeling.building import build_model
-from magenta_lite.request import GenerateRequest
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def request(**changes):
         "qpm": 120.0,
         "num_steps": 32,
     }
-    return GenerateRequest(**(defaults | changes))
+    return MelodyRNNOptions(**(defaults | changes))
 
 
 def tune(*instruments, qpm=90):
@@ -209,7 +209,6 @@ def test_the_same_seed_gives_the_same_music(trained):
         ({"mode": "continue"}, "needs a primer"),
         ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
         ({"backing_chords": "C"}, "--backing_chords means nothing to this melody_rnn model"),
-        ({"chords": "C"}, "--chords=C is for windows of MusicVAE"),
         ({"best_beam": True, "num_outputs": 2}, "at most --beam_size=1 outputs"),
         ({"beam_size": 2, "top_k": 3}, "do not go with"),
         ({"inputs": [("a.mid", tune([60, 62]))], "window": "2"}, "melodies 1 to 1"),

@@ -177,7 +177,7 @@ def test_greedy_continuations_equal_the_original(run):
     for expected in continuations.values():
         squashed = converter.squash(expected[:16])
         primer = tf.constant(converter.to_ids(squashed.events), tf.int32)
-        ids, _ = model.generate(primer, 48, output_seeds(0, 1), temperature=0.0)
+        ids, _ = model.continue_primer(primer, 48, output_seeds(0, 1), temperature=0.0)
         actual = squashed.undo(converter.to_events(ids[0].numpy()))
         assert len(actual) == len(expected)
         different = [i for i in range(64) if actual[i] != expected[i]]

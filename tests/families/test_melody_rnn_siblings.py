@@ -23,7 +23,7 @@ from magenta_lite.families.melody_rnn.inference import (
 from magenta_lite.modeling.building import build_model
 from magenta_lite.modeling.sampling import output_seeds
 from magenta_lite.testing.events import made_up_events
-from magenta_lite.training.run_directory import load_run
+from magenta_lite.training.run import load_run
 from magenta_lite.training.trainer import train
 
 # One of each: drums, both readings of chords, with and without attention, performances.
@@ -138,7 +138,7 @@ def test_a_chord_matters_from_the_event_that_it_stands_under(name):
 def test_performances_end_with_the_step_asked_for():
     converter, model = made("performance_with_dynamics")
     seeds = output_seeds(3, 6)
-    events, _ = model.generate(tf.constant([355]), 300, seeds)
+    events, _ = model.continue_primer(tf.constant([355]), 300, seeds)
     assert events.shape == (6, 301)
     lengths = set()
     for row in events.numpy():
@@ -149,7 +149,7 @@ def test_performances_end_with_the_step_asked_for():
         assert converter.steps(ids[1:]) >= 300 or len(ids) == 301
         lengths.add(len(ids))
     assert len(lengths) > 1
-    more, _ = model.generate(tf.constant([355]), 300, seeds[:2])
+    more, _ = model.continue_primer(tf.constant([355]), 300, seeds[:2])
     np.testing.assert_array_equal(more, events[:2])
 
 

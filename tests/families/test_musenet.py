@@ -401,10 +401,10 @@ def test_the_better_candidates_are_kept():
 
 
 def request(**changes):
-    from magenta_lite.request import GenerateRequest
+    from magenta_lite.families.musenet.options import MuseNetOptions
 
-    base = {"mode": "sample", "inputs": [], "window": "1", "num_outputs": 2, "seed": 0}
-    return GenerateRequest(**base | {"temperature": 1.0, "qpm": 120.0} | changes)
+    base = {"mode": "sample", "inputs": [], "num_outputs": 2, "seed": 0}
+    return MuseNetOptions(**base | {"temperature": 1.0, "qpm": 120.0} | changes)
 
 
 def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again():

@@ -26,11 +26,11 @@ from magenta_lite.families.music_transformer.inference import (
     sampling_arguments,
 )
 from magenta_lite.families.music_transformer.model import MusicTransformer
+from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.building import build_model
 from magenta_lite.modeling.chunked_decoding import generate_tokens
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.request import GenerateRequest
 from magenta_lite.training.trainer import compile_model
 
 TINY = get_config("music_transformer_tiny")
@@ -300,14 +300,13 @@ def request(**changes):
     values = {
         "mode": "sample",
         "inputs": [],
-        "window": "1",
         "num_outputs": 2,
         "temperature": 1.0,
         "seed": 3,
         "qpm": 120.0,
         "num_tokens": 300,
     }
-    return GenerateRequest(**values | changes)
+    return MusicTransformerOptions(**values | changes)
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
-from magenta_lite.families.music_transformer.model import build
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.building import build_model
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
 from magenta_lite.training.schedules import WarmUp
@@ -46,7 +46,7 @@ def imported(name, manifest, variables=None):
         objective=NextTokenObjective(manifest.get("label_smoothing") or 0.0),
     )
     config = fitted_config(config, converter, variables)
-    model = build(config, converter)
+    model = build_model(config, converter)
     load_weights(model, variables)
     return model
 
@@ -265,7 +265,7 @@ def test_a_model_of_accompaniments_is_imported_under_the_config_of_the_released_
     converter = build_converter(config.converter)
     variables = Variables(RecipeReader(manifest), "tiny-melody")
     config = fitted_config(config, converter, variables)
-    model = build(config, converter)
+    model = build_model(config, converter)
     load_weights(model, variables)
     # As an example stands in a data set: the melody in front.
     steps = converter.rules.input_steps

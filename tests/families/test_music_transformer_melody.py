@@ -19,10 +19,10 @@ from magenta_lite.families.music_transformer.inference import (
     inference_functions,
     sampling_arguments,
 )
+from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.building import build_model
 from magenta_lite.modeling.chunked_decoding import generate_tokens
-from magenta_lite.request import GenerateRequest
 from magenta_lite.training.trainer import compile_model
 
 CONFIG = get_config(
@@ -69,14 +69,13 @@ def request(**changes):
     values = {
         "mode": "accompany",
         "inputs": [("tune.mid", tune(99, chords=False, seconds=8.0))],
-        "window": "1",
         "num_outputs": 2,
         "temperature": 1.0,
         "seed": 3,
         "qpm": 120.0,
         "num_tokens": 100,
     }
-    return GenerateRequest(**values | changes)
+    return MusicTransformerOptions(**values | changes)
 
 
 def test_the_shape_of_the_released_model():

@@ -17,8 +17,8 @@ from magenta_lite.families.music_vae import generation
 from magenta_lite.families.music_vae.generation import generate, windows_side_by_side
 from magenta_lite.families.music_vae.latents import encode_examples, save_attribute
 from magenta_lite.families.music_vae.model import MusicVAE
+from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.modeling.building import build_model
-from magenta_lite.request import GenerateRequest
 from magenta_lite.testing.events import made_up_events
 
 STEP = 0.125  # seconds of a 16th at 120 quarter notes a minute
@@ -50,7 +50,7 @@ def compiled_once():
 def asked(mode="sample", *inputs, **changes):
     """Returns a request for two pieces, seeded; inputs are NoteSequences."""
     named = [(f"tune{i}.mid", tune) for i, tune in enumerate(inputs)]
-    request = GenerateRequest(mode, named, "1", num_outputs=2, temperature=1.0, seed=5, qpm=120.0)
+    request = MusicVAEOptions(mode, named, num_outputs=2, temperature=1.0, seed=5, qpm=120.0)
     return dataclasses.replace(request, **changes)
 
 
@@ -491,7 +491,6 @@ REFUSED = {
         "chord 2, 'Hx', cannot be",
     ),
     "too many chords": (CHORDS, "sample", [], {"chords": "C " * 33}, "33 chords for 32 steps"),
-    "primer for no primer": (MELODY, "sample", [], {"primer_bars": 2}, "--primer_bars means noth"),
     "chords for none": (MELODY, "sample", [], {"chords": "C"}, r"--chords=C: .*not follow"),
     "no hits": (HITS, "sample", [], {}, r"given hits: .*--input=FILE"),
     "inputs to sample": (MELODY, "sample", [scale(2)], {}, "--mode=reconstruct"),

@@ -1,8 +1,6 @@
 """SavedModels of every family where XLA is switched off, as TensorFlow Serving has it."""
 
-import importlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.modeling.building import build_model
 from magenta_lite.serving.saved_model import export_saved_model
+from magenta_lite.training.run import Run
 
 CALLER = Path(__file__).with_name("call_without_xla.py")
 # Each with what a signature of its family takes, and another kind of decoder.
@@ -37,18 +36,12 @@ NAMES = (
 
 def exported(name: str, root: Path, xla: bool = False) -> Path:
     """Writes the SavedModel of a model that was not trained."""
-    config, directory = get_config(name), root / "run"
-    directory.mkdir(exist_ok=True)
-    for file in ("config.yaml", "converter.json"):
-        (directory / file).touch()
+    config = get_config(name)
     converter = build_converter(config.converter)
     model = build_model(config, converter)
     folder = root / (f"{name}-xla" if xla else name)
-    export_saved_model(
-        SimpleNamespace(config=config, model=model, directory=directory), folder, xla
-    )
-    family = importlib.import_module(f"magenta_lite.families.{config.family}.inference")
-    np.savez(folder.with_suffix(".npz"), **family.sampling_arguments(model, 2, 1.0, 0))
+    export_saved_model(Run(config, converter, model), folder, xla)
+    np.savez(folder.with_suffix(".npz"), **model.signature_arguments(2, 1.0, 0))
     return folder
 
 

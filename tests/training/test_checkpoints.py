@@ -17,7 +17,8 @@ from magenta_lite.modeling.building import build_model
 from magenta_lite.training.averages import averaged, begin_averages
 from magenta_lite.training.checkpoints import CheckpointError, checkpoint_files, save_checkpoint
 from magenta_lite.training.history import History
-from magenta_lite.training.run_directory import RunDirectory, load_run
+from magenta_lite.training.run import load_run
+from magenta_lite.training.run_directory import RunDirectory
 from magenta_lite.training.trainer import compile_model
 
 LOSSES = {10: 3.0, 20: 1.0, 30: 2.0, 40: 2.5, 50: 2.6}

@@ -7,7 +7,8 @@ from unittest import mock
 
 import tensorflow_datasets as tfds
 
-from magenta_lite.data import arranging, building, folk
+from magenta_lite.data import building, folk
+from magenta_lite.data.synthetic import arranging
 from tfds_datasets.arranged import arranged_dataset_builder
 
 
@@ -21,7 +22,7 @@ class _ArrangedTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        windows = building.build(*arranging.list_tunes(config.collection), config.converter)
+        windows = building.build(*arranging.list_tunes(config.argument), config.converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
         assert len(self.SPLITS) > 1, windows.report.table()
         assert windows.report.kept["arrangements"] == 14, windows.report.table()
@@ -32,10 +33,10 @@ class ArrangedTrioTest(_ArrangedTest):
 
     def test_a_collection_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["trio_16bar"]
-        assert arranged_dataset_builder.arranged_config("", config.converter) is config
-        chorales = arranged_dataset_builder.arranged_config("chorales", config.converter)
+        assert self.DATASET_CLASS.config_for("", config.converter) is config
+        chorales = self.DATASET_CLASS.config_for("chorales", config.converter)
         assert chorales.name == "chorales_trio_16bar"
-        assert chorales.collection == "chorales"
+        assert chorales.argument == "chorales"
 
 
 class ArrangedDrumsTest(_ArrangedTest):

@@ -21,7 +21,7 @@ class _FolkTest(tfds.testing.DatasetBuilderTestCase):
         self.addCleanup(patcher.stop)
         # What is written must be what reading and splitting, without TFDS, gives.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        sizes = building.build(*folk.list_books(config.books), config.converter).sizes
+        sizes = building.build(*folk.list_books(config.argument), config.converter).sizes
         self.SPLITS = {split: size for split, size in sizes.items() if size}
         assert {"train", "validation"} <= self.SPLITS.keys(), sizes
 
@@ -31,7 +31,7 @@ class FolkTest(_FolkTest):
 
     def test_plain_configs_read_no_book_for_non_commercial_use(self):
         for config in folk_dataset_builder.Builder.BUILDER_CONFIGS:
-            restricted = any("essen" in book for book in folk.BOOKS[config.books])
+            restricted = any("essen" in book for book in folk.BOOKS[config.argument])
             assert restricted == ("NON-COMMERCIAL" in config.description), config.name
             assert restricted == config.name.startswith(("essen_", "kids_")), config.name
 

@@ -32,9 +32,9 @@ class FreedoomTrioTest(_FreedoomTest):
 
     def test_a_path_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["trio_16bar"]
-        installed = freedoom_dataset_builder.freedoom_config("", config.converter)
+        installed = self.DATASET_CLASS.config_for("", config.converter)
         assert installed is config
-        copy = freedoom_dataset_builder.freedoom_config(str(self.dummy_data), config.converter)
+        copy = self.DATASET_CLASS.config_for(str(self.dummy_data), config.converter)
         assert copy.name.startswith("trio_16bar-")
 
 

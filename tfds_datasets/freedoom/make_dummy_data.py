@@ -10,7 +10,8 @@ import random
 import struct
 from pathlib import Path
 
-from magenta_lite.data import abc, arranging
+from magenta_lite.data import abc
+from magenta_lite.data.synthetic import arranging
 from tfds_datasets.make_dummy_data import abc as as_abc
 from tfds_datasets.make_dummy_data import melody
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from magenta_lite.data import building, reading
+from magenta_lite.data import building, listing
 from tfds_datasets.midi_dir import midi_dir_dataset_builder
 
 
@@ -17,9 +17,8 @@ class MidiDirTest(tfds.testing.DatasetBuilderTestCase):
     def setUp(self):
         super().setUp()
         # What is written must be what reading and splitting, without TFDS, gives.
-        sources, listing = reading.list_sources(str(self.dummy_data))
         converter = self.DATASET_CLASS.builder_configs["mel_2bar"].converter
-        sizes = building.build(sources, listing, converter).sizes
+        sizes = building.build(*listing.list_sources(str(self.dummy_data)), converter).sizes
         self.SPLITS = {split: n for split, n in sizes.items() if n}
         assert sum(sizes.values()) > 10, sizes
 

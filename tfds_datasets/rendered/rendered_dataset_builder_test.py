@@ -6,7 +6,8 @@ from unittest import mock
 
 import tensorflow_datasets as tfds
 
-from magenta_lite.data import building, folk, rendering
+from magenta_lite.data import building, folk
+from magenta_lite.data.synthetic import rendering
 from tfds_datasets.rendered import rendered_dataset_builder
 
 
@@ -28,9 +29,9 @@ class RenderedTest(tfds.testing.DatasetBuilderTestCase):
 
     def test_a_collection_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["performance"]
-        assert rendered_dataset_builder.rendered_config("", config.converter) is config
-        chorales = rendered_dataset_builder.rendered_config("chorales", config.converter)
-        assert (chorales.name, chorales.collection) == ("chorales_performance", "chorales")
+        assert self.DATASET_CLASS.config_for("", config.converter) is config
+        chorales = self.DATASET_CLASS.config_for("chorales", config.converter)
+        assert (chorales.name, chorales.argument) == ("chorales_performance", "chorales")
 
 
 if __name__ == "__main__":

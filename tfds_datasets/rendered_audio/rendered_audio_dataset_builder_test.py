@@ -6,7 +6,8 @@ from unittest import mock
 
 import tensorflow_datasets as tfds
 
-from magenta_lite.data import building, folk, sounding
+from magenta_lite.data import building, folk
+from magenta_lite.data.synthetic import sounding
 from tfds_datasets.rendered_audio import rendered_audio_dataset_builder
 
 
@@ -28,10 +29,10 @@ class RenderedAudioTest(tfds.testing.DatasetBuilderTestCase):
 
     def test_a_collection_gives_a_name_of_its_own(self):
         config = self.DATASET_CLASS.builder_configs["mono_16khz"]
-        named = rendered_audio_dataset_builder.rendered_audio_config
+        named = self.DATASET_CLASS.config_for
         assert named("", config.converter) is config
         chorales = named("chorales", config.converter)
-        assert (chorales.name, chorales.collection) == ("chorales_mono_16khz", "chorales")
+        assert (chorales.name, chorales.argument) == ("chorales_mono_16khz", "chorales")
 
 
 if __name__ == "__main__":

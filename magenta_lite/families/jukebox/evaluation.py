@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.families.jukebox.model import JukeboxPrior, bits_of
+from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.modeling.graphs import graph_function
 
 BATCH = 4
@@ -19,7 +19,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: JukeboxPrior, examples, seed: int) -> dict[str, float]:
+def evaluate(model, examples, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains; the last one of a model with lyrics.
 
     Args:

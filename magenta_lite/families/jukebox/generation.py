@@ -11,7 +11,6 @@ import difflib
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,48 +18,45 @@ import numpy as np
 from magenta_lite.converters.audio import Audio
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.labels import LabelNames, PieceLabels
-from magenta_lite.families.jukebox.request import check, temperature_of
 from magenta_lite.families.jukebox.sampling import write_level
 from magenta_lite.families.vqvae.coding import Coder
-from magenta_lite.modeling.base import fingerprint
+from magenta_lite.modeling.music_model import fingerprint
 from magenta_lite.modeling.sampling import Sampler
 
 SECONDS = 2.0  # between two lines of progress
 TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
 
 
-def generate(model, converter, request) -> list[dict[str, Audio]]:
-    """Returns the sounds of `request.num_outputs` pieces by each level that was written.
+def generate(model, converter, options) -> list[dict[str, Audio]]:
+    """Returns the sounds of `options.num_outputs` pieces by each level that was written.
 
     Args:
         model: A trained prior, or `DelayPrior`.
         converter: Its converter.
-        request: A `GenerateRequest`.
+        options: `GenerateOptions` of its family.
 
     Raises:
         UserError: If an input is missing, or a run does not fit the prior.
     """
-    from magenta_lite.training.run_directory import load_run
-
     if model.upsamples:
         raise UserError(
             "This run is an upsampler: give the run of a prior as --run_dir, and this as "
             "--upsamplers"
         )
-    check(converter, request)
-    vqvae = load_run(Path(converter.config.vqvae)).model
+    options.check(converter)
+    vqvae = options.runs[converter.config.vqvae].model
     coder = Coder(vqvae)
-    writers = [(model, converter)] + [_upsampler(path, converter) for path in request.upsamplers]
+    writers = [(model, converter), *_upsamplers(options, converter)]
     writers.sort(key=lambda pair: -pair[1].config.level)
     levels = [converter.config.level for _, converter in writers]
     if levels != list(range(levels[0], levels[-1] - 1, -1)):
         raise UserError(f"The runs write levels {levels}; each must follow the one above it")
 
-    rate, rows = converter.sample_rate, request.num_outputs
-    samples = round(request.total_seconds * rate)
+    rate, rows = converter.sample_rate, options.num_outputs
+    samples = round(options.total_seconds * rate)
     weights = [fingerprint(model) for model in (vqvae, *(writer for writer, _ in writers))]
-    prompt = _prompt(coder, vqvae.hop_lengths[-1], request, converter, levels)
-    piece = Piece(request, weights, levels, prompt)
+    prompt = _prompt(coder, vqvae.hop_lengths[-1], options, converter, levels)
+    piece = Piece(options, weights, levels, prompt)
     # All levels are as long as the longest context of an upsampler asks for.
     longest = [each.config.sample_length for model, each in writers if model.upsamples]
     whole = max([samples, *longest])
@@ -68,7 +64,7 @@ def generate(model, converter, request) -> list[dict[str, Audio]]:
     whole = -(-whole // hop) * hop
     if samples <= piece.prompt_length(vqvae.hop_lengths):
         raise UserError(
-            f"--total_seconds={request.total_seconds:g} counts the prompt, which is as long; ask "
+            f"--total_seconds={options.total_seconds:g} counts the prompt, which is as long; ask "
             "for more, or give less of it with --prompt_seconds"
         )
     for place, (writer, its) in enumerate(writers):
@@ -82,8 +78,8 @@ def generate(model, converter, request) -> list[dict[str, Audio]]:
             total,
             step,
             seed=piece.seed + config.level,
-            sampler=Sampler.of(request)._replace(temperature=temperature_of(request, place)),
-            labels_at=_labels(writer, config, request, whole, rows),
+            sampler=Sampler.of(options)._replace(temperature=options.temperature_of(place)),
+            labels_at=_labels(writer, config, options, whole, rows),
             above=piece.codes.get(config.level + 1) if writer.upsamples else None,
             after_window=Progress(piece, config, total),
         )
@@ -98,72 +94,74 @@ def generate(model, converter, request) -> list[dict[str, Audio]]:
     ]
 
 
-def _upsampler(path: str, converter):
-    from magenta_lite.training.run_directory import load_run
+def _upsamplers(options, converter) -> list:
+    """Returns pairs of model and converter. Raises: UserError if a run is no upsampler of these."""
+    pairs = []
+    for path in getattr(options, "upsamplers", ()):
+        run = options.runs[path]
+        if run.config.family != "jukebox" or not run.model.upsamples:
+            raise UserError(f"--upsamplers: {path} is not the run of an upsampler")
+        if run.config.converter.vqvae != converter.config.vqvae:
+            raise UserError(
+                f"--upsamplers: {path} writes codes of {run.config.converter.vqvae}, the prior "
+                f"those of {converter.config.vqvae}"
+            )
+        pairs.append((run.model, run.converter))
+    return pairs
 
-    run = load_run(Path(path))
-    if run.config.family != "jukebox" or not run.model.upsamples:
-        raise UserError(f"--upsamplers: {path} is not the run of an upsampler")
-    if run.config.converter.vqvae != converter.config.vqvae:
-        raise UserError(
-            f"--upsamplers: {path} writes codes of {run.config.converter.vqvae}, the prior those "
-            f"of {converter.config.vqvae}"
-        )
-    return run.model, run.converter
 
-
-def _prompt(coder: Coder, hop: int, request, converter, levels) -> dict[int, np.ndarray]:
+def _prompt(coder: Coder, hop: int, options, converter, levels) -> dict[int, np.ndarray]:
     """Returns the codes int32 (N, P), of several codebooks (N, P, Q), that each level has."""
-    rows, rate = request.num_outputs, converter.sample_rate
-    if request.mode == "sample":
+    rows, rate = options.num_outputs, converter.sample_rate
+    if options.mode == "sample":
         shape = (rows, 0, *converter.event_format.event_shape)
         return {level: np.zeros(shape, np.int32) for level in levels}
-    ((_, audio),) = request.inputs
-    samples = min(round(request.prompt_seconds * rate), len(audio.samples)) // hop * hop
+    ((_, audio),) = options.inputs
+    samples = min(round(options.prompt_seconds * rate), len(audio.samples)) // hop * hop
     if not samples:
         raise UserError(f"The prompt is shorter than a code of {hop / rate:.3f} s; give more of it")
     codes = coder.encode(audio.samples[:samples])
     return {level: np.repeat(codes[level][None], rows, axis=0) for level in levels}
 
 
-def _labels(writer, config, request, whole: int, rows: int):
+def _labels(writer, config, options, whole: int, rows: int):
     """Returns what gives the labels of a window; None for a model without."""
     sizes = writer.sizes
     if not sizes.labelled:
         return None
     names = LabelNames.of(config.artist_names, config.genre_names)
     if not writer.upsamples:
-        for name in names.unknown(request.artist, request.genre):
+        for name in names.unknown(options.artist, options.genre):
             near = difflib.get_close_matches(name, [*names.artists, *names.genres], 3, 0.4)
             hint = f"; known are e.g. {', '.join(near or [*names.artists, *names.genres][:5])}"
             print(f"The model does not know {name!r}{hint}", file=sys.stderr)
     least = int(np.ceil(sizes.min_duration * sizes.sample_rate)) if sizes.time_bins else 0
-    words = {name: getattr(request, name) for name in ("artist", "genre", "lyrics")}
+    words = {name: getattr(options, name) for name in ("artist", "genre", "lyrics")}
     labels = PieceLabels.of(names, sizes, max(whole, least), **words)
     return lambda start: np.repeat(labels.vector(sizes, start)[None], rows, axis=0)
 
 
 class Piece:
-    """Codes that are being written, and kept, so that the same request goes on with them.
+    """Codes that are being written, and kept, so that the same options goes on with them.
 
     Args:
-        request: What was asked for; with its `unfinished` codes are kept.
+        options: What was asked for; with its `unfinished` codes are kept.
         weights: Fingerprints of the models: what others wrote is not gone on from.
         levels: That are written, from the top.
         prompt: What there is before: int32 (N, P, ...) of each level.
 
     Attributes:
         codes: Int32 (N, S, ...) of each level, so far.
-        seed: Of what is drawn: of the codes that are gone on from, or the request's.
+        seed: Of what is drawn: of the codes that are gone on from, or the options's.
     """
 
-    def __init__(self, request, weights, levels, prompt: dict[int, np.ndarray]):
-        self._kept = request.unfinished
-        self.codes, self.seed = dict(prompt), request.seed
+    def __init__(self, options, weights, levels, prompt: dict[int, np.ndarray]):
+        self._kept = options.unfinished
+        self.codes, self.seed = dict(prompt), options.seed
         self._first = prompt
         if self._kept is None:
             return
-        asked = dataclasses.asdict(dataclasses.replace(request, inputs=[], seed=0, unfinished=None))
+        asked = dataclasses.asdict(options.replace(inputs=(), seed=0, unfinished=None, runs={}))
         given = {str(level): codes[:1].tolist() for level, codes in prompt.items()}
         more = {"weights": weights, "levels": levels, "prompt": given}
         there = self._kept.resume(json.dumps(asked | more, sort_keys=True))

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.jukebox.labels import EMPTY_GENRE, UNKNOWN
-from magenta_lite.families.jukebox.model import JukeboxPrior
 from magenta_lite.families.jukebox.sampling import CHUNK, written
 from magenta_lite.modeling.graphs import graph_function
 from magenta_lite.modeling.sampling import Sampler, output_seeds
@@ -15,7 +14,7 @@ SAMPLE_CODES = 64
 
 
 def inference_functions(
-    model: JukeboxPrior,
+    model,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -83,7 +82,7 @@ def _several(sizes) -> list[int]:
 
 
 def sampling_arguments(
-    model: JukeboxPrior, num_outputs: int, temperature: float, seed: int
+    model, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: nothing given, nobody named."""
     sizes = model.sizes
@@ -107,7 +106,7 @@ def sampling_arguments(
     return arguments
 
 
-def pictures(model: JukeboxPrior, converter, examples, seed: int) -> tuple:
+def pictures(model, converter, examples, seed: int) -> tuple:
     """Returns no pictures: what codes sound like is known to the VQ-VAE alone."""
     del model, converter, examples, seed
     return ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import keras
@@ -11,10 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
+from magenta_lite.families.jukebox import evaluation, generation, inference
 from magenta_lite.families.jukebox.blocks import TokenTransformer
 from magenta_lite.families.jukebox.conditioning import CodeConditioner, LabelEmbedding, LyricEncoder
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
-from magenta_lite.modeling.base import COUNTED_EXAMPLES, TrainableModel, share_of_commonest
+from magenta_lite.families.jukebox.losses import bits_of
+from magenta_lite.families.jukebox.options import JukeboxOptions
+from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
 
 
 class Told(NamedTuple):
@@ -34,7 +36,7 @@ class Told(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class JukeboxPrior(TrainableModel):
+class JukeboxPrior(MusicModel):
     """A transformer that predicts the next code of the sound of a piece.
 
     After Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4). It may be told
@@ -64,6 +66,9 @@ class JukeboxPrior(TrainableModel):
     """
 
     upsamples = False
+
+    Options = JukeboxOptions
+    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, model, objective=None, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
@@ -196,6 +201,29 @@ class JukeboxPrior(TrainableModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
+    # What a family gives -----------------------------------------------------------------
+
+    @classmethod
+    def for_config(cls, config, converter):
+        del converter
+        kind = JukeboxUpsampler if config.model.conditioner_stages else JukeboxPrior
+        return kind(model=config.model, objective=config.objective)
+
+    def generate(self, options, converter):
+        return generation.generate(self, converter, options)
+
+    def measure(self, examples, seed=0):
+        return evaluation.evaluate(self, examples, seed)
+
+    def signatures(self):
+        return inference.inference_functions(self)
+
+    def signature_arguments(self, num_outputs, temperature, seed):
+        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+
+    def pictures(self, converter, examples, seed):
+        return ()  # codes are no pictures
+
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class JukeboxUpsampler(JukeboxPrior):
@@ -205,16 +233,3 @@ class JukeboxUpsampler(JukeboxPrior):
     """
 
     upsamples = True
-
-
-def bits_of(targets, logits):
-    """Returns the cross-entropy of int32 targets (B, L) in bits, float32 (B, L)."""
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-    return nats / math.log(2)
-
-
-def build(config: Any, converter: Any) -> JukeboxPrior:
-    """Returns the model that the `ExperimentConfig` describes; its codes need no converter."""
-    del converter
-    kind = JukeboxUpsampler if config.model.conditioner_stages else JukeboxPrior
-    return kind(model=config.model, objective=config.objective)

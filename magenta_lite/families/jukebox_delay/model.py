@@ -9,12 +9,12 @@ Shape letters: B batch, T frames, N codebooks, K codes, W width; S = T + N - 1 s
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.families.jukebox import evaluation, generation, inference
 from magenta_lite.families.jukebox.blocks import (
     TokenTransformer,
     norm,
@@ -23,9 +23,11 @@ from magenta_lite.families.jukebox.blocks import (
     unembedded,
 )
 from magenta_lite.families.jukebox.factored_attention import DEVIATION
-from magenta_lite.families.jukebox.model import Told, bits_of
+from magenta_lite.families.jukebox.losses import bits_of
+from magenta_lite.families.jukebox.model import Told
 from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
-from magenta_lite.modeling.base import COUNTED_EXAMPLES, TrainableModel, share_of_commonest
+from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
+from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
 
 
 def delayed(codes, empty: int):
@@ -95,7 +97,7 @@ class DelayTransformer(TokenTransformer):
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class DelayPrior(TrainableModel):
+class DelayPrior(MusicModel):
     """A transformer that predicts the codes of all codebooks at once, each of another frame.
 
     At step s it writes codebook n of frame s - n, having seen all of what was written before: of
@@ -112,6 +114,9 @@ class DelayPrior(TrainableModel):
     """
 
     upsamples = False
+
+    Options = DelayPriorOptions
+    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, model, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
@@ -164,8 +169,24 @@ class DelayPrior(TrainableModel):
     def get_config(self):
         return {**super().get_config(), "model": dataclasses.asdict(self.sizes)}
 
+    # What a family gives -----------------------------------------------------------------
 
-def build(config: Any, converter: Any) -> DelayPrior:
-    """Returns the model that the `ExperimentConfig` describes; its codes need no converter."""
-    del converter
-    return DelayPrior(model=config.model)
+    @classmethod
+    def for_config(cls, config, converter):
+        del converter
+        return cls(model=config.model)
+
+    def generate(self, options, converter):
+        return generation.generate(self, converter, options)
+
+    def measure(self, examples, seed=0):
+        return evaluation.evaluate(self, examples, seed)
+
+    def signatures(self):
+        return inference.inference_functions(self)
+
+    def signature_arguments(self, num_outputs, temperature, seed):
+        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+
+    def pictures(self, converter, examples, seed):
+        return ()  # codes are no pictures

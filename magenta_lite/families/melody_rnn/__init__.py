@@ -1,1 +1,36 @@
-"""MelodyRNN: LSTMs, with or without attention to their last outputs, that continue a melody."""
+"""MelodyRNN and its siblings: Drums RNN, Improv RNN, Performance RNN."""
+
+from __future__ import annotations
+
+from magenta_lite.families.family import Family
+from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
+from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
+
+
+def _model_class():
+    from magenta_lite.families.melody_rnn.model import MelodyRNN
+
+    return MelodyRNN
+
+
+FAMILY = Family(
+    name="melody_rnn",
+    config_class=MelodyRNNConfig,
+    objective_class=NextEventObjective,
+    options_class=MelodyRNNOptions,
+    model_class=_model_class,
+    about="melodies, drums, performances that go on",
+    first_config="attention_rnn_tiny",
+    shown_configs=(
+        "attention_rnn",
+        "attention_improv",
+        "drum_kit_rnn",
+        "performance_with_dynamics",
+    ),
+    aliases=(
+        "drums_rnn",
+        "improv_rnn",
+        "performance_rnn",
+        "rnn",
+    ),
+)

@@ -21,21 +21,21 @@ class BackingChords:
 
     Args:
         converter: An `EventMelodyConverter` with chords.
-        request: A `GenerateRequest`.
+        options: A `GenerateOptions`.
         primer: What is gone on from.
 
     Raises:
         UserError: If a chord cannot be read.
     """
 
-    def __init__(self, converter, request, primer: Primer):
-        self._converter, self._request = converter, request
-        self._given = bool(request.backing_chords)
-        self._symbols = typed_symbols(request.backing_chords or USUAL_CHORDS, "backing_chords")
+    def __init__(self, converter, options, primer: Primer):
+        self._converter, self._options = converter, options
+        self._given = bool(options.backing_chords)
+        self._symbols = typed_symbols(options.backing_chords or USUAL_CHORDS, "backing_chords")
         self._song = [] if self._given else self._of_song(primer)
         self._first = primer.passage.start if self._song else 0
         if not self._given and not self._song:
-            why = f"{request.inputs[0][0]} has no chord symbols; " if request.inputs else ""
+            why = f"{options.inputs[0][0]} has no chord symbols; " if options.inputs else ""
             print(f"{why}the chords are {USUAL_CHORDS}: --backing_chords gives others")
 
     def _of_song(self, primer: Primer) -> list[tuple[int, str]]:
@@ -47,7 +47,7 @@ class BackingChords:
         changes = chord_changes(part, grid) if part else []
         if not changes:
             return []
-        (name, _), *_ = self._request.inputs
+        (name, _), *_ = self._options.inputs
         try:
             changes = [(step, canonical(text)) for step, text in changes]
         except UnusableChords as error:
@@ -63,7 +63,7 @@ class BackingChords:
         Raises:
             UserError: If the chords that were asked for end before.
         """
-        count, length = len(self._symbols), self._request.steps_per_chord
+        count, length = len(self._symbols), self._options.steps_per_chord
         if self._given and total > count * length:
             raise UserError(
                 f"--backing_chords has {count} chords of {length} steps, {count * length} in "
@@ -78,7 +78,7 @@ class BackingChords:
     def _changes(self, total: int) -> list[tuple[int, str]]:
         """Returns (step of the piece, symbol) where each chord begins, up to `total` steps."""
         if not self._song:
-            length, symbols = self._request.steps_per_chord, self._symbols
+            length, symbols = self._options.steps_per_chord, self._symbols
             return [
                 (step, symbols[step // length % len(symbols)]) for step in range(0, total, length)
             ]
@@ -93,7 +93,7 @@ class BackingChords:
     def add_to(self, sequence, first: int, end: int, qpm: float) -> None:
         """Adds the chords of steps `first` to `end` to a NoteSequence that begins with `first`.
 
-        They are chord symbols, and notes too where the request says so.
+        They are chord symbols, and notes too where the options say so.
         """
         from note_seq import chords_lib
         from note_seq.protobuf import music_pb2
@@ -106,7 +106,7 @@ class BackingChords:
                 text=symbol,
                 annotation_type=music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL,
             )
-        if self._request.render_chords:
+        if self._options.render_chords:
             # The last chord sounds to the end of the piece.
             sequence.total_time = max(sequence.total_time, (end - first) * seconds)
             renderer = chords_lib.BasicChordRenderer(VELOCITY, INSTRUMENT, PROGRAM)

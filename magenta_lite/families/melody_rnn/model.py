@@ -10,15 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
-from magenta_lite.families.melody_rnn import decoding, features
+from magenta_lite.families.melody_rnn import decoding, evaluation, features, generation, inference
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM, State, attention_step
 from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
+from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.modeling.base import (
+from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     Draw,
-    TrainableModel,
+    MusicModel,
     share_of_commonest,
     with_mean_count,
 )
@@ -26,7 +27,7 @@ from magenta_lite.modeling.sampling import Sampler
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class MelodyRNN(TrainableModel):
+class MelodyRNN(MusicModel):
     """A stacked LSTM that reads events and predicts the next one.
 
     As Magenta's melody_rnn (2016) and its siblings for drums, for melodies over chords and for
@@ -53,6 +54,9 @@ class MelodyRNN(TrainableModel):
     Differences from Magenta: evaluation is without dropout; recurrent kernels start orthogonal
     instead of glorot-uniform; attention computes in float32 whatever the precision.
     """
+
+    Options = MelodyRNNOptions
+    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, encoding, length: int, model, objective, dtype="float32", **kwargs):
         # The layers below follow the global dtype policy; logits and losses stay in float32.
@@ -270,7 +274,7 @@ class MelodyRNN(TrainableModel):
             -tf.reduce_sum(terms[name] * terms["counts"], axis=1) for name in ("nll", "melody_nll")
         )
 
-    def generate(self, primer, num_steps, seeds, chords=None, **settings):
+    def continue_primer(self, primer, num_steps, seeds, chords=None, **settings):
         """Continues a primer; see `decoding.sample`. `settings` are those of a `Sampler`."""
         return decoding.sample(self, primer, num_steps, seeds, Sampler(**settings), chords)
 
@@ -282,6 +286,29 @@ class MelodyRNN(TrainableModel):
             "model": dataclasses.asdict(self.model_config),
             "objective": dataclasses.asdict(self.objective),
         }
+
+    # What a family gives -----------------------------------------------------------------
+
+    @classmethod
+    def for_config(cls, config, converter):
+        return cls(
+            encoding=converter.encoding,
+            length=converter.window_steps,
+            model=config.model,
+            objective=config.objective,
+        )
+
+    def generate(self, options, converter):
+        return generation.generate(self, converter, options)
+
+    def measure(self, examples, seed=0):
+        return evaluation.evaluate(self, examples, seed)
+
+    def signatures(self):
+        return inference.inference_functions(self)
+
+    def signature_arguments(self, num_outputs, temperature, seed):
+        return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
@@ -300,13 +327,3 @@ def _with_mean_steps(batch):
 def _swap_axes(x):
     """Returns (T, B, ...) as (B, T, ...), and back."""
     return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
-
-
-def build(config, converter) -> MelodyRNN:
-    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
-    return MelodyRNN(
-        encoding=converter.encoding,
-        length=converter.window_steps,
-        model=config.model,
-        objective=config.objective,
-    )

@@ -31,12 +31,12 @@ SIXTEENTHS_PER_QUARTER = 4
 
 
 class Primer:
-    """Events to go on from; subclasses are made of a converter and a `GenerateRequest`.
+    """Events to go on from; subclasses are made of a converter and a `GenerateOptions`.
 
     Attributes:
-        texts: Fields of a `GenerateRequest` that give a primer as text, with an example of each.
+        texts: Fields of a `GenerateOptions` that give a primer as text, with an example of each.
         options: Fields that only this kind of music understands, beside these.
-        usual_steps: Length of a piece, primer included, where the request does not say.
+        usual_steps: Length of a piece, primer included, where the options do not say.
         ids: Event ids (P,), at least one.
         steps: Length in steps.
         qpm: Tempo of the piece it comes from; None for none of its own.
@@ -53,32 +53,32 @@ class Primer:
     shift: int = 0
     passage: Passage | None = None
 
-    def __init__(self, converter, request):
-        self._converter, self._request = converter, request
+    def __init__(self, converter, options):
+        self._converter, self._options = converter, options
 
     @classmethod
-    def check(cls, converter, request) -> None:
+    def check(cls, converter, options) -> None:
         """Raises: UserError if there are several primers, none where one must be, or a wrong one.
 
         Files are not looked into.
         """
-        given = [f"--{name}" for name in cls.texts if getattr(request, name)]
-        given += ["--input"] if request.inputs else []
+        given = [f"--{name}" for name in cls.texts if getattr(options, name)]
+        given += ["--input"] if options.inputs else []
         if len(given) > 1:
             raise UserError(f"{' and '.join(given)} both give a primer: give one of them")
-        if len(request.inputs) > 1:
-            raise UserError(f"{len(request.inputs)} --input files: a piece has one primer")
-        if not given and request.mode == "continue":
+        if len(options.inputs) > 1:
+            raise UserError(f"{len(options.inputs)} --input files: a piece has one primer")
+        if not given and options.mode == "continue":
             texts = " or ".join(f"--{name}={example}" for name, example in cls.texts.items())
             raise UserError(f"--mode=continue needs a primer: --input=FILE or {texts}")
         for name in ("primer_bars", "primer_seconds"):
-            if getattr(request, name) is not None and not request.inputs:
+            if getattr(options, name) is not None and not options.inputs:
                 raise UserError(f"--{name} is how much of --input=FILE is gone on from; give one")
-        if request.primer_bars is not None and request.primer_seconds is not None:
+        if options.primer_bars is not None and options.primer_seconds is not None:
             raise UserError("--primer_bars and --primer_seconds both say how much; leave one out")
         for name in cls.texts:
-            if getattr(request, name):
-                cls._parse(name, getattr(request, name), converter)
+            if getattr(options, name):
+                cls._parse(name, getattr(options, name), converter)
 
     @staticmethod
     def _parse(name: str, text: str, converter) -> list:
@@ -87,7 +87,7 @@ class Primer:
 
     @property
     def _is_given(self) -> bool:
-        return bool(self._request.inputs) or any(getattr(self._request, n) for n in self.texts)
+        return bool(self._options.inputs) or any(getattr(self._options, n) for n in self.texts)
 
     def marked(self, sequence, seconds: float):
         """Returns a NoteSequence that says where the primer ends, if it holds one that was given.
@@ -96,7 +96,7 @@ class Primer:
             sequence: With the primer unless only what is new is asked for.
             seconds: Length of the primer.
         """
-        if self._is_given and not self._request.only_new:
+        if self._is_given and not self._options.only_new:
             add_marker(sequence, "continuation", seconds)
         return sequence
 
@@ -117,26 +117,26 @@ class MelodyPrimer(Primer):
     texts: ClassVar[dict[str, str]] = {"primer_melody": MELODY_EXAMPLE}
     options = ("magenta_timing", "primer_bars")
 
-    def __init__(self, converter, request):
-        super().__init__(converter, request)
+    def __init__(self, converter, options):
+        super().__init__(converter, options)
         events = self._events()
-        if request.magenta_timing:
+        if options.magenta_timing:
             events = [*without_silent_end(events), NOTE_OFF, NO_EVENT]
         self._squashed = converter.squash(events)
         self.steps, self.shift = len(events), self._squashed.shift
         self.ids = converter.to_ids(self._squashed.events)
 
     def _events(self) -> list[int]:
-        request = self._request
-        if self._converter.config.chords and (request.backing_chords or not request.inputs):
-            chords = typed_symbols(request.backing_chords or USUAL_CHORDS, "backing_chords")
-            self.usual_steps = len(chords) * request.steps_per_chord
-        for name, song in request.inputs:
-            part = melody_of_song(self._converter, name, song, request, self.usual_steps)
+        options = self._options
+        if self._converter.config.chords and (options.backing_chords or not options.inputs):
+            chords = typed_symbols(options.backing_chords or USUAL_CHORDS, "backing_chords")
+            self.usual_steps = len(chords) * options.steps_per_chord
+        for name, song in options.inputs:
+            part = melody_of_song(self._converter, name, song, options, self.usual_steps)
             self.passage, self.qpm = part, part.stretch.qpm
             return part.events
-        if request.primer_melody:
-            return parse_melody(request.primer_melody)
+        if options.primer_melody:
+            return parse_melody(options.primer_melody)
         return self._converter.default_primer
 
     @staticmethod
@@ -144,12 +144,12 @@ class MelodyPrimer(Primer):
         return parse_melody(text)
 
     def music(self, ids, qpm: float, new_steps: int):
-        request = self._request
+        options = self._options
         melody = self._converter.to_events(ids)
-        melody = self._squashed.undo(melody, restore_folded=not request.magenta_timing)
-        if request.only_new:
+        melody = self._squashed.undo(melody, restore_folded=not options.magenta_timing)
+        if options.only_new:
             melody = as_fresh_melody(melody[self.steps :])
-        sequence = self._converter.decode_events(melody, qpm, request.programs or None)
+        sequence = self._converter.decode_events(melody, qpm, options.programs or None)
         return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
 
 
@@ -159,19 +159,19 @@ class DrumsPrimer(Primer):
     texts: ClassVar[dict[str, str]] = {"primer_drums": DRUMS_EXAMPLE}
     options = ("primer_bars",)
 
-    def __init__(self, converter, request):
-        super().__init__(converter, request)
+    def __init__(self, converter, options):
+        super().__init__(converter, options)
         self.ids = self._given_ids()
         self.steps = len(self.ids)
 
     def _given_ids(self) -> list[int]:
-        request, converter = self._request, self._converter
-        for name, song in request.inputs:
-            part = drums_of_song(converter, name, song, request, self.usual_steps)
+        options, converter = self._options, self._converter
+        for name, song in options.inputs:
+            part = drums_of_song(converter, name, song, options, self.usual_steps)
             self.passage, self.qpm = part, part.stretch.qpm
             return part.events
-        if request.primer_drums:
-            return parse_drums(request.primer_drums, converter)
+        if options.primer_drums:
+            return parse_drums(options.primer_drums, converter)
         return [converter.encoding.start_id]
 
     @staticmethod
@@ -179,8 +179,8 @@ class DrumsPrimer(Primer):
         return parse_drums(text, converter)
 
     def music(self, ids, qpm: float, new_steps: int):
-        ids = ids[self.steps :] if self._request.only_new else ids
-        sequence = self._converter.decode(ids, qpm, self._request.programs or None)
+        ids = ids[self.steps :] if self._options.only_new else ids
+        sequence = self._converter.decode(ids, qpm, self._options.programs or None)
         return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
 
 
@@ -194,27 +194,27 @@ class PerformancePrimer(Primer):
     options = ("primer_bars", "primer_seconds")
     usual_steps = 3000
 
-    def __init__(self, converter, request):
-        super().__init__(converter, request)
+    def __init__(self, converter, options):
+        super().__init__(converter, options)
         self.ids = self._given_ids()
         self.steps = converter.steps(self.ids)
 
     def _given_ids(self) -> list[int]:
-        request, converter = self._request, self._converter
-        for name, song in request.inputs:
+        options, converter = self._options, self._converter
+        for name, song in options.inputs:
             usual = self.usual_steps / converter.config.steps_per_second
-            return _ids_of(converter, name, end_of_song(name, song, request, usual))
-        if request.primer_pitches:
-            quarter = 60 / request.qpm
+            return _ids_of(converter, name, end_of_song(name, song, options, usual))
+        if options.primer_pitches:
+            quarter = 60 / options.qpm
             notes = [
                 PlayedNote(0.0, pitch, quarter, PRIMER_VELOCITY)
-                for pitch in sorted(parse_pitches(request.primer_pitches))
+                for pitch in sorted(parse_pitches(options.primer_pitches))
             ]
             return converter.codec.ids(notes)
-        if request.primer_melody:
-            sequence = new_sequence(request.qpm)
-            sixteenth = 60 / request.qpm / SIXTEENTHS_PER_QUARTER
-            add_melody(sequence, parse_melody(request.primer_melody), sixteenth, program=0)
+        if options.primer_melody:
+            sequence = new_sequence(options.qpm)
+            sixteenth = 60 / options.qpm / SIXTEENTHS_PER_QUARTER
+            add_melody(sequence, parse_melody(options.primer_melody), sixteenth, program=0)
             return _ids_of(converter, "--primer_melody", sequence)
         return [converter.encoding.start_id]
 
@@ -223,11 +223,11 @@ class PerformancePrimer(Primer):
         return parse_pitches(text) if name == "primer_pitches" else parse_melody(text)
 
     def music(self, ids, qpm: float, new_steps: int):
-        request, end = self._request, self.steps + new_steps
+        options, end = self._options, self.steps + new_steps
         ids = self._converter.cut(ids, end)
-        whole = self._converter.decode(ids, qpm, request.programs or None)
+        whole = self._converter.decode(ids, qpm, options.programs or None)
         seconds = self.steps / self._converter.config.steps_per_second
-        return _from(whole, seconds) if request.only_new else self.marked(whole, seconds)
+        return _from(whole, seconds) if options.only_new else self.marked(whole, seconds)
 
 
 # By the kind of the converter.

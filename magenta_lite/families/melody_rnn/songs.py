@@ -59,47 +59,47 @@ class Passage(NamedTuple):
         return self._replace(start=self.start + left_out, events=self.events[left_out:])
 
 
-def bars_kept(request, bar: int, steps: int, usual: int) -> float:
+def bars_kept(options, bar: int, steps: int, usual: int) -> float:
     """Returns how many of the last bars of `steps` are gone on from.
 
     As many as asked for, or all if they leave room in the length asked for; else as many as leave
     room for as much that is new.
 
     Args:
-        request: A `GenerateRequest`.
+        options: A `GenerateOptions`.
         bar: Steps of a bar.
         steps: Length of what could be gone on from.
-        usual: Length of a piece where the request does not say.
+        usual: Length of a piece where the options do not say.
     """
-    if request.primer_bars is not None:
-        return request.primer_bars
-    if request.new_steps is not None or (request.num_steps or 0) > steps:
+    if options.primer_bars is not None:
+        return options.primer_bars
+    if options.new_steps is not None or (options.num_steps or 0) > steps:
         return math.inf
-    return max((request.num_steps or usual) // 2 // bar, 1)
+    return max((options.num_steps or usual) // 2 // bar, 1)
 
 
-def chosen(passages: list[Passage], request, usual: int) -> Passage:
+def chosen(passages: list[Passage], options, usual: int) -> Passage:
     """Returns the last bars of the last passage that has so many, or else of the longest."""
 
     def kept(passage: Passage) -> Passage:
         steps = len(passage.events)
-        return passage.last(bars_kept(request, passage.bar, steps, usual))
+        return passage.last(bars_kept(options, passage.bar, steps, usual))
 
     return max(reversed([kept(passage) for passage in passages]), key=lambda part: part.bars)
 
 
-def melody_of_song(converter, name: str, song, request, usual: int) -> Passage:
+def melody_of_song(converter, name: str, song, options, usual: int) -> Passage:
     """Returns the part of a song's melody that is gone on from, and says which.
 
-    It is that of the likeliest track, or of the one that `request.window` numbers in this order.
+    It is that of the likeliest track, or of the one that `options.window` numbers in this order.
     Of notes that start together the highest counts.
 
     Args:
         converter: An `EventMelodyConverter`.
         name: Of the song.
         song: A NoteSequence.
-        request: A `GenerateRequest`.
-        usual: Length of a piece where the request does not say, in steps.
+        options: A `GenerateOptions`.
+        usual: Length of a piece where the options do not say, in steps.
 
     Raises:
         UserError: If there is no melody, or no such window.
@@ -116,11 +116,11 @@ def melody_of_song(converter, name: str, song, request, usual: int) -> Passage:
         report.drop("drum note", n=drums)
         is_playable(song, report)
         raise UserError(f"{name} gives no melody to go on from: {reasons(report)}")
-    window = request.window
+    window = options.window
     if not window.isdecimal() or not 1 <= int(window) <= len(found):
         raise UserError(f"--window={window}: {name} has melodies 1 to {len(found)}")
     track, passages = found[int(window) - 1]
-    part = _with_a_note(chosen(passages, request, usual), passages)
+    part = _with_a_note(chosen(passages, options, usual), passages)
     notes, played = sum(event >= 0 for event in part.events), _played(part, converter.config)
     highest = f", the highest of {played}" if played > notes else ""
     print(f"Primer: {part.place} of {track.name}, {notes} notes{highest}")
@@ -147,7 +147,7 @@ def _with_a_note(part: Passage, passages: list[Passage]) -> Passage:
     return part._replace(events=as_fresh_melody(part.events))
 
 
-def drums_of_song(converter, name: str, song, request, usual: int) -> Passage:
+def drums_of_song(converter, name: str, song, options, usual: int) -> Passage:
     """Returns the part of a song's drums that is gone on from, and says which.
 
     Args and errors are those of `melody_of_song`, without the window.
@@ -157,28 +157,28 @@ def drums_of_song(converter, name: str, song, request, usual: int) -> Passage:
     if not passages:
         is_playable(song, report)
         raise UserError(f"{name} gives no drums to go on from: {reasons(report)}")
-    part = chosen(passages, request, usual)
+    part = chosen(passages, options, usual)
     first = next(step for step, hits in enumerate(part.events) if hits)
     part = part.last(part.bars - first // part.bar)  # no silent bars in front
     print(f"Primer: {part.place} of the drums, {sum(hits > 0 for hits in part.events)} steps hit")
     return part
 
 
-def end_of_song(name: str, song, request, usual: float):
+def end_of_song(name: str, song, options, usual: float):
     """Returns the last seconds of a performance, that are gone on from, and says which.
 
     Args:
         name: Of the song.
         song: A NoteSequence.
-        request: A `GenerateRequest`; its steps are hundredths of a second.
-        usual: Length of a piece where the request does not say, in seconds.
+        options: A `GenerateOptions`; its steps are hundredths of a second.
+        usual: Length of a piece where the options do not say, in seconds.
     """
     from note_seq import sequences_lib
 
     if not is_playable(song, Report()):
         return song
     end = max(note.end_time for note in song.notes)
-    start = end - _seconds_kept(song, end, request, usual)
+    start = end - _seconds_kept(song, end, options, usual)
     start = min(start, max(note.start_time for note in song.notes))  # a note must begin in it
     if start <= 0:
         print(f"Primer: {name}, {end:.1f} s")
@@ -187,13 +187,13 @@ def end_of_song(name: str, song, request, usual: float):
     return sequences_lib.extract_subsequence(song, start, max(end, song.total_time))
 
 
-def _seconds_kept(song, end: float, request, usual: float) -> float:
-    if request.primer_seconds is not None:
-        return request.primer_seconds
-    if request.primer_bars is not None:
-        return end - _bar_line(song, end, request.primer_bars)
-    asked = None if request.num_steps is None else request.num_steps / 100
-    if request.new_steps is not None or (asked or 0) > end:
+def _seconds_kept(song, end: float, options, usual: float) -> float:
+    if options.primer_seconds is not None:
+        return options.primer_seconds
+    if options.primer_bars is not None:
+        return end - _bar_line(song, end, options.primer_bars)
+    asked = None if options.num_steps is None else options.num_steps / 100
+    if options.new_steps is not None or (asked or 0) > end:
         return math.inf
     return (asked or usual) / 2
 

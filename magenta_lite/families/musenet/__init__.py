@@ -1,1 +1,25 @@
-"""MuseNet: many instruments in one stream of tokens."""
+"""MuseNet (Payne 2019)."""
+
+from __future__ import annotations
+
+from magenta_lite.families.family import Family
+from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
+from magenta_lite.families.musenet.options import MuseNetOptions
+
+
+def _model_class():
+    from magenta_lite.families.musenet.model import MuseNet
+
+    return MuseNet
+
+
+FAMILY = Family(
+    name="musenet",
+    config_class=MuseNetConfig,
+    objective_class=MuseNetObjective,
+    options_class=MuseNetOptions,
+    model_class=_model_class,
+    about="minutes of music for a band of your choice",
+    first_config="musenet_nano",
+    shown_configs=("musenet_small",),
+)

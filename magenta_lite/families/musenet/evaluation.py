@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.rules import tables
-from magenta_lite.families.musenet.model import MuseNet, counted, with_open_end
+from magenta_lite.families.musenet.targets import counted, with_open_end
 from magenta_lite.modeling.graphs import graph_function
 
 BATCH = 4
@@ -27,7 +27,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MuseNet, examples, seed: int) -> dict[str, float]:
+def evaluate(model, examples, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains.
 
     Args:

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.families.musenet.grammar import Constraints
-from magenta_lite.families.musenet.model import MuseNet
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.graphs import graph_function
 from magenta_lite.modeling.sampling import Sampler
@@ -16,7 +15,7 @@ SAMPLE_TOKENS = 512
 
 
 def inference_functions(
-    model: MuseNet,
+    model,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -93,7 +92,7 @@ def inference_functions(
 
 
 def sampling_arguments(
-    model: MuseNet, num_outputs: int, temperature: float, seed: int
+    model, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: nothing said, as much as one call writes."""
     return {

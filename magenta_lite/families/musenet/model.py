@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,9 +12,12 @@ from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.converter import PREFIX
 from magenta_lite.converters.musenet.places import CHORD_PLACES, PARTS
 from magenta_lite.converters.musenet.rules import MuseNetRules, tables
+from magenta_lite.families.musenet import evaluation, generation, inference
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.critic import Generations, last_places
 from magenta_lite.families.musenet.grammar import Constraints, MuseNetGrammar
+from magenta_lite.families.musenet.options import MuseNetOptions
+from magenta_lite.families.musenet.targets import counted, with_open_end
 from magenta_lite.families.musenet.variations import (
     louder_piano,
     mixed,
@@ -30,15 +32,14 @@ from magenta_lite.layers.transformer import (
     normalize,
     product,
 )
-from magenta_lite.modeling.base import (
+from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     Draw,
-    TrainableModel,
+    MusicModel,
     share_of_commonest,
     with_mean_count,
 )
 
-PAD = 0
 UNKNOWN = PARTS  # the last row of the tables of part and countdown
 EXTRAS = ("position", "moment", "chord", "part", "countdown")
 EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
@@ -46,7 +47,7 @@ DEVIATION = 0.125  # of initial weights, times the root of what a sum is over
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class MuseNet(TrainableModel):
+class MuseNet(MusicModel):
     """A transformer that predicts the next token of a piece for ten instruments.
 
     After MuseNet (Payne 2019, https://openai.com/research/musenet), of which the makers published
@@ -70,6 +71,9 @@ class MuseNet(TrainableModel):
         Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
         before it.
     """
+
+    Options = MuseNetOptions
+    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, rules, model, objective, crop: int = 0, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
@@ -368,6 +372,29 @@ class MuseNet(TrainableModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
+    # What a family gives -----------------------------------------------------------------
+
+    @classmethod
+    def for_config(cls, config, converter):
+        return cls(
+            rules=converter.rules,
+            crop=converter.crop,
+            model=config.model,
+            objective=config.objective,
+        )
+
+    def generate(self, options, converter):
+        return generation.generate(self, converter, options)
+
+    def measure(self, examples, seed=0):
+        return evaluation.evaluate(self, examples, seed)
+
+    def signatures(self):
+        return inference.inference_functions(self)
+
+    def signature_arguments(self, num_outputs, temperature, seed):
+        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+
 
 def moments_and_chords(ids):
     """Returns moment and place in its chord of ids int32 (B, T); see `places.Places`."""
@@ -406,26 +433,3 @@ def _places(units, constraints: Constraints):
     part = tf.clip_by_value(PARTS * units // length, 0, PARTS - 1)
     known = constraints.units > 0
     return tf.where(known, part, UNKNOWN), tf.where(known, PARTS - 1 - part, UNKNOWN)
-
-
-def with_open_end(events):
-    """Returns events int32 (B, T, 3) whose last id says so where the piece goes on."""
-    ids, rest = events[..., :1], events[..., 1:]
-    last = ids[:, -1:]
-    open_end = (last != vocabulary.END) & (last != PAD)
-    last = tf.where(open_end, vocabulary.END_SAMPLE, last)
-    return tf.concat([tf.concat([ids[:, :-1], last], axis=1), rest], axis=2)
-
-
-def counted(events):
-    """Returns which tokens count: float (B, T), 0 for the prefix and what fills up."""
-    there = tf.cast(events[..., 0] != PAD, tf.float32)
-    behind = np.arange(events.shape[1]) >= PREFIX
-    return there * tf.constant(behind.astype(np.float32))
-
-
-def build(config: Any, converter: Any) -> MuseNet:
-    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
-    return MuseNet(
-        rules=converter.rules, crop=converter.crop, model=config.model, objective=config.objective
-    )

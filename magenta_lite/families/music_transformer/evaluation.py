@@ -7,7 +7,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.families.music_transformer.model import PAD, MusicTransformer, token_nll
+from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.modeling.graphs import graph_function
 
 BATCH = 8
@@ -22,7 +22,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MusicTransformer, examples, seed: int) -> dict[str, float]:
+def evaluate(model, examples, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains.
 
     Args:

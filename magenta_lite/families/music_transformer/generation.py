@@ -12,9 +12,8 @@ from magenta_lite.converters.base import Report
 from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
-from magenta_lite.families.music_transformer.request import WRITTEN_MELODY
+from magenta_lite.families.music_transformer.options import WRITTEN_MELODY
 from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
-from magenta_lite.request import check_request
 
 ROUNDING = 1e-6  # seconds
 TOKENS = 1024  # of a piece, unless the user says
@@ -22,47 +21,47 @@ MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
 SAME = 0.1  # seconds between a note and that of the melody which it is
 
 
-def generate(model, converter, request) -> list:
-    """Returns NoteSequences, `request.num_outputs` of each input.
+def generate(model, converter, options) -> list:
+    """Returns NoteSequences, `options.num_outputs` of each input.
 
     Args:
         model: A trained model.
         converter: Its converter.
-        request: A `GenerateRequest`.
+        options: `GenerateOptions` of its family.
 
     Raises:
         UserError: If the mode's input is missing or holds no notes, or a number does not fit.
     """
-    check_request("music_transformer", converter, request)
-    total = request.num_tokens
+    options.check(converter)
+    total = options.num_tokens
     if total is None:
-        total = model.sizes.positions if request.mode == "accompany" else TOKENS
+        total = model.sizes.positions if options.mode == "accompany" else TOKENS
     if total < 1 or (model.sizes.attention == "learned" and total > model.sizes.positions):
         raise UserError(
             f"--num_tokens={total} must be at least 1, and for a model that learned its positions "
             f"at most model.positions={model.sizes.positions}"
         )
-    if request.mode == "accompany":
-        return _accompaniments(model, converter, request, total)
+    if options.mode == "accompany":
+        return _accompaniments(model, converter, options, total)
     primers = [[]]
-    if request.mode == "continue":
+    if options.mode == "continue":
         primers = [
-            _primer(converter, name, piece, request, total, model.attention_span)
-            for name, piece in request.inputs
+            _primer(converter, name, piece, options, total, model.attention_span)
+            for name, piece in options.inputs
         ]
     sequences = []
     for primer in primers:
-        for row in generate_tokens(model, primer, request, total):
-            sequences.append(_music(converter, row, primer, request))
+        for row in generate_tokens(model, primer, options, total):
+            sequences.append(_music(converter, row, primer, options))
     return sequences
 
 
-def _accompaniments(model, converter, request, total: int) -> list:
+def _accompaniments(model, converter, options, total: int) -> list:
     """Returns NoteSequences of melodies and what the model plays to them."""
-    melodies = [(name, _melody_ids(converter, name, song)) for name, song in request.inputs]
-    if request.primer_melody:
-        ids = WRITTEN_MELODY.ids_of_text(request.primer_melody)
-        piece = WRITTEN_MELODY.decode(ids, request.qpm)
+    melodies = [(name, _melody_ids(converter, name, song)) for name, song in options.inputs]
+    if options.primer_melody:
+        ids = WRITTEN_MELODY.ids_of_text(options.primer_melody)
+        piece = WRITTEN_MELODY.decode(ids, options.qpm)
         melodies = [("--primer_melody", converter.melody_ids(piece))]
     sequences = []
     for name, ids in melodies:
@@ -76,10 +75,10 @@ def _accompaniments(model, converter, request, total: int) -> list:
                 file=sys.stderr,
             )
         filled = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_ROUNDED_TO])
-        melody = converter.melody.decode(ids) if request.drop_melody else None
-        for row in generate_tokens(model, [], request, total, filled):
-            piece = converter.decode(row, request.qpm, request.programs or None)
-            sequences.append(_without(piece, melody) if request.drop_melody else piece)
+        melody = converter.melody.decode(ids) if options.drop_melody else None
+        for row in generate_tokens(model, [], options, total, filled):
+            piece = converter.decode(row, options.qpm, options.programs or None)
+            sequences.append(_without(piece, melody) if options.drop_melody else piece)
     return sequences
 
 
@@ -113,12 +112,12 @@ def _without(piece, melody):
     return rest
 
 
-def _primer(converter, name: str, piece: Any, request, total: int, reach: int) -> list[int]:
+def _primer(converter, name: str, piece: Any, options, total: int, reach: int) -> list[int]:
     """Returns the tokens of a primer; cut, with a notice, to what leaves room to go on."""
     from note_seq import sequences_lib
 
     report = Report()
-    piece = first_seconds(name, piece, request)
+    piece = first_seconds(name, piece, options)
     ids = _without_end(converter, converter.ids_of(piece, report=report))
     if not ids:
         raise UserError(f"{name} has nothing to go on from: {report.table()}")
@@ -149,13 +148,13 @@ def _without_end(converter, ids: list[int]) -> list[int]:
     return [id for id in ids if id != converter.rules.end]
 
 
-def _music(converter, tokens, primer: list[int], request):
+def _music(converter, tokens, primer: list[int], options):
     """Returns the NoteSequence of tokens (T,), without the primer if the user wants that."""
-    piece = converter.decode(tokens, request.qpm, request.programs or None)
+    piece = converter.decode(tokens, options.qpm, options.programs or None)
     if not primer:
         return piece
-    start = converter.seconds(primer, request.qpm)
-    if not request.only_new:
+    start = converter.seconds(primer, options.qpm)
+    if not options.only_new:
         add_marker(piece, "continuation", start)
         return piece
     new = type(piece)()

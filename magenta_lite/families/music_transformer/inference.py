@@ -5,7 +5,6 @@ from __future__ import annotations
 import tensorflow as tf
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
-from magenta_lite.families.music_transformer.model import MusicTransformer
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.graphs import graph_function
 from magenta_lite.modeling.sampling import Sampler
@@ -15,7 +14,7 @@ SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch
 
 
 def inference_functions(
-    model: MusicTransformer,
+    model,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -92,7 +91,7 @@ def inference_functions(
 
 
 def sampling_arguments(
-    model: MusicTransformer, num_outputs: int, temperature: float, seed: int
+    model, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`; where it needs a melody, a scale."""
     melody = {}

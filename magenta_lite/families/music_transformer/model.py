@@ -10,11 +10,14 @@ import tensorflow as tf
 
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.errors import UserError
+from magenta_lite.families.music_transformer import evaluation, generation, inference
 from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
 from magenta_lite.families.music_transformer.grammar import TokenGrammar
+from magenta_lite.families.music_transformer.losses import PAD, token_nll
+from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.layers.attention import padding_bias, timing_signal
 from magenta_lite.layers.transformer import (
     Dropout,
@@ -23,15 +26,14 @@ from magenta_lite.layers.transformer import (
     normalize,
     product,
 )
-from magenta_lite.modeling.base import (
+from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     Draw,
-    TrainableModel,
+    MusicModel,
     share_of_commonest,
     with_mean_count,
 )
 
-PAD = 0
 TARGET_SPACES = 32
 EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
 MEMORY_DROPOUT = 7
@@ -39,7 +41,7 @@ ENCODER_PLACES = 1024  # layers of the encoder count from here
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class MusicTransformer(TrainableModel):
+class MusicTransformer(MusicModel):
     """A transformer that predicts the next token of a performance (Huang et al. 2018).
 
     https://arxiv.org/abs/1809.04281. Layers are those of tensor2tensor's `transformer`, whose
@@ -68,6 +70,9 @@ class MusicTransformer(TrainableModel):
     all heads of a layer; an encoder beside a relative decoder knows distances to both sides,
     where the original's code gives later positions the distances of others.
     """
+
+    Options = MusicTransformerOptions
+    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, rules, model, objective, crop: int = 0, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
@@ -337,11 +342,28 @@ class MusicTransformer(TrainableModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
+    # What a family gives -----------------------------------------------------------------
 
-def token_nll(ids, logits):
-    """Returns -log p of each token (B, T), and all log probabilities (B, T, V), in nats."""
-    log_p = tf.nn.log_softmax(logits)
-    return -tf.gather(log_p, tf.cast(ids, tf.int32), axis=2, batch_dims=2), log_p
+    @classmethod
+    def for_config(cls, config, converter):
+        return cls(
+            rules=converter.rules,
+            crop=getattr(converter, "crop", 0),
+            model=config.model,
+            objective=config.objective,
+        )
+
+    def generate(self, options, converter):
+        return generation.generate(self, converter, options)
+
+    def measure(self, examples, seed=0):
+        return evaluation.evaluate(self, examples, seed)
+
+    def signatures(self):
+        return inference.inference_functions(self)
+
+    def signature_arguments(self, num_outputs, temperature, seed):
+        return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
 
 def _to_length(ids, length: int):
@@ -351,13 +373,3 @@ def _to_length(ids, length: int):
 
 def _counts(ids):
     return tf.cast(tf.not_equal(ids, PAD), tf.float32)
-
-
-def build(config, converter) -> MusicTransformer:
-    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
-    return MusicTransformer(
-        rules=converter.rules,
-        crop=getattr(converter, "crop", 0),
-        model=config.model,
-        objective=config.objective,
-    )

@@ -15,8 +15,8 @@ from magenta_lite.families.music_vae.encoders import (
     to_segments,
 )
 from magenta_lite.layers.lstm import LSTM, lstm_cell
-from magenta_lite.modeling.base import Draw
 from magenta_lite.modeling.graphs import inner_graph
+from magenta_lite.modeling.music_model import Draw
 from magenta_lite.modeling.sampling import Sampler
 
 

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.layers.lstm import LSTM
-from magenta_lite.modeling.base import Draw
+from magenta_lite.modeling.music_model import Draw
 
 
 def dropped(x, keep, rate: float):

@@ -19,9 +19,9 @@ from magenta_lite.families.music_vae.latents import (
     encode_examples,
     filled,
 )
-from magenta_lite.families.music_vae.request import load_attribute
+from magenta_lite.families.music_vae.options import load_attribute
+from magenta_lite.families.options import Reconstruction
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.request import Reconstruction, check_request
 
 TOGETHER = 0.5  # 16ths between notes that count as the same
 
@@ -29,8 +29,8 @@ TOGETHER = 0.5  # 16ths between notes that count as the same
 Window = tuple[np.ndarray, np.ndarray | None]
 
 
-def generate(model, converter, request) -> list:
-    """Returns what `request`, a `GenerateRequest`, asks for.
+def generate(model, converter, options) -> list:
+    """Returns what `options`, a `GenerateRequest`, asks for.
 
     Returns:
         NoteSequences; a `Reconstruction` for each piece that is made of one window, or piece, of
@@ -39,44 +39,44 @@ def generate(model, converter, request) -> list:
     Raises:
         UserError: If the mode needs other inputs, or an input gives no window.
     """
-    check_request("music_vae", converter, request)
-    return _Generation(model, converter, request).sequences()
+    options.check(converter)
+    return _Generation(model, converter, options).sequences()
 
 
 class _Generation:
-    """One request. A piece is a list of windows: one, or as many as --bars asks for."""
+    """One options. A piece is a list of windows: one, or as many as --bars asks for."""
 
-    def __init__(self, model, converter, request):
+    def __init__(self, model, converter, options):
         self.model = model
         self.converter = converter
         self.format: EventFormat = converter.event_format
-        self.request = request
+        self.options = options
         # Users' files have more drums than the training set of a groove knew.
         self.reader = (
             converter.for_inference() if hasattr(converter, "for_inference") else converter
         )
         self.bars = bars_of(converter)  # of a window
-        self.windows = math.ceil(request.bars / self.bars) if request.bars else 1
+        self.windows = math.ceil(options.bars / self.bars) if options.bars else 1
 
     def sequences(self) -> list:
-        request = self.request
+        options = self.options
         given = self._given()
-        if request.mode == "sample":
+        if options.mode == "sample":
             z = self._prior_draws()
-        elif request.mode == "interpolate":
+        elif options.mode == "interpolate":
             z = self._arcs(given)
             given = given[:1]  # what the start is told is told on all the way
         else:
             z = self._posterior_means(given)
-        if request.mode == "attribute":
-            z = z + request.amount * self._attribute(z.shape[-1])
+        if options.mode == "attribute":
+            z = z + options.amount * self._attribute(z.shape[-1])
         events = self._decode(z, self._told(given, *z.shape[:2]))
         pieces = [self._piece(windows) for windows in events]
-        if request.mode not in ("reconstruct", "attribute"):
+        if options.mode not in ("reconstruct", "attribute"):
             return pieces
         inputs = [self._piece(self._events_of(piece)) for piece in given]
-        if request.mode == "reconstruct":
-            _tell_what_came_back(inputs, pieces, request.qpm)
+        if options.mode == "reconstruct":
+            _tell_what_came_back(inputs, pieces, options.qpm)
         return [Reconstruction(*pair) for pair in zip(inputs, pieces, strict=True)]
 
     # Inputs ------------------------------------------------------------------------------------
@@ -84,16 +84,16 @@ class _Generation:
     def _given(self) -> list[list[Window]]:
         """Returns the pieces that are given."""
         return [
-            piece for name, tune in self.request.inputs for piece in self._pieces_of(name, tune)
+            piece for name, tune in self.options.inputs for piece in self._pieces_of(name, tune)
         ]
 
     def _pieces_of(self, name: str, tune) -> list[list[Window]]:
         if self.reader.config.kind in ("melody", "trio"):
             tune = _melody_first(name, tune, self.reader.config)
-        if self.request.bars:
+        if self.options.bars:
             return [self._side_by_side(name, tune)]
         windows = self._windows_of(name, tune)
-        number, count = self.request.window, len(windows)
+        number, count = self.options.window, len(windows)
         if number == "all":
             return [[window] for window in windows]
         if not number.isdecimal() or not 1 <= int(number) <= count:
@@ -125,7 +125,7 @@ class _Generation:
         silent = found.count(None)
         if silent == self.windows:
             raise UserError(
-                f"{name} gives nothing in its first {self.request.bars} bars: {_reasons(report)}"
+                f"{name} gives nothing in its first {self.options.bars} bars: {_reasons(report)}"
             )
         if silent:
             print(f"{name}: {silent} of {self.windows} windows are silent or hold nothing usable")
@@ -144,18 +144,18 @@ class _Generation:
 
         The arc is one of standard normal draws, so that all its points are as probable as draws.
         """
-        request = self.request
-        shape = [request.num_outputs, self.model.model_config.latent_size]
-        noise = tf.random.stateless_normal(shape, [request.seed, 0])[:, None]
+        options = self.options
+        shape = [options.num_outputs, self.model.model_config.latent_size]
+        noise = tf.random.stateless_normal(shape, [options.seed, 0])[:, None]
         if self.windows > 1:
-            ends = tf.random.stateless_normal(shape, [request.seed, 2])
+            ends = tf.random.stateless_normal(shape, [options.seed, 2])
             pairs = zip(noise[:, 0], ends, strict=True)
             noise = tf.stack([slerp(a, b, self.windows) for a, b in pairs])
-        return self.model.latents(noise, request.prior).numpy()
+        return self.model.latents(noise, options.prior).numpy()
 
     def _arcs(self, given):
         start, end = self._posterior_means(given)
-        steps = self.request.num_outputs
+        steps = self.options.num_outputs
         return np.stack([slerp(a, b, steps) for a, b in zip(start, end, strict=True)], axis=1)
 
     def _posterior_means(self, given):
@@ -164,10 +164,10 @@ class _Generation:
 
     def _attribute(self, size: int) -> np.ndarray:
         """Returns the attribute's vector float32 (Z,). Raises: UserError if Z is another size."""
-        vector = load_attribute(self.request.attribute)
+        vector = load_attribute(self.options.attribute)
         if vector.shape != (size,):
             raise UserError(
-                f"{self.request.attribute} holds a vector of shape {list(vector.shape)}; this "
+                f"{self.options.attribute} holds a vector of shape {list(vector.shape)}; this "
                 f"model needs [{size}]"
             )
         return vector
@@ -180,7 +180,7 @@ class _Generation:
     # What is told at every step: chord classes (pieces, windows, T) or hits (…, T, D) ------------
 
     def _told(self, given, pieces: int, windows: int):
-        control, chords = self.format.control, self.request.chords
+        control, chords = self.format.control, self.options.chords
         if chords:
             told = self._chords(chords, windows)[None]
         elif not control:
@@ -223,22 +223,22 @@ class _Generation:
         if controls is not None:
             dtype = tf.int32 if self.format.control == "chords" else tf.float32
             controls = tf.constant(controls, dtype)
-        settings = Sampler.of(self.request)._asdict()
-        return self.model.decode(rows, self.request.seed + number, controls, **settings).numpy()
+        settings = Sampler.of(self.options)._asdict()
+        return self.model.decode(rows, self.options.seed + number, controls, **settings).numpy()
 
     def _piece(self, windows):
         """Returns the NoteSequence of events (windows, T, ...)."""
-        request = self.request
+        options = self.options
         if self.format.kind == "groove":  # as one, so that a hit may be early at every bar line
             windows = windows.reshape(1, -1, windows.shape[-1])
         decoded = [
-            self.converter.decode(events, qpm=request.qpm, programs=request.programs or None)
+            self.converter.decode(events, qpm=options.qpm, programs=options.programs or None)
             for events in windows
         ]
-        if not request.bars:
+        if not options.bars:
             return decoded[0]
-        bar = 240 / request.qpm  # seconds
-        return _joined(decoded, self.bars * bar, request.bars * bar)
+        bar = 240 / options.qpm  # seconds
+        return _joined(decoded, self.bars * bar, options.bars * bar)
 
     def _events_of(self, piece: list[Window]) -> np.ndarray:
         """Returns the events of the windows of a piece as the model has them: (windows, T, ...)."""

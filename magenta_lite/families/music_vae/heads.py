@@ -15,7 +15,7 @@ import tensorflow_probability as tfp
 
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
-from magenta_lite.modeling.base import share_of_commonest
+from magenta_lite.modeling.music_model import share_of_commonest
 from magenta_lite.modeling.sampling import Sampler
 
 tfd = tfp.distributions

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tensorflow as tf
 
 from magenta_lite.families.music_vae.inputs import control_size
-from magenta_lite.families.music_vae.model import MusicVAE
 from magenta_lite.modeling.graphs import graph_function
 
 
-def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: B batch, N outputs, T steps, E an event's own shape (none for melodies), Z
@@ -66,7 +65,7 @@ def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.Poly
     }
 
 
-def control_specs(model: MusicVAE) -> tuple[list[tf.TensorSpec], list[tf.TensorSpec]]:
+def control_specs(model) -> tuple[list[tf.TensorSpec], list[tf.TensorSpec]]:
     """Returns the specs of what decoder and encoder are told; empty lists for nothing."""
     kind, steps = model.events_format.control, model.length
     if kind == "chords":
@@ -80,7 +79,7 @@ def control_specs(model: MusicVAE) -> tuple[list[tf.TensorSpec], list[tf.TensorS
     return [], []
 
 
-def sampling_arguments(model: MusicVAE, num_outputs: int, temperature: float, seed: int) -> dict:
+def sampling_arguments(model, num_outputs: int, temperature: float, seed: int) -> dict:
     """Returns arguments of `sample`; where the model is told something, chords or hits are none."""
     told, _ = control_specs(model)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
-from magenta_lite.modeling.base import Draw
+from magenta_lite.modeling.music_model import Draw
 
 OPEN_HI_HAT = 3  # the class that taps stand in
 LEAST_DROPOUT = 0.2  # of a note at full velocity, as a share of the example's

@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.errors import UserError
-from magenta_lite.families.music_vae import inputs
+from magenta_lite.families.music_vae import evaluation, generation, inference, inputs
 from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.families.music_vae.decoders import Conductor, Decoder, LSTMDecoder
 from magenta_lite.families.music_vae.encoders import (
@@ -23,16 +23,17 @@ from magenta_lite.families.music_vae.encoders import (
 )
 from magenta_lite.families.music_vae.heads import Categorical, make_head
 from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, check_prior, slerp
+from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.modeling.base import COUNTED_EXAMPLES, Draw, TrainableModel, logs_for_workers
 from magenta_lite.modeling.graphs import inner_graph
+from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, Draw, MusicModel, logs_for_workers
 from magenta_lite.modeling.sampling import Sampler
 
 tfd = tfp.distributions
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class MusicVAE(TrainableModel):
+class MusicVAE(MusicModel):
     """A variational autoencoder of sequences of events.
 
     Implements Roberts et al. (2018), https://arxiv.org/abs/1803.05428, sec. 3, as Magenta trains
@@ -67,6 +68,9 @@ class MusicVAE(TrainableModel):
     that has ended leaves nothing to be read by the next, as in training; music is drawn from a
     Gaussian fitted to the posteriors of the training data, where there is such a fit.
     """
+
+    Options = MusicVAEOptions
+    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, events, length: int, model, objective, dtype="float32", **kwargs):
         # The layers below follow the global dtype policy; draws and losses stay in float32.
@@ -477,6 +481,29 @@ class MusicVAE(TrainableModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
+    # What a family gives -----------------------------------------------------------------
+
+    @classmethod
+    def for_config(cls, config, converter):
+        return cls(
+            events=converter.event_format,
+            length=converter.window_steps,
+            model=config.model,
+            objective=config.objective,
+        )
+
+    def generate(self, options, converter):
+        return generation.generate(self, converter, options)
+
+    def measure(self, examples, seed=0):
+        return evaluation.evaluate(self, examples, seed)
+
+    def signatures(self):
+        return inference.inference_functions(self)
+
+    def signature_arguments(self, num_outputs, temperature, seed):
+        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+
 
 def _mask(lengths, steps: int):
     """Returns which steps count, bool (S * L, B), of `lengths` (S, B) in segments of L."""
@@ -486,13 +513,3 @@ def _mask(lengths, steps: int):
 
 def _diagonal_normal(mu, sigma) -> tfd.Distribution:
     return tfd.Independent(tfd.Normal(mu, sigma), 1)
-
-
-def build(config, converter) -> MusicVAE:
-    """Returns the model that the `ExperimentConfig` describes, for `converter`'s events."""
-    return MusicVAE(
-        events=converter.event_format,
-        length=converter.window_steps,
-        model=config.model,
-        objective=config.objective,
-    )

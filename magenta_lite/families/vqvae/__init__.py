@@ -1,1 +1,26 @@
-"""The VQ-VAE of Jukebox: sound to codes and back, at several rates."""
+"""The VQ-VAE of Jukebox (Dhariwal et al. 2020), and residual ones."""
+
+from __future__ import annotations
+
+from magenta_lite.families.family import Family
+from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
+from magenta_lite.families.vqvae.options import VQVAEOptions
+
+
+def _model_class():
+    from magenta_lite.families.vqvae.model import VQVAE
+
+    return VQVAE
+
+
+FAMILY = Family(
+    name="vqvae",
+    config_class=VQVAEConfig,
+    objective_class=VQVAEObjective,
+    options_class=VQVAEOptions,
+    model_class=_model_class,
+    about="sound in codes and back",
+    first_config="vqvae_mini",
+    shown_configs=("vqvae_mini",),
+    belongs_to="jukebox",
+)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.vqvae.config import VQVAEConfig
-from magenta_lite.families.vqvae.model import VQVAE, sound_of
+from magenta_lite.families.vqvae.losses import sound_of
 from magenta_lite.modeling.graphs import graph_function
 
 WINDOW = 2**17  # samples, at least, that one pass adds to what is done
@@ -65,7 +65,7 @@ class Coder:
         model: A trained model.
     """
 
-    def __init__(self, model: VQVAE):
+    def __init__(self, model):
         self._model = model
         levels, sizes = range(model.sizes.levels), model.sizes
         several = [sizes.quantizers] if sizes.quantizers > 1 else []

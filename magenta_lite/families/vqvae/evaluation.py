@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.config import MAX_LEVELS
-from magenta_lite.families.vqvae.model import VQVAE, sound_of
 from magenta_lite.modeling.graphs import graph_function
 
 BATCH = 4
@@ -28,7 +27,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: VQVAE, examples, seed: int) -> dict[str, float]:
+def evaluate(model, examples, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains; of several quantisers, codes mean theirs.
 
     Args:
@@ -61,7 +60,7 @@ def evaluate(model: VQVAE, examples, seed: int) -> dict[str, float]:
 
     parts = []
     for start in range(0, len(clips), BATCH):
-        sound = sound_of(clips[start : start + BATCH]).numpy()
+        sound = losses.sound_of(clips[start : start + BATCH]).numpy()
         count = len(sound)
         # Clips of zeros fill up: batches of one size are traced once.
         padding = [[0, BATCH - count], [0, 0], [0, 0]]

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from magenta_lite.converters.audio import Audio
 from magenta_lite.families.vqvae.coding import Coder
-from magenta_lite.request import check_request
 
 
-def generate(model, converter, request) -> list[dict[str, Audio]]:
+def generate(model, converter, options) -> list[dict[str, Audio]]:
     """Returns for each input the original and what comes back of it by each level's codes.
 
     Args:
         model: A trained model.
         converter: Its converter.
-        request: A `GenerateRequest`.
+        options: `GenerateOptions` of its family.
 
     Raises:
         UserError: If there is no input.
     """
-    check_request("vqvae", converter, request)
+    options.check(converter)
     coder = Coder(model)
-    return [reconstructed(coder, audio) for _, audio in request.inputs]
+    return [reconstructed(coder, audio) for _, audio in options.inputs]
 
 
 def reconstructed(coder: Coder, audio: Audio) -> dict[str, Audio]:

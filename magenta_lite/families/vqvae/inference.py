@@ -6,14 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.audio import Audio
-from magenta_lite.families.vqvae.model import VQVAE
 from magenta_lite.modeling.graphs import graph_function
 
 SHOWN = 2  # clips of a validation
 
 
 def inference_functions(
-    model: VQVAE,
+    model,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -57,7 +56,7 @@ def inference_functions(
 
 
 def sampling_arguments(
-    model: VQVAE, num_outputs: int, temperature: float, seed: int
+    model, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `serving_default`: noise."""
     del temperature
@@ -66,7 +65,7 @@ def sampling_arguments(
     return {"audio": tf.constant(noise, tf.float32)}
 
 
-def pictures(model: VQVAE, converter, examples, seed: int):
+def pictures(model, converter, examples, seed: int):
     """Yields figures of some held-out clips above what comes back of them.
 
     Args:

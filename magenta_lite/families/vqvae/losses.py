@@ -132,3 +132,14 @@ def bandwidth(clips: np.ndarray, resolution: tuple[int, int, int]) -> Bandwidth:
         float(tf.norm(spectrum(tf.constant(clip[None], tf.float32), resolution))) for clip in clips
     ]
     return Bandwidth(float(np.mean(np.abs(samples))), float(np.var(samples)), float(np.mean(norms)))
+
+
+FULL_SCALE = 2**15  # of 16-bit samples
+
+
+def sound_of(events):
+    """Returns sound float32 in [-1, 1) of the same, or of 16-bit integers."""
+    events = tf.convert_to_tensor(events)
+    if events.dtype.is_integer:
+        return tf.cast(events, tf.float32) / FULL_SCALE
+    return tf.cast(events, tf.float32)

@@ -11,19 +11,19 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
-from magenta_lite.families.vqvae import losses
+from magenta_lite.families.vqvae import evaluation, generation, inference, losses
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.convolutions import Decoder, Encoder
+from magenta_lite.families.vqvae.options import VQVAEOptions
 from magenta_lite.families.vqvae.quantizer import Quantizer
-from magenta_lite.modeling.base import Draw, TrainableModel
+from magenta_lite.modeling.music_model import Draw, MusicModel
 
-FULL_SCALE = 2**15  # of 16-bit samples
 MEASURED_SECONDS = 600  # of sound, by which differences are scaled
 LEAST_BANDWIDTH = 1e-8
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class VQVAE(TrainableModel):
+class VQVAE(MusicModel):
     """Autoencoders of sound, one for each level, whose inside is a sequence of codes.
 
     The VQ-VAE of Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3), which learns
@@ -47,6 +47,9 @@ class VQVAE(TrainableModel):
     Returns:
         A dict: `sound`, float32 (B, T, C) of each level; and `quantized`, a `Quantized` of each.
     """
+
+    Options = VQVAEOptions
+    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, model, objective, crop: int = 0, sample_rate: int = 44100, **kwargs):
         dtype = kwargs.pop("dtype", "float32")
@@ -91,7 +94,7 @@ class VQVAE(TrainableModel):
 
     def call(self, batch, training=False):
         batch = self.with_draws(batch, training)
-        sound = sound_of(batch["events"])
+        sound = losses.sound_of(batch["events"])
         self._check_length(sound)
         kept = self._kept(batch["kept"]) if training and "kept" in batch else None
         sounds, quantized = [], []
@@ -136,7 +139,7 @@ class VQVAE(TrainableModel):
 
     def encode_level(self, sound, level: int):
         """Returns the codes of one level; see `encode`."""
-        sound = sound_of(sound)
+        sound = losses.sound_of(sound)
         self._check_length(sound)
         return self.quantizers[level](self.encoders[level](sound)).codes
 
@@ -180,7 +183,7 @@ class VQVAE(TrainableModel):
         wanted = max(MEASURED_SECONDS * self.sample_rate // (crop * events.shape[2]), 1)
         chosen = np.linspace(0, len(places) - 1, min(wanted, len(places))).astype(int)
         clips = [events[row, start : start + crop] for row, start in (places[i] for i in chosen)]
-        self.measure_bandwidth(sound_of(np.stack(clips)).numpy())
+        self.measure_bandwidth(losses.sound_of(np.stack(clips)).numpy())
 
     def measure_bandwidth(self, clips: np.ndarray) -> None:
         """Sets what differences are divided by to what clips, float (N, T, C), have.
@@ -213,7 +216,7 @@ class VQVAE(TrainableModel):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the sum over all levels of the distances that the objective names."""
-        sound, quantized = sound_of(x["events"]), y_pred["quantized"]
+        sound, quantized = losses.sound_of(x["events"]), y_pred["quantized"]
         terms = self.distances(sound, y_pred["sound"])
         commitment = sum(coded.commitment for coded in quantized)
         self._track(terms, commitment, [coded.statistics for coded in quantized])
@@ -305,32 +308,36 @@ class VQVAE(TrainableModel):
             "sample_rate": self.sample_rate,
         }
 
+    # What a family gives -----------------------------------------------------------------
 
-def sound_of(events):
-    """Returns sound float32 in [-1, 1) of the same, or of 16-bit integers."""
-    events = tf.convert_to_tensor(events)
-    if events.dtype.is_integer:
-        return tf.cast(events, tf.float32) / FULL_SCALE
-    return tf.cast(events, tf.float32)
+    @classmethod
+    def for_config(cls, config, converter):
+        sizes, crop = config.model, converter.crop
+        if converter.channels != sizes.channels:
+            raise UserError(
+                f"converter.channels={converter.channels} and model.channels={sizes.channels} "
+                f"differ; --set model.channels={converter.channels}"
+            )
+        hop, shortest = sizes.hop_lengths[-1], config.objective.shortest_clip
+        if crop % hop or crop < shortest:
+            near = max(round(crop / hop), -(-shortest // hop)) * hop
+            raise UserError(
+                f"converter.crop={crop} must be a multiple of {hop}, the samples of a code, and at "
+                f"least {shortest}, for the spectra; --set converter.crop={near}"
+            )
+        return cls(sizes, config.objective, crop, converter.sample_rate)
 
+    def generate(self, options, converter):
+        return generation.generate(self, converter, options)
 
-def build(config: Any, converter: Any) -> VQVAE:
-    """Returns the model that the `ExperimentConfig` describes, for `converter`'s sound.
+    def measure(self, examples, seed=0):
+        return evaluation.evaluate(self, examples, seed)
 
-    Raises:
-        UserError: If the channels differ, or clips have a length that codes or spectra do not fit.
-    """
-    sizes, crop = config.model, converter.crop
-    if converter.channels != sizes.channels:
-        raise UserError(
-            f"converter.channels={converter.channels} and model.channels={sizes.channels} differ; "
-            f"--set model.channels={converter.channels}"
-        )
-    hop, shortest = sizes.hop_lengths[-1], config.objective.shortest_clip
-    if crop % hop or crop < shortest:
-        near = max(round(crop / hop), -(-shortest // hop)) * hop
-        raise UserError(
-            f"converter.crop={crop} must be a multiple of {hop}, the samples of a code, and at "
-            f"least {shortest}, for the spectra; --set converter.crop={near}"
-        )
-    return VQVAE(sizes, config.objective, crop, converter.sample_rate)
+    def signatures(self):
+        return inference.inference_functions(self)
+
+    def signature_arguments(self, num_outputs, temperature, seed):
+        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+
+    def pictures(self, converter, examples, seed):
+        return inference.pictures(self, converter, examples, seed)

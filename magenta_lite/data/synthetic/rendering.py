@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data import arranging, reading, splitting
-from magenta_lite.data.arranging import NotArrangedError
-from magenta_lite.data.drumming import BAR
-from magenta_lite.data.harmony import HALF_BAR, Span, Triad, guess_chords, guess_key
+from magenta_lite.data import reading, splitting
+from magenta_lite.data.synthetic import arranging
+from magenta_lite.data.synthetic.arranging import NotArrangedError
+from magenta_lite.data.synthetic.drumming import BAR
+from magenta_lite.data.synthetic.harmony import HALF_BAR, Span, Triad, guess_chords, guess_key
 from magenta_lite.errors import unknown_name
 
 COLLECTIONS = ("", "folk", "chorales")  # those of `arranging` that have all notes
@@ -77,15 +78,10 @@ def list_pieces(collection: str = "") -> tuple[list[RenderedSource], Report]:
     Raises:
         UserError: If there is no such collection, or music21 is not installed.
     """
-    check_collection(collection)
-    sources, report = arranging.list_tunes(collection)
-    return [RenderedSource(source.path, source.name, source.member) for source in sources], report
-
-
-def check_collection(collection: str) -> None:
-    """Raises: UserError if `collection` is not one of `COLLECTIONS`."""
     if collection not in COLLECTIONS:
         raise unknown_name("rendered collection", collection, filter(None, COLLECTIONS))
+    sources, report = arranging.list_tunes(collection)
+    return [RenderedSource(source.path, source.name, source.member) for source in sources], report
 
 
 def render(sequence, name: str):

@@ -1,17 +1,22 @@
-"""What all models share so that `fit` and `evaluate` work under every distribution strategy."""
+"""The base class of all models: what a family has to give, and what all of them share."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
+from magenta_lite.families.options import GenerateOptions
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.converter import Converter
 
 COUNTED_EXAMPLES = 2048  # in which the most frequent event is looked for
 
@@ -45,18 +50,92 @@ class Draw:
         return tf.cast(uniform < self.p, tf.float32) if self.kind == "bernoulli" else uniform
 
 
-class TrainableModel(keras.Model):
-    """A model whose batches are dicts of tensors and whose random numbers come with the batch.
+class MusicModel(keras.Model):
+    """A model of music. Its batches are dicts of tensors, with the random numbers that it needs.
 
-    A subclass gives `call(batch, training)`, `compute_loss(x=batch, y_pred=outputs)`, a mean over
-    the examples of its replica, and `draws()`. Because every random number is a function of
-    (seed, step, example), weights do not depend on how many replicas share the work. A batch of a
-    user's own need not bring them: what it lacks is drawn as TensorFlow draws.
+    What a family has to give, to be trained, served and asked for music:
+
+    - `Options`, `metric_meanings`, `for_config`, `generate`, `measure`, `signatures` and
+      `signature_arguments`, which are described below;
+    - `call(batch, training)`, `compute_loss(x=batch, y_pred=outputs)`, a mean over the examples
+      of its replica, and `get_config`, as Keras wants them;
+    - `draws()`, and, where it has use for them, the other methods that do nothing here.
+
+    Because every random number is a function of (seed, step, example), weights do not depend on
+    how many replicas share the work. A batch of a user's own need not bring them: what it lacks is
+    drawn as TensorFlow draws.
 
     Keras 3 needs help with several workers (https://github.com/keras-team/keras/issues/20585):
     it averages the logs of a step over an axis that scalars do not have, and reduces the first
     batch outside of a replica. Two methods below cure that.
+
+    Attributes:
+        Options: What `generate` may be asked for.
+        metric_meanings: What each number of `measure` means, by its name.
     """
+
+    Options: ClassVar[type[GenerateOptions]]
+    metric_meanings: ClassVar[Mapping[str, str]]
+
+    @classmethod
+    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+        """Returns the untrained model that a config describes.
+
+        Args:
+            config: Its sections `model` and `objective` are those of the family.
+            converter: That of `config.converter`.
+
+        Raises:
+            UserError: If the sections do not go together.
+        """
+        raise NotImplementedError
+
+    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+        """Returns the music that is asked for.
+
+        Args:
+            options: Of the class `Options`.
+            converter: Turns inputs into numbers, and numbers into music.
+
+        Returns:
+            NoteSequences; or `Reconstruction`s; or, of a model of sound, dicts of `Audio`.
+
+        Raises:
+            UserError: If the options do not fit the model, or an input gives it nothing.
+        """
+        raise NotImplementedError
+
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
+        """Returns numbers that tell how well the model does; `metric_meanings` explains them.
+
+        Args:
+            examples: Held-out examples, a `collections.Examples`.
+            seed: Of whatever is drawn.
+        """
+        raise NotImplementedError
+
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+        """Returns compiled functions of dense tensors by the names of their SavedModel signatures.
+
+        One of them is `serving_default`; of models that write notes, another is `sample`.
+        """
+        raise NotImplementedError
+
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
+        """Returns arguments of `serving_default`; where there is a `sample`, they are its, too."""
+        raise NotImplementedError
+
+    def pictures(self, converter: Converter, examples: Any, seed: int) -> Iterable[Any] | None:
+        """Returns figures of what the model does; None to see piano rolls of what it samples.
+
+        Args:
+            converter: Turns numbers into music.
+            examples: Held-out examples, a `collections.Examples`.
+            seed: Of whatever is drawn.
+        """
+        return None
 
     def draws(self, training: bool = True) -> dict[str, Draw]:
         """Returns the random numbers that an example needs, by the name they have in a batch."""

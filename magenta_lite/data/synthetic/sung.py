@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from magenta_lite.data.arranging import VOICES
 from magenta_lite.data.formats import UnreadableError
+from magenta_lite.data.synthetic.arranging import VOICES
 from magenta_lite.errors import first_line
 
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}

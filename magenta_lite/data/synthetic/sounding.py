@@ -17,12 +17,14 @@ import numpy as np
 
 from magenta_lite.converters.audio import Audio
 from magenta_lite.converters.base import Report
-from magenta_lite.data import abc, audio, chorales, folk, reading, rendering, splitting, sung
-from magenta_lite.data.arranging import NotArrangedError
+from magenta_lite.data import abc, audio, chorales, folk, reading, splitting
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
+from magenta_lite.data.listing import list_sources
 from magenta_lite.data.reading import Piece
-from magenta_lite.data.synthesis import (
+from magenta_lite.data.synthetic import rendering, sung
+from magenta_lite.data.synthetic.arranging import NotArrangedError
+from magenta_lite.data.synthetic.synthesis import (
     FIDDLE,
     FLUTE,
     HARP,
@@ -167,30 +169,25 @@ def list_pieces(collection: str = "") -> tuple[list[SoundingSource], Report]:
     Raises:
         UserError: If there is no such collection, or music21 is not installed.
     """
-    check_collection(collection)
+    if collection not in COLLECTIONS:
+        raise unknown_name("collection of sound", collection, filter(None, COLLECTIONS))
     most = COLLECTIONS[collection]
     corpus, report = folk.corpus_folder(), Report()
     tunes = [
         tune
         for book in folk.BOOKS[""]
-        for source in reading.list_sources(corpus / book)[0]
+        for source in list_sources(corpus / book)[0]
         for tune in _tunes(source, book)
     ]
     folder = chorales.FOLDER
     hymns = [
         ChoraleSource(source.path, f"{folder}/{source.name}")
-        for source in reading.list_sources(corpus / folder)[0]
+        for source in list_sources(corpus / folder)[0]
         if source.name.endswith(("xml", ".mxl"))
     ]
     chosen = _chosen(tunes, most.tunes) + _chosen(hymns, most.chorales)
     report.keep("pieces chosen", len(chosen))
     return sorted(chosen, key=lambda source: source.name), report
-
-
-def check_collection(collection: str) -> None:
-    """Raises: UserError if `collection` is no key of `COLLECTIONS`."""
-    if collection not in COLLECTIONS:
-        raise unknown_name("collection of sound", collection, filter(None, COLLECTIONS))
 
 
 def play(tones: list[Tone], name: str, sample_rate: int, channels: int = 1) -> Audio:

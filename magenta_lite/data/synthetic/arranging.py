@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import chorales, folk, reading
-from magenta_lite.data.drumming import BAR, STYLES, Drummer, Hit, Style
-from magenta_lite.data.harmony import (
+from magenta_lite.data.listing import list_sources
+from magenta_lite.data.synthetic.drumming import BAR, STYLES, Drummer, Hit, Style
+from magenta_lite.data.synthetic.harmony import (
     HALF_BAR,
     Key,
     Span,
@@ -104,21 +105,16 @@ def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
     Raises:
         UserError: If there is no such collection, or music21 is not installed.
     """
-    check_collection(collection)
+    if collection not in COLLECTIONS:
+        raise unknown_name("arranged collection", collection, filter(None, COLLECTIONS))
     corpus = folk.corpus_folder()
     sources, report = [], Report()
     folders, band = COLLECTIONS[collection]
     for folder in folders:
-        found, listing = reading.list_sources(str(corpus / folder))
+        found, listing = list_sources(str(corpus / folder))
         sources += [ArrangedSource(s.path, s.name, s.member, band=band) for s in found]
         report.merge(listing, folder)
     return sources, report
-
-
-def check_collection(collection: str) -> None:
-    """Raises: UserError if `collection` is no key of `COLLECTIONS`."""
-    if collection not in COLLECTIONS:
-        raise unknown_name("arranged collection", collection, filter(None, COLLECTIONS))
 
 
 def arrange(sequence, name: str, band: bool = True):

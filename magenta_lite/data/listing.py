@@ -1,0 +1,115 @@
+"""Finding music: the sources in a folder, a file or an archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+from magenta_lite.converters.base import Report
+from magenta_lite.data import archives, audio, wad
+from magenta_lite.data.folders import read_table, split_by_folder, walk
+from magenta_lite.data.formats import is_music, kind_of
+from magenta_lite.data.reading import Piece, Source, read_source, why_no_music
+from magenta_lite.errors import UserError, first_line
+
+STYLES = "styles.csv"  # in a folder of music: name of a file below it, style
+
+
+def list_sources(root: str | Path) -> tuple[list[Source], Report]:
+    """Finds the music below a folder, or in one file or archive.
+
+    Args:
+        root: A folder, searched with all below it, or a file.
+
+    Returns:
+        The sources in order of their names, and a report of what is no music. A folder whose music
+        lies in folders `train` and `validation` or `test` is split so. Where it holds a
+        `styles.csv`, rows of a name and a style, those files have that style.
+
+    Raises:
+        UserError: If `root` does not exist, holds sound and no notes, or its list of styles cannot
+            be read.
+    """
+    root = Path(root).expanduser()
+    if not root.exists():
+        raise UserError(f"There is no file or folder {root}")
+    report = Report()
+    sources: list[Source] = []
+    sounds = 0
+    for path in [root] if root.is_file() else walk(root, report):
+        name = path.name if path == root else path.relative_to(root).as_posix()
+        if name == STYLES:
+            continue
+        if path.name.lower().endswith(".zip"):
+            sources += _zip_members(path, name, report)
+        elif path.name.lower().endswith(".wad"):
+            sources += wad.songs_of(path, name, report)
+        elif _is_read(path, root) or archives.is_archive(path.name):
+            sources.append(Source(str(path), name))
+        else:
+            sounds += audio.is_sound(path)
+            report.drop(why_no_music(path.name), name)
+    if sounds and not sources:
+        raise UserError(
+            f"{root} holds sound but no notes, and notes are wanted here; give MIDI, ABC or "
+            "MusicXML files, or choose a configuration that reads sound"
+        )
+    sources = _with_styles(sources, root / STYLES, report)
+    return sorted(split_by_folder(sources), key=lambda source: source.name), report
+
+
+def read_file(path: str | Path) -> list[Piece]:
+    """Reads a file that a user named.
+
+    Raises:
+        UserError: If it does not exist or holds no usable piece; says why.
+    """
+    sources, report = list_sources(path)
+    pieces: list[Piece] = []
+    for source in sources:
+        found, more = read_source(source)
+        pieces += found
+        report.merge(more)
+    if not pieces:
+        reasons = "; ".join(report.dropped) or "nothing in it"
+        raise UserError(f"{path} holds no music that can be read: {reasons}")
+    return pieces
+
+
+def _with_styles(sources: list[Source], table: Path, report: Report) -> list[Source]:
+    """Gives sources the styles that a table says they have."""
+    if not table.is_file():
+        return sources
+    rows = read_table(table, "list of files and styles")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 2:
+            raise UserError(f"Row {number} of {table} must be a file and its style: {row}")
+    styles = {name.strip(): style.strip() for name, style in rows}
+    for name in sorted(styles.keys() - {source.name for source in sources}):
+        report.drop(f"style in {STYLES} of what is not there", name)
+    return [dataclasses.replace(source, style=styles.get(source.name, "")) for source in sources]
+
+
+def _is_read(path: Path, root: Path) -> bool:
+    """Returns whether a file is read; text is a list of tokens only where it was asked for."""
+    return is_music(path.name) or (path == root and kind_of(path.name) is not None)
+
+
+def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
+    """Returns sources for the files of notes in a zip archive, and for archives inside it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, OSError) as error:
+        report.drop(f"zip archive cannot be read: {first_line(error)}", name)
+        return []
+    sources = []
+    for member in members:
+        if archives.is_hidden(member):
+            continue
+        if is_music(member) or archives.is_archive(member):
+            sources.append(Source(str(path), f"{name}/{member}", member))
+        else:
+            report.drop(why_no_music(member), f"{name}/{member}")
+    return sources

@@ -1,0 +1,108 @@
+"""What the user's `--data` names: a data set of the package, a copy of one, or a folder.
+
+No TensorFlow.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from magenta_lite.converters.base import Report
+from magenta_lite.data import building
+from magenta_lite.data.reading import Source
+from magenta_lite.data.specs import DATASETS, DatasetSpec
+from magenta_lite.errors import UserError
+
+TFDS = "tfds:"  # begins the name of any other data set of TFDS
+# Those that have a name; the others are of a folder, and named by its path.
+NAMED = {name: spec for name, spec in DATASETS.items() if spec.argument != "folder"}
+
+
+def find(source: str, converter_config: Any = None) -> tuple[DatasetSpec, str]:
+    """Returns the data set that `source` names, and its argument.
+
+    Args:
+        source: `NAME`, `NAME:ARGUMENT` or a path.
+        converter_config: Says whether notes or sound are looked for; None for notes.
+
+    Raises:
+        UserError: If there is nothing at the path, or the data set is not of this kind.
+    """
+    sound = getattr(converter_config, "kind", "") == "audio"
+    name, colon, argument = source.partition(":")
+    if name not in NAMED:
+        return DATASETS["audio_dir" if sound else "midi_dir"], str(_existing_path(source))
+    spec = NAMED[name]
+    if spec.is_sound != sound:
+        fitting = [other.name for other in NAMED.values() if other.is_sound == sound]
+        holds, wanted = ("notes", "sound") if sound else ("sound", "notes")
+        raise UserError(
+            f"{name} holds {holds}, and this configuration reads {wanted}; give a folder of "
+            f"{'sound files' if sound else 'MIDI files'}, or {', '.join(fitting)}"
+        )
+    if colon and not argument:
+        raise UserError(f"There is nothing behind the colon of {source}; give {name} or {name}:...")
+    return spec, argument
+
+
+def list_source(source: str, converter_config: Any = None) -> tuple[Sequence[Source], Report]:
+    """Returns the files behind a name or a folder, and a report of what was left out.
+
+    Args:
+        source: See `DataConfig`.
+        converter_config: Says whether notes or sound are looked for; None for notes.
+
+    Raises:
+        UserError: If `source` names nothing, or a data set of TFDS that is built already.
+    """
+    if source.startswith(TFDS):
+        raise UserError(
+            f"{source} is built already; only folders and {', '.join(NAMED)} can be looked into"
+        )
+    mention_folder(source)
+    spec, argument = find(source, converter_config)
+    return spec.list_sources(argument)
+
+
+def absolute_source(source: str) -> str:
+    """Returns `source` with the path in it absolute: it means the same from every folder."""
+    if not source or source.startswith(TFDS):
+        return source
+    name, _, argument = source.partition(":")
+    if name not in NAMED:
+        return os.path.abspath(Path(source).expanduser())
+    if argument and NAMED[name].argument == "copy":
+        return f"{name}:{os.path.abspath(Path(argument).expanduser())}"
+    return source
+
+
+def is_gone(source: str) -> bool:
+    """Returns whether `source` names a path at which there is nothing."""
+    name, _, argument = source.partition(":")
+    if name not in NAMED:
+        return not source.startswith(TFDS) and not Path(source).expanduser().exists()
+    is_path = bool(argument) and NAMED[name].argument == "copy"
+    return is_path and not Path(argument).expanduser().exists()
+
+
+@functools.cache  # once a process
+def mention_folder(source: str) -> None:
+    """Says so where a data set has the name of a folder that is here, too."""
+    if source in NAMED and Path(source).exists():
+        building.say(
+            f"This is the collection {source} that comes with the package; there is also a folder "
+            f"{source} here: for that write --data=./{source}"
+        )
+
+
+def _existing_path(source: str) -> Path:
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"There is no folder or file {path}; give one, or {', '.join(NAMED)} or tfds:NAME"
+        )
+    return path.resolve()

@@ -1,0 +1,237 @@
+"""The data sets that come with the package, one `DatasetSpec` each. No TensorFlow.
+
+`tfds_datasets` makes a TFDS builder of each, `magenta_lite.datasets` opens them by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from magenta_lite.converters.audio import AudioConverterConfig
+from magenta_lite.converters.base import Report
+from magenta_lite.converters.chorale import ChoraleConverterConfig
+from magenta_lite.converters.drums import DrumsConverterConfig
+from magenta_lite.converters.event_sequences.melody import EventMelodyConverterConfig
+from magenta_lite.converters.groove import GrooveConverterConfig
+from magenta_lite.converters.melody import MelodyConverterConfig
+from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
+from magenta_lite.converters.performance import PerformanceConverterConfig
+from magenta_lite.converters.trio import TrioConverterConfig
+from magenta_lite.data import (
+    audio,
+    building,
+    chorales,
+    folk,
+    groove_midi,
+    jsb_chorales,
+    listing,
+    maestro,
+    wad,
+)
+from magenta_lite.data.reading import Source
+from magenta_lite.data.synthetic import arranging, rendering, sounding
+
+# Converter sections by the names of their encodings, as in the configurations of Magenta that
+# they serve.
+MELODY_ENCODINGS = {
+    # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
+    "mel_2bar": MelodyConverterConfig(bars=2, programs=(0, 31)),
+    "mel_2bar_chords": MelodyConverterConfig(bars=2, chords=True),
+    "mel_16bar": MelodyConverterConfig(bars=16),
+    "mel_whole": MelodyConverterConfig(bars=0, programs=(0, 31), end_token=True),
+    "event_melody": EventMelodyConverterConfig(),
+}
+DRUM_ENCODINGS = {
+    "drums_2bar": DrumsConverterConfig(bars=2),
+    "drums_2bar_roll": DrumsConverterConfig(bars=2, roll=True),
+    "drums_2bar_full_roll": DrumsConverterConfig(bars=2, roll=True, classes="full"),
+    "groove_2bar": GrooveConverterConfig(bars=2, hop_bars=1),
+    "groove_4bar": GrooveConverterConfig(bars=4, hop_bars=1),
+}
+BAND_ENCODINGS = {
+    "trio_16bar": TrioConverterConfig(bars=16),
+    "multiperf_1bar": MultiPerformanceConverterConfig(),
+    "multiperf_1bar_chords": MultiPerformanceConverterConfig(chords=True),
+}
+PERFORMANCE_ENCODINGS = {
+    "performance": PerformanceConverterConfig(),
+    "performance_end": PerformanceConverterConfig(end_token=True),
+}
+NOTE_ENCODINGS = MELODY_ENCODINGS | DRUM_ENCODINGS | BAND_ENCODINGS | PERFORMANCE_ENCODINGS
+SOUND_ENCODINGS = {
+    "mono_16khz": AudioConverterConfig(),
+    "mono_22khz": AudioConverterConfig(sample_rate=22_050, crop=16_384),
+    "mono_44khz": AudioConverterConfig(sample_rate=44_100, crop=16_384),
+}
+
+
+class Part(NamedTuple):
+    """What a data set, or a part of it, is offered as.
+
+    Attributes:
+        description: One sentence.
+        encodings: Names of the encodings that `tfds build` knows; others are opened by their
+            converter section.
+        version: Of the part, where it differs from that of the data set.
+    """
+
+    description: str
+    encodings: Iterable[str]
+    version: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """A data set: what is in it and how its sources are found.
+
+    Attributes:
+        name: Of the TFDS builder, and what users call the data set: `NAME` or `NAME:ARGUMENT`.
+        list_sources: Returns the sources of an argument and a report of what was left out; raises
+            UserError for an argument that names nothing.
+        parts: By the argument that names them; "" is the whole.
+        argument: What an argument is: the name of a `part`; the path of a `copy` of the published
+            data set; or a `folder` of the user, which is then the only name of the data.
+        encodings: Converter sections by the names that they have in names of built data sets.
+        url: What to download where no copy is given; empty for nothing.
+    """
+
+    name: str
+    list_sources: Callable[[str], tuple[Sequence[Source], Report]]
+    parts: Mapping[str, Part]
+    argument: Literal["part", "copy", "folder"] = "part"
+    encodings: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTE_ENCODINGS)
+    url: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it holds sound; else it holds notes."""
+        return any(converter.kind == "audio" for converter in self.encodings.values())
+
+    def part(self, argument: str) -> Part:
+        """Returns the part that `argument` names; the whole for one without its own entry."""
+        return self.parts.get(argument, self.parts[""])
+
+    def config_name(self, argument: str, converter_config: Any) -> str:
+        """Returns the name of the built data set of `argument` in the encoding of a converter.
+
+        The name of a user's files contains their fingerprint: other files give another name.
+
+        Raises:
+            UserError: If `argument` names nothing.
+        """
+        name = self._encoding_name(building.stored_config(converter_config))
+        if not argument:
+            return name
+        sources = () if argument in self.parts else self.list_sources(argument)[0]
+        if self.argument == "part":
+            return f"{argument}_{name}"
+        labels = [source.labels for source in sources if isinstance(source, audio.AudioSource)]
+        return f"{name}-{building.fingerprint(sources, repr(labels) if self.is_sound else '')}"
+
+    def _encoding_name(self, stored: Any) -> str:
+        known = (name for name, converter in self.encodings.items() if converter == stored)
+        return next(known, None) or building.converter_name(stored)
+
+
+_BAND = ("trio_16bar", *DRUM_ENCODINGS)
+
+_SPECS = (
+    DatasetSpec(
+        "folk",
+        folk.list_books,
+        {
+            "": Part(
+                "Fiddle tunes of Aird (1778), O'Neill (1850 tunes) and Ryan (1883).",
+                MELODY_ENCODINGS,
+            ),
+            "kids": Part(
+                "German children's songs of the Essen collection; FOR NON-COMMERCIAL USE ONLY.",
+                MELODY_ENCODINGS,
+            ),
+            "essen": Part(
+                "The Essen folk song collection; FOR NON-COMMERCIAL USE ONLY.",
+                MELODY_ENCODINGS,
+                version="1.1.0",  # copies that were held out apart are held out together
+            ),
+        },
+    ),
+    DatasetSpec(
+        "bach_chorales",
+        chorales.list_chorales,
+        {"": Part("Voices of Bach's chorales.", ("event_melody", "mel_2bar", "mel_16bar"))},
+    ),
+    DatasetSpec(
+        "arranged",
+        arranging.list_tunes,
+        {
+            "": Part(
+                "Folk tunes and chorales, arranged for a small band.",
+                (*_BAND, "mel_2bar_chords", "multiperf_1bar", "multiperf_1bar_chords"),
+            ),
+            "leads": Part(
+                "Melodies and chords of folk tunes and chorales, without the band.",
+                ("mel_2bar_chords",),
+            ),
+        },
+    ),
+    DatasetSpec(
+        "rendered",
+        rendering.list_pieces,
+        {"": Part("Folk tunes and chorales, rendered for the piano.", PERFORMANCE_ENCODINGS)},
+    ),
+    DatasetSpec(
+        "freedoom",
+        wad.list_songs,
+        {
+            "": Part(
+                "Windows of the songs in WAD files.",
+                (*_BAND, "multiperf_1bar", "mel_2bar", "mel_16bar"),
+            )
+        },
+        argument="copy",
+    ),
+    DatasetSpec(
+        "groove_midi",
+        groove_midi.list_grooves,
+        {"": Part("Windows of the Groove MIDI Dataset.", DRUM_ENCODINGS)},
+        argument="copy",
+        url=groove_midi.URL,
+    ),
+    DatasetSpec(
+        "maestro_midi",
+        maestro.list_performances,
+        {"": Part("Piano performances of MAESTRO 3.0.0.", PERFORMANCE_ENCODINGS)},
+        argument="copy",
+        url=maestro.URL,
+    ),
+    DatasetSpec(
+        "jsb_chorales",
+        jsb_chorales.list_chorales,
+        {"": Part("Chorales on a grid of sixteenths.", ("chorale",))},
+        argument="copy",
+        encodings={"chorale": ChoraleConverterConfig()},
+        url=jsb_chorales.URL,
+    ),
+    DatasetSpec(
+        "rendered_audio",
+        sounding.list_pieces,
+        {"": Part("Folk tunes and chorales as sound.", SOUND_ENCODINGS)},
+        encodings=SOUND_ENCODINGS,
+    ),
+    DatasetSpec(
+        "midi_dir",
+        listing.list_sources,
+        {"": Part("Windows of the music in one folder.", NOTE_ENCODINGS)},
+        argument="folder",
+    ),
+    DatasetSpec(
+        "audio_dir",
+        audio.list_sounds,
+        {"": Part("Clips of the sound in one folder.", SOUND_ENCODINGS)},
+        argument="folder",
+        encodings=SOUND_ENCODINGS,
+    ),
+)
+DATASETS = {spec.name: spec for spec in _SPECS}

@@ -1,0 +1,1 @@
+"""Synthetic music, made of public-domain tunes and chorales: bands, piano performances, sound."""

@@ -1,0 +1,204 @@
+"""Opening data sets by name or folder: built by TFDS on first use, loaded afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tfds_datasets
+from magenta_lite.config import DataConfig, ExperimentConfig, load_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import EventFormat
+from magenta_lite.data import building, codes, naming, stored
+from magenta_lite.data.collections import Collection
+from magenta_lite.data.specs import DATASETS
+from magenta_lite.errors import UserError
+
+
+def open_collection(
+    data: DataConfig, converter_config: Any, data_dir: str | None = None, built: str = ""
+) -> Collection:
+    """Returns the collection that `data.source` names, in the given encoding; builds it if needed.
+
+    Args:
+        data: Its `source` says what to open; see `DataConfig`.
+        converter_config: A converter section, e.g. `MelodyConverterConfig`.
+        data_dir: Where built data sets are kept. Default: TFDS's own, `~/tensorflow_datasets`.
+        built: Name of the data set that was built of the source before, to be opened if the
+            source is gone; empty for none.
+
+    Raises:
+        UserError: If the source does not exist or gives nothing to train on; then with the report.
+    """
+    source = data.source
+    data_dir = str(Path(data_dir).expanduser()) if data_dir else None
+    if source.startswith(naming.TFDS):
+        return _open_tfds(source.removeprefix(naming.TFDS), converter_config, data_dir)
+    if built and naming.is_gone(source):
+        return _open_built(built, source, data_dir)
+    naming.mention_folder(source)
+    collection = Collection(_prepared(_builder(source, converter_config), data_dir))
+    stored.note_use(collection.folder, source)
+    return collection
+
+
+def open_data(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> Any:
+    """Returns the collection that a run of `config` reads; see `open_collection`.
+
+    That of a model of codes is the data of its VQ-VAE, coded; see `codes.open_codes`.
+    """
+    if config.converter.kind != "codes":
+        return open_collection(config.data, config.converter, data_dir, built)
+    from magenta_lite.training.run import load_run  # imports TensorFlow
+
+    run = load_run(Path(config.converter.vqvae))
+    sound = open_collection(config.data, run.config.converter, data_dir, built)
+    return codes.open_codes(config, sound, run.model)
+
+
+def data_set_name(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> str:
+    """Returns the name of the data set that `open_data` opens; that of the sound behind codes.
+
+    It says what the data are: folders that hold the same have the same. Nothing is built.
+    """
+    source, converter_config = config.data.source, config.converter
+    if converter_config.kind == "codes":
+        converter_config = load_config(Path(converter_config.vqvae) / "config.yaml").converter
+    if source.startswith(naming.TFDS):
+        return source
+    if built and naming.is_gone(source):
+        return built
+    with _quiet():
+        return _builder(source, converter_config)(data_dir=data_dir).info.full_name
+
+
+def _builder(source: str, converter_config: Any) -> Any:
+    """Returns what makes the builder of a source in an encoding, of a `data_dir`."""
+    spec, argument = naming.find(source, converter_config)
+    builder = tfds_datasets.builder_class(spec.name)
+    return functools.partial(builder, config=builder.config_for(argument, converter_config))
+
+
+def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
+    """Opens a data set that is built, by its name; nothing else of it is there any more."""
+    import tensorflow_datasets as tfds
+
+    folder = stored.data_folder(data_dir) / name
+    if not (folder / stored.INFO).is_file():
+        raise UserError(
+            f"{source} is gone, and so is the data set that was built of it ({folder}); "
+            "say where the music is now with --data=FOLDER"
+        )
+    building.say(f"{source} is gone; this is what was built of it: {name}")
+    return Collection(tfds.builder_from_directory(str(folder)))
+
+
+def _prepared(make_builder: Any, data_dir: str | None) -> Any:
+    """Returns the builder of `make_builder(data_dir=...)` with its data built."""
+    import tensorflow_datasets as tfds
+
+    with _quiet():
+        builder = make_builder(data_dir=data_dir)
+        if builder.is_prepared():
+            return builder
+    if Path(builder.data_dir).exists():
+        raise UserError(f"{builder.data_dir} is not a whole data set; delete it to build it anew")
+    building.say(f"Building {builder.info.full_name} into {builder.data_dir}")
+    _check_writable(Path(builder.data_dir).parent)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()  # bars make a log unreadable; the lines of `building` stay
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # says "Downloading", which it is not
+            builder.download_and_prepare()
+    except Exception:
+        # Another process may have finished the same data set meanwhile: then that one is used.
+        with _quiet():
+            builder = make_builder(data_dir=data_dir)
+        if not builder.is_prepared():
+            raise
+    return builder
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}); name another place with --data_dir"
+        ) from error
+
+
+def _open_tfds(name: str, converter_config: Any, data_dir: str | None) -> Collection:
+    """Opens a data set by its TFDS name: one of ours, or any that has `events`."""
+    import tensorflow_datasets as tfds
+
+    own = name.partition("/")[0].partition(":")[0]
+    if own in DATASETS:
+        tfds_datasets.builder_class(own)  # registers it with TFDS
+    try:
+        with _quiet():
+            builder = tfds.builder(name, data_dir=data_dir)
+        _check_converter(Collection(builder), building.stored_config(converter_config))
+        _check_features(builder, build_converter(converter_config).event_format)
+        return Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
+    except UserError:
+        raise
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"tfds:{name} cannot be opened: {first}") from error
+
+
+def _check_features(builder: Any, format: EventFormat) -> None:
+    features = builder.info.features.get_tensor_info()
+    wanted = {"events": (format.event_shape, format.event_dtype)}
+    if format.control == "chords":
+        wanted["controls"] = ((), np.dtype(np.uint8))
+    for name, (shape, dtype) in wanted.items():
+        stored = getattr(features.get(name), "shape", ())  # none of a feature made of features
+        if not stored or stored[1:] != shape or features[name].dtype != dtype:
+            steps = ", ".join(map(str, ("T", *shape)))
+            raise UserError(
+                f"tfds:{builder.info.full_name} has no feature '{name}' of shape ({steps}) and "
+                f"type {dtype} but {', '.join(builder.info.features)}; export its music into a "
+                "folder and give that as --data"
+            )
+
+
+def _check_converter(collection: Collection, converter_config: Any) -> None:
+    there, wanted = collection.converter, building.converter_json(converter_config)
+    if there is None:
+        return
+    if there["kind"] == wanted["kind"]:  # settings that are newer than the data set
+        there = {f.name: f.default for f in dataclasses.fields(converter_config)} | there
+    keys = sorted(there.keys() | wanted.keys()) if there["kind"] == wanted["kind"] else ["kind"]
+    different = [
+        f"converter.{key} is {there.get(key)} there and {wanted.get(key)} here"
+        for key in keys
+        if there.get(key) != wanted.get(key)
+    ]
+    if different:
+        raise UserError(
+            f"{collection.name} was encoded otherwise: {'; '.join(different)}. "
+            "Change the configuration with --set, or name another data set"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back TFDS's warning that a config is not one of the builder's own list."""
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -1,0 +1,13 @@
+"""The loss of codes and of lyrics."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+
+def bits_of(targets, logits):
+    """Returns the cross-entropy of int32 targets (B, L) in bits, float32 (B, L)."""
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    return nats / math.log(2)

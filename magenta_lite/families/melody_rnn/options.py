@@ -1,0 +1,96 @@
+"""What a MelodyRNN may be asked for; no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from magenta_lite.converters.chords import typed_symbols
+from magenta_lite.errors import UserError
+from magenta_lite.families.melody_rnn.primers import PRIMERS
+from magenta_lite.families.options import SamplingOptions, option
+
+OF_EVERY_MODEL = ("window", "num_steps", "new_steps", "only_new", "top_k", "top_p", "min_p")
+OF_BEAM_SEARCH = ("beam_size", "branch_factor", "steps_per_iteration", "best_beam")
+OF_CHORDS = ("backing_chords", "steps_per_chord", "render_chords")
+
+
+@dataclasses.dataclass(frozen=True)
+class MelodyRNNOptions(SamplingOptions):
+    """Options of a MelodyRNN; which of them a model knows depends on what it writes."""
+
+    family: ClassVar[str] = "melody_rnn"
+
+    window: str = option("1", "Which melody of --input is continued: 1 for the likeliest, 2 …")
+    primer_melody: str = option(
+        "",
+        "Melody to continue, one event per 16th: pitches, -1 for note-off, -2 for no event, "
+        'e.g. "[60, -2, 62, -2]".',
+    )
+    primer_drums: str = option(
+        "", 'Drums to continue, what is hit on each step, e.g. "[(36,), (), (36, 42)]".'
+    )
+    primer_pitches: str = option("", 'Chord to continue, e.g. "[60, 64, 67]".')
+    primer_bars: int | None = option(
+        None,
+        "How many of the last bars of --input are continued. Default: as many as leave room for as "
+        "much that is new.",
+        least=1,
+    )
+    primer_seconds: float | None = option(
+        None, "How many of the last seconds of --input are continued.", least=0.01
+    )
+    backing_chords: str = option("", 'Chords to play over, of equal length: "C G Am F".')
+    steps_per_chord: int = option(16, "Length of each backing chord in steps.", least=1)
+    render_chords: bool = option(False, "Write the backing chords as notes, too.")
+    num_steps: int | None = option(
+        None,
+        "Steps of a piece, primer included: 16ths, and of performances hundredths of a second.",
+        least=2,
+    )
+    new_steps: int | None = option(None, "Steps to add to the primer.", least=1)
+    only_new: bool = option(False, "Write what was added, without the primer.")
+    magenta_timing: bool = option(
+        False,
+        "End the primer with a note-off and an empty step, and keep its notes that had to be "
+        "folded into the model's range there, as the original does.",
+    )
+    beam_size: int = option(1, "Number of the likeliest samples that are kept.", least=1)
+    branch_factor: int = option(1, "Number of samples drawn from each of them.", least=1)
+    steps_per_iteration: int = option(1, "Steps between two selections.", least=1)
+    best_beam: bool = option(False, "Search for the likeliest pieces instead of sampling.")
+
+    option_hints: ClassVar[dict[str, str]] = {
+        "chords": "models of melodies over chords take --backing_chords and --steps_per_chord"
+    }
+
+    @classmethod
+    def modes(cls, converter) -> tuple[str, ...]:
+        del converter
+        return ("sample", "continue")
+
+    @classmethod
+    def names(cls, converter) -> tuple[str, ...]:
+        primer, encoding = PRIMERS[converter.config.kind], converter.encoding
+        known = (*OF_EVERY_MODEL, *primer.texts, *primer.options)
+        known += OF_CHORDS if encoding.chords else ()
+        return known if encoding.shift_ids else known + OF_BEAM_SEARCH
+
+    def check(self, converter) -> None:
+        super().check(converter)
+        PRIMERS[converter.config.kind].check(converter, self)
+        if self.backing_chords:
+            typed_symbols(self.backing_chords, "backing_chords")
+        if self.new_steps is not None and self.num_steps is not None:
+            raise UserError(
+                f"--num_steps={self.num_steps} counts the primer and --new_steps="
+                f"{self.new_steps} does not: give one of them"
+            )
+        beams = self.beam_size
+        if self.best_beam and self.num_outputs > beams:
+            raise UserError(
+                f"--best_beam gives at most --beam_size={beams} outputs, not "
+                f"--num_outputs={self.num_outputs}"
+            )
+        if max(beams, self.branch_factor) > 1 and (self.top_k or self.top_p < 1):
+            raise UserError("--top_k and --top_p do not go with --beam_size and --branch_factor")

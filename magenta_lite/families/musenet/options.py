@@ -1,0 +1,66 @@
+"""What a MuseNet may be asked for; no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.families.options import SamplingOptions, option
+
+LONGEST = 15.0  # minutes
+
+
+@dataclasses.dataclass(frozen=True)
+class MuseNetOptions(SamplingOptions):
+    """Options of a MuseNet."""
+
+    family: ClassVar[str] = "musenet"
+
+    style: str = option("", "Style of the piece; one of the converter's styles.")
+    instruments: tuple[str, ...] = option(
+        (), "Instruments that the model is conditioned on, e.g. piano,bass,drums."
+    )
+    strict: bool = option(False, "No instrument but those of --instruments plays.")
+    minutes: float | None = option(None, "Length of the piece, which it keeps to.", least=0.01)
+    num_tokens: int | None = option(None, "Tokens of a piece, primer included.", least=1)
+    primer_seconds: float | None = option(
+        None, "How many of the first seconds of --input are continued; 20 by default.", least=0.01
+    )
+    guidance: float = option(
+        1.0,
+        "Scale of the guidance by --style and --instruments: 1 as the model learned, 2 to 4 "
+        "follows them more closely.",
+        least=0.0,
+    )
+    candidates: int = option(1, "Number of pieces to write for each that is kept.", least=1)
+    rank: str = option(
+        "critic",
+        "Which candidates are kept: the best by the model's critic, or the likeliest.",
+        choices=("critic", "likelihood"),
+    )
+
+    @classmethod
+    def modes(cls, converter) -> tuple[str, ...]:
+        del converter
+        return ("sample", "continue", "accompany")
+
+    def check(self, converter) -> None:
+        super().check(converter)
+        known = {name for i in vocabulary.INSTRUMENTS for name in (i.name, i.family)}
+        for name in self.instruments:
+            if name not in known:
+                raise unknown_name("instrument", name, known)
+        converter.prefix(self.style, ())
+        if self.strict and not self.instruments:
+            raise UserError("--strict needs --instruments, e.g. --instruments=piano,bass,drums")
+        if self.minutes and self.minutes > LONGEST:
+            raise UserError(f"--minutes={self.minutes:g} must be at most {LONGEST:g}")
+        if self.minutes and self.num_tokens:
+            raise UserError("--minutes and --num_tokens both say how long; leave one out")
+        self.check_inputs()
+        if self.mode == "accompany" and not self.inputs:
+            raise UserError("--mode=accompany needs --input=FILE, the music that others join")
+        if self.mode == "accompany" and (self.minutes or self.num_tokens):
+            raise UserError("--mode=accompany goes to the end of --input; leave out how long")

@@ -1,0 +1,27 @@
+"""Which tokens of an example count, and what the last one is where the piece goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.converter import PREFIX
+
+PAD = 0
+
+
+def with_open_end(events):
+    """Returns events int32 (B, T, 3) whose last id says so where the piece goes on."""
+    ids, rest = events[..., :1], events[..., 1:]
+    last = ids[:, -1:]
+    open_end = (last != vocabulary.END) & (last != PAD)
+    last = tf.where(open_end, vocabulary.END_SAMPLE, last)
+    return tf.concat([tf.concat([ids[:, :-1], last], axis=1), rest], axis=2)
+
+
+def counted(events):
+    """Returns which tokens count: float (B, T), 0 for the prefix and what fills up."""
+    there = tf.cast(events[..., 0] != PAD, tf.float32)
+    behind = np.arange(events.shape[1]) >= PREFIX
+    return there * tf.constant(behind.astype(np.float32))

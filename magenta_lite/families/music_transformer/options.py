@@ -1,0 +1,56 @@
+"""What a Music Transformer may be asked for; no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from magenta_lite.converters.text_melody import TextMelodyCodec
+from magenta_lite.errors import UserError
+from magenta_lite.families.options import SamplingOptions, option
+
+WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # what --primer_melody is written in
+
+
+@dataclasses.dataclass(frozen=True)
+class MusicTransformerOptions(SamplingOptions):
+    """Options of a Music Transformer; one that reads melodies accompanies them, and no more."""
+
+    family: ClassVar[str] = "music_transformer"
+
+    num_tokens: int | None = option(None, "Tokens of a piece, primer included.", least=1)
+    primer_seconds: float | None = option(
+        None, "How many of the first seconds of --input are continued; 20 by default.", least=0.01
+    )
+    only_new: bool = option(False, "Write what was added, without the primer.")
+    primer_melody: str = option(
+        "",
+        "Melody to accompany, one event per 16th: pitches, -1 for note-off, -2 for no event, "
+        'e.g. "60 -2 67 -1".',
+    )
+    drop_melody: bool = option(False, "Write an accompaniment without its melody.")
+
+    mode_hints: ClassVar[dict[str, str]] = {
+        "accompany": "; models of --config=music_transformer_melody accompany"
+    }
+
+    @classmethod
+    def modes(cls, converter) -> tuple[str, ...]:
+        return ("accompany",) if converter.rules.inputs else ("sample", "continue")
+
+    @classmethod
+    def names(cls, converter) -> tuple[str, ...]:
+        accompanies = bool(converter.rules.inputs)
+        others = ("primer_seconds", "only_new") if accompanies else ("primer_melody", "drop_melody")
+        return tuple(name for name in super().names(converter) if name not in others)
+
+    def check(self, converter) -> None:
+        super().check(converter)
+        self.check_inputs()
+        if self.mode == "accompany" and bool(self.inputs) == bool(self.primer_melody):
+            raise UserError(
+                "--mode=accompany needs --input=FILE with a melody, or "
+                '--primer_melody="60 -2 67 -1", and not both'
+            )
+        if self.primer_melody:
+            WRITTEN_MELODY.ids_of_text(self.primer_melody)

@@ -1,0 +1,97 @@
+"""What a MusicVAE may be asked for; no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from magenta_lite.converters.chords import typed_symbols
+from magenta_lite.errors import UserError
+from magenta_lite.families.options import SamplingOptions, option
+
+
+@dataclasses.dataclass(frozen=True)
+class MusicVAEOptions(SamplingOptions):
+    """Options of a MusicVAE."""
+
+    family: ClassVar[str] = "music_vae"
+
+    window: str = option(
+        "1", "Which window of an input is encoded: 1 for the first, 2 for the second, …, or all."
+    )
+    bars: int | None = option(
+        None,
+        "Length of a piece in bars: windows side by side, of the inputs or on a path through "
+        "latent space. Default: one window.",
+        least=1,
+    )
+    chords: str = option("", 'Chords to follow, spread evenly, e.g. "C Am F G".')
+    attribute: str = option("", "Attribute vector that `magenta_lite.latents` wrote.", is_path=True)
+    amount: float = option(1.0, "How much of the attribute to add; below 0 takes it away.")
+    prior: str = option(
+        "data",
+        "Distribution of the latent vectors of --mode=sample: data, the aggregated posterior of "
+        "the training data, as far as the model was trained here; or standard, N(0, I).",
+        choices=("data", "standard"),
+    )
+
+    @classmethod
+    def modes(cls, converter) -> tuple[str, ...]:
+        del converter
+        return ("sample", "reconstruct", "interpolate", "attribute")
+
+    def check(self, converter) -> None:
+        super().check(converter)
+        mode, count, control = self.mode, len(self.inputs), converter.event_format.control
+        if mode == "sample" and count and control != "hits":
+            raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
+        if mode != "sample" and self.prior != MusicVAEOptions.prior:
+            raise UserError(
+                f"--prior={self.prior} says what --mode=sample draws from; --mode={mode} draws "
+                "nothing"
+            )
+        if mode == "interpolate" and count != 2:
+            raise UserError(
+                f"--mode=interpolate needs two --input files, the start and the end; it got {count}"
+            )
+        if mode == "interpolate" and self.window == "all":
+            raise UserError("--mode=interpolate goes from one window to one: give --window=NUMBER")
+        if mode == "interpolate" and self.num_outputs < 2:
+            raise UserError(f"--num_outputs={self.num_outputs} must be 2 or more to interpolate")
+        if mode in ("reconstruct", "attribute") and not count:
+            raise UserError(f"--mode={mode} needs at least one --input=FILE")
+        if mode == "attribute":
+            load_attribute(self.attribute)
+        self._check_chords(converter)
+        if control and mode == "sample" and not (count or self.chords):
+            raise UserError(
+                {
+                    "chords": "this model follows chords: give them with --chords, e.g. "
+                    '--chords="C G Am F"',
+                    "hits": "this model follows given hits: give a drum pattern with --input=FILE",
+                }[control]
+            )
+
+    def _check_chords(self, converter) -> None:
+        if not self.chords:
+            return
+        if converter.event_format.control != "chords":
+            raise UserError(f"--chords={self.chords}: this model does not follow chords")
+        typed_symbols(self.chords)
+
+
+def load_attribute(path: str) -> np.ndarray:
+    """Returns the attribute vector in `path`, float32 (Z,). Raises: UserError if it is none."""
+    if not path:
+        raise UserError("--mode=attribute needs --attribute=FILE.npz, see magenta_lite.latents")
+    try:
+        vector = np.load(Path(path).expanduser())["attribute"].astype(np.float32)
+    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not an attribute vector ({error})") from error
+    if vector.ndim != 1:
+        raise UserError(f"{path} holds an array of shape {list(vector.shape)}, not a vector")
+    return vector

@@ -1,0 +1,188 @@
+"""What a trained model may be asked for, as fields that become flags; no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+from magenta_lite.errors import UserError
+from magenta_lite.unfinished import Unfinished
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+    is_path: bool = False,
+    is_text_or_file: bool = False,
+) -> Any:
+    """Returns a dataclass field that `generate` offers as a flag of the same name.
+
+    Args:
+        default: Value if the user gives none.
+        help: One or two sentences for `--help`.
+        least: Smallest number allowed.
+        most: Largest number allowed.
+        choices: The values allowed; empty for any.
+        is_path: The text, or each text of a tuple, is a path, in which `~` is expanded.
+        is_text_or_file: The flag takes the text itself, or the path of a file that holds it.
+    """
+    metadata = {
+        "help": help,
+        "least": least,
+        "most": most,
+        "choices": choices,
+        "is_path": is_path,
+        "is_text_or_file": is_text_or_file,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateOptions:
+    """What every family may be asked for. A subclass adds fields, made by `option`.
+
+    Attributes:
+        mode: One of `modes`.
+        inputs: Pairs of a file's name and its NoteSequence, or its `Audio`.
+        num_outputs: Number of pieces.
+        temperature: Divides the logits; 0 takes the most probable event at each step.
+        seed: Seed of every random draw.
+        qpm: Tempo of what is written, in quarter notes a minute.
+        qpm_given: Whether the user asked for this tempo.
+        programs: General MIDI programs of the melodic parts; empty for the converter's own.
+        unfinished: Keeps what is written so far; None for nowhere.
+        runs: The runs of `needed_runs`, loaded, by their paths.
+    """
+
+    mode: str = "sample"
+    inputs: tuple[tuple[str, Any], ...] = ()
+    num_outputs: int = 1
+    temperature: float = 1.0
+    seed: int = 0
+    qpm: float = 120.0
+    qpm_given: bool = False
+    programs: tuple[int, ...] = ()
+    unfinished: Unfinished | None = None
+    runs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    # Name of the family, for errors.
+    family: ClassVar[str] = ""
+    # Whether a model of the family draws at random, so that a seed matters.
+    draws: ClassVar[bool] = True
+    # What to add to the errors for modes, and for options, of other families.
+    mode_hints: ClassVar[dict[str, str]] = {}
+    option_hints: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def of(cls, defaults: Any, **given: Any) -> Self:
+        """Returns options with what a user gives, and for the rest what a config says.
+
+        Args:
+            defaults: The section `generate` of the config.
+            **given: Values of fields; None for the default.
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        fields = ("num_outputs", "temperature", "qpm", "programs")
+        chosen = {name: getattr(defaults, name) for name in fields} | given
+        return cls(**chosen, qpm_given="qpm" in given)
+
+    @classmethod
+    def modes(cls, converter: Any) -> tuple[str, ...]:
+        """Returns what a model with such a converter can do."""
+        raise NotImplementedError
+
+    @classmethod
+    def names(cls, converter: Any) -> tuple[str, ...]:
+        """Returns the options that mean something to a model with such a converter."""
+        del converter
+        return tuple(options_of(cls))
+
+    def needed_runs(self, converter: Any) -> tuple[str, ...]:
+        """Returns the run directories of other models that take part in generation."""
+        del converter
+        return ()
+
+    def check_names(self, converter: Any) -> None:
+        """Checks what can be checked before the inputs are read.
+
+        Raises:
+            UserError: If a model with such a converter has no such mode, does not know an option,
+                or has other programs.
+        """
+        modes, names = self.modes(converter), self.names(converter)
+        if self.mode not in modes:
+            raise UserError(
+                f"--mode={self.mode} is none of the modes of this {self.family} model: "
+                f"{', '.join(modes)}{self.mode_hints.get(self.mode, '')}"
+            )
+        for name, field in options_of(type(self)).items():
+            if name not in names and getattr(self, name) != field.default:
+                raise UserError(f"--{name} means nothing to this {self.family} model; leave it out")
+        converter.check_programs(self.programs)
+
+    def check(self, converter: Any) -> None:
+        """Checks everything that can be checked without the model.
+
+        Raises:
+            UserError: If the mode needs other inputs, or a value is wrong for this model.
+        """
+        self.check_names(converter)
+
+    def replace(self, **changes: Any) -> Self:
+        """Returns the same options with some values changed."""
+        return dataclasses.replace(self, **changes)
+
+    def check_inputs(self) -> None:
+        """Raises: UserError if `sample` is given an input, or `continue` is not."""
+        if self.mode == "sample" and self.inputs:
+            raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
+        if self.mode == "continue" and not self.inputs:
+            raise UserError("--mode=continue needs --input=FILE, what to go on from")
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions(GenerateOptions):
+    """Options of families that draw one event after the other."""
+
+    top_k: int = option(0, "Draw from the k most probable events; 0 draws from all.", least=0)
+    top_p: float = option(
+        1.0,
+        "Draw from the most probable events that together reach this probability.",
+        least=0.0,
+        most=1.0,
+    )
+    min_p: float = option(
+        0.0,
+        "Draw from events that are at least this share as probable as the most probable one.",
+        least=0.0,
+        most=1.0,
+    )
+
+
+class Reconstruction(NamedTuple):
+    """A piece, and the part of an input that it was made of.
+
+    Attributes:
+        input: NoteSequence of what a model was given, as it reads it.
+        output: NoteSequence of what came back.
+    """
+
+    input: Any
+    output: Any
+
+
+def random_seed() -> int:
+    """Returns a new seed, which neither `random` nor NumPy decides."""
+    return random.SystemRandom().randint(1, 999_999)
+
+
+def options_of(options_class: type[GenerateOptions]) -> dict[str, dataclasses.Field]:
+    """Returns the fields of a class of options that were made by `option`, by their names."""
+    fields = dataclasses.fields(options_class)
+    return {field.name: field for field in fields if "help" in field.metadata}

@@ -1,0 +1,28 @@
+"""What a VQ-VAE may be asked for; no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from magenta_lite.errors import UserError
+from magenta_lite.families.options import GenerateOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class VQVAEOptions(GenerateOptions):
+    """Options of a VQ-VAE, which reconstructs sounds."""
+
+    family: ClassVar[str] = "vqvae"
+
+    draws: ClassVar[bool] = False
+
+    @classmethod
+    def modes(cls, converter) -> tuple[str, ...]:
+        del converter
+        return ("reconstruct",)
+
+    def check(self, converter) -> None:
+        super().check(converter)
+        if not self.inputs:
+            raise UserError("--mode=reconstruct needs --input=FILE, a sound file")

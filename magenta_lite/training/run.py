@@ -1,0 +1,220 @@
+"""A trained model with all that belongs to it, from and to a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from magenta_lite.config import ExperimentConfig, load_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.converter import Converter
+from magenta_lite.data.inputs import read_inputs
+from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.families.options import (
+    GenerateOptions,
+    Reconstruction,
+    options_of,
+    random_seed,
+)
+from magenta_lite.layers.initial_values import replaced_at_once
+from magenta_lite.modeling.building import build_model
+from magenta_lite.modeling.music_model import MusicModel
+from magenta_lite.training.averages import begin_averages
+from magenta_lite.training.checkpoints import (
+    checkpoint_files,
+    restore_first,
+    save_checkpoint,
+    steps_done,
+    wanted_files,
+)
+from magenta_lite.training.history import History
+from magenta_lite.training.optimizer import compile_model
+from magenta_lite.training.run_directory import RunDirectory, differences
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model and what belongs to it.
+
+    Attributes:
+        config: What was trained.
+        converter: Notes or sound to numbers and back.
+        model: The Keras model; with the weights of a checkpoint it is in float32.
+        directory: The run directory; None for a model that was not loaded from one.
+        step: The step of its checkpoint.
+        newest: The step of the newest checkpoint.
+    """
+
+    config: ExperimentConfig
+    converter: Converter
+    model: MusicModel
+    directory: Path | None = None
+    step: int = 0
+    newest: int = 0
+
+    def pieces(self, options: GenerateOptions) -> list[Any]:
+        """Returns what the model gives for options, loading the other runs that it needs.
+
+        Args:
+            options: Of the family of the model.
+
+        Returns:
+            As `MusicModel.generate`.
+
+        Raises:
+            UserError: If the options do not fit the model, or another run cannot be loaded.
+        """
+        needed = options.needed_runs(self.converter)
+        options = options.replace(runs={path: load_run(Path(path)) for path in needed})
+        return self.model.generate(options, self.converter)
+
+    def generate(self, mode: str = "sample", input: Any = None, **options: Any) -> list[Any]:
+        """Returns music that the model writes.
+
+        Args:
+            mode: What to do, e.g. `sample`, `continue` or `reconstruct`; the error for another
+                name lists the modes of the model.
+            input: A path, a NoteSequence or an `Audio`, or a list of them.
+            **options: Options of the family, those of the command `generate`: `num_outputs`,
+                `temperature`, `seed`, `qpm` and others. Without a seed each call gives other music.
+
+        Returns:
+            NoteSequences; `Audio`, of the finest level that was written, of a model of sound.
+
+        Raises:
+            UserError: If an option is unknown, or does not fit the model.
+        """
+        options_class = type(self.model).Options
+        known = ("num_outputs", "temperature", "seed", "qpm", "programs")
+        for name in options:
+            if name not in known and name not in options_of(options_class):
+                names = (*known, *options_class.names(self.converter))
+                raise unknown_name(f"option of a {options_class.family} model", name, names)
+        asked = options_class.of(
+            self.config.generate,
+            mode=mode,
+            inputs=read_inputs(input, self.converter),
+            **{"seed": random_seed()} | options,
+        )
+        asked.check(self.converter)
+        return [_music(piece) for piece in self.pieces(asked)]
+
+    def save(self, path: str | os.PathLike) -> Run:
+        """Writes a run directory with the weights as they are, and returns that run.
+
+        Args:
+            path: Must be empty or not exist.
+
+        Raises:
+            UserError: If `path` is in use or cannot be written.
+        """
+        optimizer = getattr(self.model, "optimizer", None)  # missing before compile()
+        step = int(optimizer.iterations) if optimizer else self.step
+        copy = build_model(self.config, self.converter)  # which gets an optimiser of the config
+        copy.set_weights(self.model.get_weights())
+        write_imported_run(self.config, self.converter, copy, step, Path(path), "a program")
+        return load_run(Path(path))
+
+
+def _music(piece: Any) -> Any:
+    """Returns the NoteSequence or the `Audio` of one of the results of `MusicModel.generate`."""
+    if isinstance(piece, Reconstruction):
+        return piece.output
+    if isinstance(piece, dict):
+        return piece[min(name for name in piece if name.startswith("level-"))]
+    return piece
+
+
+def load_run(path: Path, checkpoint: str = "best") -> Run:
+    """Loads a checkpoint of a run directory.
+
+    Args:
+        path: The run directory.
+        checkpoint: `best`, the one whose validation was best (the newest, if there was no
+            validation), `newest` or a step. One that is broken is skipped and told of.
+
+    Raises:
+        UserError: If `path` is no run directory or has no such checkpoint.
+        CheckpointError: If none is intact.
+    """
+    directory = RunDirectory(Path(path).expanduser())
+    config = load_config(directory.config)
+    history = History.read(config, directory.metrics)
+    files = wanted_files(directory.checkpoints, checkpoint, history)
+    if not files:
+        raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
+    converter = build_converter(config.converter)
+    with replaced_at_once():
+        model = build_model(config, converter)
+    compile_model(model, config.train)
+    restore_first(model, files)
+    newest, _ = checkpoint_files(directory.checkpoints)[0]
+    return Run(config, converter, model, directory.path, steps_done(model), newest)
+
+
+def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
+    """Gives `model` the weights of another run; optimiser and step stay.
+
+    Args:
+        model: Of `config`.
+        config: Its converter and model sections must be those of the other run.
+        source: The other run directory.
+
+    Returns:
+        The other run directory.
+
+    Raises:
+        UserError: If that is no run with weights, or its model has other sizes.
+    """
+    there = load_config(RunDirectory(Path(source).expanduser()).config)
+    if there.family != config.family:
+        raise UserError(f"--init_from={source} is a {there.family} run, not {config.family}")
+    changed = [
+        f"{key} ({old} there, {new} here)"
+        for key, old, new in differences(there, config)
+        if key.startswith("model.")
+    ]
+    if changed:
+        raise UserError(f"--init_from={source} has other sizes: {', '.join(changed)}")
+    run = load_run(Path(source))
+    pairs = list(zip(model.trainable_variables, run.model.trainable_variables, strict=True))
+    for mine, theirs in pairs:
+        if mine.shape != theirs.shape:
+            raise UserError(
+                f"--init_from={source}: {theirs.path} has shape {list(theirs.shape)} there and "
+                f"{list(mine.shape)} here: the converter differs"
+            )
+    for mine, theirs in pairs:
+        mine.assign(theirs)
+    return run.directory
+
+
+def write_imported_run(
+    config: ExperimentConfig, converter: Any, model: Any, step: int, path: Path, source: str
+) -> Path:
+    """Writes a run directory around a model whose weights come from elsewhere.
+
+    Args:
+        config: What the model is.
+        converter: Its converter.
+        model: With its weights.
+        step: Steps it was trained for; training goes on from there.
+        path: Must be empty or not exist.
+        source: Where the weights come from, for the record.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        UserError: If `path` is in use or cannot be written.
+    """
+    directory = RunDirectory(Path(path).expanduser())
+    if directory.path.exists() and (not directory.path.is_dir() or any(directory.path.iterdir())):
+        raise UserError(f"{directory.path} exists already; choose another --run_dir")
+    compile_model(model, config.train)
+    model.optimizer.iterations.assign(step)
+    begin_averages(model)
+    directory.prepare(config, converter, {"name": source, "sizes": {}})
+    return save_checkpoint(model, directory.checkpoints, keep=1)

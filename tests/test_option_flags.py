@@ -1,0 +1,88 @@
+"""The flags of `generate` are the options of the families."""
+
+from __future__ import annotations
+
+import pytest
+from processes import run
+
+from magenta_lite.config import get_config, save_config
+from magenta_lite.converters import build_converter
+from magenta_lite.families import FAMILIES
+from magenta_lite.families.options import options_of
+
+# A model of each family, options that it has, and options that it has not.
+MODELS = {
+    "cat-mel_2bar_tiny": (("bars", "prior", "window"), ("style", "num_steps", "upsamplers")),
+    "attention_rnn_tiny": (("primer_bars", "beam_size"), ("backing_chords", "style", "bars")),
+    "attention_improv_tiny": (("backing_chords",), ("chords", "primer_drums")),
+    "music_transformer_tiny": (("num_tokens", "only_new"), ("drop_melody", "bars")),
+    "music_transformer_melody_tiny": (("drop_melody",), ("only_new", "guidance")),
+    "musenet_tiny": (("style", "guidance", "tokens", "copies"), ("bars", "lyrics")),
+    "vqvae_tiny": ((), ("style", "temperatures", "tokens", "top_k")),
+    "jukebox_prior_tiny": (("lyrics", "upsamplers"), ("style", "bars")),
+    "jukebox_delay_tiny": (("total_seconds", "top_p"), ("lyrics", "upsamplers")),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for name in MODELS:
+        (root / name).mkdir()
+        save_config(get_config(name), root / name / "config.yaml")
+    return root
+
+
+def shown(text: str) -> set[str]:
+    lines = (line for line in text.splitlines() if line.startswith("  --"))
+    return {line.strip()[2:].partition(":")[0] for line in lines}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_help_of_a_run_shows_the_options_of_its_model_only(folder, name):
+    code, out, error = run("magenta_lite.generate", "--run_dir", name, "--help", cwd=folder)
+    assert code == 0, error
+    own, others = MODELS[name]
+    assert shown(out) >= {"mode", "input", "num_outputs", "temperature", "output_dir", *own}
+    assert not shown(out) & set(others)
+
+
+def test_help_without_a_run_names_the_families_of_each_option(folder):
+    code, out, error = run("magenta_lite.generate", "--help", cwd=folder)
+    assert code == 0, error
+    assert "--style: [musenet] " in out and "--lyrics: [jukebox] " in out
+    every = {name for family in FAMILIES.values() for name in options_of(family.options_class)}
+    assert every <= shown(out)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "words"),
+    [
+        ("cat-mel_2bar_tiny", "--style=jazz", "this music_vae model; it is an option of musenet"),
+        ("jukebox_delay_tiny", "--lyrics=la", "this jukebox_delay model; it is an option of jukeb"),
+        ("attention_rnn_tiny", "--chords=C", "models of melodies over chords take --backing_chor"),
+        ("attention_rnn_tiny", "--backing_chords=C", "means nothing to this melody_rnn model; lea"),
+        ("vqvae_tiny", "--top_k=3", "this vqvae model; it is an option of"),
+    ],
+)
+def test_an_option_of_another_family_is_refused_with_the_family_that_has_it(
+    folder, name, flag, words
+):
+    code, _, error = run("magenta_lite.generate", f"--run_dir={name}", flag, cwd=folder)
+    assert code == 2 and words in error, error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_every_option_says_what_it_does(family):
+    assert family.options_class.family == family.name == family.config_class.kind
+    for name, field in options_of(family.options_class).items():
+        assert field.metadata["help"].endswith((".", "…", "'", ")", '"')), name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_knows_no_options_that_its_family_lacks(name):
+    config = get_config(name)
+    options_class = FAMILIES[config.family].options_class
+    names = options_class.names(build_converter(config.converter))
+    assert set(names) <= set(options_of(options_class))
