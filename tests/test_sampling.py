@@ -1,10 +1,11 @@
-"""Drawing a class of a categorical distribution."""
+"""Drawing events from logits."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from magenta_lite.graphs import graph_function
-from magenta_lite.modeling.sampling import filtered_logits, inverse_cumulative, sample_categorical
+from magenta_lite.modeling.sampling import Sampler, inverse_cumulative, output_seeds, uniforms_of
 
 LARGEST = np.float32(1 - 2.0**-24)  # below 1
 
@@ -31,7 +32,7 @@ def test_compiled_draws_of_a_large_vocabulary_are_possible():
 
     @graph_function(jit_compile=True)
     def draw(uniform):
-        return sample_categorical(filtered_logits(tf.constant(logits)), uniform)
+        return Sampler().draw(tf.constant(logits), uniform)[0]
 
     for column in uniform.T[-60:]:
         drawn = draw(tf.constant(column)).numpy()
@@ -40,5 +41,52 @@ def test_compiled_draws_of_a_large_vocabulary_are_possible():
 
 def test_a_draw_on_a_sum_is_the_next_class():
     logits = tf.math.log([[0.5, 0.25, 0.25]] * 4)
-    drawn = sample_categorical(logits, tf.constant([0.0, 0.4999, 0.5, 0.75]))
+    drawn, _ = Sampler().draw(logits, tf.constant([0.0, 0.4999, 0.5, 0.75]))
     assert drawn.numpy().tolist() == [0, 0, 1, 2]
+
+
+def test_log_probabilities_are_those_of_what_is_drawn_from():
+    p = tf.constant([[[0.1, 0.6, 0.3], [0.6, 0.1, 0.3]]])
+    drawn, log_p = Sampler(top_k=2).draw(tf.math.log(p), tf.constant([[0.7, 0.6]]))
+    assert drawn.numpy().tolist() == [[2, 0]]  # of 2/3 and 1/3
+    np.testing.assert_allclose(np.exp(log_p), [[1 / 3, 2 / 3]], rtol=1e-5)
+    drawn, log_p = Sampler(temperature=0.5).draw(tf.math.log(p[0]), tf.constant([0.0, 0.9]))
+    assert drawn.numpy().tolist() == [0, 2]
+    np.testing.assert_allclose(np.exp(log_p), np.array([0.01, 0.09]) / 0.46, rtol=1e-5)
+    for uniform in (0.0, LARGEST):
+        drawn, log_p = Sampler(temperature=0.0).draw(tf.math.log(p), tf.fill([1, 2], uniform))
+        assert drawn.numpy().tolist() == [[1, 0]]
+        np.testing.assert_allclose(log_p, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"temperature": 0.0},
+        {"temperature": 2.0},
+        {"top_k": 1},
+        {"top_k": 2},
+        {"top_p": 0.7},
+        {"top_p": 0.999},
+        {"min_p": 0.2},
+        {"temperature": 0.3, "min_p": 0.2},
+        {"temperature": 3.0, "top_p": 0.6},
+    ],
+    ids=str,
+)
+def test_what_happens_or_does_not_is_drawn_as_one_of_two_classes(settings):
+    sampler = Sampler(**settings)
+    logits = tf.constant([-30.0, -3.0, -1.7, -0.9, -0.1, 0.1, 0.9, 1.7, 3.0, 30.0])
+    uniforms = np.linspace(0, 1, 1001, dtype=np.float32)[:-1] + np.float32(0.0005)
+    uniforms = np.repeat(uniforms[:, None], len(logits), axis=1)
+    two = tf.stack([logits, tf.zeros_like(logits)], axis=-1)
+    drawn, _ = sampler.draw(tf.repeat(two[None], len(uniforms), axis=0), uniforms)
+    happens = sampler.draw_binary(logits, uniforms)
+    np.testing.assert_array_equal(happens, drawn == 0)
+
+
+def test_a_row_of_random_numbers_depends_on_its_seed_alone():
+    many, one = uniforms_of(output_seeds(5, 4), [3, 2]), uniforms_of(tf.constant([[5, 2]]), [3, 2])
+    np.testing.assert_array_equal(many[2:3], one)
+    assert len(np.unique(many)) == 24

@@ -1,26 +1,109 @@
-"""Choosing the next event from logits."""
+"""Drawing events from logits: the settings that all families share, and the random numbers."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import tensorflow as tf
 
+COLDEST = 1e-6  # lowest divisor of logits, so that probabilities exist at temperature 0
 
-def sample_categorical(logits, uniform, temperature=1.0):
-    """Draws one class of each distribution by inverting its cumulative distribution.
 
-    The random number comes from outside, so a draw does not depend on which replica, batch or
-    machine makes it.
+class Sampler(NamedTuple):
+    """How events are drawn from logits. Each setting is a number or a scalar tensor.
 
-    Args:
-        logits: Float (..., V).
-        uniform: Float (...) in [0, 1).
-        temperature: Positive scalar; divides the logits.
+    The logits are divided by the temperature first. The other settings then exclude improbable
+    classes, each by the probabilities at that temperature; the most probable class always stays.
 
-    Returns:
-        Int32 (...).
+    Attributes:
+        temperature: Divides the logits; 0 takes the most probable class.
+        top_k: Keeps so many of the most probable classes; 0 keeps all.
+        top_p: Keeps the fewest most probable classes that together reach this probability
+            (Holtzman et al. 2019, https://arxiv.org/abs/1904.09751); 1 keeps all.
+        min_p: Keeps the classes whose probability is at least this share of the largest one
+            (Nguyen et al. 2024, https://arxiv.org/abs/2407.01082); 0 keeps all.
     """
-    probabilities = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
-    return inverse_cumulative(probabilities, tf.cumsum(probabilities, axis=-1), uniform)
+
+    temperature: Any = 1.0
+    top_k: Any = 0
+    top_p: Any = 1.0
+    min_p: Any = 0.0
+
+    @classmethod
+    def of(cls, options: Any) -> Sampler:
+        """Returns the sampler of the attributes of the same names of `options`."""
+        return cls(*(getattr(options, name) for name in cls._fields))
+
+    def tensors(self) -> Sampler:
+        """Returns the settings as tensors, so that a graph is traced once for all values."""
+        types = (tf.float32, tf.int32, tf.float32, tf.float32)
+        pairs = zip(self, types, strict=True)
+        return Sampler(*(tf.convert_to_tensor(value, dtype) for value, dtype in pairs))
+
+    def draw(self, logits, uniforms):
+        """Draws one class of each distribution by inverting its cumulative distribution.
+
+        The random numbers come from outside, so a draw does not depend on which replica, batch or
+        machine makes it.
+
+        Args:
+            logits: Float (..., V).
+            uniforms: Float (...) in [0, 1).
+
+        Returns:
+            Classes int32 (...), and the log probabilities float32 (...), in nats, with which they
+            were drawn.
+        """
+        kept = self.filtered(logits)
+        probabilities = tf.nn.softmax(kept)
+        drawn = tf.where(
+            self.tensors().temperature > 0,
+            inverse_cumulative(probabilities, tf.cumsum(probabilities, axis=-1), uniforms),
+            tf.argmax(logits, axis=-1, output_type=tf.int32),
+        )
+        log_p = tf.gather(tf.nn.log_softmax(kept), drawn, axis=-1, batch_dims=len(drawn.shape))
+        return drawn, log_p
+
+    def filtered(self, logits):
+        """Returns the logits float32 (..., V) of the distribution that is drawn from.
+
+        Those of excluded classes are the lowest float.
+        """
+        temperature, top_k, top_p, min_p = self.tensors()
+        scaled = tf.cast(logits, tf.float32) / tf.maximum(temperature, COLDEST)
+        probability = tf.nn.softmax(scaled)
+        largest = tf.reduce_max(probability, axis=-1, keepdims=True)
+
+        def smallest_kept():
+            ordered = tf.sort(probability, axis=-1, direction="DESCENDING")
+            before = tf.cumsum(ordered, axis=-1, exclusive=True)
+            rank = tf.range(logits.shape[-1])
+            stays = (before < top_p) & ((rank < top_k) | (top_k <= 0)) | (rank == 0)
+            return tf.reduce_min(tf.where(stays, ordered, 1.0), axis=-1, keepdims=True)
+
+        # Sorting takes longer than all other operations of a step.
+        sorts = (top_k > 0) | (top_p < 1)
+        lowest = tf.cond(sorts, smallest_kept, lambda: tf.zeros_like(largest))
+        stays = probability >= tf.maximum(lowest, min_p * largest)
+        return tf.where(stays, scaled, scaled.dtype.min)
+
+    def draw_binary(self, logits, uniforms):
+        """Draws events that happen or do not; the settings act on these two outcomes.
+
+        Args:
+            logits: Float (...), of the probability that an event happens.
+            uniforms: Float (...) in [0, 1).
+
+        Returns:
+            Bool (...), whether it happens. Where the less probable outcome is excluded, that is
+            whether its probability is at least 1/2.
+        """
+        temperature, top_k, top_p, min_p = self.tensors()
+        probability = tf.sigmoid(logits / tf.maximum(temperature, COLDEST))
+        largest = tf.maximum(probability, 1 - probability)
+        certain = (temperature <= 0) | (top_k == 1) | ((top_p < 1) & (largest >= top_p))
+        certain |= 1 - largest < min_p * largest
+        return tf.where(certain, logits >= 0, uniforms < probability)
 
 
 def inverse_cumulative(probabilities, cumulative, uniform):
@@ -40,45 +123,26 @@ def inverse_cumulative(probabilities, cumulative, uniform):
     return tf.argmax(exceeds, axis=-1, output_type=tf.int32)
 
 
-def greedy(logits):
-    """Returns the most probable class of each row: logits (B, V) to int32 (B,)."""
-    return tf.argmax(logits, axis=-1, output_type=tf.int32)
+def output_seeds(seed, num_outputs):
+    """Returns a seed for each output, int32 (N, 2), whatever the number N of outputs."""
+    numbers = tf.range(num_outputs)
+    return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 
-def filtered_logits(logits, top_k=0, top_p=1.0, min_p=0.0):
-    """Returns logits (..., V) with classes that must not be drawn at the lowest float.
+def uniforms_of(seeds, shape):
+    """Returns random numbers in [0, 1) of which each row depends on its own seed alone.
+
+    Not for graphs that XLA compiles: it draws other numbers.
 
     Args:
-        logits: Float32 (..., V), divided by the temperature already.
-        top_k: Int scalar; only so many classes stay, the most probable; 0 for all.
-        top_p: Float scalar; only the most probable classes stay that together reach this
-            probability (Holtzman et al. 2019, https://arxiv.org/abs/1904.09751); 1 for all.
-        min_p: Float scalar; only classes stay whose probability is at least this share of the
-            largest one (Nguyen et al. 2024, https://arxiv.org/abs/2407.01082); 0 for all.
+        seeds: Int32 (N, 2).
+        shape: Of a row.
+
+    Returns:
+        Float32 (N, *shape).
     """
-    probability = tf.nn.softmax(logits)
-    largest = tf.reduce_max(probability, axis=-1, keepdims=True)
-    top_k, top_p = tf.convert_to_tensor(top_k), tf.convert_to_tensor(top_p)
-
-    def smallest_kept():
-        ordered = tf.sort(probability, axis=-1, direction="DESCENDING")
-        before = tf.cumsum(ordered, axis=-1, exclusive=True)
-        place = tf.range(logits.shape[-1])
-        stays = (before < top_p) & ((place < top_k) | (top_k <= 0)) | (place == 0)
-        return tf.reduce_min(tf.where(stays, ordered, 1.0), axis=-1, keepdims=True)
-
-    # Sorting takes longer than all else that a step does.
-    some = (top_k > 0) | (top_p < 1)
-    lowest = tf.cond(some, smallest_kept, lambda: tf.zeros_like(largest))
-    stays = probability >= tf.maximum(lowest, min_p * largest)
-    return tf.where(stays, logits, logits.dtype.min)
-
-
-def sample_bernoulli(logits, uniform, temperature=1.0):
-    """Returns whether each of `logits` (...) comes true, by `uniform` (...): bool (...).
-
-    At temperature 0 that is whether its probability is at least 1/2.
-    """
-    temperature = tf.convert_to_tensor(temperature, tf.float32)
-    scaled = logits / tf.maximum(temperature, 1e-6)
-    return tf.where(temperature > 0, uniform < tf.sigmoid(scaled), logits >= 0)
+    return tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, seed),
+        seeds,
+        fn_output_signature=tf.float32,
+    )

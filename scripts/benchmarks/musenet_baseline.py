@@ -25,8 +25,9 @@ from magenta_lite.converters.musenet import codec, vocabulary
 from magenta_lite.data.naming import list_source
 from magenta_lite.datasets import open_collection
 from magenta_lite.families.musenet.evaluation import evaluate
+from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.legality import BandPlan
+from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.run import load_run
 
 WRITTEN = 10
@@ -69,12 +70,12 @@ def written(model) -> tuple[float, float]:
     import tensorflow as tf
 
     front = [vocabulary.NOT_SAID, vocabulary.NOT_SAID, vocabulary.START]
-    plan = BandPlan(0, np.ones(vocabulary.SIZE, bool))
+    anything = Constraints(0, np.ones(vocabulary.SIZE, bool))
     length = model.sizes.positions
 
     @tf.function(autograph=False)
     def sample(seed):
-        return decoding.sample(model, front, 1, length, seed, decoding.Settings(), plan)[0]
+        return decoding.sample(model, front, 1, length, seed, Sampler(), anything)[0]
 
     sample(tf.constant(0))
     count, right, began = 0, 0, time.perf_counter()

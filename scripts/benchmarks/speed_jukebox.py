@@ -87,7 +87,7 @@ def cached(batch: int, contexts: int) -> float:
     """Returns codes a second of writing whole contexts, as `generate` does."""
     from magenta_lite.families.jukebox.inference import sampling_arguments
     from magenta_lite.families.jukebox.sampling import row_seeds, write_window
-    from magenta_lite.modeling.decoding import Settings
+    from magenta_lite.modeling.sampling import Sampler
 
     model, _ = build("jukebox_prior_mini")
     labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"].numpy()
@@ -96,7 +96,7 @@ def cached(batch: int, contexts: int) -> float:
         if i == 1:
             began = time.perf_counter()
         seeds = row_seeds(i, batch, 0)
-        write_window(model, nothing, context, seeds, Settings(TEMPERATURE), labels)
+        write_window(model, nothing, context, seeds, Sampler(TEMPERATURE), labels)
     return batch * context * contexts / (time.perf_counter() - began)
 
 
@@ -106,7 +106,7 @@ def recomputed(batch: int, codes: int) -> float:
 
     from magenta_lite.families.jukebox.inference import sampling_arguments
     from magenta_lite.graphs import graph_function
-    from magenta_lite.modeling.sampling import sample_categorical
+    from magenta_lite.modeling.sampling import Sampler
 
     model, _ = build("jukebox_prior_mini")
     labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"]
@@ -115,7 +115,7 @@ def recomputed(batch: int, codes: int) -> float:
     def write(ids, uniforms):
         def step(position, ids):
             logits = model({"events": ids, "labels": labels})[:, position]
-            drawn = sample_categorical(logits, uniforms[:, position], TEMPERATURE)
+            drawn, _ = Sampler(TEMPERATURE).draw(logits, uniforms[:, position])
             new = tf.range(ids.shape[1]) == position
             return position + 1, tf.where(new, drawn[:, None], ids)
 

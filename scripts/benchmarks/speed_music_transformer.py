@@ -43,6 +43,7 @@ def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
     from magenta_lite.data.pipeline import Batches
     from magenta_lite.families.building import build_model
     from magenta_lite.modeling import decoding
+    from magenta_lite.modeling.sampling import Sampler
     from magenta_lite.training.trainer import compile_model
 
     config = get_config("music_transformer", list(SETTINGS))
@@ -55,7 +56,7 @@ def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
 
         @tf.function
         def sample(seed):
-            return decoding.sample(model, nothing, batch, tokens, seed, decoding.Settings())[0]
+            return decoding.sample(model, nothing, batch, tokens, seed, Sampler())[0]
 
         sample(tf.constant(0)).numpy()
         began = time.perf_counter()

@@ -11,7 +11,7 @@ from jukebox_golden import GOLDEN
 from magenta_lite.families.jukebox.blocks import FactoredBlock, norm, quick_gelu
 from magenta_lite.families.jukebox.config import KINDS, TransformerSizes, attention_kinds
 from magenta_lite.families.jukebox.factored_attention import FactoredAttention
-from magenta_lite.modeling.sampling import filtered_logits
+from magenta_lite.modeling.sampling import Sampler
 
 SIZES = {
     "vocabulary": 1,
@@ -137,7 +137,7 @@ def test_small_functions_are_the_recorded_ones():
     for name in filters:
         kind, _, value = name.removeprefix("filter/").rpartition("_")
         settings = {kind: int(value) if kind == "top_k" else float(value)}
-        kept = filtered_logits(logits, **settings) > -1e30
+        kept = Sampler(**settings).filtered(logits) > -1e30
         np.testing.assert_array_equal(kept, np.isfinite(arrays[name][:, 0]), err_msg=name)
 
 

@@ -10,7 +10,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.sampling import write_level, write_window
 from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
 from magenta_lite.families.jukebox_delay.model import DelayPrior, delayed, undelayed
-from magenta_lite.modeling.decoding import Settings
+from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.trainer import compile_model
 
 SIZES = {"codes": 5, "quantizers": 3, "context": 6, "width": 16, "depth": 2, "heads": 2}
@@ -47,7 +47,7 @@ def test_a_code_sees_what_was_written_in_earlier_steps_alone(model):
 
 def test_steps_with_a_cache_write_what_is_most_probable(model):
     def write(given, total=6, seeds=((1, 2), (3, 4)), temperature=1e-5, **options):
-        return write_window(model, given, total, seeds, Settings(temperature), **options)
+        return write_window(model, given, total, seeds, Sampler(temperature), **options)
 
     nothing = np.zeros((2, 0, 3))
     written = write(nothing)  # compiled
@@ -68,7 +68,7 @@ def test_steps_with_a_cache_write_what_is_most_probable(model):
 
 
 def test_a_piece_that_is_interrupted_goes_on_as_it_would_have(model):
-    codes, settings, kept = np.zeros((2, 0, 3)), Settings(2.0), []
+    codes, settings, kept = np.zeros((2, 0, 3)), Sampler(2.0), []
 
     def write(codes, **options):
         return write_level(model, codes, 15, 2, 3, settings, compiled=False, **options)

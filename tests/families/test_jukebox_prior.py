@@ -27,11 +27,11 @@ from magenta_lite.families.jukebox.config import (
 from magenta_lite.families.jukebox.labels import PieceLabels
 from magenta_lite.families.jukebox.model import JukeboxPrior, JukeboxUpsampler
 from magenta_lite.families.jukebox.sampling import write_window
-from magenta_lite.modeling.decoding import Settings
+from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.trainer import compile_model
 
 WITH_LYRICS = [name for name in PRIORS if "lyrics" in name]
-NEARLY_GREEDY = Settings(temperature=1e-5)
+NEARLY_GREEDY = Sampler(temperature=1e-5)
 # Configs by the name of the original's.
 ORIGINALS = {
     "small_prior": "prior_small",
@@ -157,7 +157,7 @@ def test_a_row_depends_on_its_own_seed_and_not_on_its_neighbours():
 
     def written(first, second, third, **settings):
         seeds = [[first, 1], [second, 1], [third, 1]]
-        settings = Settings(**{"temperature": 2.0} | settings)
+        settings = Sampler(**{"temperature": 2.0} | settings)
         return write_window(model, given, total, seeds, settings, chunk=4, compiled=False)
 
     codes, others = written(1, 2, 1), written(2, 3, 4)
@@ -167,6 +167,8 @@ def test_a_row_depends_on_its_own_seed_and_not_on_its_neighbours():
     greedy = written(1, 2, 3, temperature=1e-5)
     np.testing.assert_array_equal(written(1, 2, 3, top_k=1), greedy)
     np.testing.assert_array_equal(written(1, 2, 3, top_p=1e-6), greedy)
+    np.testing.assert_array_equal(written(1, 2, 3, min_p=1.0), greedy)
+    np.testing.assert_array_equal(written(1, 2, 3, temperature=0.0), greedy)
 
 
 def test_a_compiled_loop_writes_the_same():
@@ -175,7 +177,7 @@ def test_a_compiled_loop_writes_the_same():
     model = model_of(JukeboxPriorConfig(**sizes, attention_order=1))
     given, seeds = np.array([[1, 2, 3, 4, 5]]), [[1, 2]]
     plain, compiled = (
-        write_window(model, given, 11, seeds, Settings(9.0), chunk=2, compiled=c)
+        write_window(model, given, 11, seeds, Sampler(9.0), chunk=2, compiled=c)
         for c in (False, True)
     )
     np.testing.assert_array_equal(plain, compiled)

@@ -15,10 +15,10 @@ from magenta_lite.families.jukebox import sampling
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig
 from magenta_lite.families.jukebox.labels import PieceLabels
 from magenta_lite.families.jukebox.windows import Window, plan_windows, window_starts
-from magenta_lite.modeling.decoding import Settings
+from magenta_lite.modeling.sampling import Sampler
 
 CASES = json.loads((GOLDEN / "data" / "cases.json").read_text())
-GREEDY = Settings(temperature=1e-5)
+GREEDY = Sampler(temperature=1e-5)
 HOP = 16
 # Compiling takes longer than what these small models do.
 write_level = functools.partial(sampling.write_level, compiled=False)

@@ -18,10 +18,9 @@ from magenta_lite.families.melody_rnn.attention import AttentionLSTM, attention_
 from magenta_lite.families.melody_rnn.evaluation import MEANINGS, evaluate
 from magenta_lite.families.melody_rnn.inference import (
     inference_functions,
-    output_seeds,
     sampling_arguments,
 )
-from magenta_lite.modeling.sampling import filtered_logits
+from magenta_lite.modeling.sampling import Sampler, output_seeds
 from magenta_lite.training.trainer import compile_model
 
 NAMES = ("basic_rnn", "lookback_rnn", "attention_rnn", "mono_rnn")
@@ -248,8 +247,9 @@ def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
         np.testing.assert_allclose(scores, whole - first, atol=1e-3)
     greedy, _ = model.continue_primer(PRIMER, 40, output_seeds(0, 6), temperature=0.0)
     np.testing.assert_array_equal(greedy[0], greedy[1])
-    top_1, _ = model.continue_primer(PRIMER, 40, output_seeds(0, 6), top_k=1)
-    np.testing.assert_array_equal(top_1, greedy)
+    for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
+        drawn, _ = model.continue_primer(PRIMER, 40, output_seeds(0, 6), **settings)
+        np.testing.assert_array_equal(drawn, greedy)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
 )
 def test_filters_leave_the_most_probable(top_k, top_p, left):
     p = tf.constant([[0.1, 0.5, 0.05, 0.35], [0.35, 0.05, 0.5, 0.1]])
-    logits = filtered_logits(tf.math.log(p), top_k, top_p)
+    logits = Sampler(1.0, top_k, top_p).filtered(tf.math.log(p))
     kept = tf.nn.softmax(logits).numpy() > 0
     assert (kept.sum(axis=1) == left).all()
     assert (p.numpy()[kept].reshape(2, -1).min(axis=1) > p.numpy().max() * 0).all()
@@ -270,7 +270,7 @@ def test_beam_search_of_one_sample_is_sampling():
     seeds = output_seeds(3, 6)
     expected, expected_scores = model.continue_primer(PRIMER, 40, seeds)
     events, scores = decoding.stochastic_beam(
-        model, PRIMER, 40, seeds, beams=1, branches=1, stride=1
+        model, PRIMER, 40, seeds, Sampler(), beams=1, branches=1, stride=1
     )
     np.testing.assert_array_equal(events, expected)
     np.testing.assert_allclose(scores, expected_scores, atol=1e-3)
@@ -279,8 +279,12 @@ def test_beam_search_of_one_sample_is_sampling():
 def test_more_beams_find_likelier_samples():
     _, model = made("attention_rnn")
     seeds = output_seeds(3, 4)
-    _, few = decoding.stochastic_beam(model, PRIMER, 31, seeds, beams=1, branches=1, stride=4)
-    _, many = decoding.stochastic_beam(model, PRIMER, 31, seeds, beams=4, branches=4, stride=4)
+    _, few = decoding.stochastic_beam(
+        model, PRIMER, 31, seeds, Sampler(), beams=1, branches=1, stride=4
+    )
+    _, many = decoding.stochastic_beam(
+        model, PRIMER, 31, seeds, Sampler(), beams=4, branches=4, stride=4
+    )
     assert (many.numpy() > few.numpy()).all()
 
 

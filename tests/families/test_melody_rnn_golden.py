@@ -15,7 +15,7 @@ from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM, State, attention_scan
-from magenta_lite.families.melody_rnn.inference import output_seeds
+from magenta_lite.modeling.sampling import output_seeds
 from magenta_lite.training.trainer import compile_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "melody_rnn"

@@ -19,9 +19,9 @@ from magenta_lite.families.melody_rnn.evaluation import MEANINGS, evaluate
 from magenta_lite.families.melody_rnn.generation import generate
 from magenta_lite.families.melody_rnn.inference import (
     inference_functions,
-    output_seeds,
     sampling_arguments,
 )
+from magenta_lite.modeling.sampling import output_seeds
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.run import load_run
 from magenta_lite.training.trainer import train

@@ -25,11 +25,12 @@ from magenta_lite.families.musenet import critic, generation
 from magenta_lite.families.musenet import model as network
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.evaluation import MEANINGS, evaluate
+from magenta_lite.families.musenet.grammar import Constraints, MuseNetGrammar
 from magenta_lite.families.musenet.inference import inference_functions, sampling_arguments
+from magenta_lite.families.musenet.long_pieces import generate_tokens
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.legality import BandLegality, BandPlan
-from magenta_lite.modeling.long_writing import written as written_long
+from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.trainer import compile_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "musenet"
@@ -37,9 +38,9 @@ PLACED = sorted((GOLDEN / "embeddings").glob("*.json"))
 RULES = MuseNetRules(max_note=300, max_silence=200)
 FRONT = [vocabulary.NOT_SAID, vocabulary.NOT_SAID, vocabulary.START]
 ANYTHING = np.ones(vocabulary.SIZE, bool)
-FREE = BandPlan(0, ANYTHING)
-LEGALITY = BandLegality(RULES)
-may_follow, after = graph_function(LEGALITY.may_follow), graph_function(LEGALITY.after)
+FREE = Constraints(0, ANYTHING)
+GRAMMAR = MuseNetGrammar(RULES)
+allowed, next_state = graph_function(GRAMMAR.allowed), graph_function(GRAMMAR.next_state)
 # Millions of weights, by the fact sheets' formula.
 PRESETS = {"nano": 0.46, "tiny": 1.58, "small": 30.0, "base": 180, "large": 725, "72": 2060}
 
@@ -141,8 +142,7 @@ def test_recomputing_gives_the_same_gradient_with_dropout():
 
 
 def written(model, count, plan=FREE, seed=0, outputs=2, temperature=1.0):
-    settings = decoding.Settings(temperature)
-    ids, score = decoding.sample(model, FRONT, outputs, count, seed, settings, plan)
+    ids, score = decoding.sample(model, FRONT, outputs, count, seed, Sampler(temperature), plan)
     return ids.numpy(), score.numpy()
 
 
@@ -151,7 +151,7 @@ def written(model, count, plan=FREE, seed=0, outputs=2, temperature=1.0):
 )
 def test_cached_steps_are_the_whole_pass(units, attention):
     """Log probabilities of what was drawn, from steps and from one pass over all."""
-    model, plan = shaken_once(attention), BandPlan(units, ANYTHING)
+    model, plan = shaken_once(attention), Constraints(units, ANYTHING)
     ids, score = written(model, 140, plan)
     for row, total in zip(ids, score, strict=True):
         row = row[: len(np.trim_zeros(row, "b"))]
@@ -161,33 +161,33 @@ def test_cached_steps_are_the_whole_pass(units, attention):
         countdown = PARTS - 1 - part if units else part
         events = np.stack([row, part, countdown], axis=1)[None].astype(np.int32)
         logits = model({"events": tf.constant(events)})[0].numpy()
-        state, expected = LEGALITY.start(1), 0.0
+        state, expected = GRAMMAR.initial_state(1), 0.0
         for t, id in enumerate(row):
             if t >= PREFIX:
-                may = may_follow(state, plan)[0].numpy()
+                may = allowed(state, plan)[0].numpy()
                 assert may[id]
                 expected += float(tf.nn.log_softmax(np.where(may, logits[t], -1e30))[id])
-            state = after(state, tf.constant([id]))
+            state = next_state(state, tf.constant([id]))
         assert total == pytest.approx(expected, abs=1e-2, rel=1e-5)
 
 
 def test_graphs_allow_what_the_rules_allow():
-    """Along random legal walks, `BandLegality` and the plain loop of `valid_next` agree."""
+    """Along random legal walks, `MuseNetGrammar` and the plain loop of `valid_next` agree."""
     rng = np.random.default_rng(3)
     for _ in range(6):
-        ids, state = list(FRONT), LEGALITY.start(1)
+        ids, state = list(FRONT), GRAMMAR.initial_state(1)
         for id in ids:
-            state = after(state, tf.constant([id]))
+            state = next_state(state, tf.constant([id]))
         while len(ids) < 60 and ids[-1] != vocabulary.END:
             valid = RULES.valid_next(ids)
-            np.testing.assert_array_equal(may_follow(state, FREE)[0], valid)
+            np.testing.assert_array_equal(allowed(state, FREE)[0], valid)
             kind = rng.choice([0, 1, 2])
             waits = np.flatnonzero(valid[vocabulary.FIRST_WAIT : 4096]) + vocabulary.FIRST_WAIT
             notes = np.flatnonzero(valid[: vocabulary.FIRST_WAIT])
             few = notes[(notes % 128 > 60) & (notes % 128 < 64)]
             choice = [waits, few if len(few) else notes, notes][kind]
             ids.append(int(rng.choice(choice if len(choice) else np.flatnonzero(valid))))
-            state = after(state, tf.constant([ids[-1]]))
+            state = next_state(state, tf.constant([ids[-1]]))
         where = places(ids, PREFIX)
         assert int(state.moment[0]) == where.moment[-1]
         assert int(state.chord[0]) == where.chord[-1]
@@ -207,25 +207,25 @@ def test_streams_have_no_hung_no_doubled_and_no_too_long_note():
 def test_only_the_instruments_asked_for_play():
     wanted = ("bass", "drums")
     allowed = vocabulary.played_by(wanted)
-    ids, _ = written(untrained(), 256, BandPlan(0, allowed), outputs=24)
+    ids, _ = written(untrained(), 256, Constraints(0, allowed), outputs=24)
     playing = {note.instrument.family for row in ids for note in codec.decode(row).notes}
     assert playing == set(wanted)
 
 
 def test_what_a_primer_left_sounding_can_end_in_a_piece_for_others():
     """Else time would stop at the longest note, with nothing left that may be written."""
-    plan = BandPlan(0, vocabulary.played_by(["drums"]))
-    state = LEGALITY.start(1)
+    plan = Constraints(0, vocabulary.played_by(["drums"]))
+    state = GRAMMAR.initial_state(1)
     violin = vocabulary.on_id(vocabulary.BY_NAME["violin"], 60, 64)
     waits = vocabulary.wait_ids(RULES.max_note)
     for id in [*FRONT, violin, *waits]:
-        state = after(state, tf.constant([id]))
-    may = np.flatnonzero(may_follow(state, plan)[0])
+        state = next_state(state, tf.constant([id]))
+    may = np.flatnonzero(allowed(state, plan)[0])
     assert [vocabulary.text(id) for id in may if id < vocabulary.FIRST_DRUM] == ["violin:v0:C3"]
 
 
 def test_a_planned_piece_ends_near_its_length():
-    ids, _ = written(untrained(), 256, BandPlan(300, ANYTHING), outputs=200, temperature=0.9)
+    ids, _ = written(untrained(), 256, Constraints(300, ANYTHING), outputs=200, temperature=0.9)
     ends = [codec.decode(row).units for row in ids if vocabulary.END in row]
     assert len(ends) > 3
     assert all(285 <= units <= 300 + vocabulary.MAX_WAIT + RULES.max_note for units in ends)
@@ -370,8 +370,8 @@ def test_the_critic_learns_what_the_model_wrote():
 def test_the_better_candidates_are_kept():
     """Their scores are those of windows that the network reads by itself."""
     model = shaken(small(layers=1, positions=64, objective=MuseNetObjective(critic=0.1)))
-    plan = BandPlan(800, ANYTHING)
-    rows = written_long(model, FRONT, request(num_outputs=6), 100, plan)
+    plan = Constraints(800, ANYTHING)
+    rows = generate_tokens(model, FRONT, request(num_outputs=6), 100, plan)
     by_critic, by_likelihood = critic.judged(model, rows, plan)
     row = np.trim_zeros(rows[2], "b")
     part, countdown = (x.numpy()[0] for x in model.places_of(row[None], plan))
@@ -410,11 +410,11 @@ def request(**changes):
 def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again():
     """Across the boundary, what is drawn follows from one pass over the window."""
     model = shaken(small(positions=128))
-    plan = BandPlan(1500, ANYTHING)
+    plan = Constraints(1500, ANYTHING)
     greedy = request(temperature=0.0, num_outputs=1)
-    (row,) = written_long(model, FRONT, greedy, 200, plan)
+    (row,) = generate_tokens(model, FRONT, greedy, 200, plan)
     row = np.trim_zeros(row, "b")
-    state = LEGALITY.start(1)
+    state = GRAMMAR.initial_state(1)
     window, counted = [], 0
     for t, id in enumerate(row):
         if len(window) == 128:
@@ -426,13 +426,13 @@ def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again(
             events = np.stack([window, part, PARTS - 1 - part], axis=1).astype(np.int32)
             events = np.concatenate([events, [[1, 0, 0]]])[None]  # the last one is not read
             logits = model({"events": tf.constant(events)})[0, -1].numpy()
-            may = may_follow(state, plan)[0].numpy()
+            may = allowed(state, plan)[0].numpy()
             best = np.sort(np.where(may, logits, -1e30))[-2:]
             if best[1] - best[0] > 1e-3:
                 assert id == np.argmax(np.where(may, logits, -1e30)), t
                 counted += 1
         window.append(int(id))
-        state = after(state, tf.constant([id]))
+        state = next_state(state, tf.constant([id]))
     assert counted > 80
 
 
@@ -502,7 +502,7 @@ def test_served_functions_know_all_controls():
     functions = inference_functions(model)
     arguments = sampling_arguments(model, 3, 1.0, 5)
     ids = functions["serving_default"](**arguments)["events"].numpy()
-    open_ = decoding.sample(model, FRONT, 3, 128, 5, decoding.Settings(), FREE)[0]
+    open_ = decoding.sample(model, FRONT, 3, 128, 5, Sampler(), FREE)[0]
     np.testing.assert_array_equal(ids, open_)
     told = arguments | {"style": 4230, "families": 17, "strict": True, "minutes": 0.05}
     told = {name: tf.constant(value) for name, value in told.items()}
@@ -539,8 +539,8 @@ def test_guidance_moves_away_from_what_is_not_told():
     model = shaken(small(positions=64))
     front = [4230, 4098 + 17, vocabulary.START]
     greedy = request(temperature=0.0, num_outputs=2)
-    rows = written_long(model, front, greedy, 60, BandPlan(0, ANYTHING, 2.5))
-    row, state, counted = np.trim_zeros(rows[0], "b"), LEGALITY.start(1), 0
+    rows = generate_tokens(model, front, greedy, 60, Constraints(0, ANYTHING, 2.5))
+    row, state, counted = np.trim_zeros(rows[0], "b"), GRAMMAR.initial_state(1), 0
     unknown = np.full(len(row), PARTS)
     told = np.stack([row, unknown, unknown], axis=1).astype(np.int32)
     untold = told.copy()
@@ -548,16 +548,16 @@ def test_guidance_moves_away_from_what_is_not_told():
     told, untold = tf.nn.log_softmax(model({"events": tf.stack([told, untold])})).numpy()
     logits = untold + 2.5 * (told - untold)
     for t, id in enumerate(row):
-        may = may_follow(state, FREE)[0].numpy()
+        may = allowed(state, FREE)[0].numpy()
         best = np.sort(np.where(may, logits[t], -1e30))[-2:]
         if t >= PREFIX and best[1] - best[0] > 1e-3:
             assert id == np.argmax(np.where(may, logits[t], -1e30)), t
             counted += 1
-        state = after(state, tf.constant([id]))
+        state = next_state(state, tf.constant([id]))
     assert counted > 30
-    plain = written_long(model, front, greedy, 60, FREE)
+    plain = generate_tokens(model, front, greedy, 60, FREE)
     assert not np.array_equal(plain, rows)
-    assert written_long(model, front, greedy, 150, BandPlan(0, ANYTHING, 2.5)).shape[1] > 60
+    assert generate_tokens(model, front, greedy, 150, Constraints(0, ANYTHING, 2.5)).shape[1] > 60
 
 
 def test_others_join_a_piece_that_stays_as_it_is():

@@ -29,6 +29,8 @@ from magenta_lite.families.music_transformer.inference import (
 from magenta_lite.families.music_transformer.model import MusicTransformer
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.chunked_decoding import generate_tokens
+from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.trainer import compile_model
 
 TINY = get_config("music_transformer_tiny")
@@ -102,7 +104,7 @@ def test_cached_logits_equal_the_full_pass_on_512_tokens(sizes):
     model = network(**{"positions": 512} | sizes)
     ids = np.random.default_rng(3).integers(1, 40, size=(2, 512)).astype(np.int32)
     wanted = model({"events": tf.constant(ids)})
-    size = model.reach if model.sizes.attention == "relative_local" else 512
+    size = model.attention_span if model.sizes.attention == "relative_local" else 512
     logits = _steps(model, tf.constant(ids), size)
     np.testing.assert_allclose(logits, wanted, atol=1e-4)
 
@@ -316,7 +318,7 @@ def tiny():
 
 def test_1000_streams_of_an_untrained_model_have_no_hung_and_no_doubled_note(tiny):
     model, converter = tiny
-    tokens = generation.written(model, [], request(num_outputs=1000, num_tokens=96), 96)
+    tokens = generate_tokens(model, [], request(num_outputs=1000, num_tokens=96), 96)
     assert tokens.shape == (1000, 96) and len({row.tobytes() for row in tokens}) == 1000
     codec, places = converter.codec, np.arange(88)
     sounding, silent = np.zeros((1000, 88), bool), np.zeros(1000, int)
@@ -334,22 +336,22 @@ def test_1000_streams_of_an_untrained_model_have_no_hung_and_no_doubled_note(tin
 
 def test_an_output_does_not_depend_on_how_many_there_are_and_batches_equal_the_graph(tiny):
     model, _ = tiny
-    many = generation.written(model, [], request(num_outputs=3), 300)
-    one = generation.written(model, [], request(num_outputs=1), 300)
+    many = generate_tokens(model, [], request(num_outputs=3), 300)
+    one = generate_tokens(model, [], request(num_outputs=1), 300)
     np.testing.assert_array_equal(many[:1], one)
-    events, score = decoding.sample(model, [], 3, 300, 3, decoding.Settings())
+    events, score = decoding.sample(model, [], 3, 300, 3, Sampler())
     np.testing.assert_array_equal(events, many)
     nll = -model.log_likelihood(tf.constant(many))
     assert (score.numpy() > -nll.numpy() - 1e-2).all()  # what must not follow is not counted
-    other = generation.written(model, [], request(num_outputs=1, seed=4), 300)
+    other = generate_tokens(model, [], request(num_outputs=1, seed=4), 300)
     assert (other != one).any()
 
 
 def test_drawing_from_the_most_probable_alone_is_greedy(tiny):
     model, _ = tiny
-    greedy = generation.written(model, [], request(temperature=0.0), 60)
+    greedy = generate_tokens(model, [], request(temperature=0.0), 60)
     for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
-        drawn = generation.written(model, [], request(**settings), 60)
+        drawn = generate_tokens(model, [], request(**settings), 60)
         np.testing.assert_array_equal(drawn, greedy)
 
 
@@ -445,7 +447,7 @@ def test_served_functions_give_what_generate_gives(tiny, tmp_path):
     served = tf.saved_model.load(str(tmp_path / "served")).signatures
     arguments = sampling_arguments(model, 2, 1.0, 3)
     tokens = served["generate"](**arguments)["events"]
-    wanted = generation.written(model, [], request(num_tokens=None), tokens.shape[1])
+    wanted = generate_tokens(model, [], request(num_tokens=None), tokens.shape[1])
     np.testing.assert_array_equal(tokens, wanted)
     primer = tokens[0, :150]
     gone_on = served["continue"](primer=primer, **arguments)["events"]

@@ -21,6 +21,7 @@ from magenta_lite.families.music_transformer.config import (
     NextTokenObjective,
 )
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
 from magenta_lite.training.schedules import WarmUp
 
@@ -224,16 +225,16 @@ def test_most_probable_continuations_are_the_originals(name):
 def continued(model, primer, new, inputs):
     """Returns `new` tokens after `primer`, each the most probable one."""
     total = len(primer) + new
-    writing, memory = decoding.begin(model, primer, 1, total, inputs)
+    state, memory = decoding.begin(model, primer, 1, total, inputs)
     uniforms = tf.zeros([total, 1])
-    settings = decoding.Settings(temperature=0.0).tensors()
+    sampler = Sampler(temperature=0.0).tensors()
     weights = model.step_weights()
-    while int(writing.position) < total:
-        slots = decoding.slots_for(model, int(writing.position))
-        writing = decoding.grown(writing, slots)
-        stop = total if slots == model.reach else min(total, slots)
-        writing = decoding.write(model, weights, writing, memory, uniforms, settings, stop)
-    return writing.tokens.numpy()[0, len(primer) : total]
+    while int(state.position) < total:
+        slots = decoding.slots_for(model, int(state.position))
+        state = decoding.with_slots(state, slots)
+        stop = total if slots == model.attention_span else min(total, slots)
+        state = decoding.decode(model, weights, state, memory, uniforms, sampler, stop)
+    return state.tokens.numpy()[0, len(primer) : total]
 
 
 def test_checkpoints_of_another_model_are_refused_by_name():

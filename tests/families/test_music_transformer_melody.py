@@ -1,4 +1,4 @@
-"""Music Transformer that accompanies melodies: training on pairs, writing, serving."""
+"""Music Transformer that accompanies melodies: training on pairs, state, serving."""
 
 import dataclasses
 
@@ -22,6 +22,7 @@ from magenta_lite.families.music_transformer.inference import (
 )
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.chunked_decoding import generate_tokens
 from magenta_lite.training.trainer import compile_model
 
 CONFIG = get_config(
@@ -118,7 +119,7 @@ def test_accompaniments_are_music_and_end(model, converter):
     assert len(pieces) == 2
     ids = converter.melody_ids(request().inputs[0][1])
     assert len(ids) == 79
-    rows = generation.written(model, [], request(), 100, np.array(ids, np.int32))
+    rows = generate_tokens(model, [], request(), 100, np.array(ids, np.int32))
     assert not (rows >= converter.codec.size).any()
     for row in rows:
         length = np.count_nonzero(row)  # zeros after the end
@@ -131,10 +132,10 @@ def test_a_cached_step_gives_what_the_full_pass_gives(model, converter, examples
     apart = model.separated({"events": tf.constant(examples.events[:1, :], tf.int32)})
     wanted = model(apart)
     primer = apart["events"][0, :60]
-    writing, memory = decoding.begin(model, primer, 1, 100, apart["inputs"][0], size=128)
+    state, memory = decoding.begin(model, primer, 1, 100, apart["inputs"][0], slots=128)
     last = apart["events"][:, 59]
     logits, _, _ = model.step(
-        model.step_weights(), last, tf.constant(60), writing.keys, writing.values, memory
+        model.step_weights(), last, tf.constant(60), state.keys, state.values, memory
     )
     np.testing.assert_allclose(logits, wanted[:, 60], atol=1e-4)
 
@@ -146,7 +147,7 @@ def test_the_melody_can_be_left_out_and_written_down(model, converter, monkeypat
     def holds_the_melody(model, primer, request, total, inputs):
         return np.array([[*played, 1]])
 
-    monkeypatch.setattr(generation, "written", holds_the_melody)
+    monkeypatch.setattr(generation, "generate_tokens", holds_the_melody)
     (whole,) = generation.generate(model, converter, request())
     (rest,) = generation.generate(model, converter, request(drop_melody=True))
     assert len(whole.notes) == len(rest.notes) + len(melody.notes)
@@ -154,7 +155,7 @@ def test_the_melody_can_be_left_out_and_written_down(model, converter, monkeypat
 
     heard = []
     monkeypatch.setattr(
-        generation, "written", lambda *args: heard.append(args[-1]) or np.array([[1]])
+        generation, "generate_tokens", lambda *args: heard.append(args[-1]) or np.array([[1]])
     )
     text = request(inputs=[], primer_melody="[60, -2, -2, -2, 67, -1]", qpm=75.0)
     generation.generate(model, converter, text)
@@ -214,7 +215,7 @@ def test_served_functions_give_what_generate_gives(model, converter, tmp_path):
     tokens = served["accompany"](**arguments)["events"]
     melody = arguments["melody"]
     asked = dataclasses.replace(request(), num_tokens=None)
-    wanted = generation.written(model, [], asked, tokens.shape[1], melody)
+    wanted = generate_tokens(model, [], asked, tokens.shape[1], melody)
     np.testing.assert_array_equal(tokens, wanted)
     melodies = tf.stack([melody] * 2)
     likelihood = served["log_likelihood"](events=tokens, melody=melodies)["log_likelihood"]

@@ -16,7 +16,7 @@ from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.config import VAEObjective
 from magenta_lite.families.music_vae.inference import inference_functions
 from magenta_lite.families.music_vae.model import MusicVAE, build, slerp
-from magenta_lite.modeling.sampling import sample_categorical
+from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.optimizer import ClippedAdam
 
@@ -103,9 +103,12 @@ def test_decoding_is_traced_once_for_all_seeds_and_temperatures():
     config = get_config("cat-mel_2bar_tiny", ["model.decoder_units=[16,16]"])
     model = build(config, build_converter(config.converter))
     z = tf.random.stateless_normal([2, config.model.latent_size], [0, 0])
-    first, second, greedy = (model.decode(z, *how) for how in ((1, 1.0), (2, 1.0), (1, 0)))
+    first, second, greedy = (
+        model.decode(z, seed, temperature=t) for seed, t in ((1, 1.0), (2, 1.0), (1, 0))
+    )
     assert not np.array_equal(first, second) and not np.array_equal(first, greedy)
-    np.testing.assert_array_equal(model.decode(z, 1, 1.0), first)
+    np.testing.assert_array_equal(model.decode(z, 1), first)
+    np.testing.assert_array_equal(model.decode(z, 1, min_p=1.0), greedy)
     assert model._decode_graph.graph.experimental_get_tracing_count() == 1
 
 
@@ -208,7 +211,7 @@ def test_samples_follow_the_probabilities():
     draws = 10_000
     uniform = tf.random.stateless_uniform([draws], seed=[0, 1])
     for temperature in (0.5, 1.0):
-        chosen = sample_categorical(tf.repeat(logits, draws, axis=0), uniform, temperature)
+        chosen, _ = Sampler(temperature).draw(tf.repeat(logits, draws, axis=0), uniform)
         expected = tf.nn.softmax(logits[0] / temperature).numpy() * draws
         observed = np.bincount(chosen, minlength=5)
         chi_square = ((observed - expected) ** 2 / expected).sum()

@@ -15,6 +15,7 @@ from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, NADE_EPSILON, Groove, Nade
 from magenta_lite.families.music_vae.heads import make_head
+from magenta_lite.modeling.sampling import Sampler
 
 CLASSES, HIDDEN = 5, 3
 SETS = np.array(list(itertools.product((0, 1), repeat=CLASSES)))
@@ -122,7 +123,7 @@ def test_nade_at_temperature_0_takes_what_is_more_probable_than_not(nade_paramet
     for d in range(CLASSES):
         members[d] = nade_conditionals(nade_parameters, members)[d] >= 0.5
     for uniforms in (np.zeros(CLASSES), np.full(CLASSES, 0.999)):
-        drawn = nade.draw(tf.constant(uniforms, tf.float32), temperature=0.0)
+        drawn = nade.draw(tf.constant(uniforms, tf.float32), Sampler(temperature=0.0))
         np.testing.assert_array_equal(drawn, members)
 
 
@@ -130,7 +131,7 @@ def test_nade_at_a_temperature_divides_its_logits(nade_parameters):
     uniforms = tf.random.stateless_uniform([DRAWS, CLASSES], [4, 4])
     hidden, output, *weights = nade_parameters
     rows = tf.repeat(hidden[None], DRAWS, 0), tf.repeat(output[None], DRAWS, 0)
-    drawn = Nade(*rows, *weights).draw(uniforms, temperature=2.0)
+    drawn = Nade(*rows, *weights).draw(uniforms, Sampler(temperature=2.0))
     first = nade_conditionals(nade_parameters, SETS[0])[0]
     logit = math.log(first / (1 - first))
     expected = sigmoid(logit / 2)
@@ -259,7 +260,7 @@ def draws_of(head, parameters, temperature):
     """Returns events drawn `DRAWS` times from the parameters (P,) of one step."""
     uniforms = tf.random.stateless_uniform([DRAWS, head.uniforms], [2, 7])
     rows = tf.repeat(parameters[None], DRAWS, axis=0)
-    return head.choose(rows, uniforms, tf.constant(temperature)).numpy()
+    return head.choose(rows, uniforms, Sampler(temperature)).numpy()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
@@ -293,10 +294,13 @@ def test_temperature_0_takes_the_most_probable_event_whatever_is_drawn(head):
     parameters, _ = parameters_and_events(head)
     rows = parameters.reshape(-1, head.parameter_size)
     low, high = (
-        head.choose(rows, tf.fill([len(rows), head.uniforms], u), tf.constant(0.0)).numpy()
+        head.choose(rows, tf.fill([len(rows), head.uniforms], u), Sampler(0.0)).numpy()
         for u in (0.0, 0.999)
     )
     np.testing.assert_array_equal(low, high)
+    for sampler in (Sampler(top_k=1), Sampler(top_p=1e-6), Sampler(min_p=1.0)):
+        drawn = head.choose(rows, tf.fill([len(rows), head.uniforms], 0.999), sampler)
+        np.testing.assert_array_equal(drawn, low)
     sizes = FORMATS[head.kind].sizes
     if head.kind == "groove":
         np.testing.assert_array_equal(low[:, : sizes[0]], rows[:, : sizes[0]] >= 0)

@@ -16,8 +16,8 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae import generation
 from magenta_lite.families.music_vae.generation import generate, windows_side_by_side
-from magenta_lite.families.music_vae.inference import inference_functions
 from magenta_lite.families.music_vae.latents import encode_examples, save_attribute
+from magenta_lite.families.music_vae.model import MusicVAE
 from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.testing.events import made_up_events
 
@@ -43,9 +43,7 @@ def made(name):
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once():
     """Keeps what is compiled for a model until all tests here are done."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generation, "inference_functions", functools.cache(inference_functions))
-        yield
+    yield
     made.cache_clear()
 
 
@@ -107,11 +105,11 @@ class Spy:
         self.model = model
         self.calls = []
 
-    def __call__(self, **arguments):
-        self.calls.append({name: value.numpy() for name, value in arguments.items()})
+    def __call__(self, z, seed, controls=None, **settings):
+        controls = None if controls is None else controls.numpy()
+        self.calls.append({"z": z.numpy(), "seed": seed, "controls": controls} | settings)
         head = self.model.head
-        shape = [len(arguments["z"]), self.model.length, *head.event_shape]
-        return {"events": tf.zeros(shape, head.event_dtype)}
+        return tf.zeros([len(z), self.model.length, *head.event_shape], head.event_dtype)
 
     def told(self):
         """Returns what each row was told, by its latent vector."""
@@ -124,7 +122,7 @@ def spy_on(monkeypatch):
 
     def spy_on(name):
         spy = Spy(made(name)[0])
-        monkeypatch.setattr(generation, "inference_functions", lambda model: {"decode": spy})
+        monkeypatch.setattr(MusicVAE, "decode", spy)
         return spy
 
     return spy_on

@@ -103,13 +103,13 @@ def test_samples_come_from_the_fit_unless_the_standard_normal_is_asked_for(model
     assert np.abs(mean).max() > 1
     noise = tf.random.stateless_normal([6, 8], [SEED, 0])
     for prior, z in (("data", mean + deviation * noise), ("standard", noise)):
-        samples = model.sample(6, SEED, HOT, prior=prior)
-        np.testing.assert_array_equal(samples, model.decode(z, SEED, HOT))
+        samples = model.sample(6, SEED, temperature=HOT, prior=prior)
+        np.testing.assert_array_equal(samples, model.decode(z, SEED, temperature=HOT))
     np.testing.assert_array_equal(
-        model.sample(6, SEED, HOT), model.sample(6, SEED, HOT, prior="data")
+        model.sample(6, SEED, temperature=HOT), model.sample(6, SEED, temperature=HOT, prior="data")
     )
     with pytest.raises(UserError, match="standard"):
-        model.sample(6, SEED, HOT, prior="standart")
+        model.sample(6, SEED, temperature=HOT, prior="standart")
 
 
 def test_a_saved_model_samples_from_the_fit(model, tmp_path):
@@ -118,7 +118,7 @@ def test_a_saved_model_samples_from_the_fit(model, tmp_path):
     module.model_weights = [weight.value for weight in model.weights]
     tf.saved_model.save(module, str(tmp_path), signatures=functions["sample"])
     served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](**arguments)
-    np.testing.assert_array_equal(served["events"], model.sample(4, SEED, HOT))
+    np.testing.assert_array_equal(served["events"], model.sample(4, SEED, temperature=HOT))
 
 
 def test_a_file_keeps_the_fit_and_one_from_before_there_was_any_loads_without(model, tmp_path):

@@ -20,8 +20,8 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.labels import LabelNames, PieceLabels
 from magenta_lite.families.jukebox.sampling import write_level
 from magenta_lite.families.vqvae.coding import Coder
-from magenta_lite.modeling.decoding import Settings
 from magenta_lite.modeling.music_model import fingerprint
+from magenta_lite.modeling.sampling import Sampler
 
 SECONDS = 2.0  # between two lines of progress
 TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
@@ -78,7 +78,7 @@ def generate(model, converter, options) -> list[dict[str, Audio]]:
             total,
             step,
             seed=piece.seed + config.level,
-            settings=_settings(options, place),
+            sampler=Sampler.of(options)._replace(temperature=options.temperature_of(place)),
             labels_at=_labels(writer, config, options, whole, rows),
             above=piece.codes.get(config.level + 1) if writer.upsamples else None,
             after_window=Progress(piece, config, total),
@@ -108,11 +108,6 @@ def _upsamplers(options, converter) -> list:
             )
         pairs.append((run.model, run.converter))
     return pairs
-
-
-def _settings(options, place: int) -> Settings:
-    temperature = options.temperature_of(place)
-    return Settings(temperature, options.top_k, options.top_p, options.min_p)
 
 
 def _prompt(coder: Coder, hop: int, options, converter, levels) -> dict[int, np.ndarray]:

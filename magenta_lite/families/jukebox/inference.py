@@ -8,7 +8,7 @@ import tensorflow as tf
 from magenta_lite.families.jukebox.labels import EMPTY_GENRE, UNKNOWN
 from magenta_lite.families.jukebox.sampling import CHUNK, written
 from magenta_lite.graphs import graph_function
-from magenta_lite.modeling.decoding import Settings
+from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 SAMPLE_CODES = 64
 
@@ -50,15 +50,13 @@ def inference_functions(
         )
         room = [[0, 0], [0, sizes.context - count], [0, 0]]
         codes = tf.pad(given, room[: len(given.shape)])
-        seeds = tf.stack([tf.fill([rows], seed), tf.range(rows)], axis=1)
-        settings = Settings(temperature, top_k, top_p, min_p)
         found = written(
             model,
             tf.ensure_shape(codes, [None, sizes.context, *_several(sizes)]),
             count,
             num_codes,
-            seeds,
-            settings,
+            output_seeds(seed, rows),
+            Sampler(temperature, top_k, top_p, min_p),
             labels,
             above,
             min(CHUNK, model.music.longest_step),

@@ -14,11 +14,9 @@ import tensorflow as tf
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.windows import Window, plan_windows
 from magenta_lite.graphs import graph_function, inner_graph, replaced_at
-from magenta_lite.modeling.decoding import Settings
-from magenta_lite.modeling.sampling import filtered_logits, sample_categorical
+from magenta_lite.modeling.sampling import Sampler, uniforms_of
 
 CHUNK = 32  # given tokens that are read at once
-COLDEST = 1e-6  # temperature, for 0: the most probable code
 
 
 def write_window(
@@ -26,7 +24,7 @@ def write_window(
     given,
     total: int,
     seeds,
-    settings: Settings,
+    sampler: Sampler,
     labels=None,
     above=None,
     chunk: int = CHUNK,
@@ -39,7 +37,7 @@ def write_window(
         given: Int (B, P), P from 0 to `total`.
         total: Codes of the result N, at most the model's context.
         seeds: Int (B, 2); a code depends on the seed of its row and on what is before it.
-        settings: How to draw.
+        sampler: How codes are drawn.
         labels: Int (B, `label_size`), of this context; None for a model without labels.
         above: Int (B, context / ratio), for an upsampler. What stands above codes from N on does
             not matter but for the conditioner's view to both sides.
@@ -72,13 +70,13 @@ def write_window(
         *prepared,
         tf.constant(count),
         tf.constant(total),
-        settings.tensors(),
+        sampler.tensors(),
         min(chunk, model.music.longest_step),
     )
     return found.numpy()[:, :total]
 
 
-def written(model, codes, given, total, seeds, settings: Settings, labels, above, chunk: int):
+def written(model, codes, given, total, seeds, sampler: Sampler, labels, above, chunk: int):
     """Does what `write_window` does as a part of a graph.
 
     Args:
@@ -87,7 +85,7 @@ def written(model, codes, given, total, seeds, settings: Settings, labels, above
         given: Int32 scalar, how many.
         total: Int32 scalar, codes that there are to be.
         seeds: Int32 (B, 2).
-        settings: How to draw.
+        sampler: How codes are drawn.
         labels: Int32 (B, `label_size`); None for a model without labels.
         above: Int32 (B, context / ratio); None for a prior.
         chunk: Given tokens that are read at once, at most `model.music.longest_step`.
@@ -96,7 +94,7 @@ def written(model, codes, given, total, seeds, settings: Settings, labels, above
         Int32 (B, context), of which codes from `given` to `total` are written.
     """
     prepared = _prepared(model, codes, labels, above, seeds)
-    return _write(model, *prepared, given, total, settings, chunk)
+    return _write(model, *prepared, given, total, sampler, chunk)
 
 
 def _checked(what: str, value, shape, needed: bool):
@@ -114,15 +112,10 @@ def _prepared(model, codes, labels, above, seeds):
     """Returns tokens int32 (B, L), what the model is told, and float32 (B, L) in [0, 1)."""
     told = model.told(labels, above)
     ids = model.tokens(codes, told.lyrics)
-    uniforms = tf.map_fn(
-        lambda seed: tf.random.stateless_uniform(ids.shape[1:], seed),
-        seeds,
-        fn_output_signature=tf.float32,
-    )
-    return ids, told, uniforms
+    return ids, told, uniforms_of(seeds, ids.shape[1:])
 
 
-def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: int):
+def _write(model, ids, told, uniforms, given, total, sampler: Sampler, chunk: int):
     """Returns codes int32 (B, context) of which those from `given` to `total` are written."""
     music = model.music
     cache = music.init_cache(tf.shape(ids)[0], told.memory)
@@ -138,9 +131,8 @@ def _write(model, ids, told, uniforms, given, total, settings: Settings, chunk: 
         condition = told.condition
         if condition is not None:
             condition = tf.gather(condition, position[None], axis=1)
-        logits = music.logits(x, condition)[:, 0] / tf.maximum(settings.temperature, COLDEST)
-        logits = filtered_logits(logits, settings.top_k, settings.top_p, settings.min_p)
-        drawn = sample_categorical(logits, tf.gather(uniforms, position, axis=1))
+        logits = music.logits(x, condition)[:, 0]
+        drawn, _ = sampler.draw(logits, tf.gather(uniforms, position, axis=1))
         # Of given tokens the last ones, fewer than a chunk, are read here.
         code = model.code_at(position)
         kept = (code < given) | (code >= model.sizes.context)
@@ -181,7 +173,7 @@ def write_level(
     total: int,
     hop: int,
     seed: int = 0,
-    settings: Settings | None = None,
+    sampler: Sampler | None = None,
     labels_at: Callable[[int], np.ndarray] | None = None,
     above=None,
     after_window: Callable[[np.ndarray, Window], None] | None = None,
@@ -199,7 +191,7 @@ def write_level(
         total: Codes that there are to be at the end N.
         hop: From the start of a window to the next one's, in codes.
         seed: Of all draws.
-        settings: How to draw; None for temperature 1.
+        sampler: How codes are drawn; None for temperature 1.
         labels_at: Gives, for the first code of a window, its labels int (B, `label_size`).
         above: Int (B, at least N / ratio), for an upsampler.
         after_window: Called with the codes so far and the window that is done, to save them.
@@ -213,7 +205,7 @@ def write_level(
         UserError: If lengths do not fit.
     """
     sizes = model.sizes
-    codes, settings = np.asarray(codes, np.int32), settings or Settings()
+    codes, sampler = np.asarray(codes, np.int32), sampler or Sampler()
     rows, ratio = codes.shape[0], sizes.above_ratio
     if above is not None:
         above = np.asarray(above, np.int32)
@@ -230,7 +222,7 @@ def write_level(
                 given[part],
                 window.stop - window.start,
                 seeds[part],
-                settings,
+                sampler,
                 None if labels is None else labels[part],
                 None if there is None else there[part],
                 compiled=compiled,

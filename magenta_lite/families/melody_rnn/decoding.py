@@ -7,10 +7,10 @@ import tensorflow as tf
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.attention import State
 from magenta_lite.graphs import inner_graph
-from magenta_lite.modeling.sampling import filtered_logits, greedy, sample_categorical
+from magenta_lite.modeling.sampling import Sampler, uniforms_of
 
 
-def sample(model, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0, chords=None):
+def sample(model, primer, num_steps, seeds, sampler: Sampler, chords=None):
     """Continues a primer by sampling.
 
     Args:
@@ -19,10 +19,7 @@ def sample(model, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0,
         num_steps: Int scalar S, steps to add. Where events move time on, that takes fewer events
             than steps; more are not made.
         seeds: Int32 (N, 2); a row's events depend on its own seed alone.
-        temperature: Float scalar; 0 takes the most probable class.
-        top_k: Int scalar; only so many classes, the most probable, are drawn from; 0 for all.
-        top_p: Float scalar; only the most probable classes that together reach this probability
-            are drawn from; 1 for all.
+        sampler: How classes are drawn.
         chords: Ids int32 of the chords of all events, primer included; the last one goes on if
             there are fewer. None for an encoding without chords.
 
@@ -30,37 +27,18 @@ def sample(model, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0,
         Int32 (N, P + S), primer and continuation, -1 after the last event; and float32 (N,),
         log-likelihoods of the continuation under the distribution that was drawn from.
     """
-    uniforms = _uniforms(seeds, num_steps)
-    settings = _settings(temperature, top_k, top_p)
-
+    primer = tf.cast(primer, tf.int32)
+    uniforms = tf.transpose(uniforms_of(seeds, [num_steps]))  # (S, N)
     events, scores = _compiled_sample(
-        model, model.layer_weights(), tf.cast(primer, tf.int32), uniforms, settings, chords
+        model, model.layer_weights(), primer, uniforms, sampler.tensors(), chords
     )
     return _joined(primer, events), scores
-
-
-def _settings(temperature, top_k, top_p):
-    return (
-        tf.convert_to_tensor(temperature, tf.float32),
-        tf.convert_to_tensor(top_k, tf.int32),
-        tf.convert_to_tensor(top_p, tf.float32),
-    )
-
-
-def _uniforms(seeds, *shape):
-    """Returns draws in [0, 1) float32 (*shape, N); column n depends on seed n alone."""
-    drawn = tf.map_fn(
-        lambda seed: tf.random.stateless_uniform(shape, seed),
-        seeds,
-        fn_output_signature=tf.float32,
-    )
-    return tf.transpose(drawn, [*range(1, len(shape) + 1), 0])
 
 
 def _joined(primer, events):
     """Returns primer (P,) and events (N, S) as int32 (N, P + S)."""
     rows = tf.shape(events)[0]
-    repeated = tf.repeat(tf.cast(primer, tf.int32)[None], rows, axis=0)
+    repeated = tf.repeat(primer[None], rows, axis=0)
     return tf.concat([repeated, events], axis=1)
 
 
@@ -88,7 +66,7 @@ def _prefill(model, weights, primer, chords):
     return history, states, logits
 
 
-def _sample(model, weights, primer, uniforms, settings, chords):
+def _sample(model, weights, primer, uniforms, sampler, chords):
     first = tf.shape(primer)[0]
     steps, rows = tf.unstack(tf.shape(uniforms))
     carried = take_rows(_prefill(model, weights, primer, chords), tf.zeros([rows], tf.int32))
@@ -98,7 +76,7 @@ def _sample(model, weights, primer, uniforms, settings, chords):
 
     def step(t, carried, scores, left, events):
         ids, carried, log_p = _advance(
-            model, weights, carried, uniforms[t], settings, first + t, chords
+            model, weights, carried, uniforms[t], sampler, first + t, chords
         )
         # What was never written is 0: the numbers are ids plus 1.
         events = events.write(t, tf.where(left > 0, ids + 1, 0))
@@ -114,17 +92,14 @@ def _sample(model, weights, primer, uniforms, settings, chords):
 _compiled_sample = inner_graph(_sample, jit_compile=True)
 
 
-def _advance(model, weights, carried, uniforms, settings, position, chords):
+def _advance(model, weights, carried, uniforms, sampler, position, chords):
     """Draws an event for each row and reads it.
 
     Returns:
         Ids (B,), what is carried to the next, and the log probabilities (B,) of what was drawn.
     """
     history, states, logits = carried
-    temperature, top_k, top_p = settings
-    scaled = filtered_logits(logits / tf.maximum(temperature, 1e-6), top_k, top_p)
-    classes = tf.where(temperature > 0, sample_categorical(scaled, uniforms), greedy(logits))
-    log_p = tf.gather(tf.nn.log_softmax(scaled), classes, axis=1, batch_dims=1)
+    classes, log_p = sampler.draw(logits, uniforms)
     ids = features.event_of(model.encoding, history, classes)
     return ids, _read(model, weights, history, states, ids, position, chords), log_p
 
@@ -152,7 +127,7 @@ def stochastic_beam(
     primer,
     num_steps: int,
     seeds,
-    temperature=1.0,
+    sampler: Sampler,
     chords=None,
     *,
     beams: int,
@@ -169,7 +144,7 @@ def stochastic_beam(
         primer: Int32 (P,), event ids, at least one.
         num_steps: Events S to add, at least one.
         seeds: Int32 (N, 2), one for each output.
-        temperature: Float scalar.
+        sampler: How classes are drawn.
         chords: As of `sample`.
         beams: How many stay.
         branches: Copies of each.
@@ -177,19 +152,16 @@ def stochastic_beam(
 
     Returns:
         Int32 (N, P + S) and float32 (N,), the likeliest of each output's last beams and their
-        log-likelihoods at that temperature.
+        log-likelihoods under the distribution that was drawn from.
     """
-    width = beams * branches
-    uniforms = _uniforms(seeds, num_steps, width)  # (S, W, N)
-    uniforms = tf.transpose(uniforms, [0, 2, 1])
-    settings = _settings(temperature, 0, 1.0)
-
+    primer = tf.cast(primer, tf.int32)
+    uniforms = uniforms_of(seeds, [num_steps, beams * branches])
     events, scores = _compiled_stochastic_beam(
         model,
         model.layer_weights(),
-        tf.cast(primer, tf.int32),
-        uniforms,
-        settings,
+        primer,
+        tf.transpose(uniforms, [1, 0, 2]),  # (S, N, beams * branches)
+        sampler.tensors(),
         chords,
         beams,
         branches,
@@ -198,7 +170,7 @@ def stochastic_beam(
     return _joined(primer, events), scores
 
 
-def _stochastic_beam(model, weights, primer, uniforms, settings, chords, beams, branches, stride):
+def _stochastic_beam(model, weights, primer, uniforms, sampler, chords, beams, branches, stride):
     first = tf.shape(primer)[0]
     steps, outputs, width = uniforms.shape[0], tf.shape(uniforms)[1], beams * branches
     carried = _prefill(model, weights, primer, chords)
@@ -207,7 +179,7 @@ def _stochastic_beam(model, weights, primer, uniforms, settings, chords, beams, 
 
     def step(t, carried, scores, events):
         drawn = tf.reshape(uniforms[t], [-1])
-        ids, carried, log_p = _advance(model, weights, carried, drawn, settings, first + t, chords)
+        ids, carried, log_p = _advance(model, weights, carried, drawn, sampler, first + t, chords)
         return t + 1, carried, scores + log_p, _put_column(events, t, ids)
 
     def rounds(t, carried, scores, events):
@@ -261,8 +233,9 @@ def beam_search(model, primer, num_steps: int, beams: int, chords=None):
     Returns:
         Int32 (K, P + S) and float32 (K,), their log-likelihoods, the likeliest first.
     """
+    primer = tf.cast(primer, tf.int32)
     events, scores = _compiled_beam_search(
-        model, model.layer_weights(), tf.cast(primer, tf.int32), chords, num_steps, beams
+        model, model.layer_weights(), primer, chords, num_steps, beams
     )
     return _joined(primer, events), scores
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.families.melody_rnn.backing_chords import BackingChords
-from magenta_lite.families.melody_rnn.inference import inference_functions, output_seeds
 from magenta_lite.families.melody_rnn.primers import PRIMERS
+from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 
 def generate(model, converter, options) -> list:
@@ -60,7 +60,7 @@ def _continued(model, primer, new_steps: int, options, chords):
     primer = tf.constant(primer, tf.int32)
     chords = None if chords is None else tf.constant(chords, tf.int32)
     seeds = output_seeds(tf.constant(options.seed, tf.int32), options.num_outputs)
-    beams, branches = options.beam_size, options.branch_factor
+    sampler, beams, branches = Sampler.of(options), options.beam_size, options.branch_factor
     if options.best_beam:
         events, _ = decoding.beam_search(model, primer, new_steps, beams, chords)
         return events[: options.num_outputs]
@@ -70,20 +70,12 @@ def _continued(model, primer, new_steps: int, options, chords):
             primer,
             new_steps,
             seeds,
-            options.temperature,
+            sampler,
             chords,
             beams=beams,
             branches=branches,
             stride=options.steps_per_iteration,
         )
         return events
-    return inference_functions(model)["generate"](
-        primer=primer,
-        num_outputs=tf.constant(options.num_outputs),
-        num_steps=tf.constant(new_steps),
-        temperature=tf.constant(options.temperature, tf.float32),
-        top_k=tf.constant(options.top_k),
-        top_p=tf.constant(options.top_p, tf.float32),
-        seed=tf.constant(options.seed, tf.int32),
-        **({} if chords is None else {"chords": chords}),
-    )["events"]
+    events, _ = decoding.sample(model, primer, new_steps, seeds, sampler, chords)
+    return events

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 SAMPLE_STEPS = 127  # eight bars with the primer
 SAMPLE_CHORD = 1  # C
@@ -50,10 +52,9 @@ def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFun
         )
     )
     def generate(primer, num_outputs, num_steps, temperature, top_k, top_p, seed, chords=None):
+        sampler = Sampler(temperature, top_k, top_p)
         seeds = output_seeds(seed, num_outputs)
-        events, _ = model.continue_primer(
-            primer, num_steps, seeds, temperature, top_k, top_p, chords
-        )
+        events, _ = decoding.sample(model, primer, num_steps, seeds, sampler, chords)
         return {"events": events}
 
     @graph_function(
@@ -73,12 +74,6 @@ def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFun
         "sample": generate,
         "serving_default": generate,
     }
-
-
-def output_seeds(seed, num_outputs):
-    """Returns seeds int32 (N, 2): an output's does not depend on how many there are."""
-    numbers = tf.range(num_outputs)
-    return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 
 def sampling_arguments(

@@ -23,6 +23,7 @@ from magenta_lite.modeling.music_model import (
     share_of_commonest,
     with_mean_count,
 )
+from magenta_lite.modeling.sampling import Sampler
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
@@ -273,11 +274,9 @@ class MelodyRNN(MusicModel):
             -tf.reduce_sum(terms[name] * terms["counts"], axis=1) for name in ("nll", "melody_nll")
         )
 
-    def continue_primer(
-        self, primer, num_steps, seeds, temperature=1.0, top_k=0, top_p=1.0, chords=None
-    ):
-        """Continues a primer; see `decoding.sample`."""
-        return decoding.sample(self, primer, num_steps, seeds, temperature, top_k, top_p, chords)
+    def continue_primer(self, primer, num_steps, seeds, chords=None, **settings):
+        """Continues a primer; see `decoding.sample`. `settings` are those of a `Sampler`."""
+        return decoding.sample(self, primer, num_steps, seeds, Sampler(**settings), chords)
 
     def get_config(self):
         return {

@@ -10,7 +10,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.primers import PRIMERS
 from magenta_lite.modeling.options import SamplingOptions, option
 
-OF_EVERY_MODEL = ("window", "num_steps", "new_steps", "only_new", "top_k", "top_p")
+OF_EVERY_MODEL = ("window", "num_steps", "new_steps", "only_new", "top_k", "top_p", "min_p")
 OF_BEAM_SEARCH = ("beam_size", "branch_factor", "steps_per_iteration", "best_beam")
 OF_CHORDS = ("backing_chords", "steps_per_chord", "render_chords")
 

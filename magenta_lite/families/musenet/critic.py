@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.converter import PREFIX
+from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.legality import BandPlan
+from magenta_lite.modeling.sampling import Sampler
 
 OF_EACH = 4  # generations from one beginning
 BATCH = 4  # windows that are judged at once
@@ -31,9 +32,8 @@ class Generations:
 
         @graph_function(input_signature=specs)
         def go_on(primer, seed):
-            plan = BandPlan(0, np.ones(vocabulary.SIZE, bool))
-            settings = decoding.Settings()
-            return decoding.sample(model, primer, OF_EACH, model.crop, seed, settings, plan)[0]
+            anything = Constraints(0, np.ones(vocabulary.SIZE, bool))
+            return decoding.sample(model, primer, OF_EACH, model.crop, seed, Sampler(), anything)[0]
 
         self._go_on = go_on
 
@@ -73,13 +73,13 @@ def last_places(ids):
     return tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) - 1
 
 
-def judged(model, rows: np.ndarray, plan: BandPlan) -> tuple[np.ndarray, np.ndarray]:
+def judged(model, rows: np.ndarray, constraints: Constraints) -> tuple[np.ndarray, np.ndarray]:
     """Judges whole pieces, in windows as long as what the model sees.
 
     Args:
         model: A trained `MuseNet`.
         rows: Ids int (N, T), zeros after the end of a piece.
-        plan: What they were to be.
+        constraints: What they were to be.
 
     Returns:
         Float (N,): the critic's mean logit that the music is not the model's own, by tokens; and
@@ -99,7 +99,7 @@ def judged(model, rows: np.ndarray, plan: BandPlan) -> tuple[np.ndarray, np.ndar
     windows, owners = [], []
     for n, row in enumerate(np.asarray(rows)):
         row = row[: np.count_nonzero(row)]
-        part, countdown = (x.numpy()[0] for x in model.places_of(row[None], plan))
+        part, countdown = (x.numpy()[0] for x in model.places_of(row[None], constraints))
         events = np.stack([row, part, countdown], axis=1).astype(np.int32)
         for start in range(PREFIX, max(len(row), PREFIX + 1), step):
             front, body = events[:PREFIX], events[start : start + step]

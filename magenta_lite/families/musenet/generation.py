@@ -13,8 +13,9 @@ from magenta_lite.converters.musenet.converter import families_of
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.families.musenet.critic import judged
-from magenta_lite.modeling.legality import BandPlan, given_music
-from magenta_lite.modeling.long_writing import first_seconds, written
+from magenta_lite.families.musenet.grammar import Constraints, given_notes
+from magenta_lite.families.musenet.long_pieces import generate_tokens
+from magenta_lite.modeling.chunked_decoding import first_seconds
 
 TOKENS_PER_SECOND = 300  # more than any music has
 
@@ -40,17 +41,17 @@ def generate(model, converter, options) -> list:
     sequences = []
     for name, start in _starts(converter, options):
         notes = converter.notes_of(start)
-        plan = _plan(options, name, notes)
+        constraints = _constraints(options, name, notes)
         # The style asked for, or that of what is gone on from.
         style = options.style or converter.style_of(start)
         primer = converter.prefix(style, _families(options, notes))
         if options.mode == "continue":
             primer += codec.ids(notes)
-        total = _total(model, options, len(primer), plan.units)
-        shown = _seconds_of(plan.units) if plan.units else None
+        total = _total(model, options, len(primer), constraints.units)
+        describe = _seconds_of(constraints.units) if constraints.units else None
         asked = dataclasses.replace(options, num_outputs=options.num_outputs * options.candidates)
-        rows = written(model, primer, asked, total, plan, shown)
-        rows = _best(model, rows, options, plan)
+        rows = generate_tokens(model, primer, asked, total, constraints, describe)
+        rows = _best(model, rows, options, constraints)
         pieces = [converter.decode(row, options.qpm) for row in rows]
         if options.mode == "continue":
             for piece in pieces:
@@ -59,11 +60,11 @@ def generate(model, converter, options) -> list:
     return sequences
 
 
-def _best(model, rows, options, plan: BandPlan):
+def _best(model, rows, options, constraints: Constraints):
     """Returns the best of all candidates, the best first."""
     if options.candidates == 1:
         return rows
-    by_critic, by_likelihood = judged(model, rows, plan)
+    by_critic, by_likelihood = judged(model, rows, constraints)
     scores = by_critic if options.rank == "critic" else by_likelihood
     order = np.argsort(-scores)
     kept = ", ".join(f"{scores[i]:.3f}" for i in order[: options.num_outputs])
@@ -81,30 +82,30 @@ def _families(options, notes) -> set[str]:
     return asked | there if options.mode == "accompany" else asked or there
 
 
-def _plan(options, name: str, notes) -> BandPlan:
-    """Returns what a piece is to be that goes on from notes, or that others join."""
+def _constraints(options, name: str, notes) -> Constraints:
+    """Returns what a piece is to be that continues notes, or in which others accompany them."""
     joins, asked = options.mode == "accompany", options.instruments
     limited = asked and (options.strict or joins)
     allowed = vocabulary.played_by(asked) if limited else np.ones(vocabulary.SIZE, bool)
     guidance = None if options.guidance == 1 else options.guidance
     if not joins:
         units = round((options.minutes or 0) * 60 * vocabulary.UNITS_PER_SECOND)
-        return BandPlan(units, allowed, guidance)
+        return Constraints(units, allowed, guidance)
     nobody = vocabulary.played_by([])
     others = allowed & ~vocabulary.played_by({note.instrument.name for note in notes}) | nobody
     if np.array_equal(others, nobody):
         raise UserError(f"All of --instruments play in {name} already; ask others to join")
-    return BandPlan(max(note.end for note in notes), others, guidance, given_music(notes))
+    return Constraints(max(note.end for note in notes), others, guidance, given_notes(notes))
 
 
 def _seconds_of(units: int):
-    """Returns what tells how far the shortest of some pieces is in a plan of `units`."""
+    """Returns what describes how far the shortest of some pieces of `units` is."""
     rate = vocabulary.UNITS_PER_SECOND
 
-    def shown(writing) -> str:
-        return f"{int(min(writing.state.units)) / rate:.0f} of {units / rate:.0f} s"
+    def describe(state) -> str:
+        return f"{int(min(state.grammar_state.units)) / rate:.0f} of {units / rate:.0f} s"
 
-    return shown
+    return describe
 
 
 def _starts(converter, options) -> list:

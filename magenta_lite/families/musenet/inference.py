@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.legality import BandPlan
+from magenta_lite.modeling.sampling import Sampler
 
 SAMPLE_TOKENS = 512
 
@@ -61,8 +62,8 @@ def inference_functions(
             num_outputs,
             num_tokens,
             seed,
-            decoding.Settings(*drawing),
-            BandPlan(units, wanted | ~strict | (families == 0)),
+            Sampler(*drawing),
+            Constraints(units, wanted | ~strict | (families == 0)),
         )
         return {"events": events, "log_likelihood": score}
 
@@ -99,4 +100,4 @@ def sampling_arguments(
         "families": tf.constant(0),
         "strict": tf.constant(False),
         "minutes": tf.constant(0.0),
-    } | decoding.arguments(num_outputs, min(SAMPLE_TOKENS, model.longest), temperature, seed)
+    } | decoding.arguments(num_outputs, min(SAMPLE_TOKENS, model.max_length), temperature, seed)

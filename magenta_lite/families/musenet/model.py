@@ -15,6 +15,7 @@ from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.families.musenet import evaluation, generation, inference
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.critic import Generations, last_places
+from magenta_lite.families.musenet.grammar import Constraints, MuseNetGrammar
 from magenta_lite.families.musenet.options import MuseNetOptions
 from magenta_lite.families.musenet.targets import counted, with_open_end
 from magenta_lite.families.musenet.variations import (
@@ -31,7 +32,6 @@ from magenta_lite.layers.transformer import (
     normalize,
     product,
 )
-from magenta_lite.modeling.legality import BandLegality, BandPlan
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     Draw,
@@ -119,7 +119,7 @@ class MuseNet(MusicModel):
             self._add_store()
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
-        self.legality = BandLegality(self.rules)
+        self.grammar = MuseNetGrammar(self.rules)
         self.built = True
 
     def _add_store(self) -> None:
@@ -217,56 +217,44 @@ class MuseNet(MusicModel):
 
     # One token after the other ---------------------------------------------------------------
 
-    grows = True  # its caches of keys and values, with the piece
-    front = PREFIX  # tokens that stay in sight however long a piece is
+    cache_grows = True
 
     @property
-    def reach(self) -> int:
-        """How many tokens, the last ones, attention can see while a piece is written."""
+    def context_length(self) -> int:
+        """Tokens that the model sees at once; see `decoding.CachedDecoder` for this and others."""
         return self.sizes.positions
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest piece that one call of a served function writes."""
-        return self.sizes.positions
+    attention_span = max_length = context_length
 
-    def begin(self, inputs, rows):
-        """Reads the plan of pieces.
-
-        Args:
-            inputs: A `BandPlan`.
-            rows: Not needed.
-
-        Returns:
-            The other arguments of `prefill`, and what `step` is told.
-        """
+    def condition(self, inputs: Constraints, rows=None):
+        """Returns the other arguments of `prefill`, and the conditioning of `step`."""
         del rows
-        plan = BandPlan(
+        constraints = Constraints(
             tf.convert_to_tensor(inputs.units, tf.int32),
             tf.convert_to_tensor(inputs.allowed, tf.bool),
             inputs.guidance and tf.convert_to_tensor(inputs.guidance, tf.float32),
             inputs.given and tf.nest.map_structure(tf.convert_to_tensor, inputs.given),
         )
-        return (plan,), plan
+        return (constraints,), constraints
 
-    def prefill(self, ids, plan: BandPlan, state=None):
+    def prefill(self, ids, constraints: Constraints, grammar_state=None):
         """Returns keys and values (B, H, T, D) of each layer.
 
-        With guidance they are (2B, H, T, D), the second half of pieces that nothing is said of.
+        With guidance they are (2B, H, T, D), the second half without style and instruments.
 
         Args:
             ids: Tokens int (B, T).
-            plan: What the pieces are to be.
-            state: What the `legality` remembers of whole pieces, where these are their ends.
+            constraints: What the pieces are to be.
+            grammar_state: Of whole pieces, where these tokens are their ends.
         """
         units = units_after(ids)
-        if state is not None:
-            units += state.units[:, None] - units[:, -1:]
-        if plan.guidance is not None:
+        if grammar_state is not None:
+            units += grammar_state.units[:, None] - units[:, -1:]
+        if constraints.guidance is not None:
             nothing = tf.fill([tf.shape(ids)[0], 2], vocabulary.NOT_SAID)
             ids = tf.concat([ids, tf.concat([nothing, ids[:, 2:]], axis=1)], axis=0)
             units = tf.concat([units] * 2, axis=0)
-        x = self._embed_shifted(ids, *_planned(units, plan))
+        x = self._embed_shifted(ids, *_places(units, constraints))
         x = tf.cast(x, self.decoder[0].compute_dtype)
         pairs = []
         for layer in self.decoder:
@@ -278,23 +266,10 @@ class MuseNet(MusicModel):
         """Returns the weights of all layers as `step` needs them."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
-    def step(self, weights, ids, position, keys, values, plan: BandPlan, state):
-        """Reads one token of each piece; the arguments are those of `MusicTransformer.step`.
-
-        Args:
-            weights: As of `step_weights`.
-            ids: Int32 (N,), the tokens before `position`.
-            position: Int32 scalar.
-            keys: Float32 (N * H, K, D) of each layer; with guidance (2N * H, K, D).
-            values: Likewise.
-            plan: What the pieces are to be.
-            state: What the `legality` remembers, for where the tokens stand.
-
-        Returns:
-            Logits float32 (N, V) of the token at `position`, and the keys and values after it.
-        """
-        guided = plan.guidance is not None
-        x = self._embed(ids, state.moment, state.chord, *_planned(state.units, plan))
+    def step(self, weights, ids, position, keys, values, constraints: Constraints, grammar_state):
+        """Reads one token of each piece; see `decoding.CachedDecoder.step`."""
+        guided, state = constraints.guidance is not None, grammar_state
+        x = self._embed(ids, state.moment, state.chord, *_places(state.units, constraints))
         x += tf.gather(self.extras["position"], position)
         x = tf.concat([x, x], axis=0) if guided else x
         new = []
@@ -304,9 +279,8 @@ class MuseNet(MusicModel):
         new_keys, new_values = zip(*new, strict=True)
         logits = self.logits(x)
         if guided:
-            # Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
-            told, untold = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
-            logits = untold + plan.guidance * (told - untold)
+            given, open_ = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
+            logits = open_ + constraints.guidance * (given - open_)
         return logits, new_keys, new_values
 
     # The objective -------------------------------------------------------------------------
@@ -385,9 +359,9 @@ class MuseNet(MusicModel):
         self.critic_accuracy.update_state(right, sample_weight=weight)
         return tf.reduce_mean(weight * entropy)
 
-    def places_of(self, ids, plan: BandPlan):
-        """Returns part and countdown int32 (B, T) of ids (B, T) that are written to a plan."""
-        return _planned(units_after(tf.convert_to_tensor(ids)), plan)
+    def places_of(self, ids, constraints: Constraints):
+        """Returns part and countdown int32 (B, T) of ids (B, T) of pieces under constraints."""
+        return _places(units_after(tf.convert_to_tensor(ids)), constraints)
 
     def get_config(self):
         return {
@@ -453,9 +427,9 @@ def counts_of(batch):
     return counts * (1 - batch["own"])[:, None] if "own" in batch else counts
 
 
-def _planned(units, plan: BandPlan):
-    """Returns parts and countdowns of what ends after `units`, int32, in a piece of a plan."""
-    length = tf.maximum(plan.units, 1)
+def _places(units, constraints: Constraints):
+    """Returns parts and countdowns, int32, of tokens after which a piece is `units` long."""
+    length = tf.maximum(constraints.units, 1)
     part = tf.clip_by_value(PARTS * units // length, 0, PARTS - 1)
-    known = plan.units > 0
+    known = constraints.units > 0
     return tf.where(known, part, UNKNOWN), tf.where(known, PARTS - 1 - part, UNKNOWN)

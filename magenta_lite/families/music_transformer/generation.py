@@ -13,7 +13,7 @@ from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_transformer.options import WRITTEN_MELODY
-from magenta_lite.modeling.long_writing import first_seconds, written
+from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
 
 ROUNDING = 1e-6  # seconds
 TOKENS = 1024  # of a piece, unless the user says
@@ -46,12 +46,12 @@ def generate(model, converter, options) -> list:
     primers = [[]]
     if options.mode == "continue":
         primers = [
-            _primer(converter, name, piece, options, total, model.reach)
+            _primer(converter, name, piece, options, total, model.attention_span)
             for name, piece in options.inputs
         ]
     sequences = []
     for primer in primers:
-        for row in written(model, primer, options, total):
+        for row in generate_tokens(model, primer, options, total):
             sequences.append(_music(converter, row, primer, options))
     return sequences
 
@@ -76,7 +76,7 @@ def _accompaniments(model, converter, options, total: int) -> list:
             )
         filled = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_ROUNDED_TO])
         melody = converter.melody.decode(ids) if options.drop_melody else None
-        for row in written(model, [], options, total, filled):
+        for row in generate_tokens(model, [], options, total, filled):
             piece = converter.decode(row, options.qpm, options.programs or None)
             sequences.append(_without(piece, melody) if options.drop_melody else piece)
     return sequences

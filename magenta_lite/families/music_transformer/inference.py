@@ -7,6 +7,7 @@ import tensorflow as tf
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.sampling import Sampler
 
 SAMPLE_TOKENS = 256
 SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch, *[-2] * 4)]
@@ -38,9 +39,9 @@ def inference_functions(
     settings = decoding.specs()
 
     def written(primer, num_outputs, num_tokens, seed, *drawing, melody=None):
-        drawing = decoding.Settings(*drawing)
+        sampler = Sampler(*drawing)
         events, score = decoding.sample(
-            model, primer, num_outputs, num_tokens, seed, drawing, melody
+            model, primer, num_outputs, num_tokens, seed, sampler, melody
         )
         return {"events": events, "log_likelihood": score}
 
@@ -96,5 +97,5 @@ def sampling_arguments(
     melody = {}
     if model.rules.inputs:
         melody = {"melody": tf.constant(TextMelodyCodec().ids_of_events(SCALE))}
-    tokens = min(SAMPLE_TOKENS, model.longest)
+    tokens = min(SAMPLE_TOKENS, model.max_length)
     return melody | decoding.arguments(num_outputs, tokens, temperature, seed)

@@ -15,6 +15,7 @@ from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
+from magenta_lite.families.music_transformer.grammar import TokenGrammar
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.layers.attention import padding_bias, timing_signal
@@ -25,7 +26,6 @@ from magenta_lite.layers.transformer import (
     normalize,
     product,
 )
-from magenta_lite.modeling.legality import NoteLegality
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     Draw,
@@ -110,7 +110,7 @@ class MusicTransformer(MusicModel):
             self.encoder_norm = self._norm("encoder")
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
-        self.legality = NoteLegality(self.rules)
+        self.grammar = TokenGrammar(self.rules)
         self.built = True
 
     def _embedding(self, rows: int, name: str):
@@ -184,15 +184,27 @@ class MusicTransformer(MusicModel):
         """Returns the weights of all layers as `step` needs them."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
-    front = 0  # its context is a ring
+    @property
+    def context_length(self) -> int:
+        """Tokens of the longest primer; see `decoding.CachedDecoder` for this and others."""
+        return self.sizes.positions
 
     @property
-    def grows(self) -> bool:
-        """Whether caches of keys and values grow with the piece, up to `reach`."""
+    def attention_span(self) -> int:
+        sizes = self.sizes
+        return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
+
+    @property
+    def cache_grows(self) -> bool:
         return self.sizes.attention != "relative_local"
 
-    def begin(self, inputs, rows):
-        """Reads what pieces are written to.
+    @property
+    def max_length(self) -> int:
+        sizes = self.sizes
+        return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
+
+    def condition(self, inputs, rows):
+        """Reads the melody that pieces accompany; see `decoding.CachedDecoder.condition`.
 
         Args:
             inputs: Int32 (I,), the melody, of a model that has one; see `encode`.
@@ -212,22 +224,13 @@ class MusicTransformer(MusicModel):
         pairs = tuple((for_all(k), for_all(v)) for k, v in pairs)
         return (memory, bias), (pairs, bias[0, 0, 0])
 
-    def step(self, weights, ids, position, keys, values, memory=(), state=None):
-        """Reads one token of each piece.
+    def step(self, weights, ids, position, keys, values, memory=(), grammar_state=None):
+        """Reads one token of each piece; see `decoding.CachedDecoder.step`.
 
-        Args:
-            weights: As of `step_weights`.
-            ids: Int32 (N,), the tokens before `position`; 0 at the beginning.
-            position: Int32 scalar.
-            keys: Float32 (N * H, K, D) of each layer, a ring; see `decoding`.
-            values: (N * H, K, V) of each layer.
-            memory: Keys and values of the melody for each layer, and the bias of its filling.
-            state: Not needed.
-
-        Returns:
-            Logits float32 (N, V) of the token at `position`, and the keys and values after it.
+        Its conditioning, `memory`, are keys and values of the melody for each layer, and the bias
+        of its padding.
         """
-        del state
+        del grammar_state
         x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
         new = []
         for i, layer in enumerate(self.decoder):
@@ -236,18 +239,6 @@ class MusicTransformer(MusicModel):
             new.append((k, v))
         new_keys, new_values = zip(*new, strict=True)
         return self.logits(x), new_keys, new_values
-
-    @property
-    def reach(self) -> int:
-        """How many tokens, the last ones, attention can see while a piece is written."""
-        sizes = self.sizes
-        return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest piece that one call of a served function writes."""
-        sizes = self.sizes
-        return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
 
     def encode(self, inputs, dropout: Dropout | None = None):
         """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling.

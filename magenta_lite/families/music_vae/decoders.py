@@ -17,6 +17,7 @@ from magenta_lite.families.music_vae.encoders import (
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.sampling import Sampler
 
 
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
@@ -358,20 +359,19 @@ class Decoder(keras.layers.Layer):
         )
         return events.stack(), tf.concat([array.stack() for array in parameters], axis=-1)
 
-    def choose_with(self, uniforms, temperature=None):
+    def choose_with(self, uniforms, sampler: Sampler | None = None):
         """Returns a function for `decode` that draws events.
 
         Args:
             uniforms: Float (T, B, U) in [0, 1); U as in `uniforms`.
-            temperature: Float scalar; None for what scheduled sampling draws at.
+            sampler: How they are drawn; None for how scheduled sampling draws.
         """
         ends = list(itertools.accumulate(core.head.uniforms for core in self.cores))
 
         def choose(t, k, parameters):
             head = self.cores[k].head
             mine = uniforms[t][:, ends[k] - head.uniforms : ends[k]]
-            chosen_at = head.scheduled_temperature if temperature is None else temperature
-            return head.choose(parameters, mine, tf.convert_to_tensor(chosen_at, tf.float32))
+            return head.choose(parameters, mine, sampler or head.scheduled_sampler)
 
         return choose
 

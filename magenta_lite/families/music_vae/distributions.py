@@ -7,7 +7,7 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from magenta_lite.modeling.sampling import sample_bernoulli
+from magenta_lite.modeling.sampling import Sampler
 
 tfd = tfp.distributions
 
@@ -114,19 +114,16 @@ class Nade(tfd.Distribution):
         probability = tf.sigmoid(self.conditional_logits(value))
         return -tf.reduce_sum(log_loss(probability, value, NADE_EPSILON), axis=-1)
 
-    def draw(self, uniforms, temperature=1.0):
-        """Returns int32 (..., D) drawn with `uniforms` (..., D); at temperature 0 each class by
-        whether it is more probable than not."""
+    def draw(self, uniforms, sampler: Sampler):
+        """Returns int32 (..., D), each class drawn in its turn with `uniforms` (..., D)."""
         first = _last_axis_first(uniforms)
-        _, values = self._run(
-            uniforms, lambda d, logits: sample_bernoulli(logits, first[d], temperature)
-        )
+        _, values = self._run(uniforms, lambda d, logits: sampler.draw_binary(logits, first[d]))
         return tf.cast(values, tf.int32)
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], tf.shape(self._output_bias)], axis=0)
         seed = tfp.random.sanitize_seed(seed)
-        return self.draw(tf.random.stateless_uniform(shape, seed))
+        return self.draw(tf.random.stateless_uniform(shape, seed), Sampler())
 
 
 def _last_axis_first(x):
@@ -186,6 +183,6 @@ class Groove(tfd.Distribution):
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], tf.shape(self._logits)], axis=0)
         uniforms = tf.random.stateless_uniform(shape, tfp.random.sanitize_seed(seed))
-        hits = tf.cast(sample_bernoulli(self._logits, uniforms), tf.float32)
+        hits = tf.cast(Sampler().draw_binary(self._logits, uniforms), tf.float32)
         others = tf.concat([self._velocities, self._offsets], axis=-1)
         return tf.concat([hits, tf.repeat(others[None], n, axis=0)], axis=-1)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from magenta_lite.families.music_vae.encoders import swap_axes
 from magenta_lite.families.music_vae.latent_space import slerp
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.sampling import Sampler
 
 BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples
@@ -102,7 +103,8 @@ def _measure(model, batch, seed):
     free = model.measures(batch, model.free_running_logits(outputs["z"], batch))
     means["free_running_accuracy"] = free["accuracy"]
 
-    greedy = model.decoder.choose_with(tf.zeros([model.length, size, model.decoder.uniforms]), 0.0)
+    nothing = tf.zeros([model.length, size, model.decoder.uniforms])
+    greedy = model.decoder.choose_with(nothing, Sampler(temperature=0.0))
     controls = model.told(batch)
     decoded, _ = model.decoder.decode(outputs["mu"], greedy, controls)
     what_counts = _what_happens(model, events)
@@ -155,9 +157,9 @@ def _sample_reconstruction(model, seed) -> float:
     """
     if model.events_format.control:  # what to tell?
         return float("nan")
-    events = model.sample(SAMPLES, seed, 1.0, prior="standard")
+    events = model.sample(SAMPLES, seed, prior="standard")
     mu = model.encode(events, tf.fill([SAMPLES], model.length)).mean()
-    again = model.decode(mu, seed, 0.0)
+    again = model.decode(mu, seed, temperature=0.0)
     shape = (SAMPLES, model.length, -1)
     before, after = (_what_happens(model, x).numpy().reshape(shape) for x in (events, again))
     happens = (before > 0).any(axis=-1) | (after > 0).any(axis=-1)
@@ -171,7 +173,7 @@ def _interpolation_hamming(model, mu, seed) -> float:
     if pairs == 0 or model.events_format.control:  # what is told differs between the ends
         return float("nan")
     arcs = [slerp(mu[2 * i], mu[2 * i + 1], INTERPOLATION_STEPS) for i in range(pairs)]
-    events = swap_axes(model.decode(tf.concat(arcs, axis=0), seed, 0.0))
+    events = swap_axes(model.decode(tf.concat(arcs, axis=0), seed, temperature=0.0))
     events = swap_axes(_what_happens(model, events)).numpy()
     events = events.reshape(pairs, INTERPOLATION_STEPS, model.length, -1)
     return float((events[:, 1:] != events[:, :-1]).any(axis=-1).mean())

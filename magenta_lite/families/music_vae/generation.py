@@ -14,7 +14,6 @@ from magenta_lite.converters.grid import Stretch, common_time_stretches, quantiz
 from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.trio import PARTS
 from magenta_lite.errors import UserError
-from magenta_lite.families.music_vae.inference import inference_functions
 from magenta_lite.families.music_vae.latent_space import slerp
 from magenta_lite.families.music_vae.latents import (
     encode_examples,
@@ -22,6 +21,7 @@ from magenta_lite.families.music_vae.latents import (
 )
 from magenta_lite.families.music_vae.options import load_attribute
 from magenta_lite.modeling.options import Reconstruction
+from magenta_lite.modeling.sampling import Sampler
 
 TOGETHER = 0.5  # 16ths between notes that count as the same
 
@@ -51,7 +51,6 @@ class _Generation:
         self.converter = converter
         self.format: EventFormat = converter.event_format
         self.options = options
-        self.functions = inference_functions(model)
         # Users' files have more drums than the training set of a groove knew.
         self.reader = (
             converter.for_inference() if hasattr(converter, "for_inference") else converter
@@ -221,15 +220,11 @@ class _Generation:
         return events.reshape(*z.shape[:2], *events.shape[1:])
 
     def _decode_rows(self, rows, number: int, controls=None):
-        arguments = {
-            "z": rows,
-            "temperature": tf.constant(self.options.temperature, tf.float32),
-            "seed": tf.constant(self.options.seed + number, tf.int32),
-        }
         if controls is not None:
             dtype = tf.int32 if self.format.control == "chords" else tf.float32
-            arguments["controls"] = tf.constant(controls, dtype)
-        return self.functions["decode"](**arguments)["events"].numpy()
+            controls = tf.constant(controls, dtype)
+        settings = Sampler.of(self.options)._asdict()
+        return self.model.decode(rows, self.options.seed + number, controls, **settings).numpy()
 
     def _piece(self, windows):
         """Returns the NoteSequence of events (windows, T, ...)."""

@@ -16,7 +16,7 @@ import tensorflow_probability as tfp
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
 from magenta_lite.modeling.music_model import share_of_commonest
-from magenta_lite.modeling.sampling import greedy, sample_bernoulli, sample_categorical
+from magenta_lite.modeling.sampling import Sampler
 
 tfd = tfp.distributions
 
@@ -29,10 +29,10 @@ class Categorical:
         vector_size: V.
         parameter_size: P.
         uniforms: Random numbers in [0, 1) that sampling one event takes.
-        scheduled_temperature: At which scheduled sampling draws.
+        scheduled_sampler: How scheduled sampling draws.
     """
 
-    scheduled_temperature = 1.0
+    scheduled_sampler = Sampler()
     event_dtype = tf.int32
 
     def __init__(self, size: int):
@@ -60,13 +60,9 @@ class Categorical:
             labels=tf.maximum(events, 0), logits=parameters
         )
 
-    def choose(self, parameters, uniforms, temperature):
-        """Draws events (B,) from (B, P) with `uniforms` (B, 1); the mode at temperature 0."""
-        return tf.cond(
-            temperature > 0,
-            lambda: sample_categorical(parameters, uniforms[:, 0], temperature),
-            lambda: greedy(parameters),
-        )
+    def choose(self, parameters, uniforms, sampler: Sampler):
+        """Draws events (B,) from (B, P) with `uniforms` (B, 1)."""
+        return sampler.draw(parameters, uniforms[:, 0])[0]
 
     def measures(self, parameters, events) -> dict:
         """Returns pairs of value and weight (...) by name; each a weighted mean over steps."""
@@ -85,7 +81,7 @@ class Categorical:
 class MultiCategorical:
     """One class of each of several parts a step; parameters are all their logits, joined."""
 
-    scheduled_temperature = 1.0
+    scheduled_sampler = Sampler()
     event_dtype = tf.int32
 
     def __init__(self, sizes: tuple[int, ...]):
@@ -117,9 +113,9 @@ class MultiCategorical:
     def nll(self, parameters, events):
         return sum(part.nll(logits, ids) for part, logits, ids in self._each(parameters, events))
 
-    def choose(self, parameters, uniforms, temperature):
+    def choose(self, parameters, uniforms, sampler: Sampler):
         chosen = [
-            part.choose(logits, uniform[..., None], temperature)
+            part.choose(logits, uniform[..., None], sampler)
             for part, logits, uniform in self._each(parameters, uniforms)
         ]
         return tf.stack(chosen, axis=-1)
@@ -154,7 +150,7 @@ class NadeHead(keras.layers.Layer):
     """
 
     # Scheduled sampling takes the most probable value of each class in turn.
-    scheduled_temperature = 0.0
+    scheduled_sampler = Sampler(temperature=0.0)
     event_dtype = tf.int32
 
     def __init__(self, size: int, hidden: int, **kwargs):
@@ -183,8 +179,8 @@ class NadeHead(keras.layers.Layer):
     def nll(self, parameters, events):
         return -self.distribution(parameters).log_prob(events)
 
-    def choose(self, parameters, uniforms, temperature):
-        return self.distribution(parameters).draw(uniforms, temperature)
+    def choose(self, parameters, uniforms, sampler: Sampler):
+        return self.distribution(parameters).draw(uniforms, sampler)
 
     def measures(self, parameters, events) -> dict:
         given = tf.cast(events, tf.float32)
@@ -217,7 +213,7 @@ class GrooveHead:
     Parameters are three groups of `size`: logits of hits, of velocities, and offsets before tanh.
     """
 
-    scheduled_temperature = 1.0
+    scheduled_sampler = Sampler()
     event_dtype = tf.float32
 
     def __init__(self, size: int):
@@ -252,9 +248,9 @@ class GrooveHead:
         """
         return sum(tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
 
-    def choose(self, parameters, uniforms, temperature):
+    def choose(self, parameters, uniforms, sampler: Sampler):
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
-        hits = sample_bernoulli(logits, uniforms, temperature)
+        hits = sampler.draw_binary(logits, uniforms)
         return tf.concat(
             [tf.cast(hits, tf.float32), tf.sigmoid(velocities), tf.tanh(offsets)], axis=-1
         )

@@ -40,7 +40,7 @@ def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFun
 
     @graph_function(input_signature=[number, temperature, seed, *told])
     def sample(num_outputs, temperature, seed, controls=None):
-        return {"events": model.sample(num_outputs, seed, temperature, controls)}
+        return {"events": model.sample(num_outputs, seed, controls, temperature=temperature)}
 
     @graph_function(input_signature=[events, length, *told_to_encoder])
     def encode(events, length, controls=None):
@@ -49,11 +49,12 @@ def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFun
 
     @graph_function(input_signature=[z, temperature, seed, *told])
     def decode(z, temperature, seed, controls=None):
-        return {"events": model.decode(z, seed, temperature, controls)}
+        return {"events": model.decode(z, seed, controls, temperature=temperature)}
 
     @graph_function(input_signature=[start, end, number, temperature, seed, *told])
     def interpolate(start, end, num_outputs, temperature, seed, controls=None):
-        return {"events": model.interpolate(start, end, num_outputs, seed, temperature, controls)}
+        settings = {"temperature": temperature}
+        return {"events": model.interpolate(start, end, num_outputs, seed, controls, **settings)}
 
     return {
         "sample": sample,

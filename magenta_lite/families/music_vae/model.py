@@ -27,6 +27,7 @@ from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, Draw, MusicModel, logs_for_workers
+from magenta_lite.modeling.sampling import Sampler
 
 tfd = tfp.distributions
 
@@ -368,7 +369,7 @@ class MusicVAE(MusicModel):
             batch: Holds `uniforms`, and the events or controls that tell it what is told.
         """
         uniforms = swap_axes(batch["uniforms"])[..., 1:]
-        choose = self.decoder.choose_with(uniforms, temperature=1.0)
+        choose = self.decoder.choose_with(uniforms, Sampler())
         return swap_axes(self.decoder.decode(z, choose, self.told(batch))[1])
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
@@ -394,23 +395,24 @@ class MusicVAE(MusicModel):
         posterior = self.encode(**batch)
         return posterior.mean(), posterior.stddev()
 
-    def decode(self, z, seed, temperature, controls=None):
+    def decode(self, z, seed, controls=None, **settings):
         """Decodes latent vectors.
 
         Args:
             z: Float (B, Z).
             seed: Int scalar; the same seed gives the same events.
-            temperature: Float scalar; 0 takes the most probable event of each step.
             controls: What is told at every step: chord classes int32 (T,) or hits float (T, D),
                 the same for all, for events that have such.
+            settings: Those of a `Sampler`, by name; at temperature 0 the most probable event of
+                each step is taken.
 
         Returns:
             (B, T, *E), int32, or float32 for grooves.
         """
-        seed, temperature = tf.cast(seed, tf.int32), tf.cast(temperature, tf.float32)
-        return self._decode_graph(z, seed, temperature, controls)
+        sampler = Sampler(**settings).tensors()
+        return self._decode_graph(z, tf.cast(seed, tf.int32), sampler, controls)
 
-    def _decode(self, z, seed, temperature, controls):
+    def _decode(self, z, seed, sampler, controls):
         rows = tf.shape(z)[0]
         shape = [rows * self.decoder.uniforms, self.length]
         uniforms = tf.random.stateless_uniform(shape, [seed, 1])
@@ -418,21 +420,21 @@ class MusicVAE(MusicModel):
         if self.events_format.control:
             told = inputs.control_vectors(self.events_format, controls, tf.float32)
             controls = tf.repeat(told[:, None], rows, axis=1)
-        choose = self.decoder.choose_with(uniforms, temperature)
+        choose = self.decoder.choose_with(uniforms, sampler)
         return swap_axes(self.decoder.decode(z, choose, controls)[0])
 
-    def sample(self, n, seed, temperature, controls=None, prior="data"):
+    def sample(self, n, seed, controls=None, prior="data", **settings):
         """Returns `n` sequences (N, T, *E), decoded from draws of the prior.
 
         Args:
             n: Int scalar N.
             seed: Int scalar.
-            temperature: Float scalar, see `decode`.
             controls: See `decode`.
             prior: See `latents`.
+            settings: See `decode`.
         """
         noise = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
-        return self.decode(self.latents(noise, prior), seed, temperature, controls)
+        return self.decode(self.latents(noise, prior), seed, controls, **settings)
 
     def latents(self, noise, prior="data"):
         """Returns latent vectors (..., Z) of standard normal noise (..., Z).
@@ -449,7 +451,7 @@ class MusicVAE(MusicModel):
         """Fits what `sample` draws from to the posteriors of the training split."""
         self.aggregated_posterior.fit(self._moments_graph, examples)
 
-    def interpolate(self, start, end, num_steps, seed, temperature, controls=None):
+    def interpolate(self, start, end, num_steps, seed, controls=None, **settings):
         """Decodes points between the posterior means of two sequences, both ends included.
 
         Args:
@@ -457,8 +459,8 @@ class MusicVAE(MusicModel):
             end: (T, *E), events of the last.
             num_steps: Int scalar N, 2 or more.
             seed: Int scalar.
-            temperature: Float scalar, see `decode`.
             controls: See `decode`; both ends are encoded with them.
+            settings: See `decode`.
 
         Returns:
             (N, T, *E).
@@ -468,7 +470,7 @@ class MusicVAE(MusicModel):
         if self.events_format.control == "chords":
             chords = tf.repeat(controls[None], 2, axis=0)
         mu = self.encode(ends, tf.fill([2], self.length), chords).mean()
-        return self.decode(slerp(mu[0], mu[1], num_steps), seed, temperature, controls)
+        return self.decode(slerp(mu[0], mu[1], num_steps), seed, controls, **settings)
 
     def get_config(self):
         return {

@@ -11,11 +11,11 @@ import numpy as np
 
 from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.options import GenerateOptions, option
+from magenta_lite.modeling.options import SamplingOptions, option
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicVAEOptions(GenerateOptions):
+class MusicVAEOptions(SamplingOptions):
     """Options of a MusicVAE."""
 
     family: ClassVar[str] = "music_vae"

@@ -1,0 +1,58 @@
+"""Which tokens of a performance may follow others, in a graph."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from magenta_lite.converters.token_rules import TokenRules
+
+
+class TokenGrammar:
+    """The grammar of `TokenRules.valid_next`; see `decoding.Grammar`.
+
+    Its state: which of P pitches sound, bool (N, P), and for how many steps none has, int32 (N,).
+
+    Args:
+        rules: What the tokens mean.
+    """
+
+    def __init__(self, rules: TokenRules):
+        self.rules = rules
+        self.end_id = rules.end
+
+    def initial_state(self, rows):
+        return tf.zeros([rows, self.rules.pitches], tf.bool), tf.zeros([rows], tf.int32)
+
+    def allowed(self, state, conditioning=None):
+        del conditioning
+        rules, (sounding, silent) = self.rules, state
+        ids = tf.range(rules.size)
+        allowed = tf.reduce_all(ids[:, None] != tf.constant(rules.never or (-1,)), axis=1)[None]
+        any_sounds = tf.reduce_any(sounding, axis=1, keepdims=True)
+
+        def of_pitches(bounds, pitches):
+            first, last = bounds
+            spread = tf.pad(pitches, [[0, 0], [first, rules.size - last - 1]])
+            return spread | (ids < first) | (ids > last)
+
+        if rules.pitches:
+            allowed &= of_pitches(rules.note_on, ~sounding) & of_pitches(rules.note_off, sounding)
+        if rules.max_silence:
+            steps = ids - rules.shift[0] + 1
+            is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
+            short = silent[:, None] + steps <= rules.max_silence
+            allowed &= ~is_shift | any_sounds | short
+        if rules.end is not None:
+            allowed &= (ids != rules.end) | ~any_sounds
+        return allowed
+
+    def next_state(self, state, ids, conditioning=None):
+        del conditioning
+        rules, (sounding, silent) = self.rules, state
+        pitches = tf.range(rules.pitches)
+        begins = ids[:, None] - rules.note_on[0] == pitches
+        ends = ids[:, None] - rules.note_off[0] == pitches
+        sounding = (sounding | begins) & ~ends
+        is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
+        silent += tf.where(is_shift, ids - rules.shift[0] + 1, 0)
+        return sounding, tf.where(tf.reduce_any(sounding, axis=1), 0, silent)
