@@ -25,7 +25,7 @@ python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, or sound with its
 spectrogram, and prints the paths. A reconstruction's input stands beside it. Files are named
 RUN-MODE-seedSEED-001-of-004; without --seed each call draws another seed, and none writes over what
-is there.
+is there. With --run_dir=RUN, --help shows the options of that model only.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 
 def generate(model, converter, options) -> list:
-    """Returns the NoteSequences that `options`, a `GenerateRequest`, asks for.
+    """Returns the NoteSequences that `options`, `MelodyRNNOptions`, ask for.
 
     Raises:
         UserError: If the primer is none, or does not fit into the steps asked for.
