@@ -170,11 +170,11 @@ def by_definition(block, x, encodes: bool):
 
 def test_stacks_are_those_of_pytorchs_operators():
     sizes = VQVAEConfig((2, 1), (2, 4), 3, 8, 4, 3, dilation_growth=2, residual_factor=0.5)
-    converter, decoder = Encoder(sizes, 1), Decoder(sizes, 1)
+    encoder, decoder = Encoder(sizes, 1), Decoder(sizes, 1)
     x = np.random.default_rng(0).normal(size=(48, 1))
-    codes = converter(tf.constant(x[None], tf.float32))
+    codes = encoder(tf.constant(x[None], tf.float32))
     expected = x
-    for block in converter.blocks:
+    for block in encoder.blocks:
         expected = by_definition(block, expected, encodes=True)
     assert codes.shape == (1, 3, 3)
     np.testing.assert_allclose(codes[0], expected, atol=1e-5)
