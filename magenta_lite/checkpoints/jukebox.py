@@ -11,12 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from magenta_lite.checkpoints.torch_files import open_checkpoint
-from magenta_lite.checkpoints.vqvae import LICENCE
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, TransformerSizes
-
-__all__ = ["LICENCE", "fitted_config", "load_weights", "open_checkpoint"]
 
 MUSIC, LYRICS = "prior", "prime_prior"
 LAYER = "{prefix}.transformer._attn_mods.{layer}."
