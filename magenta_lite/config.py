@@ -214,10 +214,7 @@ class ExperimentConfig:
     FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("converter", "model", "objective")
 
     def __post_init__(self):
-        longest, crop = (
-            getattr(self.model, "longest_crop", None),
-            getattr(self.converter, "crop", 0),
-        )
+        longest, crop = self.model.longest_crop, getattr(self.converter, "crop", 0)
         if longest is not None and crop > longest:
             raise UserError(
                 f"converter.crop={crop} tokens do not fit into model.positions={longest}; give "

@@ -28,11 +28,24 @@ class Converter:
             under transposition.
         fixed_segment_id: Segments that begin with this id, drum tracks, do not move under
             transposition; None without.
+        pitch_ranges: Lowest and highest id of each of `pitch_ids` that can be played; None for all.
+        crop: Steps of a training example that is a part of what is stored; 0 for all of it.
+        crop_grid: Crops begin at multiples of so many steps.
+        crop_prefix: So many steps at the front of what is stored begin every crop of it.
+        folds_pitches: Pitches that leave their range under transposition move by octaves.
+        rejects_transpositions: A transposition that would leave the range is not drawn, instead of
+            moving by less.
     """
 
     config_class: ClassVar[type]
     default_programs: ClassVar[tuple[int, ...]] = ()
     fixed_segment_id: int | None = None
+    pitch_ranges: Any = None
+    crop: Any = 0
+    crop_grid: int = 1
+    crop_prefix: int = 0
+    folds_pitches: bool = False
+    rejects_transpositions: bool = False
     # Whether there are `text_of`, ids as text, and `contour`, what makes two pieces alike.
     writes_text: ClassVar[bool] = False
     has_contours: ClassVar[bool] = False
@@ -82,6 +95,15 @@ class Converter:
             programs: General MIDI programs of the melodic parts; None for `default_programs`.
         """
         raise NotImplementedError
+
+    def for_inference(self, unmarked_drums: bool = True) -> Converter:
+        """Returns the converter for music of a user, of which more is read than in training.
+
+        Args:
+            unmarked_drums: Read the notes of a file that marks none as drums as drums.
+        """
+        del unmarked_drums
+        return self
 
     def check_programs(self, programs: tuple[int, ...]) -> None:
         """Raises: UserError if these are no General MIDI programs for `decode`; none are always."""

@@ -76,6 +76,8 @@ class MusicModel(keras.Model):
 
     Options: ClassVar[type[GenerateOptions]]
     metric_meanings: ClassVar[Mapping[str, str]]
+    # The objective section; a run that fits into a given time changes it before it begins.
+    objective: Any = None
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:

@@ -127,5 +127,4 @@ def comparable_loss(config: ExperimentConfig, values: Mapping[str, Any]) -> floa
     }
     if "loss" not in held_out:
         return None
-    own = getattr(config.objective, "comparable_loss", None)
-    return float(own(held_out, config.train.steps) if own else held_out["loss"])
+    return float(config.objective.comparable_loss(held_out, config.train.steps))

@@ -103,7 +103,7 @@ def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> Exper
     which a learning rate decays stays: short runs learn most at a rate that stays high.
     """
     objective = config.objective
-    if steps < config.train.steps and hasattr(objective, "shortened"):
+    if steps < config.train.steps:
         objective = objective.shortened(steps, config.train.steps)
     train = dataclasses.replace(config.train, steps=steps, checkpoint_every=checkpoint_every)
     return dataclasses.replace(config, objective=objective, train=train)

@@ -229,8 +229,7 @@ def _fitted(
     )
     # Graphs hold the numbers of schedules, so they are built anew.
     model.optimizer.learning_rate = schedule(settings)
-    if hasattr(model, "objective"):
-        model.objective = config.objective
+    model.objective = config.objective
     model.train_function = model.test_function = None
     progress.restart(settings)
     return config

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.config import TransformerSizes
+from magenta_lite.modeling.sections import ModelSection
 
 
 @dataclasses.dataclass(frozen=True)
-class DelayPriorConfig:
+class DelayPriorConfig(ModelSection):
     """Sizes of a prior over the codes of a residual VQ-VAE.
 
     Attributes:

@@ -6,13 +6,14 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 LAYOUTS = ("first_layer", "all_layers")
 TARGETS = ("label", "event")
 
 
 @dataclasses.dataclass(frozen=True)
-class MelodyRNNConfig:
+class MelodyRNNConfig(ModelSection):
     """Sizes of a MelodyRNN.
 
     Attributes:
@@ -43,7 +44,7 @@ class MelodyRNNConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class NextEventObjective:
+class NextEventObjective(Objective):
     """Cross-entropy of the next event.
 
     Attributes:

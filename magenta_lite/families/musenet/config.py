@@ -6,13 +6,14 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 LEAST_FILLINGS = 4  # of a critic's store in a run
 ATTENTIONS = ("full", "strided", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
-class MuseNetConfig:
+class MuseNetConfig(ModelSection):
     """Sizes of the network.
 
     Attributes:
@@ -65,7 +66,7 @@ class MuseNetConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class MuseNetObjective:
+class MuseNetObjective(Objective):
     """Cross-entropy of the next token, and how pieces are varied in training.
 
     Attributes:

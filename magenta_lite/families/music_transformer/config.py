@@ -6,12 +6,13 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 ATTENTIONS = ("relative", "relative_local", "absolute", "learned")
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicTransformerConfig:
+class MusicTransformerConfig(ModelSection):
     """Sizes of the network.
 
     Attributes:
@@ -92,7 +93,7 @@ class MusicTransformerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class NextTokenObjective:
+class NextTokenObjective(Objective):
     """Cross-entropy of the next token.
 
     Attributes:

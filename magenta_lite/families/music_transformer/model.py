@@ -348,7 +348,7 @@ class MusicTransformer(MusicModel):
     def for_config(cls, config, converter):
         return cls(
             rules=converter.rules,
-            crop=getattr(converter, "crop", 0),
+            crop=converter.crop,
             model=config.model,
             objective=config.objective,
         )

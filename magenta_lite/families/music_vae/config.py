@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 SAMPLING_SCHEDULES = ("constant", "exponential", "inverse_sigmoid")
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicVAEConfig:
+class MusicVAEConfig(ModelSection):
     """Sizes of a MusicVAE.
 
     Attributes:
@@ -59,7 +60,7 @@ class MusicVAEConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class VAEObjective:
+class VAEObjective(Objective):
     """The evidence lower bound with free bits, annealed KL weight and scheduled sampling.
 
     Attributes:

@@ -52,9 +52,7 @@ class _Generation:
         self.format: EventFormat = converter.event_format
         self.options = options
         # Users' files have more drums than the training set of a groove knew.
-        self.reader = (
-            converter.for_inference() if hasattr(converter, "for_inference") else converter
-        )
+        self.reader = converter.for_inference()
         self.bars = bars_of(converter)  # of a window
         self.windows = math.ceil(options.bars / self.bars) if options.bars else 1
 

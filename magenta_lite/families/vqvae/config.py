@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 MAX_LEVELS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class VQVAEConfig:
+class VQVAEConfig(ModelSection):
     """Sizes of the network.
 
     The options after `revival_threshold` are not the original's; each is off as it stands.
@@ -152,7 +153,7 @@ class VQVAEConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class VQVAEObjective:
+class VQVAEObjective(Objective):
     """What the sound that comes back is compared by; the sum over levels is minimised.
 
     Of each weight, 0 for leaving the term out. Differences are relative to what the training data
