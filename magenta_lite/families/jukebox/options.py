@@ -81,3 +81,10 @@ class JukeboxOptions(PriorOptions):
             given = ",".join(self.temperatures)
             raise UserError(f"--temperatures={given} must be numbers, top level first") from error
         return temperatures[min(place, len(temperatures) - 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class DelayPriorOptions(PriorOptions):
+    """Options of a prior over several codes per frame, which has no labels and no upsamplers."""
+
+    family: ClassVar[str] = "jukebox_delay"

@@ -22,11 +22,11 @@ from magenta_lite.families.jukebox.blocks import (
     table,
     unembedded,
 )
+from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.factored_attention import DEVIATION
 from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.families.jukebox.model import Told
-from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
-from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
+from magenta_lite.families.jukebox.options import DelayPriorOptions
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
 
 
