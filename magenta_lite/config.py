@@ -58,7 +58,7 @@ class DataConfig:
     transpose: tuple[int, int] = (0, 0)
     transpose_last: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("transpose", "transpose_last"):
             limits = getattr(self, name)
             if limits is None:
@@ -142,7 +142,7 @@ class TrainConfig:
     initial_gain: float = 1.0
     recompute: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             "steps",
             "batch_size",
@@ -185,7 +185,7 @@ class GenerateConfig:
     qpm: float = 120.0
     programs: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "programs", tuple(self.programs))
 
 
@@ -213,7 +213,7 @@ class ExperimentConfig:
 
     FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("converter", "model", "objective")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         longest, crop = (
             getattr(self.model, "longest_crop", None),
             getattr(self.converter, "crop", 0),
@@ -230,13 +230,15 @@ class ExperimentConfig:
         return self.model.kind
 
 
-_REGISTRY: dict[str, Callable[[], ExperimentConfig]] = {}
+_Maker = Callable[[], ExperimentConfig]
+
+_REGISTRY: dict[str, _Maker] = {}
 
 
-def register(*names: str):
+def register(*names: str) -> Callable[[_Maker], _Maker]:
     """Decorator: makes a function without arguments known as the config(s) `names`."""
 
-    def wrap(function: Callable[[], ExperimentConfig]):
+    def wrap(function: _Maker) -> _Maker:
         for name in names:
             _REGISTRY[name] = function
         return function

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from magenta_lite.checkpoints import tf1
@@ -132,7 +133,7 @@ def _check_events(config, converter, names: _Names, first_units: int) -> None:
         )
 
 
-def load_weights(model, variables: Variables) -> None:
+def load_weights(model: keras.Model, variables: Variables) -> None:
     """Fills `model` with a checkpoint's weights.
 
     Raises:

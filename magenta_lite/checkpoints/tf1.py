@@ -10,7 +10,9 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from magenta_lite.errors import UserError
@@ -31,7 +33,7 @@ class Variables(Mapping):
         path: Named in errors.
     """
 
-    def __init__(self, reader, path: str):
+    def __init__(self, reader: Any, path: str):
         self._reader = reader
         self._path = path
         self._shapes = {
@@ -61,10 +63,10 @@ class Variables(Mapping):
     def __contains__(self, name: object) -> bool:
         return name in self._shapes  # the default would catch KeyError only
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._shapes)
 
     def check_all_used(self) -> None:
@@ -209,7 +211,7 @@ def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]
     return [kernel[:-units], kernel[-units:], bias]
 
 
-def assign(layer, weights: list[np.ndarray], name: str) -> None:
+def assign(layer: keras.layers.Layer, weights: list[np.ndarray], name: str) -> None:
     """Sets the weights of a Keras layer. Raises: UserError if a shape does not fit."""
     for variable, value in zip(layer.weights, weights, strict=True):
         if tuple(variable.shape) != value.shape:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import EXAMPLE, Converter, check_at_least
@@ -63,7 +64,7 @@ class AudioConverterConfig:
     min_seconds: float = 0.0
     silence: float = -60.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least(self, 1000, "sample_rate")
         check_at_least(self, 1, "crop")
         check_at_least(self, 0, "min_seconds")
@@ -156,11 +157,11 @@ class AudioConverter(Converter):
         report.keep("seconds of sound", round(audio.seconds))
         return EncodeResult(rows, report, positions=positions)
 
-    def decode(self, events) -> Audio:
+    def decode(self, events: ArrayLike) -> Audio:
         """Returns the sound of samples int16 (T, channels)."""
         return Audio(np.float32(events) / FULL_SCALE, self.sample_rate)
 
-    def transposition_key(self, events, controls=None) -> bytes:
+    def transposition_key(self, events: ArrayLike, controls: ArrayLike | None = None) -> bytes:
         """Returns a short hash: sound is not transposed."""
         return hashlib.sha256(np.ascontiguousarray(events)).digest()
 

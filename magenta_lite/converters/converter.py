@@ -6,11 +6,13 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat
 from magenta_lite.converters.chords import transpose_chords
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
+from magenta_lite.typing import NoteSequence
 
 EXAMPLE = "{example}"
 LOWEST = -127  # semitones: every example ends up at the bottom of its range
@@ -69,11 +71,13 @@ class Converter:
         """Steps of a 4/4 bar."""
         return QUARTERS_PER_BAR * self.config.steps_per_quarter
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the examples of a NoteSequence that is not quantised, and a report."""
         raise NotImplementedError
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that `events` describe.
 
         Args:
@@ -102,7 +106,7 @@ class Converter:
 
     # Transposition -------------------------------------------------------------------------
 
-    def possible_shift(self, events, semitones: int) -> int:
+    def possible_shift(self, events: ArrayLike, semitones: int) -> int:
         """Returns `semitones`, reduced until all notes of `events` fit; 0 without notes."""
         lowest, highest = None, None
         for ids, (_, low, high), moves in self._pitch_columns(np.asarray(events)):
@@ -112,7 +116,7 @@ class Converter:
                 highest = up if highest is None else min(highest, up)
         return 0 if lowest is None else int(np.clip(semitones, lowest, highest))
 
-    def transpose(self, events, semitones: int) -> np.ndarray:
+    def transpose(self, events: ArrayLike, semitones: int) -> np.ndarray:
         """Returns `events` with every note moved by `possible_shift` semitones.
 
         The shift is reduced until all notes fit, so that the rhythm stays whole. (The original
@@ -128,7 +132,7 @@ class Converter:
             target[moves] = ids[moves].astype(int) + shift
         return moved
 
-    def transposition_key(self, events, controls=None) -> bytes:
+    def transposition_key(self, events: ArrayLike, controls: ArrayLike | None = None) -> bytes:
         """Returns what an example and all its transpositions have in common.
 
         Args:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from magenta_lite.converters.base import Report
+from magenta_lite.typing import NoteSequence
 
 QUARTERS_PER_BAR = 4
 DEFAULT_QPM = 120.0
@@ -43,7 +44,7 @@ class Stretch:
         return steps_per_quarter * self.qpm / 60
 
 
-def stretches(sequence) -> list[Stretch]:
+def stretches(sequence: NoteSequence) -> list[Stretch]:
     """Cuts a NoteSequence where tempo or time signature change.
 
     A piece starts in 4/4 at 120 quarter notes a minute unless it says otherwise. Notes over a cut
@@ -80,7 +81,7 @@ def _stretch(sequence) -> Stretch:
     return Stretch(sequence, qpm, numerator, denominator)
 
 
-def is_playable(sequence, report: Report) -> bool:
+def is_playable(sequence: NoteSequence, report: Report) -> bool:
     """Returns whether a NoteSequence has notes, all at possible times; reports it if not."""
     if not sequence.notes:
         report.drop("no notes")
@@ -92,7 +93,7 @@ def is_playable(sequence, report: Report) -> bool:
     return False
 
 
-def stretches_with_notes(sequence, report: Report) -> list[Stretch]:
+def stretches_with_notes(sequence: NoteSequence, report: Report) -> list[Stretch]:
     """Returns the `stretches` of a playable piece that have notes; reports an unplayable one."""
     if not is_playable(sequence, report):
         return []
@@ -118,13 +119,17 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
     return True
 
 
-def common_time_stretches(sequence, steps_per_quarter: int, report: Report) -> list[Stretch]:
+def common_time_stretches(
+    sequence: NoteSequence, steps_per_quarter: int, report: Report
+) -> list[Stretch]:
     """Returns the stretches of a piece that have four quarters a bar; reports the others."""
     parts = stretches_with_notes(sequence, report)
     return [part for part in parts if is_common_time(part, steps_per_quarter, report)]
 
 
-def tempo_map(sequence, steps_per_quarter: int) -> list[tuple[float, float, float]] | None:
+def tempo_map(
+    sequence: NoteSequence, steps_per_quarter: int
+) -> list[tuple[float, float, float]] | None:
     """Returns (seconds, steps until then, steps a second from then on) of each tempo, in order.
 
     None if a tempo is impossible.
@@ -150,7 +155,7 @@ def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> flo
     return start + (step - steps) / rate
 
 
-def at_one_tempo(sequence):
+def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
     """Returns a NoteSequence whose notes lie where they do in quarters, at one tempo throughout.
 
     It is the tempo that holds longest. Without it a ritardando would cut a song in two.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.chords import UnusableChords, chord_line
@@ -24,6 +25,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import NoteSequence
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
@@ -68,7 +70,7 @@ class MelodyConverterConfig:
     max_examples: int = 0
     chords: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.programs is not None:
             object.__setattr__(self, "programs", tuple(self.programs))
         if not 0 <= self.min_pitch <= self.max_pitch <= 127:
@@ -144,7 +146,7 @@ class MelodyConverter(Converter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of every melody in a NoteSequence.
 
         Windows are `bars` long and start on every bar; they come in order of instrument and
@@ -242,7 +244,9 @@ class MelodyConverter(Converter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that event ids describe.
 
         Args:
@@ -264,11 +268,11 @@ class MelodyConverter(Converter):
         add_melody(sequence, melody, 60 / qpm / self.config.steps_per_quarter, program)
         return sequence
 
-    def one_hot(self, events) -> np.ndarray:
+    def one_hot(self, events: ArrayLike) -> np.ndarray:
         """Returns event ids int (T,) as bool (T, V)."""
         return np.eye(self.depth, dtype=bool)[np.asarray(events)]
 
-    def valid_next(self, events) -> np.ndarray:
+    def valid_next(self, events: ArrayLike) -> np.ndarray:
         """Returns which ids may follow `events` (T,): bool (V,).
 
         A note-off needs a sounding note; nothing but no event follows an end token.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
@@ -29,6 +30,7 @@ from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import NoteSequence
 
 MELODY_STEP = 0.1  # seconds
 
@@ -66,7 +68,7 @@ class MelodyPerformanceConverterConfig:
     max_hung_note: float = 0.0
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
         check_at_least(self, 2, "max_tokens")
         check_at_least(self, 1, "min_tokens", "passes", "min_seconds")
@@ -134,7 +136,7 @@ class MelodyPerformanceConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the segments of a NoteSequence, in order of time, for every pass and stretch.
 
         Args:
@@ -208,7 +210,7 @@ class MelodyPerformanceConverter(TokenConverter):
         found = melody_notes(_as_sequence(notes)).notes
         return [PlayedNote(n.start_time, n.pitch, n.end_time, n.velocity) for n in found]
 
-    def melody_ids(self, sequence) -> list[int]:
+    def melody_ids(self, sequence: NoteSequence) -> list[int]:
         """Returns the ids (I,) of the melody of a NoteSequence, for a model to accompany.
 
         A piece whose notes never overlap is taken as it is; from others the likeliest melody.
@@ -216,7 +218,7 @@ class MelodyPerformanceConverter(TokenConverter):
         notes = self.codec.notes(sequence, Report()) if is_playable(sequence, Report()) else []
         return self.melody.ids_of(_drawn_out(self._melody_of(notes))) if notes else []
 
-    def ids_of(self, sequence, **kwargs) -> list[int]:
+    def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
         """Returns the ids of a whole NoteSequence as a performance."""
         return self.performance.ids_of(sequence, **kwargs)
 
@@ -226,7 +228,9 @@ class MelodyPerformanceConverter(TokenConverter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence of a row's performance, or of a performance alone.
 
         The other arguments, and errors, are those of `PerformanceConverter.decode`.

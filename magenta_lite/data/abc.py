@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from magenta_lite.typing import NoteSequence
+
 DEFAULT_QPM = 120.0
 VELOCITY = 90
 MAX_NOTES = 50_000  # a repeat gone wrong, not a tune
@@ -107,7 +109,7 @@ def split_tunes(text: str) -> list[tuple[str, str]]:
     return tunes
 
 
-def read_tune(text: str):
+def read_tune(text: str) -> NoteSequence:
     """Returns the NoteSequence of one tune.
 
     Each voice is an instrument. Times are in seconds at the tune's tempo, 120 quarter notes a

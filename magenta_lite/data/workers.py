@@ -51,7 +51,7 @@ class WorkerPool:
     def __enter__(self) -> WorkerPool:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             process.kill()

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph, replaced_at
 from magenta_lite.modeling.sampling import Sampler, output_seeds, uniforms_of
+from magenta_lite.typing import Tensor
 
 FIRST_SLOTS = 128
 TOKENS_ROUNDED_TO = 512  # lengths of buffers, so that few shapes are compiled
@@ -153,8 +154,14 @@ class DecodeState(NamedTuple):
 
 
 def sample(
-    model: CachedDecoder, primer, num_outputs, num_tokens, seed, sampler: Sampler, inputs=None
-):
+    model: CachedDecoder,
+    primer: Tensor,
+    num_outputs: Any,
+    num_tokens: Any,
+    seed: Any,
+    sampler: Sampler,
+    inputs: Any = None,
+) -> tuple[Tensor, Tensor]:
     """Continues a primer, or writes new pieces, all in one graph.
 
     Args:
@@ -206,8 +213,13 @@ def _put_back(whole, parts):
 
 
 def begin(
-    model: CachedDecoder, primer, num_outputs, length: int, inputs=None, slots: int | None = None
-):
+    model: CachedDecoder,
+    primer: Tensor,
+    num_outputs: Any,
+    length: int,
+    inputs: Any = None,
+    slots: int | None = None,
+) -> tuple[DecodeState, Any]:
     """Reads a primer in one pass.
 
     Args:
@@ -293,7 +305,7 @@ def with_slots(state: DecodeState, slots: int) -> DecodeState:
     )
 
 
-def token_uniforms(seed, num_outputs, length: int):
+def token_uniforms(seed: Any, num_outputs: Any, length: int) -> Tensor:
     """Returns numbers in [0, 1) float32 (length, N); column n depends on seed and n alone."""
     return tf.transpose(uniforms_of(output_seeds(seed, num_outputs), [length]))
 
@@ -314,10 +326,10 @@ def decode(
     model: CachedDecoder,
     weights: tuple,
     state: DecodeState,
-    conditioning,
-    uniforms,
+    conditioning: Any,
+    uniforms: Tensor,
     sampler: Sampler,
-    stop,
+    stop: Any,
 ) -> DecodeState:
     """Draws tokens until position `stop`, or until all pieces have ended.
 
@@ -375,7 +387,7 @@ def _compiled(slots: int):
 
 
 @inner_graph(reduce_retracing=True)
-def state_after(grammar: Grammar, ids):
+def state_after(grammar: Grammar, ids: Tensor) -> Any:
     """Returns the state of a grammar after tokens (T, N) without conditioning."""
     start = grammar.initial_state(tf.shape(ids)[1])
     return tf.foldl(lambda state, row: grammar.next_state(state, row), ids, start)

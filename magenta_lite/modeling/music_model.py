@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import GenerateOptions
+from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
@@ -37,7 +39,7 @@ class Draw:
     shape: tuple[int, ...]
     p: float = 0.5
 
-    def drawn(self, size):
+    def drawn(self, size: Any) -> Tensor:
         """Returns it for a batch of `size` examples, (size, *shape), by TensorFlow's own seed."""
         shape = [size, *self.shape]
         if self.kind == "seed":
@@ -206,7 +208,7 @@ class MusicModel(keras.Model):
     # gradient is that of all rows; memory is needed for one part.
     micro_batches: int = 1
 
-    def train_step(self, batch):
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.with_draws(batch)
         if self.micro_batches > 1:
             return logs_for_workers(self._train_step_in_parts(batch))
@@ -239,10 +241,10 @@ class MusicModel(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self.compute_metrics(batch, None, None)
 
-    def test_step(self, batch):
+    def test_step(self, batch: Batch) -> dict[str, Tensor]:
         return logs_for_workers(super().test_step(self.with_draws(batch, training=False)))
 
-    def scale_loss(self, loss):
+    def scale_loss(self, loss: Tensor) -> Tensor:
         """Divides a replica's mean so that the sum over replicas is the mean of the batch."""
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
@@ -257,7 +259,7 @@ class MusicModel(keras.Model):
             self._symbolic_build(data_batch=local)
 
 
-def share_of_commonest(ids) -> float:
+def share_of_commonest(ids: ArrayLike) -> float:
     """Returns how often the most frequent of ids (N,), or of rows (N, D), stands among them."""
     ids = np.asarray(ids)
     if not len(ids):
@@ -273,7 +275,7 @@ def fingerprint(model: keras.Model) -> str:
     return digest.hexdigest()[:12]
 
 
-def with_mean_count(batch, counts):
+def with_mean_count(batch: Batch, counts: Tensor) -> Batch:
     """Adds `mean_count` (B,): what counts in an example, on average over all replicas.
 
     A sum over an example, divided by that, has as its mean over examples the mean over all that
@@ -291,7 +293,7 @@ def with_mean_count(batch, counts):
     return batch | {"mean_count": tf.fill([rows], tf.maximum(total[0] / total[1], 1e-6))}
 
 
-def logs_for_workers(logs):
+def logs_for_workers(logs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Gives scalar logs an axis, over which Keras averages them, when there are many workers."""
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -31,7 +32,7 @@ class StepCallbacks(keras.callbacks.CallbackList):
     from another thread, too late to stop at a step.
     """
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
 
@@ -47,13 +48,13 @@ class Prepare(keras.callbacks.Callback):
         seed: Of the run.
     """
 
-    def __init__(self, start: int, examples, seed: int):
+    def __init__(self, start: int, examples: Any, seed: int):
         super().__init__()
         self._step = start
         self._examples = examples
         self._seed = seed
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._step += 1
         self.model.prepare(self._step, self._examples, self._seed)
 
@@ -73,7 +74,7 @@ class Saver:
     def __init__(
         self,
         directory: RunDirectory,
-        examples,
+        examples: Any,
         history: History,
         settings: TrainConfig,
         chief: bool,
@@ -128,7 +129,7 @@ class WatchSteps(keras.callbacks.Callback):
         self._saver = saver
         self._losses = collections.deque()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._step += 1
         self._progress.step(self._step, logs)
         self._losses.append((self._step, logs["loss"]))
@@ -141,11 +142,11 @@ class WatchSteps(keras.callbacks.Callback):
             self._saver.save(self.model)
             raise Stopped(self._signals.received, self._step)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._look_at_all()
         self._progress.doing("validation")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._look_at_all()
 
     def _look_at_all(self) -> None:
@@ -198,13 +199,13 @@ class Interval(keras.callbacks.Callback):
         self._signals = signals
         self._in_words = in_words
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         swap(self.model)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         swap(self.model)
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         step = steps_done(self.model)
         values = {
             name: float(value)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, Report
 from magenta_lite.converters.converter import check_at_least
@@ -19,6 +20,7 @@ from magenta_lite.converters.performance_codec import PerformanceCodec, PlayedNo
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import NoteSequence
 
 NO_MORE = -1  # stands after the last event where several are side by side
 
@@ -50,7 +52,7 @@ class EventPerformanceConverterConfig:
     merge_programs: bool = False
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least(self, 1, "steps_per_second", "max_shift")
         check_at_least(self, 2, "max_events")
         check_at_least(self, 0, "velocity_bins", "seconds", "min_events", "max_examples")
@@ -113,7 +115,7 @@ class EventPerformanceConverter(EventSequenceConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the parts of a NoteSequence, in order of time, each only once.
 
         Args:
@@ -159,13 +161,15 @@ class EventPerformanceConverter(EventSequenceConverter):
                 for note in part
             ]
 
-    def steps(self, ids) -> int:
+    def steps(self, ids: ArrayLike) -> int:
         """Returns how many steps pass in `ids` (T,)."""
         return self.codec.steps(ids)
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that ids describe.
 
         Every order of ids is music: a note-off without its note and a note of no length are
@@ -189,7 +193,7 @@ class EventPerformanceConverter(EventSequenceConverter):
             sequence.total_time = max(sequence.total_time, added.end_time)
         return sequence
 
-    def cut(self, ids, steps: int) -> list[int]:
+    def cut(self, ids: ArrayLike, steps: int) -> list[int]:
         """Returns `ids` (T,) up to the step `steps`; silence is added, or a shift shortened."""
         events = itertools.takewhile(lambda id: id != NO_MORE, map(int, ids))
         return self.codec.cut(events, steps)

@@ -193,7 +193,7 @@ class JukeboxPriorConfig:
     conditioner_cycle: int = 8
     conditioner_residual_scale: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_sizes()
         self._check_labels()
         self._check_stack("", self.music)
@@ -379,7 +379,7 @@ class NextCodeObjective:
 
     lyric_share: float = 0.4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lyric_share < 0:
             raise UserError(f"objective.lyric_share={self.lyric_share} must not be negative")
 

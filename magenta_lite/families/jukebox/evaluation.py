@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.jukebox.model import JukeboxPrior
+    from magenta_lite.families.jukebox_delay.model import DelayPrior
 
 BATCH = 4
 MEANINGS = {
@@ -19,7 +25,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int) -> dict[str, float]:
+def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains; the last one of a model with lyrics.
 
     Args:

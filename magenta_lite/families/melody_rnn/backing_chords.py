@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from magenta_lite.converters.chords import UnusableChords, canonical, nearest_class, typed_symbols
@@ -9,6 +11,11 @@ from magenta_lite.converters.event_sequences.chord_ids import chord_id
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.primers import USUAL_CHORDS, Primer
 from magenta_lite.families.melody_rnn.songs import chord_changes
+from magenta_lite.typing import NoteSequence
+
+if TYPE_CHECKING:
+    from magenta_lite.converters.event_sequences.melody import EventMelodyConverter
+    from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
 # Of chords that are written as notes: a piano, under the melody.
 VELOCITY, INSTRUMENT, PROGRAM = 50, 1, 0
@@ -28,7 +35,7 @@ class BackingChords:
         UserError: If a chord cannot be read.
     """
 
-    def __init__(self, converter, options, primer: Primer):
+    def __init__(self, converter: EventMelodyConverter, options: MelodyRNNOptions, primer: Primer):
         self._converter, self._options = converter, options
         self._given = bool(options.backing_chords)
         self._symbols = typed_symbols(options.backing_chords or USUAL_CHORDS, "backing_chords")
@@ -90,7 +97,7 @@ class BackingChords:
             at += round_
         return sorted((step, symbol) for step, symbol in found.items() if step < total)
 
-    def add_to(self, sequence, first: int, end: int, qpm: float) -> None:
+    def add_to(self, sequence: NoteSequence, first: int, end: int, qpm: float) -> None:
         """Adds the chords of steps `first` to `end` to a NoteSequence that begins with `first`.
 
         They are chord symbols, and notes too where the options say so.

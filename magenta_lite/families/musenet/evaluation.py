@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,9 @@ from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.families.musenet.targets import counted, with_open_end
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.musenet.model import MuseNet
 
 BATCH = 4
 KINDS = ("note_on", "note_off", "drum_hit", "wait")
@@ -27,7 +31,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int) -> dict[str, float]:
+def evaluate(model: MuseNet, examples: Any, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains.
 
     Args:

@@ -1,0 +1,15 @@
+"""Names for the types of values that the libraries leave without types."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+# A tensor, a variable, or what NumPy makes one of. The stubs of TensorFlow that type checkers
+# bring along lack many operations, and Keras' own types depend on the backend.
+Tensor: TypeAlias = Any
+
+# Tensors (B, ...) of B examples by what they are.
+Batch: TypeAlias = dict[str, Any]
+
+# `note_seq.NoteSequence`, a protocol buffer whose class is made when note_seq is imported.
+NoteSequence: TypeAlias = Any
