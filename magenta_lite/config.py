@@ -300,7 +300,7 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
     """Writes `config` as YAML, each section with its `kind`."""
     from omegaconf import OmegaConf
 
-    tree = {"name": config.name}
+    tree: dict[str, Any] = {"name": config.name}
     for section in _section_names(config):
         value = getattr(config, section)
         kind = {"kind": value.kind} if section in ExperimentConfig.FREE_SECTIONS else {}
@@ -316,7 +316,7 @@ def load_config(path: Path) -> ExperimentConfig:
     if not path.is_file():
         raise UserError(f"{path} is missing: {path.parent} is not a run directory")
     try:
-        tree = OmegaConf.to_container(OmegaConf.load(path))
+        tree: Any = OmegaConf.to_container(OmegaConf.load(path))
         sections = {}
         for section in ("converter", "model", "objective", "data", "train", "generate"):
             former = FORMER_SECTIONS.get(section)
@@ -382,4 +382,6 @@ def _import_file(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"There is no config file {path}")
     spec = importlib.util.spec_from_file_location(f"magenta_lite_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is not a Python file: its name must end in .py")
     spec.loader.exec_module(importlib.util.module_from_spec(spec))

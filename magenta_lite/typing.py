@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # A tensor, a variable, or what NumPy makes one of. The stubs of TensorFlow that type checkers
 # bring along lack many operations, and Keras' own types depend on the backend.
@@ -13,3 +17,6 @@ Batch: TypeAlias = dict[str, Any]
 
 # `note_seq.NoteSequence`, a protocol buffer whose class is made when note_seq is imported.
 NoteSequence: TypeAlias = Any
+
+# Events (T, ...) as the `EventFormat` of a converter says.
+Events: TypeAlias = "np.ndarray | Sequence[Any]"

@@ -149,8 +149,10 @@ def _unpack(path: Path, folder: Path) -> Path:
         with tarfile.open(path) as archive:
             for member in archive:
                 name = Path(member.name).name
-                if member.isfile() and any(ending in name for ending in DATA_ENDINGS):
-                    with archive.extractfile(member) as source:
+                if not member.isfile() or not any(ending in name for ending in DATA_ENDINGS):
+                    continue
+                if source := archive.extractfile(member):
+                    with source:
                         _copy(source, folder / name)
     except (tarfile.TarError, EOFError, OSError, *DECOMPRESSION_ERRORS) as error:
         raise UserError(f"{path} is damaged or cut off: {_first_line(error)}") from error

@@ -23,7 +23,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -175,7 +175,7 @@ class _Unpickler(pickle.Unpickler):
         data: bytes,
         path: Path,
         storage: Callable[[str, str, int], np.ndarray] | None = None,
-        order: str = "<",
+        order: Literal["<", ">"] = "<",
     ):
         super().__init__(io.BytesIO(data))
         self._path = path
@@ -214,7 +214,8 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> np.ndarray:
         match pid:
             case ("storage", str(kind), str(key), str(_device), int(length), *view):
-                if kind in STORAGES and 0 <= length < 2**63 and view in ([], [None]):
+                usual = kind in STORAGES and 0 <= length < 2**63 and view in ([], [None])
+                if usual and self._storage is not None:
                     return self._storage(key, STORAGES[kind], length)
         raise _damaged(self._path, "it refers to something that is not a storage")
 
@@ -275,7 +276,8 @@ class _StorageLengths(_Unpickler):
     def _tensor(self, *_):
         return None
 
-    _tensor_of_bytes = _tensor
+    def _tensor_of_bytes(self, *_):
+        return None
 
 
 def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
@@ -382,7 +384,7 @@ def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
     try:
         for opcode, argument, position in pickletools.genops(stream):
             # Python makes room for as many remembered objects as the largest number says.
-            if opcode.name.endswith("PUT") and argument > position:
+            if opcode.name.endswith("PUT") and (argument or 0) > (position or 0):
                 raise _damaged(path, "its tree cannot be read (too large a memo)")
     except UserError:
         raise
@@ -391,7 +393,9 @@ def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
     return stream.getvalue()[: stream.tell()]
 
 
-def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: str = "<") -> np.ndarray:
+def _to_numpy(
+    data: memoryview | np.ndarray, dtype: str, order: Literal["<", ">"] = "<"
+) -> np.ndarray:
     """Returns bytes as a flat array of the named dtype, of this machine's byte order."""
     values = np.frombuffer(data, np.dtype(DTYPES[dtype]).newbyteorder(order))
     if dtype == "bfloat16":  # the upper half of a float32

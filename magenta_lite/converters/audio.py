@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import EXAMPLE, Converter, check_at_least
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events
 
 FULL_SCALE = 32768  # of 16 bits
 BLOCK = 2**20  # samples that are worked on at once, so that long pieces need little extra memory
@@ -85,7 +85,10 @@ class AudioConverter(Converter):
     """
 
     config_class = AudioConverterConfig
-    generate_flags = ("--mode=reconstruct", f"--input={EXAMPLE}")
+
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        return ("--mode=reconstruct", f"--input={EXAMPLE}")
 
     @property
     def sample_rate(self) -> int:
@@ -157,13 +160,13 @@ class AudioConverter(Converter):
         report.keep("seconds of sound", round(audio.seconds))
         return EncodeResult(rows, report, positions=positions)
 
-    def decode(self, events: ArrayLike) -> Audio:
+    def decode(self, events: Events) -> Audio:
         """Returns the sound of samples int16 (T, channels)."""
-        return Audio(np.float32(events) / FULL_SCALE, self.sample_rate)
+        return Audio(np.asarray(events, np.float32) / FULL_SCALE, self.sample_rate)
 
-    def transposition_key(self, events: ArrayLike, controls: ArrayLike | None = None) -> bytes:
+    def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
         """Returns a short hash: sound is not transposed."""
-        return hashlib.sha256(np.ascontiguousarray(events)).digest()
+        return hashlib.sha256(np.ascontiguousarray(events).data).digest()
 
     def _check(self, audio: Audio) -> None:
         wanted, given = (self.sample_rate, self.channels), (audio.sample_rate, audio.channels)

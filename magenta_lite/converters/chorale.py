@@ -18,7 +18,7 @@ from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 PAD, END, SILENT = 0, 1, 2
 FIRST_PITCH = 3
@@ -178,7 +178,7 @@ class ChoraleConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: Sequence[int] | None = None
+        self, events: Events, qpm: float = 120.0, programs: Sequence[int] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that ids describe; every order of ids is music.
 

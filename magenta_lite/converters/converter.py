@@ -6,13 +6,12 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat
 from magenta_lite.converters.chords import transpose_chords
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 EXAMPLE = "{example}"
 LOWEST = -127  # semitones: every example ends up at the bottom of its range
@@ -76,7 +75,7 @@ class Converter:
         raise NotImplementedError
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that `events` describe.
 
@@ -106,7 +105,7 @@ class Converter:
 
     # Transposition -------------------------------------------------------------------------
 
-    def possible_shift(self, events: ArrayLike, semitones: int) -> int:
+    def possible_shift(self, events: Events, semitones: int) -> int:
         """Returns `semitones`, reduced until all notes of `events` fit; 0 without notes."""
         lowest, highest = None, None
         for ids, (_, low, high), moves in self._pitch_columns(np.asarray(events)):
@@ -116,7 +115,7 @@ class Converter:
                 highest = up if highest is None else min(highest, up)
         return 0 if lowest is None else int(np.clip(semitones, lowest, highest))
 
-    def transpose(self, events: ArrayLike, semitones: int) -> np.ndarray:
+    def transpose(self, events: Events, semitones: int) -> np.ndarray:
         """Returns `events` with every note moved by `possible_shift` semitones.
 
         The shift is reduced until all notes fit, so that the rhythm stays whole. (The original
@@ -132,7 +131,7 @@ class Converter:
             target[moves] = ids[moves].astype(int) + shift
         return moved
 
-    def transposition_key(self, events: ArrayLike, controls: ArrayLike | None = None) -> bytes:
+    def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
         """Returns what an example and all its transpositions have in common.
 
         Args:

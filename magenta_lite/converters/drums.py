@@ -6,7 +6,6 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
@@ -21,7 +20,7 @@ from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stret
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 CLASSES = {"reduced": drum_classes.REDUCED, "full": drum_classes.FULL}
 
@@ -149,7 +148,7 @@ class DrumsConverter(Converter):
                 windows.add(np.array(window, np.uint16))
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
 

@@ -7,10 +7,14 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from magenta_lite.converters.base import Report
 from magenta_lite.typing import NoteSequence
+
+_Events = TypeVar("_Events", list[int], np.ndarray)
 
 QUARTERS_PER_BAR = 4
 DEFAULT_QPM = 120.0
@@ -170,7 +174,7 @@ def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
             held[rate] = held.get(rate, 0.0) + min(stop, end) - start
     if len(held) < 2:
         return sequence
-    rate = max(held, key=held.get)  # quarters a second
+    rate = max(held, key=held.__getitem__)  # quarters a second
     even = type(sequence)()
     even.CopyFrom(sequence)
     del even.tempos[:]
@@ -198,7 +202,7 @@ def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, in
         yield start, max(end, start + 1), note
 
 
-def bar_windows(events: Sequence, steps: int, steps_per_bar: int) -> Iterator[tuple[int, Sequence]]:
+def bar_windows(events: _Events, steps: int, steps_per_bar: int) -> Iterator[tuple[int, _Events]]:
     """Yields (start, events) of each window of `steps` that starts on a bar and fits."""
     for start in range(0, len(events) - steps + 1, steps_per_bar):
         yield start, events[start : start + steps]

@@ -6,7 +6,6 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
@@ -21,7 +20,7 @@ from magenta_lite.converters.grid import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import DRUM_INSTRUMENT, new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 PITCH_MAPS = {"roland": drum_classes.ROLAND, "reduced": drum_classes.REDUCED}
 DRUMS = 9  # classes of every map
@@ -230,7 +229,7 @@ class GrooveConverter(Converter):
             windows.add(window)
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that hits, velocities and offsets describe.
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.chords import UnusableChords, chord_line
@@ -25,7 +24,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
@@ -245,7 +244,7 @@ class MelodyConverter(Converter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that event ids describe.
 
@@ -268,11 +267,11 @@ class MelodyConverter(Converter):
         add_melody(sequence, melody, 60 / qpm / self.config.steps_per_quarter, program)
         return sequence
 
-    def one_hot(self, events: ArrayLike) -> np.ndarray:
+    def one_hot(self, events: Events) -> np.ndarray:
         """Returns event ids int (T,) as bool (T, V)."""
         return np.eye(self.depth, dtype=bool)[np.asarray(events)]
 
-    def valid_next(self, events: ArrayLike) -> np.ndarray:
+    def valid_next(self, events: Events) -> np.ndarray:
         """Returns which ids may follow `events` (T,): bool (V,).
 
         A note-off needs a sounding note; nothing but no event follows an end token.

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
@@ -30,7 +29,7 @@ from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 MELODY_STEP = 0.1  # seconds
 
@@ -94,8 +93,14 @@ class MelodyPerformanceConverter(TokenConverter):
 
     config_class = MelodyPerformanceConverterConfig
     default_programs = (0,)
-    generate_flags = ("--mode=accompany", "--primer_melody=60 -2 64 -2 67 -2 -2 -2 65 -2 62 -2 60")
-    crop = 0  # segments begin where their melody does
+
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        return ("--mode=accompany", "--primer_melody=60 -2 64 -2 67 -2 -2 -2 65 -2 62 -2 60")
+
+    @property
+    def crop(self) -> int:
+        return 0  # segments begin where their melody does
 
     def __init__(self, config: MelodyPerformanceConverterConfig):
         super().__init__(config)
@@ -147,7 +152,8 @@ class MelodyPerformanceConverter(TokenConverter):
             other passes than the first, and of other stretches than 1, are for training only.
         """
         config, report = self.config, Report()
-        result = EncodeResult([], report, train_only=[])
+        train_only: list[bool] = []
+        result = EncodeResult([], report, train_only=train_only)
         notes = self.codec.notes(sequence, report) if is_playable(sequence, report) else []
         if not notes:
             return result
@@ -167,10 +173,10 @@ class MelodyPerformanceConverter(TokenConverter):
                     row = self._row(segment, melody, end - start, stretch, counted)
                     if row is not None:
                         result.examples.append(row)
-                        result.train_only.append(not first)
+                        train_only.append(not first)
         if config.max_examples:
             del result.examples[config.max_examples :]
-            del result.train_only[config.max_examples :]
+            del train_only[config.max_examples :]
         if result.examples:
             report.keep("windows", len(result.examples))
         return result
@@ -229,7 +235,7 @@ class MelodyPerformanceConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence of a row's performance, or of a performance alone.
 

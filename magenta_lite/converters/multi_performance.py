@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.chords import ChordLine, UnusableChords, chord_line
@@ -17,7 +16,7 @@ from magenta_lite.converters.grid import Stretch, common_time_stretches, is_play
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 PITCHES = PROGRAMS = 128
 VELOCITIES = 127  # 1 to 127
@@ -301,7 +300,7 @@ class MultiPerformanceConverter(Converter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that ids describe: one bar, an instrument for each track.
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
@@ -18,7 +17,7 @@ from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 PAD, END = 0, 1
 RESERVED = 2
@@ -181,7 +180,7 @@ class PerformanceConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that ids describe; every order of ids is music.
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.converter import Converter
 from magenta_lite.converters.token_rules import TokenRules
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 
 class TokenConverter(Converter):
@@ -51,6 +50,6 @@ class TokenConverter(Converter):
         """Tokens of a training example, which begins anywhere in the first half of its row."""
         return self.config.crop
 
-    def valid_next(self, ids: ArrayLike) -> np.ndarray:
+    def valid_next(self, ids: Events) -> np.ndarray:
         """Returns which ids may follow `ids` (T,): bool (size,); see `TokenRules`."""
         return self.rules.valid_next(ids)

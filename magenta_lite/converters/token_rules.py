@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import ArrayLike
+
+from magenta_lite.typing import Events
 
 NO_IDS = (0, -1)
 
@@ -48,7 +49,7 @@ class TokenRules:
         """How many pitches have notes that begin and end; 0 if tokens do not say."""
         return self.note_on[1] - self.note_on[0] + 1
 
-    def valid_next(self, ids: ArrayLike) -> np.ndarray:
+    def valid_next(self, ids: Events) -> np.ndarray:
         """Returns which ids may follow `ids` (T,): bool (size,).
 
         Only notes that sound can end, only notes that do not can begin; a silence does not grow

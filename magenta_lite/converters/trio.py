@@ -8,7 +8,6 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
@@ -32,7 +31,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, add_melody, new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 MIN_PITCH, MAX_PITCH = 21, 108
 PITCH_CLASSES = FIRST_PITCH_ID + MAX_PITCH - MIN_PITCH + 1
@@ -286,7 +285,7 @@ class TrioConverter(Converter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that ids describe: instruments 0, 1 and 9.
 

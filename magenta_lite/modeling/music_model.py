@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import GenerateOptions
-from magenta_lite.typing import Batch, Tensor
+from magenta_lite.typing import Batch, Events, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
@@ -259,7 +258,7 @@ class MusicModel(keras.Model):
             self._symbolic_build(data_batch=local)
 
 
-def share_of_commonest(ids: ArrayLike) -> float:
+def share_of_commonest(ids: Events) -> float:
     """Returns how often the most frequent of ids (N,), or of rows (N, D), stands among them."""
     ids = np.asarray(ids)
     if not len(ids):

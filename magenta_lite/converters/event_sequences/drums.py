@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, Report
@@ -19,7 +18,7 @@ from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import unknown_name
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 HAND_CLAP = 39
 ANY_DRUM = ((HAND_CLAP, *(pitch for pitch in range(128) if pitch != HAND_CLAP)),)
@@ -167,7 +166,7 @@ class EventDrumsConverter(EventSequenceConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS
+from magenta_lite.typing import Events
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
@@ -138,7 +139,7 @@ class History:
         self._attack = np.zeros(rows, bool)
         self._direction = np.zeros(rows, int)
 
-    def add(self, ids: ArrayLike, chords: ArrayLike | None = None) -> np.ndarray:
+    def add(self, ids: Events, chords: Events | None = None) -> np.ndarray:
         """Adds the next event of each sequence; returns what a model then reads.
 
         Args:
@@ -166,7 +167,7 @@ class History:
         """Returns the events (B,) that stand `distance` before the next; no event before all."""
         return np.maximum(self._recent[:, -distance], NO_EVENT_ID)
 
-    def classes(self, ids: ArrayLike) -> np.ndarray:
+    def classes(self, ids: Events) -> np.ndarray:
         """Returns the class (B,) that a model should predict where the next event is `ids` (B,).
 
         The furthest repeat goes first. Before there is anything to repeat, no event counts as one.
@@ -203,8 +204,9 @@ class History:
     def _key_parts(self) -> list[np.ndarray]:
         encoding = self.encoding
         sounds = self._sounding >= 0
-        recent = sum(
-            (pitch >= 0)[:, None] * self._pitch_classes(pitch) for pitch in self._last_pitches.T
+        recent = np.sum(
+            [(pitch >= 0)[:, None] * self._pitch_classes(pitch) for pitch in self._last_pitches.T],
+            axis=0,
         )
         bar = np.full(len(sounds), self.length % encoding.steps_per_bar == 0)
         flags = np.stack([sounds, ~sounds, self._attack, self._direction], axis=1)
@@ -235,7 +237,7 @@ class History:
 
 
 def encode_events(
-    encoding: EventEncoding, ids: ArrayLike, chords: ArrayLike | None = None
+    encoding: EventEncoding, ids: Events, chords: Events | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns what a model reads of a whole sequence and should answer.
 

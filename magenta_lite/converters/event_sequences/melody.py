@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.chords import (
@@ -35,7 +34,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 # Bits of the step counter of each encoding.
 ENCODINGS = {"one_hot": 0, "lookback": 5, "key": 7}
@@ -295,7 +294,7 @@ class EventMelodyConverter(EventSequenceConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that event ids describe.
 
@@ -309,7 +308,7 @@ class EventMelodyConverter(EventSequenceConverter):
         """
         return self.decode_events(self.to_events(events), qpm, programs)
 
-    def to_events(self, ids: ArrayLike) -> list[int]:
+    def to_events(self, ids: Events) -> list[int]:
         """Returns melody events of ids (T,). Raises: ValueError if one is none."""
         ids = self._checked_ids(ids)
         return as_fresh_melody([event_of(id, self.config.min_pitch) for id in ids])

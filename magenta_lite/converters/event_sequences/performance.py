@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, Report
 from magenta_lite.converters.converter import check_at_least
@@ -20,7 +19,7 @@ from magenta_lite.converters.performance_codec import PerformanceCodec, PlayedNo
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 NO_MORE = -1  # stands after the last event where several are side by side
 
@@ -161,14 +160,14 @@ class EventPerformanceConverter(EventSequenceConverter):
                 for note in part
             ]
 
-    def steps(self, ids: ArrayLike) -> int:
+    def steps(self, ids: Events) -> int:
         """Returns how many steps pass in `ids` (T,)."""
         return self.codec.steps(ids)
 
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that ids describe.
 
@@ -193,7 +192,7 @@ class EventPerformanceConverter(EventSequenceConverter):
             sequence.total_time = max(sequence.total_time, added.end_time)
         return sequence
 
-    def cut(self, ids: ArrayLike, steps: int) -> list[int]:
+    def cut(self, ids: Events, steps: int) -> list[int]:
         """Returns `ids` (T,) up to the step `steps`; silence is added, or a shift shortened."""
         events = itertools.takewhile(lambda id: id != NO_MORE, map(int, ids))
         return self.codec.cut(events, steps)

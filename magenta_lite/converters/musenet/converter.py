@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
@@ -22,7 +21,7 @@ from magenta_lite.converters.musenet.vocabulary import DRUMS, END, FIRST_STYLE, 
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 PREFIX = 3  # style, instruments, start
 ORIGINAL = ("original",)  # styles of the original
@@ -253,7 +252,7 @@ class MuseNetConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: ArrayLike, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that ids describe; every order of ids is music.
 

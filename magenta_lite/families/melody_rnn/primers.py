@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from numpy.typing import ArrayLike
-
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.converters.event_sequences.melody import without_silent_end
@@ -22,7 +20,7 @@ from magenta_lite.families.melody_rnn.songs import (
     melody_of_song,
     reasons,
 )
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Events, NoteSequence
 
 if TYPE_CHECKING:
     from magenta_lite.converters.converter import Converter
@@ -110,7 +108,7 @@ class Primer:
             add_marker(sequence, "continuation", seconds)
         return sequence
 
-    def music(self, ids: ArrayLike, qpm: float, new_steps: int) -> NoteSequence:
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         """Returns the NoteSequence of primer and continuation, where the primer ends marked.
 
         Args:
@@ -153,7 +151,7 @@ class MelodyPrimer(Primer):
     def _parse(name: str, text: str, converter) -> list:
         return parse_melody(text)
 
-    def music(self, ids: ArrayLike, qpm: float, new_steps: int) -> NoteSequence:
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         options = self._options
         melody = self._converter.to_events(ids)
         melody = self._squashed.undo(melody, restore_folded=not options.magenta_timing)
@@ -188,7 +186,7 @@ class DrumsPrimer(Primer):
     def _parse(name: str, text: str, converter) -> list:
         return parse_drums(text, converter)
 
-    def music(self, ids: ArrayLike, qpm: float, new_steps: int) -> NoteSequence:
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         ids = ids[self.steps :] if self._options.only_new else ids
         sequence = self._converter.decode(ids, qpm, self._options.programs or None)
         return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
@@ -232,7 +230,7 @@ class PerformancePrimer(Primer):
     def _parse(name: str, text: str, converter) -> list:
         return parse_pitches(text) if name == "primer_pitches" else parse_melody(text)
 
-    def music(self, ids: ArrayLike, qpm: float, new_steps: int) -> NoteSequence:
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         options, end = self._options, self.steps + new_steps
         ids = self._converter.cut(ids, end)
         whole = self._converter.decode(ids, qpm, options.programs or None)
