@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 
@@ -24,7 +25,10 @@ def main() -> int:
     program, *rest = sys.argv
     if not rest or rest[0] in ("-h", "--help", "help"):
         lines = [f"  {name:<18} {what}" for name, what in COMMANDS.items()]
-        print("\n".join(["Usage: magenta-lite COMMAND --help", "", *lines]))
+        try:
+            print("\n".join(["Usage: magenta-lite COMMAND --help", "", *lines]), flush=True)
+        except BrokenPipeError:  # whoever read the output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0 if rest else 2
     name = rest[0].replace("-", "_")
     if name not in COMMANDS:

@@ -25,7 +25,7 @@ python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
 Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, or sound with its
 spectrogram, and prints the paths. A reconstruction's input stands beside it. Files are named
 RUN-MODE-seedSEED-001-of-004; without --seed each call draws another seed, and none writes over what
-is there.
+is there. With --run_dir=RUN, --help shows the options of that model only.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -115,7 +116,8 @@ def main() -> None:
 
     from magenta_lite.outputs import write_sequences, write_sounds
 
-    seed = options.unfinished.seed
+    unfinished: Any = options.unfinished  # `_options` gave it
+    seed = unfinished.seed
     seeded = f"-seed{seed}" if options.draws else ""
     stem = unused_name(folder, _stem(options.mode) + seeded)
     if is_sound:
@@ -130,7 +132,7 @@ def main() -> None:
             with replaced(text) as partial:
                 partial.write_text(run.converter.text_of(sequence))
             paths.append(text)
-    options.unfinished.remove()
+    unfinished.remove()
     for path in paths:
         print(path)
     if options.draws and FLAGS.seed is None:

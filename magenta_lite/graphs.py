@@ -15,7 +15,7 @@ from magenta_lite.typing import Tensor
 
 # Loops and branches over tensors are written as such here (`tf.while_loop`, `tf.where`), so
 # AutoGraph has nothing to rewrite; looking for it takes several seconds before the first step.
-graph_function = functools.partial(tf.function, autograph=False)
+graph_function: Callable[..., Any] = functools.partial(tf.function, autograph=False)
 
 _inlined = contextvars.ContextVar("_inlined", default=False)
 
@@ -38,8 +38,9 @@ def inner_graph(function: Callable | None = None, **options: Any) -> Callable:
     def call(*args, **kwargs):
         return (function if _inlined.get() else graph)(*args, **kwargs)
 
-    call.graph = graph
-    return call
+    traced: Any = call
+    traced.graph = graph
+    return traced
 
 
 @contextlib.contextmanager

@@ -7,13 +7,14 @@ text and no markers.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import mido
 
-from magenta_lite.converters.grid import step_at, tempo_map
+from magenta_lite.converters.grid import DEFAULT_QPM, step_at, tempo_map
 from magenta_lite.typing import NoteSequence
 
 TICKS_PER_QUARTER = 480
@@ -132,12 +133,14 @@ def midi_bytes(
         volume: Multiplies the volume of every channel, which is 100 of 127 if nothing is said.
         velocity: Multiplies the velocity of every note.
     """
-    tempos = tempo_map(sequence, TICKS_PER_QUARTER) or tempo_map(
-        type(sequence)(), TICKS_PER_QUARTER
-    )
+    tempos = tempo_map(sequence, TICKS_PER_QUARTER)
+    if tempos is None:
+        tempos = [(0.0, 0.0, TICKS_PER_QUARTER * DEFAULT_QPM / 60)]
+
+    tick_at = functools.partial(step_at, tempos)
 
     def tick(seconds: float) -> int:
-        return max(round(step_at(tempos, seconds)), 0)
+        return max(round(tick_at(seconds)), 0)
 
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER, charset="utf-8")
     last = length_of(sequence) + tail

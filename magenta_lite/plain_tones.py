@@ -102,4 +102,4 @@ def _wave(drum: Drum) -> np.ndarray:
     noise = np.random.default_rng(0).standard_normal(len(time) + 2)
     wave = np.sin(2 * np.pi * drum.tone * time)
     wave += drum.noise * np.diff(noise, 2)  # twice: mostly above 5 kHz
-    return np.float32(wave * np.exp(-time / drum.decay))
+    return (wave * np.exp(-time / drum.decay)).astype(np.float32)

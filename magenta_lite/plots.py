@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -175,8 +175,8 @@ def _colors(pieces: Sequence[Sequence[Track]]) -> dict[str, str]:
     from matplotlib.colors import to_hex
 
     names = dict.fromkeys(_legend_name(track) for piece in pieces for track in piece)
-    palette = colormaps["tab10" if len(names) <= 10 else "tab20"].colors
-    return {name: to_hex(palette[i % len(palette)]) for i, name in enumerate(names)}
+    palette: Any = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    return {name: to_hex(palette.colors[i % palette.N]) for i, name in enumerate(names)}
 
 
 def _name_instruments(axes, colors: dict[str, str]) -> None:

@@ -108,8 +108,7 @@ class SoundFont:
             samples, rate = self._samples(midi)
             if _peak(samples) < CLIPPED:
                 break
-        samples /= np.float32(share**2)  # as General MIDI has it
-        return samples, rate
+        return samples / np.float32(share**2), rate  # as General MIDI has it
 
     def _samples(self, midi: bytes) -> tuple[np.ndarray, int]:
         """Returns samples float32 (T, 2) and their rate."""

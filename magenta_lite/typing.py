@@ -20,3 +20,6 @@ NoteSequence: TypeAlias = Any
 
 # Events (T, ...) as the `EventFormat` of a converter says.
 Events: TypeAlias = "np.ndarray | Sequence[Any]"
+
+# `tfp.distributions.Distribution`: TensorFlow Probability loads its modules when they are used.
+Distribution: TypeAlias = Any

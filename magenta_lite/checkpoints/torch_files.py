@@ -160,6 +160,9 @@ def state_dict(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return weights
 
 
+_Order = Literal["<", ">"]
+
+
 class _Unpickler(pickle.Unpickler):
     """Reads the tree of a file; knows a fixed set of names and calls nothing else.
 
@@ -175,12 +178,12 @@ class _Unpickler(pickle.Unpickler):
         data: bytes,
         path: Path,
         storage: Callable[[str, str, int], np.ndarray] | None = None,
-        order: Literal["<", ">"] = "<",
+        order: _Order = "<",
     ):
         super().__init__(io.BytesIO(data))
         self._path = path
         self._storage = storage
-        self._order = order
+        self._order: _Order = order
 
     def load(self) -> Any:
         try:
@@ -269,7 +272,7 @@ class _StorageLengths(_Unpickler):
         super().__init__(data, path, self._note)
         self.storages: dict[str, tuple[str, int]] = {}
 
-    def _note(self, key, dtype, length):
+    def _note(self, key: str, dtype: str, length: int) -> Any:
         if self.storages.setdefault(key, (dtype, length)) != (dtype, length):
             raise _damaged(self._path, f"storage {_short(key)} has two dtypes or lengths")
 
@@ -289,7 +292,7 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
         order = bytes(_zip_record(path, buffer, records[folder + "byteorder"]))
     if order not in (b"little", b"big"):
         raise _damaged(path, f"its byte order is {_short(order)}")
-    order = {b"little": "<", b"big": ">"}[order]
+    sign: _Order = "<" if order == b"little" else ">"
     arrays = {}
 
     def storage(key: str, dtype: str, length: int) -> np.ndarray:
@@ -298,12 +301,12 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
             if record is None:
                 raise _damaged(path, f"storage {_short(key)} is missing")
             view = _zip_record(path, buffer, record)
-            arrays[key, dtype] = _to_numpy(view, dtype, order)
+            arrays[key, dtype] = _to_numpy(view, dtype, sign)
         _check_length(path, key, length, len(arrays[key, dtype]))
         return arrays[key, dtype]
 
     data = _pickle_at(path, _zip_record(path, buffer, records[structure]), 0)
-    return _Unpickler(data, path, storage, order).load()
+    return _Unpickler(data, path, storage, sign).load()
 
 
 def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -393,9 +396,7 @@ def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
     return stream.getvalue()[: stream.tell()]
 
 
-def _to_numpy(
-    data: memoryview | np.ndarray, dtype: str, order: Literal["<", ">"] = "<"
-) -> np.ndarray:
+def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: _Order = "<") -> np.ndarray:
     """Returns bytes as a flat array of the named dtype, of this machine's byte order."""
     values = np.frombuffer(data, np.dtype(DTYPES[dtype]).newbyteorder(order))
     if dtype == "bfloat16":  # the upper half of a float32

@@ -34,7 +34,7 @@ class Converter:
     config_class: ClassVar[type]
     default_programs: ClassVar[tuple[int, ...]] = ()
     fixed_segment_id: int | None = None
-    # Whether there are `text_of`, ids as text, and `contour`, what makes two pieces alike.
+    # Whether there are `text_of` and `contour`.
     writes_text: ClassVar[bool] = False
     has_contours: ClassVar[bool] = False
 
@@ -84,6 +84,14 @@ class Converter:
             qpm: Quarter notes a minute.
             programs: General MIDI programs of the melodic parts; None for `default_programs`.
         """
+        raise NotImplementedError
+
+    def text_of(self, sequence: NoteSequence) -> str:
+        """Returns the ids of a NoteSequence as text, where `writes_text`."""
+        raise NotImplementedError
+
+    def contour(self, events: Any) -> Any:
+        """Returns what is alike in examples, or NoteSequences, that are, where `has_contours`."""
         raise NotImplementedError
 
     def check_programs(self, programs: tuple[int, ...]) -> None:

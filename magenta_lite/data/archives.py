@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.errors import first_line
@@ -100,7 +100,9 @@ def _zipped(file) -> Iterator[Packed]:
 
 
 def _tarred(file) -> Iterator[Packed]:
-    given = {"name": file} if isinstance(file, str | os.PathLike) else {"fileobj": file}
+    given: dict[str, Any] = (
+        {"name": file} if isinstance(file, str | os.PathLike) else {"fileobj": file}
+    )
     with tarfile.open(**given) as archive:
         for member in archive:
             if member.isfile():

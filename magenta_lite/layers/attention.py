@@ -152,10 +152,10 @@ def relative_logits(
         (B, H, L, K); without `both_sides` only for keys that are not after the query.
     """
     queries = q.shape[2]
-    keys = keys or queries
-    used = distances.used_rows(table.shape[-2], queries, keys)
+    columns = keys or queries
+    used = distances.used_rows(table.shape[-2], queries, columns)
     products = _with_rows(q, table[..., used, :])
-    return skew(distances.spread(products, queries, keys), keys)
+    return skew(distances.spread(products, queries, columns), columns)
 
 
 def attend(

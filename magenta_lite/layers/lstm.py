@@ -272,7 +272,7 @@ class LSTM(keras.layers.Layer):
             ]
         )
 
-    def weights_as(self, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def weights_as(self, dtype: Any) -> list[Tensor]:
         """Returns kernel, recurrent kernel and bias as tensors of type `dtype`."""
         weights = (self.kernel, self.recurrent_kernel, self.bias)
         return [tf.cast(tf.convert_to_tensor(w), dtype) for w in weights]

@@ -145,7 +145,7 @@ class TransformerLayer(keras.layers.Layer):
                 initializer=keras.initializers.RandomNormal(stddev=depth**-0.5),
                 name="relative_table",
             )
-        self.memory_attention = self._attention("memory") if sizes.memory else None
+        self.memory_attention: Any = self._attention("memory") if sizes.memory else None
         self.ffn_norm = self._norm("ffn")
         self.filter_kernel = self._kernel("filter", hidden, sizes.filter)
         self.filter_bias = self._bias("filter", sizes.filter)
@@ -242,7 +242,7 @@ class TransformerLayer(keras.layers.Layer):
         keep = dropout.keep(place, (1, x.shape[1], memory.shape[1]))
         return self._joined(attend(q, k, v, bias, keep=keep), weights)
 
-    def keys_values(self, x: Tensor, attention: str = "attention") -> tuple[Tensor, Tensor]:
+    def keys_values(self, x: Tensor, attention: str = "attention") -> list[Tensor]:
         """Returns keys (B, H, T, D) and values (B, H, T, V) of normalised x (B, T, C)."""
         return self._projected(x, getattr(self, attention), "kv")
 

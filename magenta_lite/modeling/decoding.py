@@ -81,12 +81,15 @@ class CachedDecoder(Protocol):
             The other arguments of `prefill`, for one piece, and the conditioning of `step` and
             `Grammar`, for N pieces; both are structures of tensors.
         """
+        ...
 
     def prefill(self, ids: Any, *arguments: Any) -> list[tuple[Any, Any]]:
         """Returns keys (B, H, T, D) and values (B, H, T, E) of each layer for tokens int (B, T)."""
+        ...
 
     def step_weights(self) -> tuple:
         """Returns the weights as `step` needs them, computed once for all steps."""
+        ...
 
     def step(
         self,

@@ -227,7 +227,8 @@ class MusicModel(keras.Model):
         def add_part(i, loss_sum, gradients):
             part = {name: x[i] for name, x in folded.items()}
             with tf.GradientTape() as tape:
-                loss = self.compute_loss(x=part, y_pred=self(part, training=True)) / parts
+                loss: Any = self.compute_loss(x=part, y_pred=self(part, training=True))
+                loss /= parts
             new = tape.gradient(loss, weights)
             return i + 1, loss_sum + loss, [a + b for a, b in zip(gradients, new, strict=True)]
 
@@ -247,12 +248,12 @@ class MusicModel(keras.Model):
         """Divides a replica's mean so that the sum over replicas is the mean of the batch."""
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None):
         strategy = self.distribute_strategy
         if strategy.num_replicas_in_sync == 1:
             return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
         # Models here are built when they are made; only Keras' own bookkeeping is left.
-        batch = next(iter(iterator or data_batch)) if data_batch is None else data_batch
+        batch = next(iter(iterator)) if data_batch is None else data_batch
         local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
         with strategy.scope():
             self._symbolic_build(data_batch=local)

@@ -88,7 +88,7 @@ _BOOK = "X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n\nX:1\nT:Two\nM:4/4\nL:1/4\n
 def midi_bytes(
     notes: Iterable[tuple[int, int, int]],
     *extra: bytes,
-    meter: tuple[int, int] = (4, 2),
+    meter: tuple[int, int] | None = (4, 2),
     program: int = 0,
 ) -> bytes:
     """Returns a MIDI file of one track at 120 quarter notes a minute.

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from magenta_lite.config import TrainConfig
+from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.training.averages import averaged, swap
 from magenta_lite.training.checkpoints import checkpoint_files, save_checkpoint, steps_done
 from magenta_lite.training.history import PREFIX, History
@@ -37,7 +38,11 @@ class StepCallbacks(keras.callbacks.CallbackList):
             callback.on_train_batch_end(batch, logs)
 
 
-class Prepare(keras.callbacks.Callback):
+class _Callback(keras.callbacks.Callback):
+    model: MusicModel  # Keras sets it before it calls back
+
+
+class Prepare(_Callback):
     """Lets the model do what it needs between steps and before a checkpoint.
 
     Comes first: what it does is saved, too.
@@ -102,7 +107,7 @@ class Saver:
             save_checkpoint(model, self._folder, self._keep, self._chief, self._history)
 
 
-class WatchSteps(keras.callbacks.Callback):
+class WatchSteps(_Callback):
     """Tells the progress, stops when the loss is not finite and when a signal asks for it.
 
     Args:
@@ -129,7 +134,7 @@ class WatchSteps(keras.callbacks.Callback):
         self._saver = saver
         self._losses = collections.deque()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._step += 1
         self._progress.step(self._step, logs)
         self._losses.append((self._step, logs["loss"]))
@@ -165,7 +170,7 @@ class WatchSteps(keras.callbacks.Callback):
         )
 
 
-class Interval(keras.callbacks.Callback):
+class Interval(_Callback):
     """Ends each interval: notes what was measured, draws, saves, and stops if that is due.
 
     Comes after those that may object.

@@ -103,7 +103,7 @@ class Feed:
             validation_steps=self.validation_steps if validate else None,
             callbacks=StepCallbacks(callbacks, add_history=True, model=model, steps=length),
             shuffle=False,
-            verbose=0,
+            verbose=0,  # pyright: ignore[reportArgumentType]: Keras names only the other kind
         )
 
     def validate(self, model: MusicModel) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -14,7 +14,13 @@ from magenta_lite.typing import Tensor
 AVERAGED_FROM = 9.0  # an average reaches over the last tenth of the steps, until it decays as told
 
 
-class Clipping:
+if TYPE_CHECKING:
+    _Optimizer = keras.optimizers.Optimizer
+else:
+    _Optimizer = object  # the next class of whoever mixes `Clipping` in is an optimiser
+
+
+class Clipping(_Optimizer):
     """Mixed into an optimiser: gradients are clipped after they are added up.
 
     Averages of weights, if `use_ema` asks for them, reach over the last tenth of all steps as long

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from magenta_lite.config import TrainConfig
 
@@ -39,7 +39,7 @@ class Progress:
         self,
         settings: TrainConfig,
         start: int,
-        stream: TextIO | None = None,
+        stream: Any = None,
         in_words: Callable[[dict[str, float]], list[str]] = lambda measured: [],
     ):
         self._stream = stream or sys.stdout

@@ -51,7 +51,7 @@ class Record:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes the numbers of a step."""
-        line = {"step": step, "time": round(time.time(), 3)} | values
+        line = {"step": step, "time": round(time.time(), 3), **values}
         with self._directory.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()

@@ -183,9 +183,9 @@ class EventPerformanceConverter(EventSequenceConverter):
             ValueError: If an id is not one of this converter's.
         """
         (program,) = self._programs(programs)
-        events = itertools.takewhile(lambda id: id != NO_MORE, events)
+        ids = itertools.takewhile(lambda id: id != NO_MORE, events)
         sequence, second = new_sequence(qpm, metrical=False), self.config.steps_per_second
-        for note in sorted(self.codec.decoded(self._checked_ids(events))):
+        for note in sorted(self.codec.decoded(self._checked_ids(ids))):
             added: Any = sequence.notes.add()
             added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
             added.start_time, added.end_time = note.start / second, note.end / second

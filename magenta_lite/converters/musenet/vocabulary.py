@@ -176,11 +176,8 @@ def styles() -> tuple[str, ...]:
 
 
 def _lines(name: str) -> tuple[str, ...]:
-    return tuple(
-        (importlib.resources.files("magenta_lite.converters.musenet") / name)
-        .read_text()
-        .splitlines()
-    )
+    folder = importlib.resources.files("magenta_lite.converters.musenet")
+    return tuple((folder / name).read_text().splitlines())
 
 
 def played_by(names: Iterable[str]) -> np.ndarray:

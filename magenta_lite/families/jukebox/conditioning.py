@@ -30,7 +30,7 @@ from magenta_lite.typing import Tensor
 class _Conditioning(keras.layers.Layer):
     """A layer that is made from the config of a model."""
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.config = JukeboxPriorConfig(**config) if isinstance(config, dict) else config
         self.built = True

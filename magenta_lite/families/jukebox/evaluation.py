@@ -34,7 +34,8 @@ def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict
         seed: Not used.
     """
     del seed
-    sizes, count = model.sizes, len(examples.events)
+    sizes: Any = model.sizes
+    count = len(examples.events)
     batch = {"events": examples.events, **examples.extras}
     # The first row again fills up: batches of one size are traced once.
     rows = np.r_[np.arange(count), np.zeros(-count % BATCH, int)]
@@ -52,7 +53,7 @@ def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict
         means = [tf.reduce_mean(x, axis=list(range(1, len(x.shape)))) for x in found]
         return [tf.reduce_sum(mean * real) for mean in means]
 
-    totals = 0.0
+    totals: Any = 0.0
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         told = {name: tf.constant(x[part], tf.int32) for name, x in batch.items()}

@@ -61,7 +61,9 @@ class FactoredAttention(keras.layers.Layer):
         width, inside = self.sizes.width, self.sizes.attention_width
         queries = inside if kind == "cross" else 3 * inside
         self.qkv = self._linear("qkv", width, queries)
-        self.memory_kv = self._linear("memory_kv", width, 2 * inside) if kind == "cross" else None
+        self.memory_kv: Any = (
+            self._linear("memory_kv", width, 2 * inside) if kind == "cross" else None
+        )
         # At first lyrics change nothing of what a model without them does.
         self.out = self._linear("out", inside, width, zeros=kind == "cross")
         self.built = True
@@ -264,8 +266,8 @@ class FactoredAttention(keras.layers.Layer):
         )
         if self.kind in SHARED_KEYS:
             count = len(self._shared_positions())
-            pair = (tf.transpose(c[:count], [1, 2, 0, 3]) for c in (keys, values))
-            out = joined(attend(by_heads(q), *pair, self._shared_bias(positions)))
+            k, v = (tf.transpose(c[:count], [1, 2, 0, 3]) for c in (keys, values))
+            out = joined(attend(by_heads(q), k, v, self._shared_bias(positions)))
         else:
             out = self._attend_own_keys(q, keys, values, positions)
         return apply_linear(out, self.out), cache

@@ -25,7 +25,7 @@ from magenta_lite.modeling.music_model import fingerprint
 from magenta_lite.modeling.sampling import Sampler
 
 if TYPE_CHECKING:
-    from magenta_lite.converters.converter import Converter
+    from magenta_lite.converters.codes import CodesConverter
     from magenta_lite.families.jukebox.model import JukeboxPrior
     from magenta_lite.families.jukebox.options import PriorOptions
     from magenta_lite.families.jukebox_delay.model import DelayPrior
@@ -35,7 +35,7 @@ TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top 
 
 
 def generate(
-    model: JukeboxPrior | DelayPrior, converter: Converter, options: PriorOptions
+    model: JukeboxPrior | DelayPrior, converter: CodesConverter, options: PriorOptions
 ) -> list[dict[str, Audio]]:
     """Returns the sounds of `options.num_outputs` pieces by each level that was written.
 

@@ -92,7 +92,7 @@ def sampling_arguments(
     model: JukeboxPrior | DelayPrior, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: nothing given, nobody named."""
-    sizes = model.sizes
+    sizes: Any = model.sizes
     arguments = {
         "given": tf.zeros([num_outputs, 0, *_several(sizes)], tf.int32),
         "num_codes": tf.constant(min(SAMPLE_CODES, sizes.context)),

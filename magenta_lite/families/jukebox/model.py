@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -22,8 +22,7 @@ from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
-    from magenta_lite.converters.converter import Converter
-    from magenta_lite.modeling.options import GenerateOptions
+    from magenta_lite.converters.codes import CodesConverter
 
 
 class Told(NamedTuple):
@@ -105,7 +104,7 @@ class JukeboxPrior(MusicModel):
         self.conditioner = CodeConditioner(sizes, name="conditioner") if self.upsamples else None
         self.bits = keras.metrics.Mean(name="bits_per_token")
         self.accuracy = keras.metrics.Mean(name="accuracy")
-        self.lyric_bits = None
+        self.lyric_bits: Any = None  # without lyrics
         if sizes.lyric_tokens:
             self.lyric_bits = keras.metrics.Mean(name="lyric_bits_per_token")
         self.built = True
@@ -186,7 +185,7 @@ class JukeboxPrior(MusicModel):
 
     def compute_loss(
         self,
-        x: Batch | None = None,
+        x: Any = None,
         y: Tensor | None = None,
         y_pred: Any = None,
         sample_weight: Tensor | None = None,
@@ -223,12 +222,12 @@ class JukeboxPrior(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> JukeboxPrior:
         del converter
         kind = JukeboxUpsampler if config.model.conditioner_stages else JukeboxPrior
         return kind(model=config.model, objective=config.objective)
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: JukeboxOptions, converter: CodesConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
@@ -242,7 +241,7 @@ class JukeboxPrior(MusicModel):
     ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
-    def pictures(self, converter: Converter, examples: Any, seed: int) -> Iterable[Any] | None:
+    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
         return ()  # codes are no pictures
 
 

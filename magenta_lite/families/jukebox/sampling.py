@@ -110,8 +110,8 @@ def written(
     Returns:
         Int32 (B, context), of which codes from `given` to `total` are written.
     """
-    prepared = _prepared(model, codes, labels, above, seeds)
-    return _write(model, *prepared, given, total, sampler, chunk)
+    ids, told, uniforms = _prepared(model, codes, labels, above, seeds)
+    return _write(model, ids, told, uniforms, given, total, sampler, chunk)
 
 
 def _checked(what: str, value, shape, needed: bool):

@@ -34,8 +34,7 @@ from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
-    from magenta_lite.converters.converter import Converter
-    from magenta_lite.modeling.options import GenerateOptions
+    from magenta_lite.converters.codes import CodesConverter
 
 
 def delayed(codes: Tensor, empty: int) -> Tensor:
@@ -167,7 +166,7 @@ class DelayPrior(MusicModel):
 
     def compute_loss(
         self,
-        x: Batch | None = None,
+        x: Any = None,
         y: Tensor | None = None,
         y_pred: Any = None,
         sample_weight: Tensor | None = None,
@@ -187,11 +186,11 @@ class DelayPrior(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> Self:
         del converter
         return cls(model=config.model)
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: DelayPriorOptions, converter: CodesConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
@@ -205,5 +204,5 @@ class DelayPrior(MusicModel):
     ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
-    def pictures(self, converter: Converter, examples: Any, seed: int) -> Iterable[Any] | None:
+    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
         return ()  # codes are no pictures

@@ -40,7 +40,7 @@ class BackingChords:
         self._given = bool(options.backing_chords)
         self._symbols = typed_symbols(options.backing_chords or USUAL_CHORDS, "backing_chords")
         self._song = [] if self._given else self._of_song(primer)
-        self._first = primer.passage.start if self._song else 0
+        self._first = primer.passage.start if self._song and primer.passage else 0
         if not self._given and not self._song:
             why = f"{options.inputs[0][0]} has no chord symbols; " if options.inputs else ""
             print(f"{why}the chords are {USUAL_CHORDS}: --backing_chords gives others")
@@ -51,7 +51,9 @@ class BackingChords:
         What follows its last bar is (length, ""), so that chords can go round.
         """
         part, grid = primer.passage, self._converter.config.steps_per_quarter
-        changes = chord_changes(part, grid) if part else []
+        if part is None:
+            return []
+        changes = chord_changes(part, grid)
         if not changes:
             return []
         (name, _), *_ = self._options.inputs

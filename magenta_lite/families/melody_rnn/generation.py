@@ -13,13 +13,15 @@ from magenta_lite.families.melody_rnn.primers import PRIMERS
 from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 if TYPE_CHECKING:
-    from magenta_lite.converters.converter import Converter
+    from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
     from magenta_lite.families.melody_rnn.model import MelodyRNN
     from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
 
-def generate(model: MelodyRNN, converter: Converter, options: MelodyRNNOptions) -> list:
-    """Returns the NoteSequences that `options`, a `GenerateRequest`, asks for.
+def generate(
+    model: MelodyRNN, converter: EventSequenceConverter, options: MelodyRNNOptions
+) -> list:
+    """Returns the NoteSequences that `options`, `MelodyRNNOptions`, ask for.
 
     Raises:
         UserError: If the primer is none, or does not fit into the steps asked for.

@@ -28,8 +28,7 @@ from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
-    from magenta_lite.converters.converter import Converter
-    from magenta_lite.modeling.options import GenerateOptions
+    from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
@@ -251,7 +250,7 @@ class MelodyRNN(MusicModel):
 
     def compute_loss(
         self,
-        x: Batch | None = None,
+        x: Any = None,
         y: Tensor | None = None,
         y_pred: Any = None,
         sample_weight: Tensor | None = None,
@@ -280,7 +279,7 @@ class MelodyRNN(MusicModel):
 
     def log_likelihood(
         self, events: Tensor, length: Tensor, chords: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Returns log probabilities of sequences, in nats; their first events are given.
 
         Args:
@@ -320,7 +319,7 @@ class MelodyRNN(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: EventSequenceConverter) -> Self:
         return cls(
             encoding=converter.encoding,
             length=converter.window_steps,
@@ -328,7 +327,7 @@ class MelodyRNN(MusicModel):
             objective=config.objective,
         )
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: MelodyRNNOptions, converter: EventSequenceConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:

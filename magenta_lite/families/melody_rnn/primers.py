@@ -62,7 +62,8 @@ class Primer:
     passage: Passage | None = None
 
     def __init__(self, converter: Converter, options: MelodyRNNOptions):
-        self._converter, self._options = converter, options
+        self._converter: Any = converter
+        self._options = options
 
     @classmethod
     def check(cls, converter: Any, options: MelodyRNNOptions) -> None:

@@ -59,9 +59,9 @@ class Passage(NamedTuple):
         last = first + self.bars - 1
         return f"bar {first}" if first == last else f"bars {first}-{last}"
 
-    def last(self, bars: int) -> Passage:
+    def last(self, bars: float) -> Passage:
         """Returns the last `bars` of it."""
-        left_out = max(self.bars - bars, 0) * self.bar
+        left_out = int(max(self.bars - bars, 0)) * self.bar
         return self._replace(start=self.start + left_out, events=self.events[left_out:])
 
 

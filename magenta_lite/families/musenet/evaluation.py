@@ -61,7 +61,9 @@ def evaluate(model: MuseNet, examples: Any, seed: int) -> dict[str, float]:
 
     batches = [sums(tf.constant(events[i : i + BATCH])) for i in range(0, len(events), BATCH)]
     columns = zip(*batches, strict=True)
-    each_nll, each_right, each = (np.sum(column, axis=0, dtype=np.float64) for column in columns)
+    each_nll, each_right, each = (
+        np.array(column).sum(axis=0, dtype=np.float64) for column in columns
+    )
     nll, right, tokens = (float(x.sum()) for x in (each_nll, each_right, each))
     by_kind = zip(KINDS, each_nll, each, strict=False)
     seconds = float(tables().units[events[..., 0]].sum()) / model.rules.steps_per_second

@@ -44,8 +44,7 @@ from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
-    from magenta_lite.converters.converter import Converter
-    from magenta_lite.modeling.options import GenerateOptions
+    from magenta_lite.converters.musenet.converter import MuseNetConverter
 
 UNKNOWN = PARTS  # the last row of the tables of part and countdown
 EXTRAS = ("position", "moment", "chord", "part", "countdown")
@@ -352,7 +351,7 @@ class MuseNet(MusicModel):
 
     def compute_loss(
         self,
-        x: Batch | None = None,
+        x: Any = None,
         y: Tensor | None = None,
         y_pred: Any = None,
         sample_weight: Tensor | None = None,
@@ -407,7 +406,7 @@ class MuseNet(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: MuseNetConverter) -> Self:
         return cls(
             rules=converter.rules,
             crop=converter.crop,
@@ -415,7 +414,7 @@ class MuseNet(MusicModel):
             objective=config.objective,
         )
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: MuseNetOptions, converter: MuseNetConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:

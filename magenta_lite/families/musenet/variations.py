@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
@@ -45,7 +43,7 @@ def shares(batch: Batch) -> Tensor:
     return tf.where(either > 0, 1.0, share)
 
 
-def louder_piano(ids: Tensor, draw: Callable[[int], Tensor], most: int) -> Tensor:
+def louder_piano(ids: Tensor, draw: Tensor, most: int) -> Tensor:
     """Returns ids int32 (B, T) with the piano by up to `most` volumes softer or louder.
 
     Args:

@@ -38,8 +38,7 @@ from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
-    from magenta_lite.converters.converter import Converter
-    from magenta_lite.modeling.options import GenerateOptions
+    from magenta_lite.converters.token_converter import TokenConverter
 
 TARGET_SPACES = 32
 EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
@@ -322,7 +321,7 @@ class MusicTransformer(MusicModel):
 
     def compute_loss(
         self,
-        x: Batch | None = None,
+        x: Any = None,
         y: Tensor | None = None,
         y_pred: Any = None,
         sample_weight: Tensor | None = None,
@@ -377,7 +376,7 @@ class MusicTransformer(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: TokenConverter) -> Self:
         return cls(
             rules=converter.rules,
             crop=getattr(converter, "crop", 0),
@@ -385,7 +384,7 @@ class MusicTransformer(MusicModel):
             objective=config.objective,
         )
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: MusicTransformerOptions, converter: TokenConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:

@@ -25,10 +25,11 @@ from magenta_lite.typing import Tensor
 
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
     """Returns the tanh layer that gives all LSTM layers their first state from a latent vector."""
+    near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
     layer = keras.layers.Dense(
         2 * sum(units),
         activation="tanh",
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+        kernel_initializer=near_zero,
         dtype="float32",
         name="initial_state",
     )
@@ -405,7 +406,7 @@ class Decoder(keras.layers.Layer):
         """
         ends = list(itertools.accumulate(core.head.uniforms for core in self.cores))
 
-        def choose(t, k, parameters):
+        def choose(t: Any, k: int, parameters: Tensor) -> Tensor:
             head = self.cores[k].head
             mine = uniforms[t][:, ends[k] - head.uniforms : ends[k]]
             return head.choose(parameters, mine, sampler or head.scheduled_sampler)
@@ -448,7 +449,7 @@ class Decoder(keras.layers.Layer):
             )
             draw = self.choose_with(uniform)
 
-            def choose(t, k, parameters):
+            def choose(t: Any, k: int, parameters: Tensor) -> Tensor:
                 drawn, original = draw(t, k, parameters), self.part(part[t], k)
                 take = tf.reshape(replaced[t], [-1, *[1] * (len(drawn.shape) - 1)])
                 return tf.where(take, drawn, original)

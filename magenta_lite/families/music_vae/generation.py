@@ -37,7 +37,7 @@ Window = tuple[np.ndarray, np.ndarray | None]
 
 
 def generate(model: MusicVAE, converter: Converter, options: MusicVAEOptions) -> list:
-    """Returns what `options`, a `GenerateRequest`, asks for.
+    """Returns what `options`, `MusicVAEOptions`, ask for.
 
     Returns:
         NoteSequences; a `Reconstruction` for each piece that is made of one window, or piece, of

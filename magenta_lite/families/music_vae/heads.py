@@ -19,7 +19,7 @@ from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
 from magenta_lite.modeling.music_model import share_of_commonest
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.typing import Tensor
+from magenta_lite.typing import Distribution, Tensor
 
 tfd = tfp.distributions
 
@@ -76,7 +76,7 @@ class Categorical:
         """Returns the accuracy of always guessing the most frequent of numpy events (N, *E)."""
         return share_of_commonest(events)
 
-    def distribution(self, parameters: Tensor) -> tfd.Distribution:
+    def distribution(self, parameters: Tensor) -> Distribution:
         """Returns the distribution of an event given parameters (..., P)."""
         return tfd.Categorical(logits=parameters)
 
@@ -135,7 +135,7 @@ class MultiCategorical:
     def majority_accuracy(self, events: np.ndarray) -> float:
         return float(np.mean([share_of_commonest(part) for part in events.T]))
 
-    def distribution(self, parameters: Tensor) -> tfd.Distribution:
+    def distribution(self, parameters: Tensor) -> Distribution:
         pieces = tf.split(parameters, self.sizes, axis=-1)
         return tfd.Blockwise([tfd.Categorical(logits=logits) for logits in pieces])
 

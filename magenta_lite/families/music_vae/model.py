@@ -30,12 +30,11 @@ from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, Draw, MusicModel, logs_for_workers
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.typing import Batch, Tensor
+from magenta_lite.typing import Batch, Distribution, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
     from magenta_lite.converters.converter import Converter
-    from magenta_lite.modeling.options import GenerateOptions
 
 tfd = tfp.distributions
 
@@ -164,10 +163,11 @@ class MusicVAE(MusicModel):
         return Decoder(cores, self.length, conductor, self.events_format.end_id, name="decoder")
 
     def _posterior_head(self, name: str, activation=None):
+        near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
         head = keras.layers.Dense(
             self.model_config.latent_size,
             activation=activation,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+            kernel_initializer=near_zero,
             dtype="float32",
             name=name,
         )
@@ -299,7 +299,7 @@ class MusicVAE(MusicModel):
         """Returns the weight of the KL term at this step."""
         return self.objective.max_beta * (1 - tf.pow(self.objective.beta_rate, self._step()))
 
-    def prior(self) -> tfd.Distribution:
+    def prior(self) -> Distribution:
         """Returns N(0, I) over (Z,)."""
         zeros = tf.zeros([self.model_config.latent_size])
         return tfd.Independent(tfd.Normal(zeros, 1.0), 1)
@@ -339,7 +339,7 @@ class MusicVAE(MusicModel):
 
     def compute_loss(
         self,
-        x: Batch | None = None,
+        x: Any = None,
         y: Tensor | None = None,
         y_pred: Any = None,
         sample_weight: Tensor | None = None,
@@ -399,7 +399,7 @@ class MusicVAE(MusicModel):
 
     def encode(
         self, events: Tensor, length: Tensor, controls: Tensor | None = None
-    ) -> tfd.Distribution:
+    ) -> Distribution:
         """Returns the posterior over z, a distribution over (Z,) for each example.
 
         Args:
@@ -491,7 +491,7 @@ class MusicVAE(MusicModel):
         end: Tensor,
         num_steps: Any,
         seed: Any,
-        controls: Tensor | None = None,
+        controls: Any = None,
         **settings: Any,
     ) -> Tensor:
         """Decodes points between the posterior means of two sequences, both ends included.
@@ -534,7 +534,7 @@ class MusicVAE(MusicModel):
             objective=config.objective,
         )
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: MusicVAEOptions, converter: Converter) -> list[Any]:
         return generation.generate(self, converter, options)
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
@@ -555,5 +555,5 @@ def _mask(lengths, steps: int):
     return tf.reshape(counts, [lengths.shape[0] * steps, -1])
 
 
-def _diagonal_normal(mu, sigma) -> tfd.Distribution:
+def _diagonal_normal(mu, sigma) -> Distribution:
     return tfd.Independent(tfd.Normal(mu, sigma), 1)

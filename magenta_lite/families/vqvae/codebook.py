@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 
 from magenta_lite.typing import Tensor
 
@@ -126,7 +126,7 @@ class Codebook(keras.layers.Layer):
             name=name,
         )
 
-    def begin_with(self, vectors: ArrayLike, hits: float) -> None:
+    def begin_with(self, vectors: np.ndarray, hits: float) -> None:
         """Makes `vectors` (K, C) the codebook, each as if it had been hit `hits` times a step."""
         self.vectors.assign(vectors)
         self.sums.assign(tf.convert_to_tensor(vectors) * hits)
@@ -141,7 +141,7 @@ class Codebook(keras.layers.Layer):
         self,
         x: Tensor,
         training: bool = False,
-        choices: Choice | None = None,
+        choices: Any = None,
         counted: Tensor | None = None,
     ) -> Coded:
         x = tf.stop_gradient(x)
@@ -226,7 +226,7 @@ class Codebook(keras.layers.Layer):
         rounds = tf.where(self.ready > 0, 0, self.k_means_steps)
         return tf.while_loop(lambda i, _: i < rounds, round_of_k_means, (0, start))[1]
 
-    def copies(self, shape: Sequence[int | None]) -> int:
+    def copies(self, shape: Sequence[int]) -> int:
         """Returns how often each row of x, of `shape` (B, S, C), must stand in to be enough."""
         rows = shape[0] * shape[1] * tf.distribute.get_strategy().num_replicas_in_sync
         return -(-self.codes // rows)

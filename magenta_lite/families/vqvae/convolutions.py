@@ -71,7 +71,8 @@ class Snake(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         alpha = keras.ops.cast(self.alpha, x.dtype)
-        return x + keras.ops.square(keras.ops.sin(alpha * x)) / (alpha + 1e-9)
+        wave: Tensor = keras.ops.square(keras.ops.sin(alpha * x))
+        return x + wave / (alpha + 1e-9)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
@@ -144,7 +145,7 @@ class Residual(keras.layers.Layer):
 class _LevelBlock(keras.layers.Layer):
     """What encoder and decoder blocks have in common: residual blocks, grouped in stages."""
 
-    def __init__(self, sizes, **kwargs):
+    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(**kwargs)
         self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
         with keras.name_scope(self.name):

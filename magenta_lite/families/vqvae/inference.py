@@ -14,7 +14,7 @@ from magenta_lite.graphs import graph_function
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from magenta_lite.converters.converter import Converter
+    from magenta_lite.converters.audio import AudioConverter
     from magenta_lite.families.vqvae.model import VQVAE
 
 SHOWN = 2  # clips of a validation
@@ -74,7 +74,7 @@ def sampling_arguments(
     return {"audio": tf.constant(noise, tf.float32)}
 
 
-def pictures(model: VQVAE, converter: Converter, examples: Any, seed: int) -> Iterator[Figure]:
+def pictures(model: VQVAE, converter: AudioConverter, examples: Any, seed: int) -> Iterator[Figure]:
     """Yields figures of some held-out clips above what comes back of them.
 
     Args:

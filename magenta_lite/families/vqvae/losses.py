@@ -7,6 +7,7 @@ letters: B clips, T samples, C channels, S frames of a spectrum, F frequencies.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ class Bandwidth(NamedTuple):
     spectrum: float
 
 
-def spectrum(sound: Tensor, resolution: tuple[int, int, int]) -> Tensor:
+def spectrum(sound: Tensor, resolution: Sequence[int]) -> Tensor:
     """Returns magnitudes, float32 (B, S, F), of the mean of all channels.
 
     Frame s is centred at s hops; the sound is mirrored at its ends. The window is a periodic Hann
@@ -121,7 +122,7 @@ def si_sdr(x: Tensor, y: Tensor) -> Tensor:
     return tf.clip_by_value(tf.reshape(decibels, [-1]), -100.0, 100.0)
 
 
-def bandwidth(clips: np.ndarray, resolution: tuple[int, int, int]) -> Bandwidth:
+def bandwidth(clips: np.ndarray, resolution: Sequence[int]) -> Bandwidth:
     """Measures clips.
 
     Args:

@@ -22,8 +22,7 @@ from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
-    from magenta_lite.converters.converter import Converter
-    from magenta_lite.modeling.options import GenerateOptions
+    from magenta_lite.converters.audio import AudioConverter
 
 MEASURED_SECONDS = 600  # of sound, by which differences are scaled
 LEAST_BANDWIDTH = 1e-8
@@ -230,7 +229,7 @@ class VQVAE(MusicModel):
 
     def compute_loss(
         self,
-        x: Batch | None = None,
+        x: Any = None,
         y: Tensor | None = None,
         y_pred: Any = None,
         sample_weight: Tensor | None = None,
@@ -267,7 +266,7 @@ class VQVAE(MusicModel):
 
         def of_spectra(distance, resolutions, levels=self.sizes.levels, others=every):
             """Returns the means over clips and resolutions (levels,)."""
-            totals = []
+            totals: list[Tensor] = []
             for resolution in resolutions:
                 x = losses.spectrum(sound, resolution)
                 y = losses.spectrum(others, resolution)
@@ -332,7 +331,7 @@ class VQVAE(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: AudioConverter) -> Self:
         sizes, crop = config.model, converter.crop
         if converter.channels != sizes.channels:
             raise UserError(
@@ -348,7 +347,7 @@ class VQVAE(MusicModel):
             )
         return cls(sizes, config.objective, crop, converter.sample_rate)
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: VQVAEOptions, converter: AudioConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
@@ -362,5 +361,5 @@ class VQVAE(MusicModel):
     ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
-    def pictures(self, converter: Converter, examples: Any, seed: int) -> Iterable[Any] | None:
+    def pictures(self, converter: AudioConverter, examples: Any, seed: int) -> Iterable[Any] | None:
         return inference.pictures(self, converter, examples, seed)

@@ -87,7 +87,7 @@ class Quantizer(keras.layers.Layer):
         self,
         x: Tensor,
         training: bool = False,
-        choices: Sequence[Choice] | None = None,
+        choices: Sequence[tuple[Choice, Choice]] | None = None,
         kept: Tensor | None = None,
     ) -> Quantized:
         if self.enter:
@@ -131,7 +131,7 @@ class Quantizer(keras.layers.Layer):
         return self.leave(vectors) if self.leave else vectors
 
     def draw_choices(
-        self, x_shape: Sequence[int | None], seeds: Tensor, place: int
+        self, x_shape: Sequence[int], seeds: Tensor, place: int
     ) -> list[tuple[Choice, Choice]]:
         """Returns the `choices` of a training call, by seeds that belong to the examples.
 
