@@ -108,7 +108,8 @@ class SoundFont:
             samples, rate = self._samples(midi)
             if _peak(samples) < CLIPPED:
                 break
-        return samples / np.float32(share**2), rate  # as General MIDI has it
+        np.divide(samples, np.float32(share**2), out=samples)  # as General MIDI has it
+        return samples, rate
 
     def _samples(self, midi: bytes) -> tuple[np.ndarray, int]:
         """Returns samples float32 (T, 2) and their rate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import tarfile
@@ -106,5 +107,10 @@ def _tarred(file) -> Iterator[Packed]:
     with tarfile.open(**given) as archive:
         for member in archive:
             if member.isfile():
-                read = lambda member=member: archive.extractfile(member).read()  # noqa: E731
+                read = functools.partial(_content, archive, member)
                 yield Packed(member.name.removeprefix("./"), member.size, read)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file: Any = archive.extractfile(member)  # None of what is no file
+    return file.read()

@@ -116,6 +116,7 @@ class CachedDecoder(Protocol):
         Returns:
             Logits float32 (N, V) of the token at `position`, and the new keys and values.
         """
+        ...
 
 
 def specs() -> tuple[tf.TensorSpec, ...]:

@@ -39,7 +39,10 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
 
 class _Callback(keras.callbacks.Callback):
-    model: MusicModel  # Keras sets it before it calls back
+    """What Keras gives a callback before it calls it."""
+
+    model: MusicModel
+    params: dict[str, Any]
 
 
 class Prepare(_Callback):

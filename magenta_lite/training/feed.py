@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
     from magenta_lite.converters.converter import Converter
 
+SILENT: Any = 0  # `verbose` of Keras; of its types, only the default is one
+
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
@@ -103,13 +105,13 @@ class Feed:
             validation_steps=self.validation_steps if validate else None,
             callbacks=StepCallbacks(callbacks, add_history=True, model=model, steps=length),
             shuffle=False,
-            verbose=0,  # pyright: ignore[reportArgumentType]: Keras names only the other kind
+            verbose=SILENT,
         )
 
     def validate(self, model: MusicModel) -> None:
         """Makes a validation, if there is one."""
         if self.validation is not None:
-            model.evaluate(self.validation, steps=self.validation_steps, verbose=0)
+            model.evaluate(self.validation, steps=self.validation_steps, verbose=SILENT)
 
 
 def _tell_rejected(batches, say) -> None:

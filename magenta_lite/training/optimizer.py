@@ -198,7 +198,8 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
             schedule(train), epsilon=train.adam_epsilon, beta_2=train.adam_beta_2, **clipping
         )
     # XLA over the whole step is slower on CPUs and slow to compile.
-    model.compile(optimizer=optimizer, jit_compile=False)
+    no_xla: dict[str, Any] = {"jit_compile": False}  # Keras has a type for its default only
+    model.compile(optimizer=optimizer, **no_xla)
     # Else the first step would make its variables, and be traced twice for it.
     optimizer.build(model.trainable_variables)
     model.micro_batches = train.micro_batches

@@ -75,7 +75,7 @@ def measure(
     checks = [_seconds_of(check) for _ in range(2)]
     renewals = [0.0, 0.0]
     if renew is not None:
-        renewals = [_seconds_of(lambda folder: renew()) for _ in range(2)]
+        renewals = [_seconds_of(lambda _: renew()), _seconds_of(lambda _: renew())]
     for variable, value in initial:
         variable.assign(value)
     left = deadline - time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -13,14 +13,11 @@ from magenta_lite.families.melody_rnn.primers import PRIMERS
 from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 if TYPE_CHECKING:
-    from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
     from magenta_lite.families.melody_rnn.model import MelodyRNN
     from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
 
-def generate(
-    model: MelodyRNN, converter: EventSequenceConverter, options: MelodyRNNOptions
-) -> list:
+def generate(model: MelodyRNN, converter: Any, options: MelodyRNNOptions) -> list:
     """Returns the NoteSequences that `options`, `MelodyRNNOptions`, ask for.
 
     Raises:

@@ -70,9 +70,8 @@ class Snake(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:
-        alpha = keras.ops.cast(self.alpha, x.dtype)
-        wave: Tensor = keras.ops.square(keras.ops.sin(alpha * x))
-        return x + wave / (alpha + 1e-9)
+        alpha: Tensor = keras.ops.cast(self.alpha, x.dtype)
+        return x + keras.ops.square(keras.ops.sin(alpha * x)) / (alpha + 1e-9)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}

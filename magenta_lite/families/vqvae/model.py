@@ -264,7 +264,7 @@ class VQVAE(MusicModel):
         terms = {"reconstruction": tf.stack([self._of_samples(sound, y, l1, l2) for y in sounds])}
         every = tf.concat(sounds, axis=0)
 
-        def of_spectra(distance, resolutions, levels=self.sizes.levels, others=every):
+        def of_spectra(distance, resolutions, levels=self.sizes.levels, others=every) -> Tensor:
             """Returns the means over clips and resolutions (levels,)."""
             totals: list[Tensor] = []
             for resolution in resolutions:
