@@ -7,7 +7,6 @@ text and no markers.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -133,14 +132,11 @@ def midi_bytes(
         volume: Multiplies the volume of every channel, which is 100 of 127 if nothing is said.
         velocity: Multiplies the velocity of every note.
     """
-    tempos = tempo_map(sequence, TICKS_PER_QUARTER)
-    if tempos is None:
-        tempos = [(0.0, 0.0, TICKS_PER_QUARTER * DEFAULT_QPM / 60)]
-
-    tick_at = functools.partial(step_at, tempos)
+    default = [(0.0, 0.0, TICKS_PER_QUARTER * DEFAULT_QPM / 60)]
+    tempos = tempo_map(sequence, TICKS_PER_QUARTER) or default
 
     def tick(seconds: float) -> int:
-        return max(round(tick_at(seconds)), 0)
+        return max(round(step_at(tempos, seconds)), 0)
 
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER, charset="utf-8")
     last = length_of(sequence) + tail

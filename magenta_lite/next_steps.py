@@ -16,7 +16,7 @@ from magenta_lite.shell import command
 EXAMPLE_SECONDS = 10.0  # of sound
 CODES = ("jukebox", "jukebox_delay")  # families whose models write the codes of a VQ-VAE
 
-NO_CONFIGURATION = ["# No configuration writes all codes above these: generate needs them, too"]
+NO_CONFIGURATION = "# No configuration writes all codes above these: generate needs them, too"
 
 
 def next_steps(
@@ -157,14 +157,14 @@ def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str])
     if top is None:
         top = _planned(run_dir, config)
         if top is None:
-            return NO_CONFIGURATION
+            return [NO_CONFIGURATION]
         missing.append(top)
     upsamplers = {run.level: run for run in reversed(runs) if run.upsamples}
     for level in range(config.converter.level + 1, top.level):
         if level not in upsamplers:
             planned = _planned(run_dir, config, level)
             if planned is None:
-                return NO_CONFIGURATION
+                return [NO_CONFIGURATION]
             missing.insert(1, planned)
             upsamplers[level] = planned
     finer, level = [], top.level - 1

@@ -7,8 +7,6 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from magenta_lite.converters.drum_classes import drum_name
 from magenta_lite.converters.grid import step_at, tempo_map
 from magenta_lite.converters.writing import markers
@@ -16,6 +14,7 @@ from magenta_lite.midi import Track, length_of, tracks_of
 from magenta_lite.typing import NoteSequence
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 WIDTH = (6.0, 30.0)  # inches of a piano roll
@@ -175,8 +174,9 @@ def _colors(pieces: Sequence[Sequence[Track]]) -> dict[str, str]:
     from matplotlib.colors import to_hex
 
     names = dict.fromkeys(_legend_name(track) for piece in pieces for track in piece)
-    palette: Any = colormaps["tab10" if len(names) <= 10 else "tab20"]
-    return {name: to_hex(palette.colors[i % palette.N]) for i, name in enumerate(names)}
+    colormap: Any = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    palette = colormap.colors
+    return {name: to_hex(palette[i % len(palette)]) for i, name in enumerate(names)}
 
 
 def _name_instruments(axes, colors: dict[str, str]) -> None:

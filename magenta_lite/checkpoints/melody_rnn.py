@@ -8,15 +8,17 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from magenta_lite.checkpoints import tf1
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM
+
+if TYPE_CHECKING:
+    import keras
 
 # No variable's shape depends on how far attention reaches back.
 USUAL_ATTENTION_LENGTH = 40

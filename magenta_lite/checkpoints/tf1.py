@@ -10,12 +10,14 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from magenta_lite.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 # Optimiser state, and cuDNN's copy of weights that also stand under their usual names.
 IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "/Adafactor", "/Adafactor_1", "opaque_kernel")

@@ -292,7 +292,7 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
         order = bytes(_zip_record(path, buffer, records[folder + "byteorder"]))
     if order not in (b"little", b"big"):
         raise _damaged(path, f"its byte order is {_short(order)}")
-    sign: _Order = "<" if order == b"little" else ">"
+    byte_order: _Order = "<" if order == b"little" else ">"
     arrays = {}
 
     def storage(key: str, dtype: str, length: int) -> np.ndarray:
@@ -301,12 +301,12 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
             if record is None:
                 raise _damaged(path, f"storage {_short(key)} is missing")
             view = _zip_record(path, buffer, record)
-            arrays[key, dtype] = _to_numpy(view, dtype, sign)
+            arrays[key, dtype] = _to_numpy(view, dtype, byte_order)
         _check_length(path, key, length, len(arrays[key, dtype]))
         return arrays[key, dtype]
 
     data = _pickle_at(path, _zip_record(path, buffer, records[structure]), 0)
-    return _Unpickler(data, path, storage, sign).load()
+    return _Unpickler(data, path, storage, byte_order).load()
 
 
 def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:

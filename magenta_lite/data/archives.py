@@ -112,5 +112,5 @@ def _tarred(file) -> Iterator[Packed]:
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file: Any = archive.extractfile(member)  # None of what is no file
+    file: Any = archive.extractfile(member)  # of a regular file, not None
     return file.read()

@@ -81,7 +81,7 @@ class Dropout:
         rate: Share that is left out.
     """
 
-    def __init__(self, seeds: Tensor, rate: float):
+    def __init__(self, seeds: Tensor | None, rate: float):
         self.seeds = seeds if rate else None
         self.rate = rate
 
@@ -319,7 +319,7 @@ class TransformerLayer(keras.layers.Layer):
         position: Tensor,
         keys: Tensor,
         values: Tensor,
-        memory: Tensor | None = None,
+        memory: tuple | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Makes one step at one position; keys and values of the others are kept in rings.
 

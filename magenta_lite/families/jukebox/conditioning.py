@@ -65,7 +65,7 @@ class LabelEmbedding(_Conditioning):
             name: table(self, name, count, config.width, deviation) for name, count in rows.items()
         }
 
-    def call(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def call(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         fixed, genres, _ = tf.split(
             labels, [4, self.config.max_genres, self.config.lyric_tokens], axis=1
         )

@@ -90,8 +90,8 @@ def written(
     total: Tensor,
     seeds: Tensor,
     sampler: Sampler,
-    labels: Tensor,
-    above: Tensor,
+    labels: Tensor | None,
+    above: Tensor | None,
     chunk: int,
 ) -> Tensor:
     """Does what `write_window` does as a part of a graph.

@@ -414,7 +414,12 @@ class Decoder(keras.layers.Layer):
         return choose
 
     def mix_in_samples(
-        self, events: Tensor, z: Tensor, controls: Tensor, uniforms: Tensor, probability: Tensor
+        self,
+        events: Tensor,
+        z: Tensor,
+        controls: Tensor | None,
+        uniforms: Tensor,
+        probability: Tensor,
     ) -> Tensor:
         """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
 

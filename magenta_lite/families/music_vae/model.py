@@ -224,7 +224,7 @@ class MusicVAE(MusicModel):
         """Returns events (B, T, *E) as the head takes them, (T, B, *E)."""
         return swap_axes(tf.cast(events, self.head.event_dtype))
 
-    def told(self, batch: Batch) -> Tensor:
+    def told(self, batch: Batch) -> Tensor | None:
         """Returns what is told at every step, float (T, B, C); None if the events have none."""
         events_format = self.events_format
         if not events_format.control:
