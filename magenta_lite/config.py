@@ -381,7 +381,6 @@ def _import_shipped_configs() -> None:
 def _import_file(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"There is no config file {path}")
-    spec = importlib.util.spec_from_file_location(f"magenta_lite_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is not a Python file: its name must end in .py")
+    name = f"magenta_lite_config_{path.stem}"
+    spec: Any = importlib.util.spec_from_file_location(name, path)  # not None: it is a .py file
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
