@@ -150,7 +150,7 @@ def read_all(path: str | os.PathLike) -> list[Any]:
     path = Path(path).expanduser()
     if not audio.is_sound(path):
         return [piece.sequence for piece in listing.read_file(path)]
-    return [audio.read_audio(path)]
+    return [audio.read_audio(path, channels=None)]
 
 
 def write(piece: Any, path: str | os.PathLike) -> Path:

@@ -359,7 +359,7 @@ def test_a_checkpoint_of_the_original_becomes_a_run_that_generates(checkpoints, 
     assert "step 1205" in out or source == "js"
     model = load_run(checkpoints / f"from_{source}").model
     for name, layer in (("mu", model.mu), ("sigma", model.sigma)):
-        expected = golden_values()[f"converter/{name}/kernel"]
+        expected = golden_values()[f"encoder/{name}/kernel"]
         np.testing.assert_allclose(layer.kernel, expected, rtol=0, atol=tolerance)
     arguments = ["--num_outputs=1", f"--output_dir=old_{source}"]
     out, _ = run("generate", f"--run_dir=from_{source}", *arguments, cwd=checkpoints)

@@ -19,7 +19,6 @@ from magenta_lite.datasets import open_collection, open_data
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.jukebox.evaluation import evaluate
-from magenta_lite.families.jukebox.generation import generate
 from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.serving.saved_model import export_saved_model
@@ -97,7 +96,7 @@ def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, 
         return dataclasses.replace(asked, total_seconds=0.5, prompt_seconds=0.1)
 
     def sounds(asked):
-        outputs = generate(prior.model, prior.converter, asked)
+        outputs = prior.pieces(asked)
         os.close(asked.unfinished._lock)  # as when the process ends
         return [output["level-0"].samples for output in outputs]
 

@@ -45,7 +45,7 @@ QUIET = 2e-3  # full scale is 1; samples are written in 16 bits
 def runs(tmp_path_factory):
     """A copy of the runs, in whose configs `RUNS` is replaced by its path."""
     folder = tmp_path_factory.mktemp("previous") / "runs"
-    shutil.copytree(HERE / "runs", folder)
+    shutil.copytree(HERE / "trained", folder)
     for path in folder.glob("*/config.yaml"):
         path.write_text(path.read_text().replace("RUNS", str(folder)))
     return folder
@@ -85,13 +85,13 @@ def test_the_same_seed_gives_the_same_sound(runs, name):
 
 @pytest.mark.parametrize("name", [*NOTES, *SOUND, *OTHERS])
 def test_keras_loads_a_checkpoint(name):
-    (path,) = (HERE / "runs" / name / "checkpoints").glob("*.keras")
+    (path,) = (HERE / "trained" / name / "checkpoints").glob("*.keras")
     model = keras.saving.load_model(path)
     assert int(model.optimizer.iterations) == 3
 
 
 def test_the_section_encoder_is_the_converter():
-    config = load_config(HERE / "runs" / "melody" / "config.yaml")
+    config = load_config(HERE / "trained" / "melody" / "config.yaml")
     assert config.converter == get_config("cat-mel_2bar_tiny").converter
     changed = get_config("cat-mel_2bar_tiny", ["encoder.bars=4", "converter.gap_bars=2"])
     assert (changed.converter.bars, changed.converter.gap_bars) == (4, 2)

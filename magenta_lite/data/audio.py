@@ -117,9 +117,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
     return sorted(split_by_folder(sources), key=lambda source: source.name), report
 
 
-def read_audio(
-    path: str | Path, sample_rate: int | None = None, channels: int | None = None
-) -> Audio:
+def read_audio(path: str | Path, sample_rate: int | None = None, channels: int | None = 1) -> Audio:
     """Reads a sound file that a user named.
 
     Args:

@@ -50,7 +50,7 @@ def error_of(path):
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_every_form_of_a_checkpoint_gives_the_same_numbers(folder, tmp_path, mode):
     expected = read_all(GOLDEN / "trained.ckpt")
-    assert "converter/mu/kernel" in expected
+    assert "encoder/mu/kernel" in expected
     for form in (folder, folder / INDEX, folder / SHARD, pack(folder, tmp_path / "a.tar", mode)):
         actual = read_all(form)
         assert actual.keys() == expected.keys()
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_another_configuration_is_told_by_its_variables(folder):
 
 def test_a_checkpoint_that_names_no_step_has_step_0(folder):
     with open_checkpoint(folder) as variables:
-        assert "converter/mu/kernel" in variables
-        assert "converter/nu/kernel" not in variables
+        assert "encoder/mu/kernel" in variables
+        assert "encoder/nu/kernel" not in variables
         del variables._shapes["global_step"]
         assert variables.global_step == 0

@@ -204,6 +204,6 @@ def test_every_kind_is_registered_and_tried_here():
 
 
 def test_converters_need_no_tensorflow():
-    modules = ", ".join(path.split(":")[0] for path in CONVERTERS.values())
+    modules = ", ".join(converter.__module__ for converter in CONVERTERS.values())
     program = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -162,7 +162,6 @@ def test_each_step_has_the_chord_that_was_written(improv):
             {"backing_chords": "C G C", "steps_per_chord": 8},
             "3 chords of 8 steps, 24 in all, for 32 steps of music; give --steps_per_chord=11 or",
         ),
-        ({"chords": "C G"}, "take --backing_chords"),
         ({"primer_pitches": "[60]"}, "--primer_pitches means nothing to this melody_rnn model"),
     ],
 )

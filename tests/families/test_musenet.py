@@ -270,11 +270,11 @@ def test_crops_keep_their_prefix_and_say_where_they_stop():
     assert not (ids[ended] == vocabulary.END_SAMPLE).any()
 
 
-def scales():
+def scales(count=80):
     from note_seq.protobuf import music_pb2
 
     sequence = music_pb2.NoteSequence()
-    for i in range(80):
+    for i in range(count):
         pitch = 60 + [0, 2, 4, 5, 7, 9, 11, 12][i % 8]
         sequence.notes.add(start_time=i / 4, end_time=i / 4 + 0.25, pitch=pitch, velocity=80)
     return sequence
@@ -481,13 +481,17 @@ def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
             "play in s already",
         ),
         ({"mode": "continue", "inputs": [("s", 1)], "num_tokens": 9}, "The primer is"),
+        (
+            {"mode": "continue", "inputs": [("s", 2)], "minutes": 1.0, "primer_seconds": 60.0},
+            "and the model sees 256;",
+        ),
         ({"candidates": 2}, "--rank=likelihood"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(changes, words):
     from note_seq.protobuf import music_pb2
 
-    pieces = {None: music_pb2.NoteSequence(), 1: scales()}
+    pieces = {None: music_pb2.NoteSequence(), 1: scales(), 2: scales(240)}
     if "inputs" in changes:
         changes = changes | {"inputs": [(n, pieces[p]) for n, p in changes["inputs"]]}
     with pytest.raises(UserError) as error:

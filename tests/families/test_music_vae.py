@@ -13,9 +13,10 @@ import tensorflow as tf
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EventFormat
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae.config import VAEObjective
 from magenta_lite.families.music_vae.inference import inference_functions
-from magenta_lite.families.music_vae.model import MusicVAE, build, slerp
+from magenta_lite.families.music_vae.model import MusicVAE, slerp
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.optimizer import ClippedAdam
@@ -28,7 +29,7 @@ EVENTS = EventFormat("categorical", (90,))
 def model():
     keras.utils.set_random_seed(1)
     config = get_config("cat-mel_2bar_tiny")
-    return build(config, build_converter(config.converter))
+    return build_model(config, build_converter(config.converter))
 
 
 def batch_of(size, model, seed=0):
@@ -86,7 +87,7 @@ def test_a_gradient_reaches_every_weight_and_one_batch_can_be_learnt():
     keras.utils.set_random_seed(3)
     small = ["model.encoder_units=[32]", "model.decoder_units=[32,32]"]
     config = get_config("cat-mel_2bar_tiny", small)
-    model = build(config, build_converter(config.converter))
+    model = build_model(config, build_converter(config.converter))
     model.compile(optimizer=ClippedAdam(1e-2))
     batch = batch_of(16, model) | {"length": tf.fill([16], STEPS)}
     with tf.GradientTape() as tape:
@@ -101,7 +102,7 @@ def test_a_gradient_reaches_every_weight_and_one_batch_can_be_learnt():
 
 def test_decoding_is_traced_once_for_all_seeds_and_temperatures():
     config = get_config("cat-mel_2bar_tiny", ["model.decoder_units=[16,16]"])
-    model = build(config, build_converter(config.converter))
+    model = build_model(config, build_converter(config.converter))
     z = tf.random.stateless_normal([2, config.model.latent_size], [0, 0])
     first, second, greedy = (
         model.decode(z, seed, temperature=t) for seed, t in ((1, 1.0), (2, 1.0), (1, 0))
@@ -117,7 +118,7 @@ def test_mixed_bfloat16_is_close_to_float32_and_finite(model):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         config = get_config("cat-mel_2bar_tiny")
-        low = build(config, build_converter(config.converter))
+        low = build_model(config, build_converter(config.converter))
     finally:
         keras.config.set_dtype_policy(policy)
     low.set_weights(model.get_weights()[: len(low.weights)])
@@ -164,7 +165,7 @@ def test_scheduled_sampling_replaces_what_the_decoder_is_fed(probability, same):
 def test_scheduled_sampling_replaces_no_event_that_starts_a_segment(name):
     config = get_config(name, ["model.latent_size=8", "model.dropout=0"])
     converter = build_converter(config.converter)
-    model = build(config, converter)
+    model = build_model(config, converter)
     decoder, steps = model.decoder, model.length
     events = made_up_events(converter.event_format, 4, steps)
     events = tf.cast(np.swapaxes(events, 0, 1), model.head.event_dtype)
@@ -258,7 +259,7 @@ def test_encode_decode_and_interpolate_agree_with_one_another(model):
 
 def test_names_of_the_weights_stay_as_they_are(model):
     assert [weight.path for weight in model.trainable_variables][:3] == [
-        "converter/forward_0/kernel",
-        "converter/forward_0/recurrent_kernel",
-        "converter/forward_0/bias",
+        "encoder/forward_0/kernel",
+        "encoder/forward_0/recurrent_kernel",
+        "encoder/forward_0/bias",
     ]

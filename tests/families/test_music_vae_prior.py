@@ -15,9 +15,10 @@ from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae.inference import inference_functions, sampling_arguments
 from magenta_lite.families.music_vae.latent_space import WINDOWS, AggregatedPosterior
-from magenta_lite.families.music_vae.model import MusicVAE, build
+from magenta_lite.families.music_vae.model import MusicVAE
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.callbacks import Stopped
 from magenta_lite.training.checkpoints import checkpoint_files, restore_first
@@ -59,7 +60,7 @@ class Collection:
 def model():
     """A model that is fitted, as if trained: its posteriors are far from N(0, I)."""
     keras.utils.set_random_seed(2)
-    model = build(CONFIG, CONVERTER)
+    model = build_model(CONFIG, CONVERTER)
     compile_model(model, CONFIG.train)
     model.mu.kernel.assign(1000 * model.mu.kernel)
     model.mu.bias.assign(tf.range(8.0))
@@ -153,7 +154,7 @@ def test_each_checkpoint_holds_the_fit_to_its_own_weights(tmp_path, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(MusicVAE, "prepare", ask_to_stop)
         train(CONFIG, tmp_path / "stopped", Collection())
-    half = build(CONFIG, CONVERTER)
+    half = build_model(CONFIG, CONVERTER)
     compile_model(half, CONFIG.train)
     files = checkpoint_files(tmp_path / "stopped" / "checkpoints")
     assert restore_first(half, files)  # of the step that was under way

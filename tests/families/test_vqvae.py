@@ -19,7 +19,7 @@ from magenta_lite.families.building import build_model
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.codebook import Choice, Codebook
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective, parameter_counts
-from magenta_lite.families.vqvae.convolutions import Converter, Decoder, Snake
+from magenta_lite.families.vqvae.convolutions import Decoder, Encoder, Snake
 from magenta_lite.families.vqvae.evaluation import MEANINGS, evaluate
 from magenta_lite.families.vqvae.model import VQVAE
 from magenta_lite.families.vqvae.quantizer import Quantizer
@@ -170,11 +170,11 @@ def by_definition(block, x, encodes: bool):
 
 def test_stacks_are_those_of_pytorchs_operators():
     sizes = VQVAEConfig((2, 1), (2, 4), 3, 8, 4, 3, dilation_growth=2, residual_factor=0.5)
-    converter, decoder = Converter(sizes, 1), Decoder(sizes, 1)
+    encoder, decoder = Encoder(sizes, 1), Decoder(sizes, 1)
     x = np.random.default_rng(0).normal(size=(48, 1))
-    codes = converter(tf.constant(x[None], tf.float32))
+    codes = encoder(tf.constant(x[None], tf.float32))
     expected = x
-    for block in converter.blocks:
+    for block in encoder.blocks:
         expected = by_definition(block, expected, encodes=True)
     assert codes.shape == (1, 3, 3)
     np.testing.assert_allclose(codes[0], expected, atol=1e-5)
@@ -187,7 +187,7 @@ def test_stacks_are_those_of_pytorchs_operators():
 
 def test_first_weights_are_uniform_as_pytorchs():
     keras.utils.set_random_seed(0)
-    block = Converter(VQVAEConfig((2,), (2,), 8, 8, 64, 1), 0).blocks[0]
+    block = Encoder(VQVAEConfig((2,), (2,), 8, 8, 64, 1), 0).blocks[0]
     for layer, fan_in in ((block.shorten[1], 64 * 4), (block.residuals[0][0].dilated, 64 * 3)):
         limit = fan_in**-0.5
         for weight in (layer.kernel, layer.bias):

@@ -92,5 +92,5 @@ class MelodyRNNOptions(SamplingOptions):
                 f"--best_beam gives at most --beam_size={beams} outputs, not "
                 f"--num_outputs={self.num_outputs}"
             )
-        if max(beams, self.branch_factor) > 1 and (self.top_k or self.top_p < 1):
-            raise UserError("--top_k and --top_p do not go with --beam_size and --branch_factor")
+        if self.best_beam and (self.top_k or self.top_p < 1 or self.min_p):
+            raise UserError("--best_beam draws nothing: leave out --top_k, --top_p and --min_p")

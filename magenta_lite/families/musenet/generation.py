@@ -133,12 +133,14 @@ def _starts(converter, options) -> list:
 
 def _total(model, options, primer: int, units: int) -> int:
     """Returns how many tokens a piece may have, or raises a UserError if it has no room."""
-    if units:
+    seen = model.sizes.positions
+    if units and primer < seen:
         return primer + TOKENS_PER_SECOND * units // vocabulary.UNITS_PER_SECOND
-    total = options.num_tokens or model.sizes.positions
-    if primer >= min(total, model.sizes.positions):
+    total = options.num_tokens or seen
+    if primer >= min(total, seen):
+        counted = "" if units else f" --num_tokens={total} counts them,"
         raise UserError(
-            f"The primer is {primer} tokens, --num_tokens={total} counts them, and the model sees "
-            f"{model.sizes.positions}; ask for more, or less of it with --primer_seconds"
+            f"The primer is {primer} tokens,{counted} and the model sees {seen}; ask for more, or "
+            "less of it with --primer_seconds"
         )
     return total
