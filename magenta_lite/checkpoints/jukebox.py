@@ -89,7 +89,7 @@ def _transformer_shapes(prefix: str, sizes: TransformerSizes, own_start: bool):
 
 def _conditioner_shapes(config: JukeboxPriorConfig):
     w, inside, stages = config.width, config.conditioner_width, config.conditioner_stages
-    shapes = {f"{CONDITIONER}x_emb.weight": (config.codes, w)}
+    shapes: dict[str, tuple[int, ...]] = {f"{CONDITIONER}x_emb.weight": (config.codes, w)}
     kernels = {"0": (inside, w, 3)}
     for s in range(stages):
         for i in range(config.conditioner_depth):

@@ -81,7 +81,7 @@ def state_of(model: Any) -> dict[str, np.ndarray]:
     }
 
 
-def config_from_state(state: dict[str, np.ndarray], **not_in_shapes) -> VQVAEConfig:
+def config_from_state(state: dict[str, np.ndarray], **not_in_shapes: Any) -> VQVAEConfig:
     """Returns the sizes of the VQ-VAE that a state is of.
 
     Args:

@@ -102,9 +102,10 @@ class History:
 
     def risen(self) -> str:
         """Says that validation was better before; nothing if it was not."""
-        if not self.since_best:
+        best = self.best
+        if best is None or not self.since_best:
             return ""
-        return f"validation was best at step {self.best.step:,} and has risen since"
+        return f"validation was best at step {best.step:,} and has risen since"
 
 
 def comparable_loss(config: ExperimentConfig, values: Mapping[str, Any]) -> float | None:

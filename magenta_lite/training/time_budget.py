@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.errors import UserError
@@ -110,7 +111,7 @@ def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> Exper
 
 
 def continued(
-    config: ExperimentConfig, there: ExperimentConfig, path, keep_batch_size: bool = False
+    config: ExperimentConfig, there: ExperimentConfig, path: Path, keep_batch_size: bool = False
 ) -> ExperimentConfig:
     """Returns the config of a command with --minutes for a run that is under way.
 

@@ -194,7 +194,7 @@ class JukeboxPriorConfig(ModelSection):
     conditioner_cycle: int = 8
     conditioner_residual_scale: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_sizes()
         self._check_labels()
         self._check_stack("", self.music)
@@ -380,7 +380,7 @@ class NextCodeObjective(Objective):
 
     lyric_share: float = 0.4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lyric_share < 0:
             raise UserError(f"objective.lyric_share={self.lyric_share} must not be negative")
 

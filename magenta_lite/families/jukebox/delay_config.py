@@ -43,7 +43,7 @@ class DelayPriorConfig(ModelSection):
     sample_rate: int = 16_000
     hop: int = 256
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("codes", "context", "width", "depth", "heads", "sample_rate", "hop"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")

@@ -31,7 +31,7 @@ class MelodyRNNConfig(ModelSection):
     attention_layout: str = "first_layer"
     dropout: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
         if not self.units or min(self.units) < 1:
             raise UserError(f"model.units={list(self.units)} needs at least one layer of 1 unit")
@@ -56,6 +56,6 @@ class NextEventObjective(Objective):
 
     target: str = "label"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise unknown_name("objective.target", self.target, TARGETS)

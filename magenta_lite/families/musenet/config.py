@@ -46,7 +46,7 @@ class MuseNetConfig(ModelSection):
         """Tokens of the longest example that the model can read."""
         return self.positions
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.attention not in ATTENTIONS:
             raise unknown_name("model.attention", self.attention, ATTENTIONS)
         if self.attention != "full" and self.heads % 2:
@@ -98,7 +98,7 @@ class MuseNetObjective(Objective):
     critic_every: int = 1000
     critic_pieces: int = 32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("prefix_dropout", "place_dropout", "time_stretch"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"objective.{name}={getattr(self, name)} must lie in [0, 1)")

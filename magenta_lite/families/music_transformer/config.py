@@ -59,7 +59,7 @@ class MusicTransformerConfig(ModelSection):
         """Tokens of the longest example that the model can read; None for any length."""
         return self.positions if self.attention == "learned" else None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.attention not in ATTENTIONS:
             raise unknown_name("model.attention", self.attention, ATTENTIONS)
         for name in ("layers", "hidden_size", "key_size", "filter_size", "heads", "block_length"):
@@ -104,6 +104,6 @@ class NextTokenObjective(Objective):
 
     label_smoothing: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"objective.label_smoothing={self.label_smoothing} must lie in [0, 1)")

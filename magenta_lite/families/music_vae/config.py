@@ -40,7 +40,7 @@ class MusicVAEConfig(ModelSection):
     nade_units: int = 128
     dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("encoder_units", "decoder_units", "encoder_levels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("encoder_units", "decoder_units"):
@@ -81,7 +81,7 @@ class VAEObjective(Objective):
     sampling_schedule: str = "constant"
     sampling_rate: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.sampling_schedule not in SAMPLING_SCHEDULES:
             raise unknown_name(
                 "objective.sampling_schedule", self.sampling_schedule, SAMPLING_SCHEDULES

@@ -66,7 +66,7 @@ class VQVAEConfig(ModelSection):
     quantizers: int = 1
     quantizer_dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("downs", "strides", "multipliers"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 1 <= self.levels <= MAX_LEVELS:
@@ -191,7 +191,7 @@ class VQVAEObjective(Objective):
     fft_windows: tuple[int, ...] = (1200, 600, 240)
     stft: tuple[int, ...] = (2048, 256, 1536)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("fft_sizes", "fft_hops", "fft_windows", "stft"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("commitment", "multi_spectral", "spectral", "l1", "l2", "linf", "log_mel"):
