@@ -59,6 +59,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",
             "import-linter>=2.17",
+            "pyright[nodejs]>=1.1.400",
             "ruff>=0.17,<0.18",
         ],
     },

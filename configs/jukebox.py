@@ -17,7 +17,7 @@ import dataclasses
 from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.converters.codes import CodesConverterConfig
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
-from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
+from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 
 
 def jukebox(level: int, model, **train) -> ExperimentConfig:

@@ -11,12 +11,16 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from absl import flags
 
 from magenta_lite.errors import UserError
 from magenta_lite.tensorflow_loading import load_tensorflow as load_tensorflow
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.training.run import Run
 
 FLAGS = flags.FLAGS
 FlagHelp = Callable[[list[str]], Mapping[str, str]]
@@ -94,7 +98,7 @@ def define_checkpoint_flag() -> None:
     )
 
 
-def load_run():
+def load_run() -> Run:
     """Returns the run of --run_dir with the weights of --checkpoint."""
     from magenta_lite.training.run import load_run
 
@@ -108,7 +112,7 @@ def load_run():
     return run
 
 
-def chosen_config():
+def chosen_config() -> ExperimentConfig:
     """Returns the configuration that --config, --set and --data describe."""
     from magenta_lite import catalogue
     from magenta_lite.config import config_names, get_config, override
@@ -128,7 +132,7 @@ def chosen_config():
     return with_data(override(config, FLAGS.set))
 
 
-def with_data(config):
+def with_data(config: ExperimentConfig) -> ExperimentConfig:
     """Returns `config` with the data of --data, if the command has that flag and it is given."""
     if "data" not in FLAGS or FLAGS.data is None:
         return config
@@ -139,10 +143,10 @@ def with_data(config):
 class OutlivingStream:
     """A stream that goes on as if nothing were, to nowhere, when nobody reads it any more."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO):
         self._stream = stream
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:

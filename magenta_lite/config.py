@@ -58,7 +58,7 @@ class DataConfig:
     transpose: tuple[int, int] = (0, 0)
     transpose_last: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("transpose", "transpose_last"):
             limits = getattr(self, name)
             if limits is None:
@@ -142,7 +142,7 @@ class TrainConfig:
     initial_gain: float = 1.0
     recompute: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             "steps",
             "batch_size",
@@ -185,7 +185,7 @@ class GenerateConfig:
     qpm: float = 120.0
     programs: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "programs", tuple(self.programs))
 
 
@@ -213,11 +213,8 @@ class ExperimentConfig:
 
     FREE_SECTIONS: ClassVar[tuple[str, ...]] = ("converter", "model", "objective")
 
-    def __post_init__(self):
-        longest, crop = (
-            getattr(self.model, "longest_crop", None),
-            getattr(self.converter, "crop", 0),
-        )
+    def __post_init__(self) -> None:
+        longest, crop = self.model.longest_crop, getattr(self.converter, "crop", 0)
         if longest is not None and crop > longest:
             raise UserError(
                 f"converter.crop={crop} tokens do not fit into model.positions={longest}; give "
@@ -230,13 +227,15 @@ class ExperimentConfig:
         return self.model.kind
 
 
-_REGISTRY: dict[str, Callable[[], ExperimentConfig]] = {}
+_Maker = Callable[[], ExperimentConfig]
+
+_REGISTRY: dict[str, _Maker] = {}
 
 
-def register(*names: str):
+def register(*names: str) -> Callable[[_Maker], _Maker]:
     """Decorator: makes a function without arguments known as the config(s) `names`."""
 
-    def wrap(function: Callable[[], ExperimentConfig]):
+    def wrap(function: _Maker) -> _Maker:
         for name in names:
             _REGISTRY[name] = function
         return function
@@ -298,7 +297,7 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
     """Writes `config` as YAML, each section with its `kind`."""
     from omegaconf import OmegaConf
 
-    tree = {"name": config.name}
+    tree: dict[str, Any] = {"name": config.name}
     for section in _section_names(config):
         value = getattr(config, section)
         kind = {"kind": value.kind} if section in ExperimentConfig.FREE_SECTIONS else {}
@@ -314,7 +313,7 @@ def load_config(path: Path) -> ExperimentConfig:
     if not path.is_file():
         raise UserError(f"{path} is missing: {path.parent} is not a run directory")
     try:
-        tree = OmegaConf.to_container(OmegaConf.load(path))
+        tree: Any = OmegaConf.to_container(OmegaConf.load(path))
         sections = {}
         for section in ("converter", "model", "objective", "data", "train", "generate"):
             former = FORMER_SECTIONS.get(section)
@@ -379,5 +378,6 @@ def _import_shipped_configs() -> None:
 def _import_file(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"There is no config file {path}")
-    spec = importlib.util.spec_from_file_location(f"magenta_lite_config_{path.stem}", path)
+    name = f"magenta_lite_config_{path.stem}"
+    spec: Any = importlib.util.spec_from_file_location(name, path)  # not None: it is a .py file
     spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -8,6 +8,7 @@ Prints a table and writes it to RUN_DIR/evaluation-SPLIT.json.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from absl import flags
 
@@ -39,9 +40,10 @@ def main() -> None:
     from magenta_lite.training.run_directory import RunDirectory, replace_text
 
     run = cli.load_run()
+    directory = run.directory or Path(FLAGS.run_dir)
     config = cli.with_data(run.config)
     data = config.data
-    built = "" if FLAGS.data else RunDirectory(run.directory).built
+    built = "" if FLAGS.data else RunDirectory(directory).built
     collection = open_data(config, FLAGS.data_dir, built)
     splits = [FLAGS.split] if FLAGS.split else SPLITS
     split = next((name for name in splits if len(collection.split(name).events)), "")
@@ -57,7 +59,7 @@ def main() -> None:
     for name, value in numbers.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name:<26}{shown:>12}  {run.model.metric_meanings[name]}")
-    path = run.directory / f"evaluation-{split}.json"
+    path = directory / f"evaluation-{split}.json"
     replace_text(path, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
     print(f"Wrote {path}")
 

@@ -199,7 +199,7 @@ def rewritten(verb: str, arguments: list[str], known: Callable[[str], bool]) -> 
     flags = []
     for name, value in given.flags:
         if known(name):
-            value = MODES.get(value, value) if name == "mode" else value
+            value = MODES.get(value, value) if name == "mode" and value else value
             flags.append(f"--{name}" if value is None else f"--{name}={value}")
             continue
         if name in CHECKPOINTS and verb != "import_checkpoint":

@@ -33,6 +33,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -115,7 +116,8 @@ def main() -> None:
 
     from magenta_lite.outputs import write_sequences, write_sounds
 
-    seed = options.unfinished.seed
+    unfinished: Any = options.unfinished  # `_options` gave it
+    seed = unfinished.seed
     seeded = f"-seed{seed}" if options.draws else ""
     stem = unused_name(folder, _stem(options.mode) + seeded)
     if is_sound:
@@ -130,7 +132,7 @@ def main() -> None:
             with replaced(text) as partial:
                 partial.write_text(run.converter.text_of(sequence))
             paths.append(text)
-    options.unfinished.remove()
+    unfinished.remove()
     for path in paths:
         print(path)
     if options.draws and FLAGS.seed is None:

@@ -6,18 +6,21 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from magenta_lite.typing import Tensor
+
 # Loops and branches over tensors are written as such here (`tf.while_loop`, `tf.where`), so
 # AutoGraph has nothing to rewrite; looking for it takes several seconds before the first step.
-graph_function = functools.partial(tf.function, autograph=False)
+graph_function: Callable[..., Any] = functools.partial(tf.function, autograph=False)
 
 _inlined = contextvars.ContextVar("_inlined", default=False)
 
 
-def inner_graph(function: Callable | None = None, **options) -> Callable:
+def inner_graph(function: Callable | None = None, **options: Any) -> Callable:
     """Decorator: makes a function a graph that is traced once and called from other graphs.
 
     Within `without_xla` the function is traced into the graph around it instead, so that neither
@@ -35,8 +38,9 @@ def inner_graph(function: Callable | None = None, **options) -> Callable:
     def call(*args, **kwargs):
         return (function if _inlined.get() else graph)(*args, **kwargs)
 
-    call.graph = graph
-    return call
+    traced: Any = call
+    traced.graph = graph
+    return traced
 
 
 @contextlib.contextmanager
@@ -49,7 +53,7 @@ def without_xla() -> Iterator[None]:
         _inlined.reset(token)
 
 
-def replaced_at(x, position, value):
+def replaced_at(x: Tensor, position: Tensor, value: Tensor) -> Tensor:
     """Returns x (B, K, ...) with value (B, ...) at `position`, an int32 scalar, of axis 1."""
     if _inlined.get():  # `slice_update` is an operation of XLA
         rows = tf.range(tf.shape(x)[0])

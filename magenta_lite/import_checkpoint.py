@@ -16,7 +16,6 @@ python -m magenta_lite.import_checkpoint --config=jukebox_prior_1b_lyrics \\
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 from absl import flags
@@ -41,39 +40,38 @@ def main() -> None:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing")
     config = _with_vqvae(cli.chosen_config())
-    reader = f"magenta_lite.checkpoints.{config.family}"
-    if not importlib.util.find_spec(reader):
-        raise UserError(
-            f"--config={config.name}: there are no published checkpoints of this model; "
-            "magenta_lite.train trains it"
-        )
     cli.load_tensorflow()
-    from magenta_lite.checkpoints import magenta_js, tf1
+    from magenta_lite.checkpoints import magenta_js
+    from magenta_lite.checkpoints.readers import READERS
     from magenta_lite.converters import build_converter
     from magenta_lite.families.building import build_model
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.next_steps import next_steps
     from magenta_lite.training.run import write_imported_run
 
+    reader = READERS.get(config.family)
+    if reader is None:
+        raise UserError(
+            f"--config={config.name}: there are no published checkpoints of this model; "
+            "magenta_lite.train trains it"
+        )
     converter = build_converter(config.converter)
-    family = importlib.import_module(reader)
     if magenta_js.is_folder(FLAGS.checkpoint):
         opened = magenta_js.open_checkpoint(FLAGS.checkpoint, converter)
     else:
-        opened = getattr(family, "open_checkpoint", tf1.open_checkpoint)(FLAGS.checkpoint)
+        opened = reader.open(FLAGS.checkpoint)
     with opened as variables:
-        if hasattr(family, "fitted_config"):
-            config = family.fitted_config(config, converter, variables)
-            converter = build_converter(config.converter)
+        config = reader.fitted_config(config, converter, variables)
+        converter = build_converter(config.converter)
         with replaced_at_once():
             model = build_model(config, converter)
-        family.load_weights(model, variables)
+        reader.load_weights(model, variables)
         step = variables.global_step
     path = write_imported_run(
         config, converter, model, step, Path(FLAGS.run_dir), source=FLAGS.checkpoint
     )
-    if hasattr(family, "LICENCE"):
-        print(family.LICENCE)
+    if reader.licence:
+        print(reader.licence)
     print(f"Wrote {path} (step {step}). Next:")
     for command in next_steps(Path(FLAGS.run_dir), config, converter):
         print(f"  {command}")

@@ -76,9 +76,8 @@ def _examples(source: str, converter):
     from magenta_lite.data.naming import list_source
 
     sources, report = list_source(source)
-    if hasattr(converter, "for_inference"):
-        # A user's music has more drums than the training set of a groove knew.
-        converter = converter.for_inference(unmarked_drums=Path(source).is_file())
+    # A user's music has more drums than the training set of a groove knew.
+    converter = converter.for_inference(unmarked_drums=Path(source).is_file())
     events, controls, names = [], [], []
     for entry in sources:
         pieces, read = entry.read()

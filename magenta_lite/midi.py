@@ -13,7 +13,8 @@ from typing import Any
 
 import mido
 
-from magenta_lite.converters.grid import step_at, tempo_map
+from magenta_lite.converters.grid import DEFAULT_QPM, step_at, tempo_map
+from magenta_lite.typing import NoteSequence
 
 TICKS_PER_QUARTER = 480
 DRUM_CHANNEL = 9
@@ -60,7 +61,7 @@ class Track:
         return pretty_midi.program_to_instrument_name(self.program)
 
 
-def tracks_of(sequence) -> list[Track]:
+def tracks_of(sequence: NoteSequence) -> list[Track]:
     """Returns the tracks of a NoteSequence, in the order of their instruments.
 
     Notes of an instrument that changes its program are several tracks. A track is called as
@@ -92,7 +93,7 @@ def tracks_of(sequence) -> list[Track]:
     return [track for _, track in sorted(tracks.items())]
 
 
-def length_of(sequence) -> float:
+def length_of(sequence: NoteSequence) -> float:
     """Returns how long a NoteSequence lasts, in seconds."""
     return max([sequence.total_time, *(note.end_time for note in sequence.notes)])
 
@@ -108,7 +109,7 @@ def groups_of(tracks: Iterable[Track]) -> list[list[Track]]:
 
 
 def midi_bytes(
-    sequence,
+    sequence: NoteSequence,
     title: str = "",
     texts: Sequence[str] = (),
     tracks: Sequence[Track] | None = None,
@@ -131,9 +132,8 @@ def midi_bytes(
         volume: Multiplies the volume of every channel, which is 100 of 127 if nothing is said.
         velocity: Multiplies the velocity of every note.
     """
-    tempos = tempo_map(sequence, TICKS_PER_QUARTER) or tempo_map(
-        type(sequence)(), TICKS_PER_QUARTER
-    )
+    default = [(0.0, 0.0, TICKS_PER_QUARTER * DEFAULT_QPM / 60)]
+    tempos = tempo_map(sequence, TICKS_PER_QUARTER) or default
 
     def tick(seconds: float) -> int:
         return max(round(step_at(tempos, seconds)), 0)

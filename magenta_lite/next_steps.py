@@ -16,6 +16,8 @@ from magenta_lite.shell import command
 EXAMPLE_SECONDS = 10.0  # of sound
 CODES = ("jukebox", "jukebox_delay")  # families whose models write the codes of a VQ-VAE
 
+NO_CONFIGURATION = "# No configuration writes all codes above these: generate needs them, too"
+
 
 def next_steps(
     run_dir: Path,
@@ -80,8 +82,9 @@ def write_example(run_dir: Path, converter: Any, collection: Any = None) -> Path
 
 def _held_out(collection: Any) -> Any:
     """Returns the first split that has examples, held-out ones first; None without any."""
-    names = ("test", "validation", "train") if collection is not None else ()
-    splits = map(collection.split, names) if names else ()
+    if collection is None:
+        return None
+    splits = map(collection.split, ("test", "validation", "train"))
     return next((split for split in splits if len(split)), None)
 
 
@@ -150,16 +153,20 @@ def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str])
         return ["# generate needs the VQ-VAE of these codes: import this again with --vqvae=RUN"]
     runs = [CodesRun(run_dir, config), *_siblings(run_dir, config)]
     top = next((run for run in runs if not run.upsamples), None)
-    missing = [] if top else [_planned(run_dir, config)]
-    top = top or missing[0]
+    missing: list[CodesRun] = []
+    if top is None:
+        top = _planned(run_dir, config)
+        if top is None:
+            return [NO_CONFIGURATION]
+        missing.append(top)
     upsamplers = {run.level: run for run in reversed(runs) if run.upsamples}
-    if top:
-        for level in range(config.converter.level + 1, top.level):
-            if level not in upsamplers:
-                missing.insert(1, _planned(run_dir, config, level))
-                upsamplers[level] = missing[1]
-    if None in missing:
-        return ["# No configuration writes all codes above these: generate needs them, too"]
+    for level in range(config.converter.level + 1, top.level):
+        if level not in upsamplers:
+            planned = _planned(run_dir, config, level)
+            if planned is None:
+                return [NO_CONFIGURATION]
+            missing.insert(1, planned)
+            upsamplers[level] = planned
     finer, level = [], top.level - 1
     while level in upsamplers:
         finer.append(str(upsamplers[level].run_dir))

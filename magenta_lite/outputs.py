@@ -11,13 +11,14 @@ from magenta_lite.converters.audio import Audio
 from magenta_lite.files import replaced
 from magenta_lite.modeling.options import Reconstruction
 from magenta_lite.plots import piano_rolls, png_bytes, sounds
+from magenta_lite.typing import NoteSequence
 
 PEAK = 0.9  # of the sound of notes
 OVERVIEW = 16  # pieces in the picture of all
 
 
 def write_sequences(
-    sequences: Sequence, folder: Path, stem: str, player=None, about: str = ""
+    sequences: Sequence, folder: Path, stem: str, player: Any = None, about: str = ""
 ) -> list[Path]:
     """Writes each NoteSequence as `.mid`, `.wav` and a piano-roll `.png`.
 
@@ -60,7 +61,7 @@ def write_sequences(
     return paths
 
 
-def played(sequence, player, name: str = "") -> Audio:
+def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
     """Returns the sound of a NoteSequence, with a peak of 0.9; silence where there is no note.
 
     Args:

@@ -22,6 +22,7 @@ from magenta_lite.data.synthetic.synthesis import (
     synthesize,
     voice,
 )
+from magenta_lite.typing import NoteSequence
 
 SAMPLE_RATE = 44_100  # Hz
 SHORTEST = 0.5  # seconds, of silence where there are no notes
@@ -59,7 +60,7 @@ OTHER = KIT[1]
 class PlainTones:
     """What plays notes where there is no soundfont."""
 
-    def play(self, sequence) -> Audio:
+    def play(self, sequence: NoteSequence) -> Audio:
         """Returns the sound of a NoteSequence, the sustain pedal applied.
 
         Returns:
@@ -101,4 +102,4 @@ def _wave(drum: Drum) -> np.ndarray:
     noise = np.random.default_rng(0).standard_normal(len(time) + 2)
     wave = np.sin(2 * np.pi * drum.tone * time)
     wave += drum.noise * np.diff(noise, 2)  # twice: mostly above 5 kHz
-    return np.float32(wave * np.exp(-time / drum.decay))
+    return (wave * np.exp(-time / drum.decay)).astype(np.float32)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from magenta_lite.converters.drum_classes import drum_name
 from magenta_lite.converters.grid import step_at, tempo_map
 from magenta_lite.converters.writing import markers
 from magenta_lite.midi import Track, length_of, tracks_of
+from magenta_lite.typing import NoteSequence
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
 
 WIDTH = (6.0, 30.0)  # inches of a piano roll
 BEATS_RULED = 16  # bars up to which beats have lines, too
@@ -17,12 +23,12 @@ BARS_PER_INCH = 2.5  # that are numbered
 MOST_NAMED = 16  # instruments in a legend
 
 
-def piano_roll(sequence, title: str = ""):
+def piano_roll(sequence: NoteSequence, title: str = "") -> Figure:
     """Draws the notes of one NoteSequence; see `piano_rolls`."""
     return piano_rolls([sequence], [title])
 
 
-def piano_rolls(sequences: Sequence, titles: Sequence[str]):
+def piano_rolls(sequences: Sequence, titles: Sequence[str]) -> Figure:
     """Draws the notes of NoteSequences as bars over time, one piece below the other.
 
     Louder is darker, and each instrument has its colour. Drums have rows of their own with their
@@ -168,7 +174,8 @@ def _colors(pieces: Sequence[Sequence[Track]]) -> dict[str, str]:
     from matplotlib.colors import to_hex
 
     names = dict.fromkeys(_legend_name(track) for piece in pieces for track in piece)
-    palette = colormaps["tab10" if len(names) <= 10 else "tab20"].colors
+    colormap: Any = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    palette = colormap.colors
     return {name: to_hex(palette[i % len(palette)]) for i, name in enumerate(names)}
 
 
@@ -197,7 +204,9 @@ def _write_above(axes, sequence, at: _TimeAxis, title: str) -> None:
     axes.set_title(title, fontsize=9, pad=16 if chords else 6)
 
 
-def scatter(places, groups, labels: Sequence[str], title: str = ""):
+def scatter(
+    places: np.ndarray, groups: np.ndarray, labels: Sequence[str], title: str = ""
+) -> Figure:
     """Draws points in a plane.
 
     Args:
@@ -226,7 +235,7 @@ SPECTRUM, SPECTRUM_HOP = 1024, 256  # samples of a window of a spectrogram, and 
 DEEPEST = -80.0  # dB below the loudest
 
 
-def sounds(audios: Sequence, titles: Sequence[str]):
+def sounds(audios: Sequence, titles: Sequence[str]) -> Figure:
     """Draws sounds below one another: the waveform of each, and its spectrogram.
 
     Args:
@@ -281,7 +290,7 @@ def _spectrogram(mono):
     return np.abs(np.fft.rfft(frames * np.hanning(SPECTRUM), axis=1))
 
 
-def png_bytes(figure) -> bytes:
+def png_bytes(figure: Figure) -> bytes:
     """Returns a matplotlib figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -26,6 +26,7 @@ from magenta_lite.midi import (
     tracks_of,
 )
 from magenta_lite.plain_tones import SHORTEST, PlainTones
+from magenta_lite.typing import NoteSequence
 
 VARIABLE = "MAGENTA_LITE_SOUNDFONT"
 INCLUDED = "TimGM6mb.sf2"  # comes with pretty_midi
@@ -70,7 +71,7 @@ class SoundFont:
         self.path = path
         self._samples(midi_bytes(_two_notes()))
 
-    def play(self, sequence) -> Audio:
+    def play(self, sequence: NoteSequence) -> Audio:
         """Returns the sound of a NoteSequence, with its control changes and pitch bends.
 
         Returns:
@@ -107,7 +108,7 @@ class SoundFont:
             samples, rate = self._samples(midi)
             if _peak(samples) < CLIPPED:
                 break
-        samples /= np.float32(share**2)  # as General MIDI has it
+        np.divide(samples, np.float32(share**2), out=samples)  # as General MIDI has it
         return samples, rate
 
     def _samples(self, midi: bytes) -> tuple[np.ndarray, int]:

@@ -9,6 +9,7 @@ import itertools
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Unfinished:
         self.seed, self._seed_given = seed, seed_given
         self.path: Path | None = None
         self._asked = ""
-        self._lock: int | None = None
+        self._lock = -1
 
     def resume(self, asked: str) -> dict[str, np.ndarray]:
         """Returns what is kept of work that was asked for with these words; nothing to begin.
@@ -72,8 +73,11 @@ class Unfinished:
 
     def keep(self, arrays: dict[str, np.ndarray]) -> None:
         """Saves arrays by name, instead of those that were kept before."""
+        if self.path is None:
+            raise RuntimeError("`resume` comes before `keep`")
+        kept: dict[str, Any] = {"asked": self._asked, "seed": self.seed, **arrays}
         with replaced(self.path) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, asked=self._asked, seed=self.seed, **arrays)
+            np.savez_compressed(file, **kept)
 
     def remove(self) -> None:
         """Forgets the work: it is finished, and the same call begins something new."""
@@ -82,7 +86,7 @@ class Unfinished:
         for path in (self.path, _lock_of(self.path)):
             path.unlink(missing_ok=True)
         os.close(self._lock)
-        self.path = self._lock = None
+        self.path, self._lock = None, -1
 
     def _left(self) -> list[Path]:
         """Returns the files that may be gone on from, the newest first."""

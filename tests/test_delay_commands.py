@@ -19,7 +19,7 @@ from magenta_lite.datasets import open_collection, open_data
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.jukebox.evaluation import evaluate
-from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
+from magenta_lite.families.jukebox.options import DelayPriorOptions
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.serving.saved_model import export_saved_model
 from magenta_lite.training.run import load_run, write_imported_run

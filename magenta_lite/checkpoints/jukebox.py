@@ -11,12 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from magenta_lite.checkpoints.torch_files import open_checkpoint
-from magenta_lite.checkpoints.vqvae import LICENCE
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, TransformerSizes
-
-__all__ = ["LICENCE", "fitted_config", "load_weights", "open_checkpoint"]
 
 MUSIC, LYRICS = "prior", "prime_prior"
 LAYER = "{prefix}.transformer._attn_mods.{layer}."
@@ -93,7 +89,7 @@ def _transformer_shapes(prefix: str, sizes: TransformerSizes, own_start: bool):
 
 def _conditioner_shapes(config: JukeboxPriorConfig):
     w, inside, stages = config.width, config.conditioner_width, config.conditioner_stages
-    shapes = {f"{CONDITIONER}x_emb.weight": (config.codes, w)}
+    shapes: dict[str, tuple[int, ...]] = {f"{CONDITIONER}x_emb.weight": (config.codes, w)}
     kernels = {"0": (inside, w, 3)}
     for s in range(stages):
         for i in range(config.conditioner_depth):

@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from magenta_lite.checkpoints import tf1
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM
+
+if TYPE_CHECKING:
+    import keras
 
 # No variable's shape depends on how far attention reaches back.
 USUAL_ATTENTION_LENGTH = 40
@@ -132,7 +135,7 @@ def _check_events(config, converter, names: _Names, first_units: int) -> None:
         )
 
 
-def load_weights(model, variables: Variables) -> None:
+def load_weights(model: keras.Model, variables: Variables) -> None:
     """Fills `model` with a checkpoint's weights.
 
     Raises:

@@ -10,10 +10,14 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from magenta_lite.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 # Optimiser state, and cuDNN's copy of weights that also stand under their usual names.
 IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "/Adafactor", "/Adafactor_1", "opaque_kernel")
@@ -31,7 +35,7 @@ class Variables(Mapping):
         path: Named in errors.
     """
 
-    def __init__(self, reader, path: str):
+    def __init__(self, reader: Any, path: str):
         self._reader = reader
         self._path = path
         self._shapes = {
@@ -61,10 +65,10 @@ class Variables(Mapping):
     def __contains__(self, name: object) -> bool:
         return name in self._shapes  # the default would catch KeyError only
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._shapes)
 
     def check_all_used(self) -> None:
@@ -147,8 +151,10 @@ def _unpack(path: Path, folder: Path) -> Path:
         with tarfile.open(path) as archive:
             for member in archive:
                 name = Path(member.name).name
-                if member.isfile() and any(ending in name for ending in DATA_ENDINGS):
-                    with archive.extractfile(member) as source:
+                if not member.isfile() or not any(ending in name for ending in DATA_ENDINGS):
+                    continue
+                if source := archive.extractfile(member):
+                    with source:
                         _copy(source, folder / name)
     except (tarfile.TarError, EOFError, OSError, *DECOMPRESSION_ERRORS) as error:
         raise UserError(f"{path} is damaged or cut off: {_first_line(error)}") from error
@@ -209,7 +215,7 @@ def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]
     return [kernel[:-units], kernel[-units:], bias]
 
 
-def assign(layer, weights: list[np.ndarray], name: str) -> None:
+def assign(layer: keras.layers.Layer, weights: list[np.ndarray], name: str) -> None:
     """Sets the weights of a Keras layer. Raises: UserError if a shape does not fit."""
     for variable, value in zip(layer.weights, weights, strict=True):
         if tuple(variable.shape) != value.shape:

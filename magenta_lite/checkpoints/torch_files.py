@@ -23,7 +23,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -160,6 +160,9 @@ def state_dict(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return weights
 
 
+_Order = Literal["<", ">"]
+
+
 class _Unpickler(pickle.Unpickler):
     """Reads the tree of a file; knows a fixed set of names and calls nothing else.
 
@@ -175,12 +178,12 @@ class _Unpickler(pickle.Unpickler):
         data: bytes,
         path: Path,
         storage: Callable[[str, str, int], np.ndarray] | None = None,
-        order: str = "<",
+        order: _Order = "<",
     ):
         super().__init__(io.BytesIO(data))
         self._path = path
         self._storage = storage
-        self._order = order
+        self._order: _Order = order
 
     def load(self) -> Any:
         try:
@@ -214,7 +217,8 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> np.ndarray:
         match pid:
             case ("storage", str(kind), str(key), str(_device), int(length), *view):
-                if kind in STORAGES and 0 <= length < 2**63 and view in ([], [None]):
+                usual = kind in STORAGES and 0 <= length < 2**63 and view in ([], [None])
+                if usual and self._storage is not None:
                     return self._storage(key, STORAGES[kind], length)
         raise _damaged(self._path, "it refers to something that is not a storage")
 
@@ -268,14 +272,15 @@ class _StorageLengths(_Unpickler):
         super().__init__(data, path, self._note)
         self.storages: dict[str, tuple[str, int]] = {}
 
-    def _note(self, key, dtype, length):
+    def _note(self, key: str, dtype: str, length: int) -> Any:
         if self.storages.setdefault(key, (dtype, length)) != (dtype, length):
             raise _damaged(self._path, f"storage {_short(key)} has two dtypes or lengths")
 
     def _tensor(self, *_):
         return None
 
-    _tensor_of_bytes = _tensor
+    def _tensor_of_bytes(self, *_):
+        return None
 
 
 def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
@@ -287,7 +292,7 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
         order = bytes(_zip_record(path, buffer, records[folder + "byteorder"]))
     if order not in (b"little", b"big"):
         raise _damaged(path, f"its byte order is {_short(order)}")
-    order = {b"little": "<", b"big": ">"}[order]
+    byte_order: _Order = "<" if order == b"little" else ">"
     arrays = {}
 
     def storage(key: str, dtype: str, length: int) -> np.ndarray:
@@ -296,12 +301,12 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
             if record is None:
                 raise _damaged(path, f"storage {_short(key)} is missing")
             view = _zip_record(path, buffer, record)
-            arrays[key, dtype] = _to_numpy(view, dtype, order)
+            arrays[key, dtype] = _to_numpy(view, dtype, byte_order)
         _check_length(path, key, length, len(arrays[key, dtype]))
         return arrays[key, dtype]
 
     data = _pickle_at(path, _zip_record(path, buffer, records[structure]), 0)
-    return _Unpickler(data, path, storage, order).load()
+    return _Unpickler(data, path, storage, byte_order).load()
 
 
 def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -382,7 +387,7 @@ def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
     try:
         for opcode, argument, position in pickletools.genops(stream):
             # Python makes room for as many remembered objects as the largest number says.
-            if opcode.name.endswith("PUT") and argument > position:
+            if opcode.name.endswith("PUT") and (argument or 0) > (position or 0):
                 raise _damaged(path, "its tree cannot be read (too large a memo)")
     except UserError:
         raise
@@ -391,7 +396,7 @@ def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
     return stream.getvalue()[: stream.tell()]
 
 
-def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: str = "<") -> np.ndarray:
+def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: _Order = "<") -> np.ndarray:
     """Returns bytes as a flat array of the named dtype, of this machine's byte order."""
     values = np.frombuffer(data, np.dtype(DTYPES[dtype]).newbyteorder(order))
     if dtype == "bfloat16":  # the upper half of a float32

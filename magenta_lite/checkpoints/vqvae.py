@@ -15,11 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from magenta_lite.checkpoints.torch_files import open_checkpoint
 from magenta_lite.errors import UserError
 from magenta_lite.families.vqvae.config import VQVAEConfig
-
-__all__ = ["LICENCE", "fitted_config", "load_weights", "open_checkpoint"]
 
 LICENCE = "The weights of OpenAI's Jukebox are for non-commercial use, and what they write is, too."
 # Fields of `VQVAEConfig` that leave no trace in a checkpoint.
@@ -84,7 +81,7 @@ def state_of(model: Any) -> dict[str, np.ndarray]:
     }
 
 
-def config_from_state(state: dict[str, np.ndarray], **not_in_shapes) -> VQVAEConfig:
+def config_from_state(state: dict[str, np.ndarray], **not_in_shapes: Any) -> VQVAEConfig:
     """Returns the sizes of the VQ-VAE that a state is of.
 
     Args:

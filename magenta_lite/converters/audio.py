@@ -13,6 +13,7 @@ import numpy as np
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import EXAMPLE, Converter, check_at_least
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events
 
 FULL_SCALE = 32768  # of 16 bits
 BLOCK = 2**20  # samples that are worked on at once, so that long pieces need little extra memory
@@ -63,7 +64,7 @@ class AudioConverterConfig:
     min_seconds: float = 0.0
     silence: float = -60.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least(self, 1000, "sample_rate")
         check_at_least(self, 1, "crop")
         check_at_least(self, 0, "min_seconds")
@@ -84,7 +85,10 @@ class AudioConverter(Converter):
     """
 
     config_class = AudioConverterConfig
-    generate_flags = ("--mode=reconstruct", f"--input={EXAMPLE}")
+
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        return ("--mode=reconstruct", f"--input={EXAMPLE}")
 
     @property
     def sample_rate(self) -> int:
@@ -156,13 +160,13 @@ class AudioConverter(Converter):
         report.keep("seconds of sound", round(audio.seconds))
         return EncodeResult(rows, report, positions=positions)
 
-    def decode(self, events) -> Audio:
+    def decode(self, events: Events) -> Audio:
         """Returns the sound of samples int16 (T, channels)."""
-        return Audio(np.float32(events) / FULL_SCALE, self.sample_rate)
+        return Audio(np.asarray(events, np.float32) / FULL_SCALE, self.sample_rate)
 
-    def transposition_key(self, events, controls=None) -> bytes:
+    def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
         """Returns a short hash: sound is not transposed."""
-        return hashlib.sha256(np.ascontiguousarray(events)).digest()
+        return hashlib.sha256(np.ascontiguousarray(events).data).digest()
 
     def _check(self, audio: Audio) -> None:
         wanted, given = (self.sample_rate, self.channels), (audio.sample_rate, audio.channels)

@@ -210,7 +210,7 @@ class EventFormat:
     hidden_classes: tuple[int, ...] = ()
     max_note_dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("sizes", "input_changes", "hidden_classes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 

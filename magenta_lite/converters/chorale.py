@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
@@ -17,6 +18,7 @@ from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 PAD, END, SILENT = 0, 1, 2
 FIRST_PITCH = 3
@@ -48,7 +50,7 @@ class ChoraleConverterConfig:
     end_token: bool = False
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least(self, VOICES, "crop")
         check_at_least(self, 1, "steps_per_quarter")
         check_at_least(self, 0, "max_examples")
@@ -99,7 +101,7 @@ class ChoraleConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the rows of a NoteSequence of up to four voices.
 
         Each instrument is a voice, in the order of their numbers, or the other way round if the
@@ -117,7 +119,7 @@ class ChoraleConverter(TokenConverter):
             windows.add(np.array(row, self.event_format.event_dtype))
         return windows.result()
 
-    def ids_of(self, sequence, report: Report | None = None) -> list[int]:
+    def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
         """Returns the ids of a whole NoteSequence; the report counts what is left out."""
         report = Report() if report is None else report
         grid = self._grid(sequence, report)
@@ -125,7 +127,7 @@ class ChoraleConverter(TokenConverter):
             return []
         return self.ids_of_grid(grid)
 
-    def ids_of_grid(self, grid) -> list[int]:
+    def ids_of_grid(self, grid: ArrayLike) -> list[int]:
         """Returns the ids of pitches int (T, 4), -1 for a voice that rests."""
         grid = np.asarray(grid)
         ids = np.where(grid == NOTHING, SILENT, grid - self.config.min_pitch + FIRST_PITCH)
@@ -175,7 +177,9 @@ class ChoraleConverter(TokenConverter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: Sequence[int] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: Sequence[int] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that ids describe; every order of ids is music.
 
         Equal pitches of a voice on neighbouring steps are one note.

@@ -54,7 +54,7 @@ class CodesConverterConfig:
     artist_names: tuple[str, ...] = ()
     genre_names: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("artist_names", "genre_names"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.level < 0:

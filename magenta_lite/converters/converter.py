@@ -11,6 +11,7 @@ from magenta_lite.converters.base import EncodeResult, EventFormat
 from magenta_lite.converters.chords import transpose_chords
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 EXAMPLE = "{example}"
 LOWEST = -127  # semitones: every example ends up at the bottom of its range
@@ -28,12 +29,25 @@ class Converter:
             under transposition.
         fixed_segment_id: Segments that begin with this id, drum tracks, do not move under
             transposition; None without.
+        pitch_ranges: Lowest and highest id of each of `pitch_ids` that can be played; None for all.
+        crop: Steps of a training example that is a part of what is stored; 0 for all of it.
+        crop_grid: Crops begin at multiples of so many steps.
+        crop_prefix: So many steps at the front of what is stored begin every crop of it.
+        folds_pitches: Pitches that leave their range under transposition move by octaves.
+        rejects_transpositions: A transposition that would leave the range is not drawn, instead of
+            moving by less.
     """
 
     config_class: ClassVar[type]
     default_programs: ClassVar[tuple[int, ...]] = ()
     fixed_segment_id: int | None = None
-    # Whether there are `text_of`, ids as text, and `contour`, what makes two pieces alike.
+    pitch_ranges: Any = None
+    crop: Any = 0
+    crop_grid: int = 1
+    crop_prefix: int = 0
+    folds_pitches: bool = False
+    rejects_transpositions: bool = False
+    # Whether there are `text_of` and `contour`.
     writes_text: ClassVar[bool] = False
     has_contours: ClassVar[bool] = False
 
@@ -69,11 +83,13 @@ class Converter:
         """Steps of a 4/4 bar."""
         return QUARTERS_PER_BAR * self.config.steps_per_quarter
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the examples of a NoteSequence that is not quantised, and a report."""
         raise NotImplementedError
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that `events` describe.
 
         Args:
@@ -81,6 +97,23 @@ class Converter:
             qpm: Quarter notes a minute.
             programs: General MIDI programs of the melodic parts; None for `default_programs`.
         """
+        raise NotImplementedError
+
+    def for_inference(self, unmarked_drums: bool = True) -> Converter:
+        """Returns the converter for music of a user, of which more is read than in training.
+
+        Args:
+            unmarked_drums: Read the notes of a file that marks none as drums as drums.
+        """
+        del unmarked_drums
+        return self
+
+    def text_of(self, sequence: NoteSequence) -> str:
+        """Returns the ids of a NoteSequence as text, where `writes_text`."""
+        raise NotImplementedError
+
+    def contour(self, events: Any) -> Any:
+        """Returns what is alike in examples, or NoteSequences, that are, where `has_contours`."""
         raise NotImplementedError
 
     def check_programs(self, programs: tuple[int, ...]) -> None:
@@ -102,7 +135,7 @@ class Converter:
 
     # Transposition -------------------------------------------------------------------------
 
-    def possible_shift(self, events, semitones: int) -> int:
+    def possible_shift(self, events: Events, semitones: int) -> int:
         """Returns `semitones`, reduced until all notes of `events` fit; 0 without notes."""
         lowest, highest = None, None
         for ids, (_, low, high), moves in self._pitch_columns(np.asarray(events)):
@@ -112,7 +145,7 @@ class Converter:
                 highest = up if highest is None else min(highest, up)
         return 0 if lowest is None else int(np.clip(semitones, lowest, highest))
 
-    def transpose(self, events, semitones: int) -> np.ndarray:
+    def transpose(self, events: Events, semitones: int) -> np.ndarray:
         """Returns `events` with every note moved by `possible_shift` semitones.
 
         The shift is reduced until all notes fit, so that the rhythm stays whole. (The original
@@ -128,7 +161,7 @@ class Converter:
             target[moves] = ids[moves].astype(int) + shift
         return moved
 
-    def transposition_key(self, events, controls=None) -> bytes:
+    def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
         """Returns what an example and all its transpositions have in common.
 
         Args:

@@ -6,11 +6,12 @@ A drum track is a list of sets, one per step: bit k of an integer says whether c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from magenta_lite.converters.base import Report
+from magenta_lite.typing import Events
 
 
 class DrumTrack(NamedTuple):
@@ -21,7 +22,7 @@ class DrumTrack(NamedTuple):
 
 
 def hits_by_step(
-    notes: Iterable[tuple[int, int, object]], class_of: dict[int, int], report: Report
+    notes: Iterable[tuple[int, int, Any]], class_of: dict[int, int], report: Report
 ) -> dict[int, int]:
     """Returns the set of classes hit on each step that has any.
 
@@ -78,11 +79,11 @@ def extract_drum_tracks(
         track.events.extend([0] * (-len(track.events) % steps_per_bar))
         if len(track.events) > max_bars * steps_per_bar:
             report.drop(f"drum track longer than {max_bars} bars is cut")
-            del track.events[max_bars * steps_per_bar :]
+            del track.events[int(max_bars * steps_per_bar) :]
     return tracks
 
 
-def as_bits(events: list[int], classes: int) -> np.ndarray:
+def as_bits(events: Events, classes: int) -> np.ndarray:
     """Returns sets of drums as uint8 0/1 (T, classes)."""
     wide = np.array(events, np.uint64)[:, None]
     return (wide >> np.arange(classes, dtype=np.uint64) & np.uint64(1)).astype(np.uint8)

@@ -20,6 +20,7 @@ from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stret
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.typing import Events, NoteSequence
 
 CLASSES = {"reduced": drum_classes.REDUCED, "full": drum_classes.FULL}
 
@@ -52,7 +53,7 @@ class DrumsConverterConfig:
     pad_edges: bool = False
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least(self, 1, "bars", "steps_per_quarter")
         check_at_least(self, self.bars, "max_bars")
         check_at_least(self, 0, "gap_bars", "max_examples")
@@ -97,7 +98,7 @@ class DrumsConverter(Converter):
         """Steps T of a window."""
         return self.config.bars * self.steps_per_bar
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of every drum track in a NoteSequence.
 
         Windows are `bars` long and start on every bar; they come in order of time, each only
@@ -146,7 +147,9 @@ class DrumsConverter(Converter):
             else:
                 windows.add(np.array(window, np.uint16))
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
 
         Args:

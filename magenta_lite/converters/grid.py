@@ -7,9 +7,14 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from magenta_lite.converters.base import Report
+from magenta_lite.typing import NoteSequence
+
+_Events = TypeVar("_Events", list[int], np.ndarray)
 
 QUARTERS_PER_BAR = 4
 DEFAULT_QPM = 120.0
@@ -43,7 +48,7 @@ class Stretch:
         return steps_per_quarter * self.qpm / 60
 
 
-def stretches(sequence) -> list[Stretch]:
+def stretches(sequence: NoteSequence) -> list[Stretch]:
     """Cuts a NoteSequence where tempo or time signature change.
 
     A piece starts in 4/4 at 120 quarter notes a minute unless it says otherwise. Notes over a cut
@@ -80,7 +85,7 @@ def _stretch(sequence) -> Stretch:
     return Stretch(sequence, qpm, numerator, denominator)
 
 
-def is_playable(sequence, report: Report) -> bool:
+def is_playable(sequence: NoteSequence, report: Report) -> bool:
     """Returns whether a NoteSequence has notes, all at possible times; reports it if not."""
     if not sequence.notes:
         report.drop("no notes")
@@ -92,7 +97,7 @@ def is_playable(sequence, report: Report) -> bool:
     return False
 
 
-def stretches_with_notes(sequence, report: Report) -> list[Stretch]:
+def stretches_with_notes(sequence: NoteSequence, report: Report) -> list[Stretch]:
     """Returns the `stretches` of a playable piece that have notes; reports an unplayable one."""
     if not is_playable(sequence, report):
         return []
@@ -118,13 +123,17 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
     return True
 
 
-def common_time_stretches(sequence, steps_per_quarter: int, report: Report) -> list[Stretch]:
+def common_time_stretches(
+    sequence: NoteSequence, steps_per_quarter: int, report: Report
+) -> list[Stretch]:
     """Returns the stretches of a piece that have four quarters a bar; reports the others."""
     parts = stretches_with_notes(sequence, report)
     return [part for part in parts if is_common_time(part, steps_per_quarter, report)]
 
 
-def tempo_map(sequence, steps_per_quarter: int) -> list[tuple[float, float, float]] | None:
+def tempo_map(
+    sequence: NoteSequence, steps_per_quarter: int
+) -> list[tuple[float, float, float]] | None:
     """Returns (seconds, steps until then, steps a second from then on) of each tempo, in order.
 
     None if a tempo is impossible.
@@ -150,7 +159,7 @@ def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> flo
     return start + (step - steps) / rate
 
 
-def at_one_tempo(sequence):
+def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
     """Returns a NoteSequence whose notes lie where they do in quarters, at one tempo throughout.
 
     It is the tempo that holds longest. Without it a ritardando would cut a song in two.
@@ -165,7 +174,7 @@ def at_one_tempo(sequence):
             held[rate] = held.get(rate, 0.0) + min(stop, end) - start
     if len(held) < 2:
         return sequence
-    rate = max(held, key=held.get)  # quarters a second
+    rate = max(held, key=held.__getitem__)  # quarters a second
     even = type(sequence)()
     even.CopyFrom(sequence)
     del even.tempos[:]
@@ -193,7 +202,7 @@ def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, in
         yield start, max(end, start + 1), note
 
 
-def bar_windows(events: Sequence, steps: int, steps_per_bar: int) -> Iterator[tuple[int, Sequence]]:
+def bar_windows(events: _Events, steps: int, steps_per_bar: int) -> Iterator[tuple[int, _Events]]:
     """Yields (start, events) of each window of `steps` that starts on a bar and fits."""
     for start in range(0, len(events) - steps + 1, steps_per_bar):
         yield start, events[start : start + steps]

@@ -20,6 +20,7 @@ from magenta_lite.converters.grid import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import DRUM_INSTRUMENT, new_sequence
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.typing import Events, NoteSequence
 
 PITCH_MAPS = {"roland": drum_classes.ROLAND, "reduced": drum_classes.REDUCED}
 DRUMS = 9  # classes of every map
@@ -69,7 +70,7 @@ class GrooveConverterConfig:
     unmarked_drums: bool = False
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "added_classes", tuple(self.added_classes))
         check_at_least(self, 1, "bars", "steps_per_quarter")
         check_at_least(self, 0, "max_examples")
@@ -144,7 +145,7 @@ class GrooveConverter(Converter):
         """Steps T of a window."""
         return self.config.bars * self.steps_per_bar
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of the drumming in a NoteSequence.
 
         Windows follow each other from the start of the piece, or overlap where `hop_bars` says
@@ -227,7 +228,9 @@ class GrooveConverter(Converter):
         for _, window in bar_windows(groove, steps, hop):
             windows.add(window)
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that hits, velocities and offsets describe.
 
         Each hit lasts a step; one that would start before the piece starts with it.

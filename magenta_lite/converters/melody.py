@@ -24,6 +24,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
@@ -68,7 +69,7 @@ class MelodyConverterConfig:
     max_examples: int = 0
     chords: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.programs is not None:
             object.__setattr__(self, "programs", tuple(self.programs))
         if not 0 <= self.min_pitch <= self.max_pitch <= 127:
@@ -144,7 +145,7 @@ class MelodyConverter(Converter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of every melody in a NoteSequence.
 
         Windows are `bars` long and start on every bar; they come in order of instrument and
@@ -242,7 +243,9 @@ class MelodyConverter(Converter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that event ids describe.
 
         Args:
@@ -264,11 +267,11 @@ class MelodyConverter(Converter):
         add_melody(sequence, melody, 60 / qpm / self.config.steps_per_quarter, program)
         return sequence
 
-    def one_hot(self, events) -> np.ndarray:
+    def one_hot(self, events: Events) -> np.ndarray:
         """Returns event ids int (T,) as bool (T, V)."""
         return np.eye(self.depth, dtype=bool)[np.asarray(events)]
 
-    def valid_next(self, events) -> np.ndarray:
+    def valid_next(self, events: Events) -> np.ndarray:
         """Returns which ids may follow `events` (T,): bool (V,).
 
         A note-off needs a sounding note; nothing but no event follows an end token.

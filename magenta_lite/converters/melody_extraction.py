@@ -74,7 +74,7 @@ def extract_melodies(
         search_from = start + len(events)
         if len(events) > max_bars * steps_per_bar:
             report.drop(f"melody longer than {max_bars} bars is cut")
-            events = events[: max_bars * steps_per_bar]
+            events = events[: int(max_bars * steps_per_bar)]
         melodies.append(Melody(start, events))
 
 

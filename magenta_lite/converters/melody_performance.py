@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 MELODY_STEP = 0.1  # seconds
 
@@ -66,7 +67,7 @@ class MelodyPerformanceConverterConfig:
     max_hung_note: float = 0.0
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
         check_at_least(self, 2, "max_tokens")
         check_at_least(self, 1, "min_tokens", "passes", "min_seconds")
@@ -92,8 +93,14 @@ class MelodyPerformanceConverter(TokenConverter):
 
     config_class = MelodyPerformanceConverterConfig
     default_programs = (0,)
-    generate_flags = ("--mode=accompany", "--primer_melody=60 -2 64 -2 67 -2 -2 -2 65 -2 62 -2 60")
-    crop = 0  # segments begin where their melody does
+
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        return ("--mode=accompany", "--primer_melody=60 -2 64 -2 67 -2 -2 -2 65 -2 62 -2 60")
+
+    @property
+    def crop(self) -> int:
+        return 0  # segments begin where their melody does
 
     def __init__(self, config: MelodyPerformanceConverterConfig):
         super().__init__(config)
@@ -134,7 +141,7 @@ class MelodyPerformanceConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the segments of a NoteSequence, in order of time, for every pass and stretch.
 
         Args:
@@ -145,7 +152,8 @@ class MelodyPerformanceConverter(TokenConverter):
             other passes than the first, and of other stretches than 1, are for training only.
         """
         config, report = self.config, Report()
-        result = EncodeResult([], report, train_only=[])
+        train_only: list[bool] = []
+        result = EncodeResult([], report, train_only=train_only)
         notes = self.codec.notes(sequence, report) if is_playable(sequence, report) else []
         if not notes:
             return result
@@ -165,10 +173,10 @@ class MelodyPerformanceConverter(TokenConverter):
                     row = self._row(segment, melody, end - start, stretch, counted)
                     if row is not None:
                         result.examples.append(row)
-                        result.train_only.append(not first)
+                        train_only.append(not first)
         if config.max_examples:
             del result.examples[config.max_examples :]
-            del result.train_only[config.max_examples :]
+            del train_only[config.max_examples :]
         if result.examples:
             report.keep("windows", len(result.examples))
         return result
@@ -208,7 +216,7 @@ class MelodyPerformanceConverter(TokenConverter):
         found = melody_notes(_as_sequence(notes)).notes
         return [PlayedNote(n.start_time, n.pitch, n.end_time, n.velocity) for n in found]
 
-    def melody_ids(self, sequence) -> list[int]:
+    def melody_ids(self, sequence: NoteSequence) -> list[int]:
         """Returns the ids (I,) of the melody of a NoteSequence, for a model to accompany.
 
         A piece whose notes never overlap is taken as it is; from others the likeliest melody.
@@ -216,7 +224,7 @@ class MelodyPerformanceConverter(TokenConverter):
         notes = self.codec.notes(sequence, Report()) if is_playable(sequence, Report()) else []
         return self.melody.ids_of(_drawn_out(self._melody_of(notes))) if notes else []
 
-    def ids_of(self, sequence, **kwargs) -> list[int]:
+    def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
         """Returns the ids of a whole NoteSequence as a performance."""
         return self.performance.ids_of(sequence, **kwargs)
 
@@ -226,7 +234,9 @@ class MelodyPerformanceConverter(TokenConverter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence of a row's performance, or of a performance alone.
 
         The other arguments, and errors, are those of `PerformanceConverter.decode`.

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
+from magenta_lite.typing import NoteSequence
+
 MELODY_NAMES = re.compile(r"melod|lead(?!er)|vocal|voice|vox|sing|solo|tune|cantus|soprano", re.I)
 OTHER_NAMES = re.compile(
     r"bass|drum|perc|pad\b|chord|rhythm|comp\b|accomp|harmon(y|ies)|left|\blh\b|tenor|alto", re.I
@@ -28,7 +30,7 @@ class Track(NamedTuple):
     name: str
     notes: list[Any]
 
-    def alone(self, sequence):
+    def alone(self, sequence: NoteSequence) -> NoteSequence:
         """Returns `sequence` without the notes of others."""
         only = type(sequence)()
         only.CopyFrom(sequence)
@@ -37,7 +39,7 @@ class Track(NamedTuple):
         return only
 
 
-def melodic_tracks(sequence) -> list[Track]:
+def melodic_tracks(sequence: NoteSequence) -> list[Track]:
     """Returns the instruments of a NoteSequence, the likeliest to play the melody first.
 
     What tells a melody: its name, notes one at a time, many of them, high ones; and it is no bass.

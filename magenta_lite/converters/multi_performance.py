@@ -16,6 +16,7 @@ from magenta_lite.converters.grid import Stretch, common_time_stretches, is_play
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 PITCHES = PROGRAMS = 128
 VELOCITIES = 127  # 1 to 127
@@ -56,7 +57,7 @@ class MultiPerformanceConverterConfig:
     pad_edges: bool = False
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least(self, 1, "steps_per_quarter", "min_instruments")
         check_at_least(self, 0, "velocity_bins", "min_events", "max_examples")
         check_at_least(self, self.min_instruments, "max_instruments")
@@ -167,7 +168,7 @@ class MultiPerformanceConverter(Converter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the bars of a NoteSequence, in order of time, each only once.
 
         Args:
@@ -298,7 +299,9 @@ class MultiPerformanceConverter(Converter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that ids describe: one bar, an instrument for each track.
 
         Every order of ids is music: what says nothing (a note-off without its note, a note of no
@@ -360,7 +363,7 @@ class MultiPerformanceConverter(Converter):
                     yield BarNote(start, pitch, self.steps_per_bar, loudness)
 
 
-def with_sustain(sequence):
+def with_sustain(sequence: NoteSequence) -> NoteSequence:
     """Returns a NoteSequence whose notes sound as long as the sustain pedal holds them."""
     if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
         return sequence

@@ -17,6 +17,7 @@ from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 PAD, END = 0, 1
 RESERVED = 2
@@ -52,7 +53,7 @@ class PerformanceConverterConfig:
     max_hung_note: float = 0.0
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
@@ -121,7 +122,7 @@ class PerformanceConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the rows of a NoteSequence, in order of time, for every stretch.
 
         Row k holds tokens from k * crop to (k + 2) * crop: a crop of it that begins in its first
@@ -153,7 +154,9 @@ class PerformanceConverter(TokenConverter):
             report.keep("windows", len(rows))
         return EncodeResult(rows, report, train_only=train_only)
 
-    def ids_of(self, sequence, stretch: float = 1.0, report: Report | None = None) -> list[int]:
+    def ids_of(
+        self, sequence: NoteSequence, stretch: float = 1.0, report: Report | None = None
+    ) -> list[int]:
         """Returns the ids of a whole NoteSequence, the token that ends it too if there is one.
 
         Args:
@@ -176,7 +179,9 @@ class PerformanceConverter(TokenConverter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that ids describe; every order of ids is music.
 
         Args:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.grid import MAX_STEPS, to_step
 from magenta_lite.converters.multi_performance import VELOCITIES, with_sustain
+from magenta_lite.typing import NoteSequence
 
 VELOCITY = 100  # of notes before the first change of velocity
 
@@ -81,7 +82,7 @@ class PerformanceCodec:
     def _bin_size(self) -> int:
         return -(-VELOCITIES // max(self.velocity_bins, 1))
 
-    def notes(self, sequence, report: Report) -> list[PlayedNote]:
+    def notes(self, sequence: NoteSequence, report: Report) -> list[PlayedNote]:
         """Returns the notes of a playable NoteSequence, pedal applied, in order.
 
         Notes out of range are left out before the pedal is applied, as in the original: they cut

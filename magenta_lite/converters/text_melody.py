@@ -18,6 +18,7 @@ from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
 from magenta_lite.converters.multi_performance import VELOCITIES
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import NoteSequence
 
 PAD, END = 0, 1
 RESERVED = 2
@@ -52,7 +53,7 @@ class TextMelodyCodec:
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def ids_of(self, sequence, report: Report | None = None) -> list[int]:
+    def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
         """Returns the ids (T,) of a NoteSequence up to its total time, silence at its end too.
 
         Where notes overlap the later one counts, and an end is an end whatever else sounds: as in
@@ -143,7 +144,9 @@ class TextMelodyCodec:
             return id - FIRST_PITCH + self.min_pitch
         return NO_EVENT if id == PAD else id - RESERVED + NO_EVENT
 
-    def decode(self, ids: Iterable[int], qpm: float = DEFAULT_QPM, program: int = 0):
+    def decode(
+        self, ids: Iterable[int], qpm: float = DEFAULT_QPM, program: int = 0
+    ) -> NoteSequence:
         """Returns the NoteSequence of ids (T,), as long as they are; every order of ids is music.
 
         Args:
@@ -180,7 +183,7 @@ class RhythmCodec:
         """Number of ids."""
         return FIRST_PITCH + self.velocity_bins
 
-    def ids_of(self, sequence, report: Report | None = None) -> list[int]:
+    def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
         """Returns the ids (T,) of a NoteSequence up to its total time.
 
         Args:
@@ -203,7 +206,9 @@ class RhythmCodec:
         return ids
 
 
-def chord_ids_of(sequence, steps_per_quarter: int = 1, report: Report | None = None) -> list[int]:
+def chord_ids_of(
+    sequence: NoteSequence, steps_per_quarter: int = 1, report: Report | None = None
+) -> list[int]:
     """Returns the chord at each step of a piece of one tempo, 51 ids.
 
     2 is no chord, then come 12 roots each of major, minor, augmented and diminished. They go on
@@ -246,7 +251,7 @@ def chord_ids_of_text(text: str) -> list[int]:
 # Melodies of performances ----------------------------------------------------------------------
 
 
-def melody_notes(sequence):
+def melody_notes(sequence: NoteSequence) -> NoteSequence:
     """Returns a NoteSequence of the melody that a performance seems to have, times unchanged.
 
     The most likely line of notes is taken, where high notes and small intervals are likelier
@@ -287,7 +292,7 @@ def melody_notes(sequence):
     return melody
 
 
-def legato(sequence):
+def legato(sequence: NoteSequence) -> NoteSequence:
     """Returns a NoteSequence whose notes last until the next one begins, the last to the end.
 
     As melodies were prepared for Magenta's accompaniment model: rests of a player do not matter.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from magenta_lite.converters.converter import Converter
 from magenta_lite.converters.token_rules import TokenRules
+from magenta_lite.typing import Events, NoteSequence
 
 
 class TokenConverter(Converter):
@@ -30,7 +32,7 @@ class TokenConverter(Converter):
         """What the ids mean to a model that writes them."""
         raise NotImplementedError
 
-    def ids_of(self, sequence, **kwargs) -> list[int]:
+    def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
         """Returns the ids of a whole NoteSequence."""
         raise NotImplementedError
 
@@ -48,6 +50,6 @@ class TokenConverter(Converter):
         """Tokens of a training example, which begins anywhere in the first half of its row."""
         return self.config.crop
 
-    def valid_next(self, ids) -> np.ndarray:
+    def valid_next(self, ids: Events) -> np.ndarray:
         """Returns which ids may follow `ids` (T,): bool (size,); see `TokenRules`."""
         return self.rules.valid_next(ids)

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from magenta_lite.typing import Events
+
 NO_IDS = (0, -1)
 
 
@@ -38,7 +40,7 @@ class TokenRules:
     max_silence: int = 0
     never: tuple[int, ...] = (0,)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("note_on", "note_off", "shift", "never"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -47,7 +49,7 @@ class TokenRules:
         """How many pitches have notes that begin and end; 0 if tokens do not say."""
         return self.note_on[1] - self.note_on[0] + 1
 
-    def valid_next(self, ids) -> np.ndarray:
+    def valid_next(self, ids: Events) -> np.ndarray:
         """Returns which ids may follow `ids` (T,): bool (size,).
 
         Only notes that sound can end, only notes that do not can begin; a silence does not grow

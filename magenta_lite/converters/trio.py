@@ -31,6 +31,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, add_melody, new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 MIN_PITCH, MAX_PITCH = 21, 108
 PITCH_CLASSES = FIRST_PITCH_ID + MAX_PITCH - MIN_PITCH + 1
@@ -68,7 +69,7 @@ class TrioConverterConfig:
     pad_edges: bool = False
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("melody_programs", "bass_programs"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             low, high = getattr(self, name)
@@ -131,7 +132,7 @@ class TrioConverter(Converter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of every melody with every bass and every drum track.
 
         Windows are `bars` long and start on every bar; they come in order of the instruments'
@@ -283,7 +284,9 @@ class TrioConverter(Converter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that ids describe: instruments 0, 1 and 9.
 
         Args:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
+from magenta_lite.typing import NoteSequence
 
 VELOCITY = 80
 DRUM_INSTRUMENT = 9
 
 
-def new_sequence(qpm: float, metrical: bool = True):
+def new_sequence(qpm: float, metrical: bool = True) -> NoteSequence:
     """Returns a NoteSequence without notes.
 
     Args:
@@ -29,7 +30,7 @@ def new_sequence(qpm: float, metrical: bool = True):
     return sequence
 
 
-def add_marker(sequence, text: str, seconds: float) -> None:
+def add_marker(sequence: NoteSequence, text: str, seconds: float) -> None:
     """Marks a place in a NoteSequence: a marker of its MIDI file, a line in its picture.
 
     Args:
@@ -40,20 +41,20 @@ def add_marker(sequence, text: str, seconds: float) -> None:
     sequence.text_annotations.add(text=text, time=seconds)
 
 
-def markers(sequence) -> list[tuple[float, str]]:
+def markers(sequence: NoteSequence) -> list[tuple[float, str]]:
     """Returns the places that a NoteSequence marks, in seconds, and what is there."""
     unknown = sequence.TextAnnotation.UNKNOWN  # neither a chord symbol nor a beat
     return [(a.time, a.text) for a in sequence.text_annotations if a.annotation_type == unknown]
 
 
 def add_melody(
-    sequence,
+    sequence: NoteSequence,
     events: Iterable[int],
     seconds: float,
     program: int,
     instrument: int = 0,
     name: str = "Melody",
-):
+) -> None:
     """Adds the notes of melody events.
 
     Args:
@@ -83,7 +84,9 @@ def add_melody(
             )
 
 
-def add_drums(sequence, hits: Iterable[Iterable[int]], pitches: Sequence[int], seconds: float):
+def add_drums(
+    sequence: NoteSequence, hits: Iterable[Iterable[int]], pitches: Sequence[int], seconds: float
+) -> None:
     """Adds drum notes of one step each.
 
     Args:

@@ -13,6 +13,9 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
+
+from magenta_lite.typing import NoteSequence
 
 DEFAULT_QPM = 120.0
 VELOCITY = 90
@@ -107,7 +110,7 @@ def split_tunes(text: str) -> list[tuple[str, str]]:
     return tunes
 
 
-def read_tune(text: str):
+def read_tune(text: str) -> NoteSequence:
     """Returns the NoteSequence of one tune.
 
     Each voice is an instrument. Times are in seconds at the tune's tempo, 120 quarter notes a
@@ -138,7 +141,7 @@ def _write_voice(sequence, measures: list[Measure], instrument: int, whole: floa
         full = Fraction(*measures[0].meter)
         if 0 < measures[0].length < full:
             now = full - measures[0].length  # a pickup ends its bar
-    open_ties: dict[int, object] = {}
+    open_ties: dict[int, Any] = {}
     for i, measure in enumerate(measures):
         if instrument == 0 and measure.meter and measure.meter != meter:
             meter = measure.meter
@@ -227,7 +230,7 @@ class _Tune:
 class _Voice:
     """The state of one voice while it is read."""
 
-    def __init__(self, key, unit, meter):
+    def __init__(self, key: dict[str, int], unit: Fraction, meter: tuple[int, int] | None):
         self.measures = [Measure(meter=meter)]
         self.key = dict(key)
         self.unit = unit
@@ -241,6 +244,8 @@ class _Voice:
 
 
 class _Parser:
+    voice: _Voice  # that is read, once the body has begun
+
     def __init__(self, text: str):
         self.lines = [_without_comment(line) for line in text.split("\n")]
         self.meter: tuple[int, int] | None = (4, 4)
@@ -251,7 +256,6 @@ class _Parser:
         self.parts = ""
         self.part = ""
         self.voices: dict[str, _Voice] = {}
-        self.voice: _Voice | None = None
         self.in_body = False
 
     def parse(self) -> _Tune:
@@ -274,13 +278,13 @@ class _Parser:
             self.title = value
         elif name == "M":
             self.meter = _meter(value)
-            if self.voice and self.voice.measures[-1].sounds:
+            if self.in_body and self.voice.measures[-1].sounds:
                 self._bar("|", None)
-            if self.voice:
+            if self.in_body:
                 self.voice.measures[-1].meter = self.meter
         elif name == "L":
             self.unit = _fraction(value)
-            if self.voice:
+            if self.in_body:
                 self.voice.unit = self.unit
         elif name == "K":
             key = _key(value)

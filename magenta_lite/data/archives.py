@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.errors import first_line
@@ -100,9 +101,16 @@ def _zipped(file) -> Iterator[Packed]:
 
 
 def _tarred(file) -> Iterator[Packed]:
-    given = {"name": file} if isinstance(file, str | os.PathLike) else {"fileobj": file}
+    given: dict[str, Any] = (
+        {"name": file} if isinstance(file, str | os.PathLike) else {"fileobj": file}
+    )
     with tarfile.open(**given) as archive:
         for member in archive:
             if member.isfile():
-                read = lambda member=member: archive.extractfile(member).read()  # noqa: E731
+                read = functools.partial(_content, archive, member)
                 yield Packed(member.name.removeprefix("./"), member.size, read)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file: Any = archive.extractfile(member)  # of a regular file, not None
+    return file.read()

@@ -157,7 +157,8 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
     if path.suffix.lower() not in WRITTEN:
         raise UserError(f"{path} cannot be written; its suffix must be {', '.join(WRITTEN)}")
     format, subtype = WRITTEN[path.suffix.lower()]
-    details, wrong = {"subtype": subtype, "format": format}, 0
+    details: dict[str, Any] = {"subtype": subtype, "format": format}
+    wrong = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -197,16 +198,16 @@ def read_file(path: str | Path, sample_rate: int | None, channels: int | None) -
         with soundfile.SoundFile(path) as file:
             if file.frames > formats.MAX_PIECE_SECONDS * file.samplerate:
                 raise UnreadableError(f"longer than {formats.MAX_PIECE_SECONDS / 3600:g} hours")
-            sample_rate, channels = sample_rate or file.samplerate, channels or file.channels
-            blocks = (_mixed(block, channels) for block in _blocks(file))
-            samples = _resampled(blocks, file.samplerate, sample_rate, channels, file.frames)
+            rate, count = sample_rate or file.samplerate, channels or file.channels
+            blocks = (_mixed(block, count) for block in _blocks(file))
+            samples = _resampled(blocks, file.samplerate, rate, count, file.frames)
     except soundfile.LibsndfileError as error:
         # Of an MP3 without any sound in it, libsndfile says that it does not exist.
         what = "no sound in it" if error.code == 7 else error.error_string
         raise UnreadableError(f"cannot be decoded: {what}") from error
     if not len(samples):
         raise UnreadableError("no sound in it")
-    return Audio(samples, sample_rate)
+    return Audio(samples, rate)
 
 
 def _blocks(file: Any) -> Iterator[np.ndarray]:

@@ -210,7 +210,7 @@ def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
 
 
 def _write_shard(path: Path, shard: list[CodedPiece]) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{i}/{level}": codes
         for i, piece in enumerate(shard)
         for level, codes in enumerate(piece.codes)

@@ -109,11 +109,12 @@ def _load(builder: Any, split: str) -> Examples:
     columns = {
         name: np.concatenate([batch[name] for batch in batches]) for name in ["length", *plain]
     }
+    joined: dict[str, Any] = {name: _joined([batch[name] for batch in batches]) for name in arrays}
     return Examples(
         lengths=columns["length"],
         pieces=[piece.decode() for piece in columns["piece"]] if "piece" in plain else None,
         positions=columns.get("position"),
-        **{name: _joined([batch[name] for batch in batches]) for name in arrays},
+        **joined,
     )
 
 

@@ -22,7 +22,7 @@ BOOKS = {
 def corpus_folder() -> Path:
     """Returns music21's folder of scores. Raises: UserError if music21 is not installed."""
     spec = importlib.util.find_spec("music21")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise UserError("The folk tunes come with music21, which is missing: pip install music21")
     return Path(spec.submodule_search_locations[0]) / "corpus"
 

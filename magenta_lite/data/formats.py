@@ -16,6 +16,7 @@ from typing import Any
 from magenta_lite.converters.base import Report
 from magenta_lite.data import abc
 from magenta_lite.errors import UserError, first_line
+from magenta_lite.typing import NoteSequence
 
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
@@ -93,7 +94,7 @@ def checked(sequence: Any) -> Any:
     return sequence
 
 
-def midi_to_sequence(data: bytes):
+def midi_to_sequence(data: bytes) -> NoteSequence:
     """Returns the NoteSequence of a MIDI file's bytes, as note_seq itself would read it.
 
     symusic reads MIDI several hundred times as fast as note_seq, and reads files that others

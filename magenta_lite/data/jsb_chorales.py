@@ -54,7 +54,7 @@ def list_chorales(path: str | Path) -> tuple[list[Source], Report]:
         raise UserError(f"There is no file {path}")
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        sources = [
+        sources: list[Source] = [
             ChoraleSource(str(path), f"{name}/{i:03d}", split=split, grid=_grid(chorale))
             for name, split in SPLITS.items()
             for i, chorale in enumerate(tree[name])

@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.music_model import Draw
+from magenta_lite.typing import Tensor
 
 OCTAVE = 12
 ROWS_COUNTED = 1024
@@ -83,7 +85,7 @@ class Batches:
         self,
         start: int = 0,
         strategy: tf.distribute.Strategy | None = None,
-    ):
+    ) -> Any:
         """Returns the batches of the steps from `start` on, without end.
 
         Args:
@@ -292,8 +294,12 @@ def _cropped(ids, length, start, crop: int, prefix: int = 0):
 
 
 def transposed(
-    ids, semitones, pitch_ids: Sequence[tuple[int, int, int]], moving=None, fold: bool = False
-):
+    ids: Tensor,
+    semitones: Tensor,
+    pitch_ids: Sequence[tuple[int, int, int]],
+    moving: Tensor | None = None,
+    fold: bool = False,
+) -> tuple[Tensor, Tensor]:
     """Shifts all pitches of each row alike, by less where one would leave its range.
 
     Args:
@@ -345,7 +351,12 @@ def _room(columns, pitch_ids, moving=None, ranges=None):
     return (tf.minimum(down, 0), tf.maximum(up, 0)) if ranges else (down, up)
 
 
-def rejected_transpositions(events, pitch_ids, transpose: tuple[int, int], ranges=None) -> int:
+def rejected_transpositions(
+    events: np.ndarray,
+    pitch_ids: Sequence[tuple[int, int, int]],
+    transpose: tuple[int, int],
+    ranges: Any = None,
+) -> int:
     """Counts how many transpositions of rows (N, T) would take a pitch out of its range.
 
     Args:
@@ -363,7 +374,7 @@ def rejected_transpositions(events, pitch_ids, transpose: tuple[int, int], range
     return count
 
 
-def rotated_chords(classes, semitones):
+def rotated_chords(classes: Tensor, semitones: Tensor) -> Tensor:
     """Moves the roots of chord classes int32 (B, T), 0 none, then 12 of a kind, by (B,)."""
     kind, root = (classes - 1) // 12, (classes - 1) % 12
     moved = kind * 12 + (root + semitones[:, None]) % 12 + 1
@@ -398,17 +409,17 @@ def batches_for(
         transpose_last=transpose_last,
         steps=steps,
         pitch_ids=converter.pitch_ids,
-        pitch_ranges=getattr(converter, "pitch_ranges", None),
+        pitch_ranges=converter.pitch_ranges,
         controls=examples.controls,
         extras=examples.extras,
-        crop=getattr(converter, "crop", 0),
-        crop_grid=getattr(converter, "crop_grid", 1),
-        crop_prefix=getattr(converter, "crop_prefix", 0),
+        crop=converter.crop,
+        crop_grid=converter.crop_grid,
+        crop_prefix=converter.crop_prefix,
         segments=format.segments,
         end_id=format.end_id,
-        fixed_segment_id=getattr(converter, "fixed_segment_id", None),
-        fold=getattr(converter, "folds_pitches", False),
-        reject=getattr(converter, "rejects_transpositions", False),
+        fixed_segment_id=converter.fixed_segment_id,
+        fold=converter.folds_pitches,
+        reject=converter.rejects_transpositions,
     )
 
 

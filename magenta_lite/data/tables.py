@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from magenta_lite.converters.base import Report
@@ -101,7 +101,7 @@ class TabledDataset:
         )
 
     def _listed(
-        self, rows: list[Mapping[str, str]], files: dict[str, tuple[str, str]], report: Report
+        self, rows: Sequence[Mapping[str, str]], files: dict[str, tuple[str, str]], report: Report
     ) -> tuple[list[Source], Report]:
         splits = {row["midi_filename"]: row["split"] for row in rows}
         sources = []

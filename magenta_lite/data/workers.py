@@ -43,15 +43,15 @@ class WorkerPool:
         self._function = function
         self._executor = ThreadPoolExecutor(workers)
         # Each thread of the executor takes an idle process, asks it, and puts it back.
-        self._idle: queue.SimpleQueue[subprocess.Popen | None] = queue.SimpleQueue()
-        self._processes: list[subprocess.Popen] = []
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._processes: list[Any] = []
         for _ in range(workers):
             self._idle.put(None)
 
     def __enter__(self) -> WorkerPool:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             process.kill()
@@ -85,9 +85,9 @@ class WorkerPool:
         self._idle.put(process)
         return answer
 
-    def _start(self) -> subprocess.Popen:
+    def _start(self) -> Any:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        process = subprocess.Popen(
+        process: Any = subprocess.Popen(
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

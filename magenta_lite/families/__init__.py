@@ -12,7 +12,6 @@ from magenta_lite.families import music_transformer
 from magenta_lite.families import musenet
 from magenta_lite.families import vqvae
 from magenta_lite.families import jukebox
-from magenta_lite.families import jukebox_delay
 # isort: on
 
 __all__ = ["FAMILIES"]

@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
+
+from magenta_lite.typing import Tensor
 
 MASKED = -1e9  # added to the logit of a key that a query must not see
 # Blocks of queries: smaller ones make products slower, more of them graphs larger.
@@ -33,7 +37,7 @@ class Distances:
     both_sides: bool = False
     clip: bool = False
 
-    def spread(self, products, queries: int, keys: int):
+    def spread(self, products: Tensor, queries: int, keys: int) -> Tensor:
         """Returns products (..., R) with the rows of a table, one column for each distance.
 
         Args:
@@ -57,7 +61,7 @@ class Distances:
         missing = [max(farthest_left - left, 0), max(farthest_right - right, 0)]
         return tf.pad(kept, [[0, 0]] * (len(products.shape) - 1) + [missing])
 
-    def rows_for(self, table, length: int):
+    def rows_for(self, table: Tensor, length: int) -> Tensor:
         """Returns the table (..., R, D) with one row for each distance, as `spread` has columns."""
         columns = self.spread(tf.linalg.matrix_transpose(table), length, length)
         return tf.linalg.matrix_transpose(columns)
@@ -85,7 +89,7 @@ BOTH_SIDES = Distances(both_sides=True)
 CLIPPED = Distances(both_sides=True, clip=True)
 
 
-def skew(products, keys: int):
+def skew(products: Tensor, keys: int) -> Tensor:
     """Moves products by distance to products by key ("skewing", Huang et al. 2018, §3.4.1).
 
     Args:
@@ -108,7 +112,7 @@ def skew(products, keys: int):
     return moved if keys == columns else moved[..., :keys]
 
 
-def unskew(weights, columns: int):
+def unskew(weights: Any, columns: int) -> Tensor:
     """Moves weights (..., L, K) by key to columns (..., L, C) by distance; `skew`'s transpose.
 
     What has no column must be zero.
@@ -121,17 +125,19 @@ def unskew(weights, columns: int):
     return tf.reshape(padded, [*batch, length, columns + 1])[..., 1:]
 
 
-def causal_bias(queries: int, keys: int):
+def causal_bias(queries: int, keys: int) -> Tensor:
     """Returns what hides later keys: float32 (L, K), the last query standing at the last key."""
     return (1 - tf.linalg.band_part(tf.ones([queries, keys]), -1, keys - queries)) * MASKED
 
 
-def padding_bias(is_padding):
+def padding_bias(is_padding: Tensor) -> Tensor:
     """Returns what hides keys for which bool (B, K) is true: float32 (B, 1, 1, K)."""
     return tf.cast(is_padding, tf.float32)[:, None, None, :] * MASKED
 
 
-def relative_logits(q, table, distances: Distances = PAST, keys: int | None = None):
+def relative_logits(
+    q: Tensor, table: Tensor, distances: Distances = PAST, keys: int | None = None
+) -> Tensor:
     """Returns q_i · e_(j-i) for queries i and keys j.
 
     The last query stands at the last key; with `both_sides` the first at the first.
@@ -146,15 +152,22 @@ def relative_logits(q, table, distances: Distances = PAST, keys: int | None = No
         (B, H, L, K); without `both_sides` only for keys that are not after the query.
     """
     queries = q.shape[2]
-    keys = keys or queries
-    used = distances.used_rows(table.shape[-2], queries, keys)
+    columns = keys or queries
+    used = distances.used_rows(table.shape[-2], queries, columns)
     products = _with_rows(q, table[..., used, :])
-    return skew(distances.spread(products, queries, keys), keys)
+    return skew(distances.spread(products, queries, columns), columns)
 
 
 def attend(
-    q, k, v, bias=None, key_table=None, value_table=None, distances: Distances = PAST, keep=None
-):
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None = None,
+    key_table: Tensor | None = None,
+    value_table: Tensor | None = None,
+    distances: Distances = PAST,
+    keep: Tensor | None = None,
+) -> Tensor:
     """Attention of every query to all keys.
 
     Args:
@@ -183,7 +196,13 @@ def attend(
     return out
 
 
-def attend_causally(q, k, v, key_table=None, draw=None):
+def attend_causally(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    key_table: Tensor | None = None,
+    draw: Callable[[int], Tensor] | None = None,
+) -> Tensor:
     """Attention of every query to the keys up to its own.
 
     Queries are taken in blocks, each with the keys that any of it may see: little more than half
@@ -221,7 +240,15 @@ def attend_causally(q, k, v, key_table=None, draw=None):
     return tf.concat(out, axis=2)
 
 
-def attend_in_blocks(q, k, v, block: int, key_table=None, value_table=None, keep=None):
+def attend_in_blocks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    block: int,
+    key_table: Tensor | None = None,
+    value_table: Tensor | None = None,
+    keep: Tensor | None = None,
+) -> Tensor:
     """Causal attention to the own block and the one before it (Huang et al. 2018, §3.5).
 
     A sequence of less than two blocks is one block. As in the original, a relative term of the
@@ -276,7 +303,7 @@ def attend_in_blocks(q, k, v, block: int, key_table=None, value_table=None, keep
     return tf.concat([first, out], axis=2)[:, :, :length]
 
 
-def timing_signal(positions, channels: int):
+def timing_signal(positions: Tensor, channels: int) -> Tensor:
     """Sines of a geometric row of wavelengths, then cosines (Vaswani et al. 2017, §3.5).
 
     Args:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
+
+from magenta_lite.typing import Tensor
 
 _replaced = contextvars.ContextVar("replaced", default=False)
 
@@ -24,7 +27,7 @@ def replaced_at_once() -> Iterator[None]:
         _replaced.reset(token)
 
 
-def orthogonal_gates(shape, dtype=None):
+def orthogonal_gates(shape: Sequence[int], dtype: Any = None) -> Tensor:
     """Returns a recurrent kernel (U, 4U), orthogonal for each gate (Saxe et al. 2013)."""
     if _replaced.get():
         return keras.ops.zeros(shape, dtype)

@@ -7,11 +7,14 @@ Going back, the gradient of each kernel is one product over all steps instead of
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.initial_values import orthogonal_gates
+from magenta_lite.typing import Tensor
 
 WIDE_INPUT = 512  # channels
 # From here on a recurrent kernel does not fit into a CPU's cache, and TensorFlow's products of few
@@ -19,7 +22,7 @@ WIDE_INPUT = 512  # channels
 WIDE_UNITS = 1024
 
 
-def lstm_cell(gates, c):
+def lstm_cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One step of an LSTM after its products, in float32 inside.
 
     Args:
@@ -125,7 +128,15 @@ _compiled_scan = inner_graph(_scan, jit_compile=True)
 _compiled_scan_gradient = inner_graph(_scan_gradient, jit_compile=True)
 
 
-def lstm_scan(x, kernel, recurrent_kernel, every_step, h0, c0, recompute: bool = False):
+def lstm_scan(
+    x: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    every_step: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    recompute: bool = False,
+) -> Tensor:
     """Runs an LSTM over all steps.
 
     In float32 the whole loop is compiled. In bfloat16 or with many units only a step's
@@ -230,7 +241,7 @@ class LSTM(keras.layers.Layer):
         Float (T, B, U), the output of every step.
     """
 
-    def __init__(self, units: int, input_size: int, constant_size: int = 0, **kwargs):
+    def __init__(self, units: int, input_size: int, constant_size: int = 0, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)  # casts by itself, the cell state stays float32
         self.units = units
         self.input_size = input_size
@@ -261,12 +272,14 @@ class LSTM(keras.layers.Layer):
             ]
         )
 
-    def weights_as(self, dtype):
+    def weights_as(self, dtype: Any) -> list[Tensor]:
         """Returns kernel, recurrent kernel and bias as tensors of type `dtype`."""
         weights = (self.kernel, self.recurrent_kernel, self.bias)
         return [tf.cast(tf.convert_to_tensor(w), dtype) for w in weights]
 
-    def call(self, x, constant=None, state=None):
+    def call(
+        self, x: Tensor, constant: Tensor | None = None, state: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         kernel, recurrent_kernel, bias = self.weights_as(self.compute_dtype)
         every_step = bias[None]
         if constant is not None:
@@ -287,7 +300,7 @@ class LSTM(keras.layers.Layer):
             self.recompute,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,7 +14,7 @@ MIN_ROWS = 16  # a shard's products become too small below,
 MIN_ROWS_PER_UNIT = 1 / 16  # and all the sooner the more weights they have to read
 
 
-def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor], units: int):
+def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor], units: int) -> Any:
     """Calls `function(inputs)` on shards of the rows and joins what it returns.
 
     A recurrent step alternates a product, which uses all cores, with element-wise work, which

@@ -8,15 +8,20 @@ stride, n blocks of l steps, c summary columns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.layers.attention import MASKED
+from magenta_lite.typing import Tensor
 
 KINDS = ("strided", "fixed")
 
 
-def visible(kind: str, stride: int, summary: int, query, key):
+def visible(
+    kind: str, stride: int, summary: int, query: Tensor, key: Tensor
+) -> tuple[Tensor, Tensor]:
     """Returns what the two halves of the heads see of `key` at `query`: a pair of bools.
 
     Strided: the last l positions; every l-th one before. Fixed: the own block of l positions; the
@@ -35,7 +40,15 @@ def visible(kind: str, stride: int, summary: int, query, key):
     return past & (query // stride == key // stride), past & (key % stride >= stride - summary)
 
 
-def attend_sparsely(q, k, v, kind: str, stride: int, summary: int = 0, draw=None):
+def attend_sparsely(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    kind: str,
+    stride: int,
+    summary: int = 0,
+    draw: Callable[[int], Tensor] | None = None,
+) -> Tensor:
     """Attention of every query to the keys that its head can see.
 
     A query that sees none gets zeros.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -23,6 +24,7 @@ from magenta_lite.layers.attention import (
     attend_in_blocks,
 )
 from magenta_lite.layers.sparse_attention import attend_sparsely, visible
+from magenta_lite.typing import Tensor
 
 NORM_EPSILON = 1e-6
 
@@ -79,11 +81,11 @@ class Dropout:
         rate: Share that is left out.
     """
 
-    def __init__(self, seeds, rate: float):
+    def __init__(self, seeds: Tensor | None, rate: float):
         self.seeds = seeds if rate else None
         self.rate = rate
 
-    def __call__(self, x, place: int):
+    def __call__(self, x: Tensor, place: int) -> Tensor:
         """Returns `x` (B, ...) with a share at zero and the rest scaled up.
 
         Args:
@@ -93,11 +95,11 @@ class Dropout:
         keep = self.keep(place, x.shape[1:])
         return x if keep is None else x * tf.cast(keep, x.dtype)
 
-    def at(self, place: int):
+    def at(self, place: int) -> Callable[[int], Tensor] | None:
         """Returns what gives, for n, factors (B, n) at `place`; None for 1."""
         return None if self.seeds is None else lambda count: self.keep(place, (count,))
 
-    def keep(self, place: int, shape) -> Any:
+    def keep(self, place: int, shape: Sequence[int]) -> Any:
         """Returns factors float32 (B, *shape), 0 or 1 / (1 - rate); None for 1."""
         if self.seeds is None:
             return None
@@ -125,7 +127,7 @@ class TransformerLayer(keras.layers.Layer):
         number: Of the layer, which tells its dropout from others'.
     """
 
-    def __init__(self, sizes, number: int = 0, **kwargs):
+    def __init__(self, sizes: LayerSizes | dict[str, Any], number: int = 0, **kwargs: Any):
         # Types are chosen below: products in the type of the input, everything else in float32.
         super().__init__(autocast=False, **kwargs)
         self.sizes = LayerSizes(**sizes) if isinstance(sizes, dict) else sizes
@@ -143,7 +145,7 @@ class TransformerLayer(keras.layers.Layer):
                 initializer=keras.initializers.RandomNormal(stddev=depth**-0.5),
                 name="relative_table",
             )
-        self.memory_attention = self._attention("memory") if sizes.memory else None
+        self.memory_attention: Any = self._attention("memory") if sizes.memory else None
         self.ffn_norm = self._norm("ffn")
         self.filter_kernel = self._kernel("filter", hidden, sizes.filter)
         self.filter_bias = self._bias("filter", sizes.filter)
@@ -181,7 +183,14 @@ class TransformerLayer(keras.layers.Layer):
 
     # All steps at once ------------------------------------------------------------------------
 
-    def call(self, x, bias=None, memory=None, memory_bias=None, dropout=None):
+    def call(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_bias: Tensor | None = None,
+        dropout: Dropout | None = None,
+    ) -> Tensor:
         """Returns what the layer makes of all steps.
 
         Args:
@@ -233,7 +242,7 @@ class TransformerLayer(keras.layers.Layer):
         keep = dropout.keep(place, (1, x.shape[1], memory.shape[1]))
         return self._joined(attend(q, k, v, bias, keep=keep), weights)
 
-    def keys_values(self, x, attention: str = "attention"):
+    def keys_values(self, x: Tensor, attention: str = "attention") -> list[Tensor]:
         """Returns keys (B, H, T, D) and values (B, H, T, V) of normalised x (B, T, C)."""
         return self._projected(x, getattr(self, attention), "kv")
 
@@ -303,7 +312,15 @@ class TransformerLayer(keras.layers.Layer):
     def _output(self, x):
         return product(x, self.output_kernel) + tf.cast(self.output_bias, x.dtype)
 
-    def step(self, weights, x, position, keys, values, memory=None):
+    def step(
+        self,
+        weights: dict[str, Any],
+        x: Tensor,
+        position: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        memory: tuple | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Makes one step at one position; keys and values of the others are kept in rings.
 
         Position p lies in slot p % K.
@@ -370,7 +387,7 @@ class TransformerLayer(keras.layers.Layer):
         attended = tf.matmul(weights, values)
         return tf.matmul(tf.reshape(attended, [-1, self.sizes.hidden]), kernel)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "sizes": dataclasses.asdict(self.sizes),
@@ -378,13 +395,13 @@ class TransformerLayer(keras.layers.Layer):
         }
 
 
-def product(x, kernel):
+def product(x: Tensor, kernel: Tensor) -> Tensor:
     """Returns x (..., C), of one unknown axis at most, times a kernel (C, D), in the type of x."""
     out = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.cast(kernel, x.dtype))
     return tf.reshape(out, [*(-1 if n is None else n for n in x.shape[:-1]), kernel.shape[1]])
 
 
-def normalize(x, scale, bias):
+def normalize(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """Layer normalisation (Ba et al. 2016) of x (..., C), in float32; the type of `x` returns."""
     wide = tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
@@ -394,7 +411,7 @@ def normalize(x, scale, bias):
     return tf.cast(normed * scale + bias, x.dtype)
 
 
-def ring_of_distances(q, table, position, size: int):
+def ring_of_distances(q: Tensor, table: Tensor, position: Tensor, size: int) -> Tensor:
     """Returns the relative term of the logits of one position.
 
     Args:

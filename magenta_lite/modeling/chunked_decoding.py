@@ -12,6 +12,7 @@ import numpy as np
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import NoteSequence
 
 CHUNK = 256  # tokens between two looks at the clock
 SECONDS = 2.0  # between two lines of progress
@@ -109,7 +110,7 @@ def decode_until(
     return state
 
 
-def first_seconds(name: str, piece, options):
+def first_seconds(name: str, piece: NoteSequence, options: Any) -> NoteSequence:
     """Returns the beginning of a piece, which a transformer continues, and prints its length.
 
     Its end would be the end: models learn that pieces end, as the originals do.

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph, replaced_at
 from magenta_lite.modeling.sampling import Sampler, output_seeds, uniforms_of
+from magenta_lite.typing import Tensor
 
 FIRST_SLOTS = 128
 TOKENS_ROUNDED_TO = 512  # lengths of buffers, so that few shapes are compiled
@@ -80,12 +81,15 @@ class CachedDecoder(Protocol):
             The other arguments of `prefill`, for one piece, and the conditioning of `step` and
             `Grammar`, for N pieces; both are structures of tensors.
         """
+        ...
 
     def prefill(self, ids: Any, *arguments: Any) -> list[tuple[Any, Any]]:
         """Returns keys (B, H, T, D) and values (B, H, T, E) of each layer for tokens int (B, T)."""
+        ...
 
     def step_weights(self) -> tuple:
         """Returns the weights as `step` needs them, computed once for all steps."""
+        ...
 
     def step(
         self,
@@ -112,6 +116,7 @@ class CachedDecoder(Protocol):
         Returns:
             Logits float32 (N, V) of the token at `position`, and the new keys and values.
         """
+        ...
 
 
 def specs() -> tuple[tf.TensorSpec, ...]:
@@ -153,8 +158,14 @@ class DecodeState(NamedTuple):
 
 
 def sample(
-    model: CachedDecoder, primer, num_outputs, num_tokens, seed, sampler: Sampler, inputs=None
-):
+    model: CachedDecoder,
+    primer: Tensor,
+    num_outputs: Any,
+    num_tokens: Any,
+    seed: Any,
+    sampler: Sampler,
+    inputs: Any = None,
+) -> tuple[Tensor, Tensor]:
     """Continues a primer, or writes new pieces, all in one graph.
 
     Args:
@@ -206,8 +217,13 @@ def _put_back(whole, parts):
 
 
 def begin(
-    model: CachedDecoder, primer, num_outputs, length: int, inputs=None, slots: int | None = None
-):
+    model: CachedDecoder,
+    primer: Tensor,
+    num_outputs: Any,
+    length: int,
+    inputs: Any = None,
+    slots: int | None = None,
+) -> tuple[DecodeState, Any]:
     """Reads a primer in one pass.
 
     Args:
@@ -293,7 +309,7 @@ def with_slots(state: DecodeState, slots: int) -> DecodeState:
     )
 
 
-def token_uniforms(seed, num_outputs, length: int):
+def token_uniforms(seed: Any, num_outputs: Any, length: int) -> Tensor:
     """Returns numbers in [0, 1) float32 (length, N); column n depends on seed and n alone."""
     return tf.transpose(uniforms_of(output_seeds(seed, num_outputs), [length]))
 
@@ -314,10 +330,10 @@ def decode(
     model: CachedDecoder,
     weights: tuple,
     state: DecodeState,
-    conditioning,
-    uniforms,
+    conditioning: Any,
+    uniforms: Tensor,
     sampler: Sampler,
-    stop,
+    stop: Any,
 ) -> DecodeState:
     """Draws tokens until position `stop`, or until all pieces have ended.
 
@@ -375,7 +391,7 @@ def _compiled(slots: int):
 
 
 @inner_graph(reduce_retracing=True)
-def state_after(grammar: Grammar, ids):
+def state_after(grammar: Grammar, ids: Tensor) -> Any:
     """Returns the state of a grammar after tokens (T, N) without conditioning."""
     start = grammar.initial_state(tf.shape(ids)[1])
     return tf.foldl(lambda state, row: grammar.next_state(state, row), ids, start)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import GenerateOptions
+from magenta_lite.typing import Batch, Events, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
@@ -37,7 +38,7 @@ class Draw:
     shape: tuple[int, ...]
     p: float = 0.5
 
-    def drawn(self, size):
+    def drawn(self, size: Any) -> Tensor:
         """Returns it for a batch of `size` examples, (size, *shape), by TensorFlow's own seed."""
         shape = [size, *self.shape]
         if self.kind == "seed":
@@ -76,6 +77,8 @@ class MusicModel(keras.Model):
 
     Options: ClassVar[type[GenerateOptions]]
     metric_meanings: ClassVar[Mapping[str, str]]
+    # The objective section; a run that fits into a given time changes it before it begins.
+    objective: Any = None
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
@@ -206,7 +209,7 @@ class MusicModel(keras.Model):
     # gradient is that of all rows; memory is needed for one part.
     micro_batches: int = 1
 
-    def train_step(self, batch):
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.with_draws(batch)
         if self.micro_batches > 1:
             return logs_for_workers(self._train_step_in_parts(batch))
@@ -226,7 +229,8 @@ class MusicModel(keras.Model):
         def add_part(i, loss_sum, gradients):
             part = {name: x[i] for name, x in folded.items()}
             with tf.GradientTape() as tape:
-                loss = self.compute_loss(x=part, y_pred=self(part, training=True)) / parts
+                loss: Any = self.compute_loss(x=part, y_pred=self(part, training=True))
+                loss /= parts
             new = tape.gradient(loss, weights)
             return i + 1, loss_sum + loss, [a + b for a, b in zip(gradients, new, strict=True)]
 
@@ -239,25 +243,25 @@ class MusicModel(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self.compute_metrics(batch, None, None)
 
-    def test_step(self, batch):
+    def test_step(self, batch: Batch) -> dict[str, Tensor]:
         return logs_for_workers(super().test_step(self.with_draws(batch, training=False)))
 
-    def scale_loss(self, loss):
+    def scale_loss(self, loss: Tensor) -> Tensor:
         """Divides a replica's mean so that the sum over replicas is the mean of the batch."""
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None):
         strategy = self.distribute_strategy
         if strategy.num_replicas_in_sync == 1:
             return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
         # Models here are built when they are made; only Keras' own bookkeeping is left.
-        batch = next(iter(iterator or data_batch)) if data_batch is None else data_batch
+        batch = next(iter(iterator)) if data_batch is None else data_batch
         local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
         with strategy.scope():
             self._symbolic_build(data_batch=local)
 
 
-def share_of_commonest(ids) -> float:
+def share_of_commonest(ids: Events) -> float:
     """Returns how often the most frequent of ids (N,), or of rows (N, D), stands among them."""
     ids = np.asarray(ids)
     if not len(ids):
@@ -273,7 +277,7 @@ def fingerprint(model: keras.Model) -> str:
     return digest.hexdigest()[:12]
 
 
-def with_mean_count(batch, counts):
+def with_mean_count(batch: Batch, counts: Tensor) -> Batch:
     """Adds `mean_count` (B,): what counts in an example, on average over all replicas.
 
     A sum over an example, divided by that, has as its mean over examples the mean over all that
@@ -291,7 +295,7 @@ def with_mean_count(batch, counts):
     return batch | {"mean_count": tf.fill([rows], tf.maximum(total[0] / total[1], 1e-6))}
 
 
-def logs_for_workers(logs):
+def logs_for_workers(logs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Gives scalar logs an axis, over which Keras averages them, when there are many workers."""
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

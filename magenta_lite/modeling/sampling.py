@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from magenta_lite.typing import Tensor
+
 COLDEST = 1e-6  # lowest divisor of logits, so that probabilities exist at temperature 0
 
 
@@ -40,7 +42,7 @@ class Sampler(NamedTuple):
         pairs = zip(self, types, strict=True)
         return Sampler(*(tf.convert_to_tensor(value, dtype) for value, dtype in pairs))
 
-    def draw(self, logits, uniforms):
+    def draw(self, logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draws one class of each distribution by inverting its cumulative distribution.
 
         The random numbers come from outside, so a draw does not depend on which replica, batch or
@@ -64,7 +66,7 @@ class Sampler(NamedTuple):
         log_p = tf.gather(tf.nn.log_softmax(kept), drawn, axis=-1, batch_dims=len(drawn.shape))
         return drawn, log_p
 
-    def filtered(self, logits):
+    def filtered(self, logits: Tensor) -> Tensor:
         """Returns the logits float32 (..., V) of the distribution that is drawn from.
 
         Those of excluded classes are the lowest float.
@@ -87,7 +89,7 @@ class Sampler(NamedTuple):
         stays = probability >= tf.maximum(lowest, min_p * largest)
         return tf.where(stays, scaled, scaled.dtype.min)
 
-    def draw_binary(self, logits, uniforms):
+    def draw_binary(self, logits: Tensor, uniforms: Tensor) -> Tensor:
         """Draws events that happen or do not; the settings act on these two outcomes.
 
         Args:
@@ -106,7 +108,7 @@ class Sampler(NamedTuple):
         return tf.where(certain, logits >= 0, uniforms < probability)
 
 
-def inverse_cumulative(probabilities, cumulative, uniform):
+def inverse_cumulative(probabilities: Tensor, cumulative: Tensor, uniform: Tensor) -> Tensor:
     """Returns the first class whose cumulative probability exceeds `uniform`, int32 (...).
 
     XLA adds up in parallel, so that its sums may fall where they should stay and end below 1. A
@@ -123,13 +125,13 @@ def inverse_cumulative(probabilities, cumulative, uniform):
     return tf.argmax(exceeds, axis=-1, output_type=tf.int32)
 
 
-def output_seeds(seed, num_outputs):
+def output_seeds(seed: Any, num_outputs: Any) -> Tensor:
     """Returns a seed for each output, int32 (N, 2), whatever the number N of outputs."""
     numbers = tf.range(num_outputs)
     return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 
-def uniforms_of(seeds, shape):
+def uniforms_of(seeds: Tensor, shape: Any) -> Tensor:
     """Returns random numbers in [0, 1) of which each row depends on its own seed alone.
 
     Not for graphs that XLA compiles: it draws other numbers.

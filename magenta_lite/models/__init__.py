@@ -1,7 +1,7 @@
 """The models as Keras classes; importing them lets Keras load every `.keras` file of a run."""
 
+from magenta_lite.families.jukebox.delay import DelayPrior
 from magenta_lite.families.jukebox.model import JukeboxPrior, JukeboxUpsampler
-from magenta_lite.families.jukebox_delay.model import DelayPrior
 from magenta_lite.families.melody_rnn.model import MelodyRNN
 from magenta_lite.families.musenet.model import MuseNet
 from magenta_lite.families.music_transformer.model import MusicTransformer

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +15,11 @@ from magenta_lite.config import save_config
 from magenta_lite.errors import UserError
 from magenta_lite.graphs import without_xla
 
+if TYPE_CHECKING:
+    from magenta_lite.training.run import Run
 
-def export_saved_model(run, folder: Path, xla: bool = False) -> dict[str, list[str]]:
+
+def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, list[str]]:
     """Writes the inference functions of a run's model as a SavedModel.
 
     The SavedModel loads with TensorFlow alone. `assets.extra/` holds the run's `config.yaml` and

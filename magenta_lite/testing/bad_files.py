@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,12 @@ def write_bad_files(folder: Path) -> dict[str, str]:
 _BOOK = "X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n\nX:1\nT:Two\nM:4/4\nL:1/4\nK:G\nGABc|dcBA|\n"
 
 
-def midi_bytes(notes, *extra: bytes, meter=(4, 2), program: int = 0) -> bytes:
+def midi_bytes(
+    notes: Iterable[tuple[int, int, int]],
+    *extra: bytes,
+    meter: tuple[int, int] | None = (4, 2),
+    program: int = 0,
+) -> bytes:
     """Returns a MIDI file of one track at 120 quarter notes a minute.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
@@ -23,11 +25,12 @@ def made_up_events(events: EventFormat, count: int, steps: int, seed: int = 0) -
         parts = [np.where(rng.random(part.shape) < 0.5, part, 0) for part in parts]
         made = np.stack(parts, axis=-1).reshape(count, steps, *events.event_shape)
     if events.segments > 1:
+        end: Any = events.end_id  # segments have one
         segments = made.reshape(count, events.segments, -1)
-        segments[segments == events.end_id] = 0
+        segments[segments == end] = 0
         length = segments.shape[-1]
         ends = rng.integers(0, length, (count, events.segments))
-        segments[np.arange(length) == ends[..., None]] = events.end_id
+        segments[np.arange(length) == ends[..., None]] = end
         segments[np.arange(length) > ends[..., None]] = 0
         made = segments.reshape(count, steps)
     return made.astype(events.event_dtype)

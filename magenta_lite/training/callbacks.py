@@ -5,10 +5,12 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from magenta_lite.config import TrainConfig
+from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.training.averages import averaged, swap
 from magenta_lite.training.checkpoints import checkpoint_files, save_checkpoint, steps_done
 from magenta_lite.training.history import PREFIX, History
@@ -31,12 +33,19 @@ class StepCallbacks(keras.callbacks.CallbackList):
     from another thread, too late to stop at a step.
     """
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
 
 
-class Prepare(keras.callbacks.Callback):
+class _Callback(keras.callbacks.Callback):
+    """What Keras gives a callback before it calls it."""
+
+    model: MusicModel
+    params: dict[str, Any]
+
+
+class Prepare(_Callback):
     """Lets the model do what it needs between steps and before a checkpoint.
 
     Comes first: what it does is saved, too.
@@ -47,13 +56,13 @@ class Prepare(keras.callbacks.Callback):
         seed: Of the run.
     """
 
-    def __init__(self, start: int, examples, seed: int):
+    def __init__(self, start: int, examples: Any, seed: int):
         super().__init__()
         self._step = start
         self._examples = examples
         self._seed = seed
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._step += 1
         self.model.prepare(self._step, self._examples, self._seed)
 
@@ -73,7 +82,7 @@ class Saver:
     def __init__(
         self,
         directory: RunDirectory,
-        examples,
+        examples: Any,
         history: History,
         settings: TrainConfig,
         chief: bool,
@@ -101,7 +110,7 @@ class Saver:
             save_checkpoint(model, self._folder, self._keep, self._chief, self._history)
 
 
-class WatchSteps(keras.callbacks.Callback):
+class WatchSteps(_Callback):
     """Tells the progress, stops when the loss is not finite and when a signal asks for it.
 
     Args:
@@ -128,7 +137,7 @@ class WatchSteps(keras.callbacks.Callback):
         self._saver = saver
         self._losses = collections.deque()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._step += 1
         self._progress.step(self._step, logs)
         self._losses.append((self._step, logs["loss"]))
@@ -141,11 +150,11 @@ class WatchSteps(keras.callbacks.Callback):
             self._saver.save(self.model)
             raise Stopped(self._signals.received, self._step)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._look_at_all()
         self._progress.doing("validation")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._look_at_all()
 
     def _look_at_all(self) -> None:
@@ -164,7 +173,7 @@ class WatchSteps(keras.callbacks.Callback):
         )
 
 
-class Interval(keras.callbacks.Callback):
+class Interval(_Callback):
     """Ends each interval: notes what was measured, draws, saves, and stops if that is due.
 
     Comes after those that may object.
@@ -198,13 +207,13 @@ class Interval(keras.callbacks.Callback):
         self._signals = signals
         self._in_words = in_words
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         swap(self.model)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         swap(self.model)
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         step = steps_done(self.model)
         values = {
             name: float(value)

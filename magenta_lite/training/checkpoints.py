@@ -10,8 +10,9 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -120,7 +121,7 @@ def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int,
 
 
 def restore_first(
-    model: keras.Model, files: Sequence[tuple[int, Path]], report=print
+    model: keras.Model, files: Sequence[tuple[int, Path]], report: Callable[[str], Any] = print
 ) -> Path | None:
     """Loads the first intact checkpoint into `model`.
 

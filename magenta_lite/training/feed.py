@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
+from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import (
     Batches,
     batches_for,
     held_out_batches,
     rejected_transpositions,
 )
+from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.training.callbacks import StepCallbacks
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.converter import Converter
+
+SILENT: Any = 0  # `verbose` of Keras; of its types, only the default is one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +45,15 @@ class Feed:
     validation_steps: int | None
 
     @classmethod
-    def of(cls, config, converter, model, examples, strategy, say) -> Feed:
+    def of(
+        cls,
+        config: ExperimentConfig,
+        converter: Converter,
+        model: MusicModel,
+        examples: Mapping[str, Examples],
+        strategy: tf.distribute.Strategy | None,
+        say: Callable[[str], Any],
+    ) -> Feed:
         """Returns what the config says, of the splits `train` and `validation`."""
         settings, data = config.train, config.data
         batches = batches_for(
@@ -69,7 +87,15 @@ class Feed:
         )
         return cls(batches, strategy, validation.dataset(strategy=strategy), count)
 
-    def fit(self, model, first: int, count: int, length: int, callbacks, validate=True) -> None:
+    def fit(
+        self,
+        model: MusicModel,
+        first: int,
+        count: int,
+        length: int,
+        callbacks: list[keras.callbacks.Callback],
+        validate: bool = True,
+    ) -> None:
         """Makes `count` times `length` steps from step `first` on, a validation after each."""
         model.fit(
             self.batches.dataset(first, strategy=self.strategy),
@@ -79,13 +105,13 @@ class Feed:
             validation_steps=self.validation_steps if validate else None,
             callbacks=StepCallbacks(callbacks, add_history=True, model=model, steps=length),
             shuffle=False,
-            verbose=0,
+            verbose=SILENT,
         )
 
-    def validate(self, model) -> None:
+    def validate(self, model: MusicModel) -> None:
         """Makes a validation, if there is one."""
         if self.validation is not None:
-            model.evaluate(self.validation, steps=self.validation_steps, verbose=0)
+            model.evaluate(self.validation, steps=self.validation_steps, verbose=SILENT)
 
 
 def _tell_rejected(batches, say) -> None:

@@ -102,9 +102,10 @@ class History:
 
     def risen(self) -> str:
         """Says that validation was better before; nothing if it was not."""
-        if not self.since_best:
+        best = self.best
+        if best is None or not self.since_best:
             return ""
-        return f"validation was best at step {self.best.step:,} and has risen since"
+        return f"validation was best at step {best.step:,} and has risen since"
 
 
 def comparable_loss(config: ExperimentConfig, values: Mapping[str, Any]) -> float | None:
@@ -127,5 +128,4 @@ def comparable_loss(config: ExperimentConfig, values: Mapping[str, Any]) -> floa
     }
     if "loss" not in held_out:
         return None
-    own = getattr(config.objective, "comparable_loss", None)
-    return float(own(held_out, config.train.steps) if own else held_out["loss"])
+    return float(config.objective.comparable_loss(held_out, config.train.steps))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
 from magenta_lite.config import TrainConfig
 from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
+from magenta_lite.typing import Tensor
 
 AVERAGED_FROM = 9.0  # an average reaches over the last tenth of the steps, until it decays as told
 
 
-class Clipping:
+if TYPE_CHECKING:
+    _Optimizer = keras.optimizers.Optimizer
+else:
+    _Optimizer = object  # the next class of whoever mixes `Clipping` in is an optimiser
+
+
+class Clipping(_Optimizer):
     """Mixed into an optimiser: gradients are clipped after they are added up.
 
     Averages of weights, if `use_ema` asks for them, reach over the last tenth of all steps as long
@@ -31,11 +40,11 @@ class Clipping:
 
     def __init__(
         self,
-        learning_rate=1e-3,
+        learning_rate: Any = 1e-3,
         clip_norm: float = 1.0,
         clip_to_zero_norm: float = 10_000.0,
         clip_per_variable: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
         self.clip_norm = clip_norm
@@ -63,10 +72,10 @@ class Clipping:
         for variable, average in zip(trainable_variables, averages, strict=True):
             average.assign(decay * average + (1 - decay) * variable)
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(self, var_list: Any) -> None:
         """Leaves the weights: a run calls `fit` several times, see `averages`."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "clip_norm": self.clip_norm,
@@ -84,7 +93,13 @@ class ClippedAdam(Clipping, keras.optimizers.Adam):
         **kwargs: Of `Clipping` and `keras.optimizers.Adam`.
     """
 
-    def __init__(self, learning_rate=1e-3, epsilon=1e-8, name="clipped_adam", **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        epsilon: float = 1e-8,
+        name: str = "clipped_adam",
+        **kwargs: Any,
+    ):
         super().__init__(learning_rate, epsilon=epsilon, name=name, **kwargs)
 
 
@@ -106,19 +121,19 @@ class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=1e-2,
+        learning_rate: Any = 1e-2,
         decay_power: float = 0.8,
         least_scale: float = 1e-3,
         largest_update: float = 1.0,
-        name="clipped_adafactor",
-        **kwargs,
+        name: str = "clipped_adafactor",
+        **kwargs: Any,
     ):
         super().__init__(learning_rate, name=name, **kwargs)
         self.decay_power = decay_power
         self.least_scale = least_scale
         self.largest_update = largest_update
 
-    def build(self, variables):
+    def build(self, variables: Any) -> None:
         if self.built:
             return
         super().build(variables)
@@ -134,7 +149,7 @@ class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
                 ]
             )
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         step = tf.cast(self.iterations, tf.float32) + 1
         decay = 1 - tf.pow(step, -self.decay_power)
         squares = tf.square(gradient) + 1e-30
@@ -154,7 +169,7 @@ class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
         scale = tf.maximum(_root_mean_square(tf.convert_to_tensor(variable)), self.least_scale)
         self.assign_sub(variable, learning_rate * scale * update)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "decay_power": self.decay_power,
@@ -183,7 +198,8 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
             schedule(train), epsilon=train.adam_epsilon, beta_2=train.adam_beta_2, **clipping
         )
     # XLA over the whole step is slower on CPUs and slow to compile.
-    model.compile(optimizer=optimizer, jit_compile=False)
+    no_xla: dict[str, Any] = {"jit_compile": False}  # Keras has a type for its default only
+    model.compile(optimizer=optimizer, **no_xla)
     # Else the first step would make its variables, and be traced twice for it.
     optimizer.build(model.trainable_variables)
     model.micro_batches = train.micro_batches

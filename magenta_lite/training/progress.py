@@ -39,7 +39,7 @@ class Progress:
         self,
         settings: TrainConfig,
         start: int,
-        stream=None,
+        stream: Any = None,
         in_words: Callable[[dict[str, float]], list[str]] = lambda measured: [],
     ):
         self._stream = stream or sys.stdout
@@ -65,7 +65,7 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join()
         if self._bar:

@@ -7,12 +7,17 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig
+from magenta_lite.data.collections import Examples
 from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from magenta_lite.converters.converter import Converter
 
 SAMPLES = 4  # drawn below one another after each validation
 
@@ -27,7 +32,13 @@ class Record:
         held_out: The validation split, which models of sound are shown with.
     """
 
-    def __init__(self, directory: RunDirectory, config: ExperimentConfig, converter, held_out):
+    def __init__(
+        self,
+        directory: RunDirectory,
+        config: ExperimentConfig,
+        converter: Converter,
+        held_out: Examples,
+    ):
         self._directory = directory
         self._config = config
         self._converter = converter
@@ -40,7 +51,7 @@ class Record:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes the numbers of a step."""
-        line = {"step": step, "time": round(time.time(), 3)} | values
+        line = {"step": step, "time": round(time.time(), 3), **values}
         with self._directory.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -58,7 +69,7 @@ class Record:
                 tf.summary.image(f"samples/{i}", picture[None])
         self._writer.flush()
 
-    def pictures(self, model: MusicModel, step: int):
+    def pictures(self, model: MusicModel, step: int) -> Any:
         """Yields pictures, uint8 (H, W, 4), of what the model does, if it is validated."""
         from magenta_lite.plots import png_bytes
 

@@ -154,7 +154,7 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     return Run(config, converter, model, directory.path, steps_done(model), newest)
 
 
-def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path:
+def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path | None:
     """Gives `model` the weights of another run; optimiser and step stay.
 
     Args:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from magenta_lite.config import TrainConfig
+from magenta_lite.typing import Tensor
 
 LARGEST_WARM_UP = 0.1  # of all steps
 
@@ -37,11 +39,11 @@ class DecayToMinimum(keras.optimizers.schedules.LearningRateSchedule):
         self.decay = decay
         self.minimum = minimum
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         power = tf.pow(tf.constant(self.decay, tf.float32), tf.cast(step, tf.float32))
         return self.minimum + (self.initial - self.minimum) * power
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"initial": self.initial, "decay": self.decay, "minimum": self.minimum}
 
 
@@ -68,7 +70,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         self.steps = steps
         self.minimum = minimum
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         step, warm = tf.cast(step, tf.float32), float(max(self.warmup_steps, 1))
         rising = 1.0 if self.kind == "rsqrt" else tf.minimum(step / warm, 1.0)
         if self.kind == "cosine":
@@ -78,7 +80,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
             return rising * (self.minimum + (self.peak - self.minimum) * cosine)
         return self.peak * rising * tf.sqrt(warm / tf.maximum(step, warm))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "peak": self.peak,
             "kind": self.kind,

@@ -71,6 +71,6 @@ def _tf_config() -> dict:
 
 def wait_for_all(strategy: tf.distribute.Strategy | None) -> None:
     """Returns when every worker has called this."""
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if strategy and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         here = strategy.run(lambda: tf.constant(1.0))
         strategy.reduce(tf.distribute.ReduceOp.SUM, here, axis=None)

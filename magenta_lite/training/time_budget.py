@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.errors import UserError
@@ -103,14 +104,14 @@ def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> Exper
     which a learning rate decays stays: short runs learn most at a rate that stays high.
     """
     objective = config.objective
-    if steps < config.train.steps and hasattr(objective, "shortened"):
+    if steps < config.train.steps:
         objective = objective.shortened(steps, config.train.steps)
     train = dataclasses.replace(config.train, steps=steps, checkpoint_every=checkpoint_every)
     return dataclasses.replace(config, objective=objective, train=train)
 
 
 def continued(
-    config: ExperimentConfig, there: ExperimentConfig, path, keep_batch_size: bool = False
+    config: ExperimentConfig, there: ExperimentConfig, path: Path, keep_batch_size: bool = False
 ) -> ExperimentConfig:
     """Returns the config of a command with --minutes for a run that is under way.
 

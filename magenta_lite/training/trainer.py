@@ -172,10 +172,11 @@ def train(
 def _outcome(history: History, settings: TrainConfig) -> str:
     """Says which checkpoint is the best, if that is not the last one."""
     use = "generate, evaluate and export use it; --checkpoint=newest takes the last"
-    if history.out_of_patience(settings.patience):
+    best = history.best
+    if best and history.out_of_patience(settings.patience):
         return (
             f"Stopped early: the last {history.since_best} validations were not better than that "
-            f"of step {history.best.step:,} (train.patience={settings.patience}, 0 never stops); "
+            f"of step {best.step:,} (train.patience={settings.patience}, 0 never stops); "
             f"{use}"
         )
     risen = history.risen()
@@ -229,8 +230,7 @@ def _fitted(
     )
     # Graphs hold the numbers of schedules, so they are built anew.
     model.optimizer.learning_rate = schedule(settings)
-    if hasattr(model, "objective"):
-        model.objective = config.objective
+    model.objective = config.objective
     model.train_function = model.test_function = None
     progress.restart(settings)
     return config

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -26,7 +27,7 @@ class _Timed(keras.callbacks.Callback):
         self.times: list[float] = []
         self._signals = signals
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         float(logs["loss"])  # which waits for the device
         self.times.append(time.monotonic())
         if self._signals and self._signals.received:
@@ -72,7 +73,9 @@ def measure(
     fit(2, count, [timed])
     step = (timed.times[-1] - timed.times[0]) / (count - 1)
     checks = [_seconds_of(check) for _ in range(2)]
-    renewals = [_seconds_of(lambda folder: renew()) for _ in range(2)] if renew else [0.0, 0.0]
+    renewals = [0.0, 0.0]
+    if renew is not None:
+        renewals = [_seconds_of(lambda _: renew()), _seconds_of(lambda _: renew())]
     for variable, value in initial:
         variable.assign(value)
     left = deadline - time.monotonic()
@@ -106,7 +109,7 @@ def _seconds_of(what: Callable[[Path], None]) -> float:
 
 def _agreed(strategy: tf.distribute.Strategy | None, *seconds: float) -> list[float]:
     """Returns the means of what all workers measured, which all of them get alike."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if strategy is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return list(seconds)
     here = strategy.run(lambda: tf.constant(seconds))
     return strategy.reduce(tf.distribute.ReduceOp.MEAN, here, axis=None).numpy().tolist()

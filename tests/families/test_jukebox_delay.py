@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from magenta_lite.config import TrainConfig, get_config
 from magenta_lite.errors import UserError
+from magenta_lite.families.jukebox.delay import DelayPrior, delayed, undelayed
+from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.sampling import write_level, write_window
-from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
-from magenta_lite.families.jukebox_delay.model import DelayPrior, delayed, undelayed
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.trainer import compile_model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import unknown_name
+from magenta_lite.typing import Events, NoteSequence
 
 HAND_CLAP = 39
 ANY_DRUM = ((HAND_CLAP, *(pitch for pitch in range(128) if pitch != HAND_CLAP)),)
@@ -49,7 +50,7 @@ class EventDrumsConverterConfig:
     gap_bars: float = 1.0
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.classes not in CLASSES:
             raise unknown_name("converter.classes", self.classes, CLASSES)
         check_at_least(self, 1, "steps_per_quarter")
@@ -106,7 +107,7 @@ class EventDrumsConverter(EventSequenceConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns every drum track of a NoteSequence, in order of time, each only once.
 
         Args:
@@ -158,13 +159,15 @@ class EventDrumsConverter(EventSequenceConverter):
         """MIDI pitches that have a class."""
         return set(self._class_of)
 
-    def id_of(self, pitches) -> int:
+    def id_of(self, pitches: Iterable[int]) -> int:
         """Returns the id of a set of `known_pitches`."""
         return sum(1 << drum for drum in {self._class_of[pitch] for pitch in pitches})
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
 
         Args:

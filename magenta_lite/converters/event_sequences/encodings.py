@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS
+from magenta_lite.typing import Events
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
@@ -71,7 +74,7 @@ class EventEncoding:
     shift_ids: tuple[int, ...] = ()
     start_id: int = FIRST_PITCH_ID
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("distances", "onset_ids", "shift_ids"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.onset_ids:
@@ -105,13 +108,13 @@ class EventEncoding:
         """How many events back, the last one included, a vector depends on."""
         return max(self.distances, default=0) + 1
 
-    def own_class(self, ids):
+    def own_class(self, ids: Any) -> Any:
         """Returns the class that means event `ids` and nothing else; ints or arrays of any kind."""
         if not self.key_features:
             return ids
         return (ids - FIRST_PITCH_ID) % self.num_ids
 
-    def own_id(self, classes):
+    def own_id(self, classes: Any) -> Any:
         """Returns the id that a class below `num_ids` means; the inverse of `own_class`."""
         return (classes + FIRST_PITCH_ID) % self.num_ids if self.key_features else classes
 
@@ -136,7 +139,7 @@ class History:
         self._attack = np.zeros(rows, bool)
         self._direction = np.zeros(rows, int)
 
-    def add(self, ids, chords=None) -> np.ndarray:
+    def add(self, ids: Events, chords: Events | None = None) -> np.ndarray:
         """Adds the next event of each sequence; returns what a model then reads.
 
         Args:
@@ -164,7 +167,7 @@ class History:
         """Returns the events (B,) that stand `distance` before the next; no event before all."""
         return np.maximum(self._recent[:, -distance], NO_EVENT_ID)
 
-    def classes(self, ids) -> np.ndarray:
+    def classes(self, ids: Events) -> np.ndarray:
         """Returns the class (B,) that a model should predict where the next event is `ids` (B,).
 
         The furthest repeat goes first. Before there is anything to repeat, no event counts as one.
@@ -179,7 +182,7 @@ class History:
             classes = np.where(same, encoding.num_ids + i, classes)
         return classes
 
-    def ids(self, classes) -> np.ndarray:
+    def ids(self, classes: ArrayLike) -> np.ndarray:
         """Returns the event (B,) that each of `classes` (B,) means as the next one."""
         classes = np.asarray(classes, int)
         ids = self.encoding.own_id(classes)
@@ -201,8 +204,9 @@ class History:
     def _key_parts(self) -> list[np.ndarray]:
         encoding = self.encoding
         sounds = self._sounding >= 0
-        recent = sum(
-            (pitch >= 0)[:, None] * self._pitch_classes(pitch) for pitch in self._last_pitches.T
+        recent = np.sum(
+            [(pitch >= 0)[:, None] * self._pitch_classes(pitch) for pitch in self._last_pitches.T],
+            axis=0,
         )
         bar = np.full(len(sounds), self.length % encoding.steps_per_bar == 0)
         flags = np.stack([sounds, ~sounds, self._attack, self._direction], axis=1)
@@ -232,7 +236,9 @@ class History:
         return np.tile(2 * bits - 1, (len(self._recent), 1))
 
 
-def encode_events(encoding: EventEncoding, ids, chords=None) -> tuple[np.ndarray, np.ndarray]:
+def encode_events(
+    encoding: EventEncoding, ids: Events, chords: Events | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns what a model reads of a whole sequence and should answer.
 
     Args:

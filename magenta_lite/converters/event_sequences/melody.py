@@ -34,6 +34,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.typing import Events, NoteSequence
 
 # Bits of the step counter of each encoding.
 ENCODINGS = {"one_hot": 0, "lookback": 5, "key": 7}
@@ -81,7 +82,7 @@ class EventMelodyConverterConfig:
     chords: str = ""
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "lookback_distances", tuple(self.lookback_distances))
         if self.encoding not in ENCODINGS:
             raise unknown_name("converter.encoding", self.encoding, ENCODINGS)
@@ -182,7 +183,7 @@ class EventMelodyConverter(EventSequenceConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns every melody of a NoteSequence.
 
         They come in order of instrument and time, each only once.
@@ -292,7 +293,9 @@ class EventMelodyConverter(EventSequenceConverter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that event ids describe.
 
         Args:
@@ -305,14 +308,14 @@ class EventMelodyConverter(EventSequenceConverter):
         """
         return self.decode_events(self.to_events(events), qpm, programs)
 
-    def to_events(self, ids) -> list[int]:
+    def to_events(self, ids: Events) -> list[int]:
         """Returns melody events of ids (T,). Raises: ValueError if one is none."""
         ids = self._checked_ids(ids)
         return as_fresh_melody([event_of(id, self.config.min_pitch) for id in ids])
 
     def decode_events(
         self, events: Sequence[int], qpm: float = 120.0, programs: tuple[int, ...] | None = None
-    ):
+    ) -> NoteSequence:
         """Returns the NoteSequence of melody events, `NO_EVENT`, `NOTE_OFF` or MIDI pitches."""
         (program,) = self._programs(programs)
         sequence = new_sequence(qpm)

@@ -19,6 +19,7 @@ from magenta_lite.converters.performance_codec import PerformanceCodec, PlayedNo
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Events, NoteSequence
 
 NO_MORE = -1  # stands after the last event where several are side by side
 
@@ -50,7 +51,7 @@ class EventPerformanceConverterConfig:
     merge_programs: bool = False
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_at_least(self, 1, "steps_per_second", "max_shift")
         check_at_least(self, 2, "max_events")
         check_at_least(self, 0, "velocity_bins", "seconds", "min_events", "max_examples")
@@ -113,7 +114,7 @@ class EventPerformanceConverter(EventSequenceConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the parts of a NoteSequence, in order of time, each only once.
 
         Args:
@@ -159,13 +160,15 @@ class EventPerformanceConverter(EventSequenceConverter):
                 for note in part
             ]
 
-    def steps(self, ids) -> int:
+    def steps(self, ids: Events) -> int:
         """Returns how many steps pass in `ids` (T,)."""
         return self.codec.steps(ids)
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that ids describe.
 
         Every order of ids is music: a note-off without its note and a note of no length are
@@ -180,16 +183,16 @@ class EventPerformanceConverter(EventSequenceConverter):
             ValueError: If an id is not one of this converter's.
         """
         (program,) = self._programs(programs)
-        events = itertools.takewhile(lambda id: id != NO_MORE, events)
+        ids = itertools.takewhile(lambda id: id != NO_MORE, events)
         sequence, second = new_sequence(qpm, metrical=False), self.config.steps_per_second
-        for note in sorted(self.codec.decoded(self._checked_ids(events))):
+        for note in sorted(self.codec.decoded(self._checked_ids(ids))):
             added: Any = sequence.notes.add()
             added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
             added.start_time, added.end_time = note.start / second, note.end / second
             sequence.total_time = max(sequence.total_time, added.end_time)
         return sequence
 
-    def cut(self, ids, steps: int) -> list[int]:
+    def cut(self, ids: Events, steps: int) -> list[int]:
         """Returns `ids` (T,) up to the step `steps`; silence is added, or a shift shortened."""
         events = itertools.takewhile(lambda id: id != NO_MORE, map(int, ids))
         return self.codec.cut(events, steps)

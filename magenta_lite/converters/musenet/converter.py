@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from magenta_lite.converters.musenet.vocabulary import DRUMS, END, FIRST_STYLE, 
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.typing import Events, NoteSequence
 
 PREFIX = 3  # style, instruments, start
 ORIGINAL = ("original",)  # styles of the original
@@ -50,7 +51,7 @@ class MuseNetConverterConfig:
     max_silence: float = 4.0
     max_examples: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "styles", tuple(self.styles))
         check_at_least(self, PREFIX + 1, "crop")
         check_at_least(self, 1, "min_tokens")
@@ -123,7 +124,7 @@ class MuseNetConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence) -> EncodeResult:
+    def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the rows of a NoteSequence, in order of time.
 
         Row k holds the prefix and, of the piece, the tokens from k * C to (k + 2) * C, where C is
@@ -179,7 +180,7 @@ class MuseNetConverter(TokenConverter):
             vocabulary.START,
         ]
 
-    def style_of(self, sequence) -> str | None:
+    def style_of(self, sequence: NoteSequence) -> str | None:
         """Returns the style that a NoteSequence names, or that a folder of its file is called by.
 
         Case, spaces and hyphens do not matter; the innermost folder that is a style decides.
@@ -190,7 +191,7 @@ class MuseNetConverter(TokenConverter):
                 return canonical(name)
         return None
 
-    def notes_of(self, sequence, report: Report | None = None) -> list[Note]:
+    def notes_of(self, sequence: NoteSequence, report: Report | None = None) -> list[Note]:
         """Returns the notes of a NoteSequence as the ten instruments play them.
 
         Args:
@@ -224,18 +225,20 @@ class MuseNetConverter(TokenConverter):
         _report_overlaps(notes, report)
         return codec.in_order(notes)
 
-    def ids_of(self, sequence, report: Report | None = None, **kwargs) -> list[int]:
+    def ids_of(
+        self, sequence: NoteSequence, report: Report | None = None, **kwargs: Any
+    ) -> list[int]:
         """Returns the ids of a whole NoteSequence, without prefix, with the `end`."""
         notes = self.notes_of(sequence, report)
         return codec.ids(notes) + [END] * bool(notes)
 
-    def contour(self, events) -> np.ndarray:
+    def contour(self, events: Any) -> np.ndarray:
         """Returns a number for each note of a row (T, 3), or of a NoteSequence; see `codec`."""
         if hasattr(events, "notes"):
             return codec.contour(self.notes_of(events))
         return codec.contour(codec.decode(np.asarray(events)[:, 0]).notes)
 
-    def text_of(self, sequence) -> str:
+    def text_of(self, sequence: NoteSequence) -> str:
         """Returns the ids of a NoteSequence, prefix and all, as people saved them from MuseNet."""
         prefix = self.prefix(self.style_of(sequence), families_of(self.notes_of(sequence)))
         return " ".join(map(str, prefix + self.ids_of(sequence))) + "\n"
@@ -248,7 +251,9 @@ class MuseNetConverter(TokenConverter):
 
     # Ids to notes --------------------------------------------------------------------------
 
-    def decode(self, events, qpm: float = 120.0, programs: tuple[int, ...] | None = None):
+    def decode(
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+    ) -> NoteSequence:
         """Returns the NoteSequence that ids describe; every order of ids is music.
 
         Notes are repaired as `codec.repaired` says. Each instrument has its own MIDI channel.
@@ -272,7 +277,7 @@ def canonical(style: str) -> str:
     return re.sub(r"[\s-]+", "_", style.strip().lower())
 
 
-def to_sequence(notes: Iterable[Note], qpm: float = 120.0):
+def to_sequence(notes: Iterable[Note], qpm: float = 120.0) -> NoteSequence:
     """Returns a NoteSequence of notes, each instrument with its program on a channel of its own."""
     sequence, second = new_sequence(qpm, metrical=False), vocabulary.UNITS_PER_SECOND
     for note in notes:

@@ -6,9 +6,10 @@ did, the choice here is: by tokens, those behind the prefix only.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from magenta_lite.converters.musenet.vocabulary import FIRST_WAIT, START
 
@@ -33,7 +34,9 @@ class Places(NamedTuple):
     countdown: np.ndarray
 
 
-def places(tokens, prefix: int = 0, offset: int = 0, length: int | None = None) -> Places:
+def places(
+    tokens: ArrayLike, prefix: int = 0, offset: int = 0, length: int | None = None
+) -> Places:
     """Returns where tokens stand.
 
     Args:
@@ -59,11 +62,11 @@ def places(tokens, prefix: int = 0, offset: int = 0, length: int | None = None) 
     )
 
 
-def part(number, length: int) -> np.ndarray:
+def part(number: Any, length: int) -> np.ndarray:
     """Returns the 128th of a piece of `length` tokens in which its tokens `number` (T,) are."""
     return np.clip(PARTS * number // length, 0, PARTS - 1)
 
 
-def countdown(number, length: int) -> np.ndarray:
+def countdown(number: Any, length: int) -> np.ndarray:
     """Returns the 128ths of a piece of `length` tokens after its tokens `number` (T,)."""
     return np.clip(PARTS * (length - 1 - number) // length, 0, PARTS - 1)

@@ -16,6 +16,7 @@ from magenta_lite.converters.musenet.vocabulary import (
     SIZE,
     START,
 )
+from magenta_lite.typing import Events
 
 SLOTS = (len(INSTRUMENTS) - 1) * PITCHES  # notes that can sound: of all instruments but drums
 
@@ -85,7 +86,7 @@ class MuseNetRules:
         """Units of a second."""
         return vocabulary.UNITS_PER_SECOND
 
-    def valid_next(self, ids) -> np.ndarray:
+    def valid_next(self, ids: Events) -> np.ndarray:
         """Returns which ids may follow `ids` (T,): bool (4864,)."""
         what = tables()
         age, silent, last = np.full(SLOTS, -1), 0, -1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,10 +90,10 @@ class Token(NamedTuple):
     """
 
     kind: str
-    instrument: str | None = None
-    pitch: int | None = None
-    volume: int | None = None
-    units: int | None = None
+    instrument: Any = None  # a str
+    pitch: Any = None  # an int, like the next two
+    volume: Any = None
+    units: Any = None
     families: tuple[str, ...] | None = None
     name: str | None = None
 
@@ -176,7 +176,8 @@ def styles() -> tuple[str, ...]:
 
 
 def _lines(name: str) -> tuple[str, ...]:
-    return tuple((importlib.resources.files(__package__) / name).read_text().splitlines())
+    folder = importlib.resources.files("magenta_lite.converters.musenet")
+    return tuple((folder / name).read_text().splitlines())
 
 
 def played_by(names: Iterable[str]) -> np.ndarray:

@@ -26,6 +26,7 @@ from magenta_lite.data.synthetic.harmony import (
     guess_key,
 )
 from magenta_lite.errors import unknown_name
+from magenta_lite.typing import NoteSequence
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 
@@ -117,7 +118,7 @@ def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
     return sources, report
 
 
-def arrange(sequence, name: str, band: bool = True):
+def arrange(sequence: NoteSequence, name: str, band: bool = True) -> NoteSequence:
     """Returns a band's arrangement of a piece: four voices as a chorale, anything else as a tune.
 
     Args:
@@ -137,7 +138,7 @@ def arrange(sequence, name: str, band: bool = True):
     return Band(name).play(melody, harmony_of(parts), parts.get("Bass"), band)
 
 
-def parts_of(sequence) -> dict[str, list[Span]]:
+def parts_of(sequence: NoteSequence) -> dict[str, list[Span]]:
     """Returns the voices of a chorale by their names, of a tune the first one as `Melody`.
 
     Their notes are in order of time, in steps of 4/4 bars; see `arrange`.
@@ -235,7 +236,7 @@ class Band:
 
     def play(
         self, melody: list[Span], harmony: list[Span], bass: list[Span] | None, band: bool = True
-    ):
+    ) -> NoteSequence:
         """Returns the NoteSequence of everybody.
 
         Args:

@@ -20,6 +20,7 @@ from magenta_lite.data.synthetic.arranging import NotArrangedError
 from magenta_lite.data.synthetic.drumming import BAR
 from magenta_lite.data.synthetic.harmony import HALF_BAR, Span, Triad, guess_chords, guess_key
 from magenta_lite.errors import unknown_name
+from magenta_lite.typing import NoteSequence
 
 COLLECTIONS = ("", "folk", "chorales")  # those of `arranging` that have all notes
 PARTS = ("Melody", "Inner", "Bass")  # `part` of a note is the place of its name here
@@ -84,7 +85,7 @@ def list_pieces(collection: str = "") -> tuple[list[RenderedSource], Report]:
     return [RenderedSource(source.path, source.name, source.member) for source in sources], report
 
 
-def render(sequence, name: str):
+def render(sequence: NoteSequence, name: str) -> NoteSequence:
     """Returns a piano performance of a piece: four voices as a chorale, else a tune with chords.
 
     Args:

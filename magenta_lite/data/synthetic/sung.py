@@ -125,8 +125,8 @@ def _pitch(note: ElementTree.Element) -> int | None:
     place = note.find("pitch")
     if place is None:
         return None
-    octave = 12 * (int(place.findtext("octave")) + 1)
-    return octave + STEPS[place.findtext("step")] + round(float(place.findtext("alter") or 0))
+    octave = 12 * (int(place.findtext("octave", "")) + 1)
+    return octave + STEPS[place.findtext("step", "")] + round(float(place.findtext("alter") or 0))
 
 
 def _words(part: ElementTree.Element) -> list[Syllable]:

@@ -174,7 +174,7 @@ def _amplitudes(timbre: Timbre, frequency: float, sample_rate: int) -> np.ndarra
             for centre, width, gain in timbre.formants
         )
         amplitudes = amplitudes * (0.02 + sum(peaks))
-    return np.float32(amplitudes)
+    return amplitudes.astype(np.float32)
 
 
 def _seconds(tone: Tone) -> float:
@@ -184,4 +184,5 @@ def _seconds(tone: Tone) -> float:
 @functools.lru_cache(maxsize=64)
 def _fall(count: int) -> np.ndarray:
     """Returns half a cosine from 1 to 0, float32 (count,)."""
-    return np.float32(0.5 + 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count))
+    fall = 0.5 + 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return fall.astype(np.float32)

@@ -1,16 +1,23 @@
-"""The priors and upsamplers of Jukebox (Dhariwal et al. 2020)."""
+"""The priors and upsamplers of Jukebox (Dhariwal et al. 2020), and a prior in a delay pattern."""
 
 from __future__ import annotations
 
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
-from magenta_lite.families.jukebox.options import JukeboxOptions
+from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
+from magenta_lite.families.jukebox.options import DelayPriorOptions, JukeboxOptions
 from magenta_lite.modeling.family import Family, register
 
 
-def _model_class():
+def _jukebox_prior():
     from magenta_lite.families.jukebox.model import JukeboxPrior
 
     return JukeboxPrior
+
+
+def _delay_prior():
+    from magenta_lite.families.jukebox.delay import DelayPrior
+
+    return DelayPrior
 
 
 register(
@@ -19,9 +26,21 @@ register(
         config_class=JukeboxPriorConfig,
         objective_class=NextCodeObjective,
         options_class=JukeboxOptions,
-        model_class=_model_class,
+        model_class=_jukebox_prior,
         about="sound; a VQ-VAE, then priors of its codes",
         first_config="vqvae_mini",
         aliases=("vqvae",),
+    )
+)
+register(
+    Family(
+        name="jukebox_delay",
+        config_class=DelayPriorConfig,
+        objective_class=NextCodeObjective,
+        options_class=DelayPriorOptions,
+        model_class=_delay_prior,
+        about="codes of a VQ-VAE with several codes per frame",
+        first_config="vqvae_mini",
+        belongs_to="jukebox",
     )
 )

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.labels import PieceLabels
 from magenta_lite.families.jukebox.windows import window_starts
 
+if TYPE_CHECKING:
+    from magenta_lite.families.jukebox.model import JukeboxPrior
 
-def align(model, codes, pieces: Sequence[PieceLabels], hop: int) -> list[np.ndarray]:
+
+def align(
+    model: JukeboxPrior, codes: ArrayLike, pieces: Sequence[PieceLabels], hop: int
+) -> list[np.ndarray]:
     """Returns how much each code of some pieces attends to each character of their lyrics.
 
     Windows overlap; what an earlier one says counts.

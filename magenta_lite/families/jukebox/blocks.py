@@ -6,6 +6,7 @@ Shape letters: B batch, L tokens, Q new tokens, W width, V vocabulary, T positio
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,6 +18,7 @@ from magenta_lite.families.jukebox.factored_attention import (
     apply_linear,
     linear,
 )
+from magenta_lite.typing import Tensor
 
 NORM_EPSILON = 1e-5
 POSITION_DEVIATION = 0.01  # of tables of positions, times `initial_scale`
@@ -38,7 +40,7 @@ class FactoredBlock(keras.layers.Layer):
         Float (B, L, W).
     """
 
-    def __init__(self, sizes, kind: str, **kwargs):
+    def __init__(self, sizes: TransformerSizes | dict[str, Any], kind: str, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
         self.kind = kind
@@ -56,7 +58,7 @@ class FactoredBlock(keras.layers.Layer):
         self.leave = linear(self, "leave", inside, width, 0.0 if kind == "cross" else scale)
         self.built = True
 
-    def call(self, x, memory=None):
+    def call(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         def all_tokens(x, *memory):
             return self._added(x, self.attention(norm(x, *self.attention_norm), *memory))
 
@@ -69,12 +71,12 @@ class FactoredBlock(keras.layers.Layer):
         scale = 1 / self.sizes.depth if self.sizes.residual_scale else 1.0
         return x + scale * (attended + more)
 
-    def step(self, x, positions, cache):
+    def step(self, x: Tensor, positions: Tensor, cache: tuple) -> tuple[Tensor, tuple]:
         """Returns what new tokens become, and the cache; see `FactoredAttention.step`."""
         attended, cache = self.attention.step(norm(x, *self.attention_norm), positions, cache)
         return self._added(x, attended), cache
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"sizes": dataclasses.asdict(self.sizes), "kind": self.kind}
         return {**super().get_config(), **config}
 
@@ -101,7 +103,13 @@ class TokenTransformer(keras.layers.Layer):
         Float (B, L, W), what the last layer gives.
     """
 
-    def __init__(self, sizes, own_start: bool, readout: str = "tied", **kwargs):
+    def __init__(
+        self,
+        sizes: TransformerSizes | dict[str, Any],
+        own_start: bool,
+        readout: str = "tied",
+        **kwargs: Any,
+    ):
         super().__init__(autocast=False, **kwargs)
         self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
         self.own_start, self.readout = own_start, readout
@@ -126,7 +134,13 @@ class TokenTransformer(keras.layers.Layer):
             ]
         self.built = True
 
-    def call(self, ids, start=None, condition=None, memory=None):
+    def call(
+        self,
+        ids: Tensor,
+        start: Tensor | None = None,
+        condition: Tensor | None = None,
+        memory: Tensor | None = None,
+    ) -> Tensor:
         x = self._inputs(ids, start, condition)
         for layer in self.layers:
             x = layer(x, memory) if layer.kind == "cross" else layer(x)
@@ -149,7 +163,7 @@ class TokenTransformer(keras.layers.Layer):
             return tf.repeat(tf.convert_to_tensor(self.start)[None], batch, axis=0)
         return tf.cast(start, tf.convert_to_tensor(self.embedding).dtype)
 
-    def logits(self, x, condition=None):
+    def logits(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Returns float32 logits (B, L, V) of the tokens at which the layers gave x (B, L, W)."""
         x = tf.cast(x, tf.float32)
         if self.readout == "tied" and condition is not None:
@@ -157,7 +171,14 @@ class TokenTransformer(keras.layers.Layer):
         matrix = self.embedding if self.readout == "tied" else self.output_matrix
         return unembedded(x, matrix)
 
-    def weights_at(self, number: int, ids, start=None, condition=None, memory=None):
+    def weights_at(
+        self,
+        number: int,
+        ids: Tensor,
+        start: Tensor | None = None,
+        condition: Tensor | None = None,
+        memory: Tensor | None = None,
+    ) -> Tensor:
         """Returns the attention weights of layer `number`: float32 (B, H, L, M)."""
         x = self._inputs(ids, start, condition)
         for layer in self.layers[:number]:
@@ -172,11 +193,19 @@ class TokenTransformer(keras.layers.Layer):
         """How many new tokens a step may have."""
         return min(layer.attention.longest_step for layer in self.layers)
 
-    def init_cache(self, batch, memory=None):
+    def init_cache(self, batch: Any, memory: Tensor | None = None) -> tuple:
         """Returns the empty cache of each layer, for B rows; see `FactoredAttention`."""
         return tuple(layer.attention.init_cache(batch, memory) for layer in self.layers)
 
-    def step(self, ids, first, count: int, cache, start=None, condition=None):
+    def step(
+        self,
+        ids: Tensor,
+        first: Tensor,
+        count: int,
+        cache: tuple,
+        start: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> tuple[Tensor, tuple]:
         """Reads on from token `first`; all before are in the cache.
 
         Args:
@@ -208,7 +237,7 @@ class TokenTransformer(keras.layers.Layer):
             new.append(of_layer)
         return x, tuple(new)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "sizes": dataclasses.asdict(self.sizes),
@@ -217,20 +246,24 @@ class TokenTransformer(keras.layers.Layer):
         }
 
 
-def table(layer, name: str, rows: int, width: int, deviation: float):
+def table(
+    layer: keras.layers.Layer, name: str, rows: int, width: int, deviation: float
+) -> keras.Variable:
     """Adds a table of vectors (rows, width) to a layer, at first normal with that deviation."""
     normal = keras.initializers.RandomNormal(stddev=deviation)
     return layer.add_weight(shape=(rows, width), initializer=normal, name=name)
 
 
-def unembedded(x, matrix):
+def unembedded(x: Tensor, matrix: Tensor) -> Tensor:
     """Returns float32 products (B, L, V) of x (B, L, W) with the rows of a matrix (V, W)."""
     flat = tf.reshape(tf.cast(x, tf.float32), [-1, x.shape[-1]])
     products = tf.matmul(flat, tf.cast(matrix, tf.float32), transpose_b=True)
     return tf.reshape(products, [-1, x.shape[1], matrix.shape[0]])
 
 
-def norm_weights(layer, name: str, width: int):
+def norm_weights(
+    layer: keras.layers.Layer, name: str, width: int
+) -> tuple[keras.Variable, keras.Variable]:
     """Adds scale and bias of a layer normalisation to a layer."""
     return (
         layer.add_weight(shape=(width,), initializer="ones", name=f"{name}_scale"),
@@ -238,7 +271,7 @@ def norm_weights(layer, name: str, width: int):
     )
 
 
-def norm(x, scale, bias):
+def norm(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """Layer normalisation (Ba et al. 2016) of x (..., W), in float32; the type of `x` returns."""
     wide = tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
@@ -247,6 +280,6 @@ def norm(x, scale, bias):
     return tf.cast(normed * scale + bias, x.dtype)
 
 
-def quick_gelu(x):
+def quick_gelu(x: Tensor) -> Tensor:
     """An approximation of the GELU, x * sigmoid(1.702 x) (Hendrycks and Gimpel 2016)."""
     return x * tf.sigmoid(1.702 * x)

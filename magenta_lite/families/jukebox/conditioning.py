@@ -8,6 +8,7 @@ Shape letters: B batch, L codes of a context, W width, T characters of lyrics, G
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,12 +24,13 @@ from magenta_lite.families.jukebox.blocks import (
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig
 from magenta_lite.families.jukebox.factored_attention import DEVIATION, apply_linear, linear
 from magenta_lite.families.vqvae.convolutions import convolution
+from magenta_lite.typing import Tensor
 
 
 class _Conditioning(keras.layers.Layer):
     """A layer that is made from the config of a model."""
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.config = JukeboxPriorConfig(**config) if isinstance(config, dict) else config
         self.built = True
@@ -53,7 +55,7 @@ class LabelEmbedding(_Conditioning):
         the latter without tables of time.
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
         super().__init__(config, **kwargs)
         config, deviation = self.config, POSITION_DEVIATION * self.config.initial_scale
         rows = {"artists": config.artists, "genres": config.genres}
@@ -63,7 +65,7 @@ class LabelEmbedding(_Conditioning):
             name: table(self, name, count, config.width, deviation) for name, count in rows.items()
         }
 
-    def call(self, labels):
+    def call(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         fixed, genres, _ = tf.split(
             labels, [4, self.config.max_genres, self.config.lyric_tokens], axis=1
         )
@@ -78,7 +80,7 @@ class LabelEmbedding(_Conditioning):
         return sum(tf.gather(self.tables[f"{name}_time"], bins[name]) for name in bins)
 
 
-def time_bins(config: JukeboxPriorConfig, labels) -> dict:
+def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
     """Returns which row of each table of time the codes have.
 
     All of it is in float32, on whose rounding the bins at borders depend.
@@ -123,7 +125,7 @@ class LyricEncoder(_Conditioning):
         What the layers that write codes attend to, float (B, T, W).
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
         super().__init__(config, **kwargs)
         sizes, width = self.config.lyric_encoder, self.config.width
         with keras.name_scope(self.name):
@@ -135,10 +137,10 @@ class LyricEncoder(_Conditioning):
         deviation = DEVIATION * self.config.initial_scale
         self.output_matrix = table(self, "output_matrix", sizes.vocabulary, width, deviation)
 
-    def call(self, lyrics):
+    def call(self, lyrics: Tensor) -> Tensor:
         return norm(apply_linear(self.reader(lyrics), self.projection), *self.norm)
 
-    def logits(self, states):
+    def logits(self, states: Any) -> Tensor:
         """Returns float32 logits (B, T, V) of the characters, of what the call gave."""
         return unembedded(states, self.output_matrix)
 
@@ -157,7 +159,7 @@ class CodeConditioner(_Conditioning):
         Float (B, L, W).
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
         super().__init__(config, **kwargs)
         # Set by training: compute residual blocks again for the gradient.
         self.recompute = False
@@ -200,7 +202,7 @@ class CodeConditioner(_Conditioning):
             )
         self.norm = norm_weights(self, "norm", wide)
 
-    def call(self, above):
+    def call(self, above: Tensor) -> Tensor:
         x = self.enter(tf.cast(tf.gather(self.embedding, above), self.compute_dtype))
         for residuals, lengthen in zip(self.residuals, self.lengthen, strict=True):
             for dilated, mixing in residuals:

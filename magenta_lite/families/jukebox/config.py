@@ -6,6 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 # Kinds of attention, by the numbers they have in `ATTENTION_CYCLES`; see `FactoredAttention`.
 KINDS = ("dense", "row", "column", "previous_row", "summary", "summary_spread", "cross", "prime")
@@ -102,7 +103,7 @@ class TransformerSizes:
 
 
 @dataclasses.dataclass(frozen=True)
-class JukeboxPriorConfig:
+class JukeboxPriorConfig(ModelSection):
     """Sizes of a prior, or of an upsampler if it has `conditioner_stages`.
 
     Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4 and appendix B.2).
@@ -193,7 +194,7 @@ class JukeboxPriorConfig:
     conditioner_cycle: int = 8
     conditioner_residual_scale: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_sizes()
         self._check_labels()
         self._check_stack("", self.music)
@@ -368,7 +369,7 @@ class JukeboxPriorConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class NextCodeObjective:
+class NextCodeObjective(Objective):
     """Cross-entropy of the next code, in bits.
 
     Attributes:
@@ -379,7 +380,7 @@ class NextCodeObjective:
 
     lyric_share: float = 0.4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lyric_share < 0:
             raise UserError(f"objective.lyric_share={self.lyric_share} must not be negative")
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.jukebox.model import JukeboxPrior
+    from magenta_lite.families.jukebox_delay.model import DelayPrior
 
 BATCH = 4
 MEANINGS = {
@@ -19,7 +25,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int) -> dict[str, float]:
+def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains; the last one of a model with lyrics.
 
     Args:
@@ -28,7 +34,8 @@ def evaluate(model, examples, seed: int) -> dict[str, float]:
         seed: Not used.
     """
     del seed
-    sizes, count = model.sizes, len(examples.events)
+    sizes: Any = model.sizes
+    count = len(examples.events)
     batch = {"events": examples.events, **examples.extras}
     # The first row again fills up: batches of one size are traced once.
     rows = np.r_[np.arange(count), np.zeros(-count % BATCH, int)]
@@ -46,7 +53,7 @@ def evaluate(model, examples, seed: int) -> dict[str, float]:
         means = [tf.reduce_mean(x, axis=list(range(1, len(x.shape)))) for x in found]
         return [tf.reduce_sum(mean * real) for mean in means]
 
-    totals = 0.0
+    totals: Any = 0.0
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         told = {name: tf.constant(x[part], tf.int32) for name, x in batch.items()}

@@ -10,6 +10,7 @@ queries, H heads, D = S / H, M keys, Q new positions, T positions of a memory.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ import tensorflow as tf
 from magenta_lite.families.jukebox.config import KINDS, TransformerSizes
 from magenta_lite.layers.attention import MASKED, attend, attend_causally, causal_bias
 from magenta_lite.layers.transformer import product
+from magenta_lite.typing import Tensor
 
 DEVIATION = 0.02  # of initial kernels, times `initial_scale`
 # Kinds of which all queries have the same keys, some of them hidden.
@@ -49,7 +51,7 @@ class FactoredAttention(keras.layers.Layer):
         Float (B, L, W).
     """
 
-    def __init__(self, sizes, kind: str, **kwargs):
+    def __init__(self, sizes: TransformerSizes | dict[str, Any], kind: str, **kwargs: Any):
         # Products are in the type of the input, the softmax is in float32.
         super().__init__(autocast=False, **kwargs)
         if kind not in KINDS:
@@ -59,7 +61,9 @@ class FactoredAttention(keras.layers.Layer):
         width, inside = self.sizes.width, self.sizes.attention_width
         queries = inside if kind == "cross" else 3 * inside
         self.qkv = self._linear("qkv", width, queries)
-        self.memory_kv = self._linear("memory_kv", width, 2 * inside) if kind == "cross" else None
+        self.memory_kv: Any = (
+            self._linear("memory_kv", width, 2 * inside) if kind == "cross" else None
+        )
         # At first lyrics change nothing of what a model without them does.
         self.out = self._linear("out", inside, width, zeros=kind == "cross")
         self.built = True
@@ -75,11 +79,11 @@ class FactoredAttention(keras.layers.Layer):
 
     # All positions at once -------------------------------------------------------------------
 
-    def call(self, x, memory=None):
+    def call(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         q, k, v = self._projected(x, memory)
         return apply_linear(self._attended(q, k, v), self.out)
 
-    def weights_of(self, x, memory=None):
+    def weights_of(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """Returns the weights of `cross` and `prime`: float32 (B, H, L, M)."""
         q, k, _ = self._projected(x, memory)
         bias = None
@@ -188,7 +192,7 @@ class FactoredAttention(keras.layers.Layer):
 
     # Some positions after others -------------------------------------------------------------
 
-    def init_cache(self, batch, memory=None):
+    def init_cache(self, batch: Any, memory: Tensor | None = None) -> tuple:
         """Returns an empty cache: keys and values, of as many positions as the kind can need.
 
         A row's are forgotten with the rows that no later position sees.
@@ -238,7 +242,7 @@ class FactoredAttention(keras.layers.Layer):
             return tf.where(ends_row, spread * (row + 1) + place, unseen)
         return positions % self._slots
 
-    def step(self, x, positions, cache):
+    def step(self, x: Tensor, positions: Tensor, cache: tuple) -> tuple[Tensor, tuple]:
         """Attends from new positions, of which all before are in the cache.
 
         Args:
@@ -262,8 +266,8 @@ class FactoredAttention(keras.layers.Layer):
         )
         if self.kind in SHARED_KEYS:
             count = len(self._shared_positions())
-            pair = (tf.transpose(c[:count], [1, 2, 0, 3]) for c in (keys, values))
-            out = joined(attend(by_heads(q), *pair, self._shared_bias(positions)))
+            k, v = (tf.transpose(c[:count], [1, 2, 0, 3]) for c in (keys, values))
+            out = joined(attend(by_heads(q), k, v, self._shared_bias(positions)))
         else:
             out = self._attend_own_keys(q, keys, values, positions)
         return apply_linear(out, self.out), cache
@@ -294,22 +298,24 @@ class FactoredAttention(keras.layers.Layer):
         out = tf.transpose(out, [1, 0, 2, 3])
         return tf.reshape(out, [-1, q.shape[1], sizes.attention_width])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"sizes": dataclasses.asdict(self.sizes), "kind": self.kind}
         return {**super().get_config(), **config}
 
 
-def by_heads(x):
+def by_heads(x: Tensor) -> Tensor:
     """Returns x (B, L, H, D) as (B, H, L, D), or back."""
     return tf.transpose(x, [0, 2, 1, 3])
 
 
-def joined(x):
+def joined(x: Tensor) -> Tensor:
     """Returns x (B, H, L, D) as (B, L, H D)."""
     return tf.reshape(by_heads(x), [-1, x.shape[2], x.shape[1] * x.shape[3]])
 
 
-def linear(layer, name: str, rows: int, columns: int, scale: float):
+def linear(
+    layer: keras.layers.Layer, name: str, rows: int, columns: int, scale: float
+) -> tuple[keras.Variable, keras.Variable]:
     """Adds to a layer the kernel (rows, columns) and the bias of a linear map.
 
     Args:
@@ -330,7 +336,7 @@ def linear(layer, name: str, rows: int, columns: int, scale: float):
     )
 
 
-def apply_linear(x, weights):
+def apply_linear(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
     """Returns a linear map of x (B, L, C), in the type of x."""
     kernel, bias = weights
     return product(x, kernel) + tf.cast(bias, x.dtype)

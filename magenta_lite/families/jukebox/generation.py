@@ -11,7 +11,8 @@ import difflib
 import json
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +24,19 @@ from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.modeling.music_model import fingerprint
 from magenta_lite.modeling.sampling import Sampler
 
+if TYPE_CHECKING:
+    from magenta_lite.converters.codes import CodesConverter
+    from magenta_lite.families.jukebox.model import JukeboxPrior
+    from magenta_lite.families.jukebox.options import PriorOptions
+    from magenta_lite.families.jukebox_delay.model import DelayPrior
+
 SECONDS = 2.0  # between two lines of progress
 TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
 
 
-def generate(model, converter, options) -> list[dict[str, Audio]]:
+def generate(
+    model: JukeboxPrior | DelayPrior, converter: CodesConverter, options: PriorOptions
+) -> list[dict[str, Audio]]:
     """Returns the sounds of `options.num_outputs` pieces by each level that was written.
 
     Args:
@@ -155,7 +164,13 @@ class Piece:
         seed: Of what is drawn: of the codes that are gone on from, or the options's.
     """
 
-    def __init__(self, options, weights, levels, prompt: dict[int, np.ndarray]):
+    def __init__(
+        self,
+        options: PriorOptions,
+        weights: Sequence[str],
+        levels: Sequence[int],
+        prompt: dict[int, np.ndarray],
+    ):
         self._kept = options.unfinished
         self.codes, self.seed = dict(prompt), options.seed
         self._first = prompt
@@ -170,7 +185,7 @@ class Piece:
             self.seed = self._kept.seed
             print(f"Going on from {self._kept.path}, of seed {self.seed}", file=sys.stderr)
 
-    def prompt_length(self, hops) -> int:
+    def prompt_length(self, hops: Sequence[int]) -> int:
         """Returns the samples that there were before."""
         return max(codes.shape[1] * hops[level] for level, codes in self._first.items())
 

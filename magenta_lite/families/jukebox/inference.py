@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,11 +12,16 @@ from magenta_lite.families.jukebox.sampling import CHUNK, written
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.sampling import Sampler, output_seeds
 
+if TYPE_CHECKING:
+    from magenta_lite.converters.converter import Converter
+    from magenta_lite.families.jukebox.model import JukeboxPrior
+    from magenta_lite.families.jukebox_delay.model import DelayPrior
+
 SAMPLE_CODES = 64
 
 
 def inference_functions(
-    model,
+    model: JukeboxPrior | DelayPrior,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -82,10 +89,10 @@ def _several(sizes) -> list[int]:
 
 
 def sampling_arguments(
-    model, num_outputs: int, temperature: float, seed: int
+    model: JukeboxPrior | DelayPrior, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: nothing given, nobody named."""
-    sizes = model.sizes
+    sizes: Any = model.sizes
     arguments = {
         "given": tf.zeros([num_outputs, 0, *_several(sizes)], tf.int32),
         "num_codes": tf.constant(min(SAMPLE_CODES, sizes.context)),
@@ -106,7 +113,9 @@ def sampling_arguments(
     return arguments
 
 
-def pictures(model, converter, examples, seed: int) -> tuple:
+def pictures(
+    model: JukeboxPrior | DelayPrior, converter: Converter, examples: Any, seed: int
+) -> tuple:
     """Returns no pictures: what codes sound like is known to the VQ-VAE alone."""
     del model, converter, examples, seed
     return ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +18,11 @@ from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObj
 from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.families.jukebox.options import JukeboxOptions
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
+from magenta_lite.typing import Batch, Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.codes import CodesConverter
 
 
 class Told(NamedTuple):
@@ -70,7 +76,12 @@ class JukeboxPrior(MusicModel):
     Options = JukeboxOptions
     metric_meanings = evaluation.MEANINGS
 
-    def __init__(self, model, objective=None, **kwargs):
+    def __init__(
+        self,
+        model: JukeboxPriorConfig | dict[str, Any],
+        objective: NextCodeObjective | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
         dtype = kwargs.pop("dtype", "float32")
         super().__init__(dtype=dtype, **kwargs)
         self.sizes = JukeboxPriorConfig(**model) if isinstance(model, dict) else model
@@ -93,14 +104,14 @@ class JukeboxPrior(MusicModel):
         self.conditioner = CodeConditioner(sizes, name="conditioner") if self.upsamples else None
         self.bits = keras.metrics.Mean(name="bits_per_token")
         self.accuracy = keras.metrics.Mean(name="accuracy")
-        self.lyric_bits = None
+        self.lyric_bits: Any = None  # without lyrics
         if sizes.lyric_tokens:
             self.lyric_bits = keras.metrics.Mean(name="lyric_bits_per_token")
         self.built = True
 
     # The network ---------------------------------------------------------------------------
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> Any:
         del training
         told = self.told(batch.get("labels"), batch.get("above"))
         ids = self.tokens(batch["events"], told.lyrics)
@@ -113,7 +124,7 @@ class JukeboxPrior(MusicModel):
             return logits, self.lyric_encoder.logits(told.memory)
         return logits
 
-    def told(self, labels=None, above=None) -> Told:
+    def told(self, labels: Tensor | None = None, above: Tensor | None = None) -> Told:
         """Reads what a model is told.
 
         Args:
@@ -136,21 +147,21 @@ class JukeboxPrior(MusicModel):
             condition = tf.pad(condition, [[0, 0], [sizes.front, 0], [0, 0]])
         return Told(start, condition, memory, lyrics)
 
-    def tokens(self, codes, lyrics=None):
+    def tokens(self, codes: Tensor, lyrics: Tensor | None = None) -> Tensor:
         """Returns the tokens int32 (B, L) of codes, or (B, T + L) with lyrics in front."""
         ids = tf.cast(codes, tf.int32) + self.sizes.shift
         return tf.concat([lyrics, ids], axis=1) if self.sizes.single_stream else ids
 
-    def codes_of(self, ids):
+    def codes_of(self, ids: Tensor) -> Tensor:
         """Returns the codes int32 (B, L) of tokens; where a character stands, code 0."""
         _, codes = tf.split(ids, [self.sizes.front, self.sizes.context], axis=1)
         return tf.maximum(codes - self.sizes.shift, 0)
 
-    def code_at(self, position):
+    def code_at(self, position: Tensor) -> Tensor:
         """Returns which code the token at a position is; below 0 for a character."""
         return position - self.sizes.front
 
-    def lyric_attention(self, batch):
+    def lyric_attention(self, batch: Batch) -> Tensor:
         """Returns how much each code attends to each character, float32 (B, H, L, T).
 
         Of the layer `alignment_layer`.
@@ -169,10 +180,17 @@ class JukeboxPrior(MusicModel):
 
     # The objective -------------------------------------------------------------------------
 
-    def majority_accuracy(self, examples) -> float:
+    def majority_accuracy(self, examples: Any) -> float:
         return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the mean cross-entropy of a code, in bits.
 
         With lyrics, that of all tokens, of which characters count `objective.lyric_share` each.
@@ -194,7 +212,7 @@ class JukeboxPrior(MusicModel):
             loss = (loss * sizes.context + lyric_loss * sizes.lyric_tokens) / total
         return self.scale_loss(loss)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model": dataclasses.asdict(self.sizes),
@@ -204,24 +222,26 @@ class JukeboxPrior(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config, converter):
+    def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> JukeboxPrior:
         del converter
         kind = JukeboxUpsampler if config.model.conditioner_stages else JukeboxPrior
         return kind(model=config.model, objective=config.objective)
 
-    def generate(self, options, converter):
+    def generate(self, options: JukeboxOptions, converter: CodesConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
-    def measure(self, examples, seed=0):
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
         return evaluation.evaluate(self, examples, seed)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         return inference.inference_functions(self)
 
-    def signature_arguments(self, num_outputs, temperature, seed):
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
-    def pictures(self, converter, examples, seed):
+    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
         return ()  # codes are no pictures
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import SamplingOptions, option
@@ -19,11 +19,11 @@ class PriorOptions(SamplingOptions):
     )
 
     @classmethod
-    def modes(cls, converter) -> tuple[str, ...]:
+    def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
         return ("sample", "continue")
 
-    def check(self, converter) -> None:
+    def check(self, converter: Any) -> None:
         super().check(converter)
         self.check_inputs()
         if len(self.inputs) > 1:
@@ -33,7 +33,7 @@ class PriorOptions(SamplingOptions):
                 "This run does not say which VQ-VAE its codes are of; import it again with --vqvae"
             )
 
-    def needed_runs(self, converter) -> tuple[str, ...]:
+    def needed_runs(self, converter: Any) -> tuple[str, ...]:
         return (converter.config.vqvae,)
 
     def temperature_of(self, place: int) -> float:
@@ -60,11 +60,11 @@ class JukeboxOptions(PriorOptions):
         (), "Temperature of each level, the top one first, instead of --temperature."
     )
 
-    def check(self, converter) -> None:
+    def check(self, converter: Any) -> None:
         super().check(converter)
         self.temperature_of(0)
 
-    def needed_runs(self, converter) -> tuple[str, ...]:
+    def needed_runs(self, converter: Any) -> tuple[str, ...]:
         return (*super().needed_runs(converter), *self.upsamplers)
 
     def temperature_of(self, place: int) -> float:
@@ -81,3 +81,10 @@ class JukeboxOptions(PriorOptions):
             given = ",".join(self.temperatures)
             raise UserError(f"--temperatures={given} must be numbers, top level first") from error
         return temperatures[min(place, len(temperatures) - 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class DelayPriorOptions(PriorOptions):
+    """Options of a prior over several codes per frame, which has no labels and no upsamplers."""
+
+    family: ClassVar[str] = "jukebox_delay"

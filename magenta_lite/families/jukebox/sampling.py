@@ -7,26 +7,33 @@ is told of frames: their arrays, and those of tokens, have an axis of codebooks 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.windows import Window, plan_windows
 from magenta_lite.graphs import graph_function, inner_graph, replaced_at
 from magenta_lite.modeling.sampling import Sampler, uniforms_of
+from magenta_lite.typing import Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.families.jukebox.model import JukeboxPrior
+    from magenta_lite.families.jukebox_delay.model import DelayPrior
 
 CHUNK = 32  # given tokens that are read at once
 
 
 def write_window(
-    model,
-    given,
+    model: JukeboxPrior | DelayPrior,
+    given: ArrayLike,
     total: int,
-    seeds,
+    seeds: ArrayLike,
     sampler: Sampler,
-    labels=None,
-    above=None,
+    labels: ArrayLike | None = None,
+    above: ArrayLike | None = None,
     chunk: int = CHUNK,
     compiled: bool = True,
 ) -> np.ndarray:
@@ -76,7 +83,17 @@ def write_window(
     return found.numpy()[:, :total]
 
 
-def written(model, codes, given, total, seeds, sampler: Sampler, labels, above, chunk: int):
+def written(
+    model: JukeboxPrior | DelayPrior,
+    codes: Tensor,
+    given: Tensor,
+    total: Tensor,
+    seeds: Tensor,
+    sampler: Sampler,
+    labels: Tensor | None,
+    above: Tensor | None,
+    chunk: int,
+) -> Tensor:
     """Does what `write_window` does as a part of a graph.
 
     Args:
@@ -93,8 +110,8 @@ def written(model, codes, given, total, seeds, sampler: Sampler, labels, above, 
     Returns:
         Int32 (B, context), of which codes from `given` to `total` are written.
     """
-    prepared = _prepared(model, codes, labels, above, seeds)
-    return _write(model, *prepared, given, total, sampler, chunk)
+    ids, told, uniforms = _prepared(model, codes, labels, above, seeds)
+    return _write(model, ids, told, uniforms, given, total, sampler, chunk)
 
 
 def _checked(what: str, value, shape, needed: bool):
@@ -168,14 +185,14 @@ def row_seeds(seed: int, rows: int, start: int) -> np.ndarray:
 
 
 def write_level(
-    model,
-    codes,
+    model: JukeboxPrior | DelayPrior,
+    codes: ArrayLike,
     total: int,
     hop: int,
     seed: int = 0,
     sampler: Sampler | None = None,
     labels_at: Callable[[int], np.ndarray] | None = None,
-    above=None,
+    above: ArrayLike | None = None,
     after_window: Callable[[np.ndarray, Window], None] | None = None,
     rows_at_once: int = 0,
     compiled: bool = True,

@@ -7,6 +7,7 @@ step t overwrites slot t mod L, and attention does not care about their order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM
+from magenta_lite.typing import Tensor
 
 
 class Weights(NamedTuple):
@@ -51,7 +53,9 @@ class State(NamedTuple):
     scored: Any
 
 
-def attention_step(weights: Weights, x, state: State, slot, keep=()):
+def attention_step(
+    weights: Weights, x: Tensor, state: State, slot: Tensor, keep: Sequence[Tensor] = ()
+) -> tuple[Tensor, State, tuple]:
     """Makes one step.
 
     Args:
@@ -229,7 +233,9 @@ _compiled_scan = inner_graph(_scan, jit_compile=True)
 _compiled_scan_gradient = inner_graph(_scan_gradient, jit_compile=True)
 
 
-def attention_scan(weights: Weights, x, state: State, keep=()):
+def attention_scan(
+    weights: Weights, x: Tensor, state: State, keep: Sequence[Tensor] = ()
+) -> tuple[Tensor, State]:
     """Makes all steps of a sequence.
 
     Args:
@@ -381,7 +387,7 @@ class AttentionLSTM(keras.layers.Layer):
         length: int,
         size: int | None = None,
         score_size: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)
         self.units = tuple(units)
@@ -410,7 +416,7 @@ class AttentionLSTM(keras.layers.Layer):
         default = "zeros" if len(shape) == 1 else "glorot_uniform"
         return self.add_weight(name=name, shape=shape, initializer=initializer or default)
 
-    def zero_state(self, rows) -> State:
+    def zero_state(self, rows: Any) -> State:
         """Returns the state before the first step of `rows` sequences."""
         rings = (tf.zeros([self.length, rows, n]) for n in (self.size, self.score_size))
         states = tuple((tf.zeros([rows, n]), tf.zeros([rows, n])) for n in self.units)
@@ -439,12 +445,14 @@ class AttentionLSTM(keras.layers.Layer):
             ),
         )
 
-    def call(self, x, state=None, keep=()):
+    def call(
+        self, x: Tensor, state: State | None = None, keep: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, State]:
         if state is None:
             state = self.zero_state(tf.shape(x)[1])
         return attention_scan(self.prepared(), tf.cast(x, tf.float32), state, tuple(keep))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from magenta_lite.converters.chords import UnusableChords, canonical, nearest_class, typed_symbols
@@ -9,6 +11,11 @@ from magenta_lite.converters.event_sequences.chord_ids import chord_id
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn.primers import USUAL_CHORDS, Primer
 from magenta_lite.families.melody_rnn.songs import chord_changes
+from magenta_lite.typing import NoteSequence
+
+if TYPE_CHECKING:
+    from magenta_lite.converters.event_sequences.melody import EventMelodyConverter
+    from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
 # Of chords that are written as notes: a piano, under the melody.
 VELOCITY, INSTRUMENT, PROGRAM = 50, 1, 0
@@ -28,12 +35,12 @@ class BackingChords:
         UserError: If a chord cannot be read.
     """
 
-    def __init__(self, converter, options, primer: Primer):
+    def __init__(self, converter: EventMelodyConverter, options: MelodyRNNOptions, primer: Primer):
         self._converter, self._options = converter, options
         self._given = bool(options.backing_chords)
         self._symbols = typed_symbols(options.backing_chords or USUAL_CHORDS, "backing_chords")
         self._song = [] if self._given else self._of_song(primer)
-        self._first = primer.passage.start if self._song else 0
+        self._first = primer.passage.start if self._song and primer.passage else 0
         if not self._given and not self._song:
             why = f"{options.inputs[0][0]} has no chord symbols; " if options.inputs else ""
             print(f"{why}the chords are {USUAL_CHORDS}: --backing_chords gives others")
@@ -44,7 +51,9 @@ class BackingChords:
         What follows its last bar is (length, ""), so that chords can go round.
         """
         part, grid = primer.passage, self._converter.config.steps_per_quarter
-        changes = chord_changes(part, grid) if part else []
+        if part is None:
+            return []
+        changes = chord_changes(part, grid)
         if not changes:
             return []
         (name, _), *_ = self._options.inputs
@@ -90,7 +99,7 @@ class BackingChords:
             at += round_
         return sorted((step, symbol) for step, symbol in found.items() if step < total)
 
-    def add_to(self, sequence, first: int, end: int, qpm: float) -> None:
+    def add_to(self, sequence: NoteSequence, first: int, end: int, qpm: float) -> None:
         """Adds the chords of steps `first` to `end` to a NoteSequence that begins with `first`.
 
         They are chord symbols, and notes too where the options say so.

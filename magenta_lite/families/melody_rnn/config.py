@@ -6,13 +6,14 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 LAYOUTS = ("first_layer", "all_layers")
 TARGETS = ("label", "event")
 
 
 @dataclasses.dataclass(frozen=True)
-class MelodyRNNConfig:
+class MelodyRNNConfig(ModelSection):
     """Sizes of a MelodyRNN.
 
     Attributes:
@@ -30,7 +31,7 @@ class MelodyRNNConfig:
     attention_layout: str = "first_layer"
     dropout: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
         if not self.units or min(self.units) < 1:
             raise UserError(f"model.units={list(self.units)} needs at least one layer of 1 unit")
@@ -43,7 +44,7 @@ class MelodyRNNConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class NextEventObjective:
+class NextEventObjective(Objective):
     """Cross-entropy of the next event.
 
     Attributes:
@@ -55,6 +56,6 @@ class NextEventObjective:
 
     target: str = "label"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise unknown_name("objective.target", self.target, TARGETS)

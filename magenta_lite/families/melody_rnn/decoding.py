@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.attention import State
 from magenta_lite.graphs import inner_graph
 from magenta_lite.modeling.sampling import Sampler, uniforms_of
+from magenta_lite.typing import Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.families.melody_rnn.model import MelodyRNN
 
 
-def sample(model, primer, num_steps, seeds, sampler: Sampler, chords=None):
+def sample(
+    model: MelodyRNN,
+    primer: Tensor,
+    num_steps: Any,
+    seeds: Tensor,
+    sampler: Sampler,
+    chords: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Continues a primer by sampling.
 
     Args:
@@ -104,7 +117,7 @@ def _advance(model, weights, carried, uniforms, sampler, position, chords):
     return ids, _read(model, weights, history, states, ids, position, chords), log_p
 
 
-def take_rows(tree, rows):
+def take_rows(tree: Any, rows: Any) -> Any:
     """Returns the given rows of every tensor of a structure of histories and states."""
     if isinstance(tree, State):  # the rows of a ring are its second axis
         return State(
@@ -123,17 +136,17 @@ def take_rows(tree, rows):
 
 
 def stochastic_beam(
-    model,
-    primer,
+    model: MelodyRNN,
+    primer: Tensor,
     num_steps: int,
-    seeds,
+    seeds: Tensor,
     sampler: Sampler,
-    chords=None,
+    chords: Tensor | None = None,
     *,
     beams: int,
     branches: int,
     stride: int,
-):
+) -> tuple[Tensor, Tensor]:
     """Continues a primer; keeps the likeliest of several samples, as the original's beam search.
 
     Every round each of the beams is copied `branches` times, each copy goes on by `stride`
@@ -218,7 +231,9 @@ def _put_column(events, t, ids):
     return tf.where(tf.range(events.shape[1]) == t, ids[:, None], events)
 
 
-def beam_search(model, primer, num_steps: int, beams: int, chords=None):
+def beam_search(
+    model: MelodyRNN, primer: Tensor, num_steps: int, beams: int, chords: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Returns the likeliest continuations of a primer that a beam search finds.
 
     Classes that mean the same event count as one.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import collections
 import functools
 import math
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.melody_rnn.model import MelodyRNN
 
 BATCH = 64
 
@@ -28,7 +32,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
+def evaluate(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains; nothing is drawn, `seed` changes nothing.
 
     Args:

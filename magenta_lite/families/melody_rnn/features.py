@@ -16,6 +16,7 @@ from magenta_lite.converters.event_sequences.encodings import (
     EventEncoding,
 )
 from magenta_lite.graphs import inner_graph
+from magenta_lite.typing import Tensor
 
 
 class HistoryState(NamedTuple):
@@ -38,7 +39,7 @@ class HistoryState(NamedTuple):
     direction: Any
 
 
-def empty_history(encoding: EventEncoding, rows) -> HistoryState:
+def empty_history(encoding: EventEncoding, rows: Any) -> HistoryState:
     """Returns the state before the first event of `rows` sequences."""
     zeros = tf.zeros([rows], tf.int32)
     return HistoryState(
@@ -51,7 +52,13 @@ def empty_history(encoding: EventEncoding, rows) -> HistoryState:
     )
 
 
-def add_event(encoding: EventEncoding, state: HistoryState, ids, position, chords=None):
+def add_event(
+    encoding: EventEncoding,
+    state: HistoryState,
+    ids: Tensor,
+    position: Tensor,
+    chords: Tensor | None = None,
+) -> tuple[Tensor, HistoryState]:
     """Adds an event to each of B sequences.
 
     Args:
@@ -98,12 +105,12 @@ def _event_parts(encoding: EventEncoding, state: HistoryState, ids, position):
     return parts, state
 
 
-def repeated(state: HistoryState, distance: int):
+def repeated(state: HistoryState, distance: int) -> Tensor:
     """Returns the events (B,) that stand `distance` before the next; no event before all."""
     return tf.maximum(state.recent[:, -distance], NO_EVENT_ID)
 
 
-def duration(encoding: EventEncoding, ids):
+def duration(encoding: EventEncoding, ids: Tensor) -> Tensor:
     """Returns by how many steps each of `ids` int32 (B,) moves time on: int32 (B,)."""
     if not encoding.shift_ids:
         return tf.ones_like(ids)
@@ -111,7 +118,7 @@ def duration(encoding: EventEncoding, ids):
     return tf.where((ids >= lowest) & (ids <= highest), ids - lowest + 1, 0)
 
 
-def event_of(encoding: EventEncoding, state: HistoryState, classes):
+def event_of(encoding: EventEncoding, state: HistoryState, classes: Tensor) -> Tensor:
     """Returns the event that each of `classes` int32 (B,) means as the next one: int32 (B,)."""
     ids = encoding.own_id(classes)
     for i, distance in enumerate(encoding.distances):
@@ -119,7 +126,9 @@ def event_of(encoding: EventEncoding, state: HistoryState, classes):
     return ids
 
 
-def event_probabilities(encoding: EventEncoding, state: HistoryState, probabilities):
+def event_probabilities(
+    encoding: EventEncoding, state: HistoryState, probabilities: Tensor
+) -> Tensor:
     """Adds up the probabilities (B, V) of classes that mean the same event: float32 (B, N)."""
     size = encoding.num_ids
     total = tf.gather(probabilities, encoding.own_class(tf.range(size)), axis=1)
@@ -172,7 +181,9 @@ def _as_float(x):
 # Whole sequences -----------------------------------------------------------------------------
 
 
-def read_events(encoding: EventEncoding, ids, chords=None):
+def read_events(
+    encoding: EventEncoding, ids: Tensor, chords: Tensor | None = None
+) -> tuple[Tensor, HistoryState]:
     """Returns what the model reads of whole sequences, and the state after them.
 
     Args:
@@ -204,7 +215,7 @@ def _read(encoding: EventEncoding, ids, chords):
 _compiled_read = inner_graph(_read, jit_compile=True)
 
 
-def repeats(encoding: EventEncoding, ids):
+def repeats(encoding: EventEncoding, ids: Tensor) -> list[Tensor]:
     """Returns which of the distances repeat each event but the first.
 
     Args:
@@ -225,7 +236,7 @@ def _back(ids, distance: int):
     return tf.concat([silence, ids[:-distance]], axis=0)
 
 
-def most_probable_events(encoding: EventEncoding, ids, logits):
+def most_probable_events(encoding: EventEncoding, ids: Tensor, logits: Tensor) -> Tensor:
     """Returns the most probable event for each but the first of ids, int32 (T - 1, B).
 
     Args:
@@ -240,7 +251,7 @@ def most_probable_events(encoding: EventEncoding, ids, logits):
     return tf.argmax(total, axis=-1, output_type=tf.int32)
 
 
-def labels(encoding: EventEncoding, ids):
+def labels(encoding: EventEncoding, ids: Tensor) -> Tensor:
     """Returns the class (T - 1, B) that should be predicted for each event of ids int32 (T, B).
 
     The furthest repeat goes first, and counts before there is anything to repeat.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
@@ -10,8 +12,12 @@ from magenta_lite.families.melody_rnn.backing_chords import BackingChords
 from magenta_lite.families.melody_rnn.primers import PRIMERS
 from magenta_lite.modeling.sampling import Sampler, output_seeds
 
+if TYPE_CHECKING:
+    from magenta_lite.families.melody_rnn.model import MelodyRNN
+    from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
-def generate(model, converter, options) -> list:
+
+def generate(model: MelodyRNN, converter: Any, options: MelodyRNNOptions) -> list:
     """Returns the NoteSequences that `options`, `MelodyRNNOptions`, ask for.
 
     Raises:
@@ -35,7 +41,7 @@ def generate(model, converter, options) -> list:
     return sequences
 
 
-def steps_to_add(options, primer_steps: int, usual: int) -> int:
+def steps_to_add(options: MelodyRNNOptions, primer_steps: int, usual: int) -> int:
     """Returns how many steps to add to a primer. Raises: UserError if none.
 
     Args:

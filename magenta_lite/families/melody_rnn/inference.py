@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.sampling import Sampler, output_seeds
 
+if TYPE_CHECKING:
+    from magenta_lite.families.melody_rnn.model import MelodyRNN
+
 SAMPLE_STEPS = 127  # eight bars with the primer
 SAMPLE_CHORD = 1  # C
 
 
-def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: B batch, N outputs, P events of a primer, S new events, T events. Events are
@@ -77,7 +82,7 @@ def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFun
 
 
 def sampling_arguments(
-    model, num_outputs: int, temperature: float, seed: int
+    model: MelodyRNN, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: 128 steps from the event that music starts with."""
     steps = min(SAMPLE_STEPS, model.length - 1)

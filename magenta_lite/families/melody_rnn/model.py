@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -24,6 +24,11 @@ from magenta_lite.modeling.music_model import (
     with_mean_count,
 )
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import Batch, Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
@@ -58,7 +63,15 @@ class MelodyRNN(MusicModel):
     Options = MelodyRNNOptions
     metric_meanings = evaluation.MEANINGS
 
-    def __init__(self, encoding, length: int, model, objective, dtype="float32", **kwargs):
+    def __init__(
+        self,
+        encoding: EventEncoding | dict[str, Any],
+        length: int,
+        model: MelodyRNNConfig | dict[str, Any],
+        objective: NextEventObjective | dict[str, Any],
+        dtype: Any = "float32",
+        **kwargs: Any,
+    ):
         # The layers below follow the global dtype policy; logits and losses stay in float32.
         super().__init__(dtype=dtype, **kwargs)
         self.encoding = EventEncoding(**encoding) if isinstance(encoding, dict) else encoding
@@ -111,7 +124,7 @@ class MelodyRNN(MusicModel):
 
     # The network ---------------------------------------------------------------------------
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> Tensor:
         used = {"events": batch["events"]}
         if self.encoding.chords:
             used["controls"] = batch["controls"]
@@ -156,7 +169,7 @@ class MelodyRNN(MusicModel):
         head = tuple(tf.convert_to_tensor(weight) for weight in self.head.weights)
         return tuple(weights), head
 
-    def zero_states(self, rows) -> tuple:
+    def zero_states(self, rows: Any) -> tuple:
         """Returns the states of all layers before the first step of `rows` sequences."""
         states: list[Any] = []
         for layer in self.rnn:
@@ -167,7 +180,7 @@ class MelodyRNN(MusicModel):
                 states.append((zeros, zeros))
         return tuple(states)
 
-    def step(self, weights, x, states, position):
+    def step(self, weights: Any, x: Tensor, states: Any, position: Tensor) -> tuple[Tensor, Any]:
         """Makes one step.
 
         Args:
@@ -195,7 +208,7 @@ class MelodyRNN(MusicModel):
 
     # The objective -------------------------------------------------------------------------
 
-    def loss_terms(self, events, length, logits) -> dict:
+    def loss_terms(self, events: Tensor, length: Tensor, logits: Tensor) -> dict:
         """Returns numbers of each predicted event, float32 (B, T - 1).
 
         Keys: `counts`, whether it counts; `nll` of its label and `melody_nll` of the event, with
@@ -223,19 +236,26 @@ class MelodyRNN(MusicModel):
             "is_event": tf.cast(label != usual, tf.float32),
         }
 
-    def majority_accuracy(self, examples) -> float:
+    def majority_accuracy(self, examples: Any) -> float:
         ids = tf.transpose(tf.cast(examples.events[:COUNTED_EXAMPLES], tf.int32))
         labels = features.labels(self.encoding, ids).numpy()
         position = np.arange(1, len(ids))[:, None]
         return share_of_commonest(labels[position < examples.lengths[:COUNTED_EXAMPLES]])
 
-    def train_step(self, batch):
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
         return super().train_step(_with_mean_steps(batch))
 
-    def test_step(self, batch):
+    def test_step(self, batch: Batch) -> dict[str, Tensor]:
         return super().test_step(_with_mean_steps(batch))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the mean cross-entropy over all events of the batch `x` that count, in nats."""
         terms = self.loss_terms(x["events"], x["length"], y_pred)
         counts, nll = terms["counts"], terms["nll"]
@@ -257,7 +277,9 @@ class MelodyRNN(MusicModel):
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
-    def log_likelihood(self, events, length, chords=None):
+    def log_likelihood(
+        self, events: Tensor, length: Tensor, chords: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Returns log probabilities of sequences, in nats; their first events are given.
 
         Args:
@@ -274,11 +296,18 @@ class MelodyRNN(MusicModel):
             -tf.reduce_sum(terms[name] * terms["counts"], axis=1) for name in ("nll", "melody_nll")
         )
 
-    def continue_primer(self, primer, num_steps, seeds, chords=None, **settings):
+    def continue_primer(
+        self,
+        primer: Tensor,
+        num_steps: Any,
+        seeds: Tensor,
+        chords: Tensor | None = None,
+        **settings: Any,
+    ) -> tuple[Tensor, Tensor]:
         """Continues a primer; see `decoding.sample`. `settings` are those of a `Sampler`."""
         return decoding.sample(self, primer, num_steps, seeds, Sampler(**settings), chords)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "encoding": dataclasses.asdict(self.encoding),
@@ -290,7 +319,7 @@ class MelodyRNN(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config, converter):
+    def for_config(cls, config: ExperimentConfig, converter: EventSequenceConverter) -> Self:
         return cls(
             encoding=converter.encoding,
             length=converter.window_steps,
@@ -298,16 +327,18 @@ class MelodyRNN(MusicModel):
             objective=config.objective,
         )
 
-    def generate(self, options, converter):
+    def generate(self, options: MelodyRNNOptions, converter: EventSequenceConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
-    def measure(self, examples, seed=0):
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
         return evaluation.evaluate(self, examples, seed)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         return inference.inference_functions(self)
 
-    def signature_arguments(self, num_outputs, temperature, seed):
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
 
@@ -315,7 +346,7 @@ class MelodyRNN(MusicModel):
 class Perplexity(keras.metrics.Mean):
     """exp of a mean of negative log-likelihoods in nats."""
 
-    def result(self):
+    def result(self) -> Tensor:
         return keras.ops.exp(super().result())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.errors import UserError
@@ -65,18 +65,18 @@ class MelodyRNNOptions(SamplingOptions):
     }
 
     @classmethod
-    def modes(cls, converter) -> tuple[str, ...]:
+    def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
         return ("sample", "continue")
 
     @classmethod
-    def names(cls, converter) -> tuple[str, ...]:
+    def names(cls, converter: Any) -> tuple[str, ...]:
         primer, encoding = PRIMERS[converter.config.kind], converter.encoding
         known = (*OF_EVERY_MODEL, *primer.texts, *primer.options)
         known += OF_CHORDS if encoding.chords else ()
         return known if encoding.shift_ids else known + OF_BEAM_SEARCH
 
-    def check(self, converter) -> None:
+    def check(self, converter: Any) -> None:
         super().check(converter)
         PRIMERS[converter.config.kind].check(converter, self)
         if self.backing_chords:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.chords import typed_symbols
@@ -20,6 +20,14 @@ from magenta_lite.families.melody_rnn.songs import (
     melody_of_song,
     reasons,
 )
+from magenta_lite.typing import Events, NoteSequence
+
+if TYPE_CHECKING:
+    from magenta_lite.converters.converter import Converter
+    from magenta_lite.converters.event_sequences.drums import EventDrumsConverter
+    from magenta_lite.converters.event_sequences.melody import EventMelodyConverter
+    from magenta_lite.converters.event_sequences.performance import EventPerformanceConverter
+    from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
 HIGHEST_PITCH = 127
 MELODY_EXAMPLE = "[60, -2, 62, -2]"
@@ -53,11 +61,12 @@ class Primer:
     shift: int = 0
     passage: Passage | None = None
 
-    def __init__(self, converter, options):
-        self._converter, self._options = converter, options
+    def __init__(self, converter: Converter, options: MelodyRNNOptions):
+        self._converter: Any = converter
+        self._options = options
 
     @classmethod
-    def check(cls, converter, options) -> None:
+    def check(cls, converter: Any, options: MelodyRNNOptions) -> None:
         """Raises: UserError if there are several primers, none where one must be, or a wrong one.
 
         Files are not looked into.
@@ -89,7 +98,7 @@ class Primer:
     def _is_given(self) -> bool:
         return bool(self._options.inputs) or any(getattr(self._options, n) for n in self.texts)
 
-    def marked(self, sequence, seconds: float):
+    def marked(self, sequence: NoteSequence, seconds: float) -> NoteSequence:
         """Returns a NoteSequence that says where the primer ends, if it holds one that was given.
 
         Args:
@@ -100,7 +109,7 @@ class Primer:
             add_marker(sequence, "continuation", seconds)
         return sequence
 
-    def music(self, ids, qpm: float, new_steps: int):
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         """Returns the NoteSequence of primer and continuation, where the primer ends marked.
 
         Args:
@@ -117,7 +126,7 @@ class MelodyPrimer(Primer):
     texts: ClassVar[dict[str, str]] = {"primer_melody": MELODY_EXAMPLE}
     options = ("magenta_timing", "primer_bars")
 
-    def __init__(self, converter, options):
+    def __init__(self, converter: EventMelodyConverter, options: MelodyRNNOptions):
         super().__init__(converter, options)
         events = self._events()
         if options.magenta_timing:
@@ -143,7 +152,7 @@ class MelodyPrimer(Primer):
     def _parse(name: str, text: str, converter) -> list:
         return parse_melody(text)
 
-    def music(self, ids, qpm: float, new_steps: int):
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         options = self._options
         melody = self._converter.to_events(ids)
         melody = self._squashed.undo(melody, restore_folded=not options.magenta_timing)
@@ -159,7 +168,7 @@ class DrumsPrimer(Primer):
     texts: ClassVar[dict[str, str]] = {"primer_drums": DRUMS_EXAMPLE}
     options = ("primer_bars",)
 
-    def __init__(self, converter, options):
+    def __init__(self, converter: EventDrumsConverter, options: MelodyRNNOptions):
         super().__init__(converter, options)
         self.ids = self._given_ids()
         self.steps = len(self.ids)
@@ -178,7 +187,7 @@ class DrumsPrimer(Primer):
     def _parse(name: str, text: str, converter) -> list:
         return parse_drums(text, converter)
 
-    def music(self, ids, qpm: float, new_steps: int):
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         ids = ids[self.steps :] if self._options.only_new else ids
         sequence = self._converter.decode(ids, qpm, self._options.programs or None)
         return self.marked(sequence, _seconds(self._converter, self.steps, qpm))
@@ -194,7 +203,7 @@ class PerformancePrimer(Primer):
     options = ("primer_bars", "primer_seconds")
     usual_steps = 3000
 
-    def __init__(self, converter, options):
+    def __init__(self, converter: EventPerformanceConverter, options: MelodyRNNOptions):
         super().__init__(converter, options)
         self.ids = self._given_ids()
         self.steps = converter.steps(self.ids)
@@ -222,7 +231,7 @@ class PerformancePrimer(Primer):
     def _parse(name: str, text: str, converter) -> list:
         return parse_pitches(text) if name == "primer_pitches" else parse_melody(text)
 
-    def music(self, ids, qpm: float, new_steps: int):
+    def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
         options, end = self._options, self.steps + new_steps
         ids = self._converter.cut(ids, end)
         whole = self._converter.decode(ids, qpm, options.programs or None)
@@ -276,7 +285,7 @@ def parse_melody(text: str) -> list[int]:
 # Drums --------------------------------------------------------------------------------------
 
 
-def parse_drums(text: str, converter) -> list[int]:
+def parse_drums(text: str, converter: EventDrumsConverter) -> list[int]:
     """Returns the ids of a list such as "[(36,), (), (42,)]". Raises: UserError if it is none."""
     steps = _listed("primer_drums", text, DRUMS_EXAMPLE, (tuple, list))
     known = converter.known_pitches

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.grid import (
@@ -22,6 +22,12 @@ from magenta_lite.converters.grid import (
 from magenta_lite.converters.melody_extraction import as_fresh_melody
 from magenta_lite.converters.melody_tracks import Track, melodic_tracks
 from magenta_lite.errors import UserError
+from magenta_lite.typing import NoteSequence
+
+if TYPE_CHECKING:
+    from magenta_lite.converters.event_sequences.drums import EventDrumsConverter
+    from magenta_lite.converters.event_sequences.melody import EventMelodyConverter
+    from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
 
 class Passage(NamedTuple):
@@ -53,13 +59,13 @@ class Passage(NamedTuple):
         last = first + self.bars - 1
         return f"bar {first}" if first == last else f"bars {first}-{last}"
 
-    def last(self, bars: int) -> Passage:
+    def last(self, bars: float) -> Passage:
         """Returns the last `bars` of it."""
-        left_out = max(self.bars - bars, 0) * self.bar
+        left_out = int(max(self.bars - bars, 0)) * self.bar
         return self._replace(start=self.start + left_out, events=self.events[left_out:])
 
 
-def bars_kept(options, bar: int, steps: int, usual: int) -> float:
+def bars_kept(options: MelodyRNNOptions, bar: int, steps: int, usual: int) -> float:
     """Returns how many of the last bars of `steps` are gone on from.
 
     As many as asked for, or all if they leave room in the length asked for; else as many as leave
@@ -78,7 +84,7 @@ def bars_kept(options, bar: int, steps: int, usual: int) -> float:
     return max((options.num_steps or usual) // 2 // bar, 1)
 
 
-def chosen(passages: list[Passage], options, usual: int) -> Passage:
+def chosen(passages: list[Passage], options: MelodyRNNOptions, usual: int) -> Passage:
     """Returns the last bars of the last passage that has so many, or else of the longest."""
 
     def kept(passage: Passage) -> Passage:
@@ -88,7 +94,13 @@ def chosen(passages: list[Passage], options, usual: int) -> Passage:
     return max(reversed([kept(passage) for passage in passages]), key=lambda part: part.bars)
 
 
-def melody_of_song(converter, name: str, song, options, usual: int) -> Passage:
+def melody_of_song(
+    converter: EventMelodyConverter,
+    name: str,
+    song: NoteSequence,
+    options: MelodyRNNOptions,
+    usual: int,
+) -> Passage:
     """Returns the part of a song's melody that is gone on from, and says which.
 
     It is that of the likeliest track, or of the one that `options.window` numbers in this order.
@@ -147,7 +159,13 @@ def _with_a_note(part: Passage, passages: list[Passage]) -> Passage:
     return part._replace(events=as_fresh_melody(part.events))
 
 
-def drums_of_song(converter, name: str, song, options, usual: int) -> Passage:
+def drums_of_song(
+    converter: EventDrumsConverter,
+    name: str,
+    song: NoteSequence,
+    options: MelodyRNNOptions,
+    usual: int,
+) -> Passage:
     """Returns the part of a song's drums that is gone on from, and says which.
 
     Args and errors are those of `melody_of_song`, without the window.
@@ -164,7 +182,9 @@ def drums_of_song(converter, name: str, song, options, usual: int) -> Passage:
     return part
 
 
-def end_of_song(name: str, song, options, usual: float):
+def end_of_song(
+    name: str, song: NoteSequence, options: MelodyRNNOptions, usual: float
+) -> NoteSequence:
     """Returns the last seconds of a performance, that are gone on from, and says which.
 
     Args:
@@ -224,7 +244,7 @@ def _passages(song, find: Callable[[Stretch, Report], Iterator[Any]], report) ->
         before += round(stretch.sequence.total_time / bar) if bar else 0
 
 
-def without_gaps(converter, **changes):
+def without_gaps(converter: Any, **changes: Any) -> Any:
     """Returns a converter for which no silence ends a piece."""
     return type(converter)(dataclasses.replace(converter.config, gap_bars=math.inf, **changes))
 

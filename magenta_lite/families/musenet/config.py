@@ -6,13 +6,14 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 LEAST_FILLINGS = 4  # of a critic's store in a run
 ATTENTIONS = ("full", "strided", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
-class MuseNetConfig:
+class MuseNetConfig(ModelSection):
     """Sizes of the network.
 
     Attributes:
@@ -45,7 +46,7 @@ class MuseNetConfig:
         """Tokens of the longest example that the model can read."""
         return self.positions
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.attention not in ATTENTIONS:
             raise unknown_name("model.attention", self.attention, ATTENTIONS)
         if self.attention != "full" and self.heads % 2:
@@ -65,7 +66,7 @@ class MuseNetConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class MuseNetObjective:
+class MuseNetObjective(Objective):
     """Cross-entropy of the next token, and how pieces are varied in training.
 
     Attributes:
@@ -97,7 +98,7 @@ class MuseNetObjective:
     critic_every: int = 1000
     critic_pieces: int = 32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("prefix_dropout", "place_dropout", "time_stretch"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"objective.{name}={getattr(self, name)} must lie in [0, 1)")

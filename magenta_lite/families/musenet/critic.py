@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,6 +13,10 @@ from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.families.musenet.model import MuseNet
 
 OF_EACH = 4  # generations from one beginning
 BATCH = 4  # windows that are judged at once
@@ -25,7 +31,7 @@ class Generations:
         model: A `MuseNet` with a store.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: MuseNet):
         self._model = model
 
         specs = [tf.TensorSpec([self._half], tf.int32), tf.TensorSpec([], tf.int32)]
@@ -41,7 +47,7 @@ class Generations:
     def _half(self) -> int:
         return PREFIX + (self._model.crop - PREFIX) // 2
 
-    def renew(self, examples, step: int, seed: int) -> None:
+    def renew(self, examples: Any, step: int, seed: int) -> None:
         """Fills the store with what the model makes of some examples now.
 
         Args:
@@ -68,12 +74,14 @@ class Generations:
         self._model.generated.assign(1)
 
 
-def last_places(ids):
+def last_places(ids: Tensor) -> Tensor:
     """Returns where the last token of each row of ids int (B, T) stands; zeros fill up."""
     return tf.reduce_sum(tf.cast(ids != 0, tf.int32), axis=1) - 1
 
 
-def judged(model, rows: np.ndarray, constraints: Constraints) -> tuple[np.ndarray, np.ndarray]:
+def judged(
+    model: MuseNet, rows: np.ndarray, constraints: Constraints
+) -> tuple[np.ndarray, np.ndarray]:
     """Judges whole pieces, in windows as long as what the model sees.
 
     Args:

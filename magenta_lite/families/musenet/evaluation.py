@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,9 @@ from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.families.musenet.targets import counted, with_open_end
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.musenet.model import MuseNet
 
 BATCH = 4
 KINDS = ("note_on", "note_off", "drum_hit", "wait")
@@ -27,7 +31,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int) -> dict[str, float]:
+def evaluate(model: MuseNet, examples: Any, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains.
 
     Args:
@@ -57,7 +61,9 @@ def evaluate(model, examples, seed: int) -> dict[str, float]:
 
     batches = [sums(tf.constant(events[i : i + BATCH])) for i in range(0, len(events), BATCH)]
     columns = zip(*batches, strict=True)
-    each_nll, each_right, each = (np.sum(column, axis=0, dtype=np.float64) for column in columns)
+    each_nll, each_right, each = (
+        np.array(column).sum(axis=0, dtype=np.float64) for column in columns
+    )
     nll, right, tokens = (float(x.sum()) for x in (each_nll, each_right, each))
     by_kind = zip(KINDS, each_nll, each, strict=False)
     seconds = float(tables().units[events[..., 0]].sum()) / model.rules.steps_per_second

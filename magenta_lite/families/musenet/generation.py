@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +18,15 @@ from magenta_lite.families.musenet.grammar import Constraints, given_notes
 from magenta_lite.families.musenet.long_pieces import generate_tokens
 from magenta_lite.modeling.chunked_decoding import first_seconds
 
+if TYPE_CHECKING:
+    from magenta_lite.converters.musenet.converter import MuseNetConverter
+    from magenta_lite.families.musenet.model import MuseNet
+    from magenta_lite.families.musenet.options import MuseNetOptions
+
 TOKENS_PER_SECOND = 300  # more than any music has
 
 
-def generate(model, converter, options) -> list:
+def generate(model: MuseNet, converter: MuseNetConverter, options: MuseNetOptions) -> list:
     """Returns NoteSequences, `options.num_outputs` of each input.
 
     Args:

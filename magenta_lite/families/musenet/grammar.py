@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.musenet import codec, vocabulary
+from magenta_lite.converters.musenet.codec import Note
 from magenta_lite.converters.musenet.places import CHORD_PLACES
 from magenta_lite.converters.musenet.rules import SLOTS, MuseNetRules, tables
 from magenta_lite.converters.musenet.vocabulary import PITCHES
+from magenta_lite.typing import Tensor
 
 NEVER = 2**30  # units
 
@@ -87,12 +90,12 @@ class MuseNetGrammar:
         self.rules = rules
         self.end_id = rules.end
 
-    def initial_state(self, rows):
+    def initial_state(self, rows: Any) -> GrammarState:
         zeros = tf.zeros([rows], tf.int32)
         age = tf.fill([rows, SLOTS], -1)
         return GrammarState(age, zeros, zeros - 1, zeros, zeros, zeros, zeros, zeros, zeros)
 
-    def allowed(self, state: GrammarState, conditioning: Constraints):
+    def allowed(self, state: GrammarState, conditioning: Constraints) -> Tensor:
         what, rules, age, given = tables(), self.rules, state.age, conditioning.given
         is_on, is_off, waits = what.on >= 0, what.off >= 0, what.units > 0
         later = (what.rank < 0) | (what.rank > state.rank[:, None])
@@ -134,7 +137,9 @@ class MuseNetGrammar:
         may &= ~is_end | (time == NEVER)
         return may | (due & (np.arange(rules.size) == id))
 
-    def next_state(self, state: GrammarState, ids, conditioning: Constraints | None = None):
+    def next_state(
+        self, state: GrammarState, ids: Tensor, conditioning: Constraints | None = None
+    ) -> GrammarState:
         count = state.given
         if conditioning is not None and conditioning.given is not None:
             due = tf.gather(conditioning.given.times, count) == state.units
@@ -170,7 +175,7 @@ class MuseNetGrammar:
         return state._replace(**{name: getattr(of_window, name) for name in counted})
 
 
-def given_notes(notes) -> GivenNotes:
+def given_notes(notes: Iterable[Note]) -> GivenNotes:
     """Returns the `codec.Note`s of some instruments as a piece must contain them."""
     pairs = [(time, id) for time, ids in codec.moments(notes) for id in ids]
     slots = np.zeros(SLOTS, bool)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,11 +13,14 @@ from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.sampling import Sampler
 
+if TYPE_CHECKING:
+    from magenta_lite.families.musenet.model import MuseNet
+
 SAMPLE_TOKENS = 512
 
 
 def inference_functions(
-    model,
+    model: MuseNet,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -92,7 +97,7 @@ def inference_functions(
 
 
 def sampling_arguments(
-    model, num_outputs: int, temperature: float, seed: int
+    model: MuseNet, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: nothing said, as much as one call writes."""
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.families.musenet import evaluation, generation, inference
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.critic import Generations, last_places
-from magenta_lite.families.musenet.grammar import Constraints, MuseNetGrammar
+from magenta_lite.families.musenet.grammar import Constraints, GrammarState, MuseNetGrammar
 from magenta_lite.families.musenet.options import MuseNetOptions
 from magenta_lite.families.musenet.targets import counted, with_open_end
 from magenta_lite.families.musenet.variations import (
@@ -39,6 +40,11 @@ from magenta_lite.modeling.music_model import (
     share_of_commonest,
     with_mean_count,
 )
+from magenta_lite.typing import Batch, Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.musenet.converter import MuseNetConverter
 
 UNKNOWN = PARTS  # the last row of the tables of part and countdown
 EXTRAS = ("position", "moment", "chord", "part", "countdown")
@@ -75,7 +81,14 @@ class MuseNet(MusicModel):
     Options = MuseNetOptions
     metric_meanings = evaluation.MEANINGS
 
-    def __init__(self, rules, model, objective, crop: int = 0, **kwargs):
+    def __init__(
+        self,
+        rules: MuseNetRules | dict[str, Any],
+        model: MuseNetConfig | dict[str, Any],
+        objective: MuseNetObjective | dict[str, Any],
+        crop: int = 0,
+        **kwargs: Any,
+    ):
         dtype = kwargs.pop("dtype", "float32")
         super().__init__(dtype=dtype, **kwargs)
         self.crop = crop
@@ -154,7 +167,7 @@ class MuseNet(MusicModel):
     def renewed_every(self) -> int:
         return self.objective.critic_every if self.objective.critic else 0
 
-    def prepare(self, step: int, examples, seed: int) -> None:
+    def prepare(self, step: int, examples: Any, seed: int) -> None:
         if not self.renewed_every or not step or step % self.renewed_every:
             return
         if self._renewing is None:
@@ -163,12 +176,12 @@ class MuseNet(MusicModel):
 
     # The network ---------------------------------------------------------------------------
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> Any:
         if training and self.objective.critic and "own" in batch:
             return self.judge(batch, training)
         return self.logits(self._read(batch, training))
 
-    def judge(self, batch, training=False):
+    def judge(self, batch: Batch, training: bool = False) -> tuple[Tensor, Tensor]:
         """Returns the logits, and float32 (B,) that the music of a row is not the model's own.
 
         The critic reads what the last layer gives at the last token.
@@ -210,7 +223,7 @@ class MuseNet(MusicModel):
         looked_up = (tf.gather(self.extras[name], rows) for name, rows in places.items())
         return sum(looked_up, tf.gather(self.embedding, ids))
 
-    def logits(self, x):
+    def logits(self, x: Tensor) -> Tensor:
         """Returns logits float32 (..., V) of what the last layer gives (..., C)."""
         normed = normalize(x, *self.norm)
         return tf.cast(product(normed, tf.transpose(self.embedding)), tf.float32)
@@ -226,7 +239,7 @@ class MuseNet(MusicModel):
 
     attention_span = max_length = context_length
 
-    def condition(self, inputs: Constraints, rows=None):
+    def condition(self, inputs: Constraints, rows: Any = None) -> tuple[tuple, Constraints]:
         """Returns the other arguments of `prefill`, and the conditioning of `step`."""
         del rows
         constraints = Constraints(
@@ -237,7 +250,9 @@ class MuseNet(MusicModel):
         )
         return (constraints,), constraints
 
-    def prefill(self, ids, constraints: Constraints, grammar_state=None):
+    def prefill(
+        self, ids: Tensor, constraints: Constraints, grammar_state: GrammarState | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
         """Returns keys and values (B, H, T, D) of each layer.
 
         With guidance they are (2B, H, T, D), the second half without style and instruments.
@@ -266,7 +281,16 @@ class MuseNet(MusicModel):
         """Returns the weights of all layers as `step` needs them."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
-    def step(self, weights, ids, position, keys, values, constraints: Constraints, grammar_state):
+    def step(
+        self,
+        weights: tuple,
+        ids: Tensor,
+        position: Tensor,
+        keys: tuple,
+        values: tuple,
+        constraints: Constraints,
+        grammar_state: GrammarState,
+    ) -> tuple[Tensor, tuple, tuple]:
         """Reads one token of each piece; see `decoding.CachedDecoder.step`."""
         guided, state = constraints.guidance is not None, grammar_state
         x = self._embed(ids, state.moment, state.chord, *_places(state.units, constraints))
@@ -285,21 +309,21 @@ class MuseNet(MusicModel):
 
     # The objective -------------------------------------------------------------------------
 
-    def majority_accuracy(self, examples) -> float:
+    def majority_accuracy(self, examples: Any) -> float:
         events = np.asarray(examples.events[:COUNTED_EXAMPLES])
         return share_of_commonest(events[..., 0][counted(events).numpy() > 0])
 
-    def train_step(self, batch):
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.varied(self.with_draws(batch))
         return super().train_step(with_mean_count(batch, counts_of(batch)))
 
-    def test_step(self, batch):
+    def test_step(self, batch: Batch) -> dict[str, Tensor]:
         batch = batch | {"events": with_open_end(tf.cast(batch["events"], tf.int32))}
         logs = super().test_step(with_mean_count(batch, counted(batch["events"])))
         logs.pop("critic_accuracy", None)  # held-out examples are all music
         return logs
 
-    def varied(self, batch):
+    def varied(self, batch: Batch) -> Batch:
         """Returns the batch with its pieces played otherwise, and told less, by its draws."""
         objective, events = self.objective, tf.cast(batch["events"], tf.int32)
         if objective.critic:
@@ -325,7 +349,14 @@ class MuseNet(MusicModel):
         )
         return batch | {"events": with_open_end(events)}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the mean cross-entropy over all tokens behind the prefix, in nats.
 
         With a critic its own is added, times `objective.critic`: music and generations weigh alike.
@@ -359,11 +390,11 @@ class MuseNet(MusicModel):
         self.critic_accuracy.update_state(right, sample_weight=weight)
         return tf.reduce_mean(weight * entropy)
 
-    def places_of(self, ids, constraints: Constraints):
+    def places_of(self, ids: Tensor, constraints: Constraints) -> tuple[Tensor, Tensor]:
         """Returns part and countdown int32 (B, T) of ids (B, T) of pieces under constraints."""
         return _places(units_after(tf.convert_to_tensor(ids)), constraints)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "crop": self.crop,
@@ -375,7 +406,7 @@ class MuseNet(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config, converter):
+    def for_config(cls, config: ExperimentConfig, converter: MuseNetConverter) -> Self:
         return cls(
             rules=converter.rules,
             crop=converter.crop,
@@ -383,20 +414,22 @@ class MuseNet(MusicModel):
             objective=config.objective,
         )
 
-    def generate(self, options, converter):
+    def generate(self, options: MuseNetOptions, converter: MuseNetConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
-    def measure(self, examples, seed=0):
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
         return evaluation.evaluate(self, examples, seed)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         return inference.inference_functions(self)
 
-    def signature_arguments(self, num_outputs, temperature, seed):
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
 
-def moments_and_chords(ids):
+def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:
     """Returns moment and place in its chord of ids int32 (B, T); see `places.Places`."""
     waits = tf.cast((ids >= vocabulary.FIRST_WAIT) & (ids < vocabulary.START), tf.int32)
     notes = tf.cast(ids < vocabulary.FIRST_WAIT, tf.int32)
@@ -416,12 +449,12 @@ def _running_max(x):
     return x
 
 
-def units_after(ids):
+def units_after(ids: Tensor) -> Tensor:
     """Returns how long a piece is after each of its ids (B, T), in units: int32 (B, T)."""
     return tf.cumsum(tf.gather(tables().units, ids), axis=1)
 
 
-def counts_of(batch):
+def counts_of(batch: Batch) -> Tensor:
     """Returns which tokens of a batch count: float (B, T); see `counted`."""
     counts = counted(batch["events"])
     return counts * (1 - batch["own"])[:, None] if "own" in batch else counts

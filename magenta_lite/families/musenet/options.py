@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.errors import UserError, unknown_name
@@ -42,11 +42,11 @@ class MuseNetOptions(SamplingOptions):
     )
 
     @classmethod
-    def modes(cls, converter) -> tuple[str, ...]:
+    def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
         return ("sample", "continue", "accompany")
 
-    def check(self, converter) -> None:
+    def check(self, converter: Any) -> None:
         super().check(converter)
         known = {name for i in vocabulary.INSTRUMENTS for name in (i.name, i.family)}
         for name in self.instruments:

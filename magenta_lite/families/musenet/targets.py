@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.converter import PREFIX
+from magenta_lite.typing import Tensor
 
 PAD = 0
 
 
-def with_open_end(events):
+def with_open_end(events: Tensor) -> Tensor:
     """Returns events int32 (B, T, 3) whose last id says so where the piece goes on."""
     ids, rest = events[..., :1], events[..., 1:]
     last = ids[:, -1:]
@@ -20,7 +21,7 @@ def with_open_end(events):
     return tf.concat([tf.concat([ids[:, :-1], last], axis=1), rest], axis=2)
 
 
-def counted(events):
+def counted(events: Tensor) -> Tensor:
     """Returns which tokens count: float (B, T), 0 for the prefix and what fills up."""
     there = tf.cast(events[..., 0] != PAD, tf.float32)
     behind = np.arange(events.shape[1]) >= PREFIX

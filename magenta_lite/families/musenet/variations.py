@@ -7,15 +7,16 @@ import tensorflow as tf
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Batch, Tensor
 
 
-def partners(x):
+def partners(x: Tensor) -> Tensor:
     """Returns x (B, ...) with rows 0 and 1 changed, 2 and 3, and so on."""
     pairs = tf.reshape(x, [-1, 2, *x.shape[1:]])
     return tf.reshape(tf.reverse(pairs, [1]), tf.shape(x))
 
 
-def mixed(x, share):
+def mixed(x: Tensor, share: Tensor) -> Tensor:
     """Returns x (B, ...) of which `share` is each row's own and the rest its partner's.
 
     Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), in the space of embeddings.
@@ -23,7 +24,7 @@ def mixed(x, share):
     return share * x + (1 - share) * partners(x)
 
 
-def shares(batch):
+def shares(batch: Batch) -> Tensor:
     """Returns how much of each row of a mixed batch is its own, float (B,), as Beta draws.
 
     Both rows of a pair have the first one's. Where one is the model's own nothing is mixed.
@@ -42,7 +43,7 @@ def shares(batch):
     return tf.where(either > 0, 1.0, share)
 
 
-def louder_piano(ids, draw, most: int):
+def louder_piano(ids: Tensor, draw: Tensor, most: int) -> Tensor:
     """Returns ids int32 (B, T) with the piano by up to `most` volumes softer or louder.
 
     Args:
@@ -57,7 +58,7 @@ def louder_piano(ids, draw, most: int):
     return tf.where((volume >= 1) & (volume <= last), moved, ids)
 
 
-def stretched(ids, factor):
+def stretched(ids: Tensor, factor: Tensor) -> Tensor:
     """Returns ids int32 (B, T) with times multiplied, what is rounded off carried on.
 
     No token waits less than 1 unit or more than 128, as before; what that changes is not carried.

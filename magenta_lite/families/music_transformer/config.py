@@ -6,12 +6,13 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 ATTENTIONS = ("relative", "relative_local", "absolute", "learned")
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicTransformerConfig:
+class MusicTransformerConfig(ModelSection):
     """Sizes of the network.
 
     Attributes:
@@ -58,7 +59,7 @@ class MusicTransformerConfig:
         """Tokens of the longest example that the model can read; None for any length."""
         return self.positions if self.attention == "learned" else None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.attention not in ATTENTIONS:
             raise unknown_name("model.attention", self.attention, ATTENTIONS)
         for name in ("layers", "hidden_size", "key_size", "filter_size", "heads", "block_length"):
@@ -92,7 +93,7 @@ class MusicTransformerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class NextTokenObjective:
+class NextTokenObjective(Objective):
     """Cross-entropy of the next token.
 
     Attributes:
@@ -103,6 +104,6 @@ class NextTokenObjective:
 
     label_smoothing: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"objective.label_smoothing={self.label_smoothing} must lie in [0, 1)")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.music_transformer.model import MusicTransformer
 
 BATCH = 8
 MEANINGS = {
@@ -22,7 +26,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int) -> dict[str, float]:
+def evaluate(model: MusicTransformer, examples: Any, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains.
 
     Args:

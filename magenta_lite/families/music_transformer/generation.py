@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,17 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.music_transformer.options import WRITTEN_MELODY
 from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
 
+if TYPE_CHECKING:
+    from magenta_lite.families.music_transformer.model import MusicTransformer
+    from magenta_lite.families.music_transformer.options import MusicTransformerOptions
+
 ROUNDING = 1e-6  # seconds
 TOKENS = 1024  # of a piece, unless the user says
 MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
 SAME = 0.1  # seconds between a note and that of the melody which it is
 
 
-def generate(model, converter, options) -> list:
+def generate(model: MusicTransformer, converter: Any, options: MusicTransformerOptions) -> list:
     """Returns NoteSequences, `options.num_outputs` of each input.
 
     Args:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from magenta_lite.converters.token_rules import TokenRules
+from magenta_lite.typing import Tensor
 
 
 class TokenGrammar:
@@ -20,10 +23,10 @@ class TokenGrammar:
         self.rules = rules
         self.end_id = rules.end
 
-    def initial_state(self, rows):
+    def initial_state(self, rows: Any) -> Tensor:
         return tf.zeros([rows, self.rules.pitches], tf.bool), tf.zeros([rows], tf.int32)
 
-    def allowed(self, state, conditioning=None):
+    def allowed(self, state: Any, conditioning: Any = None) -> Tensor:
         del conditioning
         rules, (sounding, silent) = self.rules, state
         ids = tf.range(rules.size)
@@ -46,7 +49,7 @@ class TokenGrammar:
             allowed &= (ids != rules.end) | ~any_sounds
         return allowed
 
-    def next_state(self, state, ids, conditioning=None):
+    def next_state(self, state: Any, ids: Tensor, conditioning: Any = None) -> Tensor:
         del conditioning
         rules, (sounding, silent) = self.rules, state
         pitches = tf.range(rules.pitches)

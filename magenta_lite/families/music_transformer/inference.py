@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
@@ -9,12 +11,15 @@ from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.sampling import Sampler
 
+if TYPE_CHECKING:
+    from magenta_lite.families.music_transformer.model import MusicTransformer
+
 SAMPLE_TOKENS = 256
 SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch, *[-2] * 4)]
 
 
 def inference_functions(
-    model,
+    model: MusicTransformer,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -91,7 +96,7 @@ def inference_functions(
 
 
 def sampling_arguments(
-    model, num_outputs: int, temperature: float, seed: int
+    model: MusicTransformer, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`; where it needs a melody, a scale."""
     melody = {}

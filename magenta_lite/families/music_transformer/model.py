@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -33,6 +34,11 @@ from magenta_lite.modeling.music_model import (
     share_of_commonest,
     with_mean_count,
 )
+from magenta_lite.typing import Batch, Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.token_converter import TokenConverter
 
 TARGET_SPACES = 32
 EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
@@ -74,7 +80,14 @@ class MusicTransformer(MusicModel):
     Options = MusicTransformerOptions
     metric_meanings = evaluation.MEANINGS
 
-    def __init__(self, rules, model, objective, crop: int = 0, **kwargs):
+    def __init__(
+        self,
+        rules: TokenRules | dict[str, Any],
+        model: MusicTransformerConfig | dict[str, Any],
+        objective: NextTokenObjective | dict[str, Any],
+        crop: int = 0,
+        **kwargs: Any,
+    ):
         dtype = kwargs.pop("dtype", "float32")
         # The layers below follow the global dtype policy; logits and losses stay in float32.
         super().__init__(dtype=dtype, **kwargs)
@@ -149,7 +162,7 @@ class MusicTransformer(MusicModel):
 
     # The network ---------------------------------------------------------------------------
 
-    def separated(self, batch):
+    def separated(self, batch: Batch) -> Batch:
         """Returns the batch with melodies that stood in front of `events` as `inputs` (B, I)."""
         if not self.rules.inputs or "inputs" in batch:
             return batch
@@ -157,7 +170,7 @@ class MusicTransformer(MusicModel):
         melodies = tf.maximum(events[:, :steps] - self.rules.size, PAD)  # none in filled-up rows
         return batch | {"inputs": melodies, "events": events[:, steps:]}
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> Tensor:
         batch = self.with_draws(self.separated(batch), training)
         seeds = batch.get("dropout") if training else None
         dropout = Dropout(seeds, self.sizes.dropout)
@@ -171,7 +184,9 @@ class MusicTransformer(MusicModel):
             x = layer(x, None, memory, memory_bias, dropout=dropout)
         return self.logits(x)
 
-    def prefill(self, ids, memory=None, memory_bias=None):
+    def prefill(
+        self, ids: Tensor, memory: Tensor | None = None, memory_bias: Tensor | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
         """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer for tokens int (B, T)."""
         x = tf.cast(self.embed_shifted(ids), self.decoder[0].compute_dtype)
         pairs = []
@@ -203,7 +218,7 @@ class MusicTransformer(MusicModel):
         sizes = self.sizes
         return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
 
-    def condition(self, inputs, rows):
+    def condition(self, inputs: Tensor, rows: Any) -> tuple[tuple, Any]:
         """Reads the melody that pieces accompany; see `decoding.CachedDecoder.condition`.
 
         Args:
@@ -224,7 +239,16 @@ class MusicTransformer(MusicModel):
         pairs = tuple((for_all(k), for_all(v)) for k, v in pairs)
         return (memory, bias), (pairs, bias[0, 0, 0])
 
-    def step(self, weights, ids, position, keys, values, memory=(), grammar_state=None):
+    def step(
+        self,
+        weights: tuple,
+        ids: Tensor,
+        position: Tensor,
+        keys: tuple,
+        values: tuple,
+        memory: Any = (),
+        grammar_state: Any = None,
+    ) -> tuple[Tensor, tuple, tuple]:
         """Reads one token of each piece; see `decoding.CachedDecoder.step`.
 
         Its conditioning, `memory`, are keys and values of the melody for each layer, and the bias
@@ -240,7 +264,7 @@ class MusicTransformer(MusicModel):
         new_keys, new_values = zip(*new, strict=True)
         return self.logits(x), new_keys, new_values
 
-    def encode(self, inputs, dropout: Dropout | None = None):
+    def encode(self, inputs: Tensor, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling.
 
         Where I is not known, melodies are cut or filled up to `rules.input_steps`.
@@ -257,7 +281,7 @@ class MusicTransformer(MusicModel):
             x = layer(x, bias, dropout=dropout)
         return normalize(x, *self.encoder_norm), bias
 
-    def embed_shifted(self, ids):
+    def embed_shifted(self, ids: Tensor) -> Tensor:
         """Returns what the decoder reads at each step: the token before it, and where it is."""
         shifted = tf.pad(self._lookup(self.embedding, ids), [[0, 0], [1, 0], [0, 0]])[:, :-1]
         return shifted + self.position_signal(tf.range(ids.shape[1]))
@@ -266,7 +290,7 @@ class MusicTransformer(MusicModel):
         rows = tf.gather(table, ids) * self.sizes.hidden_size**0.5
         return rows * tf.cast(ids != PAD, tf.float32)[..., None]
 
-    def position_signal(self, positions):
+    def position_signal(self, positions: Tensor) -> Tensor:
         """Returns what tells positions (T,) apart: float32 (T, C); without sines, the first."""
         if self.position_table is not None:
             return tf.gather(self.position_table, positions)
@@ -275,27 +299,34 @@ class MusicTransformer(MusicModel):
             return first * self.start * self.sizes.hidden_size**0.5
         return timing_signal(positions, self.sizes.hidden_size)
 
-    def logits(self, x):
+    def logits(self, x: Tensor) -> Tensor:
         """Returns logits float32 (..., V) of what the last layer gives (..., C)."""
         normed = normalize(x, *self.decoder_norm)
         return tf.cast(product(normed, tf.transpose(self.softmax)), tf.float32)
 
     # The objective -------------------------------------------------------------------------
 
-    def majority_accuracy(self, examples) -> float:
+    def majority_accuracy(self, examples: Any) -> float:
         ids = self.separated({"events": examples.events[:COUNTED_EXAMPLES]})["events"]
         ids = np.asarray(ids)
         return share_of_commonest(ids[ids != PAD])
 
-    def train_step(self, batch):
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.separated(batch)
         return super().train_step(with_mean_count(batch, _counts(batch["events"])))
 
-    def test_step(self, batch):
+    def test_step(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.separated(batch)
         return super().test_step(with_mean_count(batch, _counts(batch["events"])))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the mean cross-entropy over all tokens of the batch `x`, in nats.
 
         With label smoothing the entropy of the smoothed target is subtracted, so that 0 is best.
@@ -321,7 +352,7 @@ class MusicTransformer(MusicModel):
 
     # Inference -----------------------------------------------------------------------------
 
-    def log_likelihood(self, events, inputs=None):
+    def log_likelihood(self, events: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Returns log probabilities float32 (B,), in nats, of int (B, T); filling counts nothing.
 
         Args:
@@ -333,7 +364,7 @@ class MusicTransformer(MusicModel):
         nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
         return -tf.reduce_sum(nll * _counts(events), axis=1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "crop": self.crop,
@@ -345,24 +376,26 @@ class MusicTransformer(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config, converter):
+    def for_config(cls, config: ExperimentConfig, converter: TokenConverter) -> Self:
         return cls(
             rules=converter.rules,
-            crop=getattr(converter, "crop", 0),
+            crop=converter.crop,
             model=config.model,
             objective=config.objective,
         )
 
-    def generate(self, options, converter):
+    def generate(self, options: MusicTransformerOptions, converter: TokenConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
-    def measure(self, examples, seed=0):
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
         return evaluation.evaluate(self, examples, seed)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         return inference.inference_functions(self)
 
-    def signature_arguments(self, num_outputs, temperature, seed):
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
 

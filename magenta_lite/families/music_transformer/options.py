@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
@@ -35,16 +35,16 @@ class MusicTransformerOptions(SamplingOptions):
     }
 
     @classmethod
-    def modes(cls, converter) -> tuple[str, ...]:
+    def modes(cls, converter: Any) -> tuple[str, ...]:
         return ("accompany",) if converter.rules.inputs else ("sample", "continue")
 
     @classmethod
-    def names(cls, converter) -> tuple[str, ...]:
+    def names(cls, converter: Any) -> tuple[str, ...]:
         accompanies = bool(converter.rules.inputs)
         others = ("primer_seconds", "only_new") if accompanies else ("primer_melody", "drop_melody")
         return tuple(name for name in super().names(converter) if name not in others)
 
-    def check(self, converter) -> None:
+    def check(self, converter: Any) -> None:
         super().check(converter)
         self.check_inputs()
         if self.mode == "accompany" and bool(self.inputs) == bool(self.primer_melody):

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 SAMPLING_SCHEDULES = ("constant", "exponential", "inverse_sigmoid")
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicVAEConfig:
+class MusicVAEConfig(ModelSection):
     """Sizes of a MusicVAE.
 
     Attributes:
@@ -39,7 +40,7 @@ class MusicVAEConfig:
     nade_units: int = 128
     dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("encoder_units", "decoder_units", "encoder_levels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("encoder_units", "decoder_units"):
@@ -59,7 +60,7 @@ class MusicVAEConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class VAEObjective:
+class VAEObjective(Objective):
     """The evidence lower bound with free bits, annealed KL weight and scheduled sampling.
 
     Attributes:
@@ -80,7 +81,7 @@ class VAEObjective:
     sampling_schedule: str = "constant"
     sampling_rate: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.sampling_schedule not in SAMPLING_SCHEDULES:
             raise unknown_name(
                 "objective.sampling_schedule", self.sampling_schedule, SAMPLING_SCHEDULES

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,14 +20,16 @@ from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.modeling.music_model import Draw
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import Tensor
 
 
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
     """Returns the tanh layer that gives all LSTM layers their first state from a latent vector."""
+    near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
     layer = keras.layers.Dense(
         2 * sum(units),
         activation="tanh",
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+        kernel_initializer=near_zero,
         dtype="float32",
         name="initial_state",
     )
@@ -57,11 +61,11 @@ class LSTMDecoder(keras.layers.Layer):
     def __init__(
         self,
         units: tuple[int, ...],
-        head,
+        head: Any,
         code_size: int,
         control_size: int = 0,
         dropout: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)
         self.units = tuple(units)
@@ -93,11 +97,17 @@ class LSTMDecoder(keras.layers.Layer):
             for i, layer in enumerate(self.layers)
         }
 
-    def initial_states(self, code):
+    def initial_states(self, code: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Returns [(h, c), …] of float32 (..., U), one pair per layer, from code (..., K)."""
         return _split_states(self.initial_state(code), self.units)
 
-    def call(self, previous, code, controls=None, keep=None):
+    def call(
+        self,
+        previous: Tensor,
+        code: Tensor,
+        controls: Tensor | None = None,
+        keep: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """Teacher forcing: what each step reads is given.
 
         Args:
@@ -124,7 +134,7 @@ class LSTMDecoder(keras.layers.Layer):
             x = layer(x, constant=constant, state=state)
         return tf.cast(self.output_projection(x), tf.float32)
 
-    def stepper(self, codes):
+    def stepper(self, codes: Tensor) -> tuple[Any, list[Tensor]]:
         """Returns what `step` needs, in float32, for codes float (S, B, K) of S segments.
 
         Returns:
@@ -134,7 +144,7 @@ class LSTMDecoder(keras.layers.Layer):
         output = [tf.convert_to_tensor(weight) for weight in self.output_projection.weights]
         return self.initial_states(codes), [weights, output, codes]
 
-    def prepare(self, tensors):
+    def prepare(self, tensors: list[Tensor]) -> Any:
         """Returns products that are the same at every step; inside of the compiled loop."""
         weights, output, codes = tensors
         (kernel, recurrent, bias), *rest = weights
@@ -146,7 +156,9 @@ class LSTMDecoder(keras.layers.Layer):
         joined = [(tf.concat([k, r], axis=0), b) for k, r, b in rest]
         return events, controls, recurrent, every_step, joined, output
 
-    def step(self, prepared, segment, previous, states, controls):
+    def step(
+        self, prepared: Any, segment: Tensor, previous: Tensor, states: Any, controls: Any
+    ) -> tuple[Tensor, Any]:
         """Makes one step.
 
         Args:
@@ -181,7 +193,7 @@ class Conductor(keras.layers.Layer):
         latent_size: Width Z of the latent vector.
     """
 
-    def __init__(self, units: tuple[int, ...], steps: int, latent_size: int, **kwargs):
+    def __init__(self, units: tuple[int, ...], steps: int, latent_size: int, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.units = tuple(units)
         self.steps = steps
@@ -195,7 +207,7 @@ class Conductor(keras.layers.Layer):
             ]
         self.built = True
 
-    def call(self, z):
+    def call(self, z: Tensor) -> Tensor:
         """Returns codes float32 (S, B, units[-1]) of z float (B, Z)."""
         x = tf.zeros([self.steps, tf.shape(z)[0], 1])
         states = _split_states(self.initial_state(z), self.units)
@@ -217,7 +229,14 @@ class Decoder(keras.layers.Layer):
         end_id: The class that ends a segment: what follows is filling and read as nothing.
     """
 
-    def __init__(self, cores, length: int, conductor=None, end_id: int | None = None, **kwargs):
+    def __init__(
+        self,
+        cores: Sequence[LSTMDecoder],
+        length: int,
+        conductor: Conductor | None = None,
+        end_id: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(autocast=False, **kwargs)
         self.cores = list(cores)
         self.conductor = conductor
@@ -240,25 +259,31 @@ class Decoder(keras.layers.Layer):
         """Returns what dropout needs for one example."""
         return {k: d for core in self.cores for k, d in core.draws(self.length).items()}
 
-    def codes(self, z):
+    def codes(self, z: Tensor) -> Tensor:
         """Returns float32 (S, B, K), the code of each segment, from z (B, Z)."""
         return self.conductor(z) if self.conductor else z[None]
 
-    def part(self, events, k: int):
+    def part(self, events: Tensor, k: int) -> Tensor:
         """Returns what core `k` has of events (..., parts)."""
         return events if len(self.cores) == 1 else events[..., k]
 
-    def join(self, parts):
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Returns events of all cores, in order, as one tensor."""
         return parts[0] if len(parts) == 1 else tf.stack(parts, axis=-1)
 
-    def previous(self, events):
+    def previous(self, events: Tensor) -> Tensor:
         """Returns for each step of `events` (T, B, …) the event before it."""
         rows = tf.shape(events)[1]
         start = self.join([core.head.start(rows) for core in self.cores])
         return tf.concat([start[None], events[:-1]], axis=0)
 
-    def call(self, events, z, controls=None, keep=None):
+    def call(
+        self,
+        events: Tensor,
+        z: Tensor,
+        controls: Tensor | None = None,
+        keep: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """Teacher forcing.
 
         Args:
@@ -283,7 +308,12 @@ class Decoder(keras.layers.Layer):
 
     # Step by step --------------------------------------------------------------------------
 
-    def decode(self, z, choose, controls=None):
+    def decode(
+        self,
+        z: Tensor,
+        choose: Callable[[Any, int, Tensor], Tensor],
+        controls: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Decodes step by step, each step reading the event chosen before.
 
         Always in float32 and compiled: on CPUs that is faster than bfloat16, see `lstm_scan`.
@@ -300,7 +330,13 @@ class Decoder(keras.layers.Layer):
         first = self.join([core.head.start(rows) for core in self.cores])
         return self.decode_codes(self.codes(z), first, choose, controls)
 
-    def decode_codes(self, codes, first, choose, controls=None):
+    def decode_codes(
+        self,
+        codes: Tensor,
+        first: Tensor,
+        choose: Callable[[Any, int, Tensor], Tensor],
+        controls: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Does what `decode` does, from the codes float (S, B, K) of any number of segments.
 
         `first` (B, …) stands before the first event.
@@ -359,7 +395,9 @@ class Decoder(keras.layers.Layer):
         )
         return events.stack(), tf.concat([array.stack() for array in parameters], axis=-1)
 
-    def choose_with(self, uniforms, sampler: Sampler | None = None):
+    def choose_with(
+        self, uniforms: Tensor, sampler: Sampler | None = None
+    ) -> Callable[[Any, int, Tensor], Tensor]:
         """Returns a function for `decode` that draws events.
 
         Args:
@@ -368,14 +406,21 @@ class Decoder(keras.layers.Layer):
         """
         ends = list(itertools.accumulate(core.head.uniforms for core in self.cores))
 
-        def choose(t, k, parameters):
+        def choose(t: Any, k: int, parameters: Tensor) -> Tensor:
             head = self.cores[k].head
             mine = uniforms[t][:, ends[k] - head.uniforms : ends[k]]
             return head.choose(parameters, mine, sampler or head.scheduled_sampler)
 
         return choose
 
-    def mix_in_samples(self, events, z, controls, uniforms, probability):
+    def mix_in_samples(
+        self,
+        events: Tensor,
+        z: Tensor,
+        controls: Tensor | None,
+        uniforms: Tensor,
+        probability: Tensor,
+    ) -> Tensor:
         """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
 
         What the decoder is fed fixes what it computes, and no gradient flows through a sample.
@@ -409,7 +454,7 @@ class Decoder(keras.layers.Layer):
             )
             draw = self.choose_with(uniform)
 
-            def choose(t, k, parameters):
+            def choose(t: Any, k: int, parameters: Tensor) -> Tensor:
                 drawn, original = draw(t, k, parameters), self.part(part[t], k)
                 take = tf.reshape(replaced[t], [-1, *[1] * (len(drawn.shape) - 1)])
                 return tf.where(take, drawn, original)

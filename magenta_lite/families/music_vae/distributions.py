@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import Tensor
 
 tfd = tfp.distributions
 
@@ -15,7 +16,7 @@ HIT_EPSILON = 1e-7  # in the logarithms of a groove's hits
 NADE_EPSILON = 1e-6
 
 
-def log_loss(probability, target, epsilon: float = HIT_EPSILON):
+def log_loss(probability: Tensor, target: Tensor, epsilon: float = HIT_EPSILON) -> Tensor:
     """Returns the cross-entropy of 0/1 `target` and `probability`, both (...), in nats."""
     return -target * tf.math.log(probability + epsilon) - (1 - target) * tf.math.log(
         1 - probability + epsilon
@@ -39,7 +40,12 @@ class Nade(tfd.Distribution):
     """
 
     def __init__(
-        self, hidden_bias, output_bias, encoder_weights, decoder_weights, name: str = "nade"
+        self,
+        hidden_bias: Tensor,
+        output_bias: Tensor,
+        encoder_weights: Tensor,
+        decoder_weights: Tensor,
+        name: str = "nade",
     ):
         parameters = dict(locals())
         self._hidden_bias = tf.convert_to_tensor(hidden_bias)
@@ -103,7 +109,7 @@ class Nade(tfd.Distribution):
         )
         return [_first_axis_last(array.stack()) for array in arrays]
 
-    def conditional_logits(self, value):
+    def conditional_logits(self, value: Tensor) -> Tensor:
         """Returns logits (..., D) of each class given the classes of `value` before it."""
         value = tf.cast(value, tf.float32) + tf.zeros_like(self._output_bias)
         given = _last_axis_first(value)
@@ -114,7 +120,7 @@ class Nade(tfd.Distribution):
         probability = tf.sigmoid(self.conditional_logits(value))
         return -tf.reduce_sum(log_loss(probability, value, NADE_EPSILON), axis=-1)
 
-    def draw(self, uniforms, sampler: Sampler):
+    def draw(self, uniforms: Tensor, sampler: Sampler) -> Tensor:
         """Returns int32 (..., D), each class drawn in its turn with `uniforms` (..., D)."""
         first = _last_axis_first(uniforms)
         _, values = self._run(uniforms, lambda d, logits: sampler.draw_binary(logits, first[d]))
@@ -147,7 +153,7 @@ class Groove(tfd.Distribution):
         offsets: Float (..., D) in [-1, 1]; positive is early.
     """
 
-    def __init__(self, logits, velocities, offsets, name: str = "groove"):
+    def __init__(self, logits: Tensor, velocities: Tensor, offsets: Tensor, name: str = "groove"):
         parameters = dict(locals())
         self._logits = tf.convert_to_tensor(logits)
         self._velocities = tf.convert_to_tensor(velocities)

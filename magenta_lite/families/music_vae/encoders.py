@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from magenta_lite.layers.lstm import LSTM
 from magenta_lite.modeling.music_model import Draw
+from magenta_lite.typing import Tensor
 
 
-def dropped(x, keep, rate: float):
+def dropped(x: Tensor, keep: Tensor, rate: float) -> Tensor:
     """Returns `x` without the values that `keep` (0 or 1, same shape) leaves out, scaled up."""
     return x * tf.cast(keep, x.dtype) / (1 - rate)
 
@@ -36,7 +38,9 @@ class BidirectionalEncoder(keras.layers.Layer):
         first. Zeros where `length` is 0.
     """
 
-    def __init__(self, units: tuple[int, ...], input_size: int, dropout: float = 0.0, **kwargs):
+    def __init__(
+        self, units: tuple[int, ...], input_size: int, dropout: float = 0.0, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.units = tuple(units)
         self.input_size = input_size
@@ -62,7 +66,7 @@ class BidirectionalEncoder(keras.layers.Layer):
             for layer, size in zip(layers, self.sizes, strict=True)
         }
 
-    def call(self, x, length, keep=None):
+    def call(self, x: Tensor, length: Tensor, keep: Tensor | None = None) -> Tensor:
         def read(layer, x):
             if keep is None:
                 return x
@@ -79,7 +83,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         final = tf.concat([tf.gather_nd(forward, last), tf.gather_nd(backward, last)], axis=-1)
         return tf.where(length[:, None] > 0, final, tf.zeros_like(final))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
@@ -113,7 +117,9 @@ class HierarchicalEncoder(keras.layers.Layer):
         Float (B, 2 * units[-1]).
     """
 
-    def __init__(self, levels: tuple[int, ...], units: tuple[int, ...], input_size: int, **kwargs):
+    def __init__(
+        self, levels: tuple[int, ...], units: tuple[int, ...], input_size: int, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.levels = tuple(levels)
         self.units = tuple(units)
@@ -125,7 +131,7 @@ class HierarchicalEncoder(keras.layers.Layer):
             ]
         self.built = True
 
-    def call(self, x, length):
+    def call(self, x: Tensor, length: Tensor) -> Tensor:
         batch = tf.shape(x)[1]
         for i, (steps, encoder) in enumerate(zip(self.levels, self.level_encoders, strict=True)):
             segments = math.prod(self.levels[i + 1 :])
@@ -134,7 +140,7 @@ class HierarchicalEncoder(keras.layers.Layer):
             x = tf.reshape(code, [segments, batch, code.shape[-1]])
         return x[0]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "levels": self.levels,
@@ -143,7 +149,7 @@ class HierarchicalEncoder(keras.layers.Layer):
         }
 
 
-def to_segments(x, segments: int):
+def to_segments(x: Tensor, segments: int) -> Tensor:
     """Returns (S * L, B, ...) as (L, S * B, ...): the segments of all examples side by side."""
     if segments == 1:
         return x
@@ -153,7 +159,7 @@ def to_segments(x, segments: int):
     return tf.reshape(_swap_first_two(x), [steps, segments * batch, *rest])
 
 
-def from_segments(x, segments: int):
+def from_segments(x: Tensor, segments: int) -> Tensor:
     """Undoes `to_segments`."""
     if segments == 1:
         return x
@@ -167,7 +173,7 @@ def _swap_first_two(x):
     return swap_axes(x) if x.dtype in (tf.int32, tf.bool) else tf.transpose(x, _order(x))
 
 
-def swap_axes(x):
+def swap_axes(x: Tensor) -> Tensor:
     """Returns (B, T, ...) as (T, B, ...), or the other way round.
 
     Whole numbers go by way of floats, which hold ids exactly: oneDNN logs an error when integers
@@ -182,7 +188,7 @@ def _order(x):
     return [1, 0, *range(2, len(x.shape))]
 
 
-def segment_lengths(length, segments: int, steps: int):
+def segment_lengths(length: Tensor, segments: int, steps: int) -> Tensor:
     """Returns how many steps of each of the `segments` of an example count: (S, B).
 
     Args:

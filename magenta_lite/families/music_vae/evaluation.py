@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,9 @@ from magenta_lite.families.music_vae.encoders import swap_axes
 from magenta_lite.families.music_vae.latent_space import slerp
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.sampling import Sampler
+
+if TYPE_CHECKING:
+    from magenta_lite.families.music_vae.model import MusicVAE
 
 BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples
@@ -45,7 +49,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int = 0) -> dict[str, float]:
+def evaluate(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains, as far as they apply.
 
     Args:

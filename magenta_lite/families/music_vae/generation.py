@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,12 @@ from magenta_lite.families.music_vae.latents import (
 from magenta_lite.families.music_vae.options import load_attribute
 from magenta_lite.modeling.options import Reconstruction
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import NoteSequence
+
+if TYPE_CHECKING:
+    from magenta_lite.converters.converter import Converter
+    from magenta_lite.families.music_vae.model import MusicVAE
+    from magenta_lite.families.music_vae.options import MusicVAEOptions
 
 TOGETHER = 0.5  # 16ths between notes that count as the same
 
@@ -29,7 +36,7 @@ TOGETHER = 0.5  # 16ths between notes that count as the same
 Window = tuple[np.ndarray, np.ndarray | None]
 
 
-def generate(model, converter, options) -> list:
+def generate(model: MusicVAE, converter: Converter, options: MusicVAEOptions) -> list:
     """Returns what `options`, `MusicVAEOptions`, ask for.
 
     Returns:
@@ -52,9 +59,7 @@ class _Generation:
         self.format: EventFormat = converter.event_format
         self.options = options
         # Users' files have more drums than the training set of a groove knew.
-        self.reader = (
-            converter.for_inference() if hasattr(converter, "for_inference") else converter
-        )
+        self.reader = converter.for_inference()
         self.bars = bars_of(converter)  # of a window
         self.windows = math.ceil(options.bars / self.bars) if options.bars else 1
 
@@ -310,17 +315,17 @@ def _melody_first(name: str, tune, config):
 # Windows of a piece ----------------------------------------------------------------------------
 
 
-def bars_of(converter) -> int:
+def bars_of(converter: Converter) -> int:
     """Returns the length of a window in bars."""
     return getattr(converter.config, "bars", 1) or converter.config.max_bars
 
 
-def with_silence(converter, **changes):
+def with_silence(converter: Any, **changes: Any) -> Any:
     """Returns `converter` so that silence at the edges of a window is no reason to refuse it."""
     return type(converter)(dataclasses.replace(converter.config, pad_edges=True, **changes))
 
 
-def reading_any_program(converter, tune):
+def reading_any_program(converter: Any, tune: NoteSequence) -> Any:
     """Returns `converter`, without its limit to some programs if it would leave nothing of a tune.
 
     The limit is for songs: what a fiddle plays alone is a melody, too.
@@ -334,7 +339,9 @@ def reading_any_program(converter, tune):
     return type(converter)(dataclasses.replace(converter.config, programs=None))
 
 
-def windows_side_by_side(converter, tune, count: int, report: Report) -> list[Window | None]:
+def windows_side_by_side(
+    converter: Any, tune: NoteSequence, count: int, report: Report
+) -> list[Window | None]:
     """Cuts a piece into windows that follow each other from its start.
 
     Of several melodies in a window the first instrument's is taken.

@@ -8,6 +8,8 @@ is zeros.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -17,6 +19,7 @@ from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
 from magenta_lite.modeling.music_model import share_of_commonest
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import Distribution, Tensor
 
 tfd = tfp.distributions
 
@@ -40,40 +43,40 @@ class Categorical:
         self.vector_size = self.parameter_size = size
         self.uniforms = 1
 
-    def start(self, rows):
+    def start(self, rows: Any) -> Tensor:
         """Returns the events (B,) that stand before the first."""
         return tf.fill([rows], -1)
 
-    def vector(self, events, dtype):
+    def vector(self, events: Tensor, dtype: Any) -> Tensor:
         """Returns events (...) as vectors (..., V)."""
         return tf.one_hot(events, self.vector_size, dtype=dtype)
 
-    def project(self, events, kernel):
+    def project(self, events: Tensor, kernel: Tensor) -> Tensor:
         """Returns the product of the vectors of `events` (...) with `kernel` (V, N)."""
         # The row below the last stands for the start and adds nothing.
         rows = tf.pad(kernel, [[0, 1], [0, 0]])
         return tf.gather(rows, tf.where(events < 0, self.vector_size, events))
 
-    def nll(self, parameters, events):
+    def nll(self, parameters: Tensor, events: Tensor) -> Tensor:
         """Returns the negative log-likelihood (...), in nats, of `events` under (..., P)."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(
             labels=tf.maximum(events, 0), logits=parameters
         )
 
-    def choose(self, parameters, uniforms, sampler: Sampler):
+    def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
         """Draws events (B,) from (B, P) with `uniforms` (B, 1)."""
         return sampler.draw(parameters, uniforms[:, 0])[0]
 
-    def measures(self, parameters, events) -> dict:
+    def measures(self, parameters: Tensor, events: Tensor) -> dict:
         """Returns pairs of value and weight (...) by name; each a weighted mean over steps."""
         right = tf.cast(tf.equal(tf.argmax(parameters, -1, tf.int32), events), tf.float32)
         return {"accuracy": (right, tf.ones_like(right))}
 
-    def majority_accuracy(self, events) -> float:
+    def majority_accuracy(self, events: np.ndarray) -> float:
         """Returns the accuracy of always guessing the most frequent of numpy events (N, *E)."""
         return share_of_commonest(events)
 
-    def distribution(self, parameters) -> tfd.Distribution:
+    def distribution(self, parameters: Tensor) -> Distribution:
         """Returns the distribution of an event given parameters (..., P)."""
         return tfd.Categorical(logits=parameters)
 
@@ -97,30 +100,30 @@ class MultiCategorical:
         for i, (part, piece) in enumerate(zip(self.parts, pieces, strict=True)):
             yield part, piece, *(x[..., i] for x in per_part)
 
-    def start(self, rows):
+    def start(self, rows: Any) -> Tensor:
         return tf.fill([rows, len(self.sizes)], -1)
 
-    def vector(self, events, dtype):
+    def vector(self, events: Tensor, dtype: Any) -> Tensor:
         return tf.concat(
             [part.vector(events[..., i], dtype) for i, part in enumerate(self.parts)], axis=-1
         )
 
-    def project(self, events, kernel):
+    def project(self, events: Tensor, kernel: Tensor) -> Tensor:
         kernels = tf.split(kernel, self.sizes, axis=0)
         pairs = enumerate(zip(self.parts, kernels, strict=True))
         return sum(part.project(events[..., i], rows) for i, (part, rows) in pairs)
 
-    def nll(self, parameters, events):
+    def nll(self, parameters: Tensor, events: Tensor) -> Tensor:
         return sum(part.nll(logits, ids) for part, logits, ids in self._each(parameters, events))
 
-    def choose(self, parameters, uniforms, sampler: Sampler):
+    def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
         chosen = [
             part.choose(logits, uniform[..., None], sampler)
             for part, logits, uniform in self._each(parameters, uniforms)
         ]
         return tf.stack(chosen, axis=-1)
 
-    def measures(self, parameters, events) -> dict:
+    def measures(self, parameters: Tensor, events: Tensor) -> dict:
         each = [
             part.measures(logits, ids)["accuracy"]
             for part, logits, ids in self._each(parameters, events)
@@ -129,10 +132,10 @@ class MultiCategorical:
         named = {f"accuracy_{i}": pair for i, pair in enumerate(each)}
         return {"accuracy": (mean, tf.ones_like(mean)), **named}
 
-    def majority_accuracy(self, events) -> float:
+    def majority_accuracy(self, events: np.ndarray) -> float:
         return float(np.mean([share_of_commonest(part) for part in events.T]))
 
-    def distribution(self, parameters) -> tfd.Distribution:
+    def distribution(self, parameters: Tensor) -> Distribution:
         pieces = tf.split(parameters, self.sizes, axis=-1)
         return tfd.Blockwise([tfd.Categorical(logits=logits) for logits in pieces])
 
@@ -153,7 +156,7 @@ class NadeHead(keras.layers.Layer):
     scheduled_sampler = Sampler(temperature=0.0)
     event_dtype = tf.int32
 
-    def __init__(self, size: int, hidden: int, **kwargs):
+    def __init__(self, size: int, hidden: int, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.size = size
         self.hidden = hidden
@@ -167,22 +170,22 @@ class NadeHead(keras.layers.Layer):
         self.decoder_weights = self.add_weight(name="w_dec", shape=shape, initializer=start.clone())
         self.built = True
 
-    def start(self, rows):
+    def start(self, rows: Any) -> Tensor:
         return tf.zeros([rows, self.size], tf.int32)
 
-    def vector(self, events, dtype):
+    def vector(self, events: Tensor, dtype: Any) -> Tensor:
         return tf.cast(events, dtype)
 
-    def project(self, events, kernel):
+    def project(self, events: Tensor, kernel: Tensor) -> Tensor:
         return tf.matmul(tf.cast(events, kernel.dtype), kernel)
 
-    def nll(self, parameters, events):
+    def nll(self, parameters: Tensor, events: Tensor) -> Tensor:
         return -self.distribution(parameters).log_prob(events)
 
-    def choose(self, parameters, uniforms, sampler: Sampler):
+    def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
         return self.distribution(parameters).draw(uniforms, sampler)
 
-    def measures(self, parameters, events) -> dict:
+    def measures(self, parameters: Tensor, events: Tensor) -> dict:
         given = tf.cast(events, tf.float32)
         logits = self.distribution(parameters).conditional_logits(events)
         guessed = tf.cast(logits >= 0, tf.float32)
@@ -195,15 +198,15 @@ class NadeHead(keras.layers.Layer):
             "precision": (tf.math.divide_no_nan(true_positives, guesses), guesses),
         }
 
-    def majority_accuracy(self, events) -> float:
+    def majority_accuracy(self, events: np.ndarray) -> float:
         return share_of_commonest(events)
 
-    def distribution(self, parameters) -> Nade:
+    def distribution(self, parameters: Tensor) -> Nade:
         hidden_bias, output_bias = tf.split(parameters, [self.hidden, self.size], axis=-1)
         weights = (tf.convert_to_tensor(w) for w in (self.encoder_weights, self.decoder_weights))
         return Nade(hidden_bias, output_bias, *weights)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "hidden": self.hidden}
 
 
@@ -222,13 +225,13 @@ class GrooveHead:
         self.vector_size = self.parameter_size = 3 * size
         self.uniforms = size
 
-    def start(self, rows):
+    def start(self, rows: Any) -> Tensor:
         return tf.zeros([rows, 3 * self.size])
 
-    def vector(self, events, dtype):
+    def vector(self, events: Tensor, dtype: Any) -> Tensor:
         return tf.cast(events, dtype)
 
-    def project(self, events, kernel):
+    def project(self, events: Tensor, kernel: Tensor) -> Tensor:
         return tf.matmul(tf.cast(events, kernel.dtype), kernel)
 
     def _losses(self, parameters, events):
@@ -241,21 +244,21 @@ class GrooveHead:
             tf.math.squared_difference(tf.tanh(offsets), given_offsets),
         )
 
-    def nll(self, parameters, events):
+    def nll(self, parameters: Tensor, events: Tensor) -> Tensor:
         """Returns log loss of hits plus squared errors, summed: (...).
 
         That is the negative log-likelihood of `Groove` but for a constant.
         """
         return sum(tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
 
-    def choose(self, parameters, uniforms, sampler: Sampler):
+    def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
         hits = sampler.draw_binary(logits, uniforms)
         return tf.concat(
             [tf.cast(hits, tf.float32), tf.sigmoid(velocities), tf.tanh(offsets)], axis=-1
         )
 
-    def with_hits(self, parameters, hits):
+    def with_hits(self, parameters: Tensor, hits: Tensor) -> Tensor:
         """Returns the groove (..., 3 * D) with `hits` (..., D) and what velocities and offsets
         are expected to be there.
 
@@ -269,7 +272,7 @@ class GrooveHead:
         offsets = tf.clip_by_value(tf.tanh(offsets) / tf.maximum(probability, 0.5), -1.0, 1.0)
         return tf.concat([hits, velocities * hits, offsets * hits], axis=-1)
 
-    def measures(self, parameters, events) -> dict:
+    def measures(self, parameters: Tensor, events: Tensor) -> dict:
         hits = tf.split(events, 3, axis=-1)[0]
         guessed = tf.cast(tf.split(parameters, 3, axis=-1)[0] >= 0, tf.float32)
         right = tf.reduce_mean(tf.cast(tf.equal(hits, guessed), tf.float32), axis=-1)
@@ -278,16 +281,16 @@ class GrooveHead:
         values = {"accuracy": right, **dict(zip(names, losses, strict=True))}
         return {name: (value, tf.ones_like(value)) for name, value in values.items()}
 
-    def majority_accuracy(self, events) -> float:
+    def majority_accuracy(self, events: np.ndarray) -> float:
         hits = np.split(events, 3, axis=-1)[0]
         return float(np.mean([share_of_commonest(drum) for drum in hits.T]))
 
-    def distribution(self, parameters) -> Groove:
+    def distribution(self, parameters: Tensor) -> Groove:
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
         return Groove(logits, tf.sigmoid(velocities), tf.tanh(offsets))
 
 
-def make_head(events: EventFormat, nade_units: int):
+def make_head(events: EventFormat, nade_units: int) -> Head:
     """Returns the head of the events' kind."""
     if events.kind == "categorical":
         return Categorical(events.sizes[0])
@@ -296,3 +299,6 @@ def make_head(events: EventFormat, nade_units: int):
     if events.kind == "roll":
         return NadeHead(events.sizes[0], nade_units, name="nade")
     return GrooveHead(events.sizes[0])
+
+
+Head = Categorical | MultiCategorical | NadeHead | GrooveHead

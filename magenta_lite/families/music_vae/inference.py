@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from magenta_lite.families.music_vae.inputs import control_size
 from magenta_lite.graphs import graph_function
 
+if TYPE_CHECKING:
+    from magenta_lite.families.music_vae.model import MusicVAE
 
-def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+
+def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: B batch, N outputs, T steps, E an event's own shape (none for melodies), Z
@@ -65,7 +70,7 @@ def inference_functions(model) -> dict[str, tf.types.experimental.PolymorphicFun
     }
 
 
-def control_specs(model) -> tuple[list[tf.TensorSpec], list[tf.TensorSpec]]:
+def control_specs(model: MusicVAE) -> tuple[list[tf.TensorSpec], list[tf.TensorSpec]]:
     """Returns the specs of what decoder and encoder are told; empty lists for nothing."""
     kind, steps = model.events_format.control, model.length
     if kind == "chords":
@@ -79,7 +84,7 @@ def control_specs(model) -> tuple[list[tf.TensorSpec], list[tf.TensorSpec]]:
     return [], []
 
 
-def sampling_arguments(model, num_outputs: int, temperature: float, seed: int) -> dict:
+def sampling_arguments(model: MusicVAE, num_outputs: int, temperature: float, seed: int) -> dict:
     """Returns arguments of `sample`; where the model is told something, chords or hits are none."""
     told, _ = control_specs(model)
     return {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
 from magenta_lite.modeling.music_model import Draw
+from magenta_lite.typing import Tensor
 
 OPEN_HI_HAT = 3  # the class that taps stand in
 LEAST_DROPOUT = 0.2  # of a note at full velocity, as a share of the example's
@@ -25,7 +28,7 @@ def control_size(events: EventFormat) -> int:
     return {"": 0, "chords": CHORD_CLASSES, "hits": events.sizes[0]}[events.control]
 
 
-def control_vectors(events_format: EventFormat, controls, dtype):
+def control_vectors(events_format: EventFormat, controls: Tensor, dtype: Any) -> Tensor:
     """Returns controls as vectors (..., C): chord classes int (...), or hits float (..., D)."""
     if events_format.control == "chords":
         return tf.one_hot(controls, CHORD_CLASSES, dtype=dtype)
@@ -39,7 +42,13 @@ def draws(events: EventFormat, steps: int) -> dict[str, Draw]:
     return {"hidden_notes": Draw("uniform", (1 + steps * events.sizes[0],))}
 
 
-def network_input(events_format: EventFormat, events, head, dtype, hidden_notes=None):
+def network_input(
+    events_format: EventFormat,
+    events: Tensor,
+    head: Any,
+    dtype: Any,
+    hidden_notes: Tensor | None = None,
+) -> Tensor:
     """Returns what the encoder network reads of events: float (T, B, I).
 
     Args:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import unknown_name
+from magenta_lite.typing import Tensor
 
 PRIORS = ("data", "standard")
 WINDOWS = 4096  # of the training data that the fit is made to, at most
@@ -25,18 +29,18 @@ class AggregatedPosterior(keras.layers.Layer):
         size: Width Z of a latent vector.
     """
 
-    def __init__(self, size: int, **kwargs):
+    def __init__(self, size: int, **kwargs: Any):
         super().__init__(dtype="float32", trainable=False, **kwargs)
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean")
         self.deviation = self.add_weight(shape=(size,), initializer="ones", name="deviation")
         self.built = True
 
-    def call(self, noise):
+    def call(self, noise: Tensor) -> Tensor:
         """Returns latent vectors (..., Z) of standard normal noise (..., Z)."""
         mean, deviation = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.deviation)
         return mean + deviation * noise
 
-    def fit(self, encode, examples) -> None:
+    def fit(self, encode: Callable[[Any], Any], examples: Any) -> None:
         """Takes the moments of the posteriors of examples, at most `WINDOWS`, evenly chosen.
 
         Args:
@@ -64,7 +68,7 @@ class AggregatedPosterior(keras.layers.Layer):
         variance = mu.var(axis=0) + np.square(sigma).mean(axis=0)
         self.deviation.assign(np.sqrt(variance).astype(np.float32))
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Loads the weights; a file from before there were any leaves N(0, I)."""
         if store.keys():
             super().load_own_variables(store)
@@ -76,7 +80,7 @@ def check_prior(prior: str) -> None:
         raise unknown_name("prior", prior, PRIORS)
 
 
-def slerp(start, end, num_steps):
+def slerp(start: Tensor, end: Tensor, num_steps: Any) -> Tensor:
     """Spherical interpolation that keeps the ends' own magnitudes.
 
     Args:

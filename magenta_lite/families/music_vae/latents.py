@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.graphs import graph_function
 
+if TYPE_CHECKING:
+    from magenta_lite.families.music_vae.model import MusicVAE
+
 BATCH = 256
 
 
-def as_batch(model, examples, controls=None) -> dict[str, tf.Tensor]:
+def as_batch(model: MusicVAE, examples: Any, controls: Any = None) -> dict[str, tf.Tensor]:
     """Returns examples as a batch of `model`.
 
     Args:
@@ -29,7 +34,7 @@ def as_batch(model, examples, controls=None) -> dict[str, tf.Tensor]:
     return batch
 
 
-def filled(arrays, steps: int) -> np.ndarray:
+def filled(arrays: Sequence[np.ndarray], steps: int) -> np.ndarray:
     """Returns N arrays (<= steps, ...) as one (N, steps, ...), zeros after the shorter ones."""
     whole = np.zeros((len(arrays), steps, *arrays[0].shape[1:]), arrays[0].dtype)
     for row, array in zip(whole, arrays, strict=True):
@@ -37,7 +42,7 @@ def filled(arrays, steps: int) -> np.ndarray:
     return whole
 
 
-def encode_examples(model, examples, controls=None) -> np.ndarray:
+def encode_examples(model: MusicVAE, examples: Any, controls: Any = None) -> np.ndarray:
     """Returns posterior means float32 (N, Z); takes what `as_batch` takes."""
     run = graph_function(lambda batch: model.encode(**batch).mean())
     means = []

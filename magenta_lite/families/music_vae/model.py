@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import tensorflow as tf
@@ -28,6 +30,11 @@ from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, Draw, MusicModel, logs_for_workers
 from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.typing import Batch, Distribution, Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.converter import Converter
 
 tfd = tfp.distributions
 
@@ -72,7 +79,15 @@ class MusicVAE(MusicModel):
     Options = MusicVAEOptions
     metric_meanings = evaluation.MEANINGS
 
-    def __init__(self, events, length: int, model, objective, dtype="float32", **kwargs):
+    def __init__(
+        self,
+        events: EventFormat | dict[str, Any],
+        length: int,
+        model: MusicVAEConfig | dict[str, Any],
+        objective: VAEObjective | dict[str, Any],
+        dtype: Any = "float32",
+        **kwargs: Any,
+    ):
         # The layers below follow the global dtype policy; draws and losses stay in float32.
         super().__init__(dtype=dtype, **kwargs)
         self.events_format = EventFormat(**events) if isinstance(events, dict) else events
@@ -148,10 +163,11 @@ class MusicVAE(MusicModel):
         return Decoder(cores, self.length, conductor, self.events_format.end_id, name="decoder")
 
     def _posterior_head(self, name: str, activation=None):
+        near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
         head = keras.layers.Dense(
             self.model_config.latent_size,
             activation=activation,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+            kernel_initializer=near_zero,
             dtype="float32",
             name=name,
         )
@@ -182,7 +198,7 @@ class MusicVAE(MusicModel):
 
     # The network ---------------------------------------------------------------------------
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> dict[str, Any]:
         batch = self.with_draws(batch, training)
         widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
         return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
@@ -208,7 +224,7 @@ class MusicVAE(MusicModel):
         """Returns events (B, T, *E) as the head takes them, (T, B, *E)."""
         return swap_axes(tf.cast(events, self.head.event_dtype))
 
-    def told(self, batch):
+    def told(self, batch: Batch) -> Tensor | None:
         """Returns what is told at every step, float (T, B, C); None if the events have none."""
         events_format = self.events_format
         if not events_format.control:
@@ -270,7 +286,7 @@ class MusicVAE(MusicModel):
         objective = self.objective
         return objective.sampling_schedule != "constant" or objective.sampling_rate > 0
 
-    def sampling_probability(self):
+    def sampling_probability(self) -> Tensor:
         """Returns the probability that the decoder is fed its own sample at this step."""
         rate, step = self.objective.sampling_rate, self._step()
         if self.objective.sampling_schedule == "constant":
@@ -279,16 +295,16 @@ class MusicVAE(MusicModel):
             return 1 - tf.pow(rate, step)
         return tf.sigmoid(step / rate - math.log(rate))  # 1 - k / (k + exp(step / k))
 
-    def beta(self):
+    def beta(self) -> Tensor:
         """Returns the weight of the KL term at this step."""
         return self.objective.max_beta * (1 - tf.pow(self.objective.beta_rate, self._step()))
 
-    def prior(self) -> tfd.Distribution:
+    def prior(self) -> Distribution:
         """Returns N(0, I) over (Z,)."""
         zeros = tf.zeros([self.model_config.latent_size])
         return tfd.Independent(tfd.Normal(zeros, 1.0), 1)
 
-    def loss_terms(self, batch, outputs):
+    def loss_terms(self, batch: Batch, outputs: dict[str, Any]) -> dict[str, Tensor]:
         """Returns the parts of the loss, each float32 (B,), in nats unless said otherwise.
 
         Keys: `nll` summed over the steps that count, `kl`, `kl_cost` after free bits, and
@@ -306,13 +322,13 @@ class MusicVAE(MusicModel):
             "steps": tf.reduce_sum(counts, axis=0),
         }
 
-    def targets(self, batch):
+    def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns events (T, B, *E) and which of them count, float32 (T, B)."""
         events = self._events(batch["events"])
         lengths = self._segment_lengths(batch["length"], events)
         return events, tf.cast(_mask(lengths, self.length // lengths.shape[0]), tf.float32)
 
-    def measures(self, batch, logits) -> dict:
+    def measures(self, batch: Batch, logits: Tensor) -> dict:
         """Returns pairs (value, weight), each float32 (T, B), of what the head measures.
 
         `accuracy` is of the most probable event; see `heads` for what else there is.
@@ -321,7 +337,14 @@ class MusicVAE(MusicModel):
         pairs = self.head.measures(swap_axes(logits), events)
         return {name: (value, weight * counts) for name, (value, weight) in pairs.items()}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the negative evidence lower bound, a mean over the batch `x`, in nats."""
         terms = self.loss_terms(x, y_pred)
         loss = tf.reduce_mean(terms["nll"]) + self.beta() * tf.reduce_mean(terms["kl_cost"])
@@ -334,17 +357,17 @@ class MusicVAE(MusicModel):
             self.means[name].update_state(value, sample_weight=weight)
         return self.scale_loss(loss)
 
-    def majority_accuracy(self, examples) -> float:
+    def majority_accuracy(self, examples: Any) -> float:
         rows = slice(COUNTED_EXAMPLES)
         batch = {"events": examples.events[rows], "length": tf.constant(examples.lengths[rows])}
         events, counts = self.targets(batch)
         return self.head.majority_accuracy(events.numpy()[counts.numpy() > 0])
 
-    def in_words(self, measured, majority=None) -> list[str]:
+    def in_words(self, measured: Mapping[str, float], majority: float | None = None) -> list[str]:
         # The loss itself is that of a whole example, with a KL weight that grows.
         return super().in_words({**measured, "loss": measured["nll_per_step"]}, majority)
 
-    def test_step(self, batch):
+    def test_step(self, batch: Batch) -> dict[str, Tensor]:
         """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
         batch = self.with_draws(batch, training=False)
         logs = super().test_step(batch)
@@ -361,7 +384,7 @@ class MusicVAE(MusicModel):
         self.free_running["free_running_accuracy"].update_state(accuracy, sample_weight=weight)
         return logs | logs_for_workers({n: m.result() for n, m in self.free_running.items()})
 
-    def free_running_logits(self, z, batch):
+    def free_running_logits(self, z: Tensor, batch: Batch) -> Tensor:
         """Returns logits (B, T, P) of a decoder that reads its own samples, drawn from `uniforms`.
 
         Args:
@@ -374,7 +397,9 @@ class MusicVAE(MusicModel):
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
-    def encode(self, events, length, controls=None):
+    def encode(
+        self, events: Tensor, length: Tensor, controls: Tensor | None = None
+    ) -> Distribution:
         """Returns the posterior over z, a distribution over (Z,) for each example.
 
         Args:
@@ -395,7 +420,9 @@ class MusicVAE(MusicModel):
         posterior = self.encode(**batch)
         return posterior.mean(), posterior.stddev()
 
-    def decode(self, z, seed, controls=None, **settings):
+    def decode(
+        self, z: Tensor, seed: Any, controls: Tensor | None = None, **settings: Any
+    ) -> Tensor:
         """Decodes latent vectors.
 
         Args:
@@ -423,7 +450,14 @@ class MusicVAE(MusicModel):
         choose = self.decoder.choose_with(uniforms, sampler)
         return swap_axes(self.decoder.decode(z, choose, controls)[0])
 
-    def sample(self, n, seed, controls=None, prior="data", **settings):
+    def sample(
+        self,
+        n: Any,
+        seed: Any,
+        controls: Tensor | None = None,
+        prior: str = "data",
+        **settings: Any,
+    ) -> Tensor:
         """Returns `n` sequences (N, T, *E), decoded from draws of the prior.
 
         Args:
@@ -436,7 +470,7 @@ class MusicVAE(MusicModel):
         noise = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
         return self.decode(self.latents(noise, prior), seed, controls, **settings)
 
-    def latents(self, noise, prior="data"):
+    def latents(self, noise: Tensor, prior: str = "data") -> Tensor:
         """Returns latent vectors (..., Z) of standard normal noise (..., Z).
 
         Args:
@@ -447,11 +481,19 @@ class MusicVAE(MusicModel):
         check_prior(prior)
         return noise if prior == "standard" else self.aggregated_posterior(noise)
 
-    def before_checkpoint(self, examples):
+    def before_checkpoint(self, examples: Any) -> None:
         """Fits what `sample` draws from to the posteriors of the training split."""
         self.aggregated_posterior.fit(self._moments_graph, examples)
 
-    def interpolate(self, start, end, num_steps, seed, controls=None, **settings):
+    def interpolate(
+        self,
+        start: Tensor,
+        end: Tensor,
+        num_steps: Any,
+        seed: Any,
+        controls: Any = None,
+        **settings: Any,
+    ) -> Tensor:
         """Decodes points between the posterior means of two sequences, both ends included.
 
         Args:
@@ -472,7 +514,7 @@ class MusicVAE(MusicModel):
         mu = self.encode(ends, tf.fill([2], self.length), chords).mean()
         return self.decode(slerp(mu[0], mu[1], num_steps), seed, controls, **settings)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "events": dataclasses.asdict(self.events_format),
@@ -484,7 +526,7 @@ class MusicVAE(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config, converter):
+    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
         return cls(
             events=converter.event_format,
             length=converter.window_steps,
@@ -492,16 +534,18 @@ class MusicVAE(MusicModel):
             objective=config.objective,
         )
 
-    def generate(self, options, converter):
+    def generate(self, options: MusicVAEOptions, converter: Converter) -> list[Any]:
         return generation.generate(self, converter, options)
 
-    def measure(self, examples, seed=0):
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
         return evaluation.evaluate(self, examples, seed)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         return inference.inference_functions(self)
 
-    def signature_arguments(self, num_outputs, temperature, seed):
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
 
@@ -511,5 +555,5 @@ def _mask(lengths, steps: int):
     return tf.reshape(counts, [lengths.shape[0] * steps, -1])
 
 
-def _diagonal_normal(mu, sigma) -> tfd.Distribution:
+def _diagonal_normal(mu, sigma) -> Distribution:
     return tfd.Independent(tfd.Normal(mu, sigma), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -40,11 +40,11 @@ class MusicVAEOptions(SamplingOptions):
     )
 
     @classmethod
-    def modes(cls, converter) -> tuple[str, ...]:
+    def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
         return ("sample", "reconstruct", "interpolate", "attribute")
 
-    def check(self, converter) -> None:
+    def check(self, converter: Any) -> None:
         super().check(converter)
         mode, count, control = self.mode, len(self.inputs), converter.event_format.control
         if mode == "sample" and count and control != "hits":

@@ -9,10 +9,14 @@ Shape letters: B batch, S steps, R rows (all steps of a batch), K codes, C width
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from magenta_lite.typing import Tensor
 
 NOISE = 0.01  # of rows that stand in more than once, times 1 / √C
 ROWS_PER_CODE = 16  # that k-means looks at
@@ -96,7 +100,7 @@ class Codebook(keras.layers.Layer):
         reset_restarted: bool = False,
         k_means_steps: int = 0,
         unit_length: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(dtype=kwargs.pop("dtype", "float32"), **kwargs)
         self.codes = codes
@@ -122,18 +126,24 @@ class Codebook(keras.layers.Layer):
             name=name,
         )
 
-    def begin_with(self, vectors, hits: float) -> None:
+    def begin_with(self, vectors: np.ndarray, hits: float) -> None:
         """Makes `vectors` (K, C) the codebook, each as if it had been hit `hits` times a step."""
         self.vectors.assign(vectors)
         self.sums.assign(tf.convert_to_tensor(vectors) * hits)
         self.hits.assign(tf.fill([self.codes], hits))
         self.ready.assign(1.0)
 
-    def look_up(self, codes):
+    def look_up(self, codes: Tensor) -> Tensor:
         """Returns the vectors float32 (..., C) of codes int (...)."""
         return tf.gather(tf.convert_to_tensor(self.vectors), codes)
 
-    def call(self, x, training=False, choices=None, counted=None):
+    def call(
+        self,
+        x: Tensor,
+        training: bool = False,
+        choices: Any = None,
+        counted: Tensor | None = None,
+    ) -> Coded:
         x = tf.stop_gradient(x)
         rows = tf.reshape(x, [-1, self.width])
         vectors = tf.convert_to_tensor(self.vectors)
@@ -216,7 +226,7 @@ class Codebook(keras.layers.Layer):
         rounds = tf.where(self.ready > 0, 0, self.k_means_steps)
         return tf.while_loop(lambda i, _: i < rounds, round_of_k_means, (0, start))[1]
 
-    def copies(self, shape) -> int:
+    def copies(self, shape: Sequence[int]) -> int:
         """Returns how often each row of x, of `shape` (B, S, C), must stand in to be enough."""
         rows = shape[0] * shape[1] * tf.distribute.get_strategy().num_replicas_in_sync
         return -(-self.codes // rows)
@@ -242,7 +252,7 @@ class Codebook(keras.layers.Layer):
             rows, _ = _first_rows(rows, order[:, 0], count)
         return rows
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "codes": self.codes,
@@ -255,7 +265,7 @@ class Codebook(keras.layers.Layer):
         }
 
 
-def nearest(rows, vectors):
+def nearest(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Returns codes int32 (R,) of rows (R, C), and their squared distances from vectors (K, C)."""
     distances = (
         tf.reduce_sum(tf.square(rows), axis=1, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +11,9 @@ import tensorflow as tf
 from magenta_lite.families.vqvae.config import VQVAEConfig
 from magenta_lite.families.vqvae.losses import sound_of
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.vqvae.model import VQVAE
 
 WINDOW = 2**17  # samples, at least, that one pass adds to what is done
 
@@ -65,7 +68,7 @@ class Coder:
         model: A trained model.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: VQVAE):
         self._model = model
         levels, sizes = range(model.sizes.levels), model.sizes
         several = [sizes.quantizers] if sizes.quantizers > 1 else []

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.sections import ModelSection, Objective
 
 MAX_LEVELS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class VQVAEConfig:
+class VQVAEConfig(ModelSection):
     """Sizes of the network.
 
     The options after `revival_threshold` are not the original's; each is off as it stands.
@@ -65,7 +66,7 @@ class VQVAEConfig:
     quantizers: int = 1
     quantizer_dropout: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("downs", "strides", "multipliers"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 1 <= self.levels <= MAX_LEVELS:
@@ -152,7 +153,7 @@ class VQVAEConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class VQVAEObjective:
+class VQVAEObjective(Objective):
     """What the sound that comes back is compared by; the sum over levels is minimised.
 
     Of each weight, 0 for leaving the term out. Differences are relative to what the training data
@@ -190,7 +191,7 @@ class VQVAEObjective:
     fft_windows: tuple[int, ...] = (1200, 600, 240)
     stft: tuple[int, ...] = (2048, 256, 1536)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("fft_sizes", "fft_hops", "fft_windows", "stft"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("commitment", "multi_spectral", "spectral", "l1", "l2", "linf", "log_mel"):

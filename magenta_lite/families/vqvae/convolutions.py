@@ -10,13 +10,17 @@ Shape letters: B batch, T steps, C channels of the sound, W width, E code width.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 
 from magenta_lite.families.vqvae.config import VQVAEConfig
+from magenta_lite.typing import Tensor
 
 
-def convolution(kind: type, inputs: int, outputs: int, kernel: int, name: str, **details):
+def convolution(
+    kind: type, inputs: int, outputs: int, kernel: int, name: str, **details: Any
+) -> keras.layers.Layer:
     """Returns a built convolution whose first weights are uniform in ±1/√fan-in, as PyTorch's.
 
     Args:
@@ -59,17 +63,17 @@ class Snake(keras.layers.Layer):
         Float (B, T, channels).
     """
 
-    def __init__(self, channels: int, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.channels = channels
         self.alpha = self.add_weight(shape=(channels,), initializer="ones", name="alpha")
         self.built = True
 
-    def call(self, x):
-        alpha = keras.ops.cast(self.alpha, x.dtype)
+    def call(self, x: Tensor) -> Tensor:
+        alpha: Tensor = keras.ops.cast(self.alpha, x.dtype)
         return x + keras.ops.square(keras.ops.sin(alpha * x)) / (alpha + 1e-9)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
 
 
@@ -113,7 +117,7 @@ class Residual(keras.layers.Layer):
         Float (B, T, W).
     """
 
-    def __init__(self, sizes, dilation: int, **kwargs):
+    def __init__(self, sizes: BlockSizes | dict[str, Any], dilation: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
         self.dilation = dilation
@@ -128,11 +132,11 @@ class Residual(keras.layers.Layer):
             self.mixing = convolution(conv, inside, width, 1, "mixing")
         self.built = True
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         before, between = self.activations
         return x + self.mixing(between(self.dilated(before(x))))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"sizes": dataclasses.asdict(self.sizes), "dilation": self.dilation}
         return {**super().get_config(), **config}
 
@@ -140,7 +144,7 @@ class Residual(keras.layers.Layer):
 class _LevelBlock(keras.layers.Layer):
     """What encoder and decoder blocks have in common: residual blocks, grouped in stages."""
 
-    def __init__(self, sizes, **kwargs):
+    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(**kwargs)
         self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
         with keras.name_scope(self.name):
@@ -171,7 +175,7 @@ class EncoderBlock(_LevelBlock):
         Float (B, T / stride ** stages, E).
     """
 
-    def __init__(self, sizes, **kwargs):
+    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(sizes, **kwargs)
         sizes, conv = self.sizes, keras.layers.Conv1D
         # The kernel spans two strides. Padded to half a stride at each side, every stage divides
@@ -191,7 +195,7 @@ class EncoderBlock(_LevelBlock):
             ]
             self.leave = convolution(conv, width, sizes.code_width, 3, "leave")
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         for shorten, residuals in zip(self.shorten, self.residuals, strict=True):
             x = shorten(x)
             for residual in residuals:
@@ -213,7 +217,7 @@ class DecoderBlock(_LevelBlock):
         Float (B, T * stride ** stages, outside).
     """
 
-    def __init__(self, sizes, **kwargs):
+    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(sizes, **kwargs)
         sizes, width = self.sizes, self.sizes.width
         with keras.name_scope(self.name):
@@ -230,7 +234,7 @@ class DecoderBlock(_LevelBlock):
                 for s in range(sizes.stages)
             ]
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         x = self.enter(x)
         for residuals, lengthen in zip(self.residuals, self.lengthen, strict=True):
             for residual in residuals:
@@ -281,7 +285,7 @@ class Encoder(_Stack):
         Float (B, T / hop length, E).
     """
 
-    def __init__(self, config, level: int, **kwargs):
+    def __init__(self, config: VQVAEConfig | dict[str, Any], level: int, **kwargs: Any):
         super().__init__(config, level, **kwargs)
         config, dilations = self.config, self.config.dilations(level)
         with keras.name_scope(self.name):
@@ -293,7 +297,7 @@ class Encoder(_Stack):
                 for b in range(level + 1)
             ]
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         for block in self.blocks:
             x = block(x)
         return x
@@ -314,7 +318,7 @@ class Decoder(_Stack):
         Float (B, T * hop length, C).
     """
 
-    def __init__(self, config, level: int, **kwargs):
+    def __init__(self, config: VQVAEConfig | dict[str, Any], level: int, **kwargs: Any):
         super().__init__(config, level, **kwargs)
         config, dilations = self.config, self.config.dilations(level)
         if config.reverse_decoder_dilation:
@@ -327,7 +331,7 @@ class Decoder(_Stack):
             ]
             self.sound = convolution(keras.layers.Conv1D, width, config.channels, 3, "sound")
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         for block in reversed(self.blocks):
             x = block(x)
         return self.sound(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,9 @@ import tensorflow as tf
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.config import MAX_LEVELS
 from magenta_lite.graphs import graph_function
+
+if TYPE_CHECKING:
+    from magenta_lite.families.vqvae.model import VQVAE
 
 BATCH = 4
 OF_LEVEL = {
@@ -27,7 +31,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model, examples, seed: int) -> dict[str, float]:
+def evaluate(model: VQVAE, examples: Any, seed: int) -> dict[str, float]:
     """Returns the numbers that `MEANINGS` explains; of several quantisers, codes mean theirs.
 
     Args:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from magenta_lite.converters.audio import Audio
 from magenta_lite.families.vqvae.coding import Coder
 
+if TYPE_CHECKING:
+    from magenta_lite.converters.audio import AudioConverter
+    from magenta_lite.families.vqvae.model import VQVAE
+    from magenta_lite.families.vqvae.options import VQVAEOptions
 
-def generate(model, converter, options) -> list[dict[str, Audio]]:
+
+def generate(
+    model: VQVAE, converter: AudioConverter, options: VQVAEOptions
+) -> list[dict[str, Audio]]:
     """Returns for each input the original and what comes back of it by each level's codes.
 
     Args:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.audio import Audio
 from magenta_lite.graphs import graph_function
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from magenta_lite.converters.audio import AudioConverter
+    from magenta_lite.families.vqvae.model import VQVAE
+
 SHOWN = 2  # clips of a validation
 
 
 def inference_functions(
-    model,
+    model: VQVAE,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
@@ -56,7 +65,7 @@ def inference_functions(
 
 
 def sampling_arguments(
-    model, num_outputs: int, temperature: float, seed: int
+    model: VQVAE, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `serving_default`: noise."""
     del temperature
@@ -65,7 +74,7 @@ def sampling_arguments(
     return {"audio": tf.constant(noise, tf.float32)}
 
 
-def pictures(model, converter, examples, seed: int):
+def pictures(model: VQVAE, converter: AudioConverter, examples: Any, seed: int) -> Iterator[Figure]:
     """Yields figures of some held-out clips above what comes back of them.
 
     Args:

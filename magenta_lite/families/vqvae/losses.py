@@ -7,10 +7,13 @@ letters: B clips, T samples, C channels, S frames of a spectrum, F frequencies.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from magenta_lite.typing import Tensor
 
 QUIET = 2e-3  # clips whose spectrum has a smaller norm have no spectral convergence
 SMALLEST = 1e-10  # of a norm that has a gradient
@@ -33,7 +36,7 @@ class Bandwidth(NamedTuple):
     spectrum: float
 
 
-def spectrum(sound, resolution: tuple[int, int, int]):
+def spectrum(sound: Tensor, resolution: Sequence[int]) -> Tensor:
     """Returns magnitudes, float32 (B, S, F), of the mean of all channels.
 
     Frame s is centred at s hops; the sound is mirrored at its ends. The window is a periodic Hann
@@ -52,12 +55,12 @@ def spectrum(sound, resolution: tuple[int, int, int]):
     return tf.abs(frames[:, : 1 + sound.shape[1] // hop])
 
 
-def distance(x, y):
+def distance(x: Tensor, y: Tensor) -> Tensor:
     """Returns the norms (B,) of the differences of two spectra (B, S, F)."""
     return _norm(x - y)
 
 
-def convergence(x, y):
+def convergence(x: Tensor, y: Tensor) -> Tensor:
     """Returns the distances (B,) of y from x, spectra (B, S, F), relative to x; 0 if x is quiet."""
     norm = _norm(x)
     return tf.where(norm > QUIET, distance(x, y) / tf.maximum(norm, QUIET), 0.0)
@@ -68,14 +71,14 @@ def _norm(x):
     return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(x), axis=[1, 2]), SMALLEST**2))
 
 
-def largest_squares(x, y, count: int):
+def largest_squares(x: Tensor, y: Tensor, count: int) -> Tensor:
     """Returns the means (B,) of the `count` largest squared differences of sounds (B, T, C)."""
     squares = tf.reshape(tf.square(x - y), [-1, x.shape[1] * x.shape[2]])
     largest = tf.math.top_k(squares, min(count, squares.shape[1]), sorted=False).values
     return tf.reduce_mean(largest, axis=1)
 
 
-def log_mel_distance(x, y, sample_rate: int):
+def log_mel_distance(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Returns the mean differences (B,), in nats, of magnitudes in mel bands.
 
     After Kumar et al. (2023), https://arxiv.org/abs/2306.06546, §3.4.
@@ -102,7 +105,7 @@ def log_mel_distance(x, y, sample_rate: int):
     return tf.reduce_mean(tf.abs(log_mel(x) - log_mel(y)), axis=[1, 2])
 
 
-def si_sdr(x, y):
+def si_sdr(x: Tensor, y: Tensor) -> Tensor:
     """Returns how far y is from a multiple of x, both (B, T, C): decibels (B,).
 
     The scale-invariant signal-to-distortion ratio (Le Roux et al. 2019,
@@ -119,7 +122,7 @@ def si_sdr(x, y):
     return tf.clip_by_value(tf.reshape(decibels, [-1]), -100.0, 100.0)
 
 
-def bandwidth(clips: np.ndarray, resolution: tuple[int, int, int]) -> Bandwidth:
+def bandwidth(clips: np.ndarray, resolution: Sequence[int]) -> Bandwidth:
     """Measures clips.
 
     Args:
@@ -137,7 +140,7 @@ def bandwidth(clips: np.ndarray, resolution: tuple[int, int, int]) -> Bandwidth:
 FULL_SCALE = 2**15  # of 16-bit samples
 
 
-def sound_of(events):
+def sound_of(events: Tensor) -> Tensor:
     """Returns sound float32 in [-1, 1) of the same, or of 16-bit integers."""
     events = tf.convert_to_tensor(events)
     if events.dtype.is_integer:

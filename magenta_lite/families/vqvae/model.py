@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -17,6 +18,11 @@ from magenta_lite.families.vqvae.convolutions import Decoder, Encoder
 from magenta_lite.families.vqvae.options import VQVAEOptions
 from magenta_lite.families.vqvae.quantizer import Quantizer
 from magenta_lite.modeling.music_model import Draw, MusicModel
+from magenta_lite.typing import Batch, Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.audio import AudioConverter
 
 MEASURED_SECONDS = 600  # of sound, by which differences are scaled
 LEAST_BANDWIDTH = 1e-8
@@ -51,7 +57,14 @@ class VQVAE(MusicModel):
     Options = VQVAEOptions
     metric_meanings = evaluation.MEANINGS
 
-    def __init__(self, model, objective, crop: int = 0, sample_rate: int = 44100, **kwargs):
+    def __init__(
+        self,
+        model: VQVAEConfig | dict[str, Any],
+        objective: VQVAEObjective | dict[str, Any],
+        crop: int = 0,
+        sample_rate: int = 44100,
+        **kwargs: Any,
+    ):
         dtype = kwargs.pop("dtype", "float32")
         super().__init__(dtype=dtype, **kwargs)
         self.sizes = VQVAEConfig(**model) if isinstance(model, dict) else model
@@ -92,7 +105,7 @@ class VQVAE(MusicModel):
 
     # The network ---------------------------------------------------------------------------
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> dict[str, list]:
         batch = self.with_draws(batch, training)
         sound = losses.sound_of(batch["events"])
         self._check_length(sound)
@@ -126,7 +139,7 @@ class VQVAE(MusicModel):
             f"sound to a multiple of {hop}, e.g. {near}"
         )
 
-    def encode(self, sound) -> list:
+    def encode(self, sound: Tensor) -> list:
         """Returns the codes int32 (B, S), or (B, S, N), of each level, the finest first.
 
         Args:
@@ -137,13 +150,13 @@ class VQVAE(MusicModel):
         """
         return [self.encode_level(sound, level) for level in range(self.sizes.levels)]
 
-    def encode_level(self, sound, level: int):
+    def encode_level(self, sound: Tensor, level: int) -> Tensor:
         """Returns the codes of one level; see `encode`."""
         sound = losses.sound_of(sound)
         self._check_length(sound)
         return self.quantizers[level](self.encoders[level](sound)).codes
 
-    def decode(self, codes, level: int):
+    def decode(self, codes: Tensor, level: int) -> Tensor:
         """Returns the sound float32 (B, T, C) of one level's codes; it may leave [-1, 1].
 
         Args:
@@ -153,13 +166,13 @@ class VQVAE(MusicModel):
         vectors = self.quantizers[level].look_up(codes)
         return tf.cast(self.decoders[level](vectors), tf.float32)
 
-    def reconstruct(self, sound) -> list:
+    def reconstruct(self, sound: Tensor) -> list:
         """Returns what comes back of a sound (B, T, C), float32 (B, T, C) by each level's codes."""
         return [self.decode(codes, level) for level, codes in enumerate(self.encode(sound))]
 
     # The objective -------------------------------------------------------------------------
 
-    def prepare(self, step: int, examples, seed: int) -> None:
+    def prepare(self, step: int, examples: Any, seed: int) -> None:
         """Measures, before the first step, what differences are divided by.
 
         Args:
@@ -198,7 +211,7 @@ class VQVAE(MusicModel):
             )
         self.bandwidth.assign(np.array(measured, np.float32))
 
-    def in_words(self, measured, majority=None) -> list[str]:
+    def in_words(self, measured: Mapping[str, float], majority: float | None = None) -> list[str]:
         decibels = 20 * math.log10(max(measured["spectral_convergence"], 1e-10))
         return [
             f"error {decibels:.1f} dB (silence: 0 dB)",
@@ -206,7 +219,7 @@ class VQVAE(MusicModel):
             f"{measured['alive_0']:.0%} of codes in use",
         ]
 
-    def train_step(self, batch):
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
         if self.micro_batches > 1:
             raise UserError(
                 f"train.micro_batches={self.micro_batches}: codebooks learn from whole batches; "
@@ -214,7 +227,14 @@ class VQVAE(MusicModel):
             )
         return super().train_step(batch)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the sum over all levels of the distances that the objective names."""
         sound, quantized = losses.sound_of(x["events"]), y_pred["quantized"]
         terms = self.distances(sound, y_pred["sound"])
@@ -227,7 +247,7 @@ class VQVAE(MusicModel):
                 loss += weight * tf.reduce_sum(terms[name])
         return self.scale_loss(loss)
 
-    def distances(self, sound, sounds) -> dict[str, Any]:
+    def distances(self, sound: Tensor, sounds: Sequence[Tensor]) -> dict[str, Any]:
         """Returns how far sounds are from a sound, by each part of the objective.
 
         Args:
@@ -244,9 +264,9 @@ class VQVAE(MusicModel):
         terms = {"reconstruction": tf.stack([self._of_samples(sound, y, l1, l2) for y in sounds])}
         every = tf.concat(sounds, axis=0)
 
-        def of_spectra(distance, resolutions, levels=self.sizes.levels, others=every):
+        def of_spectra(distance, resolutions, levels=self.sizes.levels, others=every) -> Tensor:
             """Returns the means over clips and resolutions (levels,)."""
-            totals = []
+            totals: list[Tensor] = []
             for resolution in resolutions:
                 x = losses.spectrum(sound, resolution)
                 y = losses.spectrum(others, resolution)
@@ -299,7 +319,7 @@ class VQVAE(MusicModel):
         for name, value in values.items():
             self.tracked[name].update_state(value)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model": dataclasses.asdict(self.sizes),
@@ -311,7 +331,7 @@ class VQVAE(MusicModel):
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config, converter):
+    def for_config(cls, config: ExperimentConfig, converter: AudioConverter) -> Self:
         sizes, crop = config.model, converter.crop
         if converter.channels != sizes.channels:
             raise UserError(
@@ -327,17 +347,19 @@ class VQVAE(MusicModel):
             )
         return cls(sizes, config.objective, crop, converter.sample_rate)
 
-    def generate(self, options, converter):
+    def generate(self, options: VQVAEOptions, converter: AudioConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
-    def measure(self, examples, seed=0):
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
         return evaluation.evaluate(self, examples, seed)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         return inference.inference_functions(self)
 
-    def signature_arguments(self, num_outputs, temperature, seed):
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
-    def pictures(self, converter, examples, seed):
+    def pictures(self, converter: AudioConverter, examples: Any, seed: int) -> Iterable[Any] | None:
         return inference.pictures(self, converter, examples, seed)

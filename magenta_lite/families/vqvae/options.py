@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import GenerateOptions
@@ -18,11 +18,11 @@ class VQVAEOptions(GenerateOptions):
     draws: ClassVar[bool] = False
 
     @classmethod
-    def modes(cls, converter) -> tuple[str, ...]:
+    def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
         return ("reconstruct",)
 
-    def check(self, converter) -> None:
+    def check(self, converter: Any) -> None:
         super().check(converter)
         if not self.inputs:
             raise UserError("--mode=reconstruct needs --input=FILE, a sound file")

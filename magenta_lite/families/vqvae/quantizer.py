@@ -6,6 +6,7 @@ Shape letters: B batch, S steps, E code width, N quantisers of a level.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from magenta_lite.families.vqvae.codebook import Choice, Codebook, Statistics
 from magenta_lite.families.vqvae.config import VQVAEConfig
+from magenta_lite.typing import Tensor
 
 
 class Quantized(NamedTuple):
@@ -52,7 +54,7 @@ class Quantizer(keras.layers.Layer):
         A `Quantized`.
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: VQVAEConfig | dict[str, Any], **kwargs: Any):
         super().__init__(dtype=kwargs.pop("dtype", "float32"), **kwargs)
         self.config = VQVAEConfig(**config) if isinstance(config, dict) else config
         config, width = self.config, self.config.codebook_width
@@ -81,7 +83,13 @@ class Quantizer(keras.layers.Layer):
         layer.build((None, None, inputs))
         return layer
 
-    def call(self, x, training=False, choices=None, kept=None):
+    def call(
+        self,
+        x: Tensor,
+        training: bool = False,
+        choices: Sequence[tuple[Choice, Choice]] | None = None,
+        kept: Tensor | None = None,
+    ) -> Quantized:
         if self.enter:
             x = tf.math.l2_normalize(self.enter(x), axis=2)
         # What is told so far, and what is left of what is to be told.
@@ -110,7 +118,7 @@ class Quantizer(keras.layers.Layer):
             Statistics(*(sum(values) / len(values) for values in zip(*statistics, strict=True))),
         )
 
-    def look_up(self, codes):
+    def look_up(self, codes: Tensor) -> Tensor:
         """Returns what the decoder reads, float32 (B, S, E), of codes as `call` returns them.
 
         Of several quantisers the first ones are enough: int (B, S, n), n from 1 to N.
@@ -122,7 +130,9 @@ class Quantizer(keras.layers.Layer):
             vectors = sum(codebook.look_up(rows) for codebook, rows in each)
         return self.leave(vectors) if self.leave else vectors
 
-    def draw_choices(self, x_shape, seeds, place: int) -> list[tuple[Choice, Choice]]:
+    def draw_choices(
+        self, x_shape: Sequence[int], seeds: Tensor, place: int
+    ) -> list[tuple[Choice, Choice]]:
         """Returns the `choices` of a training call, by seeds that belong to the examples.
 
         Args:
@@ -151,5 +161,5 @@ class Quantizer(keras.layers.Layer):
         pairs = [Choice(*pair) for pair in zip(order, noise, strict=True)]
         return list(zip(pairs[::2], pairs[1::2], strict=True))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.config import TransformerSizes
+from magenta_lite.modeling.sections import ModelSection
 
 
 @dataclasses.dataclass(frozen=True)
-class DelayPriorConfig:
+class DelayPriorConfig(ModelSection):
     """Sizes of a prior over the codes of a residual VQ-VAE.
 
     Attributes:
@@ -42,7 +43,7 @@ class DelayPriorConfig:
     sample_rate: int = 16_000
     hop: int = 256
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("codes", "context", "width", "depth", "heads", "sample_rate", "hop"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")

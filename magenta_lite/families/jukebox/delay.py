@@ -9,6 +9,8 @@ Shape letters: B batch, T frames, N codebooks, K codes, W width; S = T + N - 1 s
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -22,15 +24,20 @@ from magenta_lite.families.jukebox.blocks import (
     table,
     unembedded,
 )
+from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.factored_attention import DEVIATION
 from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.families.jukebox.model import Told
-from magenta_lite.families.jukebox_delay.config import DelayPriorConfig
-from magenta_lite.families.jukebox_delay.options import DelayPriorOptions
+from magenta_lite.families.jukebox.options import DelayPriorOptions
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
+from magenta_lite.typing import Batch, Tensor
+
+if TYPE_CHECKING:
+    from magenta_lite.config import ExperimentConfig
+    from magenta_lite.converters.codes import CodesConverter
 
 
-def delayed(codes, empty: int):
+def delayed(codes: Tensor, empty: int) -> Tensor:
     """Returns what is written at each step: codebook n of frame t at step t + n.
 
     Args:
@@ -48,7 +55,7 @@ def delayed(codes, empty: int):
     return tf.stack(padded, axis=2)
 
 
-def undelayed(steps):
+def undelayed(steps: Tensor) -> Tensor:
     """Returns (B, T, N, ...), frame by frame, what stands at each step (B, T + N - 1, N, ...)."""
     books = tf.unstack(steps, axis=2)
     frames = steps.shape[1] - len(books) + 1
@@ -69,7 +76,7 @@ class DelayTransformer(TokenTransformer):
         Float (B, S, W), what the last layer gives.
     """
 
-    def __init__(self, model, **kwargs):
+    def __init__(self, model: DelayPriorConfig | dict[str, Any], **kwargs: Any):
         self.model = DelayPriorConfig(**model) if isinstance(model, dict) else model
         sizes = self.model.transformer
         super().__init__(sizes, own_start=True, readout="", **kwargs)
@@ -84,13 +91,13 @@ class DelayTransformer(TokenTransformer):
         first = tf.range(self.model.quantizers) * (self.model.codes + 1)
         return tf.reduce_sum(tf.gather(self.embedding, ids + first), axis=2)
 
-    def logits(self, x, condition=None):
+    def logits(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Returns float32 logits (B, S, N, K) of steps at which the layers gave x (B, S, W)."""
         del condition
         logits = unembedded(norm(x, *self.norm), self.output_matrix)
         return tf.reshape(logits, [-1, x.shape[1], self.model.quantizers, self.model.codes])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         kept = {name: config[name] for name in ("name", "trainable", "dtype")}
         return {**kept, "model": dataclasses.asdict(self.model)}
@@ -118,7 +125,7 @@ class DelayPrior(MusicModel):
     Options = DelayPriorOptions
     metric_meanings = evaluation.MEANINGS
 
-    def __init__(self, model, **kwargs):
+    def __init__(self, model: DelayPriorConfig | dict[str, Any], **kwargs: Any):
         dtype = kwargs.pop("dtype", "float32")
         super().__init__(dtype=dtype, **kwargs)
         self.sizes = DelayPriorConfig(**model) if isinstance(model, dict) else model
@@ -127,37 +134,44 @@ class DelayPrior(MusicModel):
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.built = True
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> Tensor:
         del training
         x = self.music(self.tokens(batch["events"]))
         return undelayed(self.music.logits(x))
 
     # What writing needs to know, see `sampling`: that of a `JukeboxPrior`, of steps and frames.
 
-    def told(self, labels=None, above=None) -> Told:
+    def told(self, labels: Tensor | None = None, above: Tensor | None = None) -> Told:
         """Returns that the model is told nothing."""
         del labels, above
         return Told()
 
-    def tokens(self, codes, lyrics=None):
+    def tokens(self, codes: Tensor, lyrics: Tensor | None = None) -> Tensor:
         """Returns what is written at each step, int32 (B, S, N), of codes (B, T, N)."""
         del lyrics
         return delayed(codes, self.sizes.codes)
 
-    def codes_of(self, ids):
+    def codes_of(self, ids: Tensor) -> Tensor:
         """Returns the codes int32 (B, T, N) of what is written at each step."""
         return undelayed(ids)
 
-    def code_at(self, position):
+    def code_at(self, position: Tensor) -> Tensor:
         """Returns which frame each codebook is of that is written at a step, int32 (N,)."""
         return position - tf.range(self.sizes.quantizers)
 
     # The objective -------------------------------------------------------------------------
 
-    def majority_accuracy(self, examples) -> float:
+    def majority_accuracy(self, examples: Any) -> float:
         return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         """Returns the mean cross-entropy of a code, in bits."""
         codes = tf.cast(x["events"], tf.int32)
         bits = bits_of(codes, y_pred)
@@ -166,27 +180,29 @@ class DelayPrior(MusicModel):
         self.accuracy.update_state(tf.cast(right, tf.float32))
         return self.scale_loss(tf.reduce_mean(bits))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "model": dataclasses.asdict(self.sizes)}
 
     # What a family gives -----------------------------------------------------------------
 
     @classmethod
-    def for_config(cls, config, converter):
+    def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> Self:
         del converter
         return cls(model=config.model)
 
-    def generate(self, options, converter):
+    def generate(self, options: DelayPriorOptions, converter: CodesConverter) -> list[Any]:
         return generation.generate(self, converter, options)
 
-    def measure(self, examples, seed=0):
+    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
         return evaluation.evaluate(self, examples, seed)
 
-    def signatures(self):
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         return inference.inference_functions(self)
 
-    def signature_arguments(self, num_outputs, temperature, seed):
+    def signature_arguments(
+        self, num_outputs: int, temperature: float, seed: int
+    ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
-    def pictures(self, converter, examples, seed):
+    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
         return ()  # codes are no pictures

@@ -1,0 +1,56 @@
+"""How the checkpoints that the authors of each family published are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from magenta_lite.checkpoints import (
+    jukebox,
+    melody_rnn,
+    music_transformer,
+    music_vae,
+    tf1,
+    torch_files,
+    vqvae,
+)
+
+
+def _unchanged(config: Any, converter: Any, variables: Mapping[str, Any]) -> Any:
+    return config
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointReader:
+    """Reads the checkpoints that the authors of a family published.
+
+    Attributes:
+        load_weights: Gives a model the weights of an opened checkpoint.
+        open: Opens a checkpoint by its path: weights by name, and `global_step`.
+        fitted_config: Returns a config, of a converter, with the sizes of an opened checkpoint.
+        licence: A sentence on what the weights may be used for; empty for any use.
+    """
+
+    load_weights: Callable[[Any, Any], None]
+    open: Callable[[str], AbstractContextManager[Any]] = tf1.open_checkpoint
+    fitted_config: Callable[[Any, Any, Any], Any] = _unchanged
+    licence: str = ""
+
+
+READERS: dict[str, CheckpointReader] = {
+    "music_vae": CheckpointReader(music_vae.load_weights),
+    "melody_rnn": CheckpointReader(
+        melody_rnn.load_weights, melody_rnn.open_checkpoint, melody_rnn.fitted_config
+    ),
+    "music_transformer": CheckpointReader(
+        music_transformer.load_weights, fitted_config=music_transformer.fitted_config
+    ),
+    "vqvae": CheckpointReader(
+        vqvae.load_weights, torch_files.open_checkpoint, vqvae.fitted_config, vqvae.LICENCE
+    ),
+    "jukebox": CheckpointReader(
+        jukebox.load_weights, torch_files.open_checkpoint, jukebox.fitted_config, vqvae.LICENCE
+    ),
+}
