@@ -11,8 +11,8 @@ from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.graphs import graph_function
 
 if TYPE_CHECKING:
+    from magenta_lite.families.jukebox.delay import DelayPrior
     from magenta_lite.families.jukebox.model import JukeboxPrior
-    from magenta_lite.families.jukebox_delay.model import DelayPrior
 
 BATCH = 4
 MEANINGS = {

@@ -26,9 +26,9 @@ from magenta_lite.modeling.sampling import Sampler
 
 if TYPE_CHECKING:
     from magenta_lite.converters.codes import CodesConverter
+    from magenta_lite.families.jukebox.delay import DelayPrior
     from magenta_lite.families.jukebox.model import JukeboxPrior
     from magenta_lite.families.jukebox.options import PriorOptions
-    from magenta_lite.families.jukebox_delay.model import DelayPrior
 
 SECONDS = 2.0  # between two lines of progress
 TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others

@@ -14,8 +14,8 @@ from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 if TYPE_CHECKING:
     from magenta_lite.converters.converter import Converter
+    from magenta_lite.families.jukebox.delay import DelayPrior
     from magenta_lite.families.jukebox.model import JukeboxPrior
-    from magenta_lite.families.jukebox_delay.model import DelayPrior
 
 SAMPLE_CODES = 64
 

@@ -20,8 +20,8 @@ from magenta_lite.modeling.sampling import Sampler, uniforms_of
 from magenta_lite.typing import Tensor
 
 if TYPE_CHECKING:
+    from magenta_lite.families.jukebox.delay import DelayPrior
     from magenta_lite.families.jukebox.model import JukeboxPrior
-    from magenta_lite.families.jukebox_delay.model import DelayPrior
 
 CHUNK = 32  # given tokens that are read at once
 
