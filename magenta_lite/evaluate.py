@@ -1,8 +1,8 @@
-"""Measure a trained model on held-out data.
+"""Evaluate a trained model on held-out data.
 
 python -m magenta_lite.evaluate --run_dir=runs/cat-mel_2bar [--split=test] [--data=FOLDER]
 
-Prints a table and writes it to RUN_DIR/evaluation-SPLIT.json.
+Prints a table of metrics and writes it to RUN_DIR/evaluation-SPLIT.json.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Export a trained model as a SavedModel that loads with TensorFlow alone.
+"""Export a trained model as a SavedModel, which loads with TensorFlow alone.
 
 python -m magenta_lite.export --run_dir=runs/cat-mel_2bar --output=exported/cat-mel_2bar
 """

@@ -22,10 +22,11 @@ python -m magenta_lite.generate --run_dir=runs/vqvae_mini --mode=reconstruct --i
 python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
     --upsamplers=runs/jukebox_upsampler_mini --total_seconds=10 --genre=chorale
 
-Writes each piece as MIDI, as sound (WAV) and as a picture of its piano roll, or sound with its
-spectrogram, and prints the paths. A reconstruction's input stands beside it. Files are named
-RUN-MODE-seedSEED-001-of-004; without --seed each call draws another seed, and none writes over what
-is there. With --run_dir=RUN, --help shows the options of that model only.
+Writes each piece as a MIDI file, a WAV file and a picture of its piano roll; audio models write a
+WAV file and a picture of its spectrogram. Prints the paths. The input of a reconstruction is
+written next to it. Files are named RUN-MODE-seedSEED-001-of-004; without --seed each call draws a
+new seed, and no call overwrites existing files. With --run_dir=RUN, --help shows only the options
+of that model.
 """
 
 from __future__ import annotations

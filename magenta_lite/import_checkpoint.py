@@ -1,11 +1,11 @@
-"""Turn a checkpoint that was trained with the original code into a run directory.
+"""Import a checkpoint that was trained with the original code into a run directory.
 
 python -m magenta_lite.import_checkpoint --config=cat-mel_2bar_big \\
     --checkpoint=cat-mel_2bar_big.tar --run_dir=runs/cat-mel_2bar_big
 
-The checkpoint is a TensorFlow 1 one (a prefix, a directory, or the tar file that was published),
-a generator bundle (.mag) of melody_rnn, a folder of magenta-js (`weights_manifest.json`, its
-shards and `config.json`), or a PyTorch file of Jukebox (.pth.tar).
+The checkpoint is a TensorFlow 1 checkpoint (a prefix, a directory, or the published tar file), a
+generator bundle (.mag) of melody_rnn, a folder of magenta-js (`weights_manifest.json`, its shards
+and `config.json`), or a PyTorch file of Jukebox (.pth.tar).
 
 python -m magenta_lite.import_checkpoint --config=jukebox_vqvae --checkpoint=vqvae.pth.tar \\
     --run_dir=runs/jukebox_vqvae

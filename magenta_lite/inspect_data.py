@@ -1,13 +1,13 @@
-"""What would a folder give for a configuration, and why is the rest left out?
+"""Report which training examples a configuration gets from a folder, and what is left out and why.
 
-python -m magenta_lite.inspect_data FOLDER              a table of what each family would get
+python -m magenta_lite.inspect_data FOLDER              a table of the examples of each family
 python -m magenta_lite.inspect_data FOLDER --config=cat-mel_2bar [--set converter.bars=4]
 python -m magenta_lite.inspect_data --data=folk --config=cat-mel_2bar
 python -m magenta_lite.inspect_data --data=groove_midi:groove.zip --config=groovae_2bar_humanize
 python -m magenta_lite.inspect_data FOLDER_OF_SOUND --config=vqvae_mini
 
-Reads and encodes everything and writes nothing, but with --json a file with all numbers.
-Exit code 0: there is something to train on; 2: there is not.
+Reads and encodes all files without writing anything; --json=FILE writes all numbers to a file.
+The exit code is 0 if there are examples to train on, and 2 if there are none.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Latent vectors of your music: write them, draw their map, find the direction of an attribute.
+"""Encode music to latent vectors, plot them, and compute attribute vectors.
 
 python -m magenta_lite.latents --run_dir=runs/cat-mel_2bar --input=FOLDER --output=out
 python -m magenta_lite.latents --run_dir=runs/cat-mel_2bar --input=BUSY --input=CALM --output=out
 
-Writes OUTPUT/latents.npz (`mu` (N, Z), `piece`, `group`) and OUTPUT/map.png, the plane in which
-they differ most. With two inputs also OUTPUT/attribute.npz, the mean of the first minus the mean
-of the second, for `generate --mode=attribute --attribute=OUTPUT/attribute.npz --amount=1`.
+Writes OUTPUT/latents.npz (`mu` (N, Z), `piece`, `group`) and OUTPUT/map.png, a projection onto the
+first two principal components. With two inputs it also writes OUTPUT/attribute.npz, the mean of the
+first minus the mean of the second, for
+`generate --mode=attribute --attribute=OUTPUT/attribute.npz --amount=1`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Train a model; the same command again goes on where the run stopped.
+"""Train a model, or resume its run if the run directory already exists.
 
 python -m magenta_lite.train --config=cat-mel_2bar
 python -m magenta_lite.train --config=cat-mel_2bar --data=~/my_midi --set train.steps=2000
