@@ -138,7 +138,7 @@ def main() -> None:
     if options.draws and FLAGS.seed is None:
         print(f"Seed: {seed} (--seed={seed} gives the same again)", file=sys.stderr)
     if FLAGS.copies:
-        _report_copies(run, outputs)
+        _report_memorization(run, outputs)
 
 
 def _options(config: ExperimentConfig) -> GenerateOptions:
@@ -173,13 +173,13 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _report_copies(run, sequences) -> None:
-    from magenta_lite.data import copies
+def _report_memorization(run, sequences) -> None:
+    from magenta_lite.data import memorization
     from magenta_lite.datasets import open_collection
 
     data = cli.with_data(run.config).data
     collection = open_collection(data, run.config.converter, FLAGS.data_dir)
-    for line in copies.report(run.converter, sequences, collection.split("train")):
+    for line in memorization.report(run.converter, sequences, collection.split("train")):
         print(line)
 
 
