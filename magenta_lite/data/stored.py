@@ -60,7 +60,7 @@ def data_folder(data_dir: str | None = None) -> Path:
 def note_use(folder: Path, source: str) -> None:
     """Records beside a data set that it was opened as `source`."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    with contextlib.suppress(OSError), replaced(folder / USED) as partial:  # the folder may be read-only
+    with contextlib.suppress(OSError), replaced(folder / USED) as partial:  # read-only folder
         partial.write_text(json.dumps({"source": source, "time": now}))
 
 
