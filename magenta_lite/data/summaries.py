@@ -12,7 +12,7 @@ from magenta_lite.errors import UserError
 
 # Hints by a phrase in the reason for dropping. A hint applies to converters that have the settings
 # it names.
-PAD = "--set converter.pad_edges=true fills up what is short with silence"
+PAD = "--set converter.pad_edges=true pads short music with silence"
 HINTS = {
     "program outside": "--set converter.programs=null reads the notes of every program",
     "(melody) and": (
