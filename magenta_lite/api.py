@@ -211,7 +211,7 @@ def piano_roll(piece: Any, title: str = "") -> matplotlib.figure.Figure:
 
 
 def show(piece: Any) -> Shown:
-    """Returns a NoteSequence or an `Audio` wrapped so that notebooks show a picture and a player."""
+    """Returns a wrapper of a piece that notebooks show as a picture and an audio player."""
     return Shown(piece)
 
 
