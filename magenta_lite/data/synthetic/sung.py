@@ -18,7 +18,7 @@ STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 class Syllable(NamedTuple):
-    """A syllable: start in quarter notes, text; whether its word goes on, whether it ends a line."""
+    """A syllable: start in quarter notes, text, whether its word continues or it ends a line."""
 
     start: float
     text: str
