@@ -50,7 +50,7 @@ from magenta_lite.unfinished import Unfinished
 FLAGS = flags.FLAGS
 MOST_SEED = 2_000_000_000  # families add small numbers to seeds, which must stay below 2 ** 31
 
-cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The run directory of `train`.")
 cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "mode",
@@ -80,7 +80,9 @@ flags.DEFINE_list(
 option_flags.define()
 flags.DEFINE_bool("tokens", False, "Write the ids of MuseNet pieces, too, as .txt.")
 flags.DEFINE_bool(
-    "copies", False, "Say how much of each MuseNet piece stands in the training set, in any key."
+    "copies",
+    False,
+    "Report the longest passage that each MuseNet piece shares with the training set.",
 )
 cli.define_data_flags()
 cli.define_path(

@@ -21,12 +21,12 @@ from magenta_lite.files import replaced
 FLAGS = flags.FLAGS
 WRITTEN = ("latents.npz", "map.png", "attribute.npz")
 
-cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The run directory of `train`.")
 cli.define_checkpoint_flag()
 cli.define_paths(
     "input", "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
-cli.define_path("output", "latents", "Folder of what is written; it must not hold latents already.")
+cli.define_path("output", "latents", "Output folder; it must not contain latents already.")
 
 
 def main() -> None:

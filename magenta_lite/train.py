@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 cli.define_config_flags()
 cli.define_data_flags()
 cli.define_path(
-    "run_dir", None, "Where everything of this run goes. Default: runs/NAME of the configuration."
+    "run_dir", None, "The directory of the run. Default: runs/NAME of the configuration."
 )
 cli.define_path(
     "init_from",
@@ -33,23 +33,23 @@ cli.define_path(
     "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
 )
 cli.define_path(
-    "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior learns to write."
+    "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior models."
 )
 flags.DEFINE_float(
     "minutes",
     None,
-    "How long a new run may take, from start to end: its first steps are measured, then the number "
-    "of steps, schedules and validations are made to fit, and kept in config.yaml, so that the "
-    "same command goes on with them. Where few steps fit, train.batch_size is halved until 2,000 "
-    "do, unless --set gives it. What comes on top: building a data set, once, and what the "
-    "computer does besides. Instead of --set train.steps=….",
+    "Time budget of a new run in minutes, instead of --set train.steps=…: its first steps are "
+    "measured, and the number of steps, the schedules and the validations are chosen to fit and "
+    "stored in config.yaml, so that the same command continues with them. If few steps fit, "
+    "train.batch_size is halved until 2,000 fit, unless --set gives it. The time for building a "
+    "data set is not included.",
     lower_bound=0.0,
 )
 flags.DEFINE_string(
     "strategy",
     "auto",
-    "Who computes: none (one device), mirrored (all GPUs of this machine), multiworker (TF_CONFIG) "
-    "or auto. train.batch_size is shared out among all replicas.",
+    "Devices to train on: none (one device), mirrored (all GPUs of this machine), multiworker "
+    "(TF_CONFIG) or auto. train.batch_size is divided among all replicas.",
 )
 
 
