@@ -82,7 +82,7 @@ flags.DEFINE_bool("tokens", False, "Write the ids of MuseNet pieces, too, as .tx
 flags.DEFINE_bool(
     "copies",
     False,
-    "Report the longest passage that each MuseNet piece shares with the training set.",
+    "Report the longest passage of each MuseNet piece that is in the training set, in any key.",
 )
 cli.define_data_flags()
 cli.define_path(
