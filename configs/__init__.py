@@ -1,1 +1,1 @@
-"""Configurations that come with magenta_lite: one file per family."""
+"""The configurations of magenta_lite, one file per family."""

@@ -1,11 +1,11 @@
 """Jukebox's priors and upsamplers (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341).
 
-A prior writes the codes of a VQ-VAE's coarsest level, an upsampler those of a finer one. `_tiny`
-(of vqvae_tiny) is for tests, `_mini` (of vqvae_mini) trains on two cores, `_base` on one GPU. The
-`_small` ones (of vqvae_small) and those of jukebox_vqvae have the original's sizes: 5b and
+A prior generates the codes of a VQ-VAE's coarsest level, an upsampler those of a finer one. `_tiny`
+(for vqvae_tiny) is for tests, `_mini` (for vqvae_mini) trains on two cores, `_base` on one GPU. The
+`_small` ones (for vqvae_small) and those for jukebox_vqvae have the original's sizes: 5b and
 5b_lyrics have 5.1 and 5.6 billion weights, 1b_lyrics 0.9 billion, upsampler_level_0 and _1 each 1.
-`delay_…` (of rvqvae_…) writes all codes of a residual VQ-VAE, in a delay pattern (Copet et al.
-2023, https://arxiv.org/abs/2306.05284): it needs no upsampler, and is told nothing.
+`delay_…` (for rvqvae_…) generates all codes of a residual VQ-VAE in a delay pattern (Copet et al.
+2023, https://arxiv.org/abs/2306.05284), without upsamplers and without conditioning.
 
 python -m magenta_lite.train --config=jukebox_prior_mini --vqvae=runs/vqvae_mini
 """
@@ -28,7 +28,7 @@ def jukebox(level: int, model, **train) -> ExperimentConfig:
         converter=CodesConverterConfig(level=level, **shared),
         model=model,
         objective=NextCodeObjective(),
-        data=DataConfig(source=""),  # that of the VQ-VAE
+        data=DataConfig(source=""),  # the VQ-VAE's source
         train=TrainConfig(
             **{
                 "steps": 300_000,
@@ -46,7 +46,7 @@ def jukebox(level: int, model, **train) -> ExperimentConfig:
     )
 
 
-# Of vqvae_tiny and vqvae_mini, and in between.
+# For vqvae_tiny and vqvae_mini, and a size in between.
 
 QUICK = {"warmup_steps": 50, "learning_rate": 1e-3, "checkpoint_every": 100}
 TINY = {"codes": 32, "context": 64, "width": 32, "depth": 3, "heads": 2, "blocks": 8}
@@ -59,7 +59,7 @@ ANY_TIME = {"time_bins": 64, "min_duration": 0.0}
 
 
 def conditioned(stages: int, width: int, depth: int) -> dict[str, int]:
-    """Returns what an upsampler has beside what a prior has."""
+    """Returns the sizes of an upsampler's conditioner."""
     names = ("conditioner_stages", "conditioner_width", "conditioner_depth")
     return dict(zip(names, (stages, width, depth), strict=True))
 
@@ -76,7 +76,7 @@ add("upsampler_mini", 0, MINI | {"hop": 8} | conditioned(2, 64, 4), steps=2000, 
 add("prior_base", 1, BASE | ANY_TIME | {"hop": 256}, steps=100_000)
 add("upsampler_base", 0, BASE | {"hop": 32} | conditioned(3, 256, 8), steps=100_000)
 
-# Of rvqvae_tiny and rvqvae_mini: contexts of 0.3 and 4.1 s.
+# For rvqvae_tiny and rvqvae_mini: contexts of 0.3 and 4.1 s.
 
 DELAY_TINY = {"codes": 32, "quantizers": 3, "context": 64, "width": 32, "depth": 2, "heads": 2}
 DELAY_TINY |= {"sample_rate": 4000, "hop": 16}
@@ -86,12 +86,12 @@ DELAY_MINI |= {"sample_rate": 16_000, "hop": 256}
 add("delay_tiny", 0, DELAY_TINY, DelayPriorConfig, steps=300, **QUICK)
 add("delay_mini", 0, DELAY_MINI, DelayPriorConfig, steps=2000, **QUICK)
 
-# The original's for training, of vqvae_small.
+# The original's configurations for training, for vqvae_small.
 
 LARGE = {"recompute": True}
 SMALL = {"codes": 1024, "sample_rate": 22_050, "hop": 256}
 LABELLED = SMALL | {"artists": 100, "genres": 10, "time_bins": 64}
-# The layers of alignment, 31 and 39, are not the original's: it gives none.
+# The original does not specify the alignment layers; 31 and 39 are chosen here.
 SINGLE = {"context": 6144, "lyric_tokens": 384, "single_stream": True, "heads": 2}
 SINGLE |= {"attention_order": 12, "alignment_layer": 31}
 SEPARATE = {"context": 6144, "lyric_tokens": 384, "depth": 50, "attention_order": 8}
@@ -103,7 +103,7 @@ add("prior_small_single_enc_dec", 1, LABELLED | SINGLE, **LARGE)
 add("prior_small_sep_enc_dec", 1, LABELLED | SEPARATE, **LARGE)
 add("upsampler_small", 0, SMALL | {"hop": 32} | conditioned(3, 512, 16), **LARGE)
 
-# The original's, of jukebox_vqvae.
+# The original's released models, for jukebox_vqvae.
 
 V2 = {"artists": 4111, "genres": 120, "max_genres": 5}
 UPSAMPLER = V2 | {"width": 1920, "depth": 72, "blocks": 128, "initial_scale": 0.4}

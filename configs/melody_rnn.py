@@ -1,11 +1,12 @@
-"""MelodyRNN (Magenta, 2016) and its siblings: LSTMs that continue music.
+"""MelodyRNN (Magenta, 2016) and related LSTMs that continue music.
 
-basic_rnn reads the last event; lookback_rnn also what came one and two bars before, and can repeat
-it; attention_rnn reads pitch, direction and keys, can repeat, and attends to its last 40 outputs;
-mono_rnn is basic_rnn over all MIDI pitches, in the melody's own key. drum_kit_rnn continues drums,
-one_drum a rhythm. basic_improv, attention_improv and chord_pitches_improv make melodies over
-chords; performance_with_dynamics plays the piano, performance does so without dynamics. Every
-configuration has a small twin NAME_tiny, which trains in a minute or two on two cores.
+The input of basic_rnn is the last event; lookback_rnn also gets the events one and two bars before,
+and can repeat them; attention_rnn gets pitch, direction and keys, can repeat, and attends to its
+last 40 outputs; mono_rnn is basic_rnn over all MIDI pitches, without transposition to a fixed key.
+drum_kit_rnn continues drums, one_drum a rhythm. basic_improv, attention_improv and
+chord_pitches_improv generate melodies conditioned on chords; performance_with_dynamics generates
+piano music, performance the same without dynamics. Every configuration has a small variant
+NAME_tiny, which trains in a minute or two on two cores.
 
 python -m magenta_lite.train --config=attention_rnn [--data=FOLDER]
 """
@@ -28,7 +29,7 @@ from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventOb
 
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns a small twin of `config`, for tests and first tries."""
+    """Returns a small variant of `config`, for tests and first tries."""
     length = 16 if config.model.attention_length else 0
     drums = config.converter.kind == "event_drums"
     longest = "max_events" if hasattr(config.converter, "max_events") else "max_steps"
@@ -52,7 +53,8 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
             checkpoint_every=200,
             validation_examples=128,
         ),
-        # What has been trained for a minute leaves too much to chance: drums among 512 sets most.
+        # Lower temperatures, as models trained for a minute are too random, above all those of
+        # drums, which have 512 classes.
         generate=dataclasses.replace(config.generate, temperature=0.7 if drums else 0.85),
     )
 
@@ -60,14 +62,14 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
 def event_rnn(
     *names: str, converter, model: MelodyRNNConfig, data: DataConfig, programs=(), **train
 ) -> None:
-    """Registers a configuration of the original, and its small twin, under `names`.
+    """Registers a configuration of the original, and its small variant, under `names`.
 
     Args:
-        names: The original's, and what else it is called.
+        names: The original's name, and aliases.
         converter: Converter section.
         model: Model section.
         data: Data section.
-        programs: General MIDI programs that play what it writes; empty for the converter's own.
+        programs: General MIDI programs of the output; empty for the converter's own.
         train: Changes to the training section.
     """
 
@@ -149,7 +151,7 @@ event_rnn(
     **DRUMS,
 )
 
-# Melodies over chords: in every key, each time another ------------------------------------------
+# Melodies over chords, transposed to random keys -------------------------------------------------
 
 LEAD_SHEETS = {
     "data": DataConfig(source="arranged:leads", transpose=(-6, 5)),
@@ -184,7 +186,7 @@ event_rnn(
     **LEAD_SHEETS,
 )
 
-# Performances: all instruments but drums as one ----------------------------------------------
+# Performances: all instruments except drums, merged ------------------------------------------
 
 PERFORMANCES = {
     "model": MelodyRNNConfig(units=(512, 512, 512), dropout=0.0),

@@ -1,8 +1,8 @@
-"""MuseNet (Payne 2019): many instruments in one stream of tokens, full attention.
+"""MuseNet (Payne 2019): many instruments in one stream of tokens, with full attention.
 
 musenet_nano and musenet_tiny train on two cores, musenet_small on a laptop's GPU, musenet_base and
-musenet_large on large ones. musenet_72 has the 72 layers, 24 heads and 4,096 tokens that the
-makers published; they never said how wide it was, and 1,536 is assumed here.
+musenet_large on large GPUs. musenet_72 has the published 72 layers, 24 heads and context length of
+4,096 tokens; its width was not published, and 1,536 is assumed here.
 
 python -m magenta_lite.train --config=musenet_tiny --data=FOLDER
 """
@@ -20,7 +20,7 @@ from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 
 NANO = MuseNetObjective()
-TINY = MuseNetObjective(critic=0.05, critic_every=250)  # too small to gain from mixup
+TINY = MuseNetObjective(critic=0.05, critic_every=250)  # too small to benefit from mixup
 LARGE = MuseNetObjective(critic=0.05, mixup=0.2)
 
 

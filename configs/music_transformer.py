@@ -1,10 +1,10 @@
 """Music Transformer (Huang et al. 2018): piano performances with self-attention.
 
-music_transformer is the original's t_rel_len2048_h384_att512_fs1024_n6_dropout10; its other sets
-of sizes are here under their names, and music_transformer_16 is the shape of the released
-unconditional model, which attends without distances. music_transformer_melody accompanies melodies.
-music_transformer_jsb writes chorales, and its baseline does so without distances.
-music_transformer_tiny trains in minutes on two cores.
+music_transformer is the original's t_rel_len2048_h384_att512_fs1024_n6_dropout10, whose other sets
+of sizes are registered under their original names. music_transformer_16 has the sizes of the
+released unconditional model, which has absolute attention. music_transformer_melody accompanies
+melodies. music_transformer_jsb generates chorales; its baseline has absolute instead of relative
+attention. music_transformer_tiny trains in minutes on two cores.
 
 python -m magenta_lite.train --config=music_transformer --data=FOLDER
 """
@@ -32,14 +32,14 @@ WARM_UP = 8000
 
 
 def noam_peak(hidden: int) -> float:
-    """Returns the largest rate of the schedule of Vaswani et al. 2017 with a factor of 2."""
+    """Returns the peak learning rate of the schedule of Vaswani et al. 2017 with a factor of 2."""
     return 2 * (hidden * WARM_UP) ** -0.5
 
 
 def performances(
     crop: int = 2048, smoothing: float = 0.0, end_token: bool = False, train=None, **sizes
 ) -> ExperimentConfig:
-    """Returns a config of performances with the given sizes, trained as the original was."""
+    """Returns a config for performances with the given sizes and the original's training."""
     model = MusicTransformerConfig(**({"positions": crop} | sizes))
     return ExperimentConfig(
         converter=PerformanceConverterConfig(crop=crop, end_token=end_token),
@@ -66,13 +66,13 @@ def performances(
 
 @register("music_transformer", "t_rel_len2048_h384_att512_fs1024_n6_dropout10")
 def music_transformer() -> ExperimentConfig:
-    """Six layers, distances up to 1,024 tokens."""
+    """Six layers, relative distances up to 1,024 tokens."""
     return performances()
 
 
 @register("music_transformer_tiny")
 def music_transformer_tiny() -> ExperimentConfig:
-    """The same parts, small."""
+    """A small variant of music_transformer."""
     return performances(
         crop=256,
         layers=2,
@@ -94,19 +94,19 @@ def music_transformer_tiny() -> ExperimentConfig:
 
 
 def accompaniments(config: ExperimentConfig, **converter) -> ExperimentConfig:
-    """Returns `config` with a converter of melodies, and pairs of a melody and a performance."""
+    """Returns `config` with the converter for pairs of a melody and a performance."""
     return dataclasses.replace(config, converter=MelodyPerformanceConverterConfig(**converter))
 
 
 @register("music_transformer_melody")
 def music_transformer_melody() -> ExperimentConfig:
-    """A performance to a melody; the sizes of music_transformer."""
+    """Performances conditioned on melodies, with the sizes of music_transformer."""
     return accompaniments(performances())
 
 
 @register("music_transformer_melody_tiny")
 def music_transformer_melody_tiny() -> ExperimentConfig:
-    """The same parts, small."""
+    """A small variant of music_transformer_melody."""
     tiny = music_transformer_tiny()
     return accompaniments(
         tiny, max_tokens=256, max_seconds=10.0, min_seconds=3.0, passes=1, stretches=(1.0,)
@@ -114,7 +114,7 @@ def music_transformer_melody_tiny() -> ExperimentConfig:
 
 
 def chorales(attention: str) -> ExperimentConfig:
-    """Returns a config of the published chorales, of a size for two CPU cores."""
+    """Returns a config for JSB Chorales, sized for two CPU cores."""
     config = performances(
         train={
             "steps": 1750,
@@ -134,7 +134,7 @@ def chorales(attention: str) -> ExperimentConfig:
         filter_size=512,
         heads=4,
         max_relative_position=512,
-        dropout=0.0,  # so few steps do not learn by heart
+        dropout=0.0,  # so few steps do not overfit
         positions=1024,
         attention=attention,
     )
@@ -151,7 +151,7 @@ register("music_transformer_jsb_baseline")(lambda: chorales("absolute"))
 
 
 def sized(*names: str, **changes) -> None:
-    """Registers another set of sizes."""
+    """Registers a config with other sizes."""
     register(*names)(lambda: performances(**changes))
 
 
@@ -176,7 +176,7 @@ sized(
 sized("t_len2048_h384_att512_fs1024_n8_dropout15", layers=8, attention="absolute", dropout=0.15)
 sized("t_len2048_h384_att512_fs1024_n8_dropout20", layers=8, attention="absolute", dropout=0.2)
 sized("t_len2048_h384_att512_fs1024_n10_dropout30", layers=10, attention="absolute", dropout=0.3)
-# Six layers, whatever its name says.
+# Six layers, in spite of its name.
 sized(
     "t_rel_len1024_h384_att512_fs1024_n2_dropout15",
     crop=1024,
@@ -187,7 +187,7 @@ sized(
 
 @register("music_transformer_16", "unconditional_model_16")
 def music_transformer_16() -> ExperimentConfig:
-    """The shape of the released unconditional model: 16 layers, no distances, Adafactor."""
+    """The released unconditional model: 16 layers, absolute attention, Adafactor."""
     config = performances(
         crop=2048,
         smoothing=0.1,
@@ -211,7 +211,7 @@ def music_transformer_16() -> ExperimentConfig:
 
 @register("music_transformer_melody_16", "melody_conditioned_model_16")
 def music_transformer_melody_16() -> ExperimentConfig:
-    """The shape of the released model of accompaniments: 16 and 16 layers, no distances."""
+    """The released melody-conditioned model: 16 + 16 layers, absolute attention."""
     config = accompaniments(music_transformer_16())
     return dataclasses.replace(
         config, model=dataclasses.replace(config.model, tie_embeddings=False)

@@ -1,8 +1,8 @@
 """MusicVAE (Roberts et al. 2018, https://arxiv.org/abs/1803.05428) and its descendants.
 
 GrooVAE: Gillick et al. 2019, https://arxiv.org/abs/1905.06118; multitrack: Simon et al. 2018,
-https://arxiv.org/abs/1806.00195. Every configuration has a small twin NAME_tiny with the same
-parts, which trains in about a minute on two cores.
+https://arxiv.org/abs/1806.00195. Every configuration has a small variant NAME_tiny with the same
+structure, which trains in about a minute on two cores.
 
 python -m magenta_lite.train --config=cat-mel_2bar [--data=FOLDER]
 """
@@ -26,7 +26,7 @@ from magenta_lite.converters.multi_performance import MultiPerformanceConverterC
 from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 
-# Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
+# Programs 0-31 are keyboards, mallets, organs and guitars: others rarely play the melody.
 TWO_BARS = MelodyConverterConfig(bars=2, programs=(0, 31))
 SIXTEEN_BARS = MelodyConverterConfig(bars=16)
 CHORDS = MelodyConverterConfig(bars=2, chords=True)
@@ -34,7 +34,7 @@ DRUMS = DrumsConverterConfig(bars=2)
 DRUM_ROLL = DrumsConverterConfig(bars=2, roll=True)
 FULL_KIT = DrumsConverterConfig(bars=2, roll=True, classes="full")
 TRIO = TrioConverterConfig(bars=16)
-# The sets that the original was trained on start a window on every bar.
+# As in the original's data, windows start at every bar.
 GROOVE = GrooveConverterConfig(bars=2, hop_bars=1)
 TRACKS = MultiPerformanceConverterConfig()
 TRACKS_AND_CHORDS = MultiPerformanceConverterConfig(chords=True)
@@ -63,7 +63,7 @@ def _per_part(model: MusicVAEConfig) -> MusicVAEConfig:
     return dataclasses.replace(model, decoder_per_part=True)
 
 
-# Scheduled sampling as in the original: half of the events fed are samples at step 6,900.
+# Scheduled sampling as in the original: half of the inputs are samples at step 6,900.
 SAMPLED = VAEObjective(max_beta=0.2, sampling_schedule="inverse_sigmoid", sampling_rate=1000)
 ANNEALED = dataclasses.replace(SAMPLED, beta_rate=0.99999)
 PLAIN = VAEObjective(max_beta=1.0)
@@ -73,7 +73,7 @@ GROOVES = VAEObjective(max_beta=0.2, free_bits=48)
 
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns a small twin of `config`, for tests and first tries."""
+    """Returns a small variant of `config`, for tests and first tries."""
     model = dataclasses.replace(
         config.model,
         latent_size=32,
@@ -82,18 +82,18 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         nade_units=16,
         dropout=0.0,
     )
-    # As many free bits a dimension as the full size has: with more, nothing would tie the
-    # latent vectors to the prior, and samples would be noise.
+    # The same free bits per dimension as the full size: with more, the posterior would not be
+    # regularised towards the prior, and samples would be noise.
     free_bits = config.objective.free_bits * model.latent_size / config.model.latent_size
     objective = dataclasses.replace(config.objective, free_bits=free_bits)
-    # Examples of many steps are fewer in a batch. Sets of hits are learnt more slowly, and are no
-    # one-hot vectors, which need larger kernels. Grooves need the full weight on the KL term: with
-    # less, their codes lie in heaps, and what is drawn between these is noise.
+    # Long examples have smaller batches. Drum rolls and grooves learn more slowly, and need a
+    # smaller initial gain, as they are not one-hot. Grooves need the full weight of the KL term:
+    # with less, their latent vectors form clusters, and samples between the clusters are noise.
     groove, tracks = (config.converter.kind == kind for kind in ("groove", "multi_performance"))
     hits = groove or getattr(config.converter, "roll", False)
     bars = 16 if tracks else config.converter.bars
-    # A trio without a conductor is learnt in twice the steps. What taps leave open is much, after a
-    # minute of training too much to draw at the usual temperature.
+    # A trio without a conductor needs twice the steps. Taps determine little of the output, which
+    # after a minute of training is too random at the usual temperature.
     flat_trio = config.converter.kind == "trio" and config.model.segments == 1
     steps = 1200 if flat_trio else 1000 if hits else 800 if tracks else 600
     generate = config.generate
@@ -126,7 +126,7 @@ def music_vae(
     batch_size=512,
     programs=(),
 ) -> None:
-    """Registers a configuration of the original, and its small twin, under `names`."""
+    """Registers a configuration of the original, and its small variant, under `names`."""
 
     def config() -> ExperimentConfig:
         return ExperimentConfig(
@@ -144,7 +144,7 @@ def music_vae(
 
 FIDDLE = (40,)  # a violin: the melodies are dance tunes
 
-# Melodies of 2 bars. The small one has 4.4 M parameters, the big one 134.6 M: that wants a GPU.
+# Melodies of 2 bars. The small model has 4.4 M parameters, the big one 134.6 M (for a GPU).
 melodies = functools.partial(
     music_vae, converter=TWO_BARS, source="folk", transpose=5, programs=FIDDLE
 )
@@ -178,7 +178,7 @@ tracks("hier-multiperf_vel_1bar_big", model=MULTI_BIG)
 tracks("hier-multiperf_vel_1bar_med_chords", converter=TRACKS_AND_CHORDS, model=MULTI)
 tracks("hier-multiperf_vel_1bar_big_chords", converter=TRACKS_AND_CHORDS, model=MULTI_BIG)
 
-# Drum patterns of 2 bars: one of 512 sets a step, or a NADE over 9 or 61 classes.
+# Drum patterns of 2 bars: one of 512 combinations per step, or a NADE over 9 or 61 drum classes.
 patterns = functools.partial(music_vae, objective=PATTERNS)
 patterns("cat-drums_2bar_small", "cat-drums_2bar", converter=DRUMS, model=SMALL)
 patterns("cat-drums_2bar_big", converter=DRUMS, model=BIG)
@@ -187,7 +187,7 @@ patterns("nade-drums_2bar_full", "nade-drums_2bar", converter=FULL_KIT, model=NA
 
 
 def groovae(*names: str, **changes) -> None:
-    """Registers a GrooVAE whose encoder network sees or lacks what `changes` say."""
+    """Registers a GrooVAE with `changes` to its converter, which define the encoder's input."""
     converter = dataclasses.replace(GROOVE, **changes)
     music_vae(*names, converter=converter, model=GROOVAE, objective=GROOVES)
 

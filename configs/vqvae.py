@@ -1,9 +1,9 @@
 """VQ-VAEs of sound (Dhariwal et al. 2020, Jukebox): the first stage of a Jukebox, or a codec.
 
 vqvae_tiny and rvqvae_tiny (4 kHz) are for tests, vqvae_mini (16 kHz) trains on two cores;
-vqvae_small and jukebox_vqvae have the original's sizes. rvqvae_mini has one level of 62.5 frames a
-second, each told by four codes, the later ones of what the earlier leave over: fewer codes than
-vqvae_mini's (250 a second, not 2,500), for a language model alone.
+vqvae_small and jukebox_vqvae have the original's sizes. rvqvae_mini has a residual quantizer of
+four codebooks and one level of 62.5 frames per second: 250 codes per second instead of
+vqvae_mini's 2,500, for a single language model.
 
 python -m magenta_lite.train --config=vqvae_mini --data=FOLDER_OF_SOUND
 """
@@ -42,7 +42,7 @@ def vqvae(
 
 
 def narrow(downs, width: int, depth: int, code_width: int, codes: int, **options) -> VQVAEConfig:
-    """Returns sizes for two cores, or for tests."""
+    """Returns small sizes for two cores or for tests."""
     strides = options.pop("strides", (2,) * len(downs))
     return VQVAEConfig(downs, strides, code_width, codes, width, depth, **options)
 
@@ -53,7 +53,7 @@ QUICK = {"batch_size": 4, "warmup_steps": 50, "learning_rate": 1e-3, "checkpoint
 
 @register("vqvae_tiny")
 def vqvae_tiny() -> ExperimentConfig:
-    """300 steps, for tests; 512 and 256 codes a clip, 32 in each codebook."""
+    """For tests, 300 steps; 512 and 256 codes per clip, codebooks of 32 codes."""
     sizes = narrow((2, 1), width=8, depth=2, code_width=8, codes=32)
     quick = QUICK | {"steps": 300, "batch_size": 2, "checkpoint_every": 100}
     return vqvae(4000, 2048, sizes, **quick, validation_examples=8)
@@ -61,14 +61,14 @@ def vqvae_tiny() -> ExperimentConfig:
 
 @register("vqvae_mini")
 def vqvae_mini() -> ExperimentConfig:
-    """1,024 and 256 codes a clip, 4,096 and 1,024 a step: 16 and 4 for each of a codebook."""
+    """1,024 and 256 codes per clip; 4,096 and 1,024 per step, i.e. 16 and 4 per codebook entry."""
     sizes = narrow((3, 2), width=32, depth=2, code_width=32, codes=256)
     return vqvae(16_000, 8192, sizes, **QUICK | {"steps": 3500, "learning_rate": 2e-3})
 
 
 @register("rvqvae_tiny")
 def rvqvae_tiny() -> ExperimentConfig:
-    """300 steps, for tests; 128 frames a clip, each in 3 codes."""
+    """For tests, 300 steps; 128 frames per clip, 3 codes per frame."""
     sizes = narrow(
         (2,), strides=(4,), width=8, depth=2, code_width=8, codes=32, quantizers=3, **RESIDUAL
     )
@@ -78,7 +78,7 @@ def rvqvae_tiny() -> ExperimentConfig:
 
 @register("rvqvae_mini")
 def rvqvae_mini() -> ExperimentConfig:
-    """32 frames a clip, 512 a step: 4 for each code, whose averages begin anew when revived."""
+    """32 frames per clip, 512 per step, i.e. 4 per codebook entry; revived entries are reset."""
     sizes = narrow(
         (4,),
         strides=(4,),
@@ -94,12 +94,12 @@ def rvqvae_mini() -> ExperimentConfig:
 
 @register("vqvae_small")
 def vqvae_small() -> ExperimentConfig:
-    """The original's small one: clips of 11.9 s, 8,192 and 1,024 codes each."""
+    """The original's small model: clips of 11.9 s with 8,192 and 1,024 codes."""
     sizes = VQVAEConfig(downs=(5, 3), strides=(2, 2), codes=1024)
     return vqvae(22_050, 262_144, sizes, VQVAEObjective(linf=0.0), batch_size=4)
 
 
 @register("jukebox_vqvae")
 def jukebox_vqvae() -> ExperimentConfig:
-    """The published sizes; clips of 8.9 s."""
+    """The sizes of the released model; clips of 8.9 s."""
     return vqvae(44_100, 393_216, VQVAEConfig(multipliers=(2, 1, 1)), batch_size=256)

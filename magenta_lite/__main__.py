@@ -21,13 +21,13 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Runs the command that the first argument names, with the others."""
+    """Runs the command named by the first argument, with the remaining arguments."""
     program, *rest = sys.argv
     if not rest or rest[0] in ("-h", "--help", "help"):
         lines = [f"  {name:<18} {what}" for name, what in COMMANDS.items()]
         try:
             print("\n".join(["Usage: magenta-lite COMMAND --help", "", *lines]), flush=True)
-        except BrokenPipeError:  # whoever read the output has seen enough
+        except BrokenPipeError:  # the reader of the output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0 if rest else 2
     name = rest[0].replace("-", "_")

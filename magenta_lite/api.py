@@ -1,4 +1,4 @@
-"""What `import magenta_lite as ml` offers. TensorFlow is loaded by the functions that need it."""
+"""The public API of `import magenta_lite as ml`. Functions import TensorFlow when they need it."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def load(path: str | os.PathLike, checkpoint: str = "best") -> Run:
 
     Args:
         path: The run directory.
-        checkpoint: `best` by its validations, `newest`, or a step.
+        checkpoint: `best` (by validation), `newest`, or a step.
 
     Raises:
-        UserError: If `path` is no run directory or has no such checkpoint.
+        UserError: If `path` is not a run directory or has no such checkpoint.
     """
     from magenta_lite.training.run import load_run
 
@@ -60,10 +60,10 @@ def load(path: str | os.PathLike, checkpoint: str = "best") -> Run:
 
 
 def build_model(config: ExperimentConfig) -> MusicModel:
-    """Returns the untrained model that a config describes.
+    """Returns the untrained model of a config.
 
     Raises:
-        UserError: If the sections of the config do not go together.
+        UserError: If the sections of the config are incompatible.
     """
     from magenta_lite.families import building
 
@@ -71,10 +71,10 @@ def build_model(config: ExperimentConfig) -> MusicModel:
 
 
 def as_run(config: ExperimentConfig, model: MusicModel) -> Run:
-    """Returns a model that you trained yourself with what belongs to it, to generate and to save.
+    """Returns a run for a model that you trained yourself, to generate with it and to save it.
 
     Args:
-        config: That the model was built from.
+        config: The config that the model was built from.
         model: The model.
     """
     from magenta_lite.training.run import Run
@@ -88,21 +88,21 @@ def dataset(
     batch_size: int | None = None,
     data_dir: str | None = None,
 ) -> tf.data.Dataset:
-    """Returns batches of the music that a config names, which is read and encoded at first.
+    """Returns the batches of a config's data, which are read and encoded on first use.
 
     Args:
-        config: Its sections `data` and `converter` say what is read and how.
+        config: Its sections `data` and `converter` define the source and the encoding.
         split: `train`, `validation` or `test`.
-        batch_size: Examples of a batch; None for `train.batch_size`.
+        batch_size: Batch size; None for `train.batch_size`.
         data_dir: Folder of built data sets; None for `~/tensorflow_datasets`.
 
     Returns:
-        Dicts of tensors, as the models read them. The training split is shuffled, transposed and
-        without end, so that `fit` needs `steps_per_epoch`; the others are read once, in order,
-        without examples that fill no batch.
+        A data set of dicts of tensors, the inputs of the models. The training split is shuffled,
+        transposed and infinite, so that `fit` needs `steps_per_epoch`; the others are read once,
+        in order, without a last incomplete batch.
 
     Raises:
-        UserError: If there is no such music, or the split has fewer examples than a batch.
+        UserError: If there are no such data, or the split has fewer examples than a batch.
     """
     from magenta_lite.data.pipeline import batches_for
     from magenta_lite.datasets import open_data
@@ -129,13 +129,13 @@ def dataset(
 
 
 def read(path: str | os.PathLike) -> Any:
-    """Returns the piece in a file: a NoteSequence, or an `Audio` from a file of sound.
+    """Reads the piece in a file as a NoteSequence, or as an `Audio` from a sound file.
 
     Args:
         path: MIDI, ABC, MusicXML, a TFRecord of NoteSequences, or WAV, FLAC, OGG, MP3, AIFF.
 
     Raises:
-        UserError: If the file cannot be read, or holds several pieces; `read_all` returns them.
+        UserError: If the file cannot be read, or has several pieces (see `read_all`).
     """
     pieces = read_all(path)
     if len(pieces) != 1:
@@ -144,7 +144,7 @@ def read(path: str | os.PathLike) -> Any:
 
 
 def read_all(path: str | os.PathLike) -> list[Any]:
-    """Returns all pieces in a file; see `read`."""
+    """Reads all pieces in a file; see `read`."""
     from magenta_lite.data import audio, listing
 
     path = Path(path).expanduser()
@@ -154,14 +154,14 @@ def read_all(path: str | os.PathLike) -> list[Any]:
 
 
 def write(piece: Any, path: str | os.PathLike) -> Path:
-    """Writes a piece as the suffix of the path says, and returns the path.
+    """Writes a piece in the format of the path's suffix, and returns the path.
 
     Args:
         piece: A NoteSequence or an `Audio`.
         path: `.mid` for the notes, `.wav` for the sound, `.png` for a picture.
 
     Raises:
-        UserError: If the suffix is another one, or MIDI is asked for of a sound.
+        UserError: If the suffix is another one, or `.mid` for an `Audio`.
     """
     from magenta_lite import plots
     from magenta_lite.data.audio import write_audio
@@ -186,11 +186,11 @@ def write(piece: Any, path: str | os.PathLike) -> Path:
 
 
 def synthesize(sequence: Any, soundfont: str = "") -> Audio:
-    """Returns the sound of a NoteSequence, with a peak of 0.9.
+    """Returns the sound of a NoteSequence, with a peak amplitude of 0.9.
 
     Args:
         sequence: The NoteSequence.
-        soundfont: SoundFont 2 file; empty for that of `MAGENTA_LITE_SOUNDFONT`, or pretty_midi's.
+        soundfont: SoundFont 2 file; empty for `MAGENTA_LITE_SOUNDFONT`, or pretty_midi's.
 
     Raises:
         UserError: If the soundfont cannot be read.
@@ -202,7 +202,7 @@ def synthesize(sequence: Any, soundfont: str = "") -> Audio:
 
 
 def piano_roll(piece: Any, title: str = "") -> matplotlib.figure.Figure:
-    """Returns a figure of the notes of a NoteSequence; of an `Audio` its wave and spectrogram."""
+    """Returns a figure: a piano roll of notes, or the waveform and spectrogram of an `Audio`."""
     from magenta_lite import plots
 
     if isinstance(piece, Audio):
@@ -211,12 +211,12 @@ def piano_roll(piece: Any, title: str = "") -> matplotlib.figure.Figure:
 
 
 def show(piece: Any) -> Shown:
-    """Returns what a notebook shows as a picture and a player of a NoteSequence or an `Audio`."""
+    """Returns a wrapper of a piece that notebooks show as a picture and an audio player."""
     return Shown(piece)
 
 
 class Shown:
-    """A piece as a notebook shows it.
+    """A piece with an HTML representation for notebooks.
 
     Args:
         piece: A NoteSequence or an `Audio`.

@@ -1,6 +1,6 @@
-"""The families of models in words: what they make, where to begin, which configurations they have.
+"""Descriptions of the model families and their configurations, for messages.
 
-No TensorFlow.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ WIDTH = 79
 TWIN = "_tiny"
 
 
-# Families as they are presented; one that belongs to another is presented with it.
+# The families that are presented; the others are listed with the family that they belong to.
 PRESENTED = tuple(family for family in FAMILIES.values() if not family.belongs_to)
 
 
 def beginnings() -> str:
-    """Returns lines that name each family and the configuration to begin with."""
+    """Returns a line for each family, with the configuration to begin with."""
     lines = [f"  {family.first_config:<23} {family.name}: {family.about}" for family in PRESENTED]
     return "\n".join([*lines, "--config=FAMILY, e.g. --config=music_vae, lists all of a family"])
 
 
 def family_called(name: str) -> Family | None:
-    """Returns the family of a name, however it is written, or of one that people look for."""
+    """Returns the family with this name or alias, in any spelling; None if there is none."""
     wanted = _letters(name)
     for family in PRESENTED:
         if wanted in map(_letters, (family.name, *family.aliases)):
@@ -43,7 +43,7 @@ def _letters(name: str) -> str:
 
 
 def listing(family: Family) -> str:
-    """Returns lines that name the configurations of a family, those for the same music together."""
+    """Returns lines with the configurations of a family, grouped by the music they generate."""
     together = collections.defaultdict(list)
     names = [name for name in config_names() if _presents(family, get_config(name).family)]
     twins = [name for name in names if name.endswith(TWIN) and name.removesuffix(TWIN) in names]
@@ -71,7 +71,7 @@ def _presents(family: Family, name: str) -> bool:
 
 
 def about(config: Any) -> str:
-    """Returns in a few words what the models of a configuration make."""
+    """Returns a short description of the music that models of a configuration generate."""
     converter = config.converter
     bars = getattr(converter, "bars", 0)
     length = f" of {bars} bars" if bars else ""

@@ -1,6 +1,6 @@
-"""What every command shares: flags, exit codes, and errors told in one line.
+"""Common parts of the commands: flags, exit codes, and one-line error messages.
 
-Exit codes: 0 done, 1 failed while running, 2 wrong input, 130 interrupted.
+Exit codes: 0 success, 1 failure while running, 2 wrong input, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
 
 
 class PathParser(flags.ArgumentParser):
-    """Reads the value of a flag that is a path; `~` is the home directory, as in a shell."""
+    """Parses a path; `~` is expanded to the home directory, as in a shell."""
 
     syntactic_help = "a path"
 
@@ -38,7 +38,7 @@ class PathParser(flags.ArgumentParser):
 
 
 class PathListParser(flags.ListParser):
-    """Reads a comma-separated list of paths."""
+    """Parses a comma-separated list of paths."""
 
     def parse(self, argument: str | list[str]) -> list[str]:
         return [os.path.expanduser(path) for path in super().parse(argument)]
@@ -85,7 +85,7 @@ def define_data_dir_flag() -> None:
 
 
 def define_checkpoint_flag() -> None:
-    """Defines --checkpoint, of commands that read a run; see `load_run`."""
+    """Defines --checkpoint, for commands that load a run; see `load_run`."""
     flags.DEFINE_string(
         "checkpoint",
         "best",
@@ -99,7 +99,7 @@ def define_checkpoint_flag() -> None:
 
 
 def load_run() -> Run:
-    """Returns the run of --run_dir with the weights of --checkpoint."""
+    """Loads the run of --run_dir with the weights of --checkpoint."""
     from magenta_lite.training.run import load_run
 
     run = load_run(FLAGS.run_dir, FLAGS.checkpoint)
@@ -113,7 +113,7 @@ def load_run() -> Run:
 
 
 def chosen_config() -> ExperimentConfig:
-    """Returns the configuration that --config, --set and --data describe."""
+    """Returns the configuration given by --config, --set and --data."""
     from magenta_lite import catalogue
     from magenta_lite.config import config_names, get_config, override
 
@@ -126,14 +126,14 @@ def chosen_config() -> ExperimentConfig:
         )
     config = get_config(FLAGS.config)
     if "data" not in FLAGS or FLAGS.data is not None:
-        # The instruments of a configuration fit the music that it names, not other people's.
+        # The programs of a configuration fit its own data set, not other music.
         generate = dataclasses.replace(config.generate, programs=())
         config = dataclasses.replace(config, generate=generate)
     return with_data(override(config, FLAGS.set))
 
 
 def with_data(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns `config` with the data of --data, if the command has that flag and it is given."""
+    """Returns `config` with the source of --data, if the command has that flag and it is given."""
     if "data" not in FLAGS or FLAGS.data is None:
         return config
     data = dataclasses.replace(config.data, source=FLAGS.data)
@@ -141,7 +141,7 @@ def with_data(config: ExperimentConfig) -> ExperimentConfig:
 
 
 class OutlivingStream:
-    """A stream that goes on as if nothing were, to nowhere, when nobody reads it any more."""
+    """A stream that discards its output once its reader is gone, instead of raising."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -159,26 +159,26 @@ class OutlivingStream:
         try:
             return method(*args)
         except OSError:
-            # What is buffered goes to nowhere, too, when the process ends.
+            # Buffered output is discarded, too, when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def outlive_readers() -> None:
-    """Makes a command go on where others end: `train | head` is a training without output."""
+    """Lets a command continue after its output was closed, as in `train | head`."""
     sys.stdout, sys.stderr = OutlivingStream(sys.stdout), OutlivingStream(sys.stderr)
 
 
 def _open_closed_streams() -> None:
-    """Opens what is closed of the standard streams (`2>&-`), to nowhere.
+    """Opens closed standard streams (`2>&-`) on the null device.
 
-    Else the next file that is opened would get their numbers, and what is printed.
+    Otherwise the next opened file would get their descriptors, and the printed output.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-            setattr(sys, name, os.fdopen(nowhere, mode))
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor
+            setattr(sys, name, os.fdopen(null, mode))
 
 
 def run(
@@ -189,14 +189,14 @@ def run(
     Args:
         main: The command.
         argv: Its name and arguments; None for those of this process.
-        flag_help: Returns, for the arguments of a call for help, the help of flags whose own does
-            not fit it, by their names; an empty text leaves a flag out.
+        flag_help: Returns, for the arguments of a call with --help, help texts by flag name that
+            replace the default ones; an empty text hides the flag.
     """
     sys.exit(_call(main, sys.argv if argv is None else argv, flag_help=flag_help))
 
 
 def run_with_words(main: Callable[[list[str]], Any]) -> None:
-    """As `run`, but for a command with words that are no flags: calls `main(words)`."""
+    """Like `run`, for a command with positional arguments: calls `main(words)`."""
     sys.exit(_call(main, sys.argv, takes_words=True))
 
 
@@ -207,10 +207,10 @@ def _call(
     flag_help: FlagHelp | None = None,
 ) -> int:
     _open_closed_streams()
-    # TensorFlow logs as errors what is none (oneDNN that leaves an operation to others); what
-    # fails raises an exception besides.
+    # TensorFlow logs harmless messages as errors (e.g. about operations that oneDNN does not
+    # implement); real failures also raise an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if "--debug" in argv else "3")
-    # note_seq imports pydub, which remarks on every start that it could do more with ffmpeg.
+    # note_seq imports pydub, which warns about missing ffmpeg at every start.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     try:
         if any(arg in ("-h", "-help", "--help", "--helpfull") for arg in argv[1:]):
@@ -225,22 +225,22 @@ def _call(
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except flags.UnrecognizedFlagError as error:
-        _tell(_former_flags(argv) or error, argv)
+        _print_error(_former_flags(argv) or error, argv)
         return 2
     except (UserError, flags.Error) as error:
-        _tell(error, argv)
+        _print_error(error, argv)
         return 2
     except Exception as error:
-        _tell(error, argv)
+        _print_error(error, argv)
         return 1
 
 
 def _former_flags(argv: list[str]) -> UserError | None:
-    """Returns how a command with flags of the original is written here, if it is one."""
+    """Returns an error that translates a command with flags of the original code, if it is one."""
     from magenta_lite.former_flags import rewritten
 
     spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -249,7 +249,7 @@ def _former_flags(argv: list[str]) -> UserError | None:
     return UserError(line) if line else None
 
 
-def _tell(error: Exception, argv: list[str]) -> None:
+def _print_error(error: Exception, argv: list[str]) -> None:
     if "--debug" in argv:
         import traceback
 
@@ -259,10 +259,10 @@ def _tell(error: Exception, argv: list[str]) -> None:
 
 
 def _help_text(helps: Mapping[str, str]) -> str:
-    """Returns the command's docstring and its flags, leaving out those of other libraries.
+    """Returns the command's docstring and the help of its flags, without those of other libraries.
 
     Args:
-        helps: Help of flags that have another one here; an empty text leaves a flag out.
+        helps: Help texts by flag name that replace the default ones; an empty text hides the flag.
     """
     ours = {FLAGS["debug"].name}
     main = sys.modules["__main__"]

@@ -1,7 +1,7 @@
-"""What a run is made of: frozen dataclasses, their registry, `--set`, and the YAML of a run.
+"""Configs of runs: frozen dataclasses, their registry, `--set`, and their YAML files.
 
-A config holds values only; converters, data sets and models are built from it later. Nothing here
-imports TensorFlow.
+A config contains only values; converters, data sets and models are built from it. Imports no
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from magenta_lite.converters import CONVERTERS, SOUND_CONVERTERS
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.families import FAMILIES
 
-# The classes that a section of a saved config may have, by the `kind` written beside its values.
+# The classes of the sections of a saved config, by the `kind` stored with their values.
 SECTION_CLASSES: dict[str, type] = {
     kind: converter.config_class for kind, converter in (CONVERTERS | SOUND_CONVERTERS).items()
 } | {
@@ -27,7 +27,7 @@ SECTION_CLASSES: dict[str, type] = {
     for section in (family.config_class, family.objective_class)
 }
 
-# What sections were called in earlier versions, in files and in --set.
+# Names of sections in earlier versions, in files and in --set.
 FORMER_SECTIONS = {"converter": "encoder"}
 _SECTIONS_OF_FORMER_NAMES = {former: name for name, former in FORMER_SECTIONS.items()}
 
@@ -38,20 +38,21 @@ SCHEDULES = ("decay", "noam", "rsqrt", "cosine")
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where examples come from and how they are varied while training.
+    """The source of the data, and their augmentation in training.
 
     Attributes:
-        source: A folder, archive or file of music; or `folk`, `folk:kids`, `folk:essen`, the tune
-            books inside music21; `bach_chorales`, the voices of its chorales; `arranged`, tunes and
-            chorales played by a small band; `rendered`, the same played on a piano;
-            `freedoom[:PATH]`, songs of WAD files; `groove_midi[:PATH]`, human drumming;
-            `maestro_midi[:PATH]`, pianists; `jsb_chorales[:PATH]`, chorales on a grid; or
-            `tfds:NAME[/CONFIG]`, a data set that is built already. For models of audio: a folder
-            or file of sound; or `rendered_audio`, tunes and chorales as sound. Empty, for models
-            of codes: what their VQ-VAE was trained on.
-        transpose: Lowest and highest transposition in semitones, drawn anew for every example
-            every time it is used in training. Drums stay.
-        transpose_last: To these the limits narrow in the second half of training; null for never.
+        source: A folder, archive or file of music; or `folk`, `folk:kids`, `folk:essen`, tune books
+            in music21; `bach_chorales`, the voices of its chorales; `arranged`, tunes and chorales
+            arranged for a small band; `rendered`, the same rendered for a piano;
+            `freedoom[:PATH]`, songs in WAD files; `groove_midi[:PATH]`, recordings of drummers;
+            `maestro_midi[:PATH]`, piano performances; `jsb_chorales[:PATH]`, chorales on a grid; or
+            `tfds:NAME[/CONFIG]`, a built TFDS data set. For models of audio: a folder or file of
+            sound; or `rendered_audio`, tunes and chorales as sound. Empty for models of codes: the
+            source of their VQ-VAE.
+        transpose: Lowest and highest transposition in semitones, drawn uniformly for every example
+            of every training batch. Drums are not transposed.
+        transpose_last: The limits to which `transpose` narrows in the second half of training; null
+            for constant limits.
     """
 
     source: str = "folk"
@@ -73,48 +74,47 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The optimiser and the rhythm of a training run.
+    """The optimiser, its schedule, and the intervals of a training run.
 
     Attributes:
         steps: Optimiser steps of the whole run.
-        minutes: How long a run may take, start included: a new one chooses its steps, and
-            `checkpoint_every`, by that; 0 for `steps` as they stand. `train --minutes` sets it.
-        batch_size: Examples per step over all replicas together.
+        minutes: Time budget, from which a new run chooses `steps` and `checkpoint_every`; 0 to use
+            `steps` as given. Set by `train --minutes`.
+        batch_size: Global batch size, over all replicas together.
         optimizer: `adam`, or `adafactor`, whose steps are relative to the size of the weights.
-        schedule: How the learning rate goes on. `decay`: `min_learning_rate + (learning_rate -
-            min_learning_rate) * learning_rate_decay ** step`. With the others `learning_rate` is
-            the largest. `noam`: rises during `warmup_steps`, then falls with the root of the step;
-            `rsqrt`: the same without the rise; `cosine`: rises, then falls along half a cosine to
-            `min_learning_rate` at `steps`.
-        learning_rate: See above.
-        learning_rate_decay: See above.
-        min_learning_rate: See above.
-        warmup_steps: See above; a run whose steps are few rises during a tenth of them at most.
-        clip_norm: Gradients are scaled down to this global norm; 0 for never.
-        clip_per_variable: Scale the gradient of each weight by its own norm instead of all by
-            their global norm.
-        clip_to_zero_norm: A step whose gradients have a global norm of this or more, or NaN, is
-            made with zero gradients.
-        adam_beta_2: Decay of Adam's mean of squared gradients.
+        schedule: Learning rate schedule. `decay`: `min_learning_rate + (learning_rate -
+            min_learning_rate) * learning_rate_decay ** step`; `noam`: linear warm-up, then inverse
+            square root decay; `rsqrt`: the same without warm-up; `cosine`: linear warm-up, then
+            half a cosine to `min_learning_rate` at `steps`.
+        learning_rate: Initial learning rate of `decay`; peak of the other schedules.
+        learning_rate_decay: Decay factor per step of `decay`.
+        min_learning_rate: Limit of `decay`; final learning rate of `cosine`.
+        warmup_steps: Steps of warm-up, limited to a tenth of all steps; of `rsqrt`, steps at the
+            peak.
+        clip_norm: Global norm to which gradients are clipped; 0 for no clipping.
+        clip_per_variable: Clip the gradient of each weight by its own norm instead of the global
+            norm.
+        clip_to_zero_norm: Gradients with a global norm of at least this, or NaN, are replaced by
+            zeros.
+        adam_beta_2: Decay of Adam's second moment.
         adam_epsilon: Added outside the bias correction, as in TensorFlow 1.
         precision: `float32` or `mixed_bfloat16` (matrix products in bfloat16).
-        seed: Of the initial weights, the order of the data and every random draw.
-        checkpoint_every: Steps between checkpoints, which are also when validation runs.
-        keep_checkpoints: How many checkpoints stay, the newest. The one whose validation was best
-            stays, too.
-        patience: The run ends after so many validations in a row that are not better than the best
-            one; 0 for never.
-        ema: Decay of a moving average of the weights, e.g. 0.999, over the last tenth of the steps
-            at most: validations, samples and checkpoints are those of the average. 0 for none.
-        validation_examples: How many held-out examples one validation uses at most; 0 to leave it
-            out, and the samples that are drawn with it.
-        micro_batches: In how many parts a replica works through its examples of a step, one
-            after the other: less memory, the same gradient.
-        initial_gain: Factor of the kernels' initial values. A small network whose inputs are
-            one-hot vectors starts with outputs near 0 and finds late what follows what; with 4 it
-            does so in a fraction of the steps.
-        recompute: Compute gates of LSTMs and insides of attention layers again for the gradient
-            instead of keeping them: less memory, more time.
+        seed: Seed of the initial weights, the order of the data and all random numbers.
+        checkpoint_every: Steps between checkpoints, each of which follows a validation.
+        keep_checkpoints: Number of newest checkpoints to keep, besides the best one.
+        patience: The run stops after this number of validations without improvement; 0 for never.
+        ema: Decay of an exponential moving average of the weights, e.g. 0.999, which spans at most
+            the last tenth of the steps and is used for validation, samples and checkpoints; 0 for
+            none.
+        validation_examples: Largest number of held-out examples per validation; 0 for no validation
+            and no samples.
+        micro_batches: Number of parts into which a replica splits its batch to accumulate
+            gradients: less memory, the same gradient.
+        initial_gain: Factor of the initial kernels. Small networks with one-hot inputs have outputs
+            near 0 at first and learn slowly; a gain of 4 makes them learn in a fraction of the
+            steps.
+        recompute: Recompute LSTM gates and attention layers in the backward pass: less memory, more
+            time.
     """
 
     steps: int = 200_000
@@ -172,12 +172,11 @@ class GenerateConfig:
     """Defaults of `generate`.
 
     Attributes:
-        temperature: Divides the logits before sampling; below 1 is tamer, above 1 is wilder.
-        num_outputs: How many pieces one call writes.
-        qpm: Tempo of the written MIDI in quarter notes a minute.
-        programs: General MIDI programs (0-127) of the melodic parts of the written MIDI; empty for
-            the converter's own. Those of a configuration fit its data; with --data they are left
-            out.
+        temperature: Divisor of the logits; below 1 is more predictable, above 1 more random.
+        num_outputs: Number of pieces per call.
+        qpm: Tempo of the MIDI files in quarter notes per minute.
+        programs: General MIDI programs (0-127) of the melodic parts of the MIDI files; empty for
+            the converter's own. Ignored with --data, as they fit the configuration's own data.
     """
 
     temperature: float = 0.5
@@ -191,16 +190,16 @@ class GenerateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-    """Everything that defines a run. Sections without a fixed class differ between families.
+    """The complete config of a run. The classes of some sections depend on the family.
 
     Attributes:
-        converter: Turns notes into integers, e.g. `MelodyConverterConfig`.
+        converter: Encoding of the music, e.g. `MelodyConverterConfig`.
         model: Sizes of the network, e.g. `MusicVAEConfig`; its `kind` names the family.
-        objective: What is minimised, e.g. `VAEObjective`.
-        data: Where examples come from.
-        train: The optimiser and the rhythm of training.
+        objective: The loss, e.g. `VAEObjective`.
+        data: Source and augmentation of the data.
+        train: Optimiser and training run.
         generate: Defaults of `generate`.
-        name: The registered name; filled in by `get_config`.
+        name: The registered name, set by `get_config`.
     """
 
     converter: Any
@@ -223,7 +222,7 @@ class ExperimentConfig:
 
     @property
     def family(self) -> str:
-        """Name of the package under `magenta_lite.families` that holds the model."""
+        """Name of the model family."""
         return self.model.kind
 
 
@@ -233,7 +232,7 @@ _REGISTRY: dict[str, _Maker] = {}
 
 
 def register(*names: str) -> Callable[[_Maker], _Maker]:
-    """Decorator: makes a function without arguments known as the config(s) `names`."""
+    """Decorator that registers a function without arguments as the maker of configs `names`."""
 
     def wrap(function: _Maker) -> _Maker:
         for name in names:
@@ -244,7 +243,7 @@ def register(*names: str) -> Callable[[_Maker], _Maker]:
 
 
 def config_names() -> list[str]:
-    """Returns the names of all configs that come with the package."""
+    """Returns the names of all registered configs."""
     _import_shipped_configs()
     return sorted(_REGISTRY)
 
@@ -253,11 +252,12 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Returns the config `name` with `overrides` applied.
 
     Args:
-        name: A registered name, or `path/to/file.py:name` for a file of your own that registers it.
-        overrides: `section.key=value` texts; values are YAML, checked against the field's type.
+        name: A registered name, or `path/to/file.py:name` for a file that registers it.
+        overrides: Texts `section.key=value`; values are YAML, checked against the field's type.
 
     Raises:
-        UserError: If the name, a key or a value's type is unknown; names the nearest known ones.
+        UserError: If the name or a key is unknown, or a value has a wrong type; suggests similar
+            names.
     """
     if ".py:" in name:
         path, name = name.rsplit(":", 1)
@@ -272,7 +272,7 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
 
 def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
-    """Returns `config` with `section.key=value` texts applied; raises as `get_config` does."""
+    """Returns `config` with texts `section.key=value` applied; raises like `get_config`."""
     if not overrides:
         return config
     from omegaconf import OmegaConf
@@ -306,7 +306,11 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
 
 
 def load_config(path: Path) -> ExperimentConfig:
-    """Reads what `save_config` wrote. Raises: UserError if the file is missing or not a config."""
+    """Reads a file written by `save_config`.
+
+    Raises:
+        UserError: If the file is missing or not a config.
+    """
     from omegaconf import OmegaConf
     from yaml import YAMLError
 
@@ -327,7 +331,7 @@ def load_config(path: Path) -> ExperimentConfig:
 
 
 def section_class(kind: str) -> type:
-    """Returns the dataclass of the section kind `kind`, e.g. `melody`."""
+    """Returns the dataclass of a section with this `kind`, e.g. `melody`."""
     if kind not in SECTION_CLASSES:
         raise unknown_name("kind of section", kind, SECTION_CLASSES)
     return SECTION_CLASSES[kind]
@@ -365,7 +369,7 @@ def _merge(section: Any, changes: Any, name: str) -> Any:
 
 @functools.cache
 def _import_shipped_configs() -> None:
-    """Imports every file of `configs/`: in the installed package, or beside it in a checkout."""
+    """Imports the files in `configs/`, in the installed package or beside it in a checkout."""
     here = Path(__file__).parent
     folders = [here / "configs", here.parent / "configs"]
     folder = next((f for f in folders if f.is_dir()), None)

@@ -1,4 +1,4 @@
-"""Opening data sets by name or folder: built by TFDS on first use, loaded afterwards."""
+"""Opens data sets by name or folder; TFDS builds them on first use."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from magenta_lite.errors import UserError
 def open_collection(
     data: DataConfig, converter_config: Any, data_dir: str | None = None, built: str = ""
 ) -> Collection:
-    """Returns the collection that `data.source` names, in the given encoding; builds it if needed.
+    """Returns the collection of `data.source` in the given encoding, and builds it if necessary.
 
     Args:
-        data: Its `source` says what to open; see `DataConfig`.
+        data: Data section with the `source` to open.
         converter_config: A converter section, e.g. `MelodyConverterConfig`.
-        data_dir: Where built data sets are kept. Default: TFDS's own, `~/tensorflow_datasets`.
-        built: Name of the data set that was built of the source before, to be opened if the
-            source is gone; empty for none.
+        data_dir: Folder of built data sets; None for TFDS's default, `~/tensorflow_datasets`.
+        built: Name of the data set built earlier from the source, which is opened if the source no
+            longer exists; empty for none.
 
     Raises:
-        UserError: If the source does not exist or gives nothing to train on; then with the report.
+        UserError: If the source does not exist, or has no training examples (with the report).
     """
     source = data.source
     data_dir = str(Path(data_dir).expanduser()) if data_dir else None
@@ -51,9 +51,9 @@ def open_collection(
 
 
 def open_data(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> Any:
-    """Returns the collection that a run of `config` reads; see `open_collection`.
+    """Returns the collection for a run of `config`; see `open_collection`.
 
-    That of a model of codes is the data of its VQ-VAE, coded; see `codes.open_codes`.
+    For a model of codes, these are the codes of its VQ-VAE; see `codes.open_codes`.
     """
     if config.converter.kind != "codes":
         return open_collection(config.data, config.converter, data_dir, built)
@@ -65,9 +65,10 @@ def open_data(config: ExperimentConfig, data_dir: str | None = None, built: str 
 
 
 def data_set_name(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> str:
-    """Returns the name of the data set that `open_data` opens; that of the sound behind codes.
+    """Returns the name of the data set that `open_data` opens, without building it.
 
-    It says what the data are: folders that hold the same have the same. Nothing is built.
+    The name identifies the data: folders with the same content have the same name. For a model of
+    codes, it is the name of the data set of sound.
     """
     source, converter_config = config.data.source, config.converter
     if converter_config.kind == "codes":
@@ -81,14 +82,14 @@ def data_set_name(config: ExperimentConfig, data_dir: str | None = None, built: 
 
 
 def _builder(source: str, converter_config: Any) -> Any:
-    """Returns what makes the builder of a source in an encoding, of a `data_dir`."""
+    """Returns a function of `data_dir` that makes the builder of a source in an encoding."""
     spec, argument = naming.find(source, converter_config)
     builder = tfds_datasets.builder_class(spec.name)
     return functools.partial(builder, config=builder.config_for(argument, converter_config))
 
 
 def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
-    """Opens a data set that is built, by its name; nothing else of it is there any more."""
+    """Opens a built data set, whose source no longer exists, by its name."""
     import tensorflow_datasets as tfds
 
     folder = stored.data_folder(data_dir) / name
@@ -102,7 +103,7 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
 
 
 def _prepared(make_builder: Any, data_dir: str | None) -> Any:
-    """Returns the builder of `make_builder(data_dir=...)` with its data built."""
+    """Returns the builder of `make_builder(data_dir=...)` after building its data."""
     import tensorflow_datasets as tfds
 
     with _quiet():
@@ -114,12 +115,12 @@ def _prepared(make_builder: Any, data_dir: str | None) -> Any:
     building.say(f"Building {builder.info.full_name} into {builder.data_dir}")
     _check_writable(Path(builder.data_dir).parent)
     if not sys.stderr.isatty():
-        tfds.disable_progress_bar()  # bars make a log unreadable; the lines of `building` stay
+        tfds.disable_progress_bar()  # bars clutter logs; the lines of `building` remain
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # says "Downloading", which it is not
+        with contextlib.redirect_stdout(io.StringIO()):  # hides a wrong "Downloading"
             builder.download_and_prepare()
     except Exception:
-        # Another process may have finished the same data set meanwhile: then that one is used.
+        # Another process may have built the same data set in the meantime.
         with _quiet():
             builder = make_builder(data_dir=data_dir)
         if not builder.is_prepared():
@@ -137,7 +138,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _open_tfds(name: str, converter_config: Any, data_dir: str | None) -> Collection:
-    """Opens a data set by its TFDS name: one of ours, or any that has `events`."""
+    """Opens a data set by its TFDS name: one of this package, or another one with `events`."""
     import tensorflow_datasets as tfds
 
     own = name.partition("/")[0].partition(":")[0]
@@ -162,7 +163,7 @@ def _check_features(builder: Any, format: EventFormat) -> None:
     if format.control == "chords":
         wanted["controls"] = ((), np.dtype(np.uint8))
     for name, (shape, dtype) in wanted.items():
-        stored = getattr(features.get(name), "shape", ())  # none of a feature made of features
+        stored = getattr(features.get(name), "shape", ())  # a nested feature has none
         if not stored or stored[1:] != shape or features[name].dtype != dtype:
             steps = ", ".join(map(str, ("T", *shape)))
             raise UserError(
@@ -176,7 +177,7 @@ def _check_converter(collection: Collection, converter_config: Any) -> None:
     there, wanted = collection.converter, building.converter_json(converter_config)
     if there is None:
         return
-    if there["kind"] == wanted["kind"]:  # settings that are newer than the data set
+    if there["kind"] == wanted["kind"]:  # the data set may lack newer settings
         there = {f.name: f.default for f in dataclasses.fields(converter_config)} | there
     keys = sorted(there.keys() | wanted.keys()) if there["kind"] == wanted["kind"] else ["kind"]
     different = [
@@ -193,7 +194,7 @@ def _check_converter(collection: Collection, converter_config: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Holds back TFDS's warning that a config is not one of the builder's own list."""
+    """Suppresses TFDS's warning that a config is not in the builder's list."""
     from absl import logging
 
     before = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""What goes wrong because of what the user gave, told in one line."""
+"""Errors caused by the user's input, with one-line messages."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Wrong input. The message is one line: the value, what is wrong with it, the next step.
+    """Wrong input. The message is one line: the value, the problem, and how to solve it.
 
-    Command lines print the message without a traceback and exit with code 2.
+    Commands print the message without a traceback and exit with code 2.
     """
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
-    """Returns the error for `name` not being one of `known`, with the nearest names.
+    """Returns an error for a `name` that is not in `known`, with the most similar names.
 
-    Where none is near all are named, or `hint` says how to see them.
+    Without similar names, the message has `hint`, or all names.
     """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
@@ -26,5 +26,5 @@ def unknown_name(what: str, name: str, known: Iterable[str], hint: str = "") -> 
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of what an error says; its type where it says nothing."""
+    """Returns the first line of an error's message, or its type if there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

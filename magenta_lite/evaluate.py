@@ -16,16 +16,16 @@ from magenta_lite import cli
 from magenta_lite.errors import UserError, unknown_name
 
 FLAGS = flags.FLAGS
-SPLITS = ("test", "validation", "train")  # the first that has examples, unless the user says
+SPLITS = ("test", "validation", "train")  # the default is the first one with examples
 
-cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The run directory of `train`.")
 cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "split",
     None,
-    "test, validation or train. Default: test; of a collection too small for one, validation.",
+    "test, validation or train. Default: test, or validation if there are no test examples.",
 )
-flags.DEFINE_integer("seed", 0, "Of the posterior noise and of the samples that are fed back.")
+flags.DEFINE_integer("seed", 0, "Seed of the posterior noise and of sampling.")
 cli.define_data_flags()
 
 

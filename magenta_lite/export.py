@@ -14,13 +14,13 @@ from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The run directory of `train`.")
 cli.define_checkpoint_flag()
 cli.define_path("output", None, "The SavedModel's directory; must not exist yet.")
 flags.DEFINE_bool(
     "xla",
     False,
-    "Keep loops compiled by XLA: faster in programs that have it, refused by TensorFlow Serving.",
+    "Keep XLA compilation of loops: faster with XLA, but refused by TensorFlow Serving.",
 )
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever a process ends."""
+"""Atomic writing of files, and names for output files."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ OUTPUT = re.compile(r"(.+)-(?:\d{3,}-of-\d{3,}|overview)\b")
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; what was written takes its place at the end.
+    """Yields a temporary path beside `path`, and renames it to `path` at the end.
 
-    After an error `path` is as it was.
+    After an error, `path` is unchanged.
     """
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
         os.replace(partial, path)
     finally:
-        with contextlib.suppress(OSError):  # it is gone where all went well
+        with contextlib.suppress(OSError):  # already renamed on success
             partial.unlink()
 
 
 def unused_name(folder: Path, stem: str) -> str:
-    """Returns the first of `stem`, `stem-2`, `stem-3` … that names no output in a folder yet.
+    """Returns the first of `stem`, `stem-2`, `stem-3` … without outputs in a folder.
 
     Args:
-        folder: Where outputs `STEM-001-of-004…` and `STEM-overview…` are.
-        stem: What their names begin with.
+        folder: Folder of outputs named `STEM-001-of-004…` and `STEM-overview…`.
+        stem: Prefix of their names.
     """
     taken = {found[1] for path in folder.iterdir() if (found := OUTPUT.match(path.name))}
     names = (f"{stem}-{number}" if number > 1 else stem for number in itertools.count(1))

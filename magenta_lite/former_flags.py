@@ -1,8 +1,8 @@
-"""What the flags of the original commands are called here.
+"""Translates command lines with flags of the original code to the commands of this package.
 
-The commands: Magenta's melody_rnn, drums_rnn, improv_rnn, performance_rnn (create_dataset, train,
-generate), music_vae (train, generate), convert_dir_to_note_sequences; Tensor2Tensor's trainer and
-decoder, which trained Music Transformer; and Jukebox's train and sample.
+The original commands are Magenta's melody_rnn, drums_rnn, improv_rnn, performance_rnn
+(create_dataset, train, generate), music_vae (train, generate), convert_dir_to_note_sequences;
+Tensor2Tensor's trainer and decoder, for Music Transformer; and Jukebox's train and sample.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from magenta_lite.shell import command
 CHECKPOINTS = ("bundle_file", "checkpoint_file", "checkpoint_path", "restore_prior")
 DATA = ("input", "input_dir", "examples_path", "audio_files_dir")
 
-# A flag of the same meaning, by command.
+# Flags with the same meaning, by command.
 RENAMED = {
     "generate": {
         "primer_midi": "input",
@@ -37,7 +37,7 @@ RENAMED = {
     "import_checkpoint": {"output_dir": "run_dir", **dict.fromkeys(CHECKPOINTS, "checkpoint")},
     "export": {"output_dir": "output", "export_dir": "output"},
 }
-# A value of the configuration.
+# Flags that are now settings of the configuration.
 SETTINGS = {
     "num_training_steps": "train.steps",
     "train_steps": "train.steps",
@@ -50,7 +50,7 @@ SETTINGS = {
     "bs": "train.batch_size",
     "lr": "train.learning_rate",
 }
-# What nothing takes the place of, with the reason.
+# Flags without a replacement, with a note.
 ITSELF = "it goes by itself"
 IN_RUN = "the run directory says it"
 GONE = {
@@ -107,7 +107,7 @@ MODES = {"primed": "continue", "ancestral": "sample"}
 ENCODINGS = {"onehot": "basic_rnn", "lookback": "lookback_rnn", "key": "attention_rnn"}
 HPS = {"vqvae": "jukebox_vqvae", "small_vqvae": "vqvae_small", "small_prior": "jukebox_prior_small"}
 
-# Names in --hparams, by the family of the model: a value of the configuration.
+# Names in --hparams by family, and the corresponding settings of the configuration.
 OPTIMISER = {"batch_size": "train.batch_size", "learning_rate": "train.learning_rate"}
 HPARAMS = {
     "melody_rnn": OPTIMISER
@@ -152,8 +152,8 @@ class Given:
 
     Attributes:
         verb: The command, e.g. `train`.
-        flags: Name and value of each flag; None where it has no value.
-        known: Whether the command has a flag of this name.
+        flags: Name and value of each flag; None without a value.
+        known: Returns whether the command has a flag of this name.
     """
 
     verb: str
@@ -162,7 +162,7 @@ class Given:
 
     @property
     def config(self) -> str:
-        """The configuration that is named, or that a file is named after; `CONFIG` if none is."""
+        """The configuration named by a flag or by a checkpoint's file name; `CONFIG` if unknown."""
         named = {name: value or "" for name, value in self.flags}
         files = [Path(named[name]).name.partition(".")[0] for name in CHECKPOINTS if name in named]
         names = (
@@ -177,20 +177,20 @@ class Given:
 
     @property
     def family(self) -> str:
-        """That of the configuration; empty if none is named."""
+        """The family of the configuration; empty if unknown."""
         return "" if self.config == "CONFIG" else get_config(self.config).family
 
 
 def rewritten(verb: str, arguments: list[str], known: Callable[[str], bool]) -> str:
-    """Returns one line that says how a command with flags of the original is written here.
+    """Returns one line with the translation of a command that has flags of the original code.
 
     Args:
         verb: The command, e.g. `train`.
-        arguments: What stands behind it.
-        known: Whether the command has a flag of a name.
+        arguments: Its arguments.
+        known: Returns whether the command has a flag of this name.
 
     Returns:
-        The line; empty if a flag is neither known nor of the original.
+        The line; empty if a flag belongs neither to the command nor to the original code.
     """
     given = Given(verb, list(_flags(arguments, known)), known)
     old = [name for name, _ in given.flags if not known(name)]
@@ -215,15 +215,15 @@ def rewritten(verb: str, arguments: list[str], known: Callable[[str], bool]) -> 
         commands.insert(0, _importing(given, imported[0] or "FILE"))
     names = [f"--{name}" for name in dict.fromkeys(old)]
     verb_form = "is" if len(names) == 1 else "are"
-    told = f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
+    remarks = f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
     return (
         f"{', '.join(names)} of the original {verb_form} written otherwise here: "
-        f"{' && '.join(commands)}{told}"
+        f"{' && '.join(commands)}{remarks}"
     )
 
 
 def _flags(arguments: list[str], known: Callable[[str], bool]) -> Iterator[tuple[str, str | None]]:
-    """Yields name and value of each flag, whether written --name=value or --name value."""
+    """Yields name and value of each flag, written as --name=value or --name value."""
     rest = list(arguments)
     while rest:
         name, equals, value = rest.pop(0).lstrip("-").partition("=")
@@ -238,12 +238,12 @@ def _flags(arguments: list[str], known: Callable[[str], bool]) -> Iterator[tuple
 
 
 def _written(given: Given, name: str, value: str | None, notes: list[str]) -> list[str] | None:
-    """Returns what takes the place of a flag; None if it is not one of the original."""
+    """Returns the replacement of a flag; None if it is not a flag of the original code."""
     verb = given.verb
     if name in RENAMED.get(verb, {}):
         return [f"--{RENAMED[verb][name]}={value}"]
     if name == "config":
-        return []  # of a trained model; see `_generating`
+        return []  # names the run directory; see `_generating`
     if verb == "train" and name in SETTINGS:
         return ["--set", f"{SETTINGS[name]}={value}"]
     if verb == "train" and name == "hparams":
@@ -268,7 +268,7 @@ def _written(given: Given, name: str, value: str | None, notes: list[str]) -> li
 
 
 def _generating(given: Given, flags: list[str]) -> list[str]:
-    """Returns the flags of `generate` with the run directory, and a mode that reads the input."""
+    """Returns the flags of `generate` with a run directory, and with a mode if there is input."""
     if not any(flag.startswith("--run_dir") for flag in flags):
         flags = [f"--run_dir=runs/{given.config}", *flags]
     reads = any(flag.startswith("--input") for flag in flags)
@@ -279,8 +279,8 @@ def _generating(given: Given, flags: list[str]) -> list[str]:
 
 def _importing(given: Given, checkpoint: str) -> str:
     run_dir = dict(given.flags).get("run_dir") or f"runs/{given.config}"
-    told = f"--config={given.config}", f"--checkpoint={checkpoint}", f"--run_dir={run_dir}"
-    return command("import_checkpoint", *told)
+    flags = f"--config={given.config}", f"--checkpoint={checkpoint}", f"--run_dir={run_dir}"
+    return command("import_checkpoint", *flags)
 
 
 def _hparams(given: Given, text: str, notes: list[str]) -> list[str]:

@@ -49,9 +49,9 @@ from magenta_lite.modeling.options import GenerateOptions, random_seed
 from magenta_lite.unfinished import Unfinished
 
 FLAGS = flags.FLAGS
-MOST_SEED = 2_000_000_000  # families add small numbers to it, below 2 ** 31
+MOST_SEED = 2_000_000_000  # families add small numbers to seeds, which must stay below 2 ** 31
 
-cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The run directory of `train`.")
 cli.define_checkpoint_flag()
 flags.DEFINE_string(
     "mode",
@@ -81,7 +81,9 @@ flags.DEFINE_list(
 option_flags.define()
 flags.DEFINE_bool("tokens", False, "Write the ids of MuseNet pieces, too, as .txt.")
 flags.DEFINE_bool(
-    "copies", False, "Say how much of each MuseNet piece stands in the training set, in any key."
+    "copies",
+    False,
+    "Report the longest passage of each MuseNet piece that is in the training set, in any key.",
 )
 cli.define_data_flags()
 cli.define_path(
@@ -96,7 +98,7 @@ cli.define_path("output_dir", "generated", "Where the files go.")
 def main() -> None:
     if not FLAGS.run_dir:
         raise UserError("--run_dir is missing: the directory that `train` filled")
-    # All that can be wrong is told before TensorFlow is loaded, which takes seconds.
+    # Reports wrong input before TensorFlow is loaded, which takes seconds.
     config = load_config(Path(FLAGS.run_dir) / "config.yaml")
     converter = build_converter(config.converter)
     options = _options(config)
@@ -117,7 +119,7 @@ def main() -> None:
 
     from magenta_lite.outputs import write_sequences, write_sounds
 
-    unfinished: Any = options.unfinished  # `_options` gave it
+    unfinished: Any = options.unfinished  # set by `_options`
     seed = unfinished.seed
     seeded = f"-seed{seed}" if options.draws else ""
     stem = unused_name(folder, _stem(options.mode) + seeded)
@@ -139,11 +141,11 @@ def main() -> None:
     if options.draws and FLAGS.seed is None:
         print(f"Seed: {seed} (--seed={seed} gives the same again)", file=sys.stderr)
     if FLAGS.copies:
-        _report_copies(run, outputs)
+        _report_memorization(run, outputs)
 
 
 def _options(config: ExperimentConfig) -> GenerateOptions:
-    """Returns what the flags ask of a model of `config`, without the inputs."""
+    """Returns the options given by the flags, for a model of `config`, without the inputs."""
     options_class = FAMILIES[config.family].options_class
     seed = random_seed() if FLAGS.seed is None else FLAGS.seed
     unfinished = Unfinished(
@@ -162,7 +164,7 @@ def _options(config: ExperimentConfig) -> GenerateOptions:
 
 
 def _stem(mode: str) -> str:
-    """Returns what the names of all files begin with: the run's and the mode."""
+    """Returns the prefix of all file names: the name of the run, and the mode."""
     return f"{Path(os.path.abspath(FLAGS.run_dir)).name}-{mode}"
 
 
@@ -174,18 +176,18 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _report_copies(run, sequences) -> None:
-    from magenta_lite.data import copies
+def _report_memorization(run, sequences) -> None:
+    from magenta_lite.data import memorization
     from magenta_lite.datasets import open_collection
 
     data = cli.with_data(run.config).data
     collection = open_collection(data, run.config.converter, FLAGS.data_dir)
-    for line in copies.report(run.converter, sequences, collection.split("train")):
+    for line in memorization.report(run.converter, sequences, collection.split("train")):
         print(line)
 
 
 def _player(is_sound: bool):
-    """Returns what plays notes: opened before anything is sampled, so that it cannot fail then."""
+    """Opens the soundfont; called before sampling, so that errors appear early."""
     if is_sound:
         if FLAGS.soundfont:
             raise UserError(f"--soundfont={FLAGS.soundfont} means nothing to a model of sound")
@@ -196,7 +198,7 @@ def _player(is_sound: bool):
 
 
 def _about(name: str, options: GenerateOptions, seeded: str) -> str:
-    """Returns how music came to be, for its MIDI files."""
+    """Returns the origin of the music, as a text for the MIDI files."""
     config = name.rsplit(":", 1)[-1]
     return (
         f"magenta_lite {config}, mode {options.mode}, {seeded}temperature {options.temperature:g}"
@@ -215,7 +217,7 @@ def _programs() -> tuple[int, ...] | None:
 
 
 def _flag_help(argv: list[str]) -> dict[str, str]:
-    """Returns the help of the options' flags for the model of --run_dir, if that is a run."""
+    """Returns the help of the options for the model of --run_dir, if that is a run directory."""
     pairs = zip(argv, [*argv[1:], ""], strict=True)
     words = [f"{arg}={value}" if arg == "--run_dir" else arg for arg, value in pairs]
     FLAGS(["generate", *(word for word in words if word.startswith("--run_dir="))])

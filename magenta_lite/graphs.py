@@ -1,4 +1,4 @@
-"""TensorFlow graphs without AutoGraph, and with XLA where it may be used."""
+"""TensorFlow graphs without AutoGraph, with or without XLA."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import tensorflow as tf
 
 from magenta_lite.typing import Tensor
 
-# Loops and branches over tensors are written as such here (`tf.while_loop`, `tf.where`), so
-# AutoGraph has nothing to rewrite; looking for it takes several seconds before the first step.
+# Loops and branches over tensors are explicit in this package (`tf.while_loop`, `tf.where`), so
+# AutoGraph is not needed; it would delay the first step by several seconds.
 graph_function: Callable[..., Any] = functools.partial(tf.function, autograph=False)
 
 _inlined = contextvars.ContextVar("_inlined", default=False)
 
 
 def inner_graph(function: Callable | None = None, **options: Any) -> Callable:
-    """Decorator: makes a function a graph that is traced once and called from other graphs.
+    """Decorator that makes a function a graph, which is traced once and called from other graphs.
 
-    Within `without_xla` the function is traced into the graph around it instead, so that neither
-    its own compilation nor that of a graph which was traced before ends up there.
+    Within `without_xla` the function is traced inline into the calling graph instead, so that the
+    latter contains neither its compilation nor an earlier traced graph.
 
     Args:
-        function: Of tensors.
-        options: Of `tf.function`, above all `jit_compile=True`.
+        function: A function of tensors.
+        options: Options of `tf.function`, above all `jit_compile=True`.
     """
     if function is None:
         return functools.partial(inner_graph, **options)
@@ -45,7 +45,7 @@ def inner_graph(function: Callable | None = None, **options: Any) -> Callable:
 
 @contextlib.contextmanager
 def without_xla() -> Iterator[None]:
-    """While it is active, graphs are traced without XLA, which TensorFlow Serving switches off."""
+    """Context manager that traces graphs without XLA, for TensorFlow Serving."""
     token = _inlined.set(True)
     try:
         yield
@@ -54,8 +54,8 @@ def without_xla() -> Iterator[None]:
 
 
 def replaced_at(x: Tensor, position: Tensor, value: Tensor) -> Tensor:
-    """Returns x (B, K, ...) with value (B, ...) at `position`, an int32 scalar, of axis 1."""
-    if _inlined.get():  # `slice_update` is an operation of XLA
+    """Returns x (B, K, ...) with value (B, ...) at index `position`, an int32 scalar, of axis 1."""
+    if _inlined.get():  # `slice_update` is an XLA operation
         rows = tf.range(tf.shape(x)[0])
         places = tf.stack([rows, tf.fill(tf.shape(rows), position)], axis=1)
         return tf.tensor_scatter_nd_update(x, places, value)

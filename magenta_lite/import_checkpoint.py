@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _with_vqvae(config):
-    """Returns the config of a prior with the VQ-VAE of --vqvae."""
+    """Returns the config with the VQ-VAE of --vqvae."""
     if not FLAGS.vqvae:
         return config
     if config.converter.kind != "codes":

@@ -35,7 +35,7 @@ def define_flags() -> None:
 
 
 def main() -> int:
-    """Prints what the source gives. Returns: the exit code."""
+    """Prints a summary of the source, and returns the exit code."""
     from magenta_lite.data import building, naming, summaries
     from magenta_lite.data.splitting import few_held_out
 
@@ -75,7 +75,7 @@ def _columns() -> int:
 
 
 def _overview(source: str) -> int:
-    """Prints what a source gives to each family. Returns: the exit code."""
+    """Prints a table of what each family gets from a source, and returns the exit code."""
     from magenta_lite import catalogue
     from magenta_lite.config import get_config
     from magenta_lite.data import naming
@@ -89,7 +89,7 @@ def _overview(source: str) -> int:
     for group in (notes, sound):
         try:
             sources, listing = naming.list_source(source, group[0].converter)
-        except UserError as error:  # a folder of notes holds no sound, and the other way round
+        except UserError as error:  # a folder has notes but no sound, or the reverse
             refused.append(error)
             continue
         if sources:
@@ -109,7 +109,7 @@ def _overview(source: str) -> int:
 
 
 def describe(windows: Any, converter_config: Any) -> dict[str, Any]:
-    """Returns the numbers of `building.Windows` as plain JSON values."""
+    """Returns the counts of `building.Windows` as JSON values."""
     from magenta_lite.data import building, summaries
 
     lowest, highest = summaries.pitch_range(windows, converter_config) or (None, None)
@@ -130,7 +130,7 @@ def _write_json(path: Path, numbers: dict[str, Any]) -> None:
 
 
 def with_data_flag(argv: list[str]) -> list[str]:
-    """Returns `argv` with a bare FOLDER, first or last, turned into --data=FOLDER."""
+    """Returns `argv` with a positional FOLDER, first or last, replaced by --data=FOLDER."""
     for i in (1, len(argv) - 1):
         alone = i == 1 or "=" in argv[i - 1]  # not the value of a flag given as --flag value
         if 0 < i < len(argv) and alone and not argv[i].startswith("-"):

@@ -22,12 +22,12 @@ from magenta_lite.files import replaced
 FLAGS = flags.FLAGS
 WRITTEN = ("latents.npz", "map.png", "attribute.npz")
 
-cli.define_path("run_dir", None, "The directory that `train` filled.")
+cli.define_path("run_dir", None, "The run directory of `train`.")
 cli.define_checkpoint_flag()
 cli.define_paths(
     "input", "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
-cli.define_path("output", "latents", "Folder of what is written; it must not hold latents already.")
+cli.define_path("output", "latents", "Output folder; it must not contain latents already.")
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
     groups = [_examples(source, run.converter) for source in FLAGS.input]
-    means = [latents.encode_examples(run.model, events, told) for events, told, _ in groups]
+    means = [latents.encode_examples(run.model, events, chords) for events, chords, _ in groups]
     together = np.concatenate(means)
     pieces = [piece for _, _, names in groups for piece in names]
     group = np.repeat(np.arange(len(means)), [len(mu) for mu in means])
@@ -73,11 +73,11 @@ def main() -> None:
 
 
 def _examples(source: str, converter):
-    """Returns events, chords (or None) and the piece of each window of a source."""
+    """Returns the events, chords (or None) and piece names of the windows of a source."""
     from magenta_lite.data.naming import list_source
 
     sources, report = list_source(source)
-    # A user's music has more drums than the training set of a groove knew.
+    # The user's music may have other drums than the training data of a groove model.
     converter = converter.for_inference(unmarked_drums=Path(source).is_file())
     events, controls, names = [], [], []
     for entry in sources:

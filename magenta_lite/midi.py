@@ -1,7 +1,6 @@
-"""NoteSequences as MIDI files.
+"""Writes NoteSequences as MIDI files.
 
-note_seq's own writer keeps one track only of those that share instrument 0, and knows no title, no
-text and no markers.
+note_seq's own writer merges tracks that share instrument 0, and writes no title, texts or markers.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ TICKS_PER_QUARTER = 480
 DRUM_CHANNEL = 9
 MELODIC_CHANNELS = tuple(channel for channel in range(16) if channel != DRUM_CHANNEL)
 
-DEFAULT_VOLUME = 100  # of a channel in General MIDI
-VOLUME = 7  # number of the control
-HIGHEST = 127  # of most values
+DEFAULT_VOLUME = 100  # channel volume in General MIDI
+VOLUME = 7  # controller number
+HIGHEST = 127  # largest MIDI data byte
 
 MAJOR_KEYS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MINOR_KEYS = ("Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm")
 
-# Of events at one tick: what ends comes first, and what sounds comes last.
+# Order of events at the same tick.
 NOTE_OFF, CONTROL, NOTE_ON = range(3)
 
 
 @dataclasses.dataclass
 class Track:
-    """What one instrument plays.
+    """The events of one instrument.
 
     Attributes:
-        name: Its name.
+        name: Name of the track.
         program: General MIDI program.
         is_drum: Whether it is a drum kit.
-        notes: Of a NoteSequence.
+        notes: Notes of a NoteSequence.
         controls: Control changes of a NoteSequence.
         bends: Pitch bends of a NoteSequence.
     """
@@ -64,8 +63,8 @@ class Track:
 def tracks_of(sequence: NoteSequence) -> list[Track]:
     """Returns the tracks of a NoteSequence, in the order of their instruments.
 
-    Notes of an instrument that changes its program are several tracks. A track is called as
-    `instrument_infos` has it, or like its program; names are different.
+    An instrument with several programs becomes several tracks. A track has its name from
+    `instrument_infos`, or the name of its program; names are made unique.
     """
     tracks: dict[tuple[int, int, bool], Track] = {}
     names = {info.instrument: info.name for info in sequence.instrument_infos}
@@ -82,7 +81,7 @@ def tracks_of(sequence: NoteSequence) -> list[Track]:
     for kind in ("control_changes", "pitch_bends"):
         for event in getattr(sequence, kind):
             own = tracks.get((event.instrument, event.program, event.is_drum))
-            # What names another program is meant for all that its instrument plays.
+            # An event with another program applies to all tracks of its instrument.
             for track in [own] if own else playing.get(event.instrument) or [track_of(event)]:
                 (track.controls if kind == "control_changes" else track.bends).append(event)
     taken: dict[str, int] = {}
@@ -94,12 +93,12 @@ def tracks_of(sequence: NoteSequence) -> list[Track]:
 
 
 def length_of(sequence: NoteSequence) -> float:
-    """Returns how long a NoteSequence lasts, in seconds."""
+    """Returns the duration of a NoteSequence in seconds."""
     return max([sequence.total_time, *(note.end_time for note in sequence.notes)])
 
 
 def groups_of(tracks: Iterable[Track]) -> list[list[Track]]:
-    """Returns tracks in groups that have channels enough: 15 and the drums."""
+    """Groups tracks so that each group fits the channels of a port: 15 tracks, and the drums."""
     tracks = list(tracks)
     melodic = [track for track in tracks if not track.is_drum]
     size = len(MELODIC_CHANNELS)
@@ -117,20 +116,20 @@ def midi_bytes(
     volume: float = 1.0,
     velocity: float = 1.0,
 ) -> bytes:
-    """Returns a NoteSequence as a MIDI file of type 1, 480 ticks a quarter.
+    """Returns a NoteSequence as a MIDI file of type 1 with 480 ticks per quarter note.
 
     The first track has the title as its name, the texts, tempos, time and key signatures, chord
     symbols as texts, and markers (see `converters.writing.add_marker`). More than 15 melodic tracks
     use further ports of 16 channels each.
 
     Args:
-        sequence: What is written.
-        title: Of the piece.
-        texts: Said about it.
-        tracks: Those that are written; None for all.
-        tail: Seconds between the end of the piece and that of the file.
-        volume: Multiplies the volume of every channel, which is 100 of 127 if nothing is said.
-        velocity: Multiplies the velocity of every note.
+        sequence: The NoteSequence.
+        title: Title of the piece.
+        texts: Texts about the piece.
+        tracks: The tracks to write; None for all.
+        tail: Seconds between the end of the piece and the end of the file.
+        volume: Factor of the volume of every channel, which is 100 of 127 by default.
+        velocity: Factor of the velocity of every note.
     """
     default = [(0.0, 0.0, TICKS_PER_QUARTER * DEFAULT_QPM / 60)]
     tempos = tempo_map(sequence, TICKS_PER_QUARTER) or default
@@ -155,7 +154,7 @@ def midi_bytes(
 
 
 def _heading(title: str, texts: Sequence[str]):
-    """Yields the name of a file and what is said about it."""
+    """Yields the messages of the title and the texts."""
     if title:
         yield mido.MetaMessage("track_name", name=title)
     for text in texts:
@@ -163,7 +162,7 @@ def _heading(title: str, texts: Sequence[str]):
 
 
 def _changes(sequence, tempos, tick):
-    """Yields (tick, order, message) of what holds for all tracks."""
+    """Yields (tick, order, message) of the events for all tracks."""
     rates = {tick(start): ticks_per_second for start, _, ticks_per_second in tempos}
     for start, ticks_per_second in rates.items():
         tempo = round(1e6 * TICKS_PER_QUARTER / ticks_per_second)  # microseconds
@@ -208,7 +207,7 @@ def _events(track: Track, channel: int, port: int, tick, volume: float, velocity
         start = tick(note.start_time)
         end = max(tick(note.end_time), start + 1)
         pitch = _limited(note.pitch)
-        loudness = max(_limited(note.velocity * velocity), 1)  # 0 would end the note
+        loudness = max(_limited(note.velocity * velocity), 1)  # velocity 0 would be a note-off
         on = mido.Message("note_on", channel=channel, note=pitch, velocity=loudness)
         yield start, NOTE_ON, on
         yield end, NOTE_OFF, mido.Message("note_off", channel=channel, note=pitch, velocity=0)
@@ -223,7 +222,7 @@ def _limited(value: float) -> int:
 
 
 def _timed(events, last: int):
-    """Returns a track of (tick, order, message), which ends at `last` or later."""
+    """Returns a MIDI track of (tick, order, message), which ends at tick `last` or later."""
     track, now = mido.MidiTrack(), 0
     for tick, _, message in sorted(events, key=lambda event: event[:2]):
         message.time = tick - now

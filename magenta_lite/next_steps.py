@@ -1,4 +1,4 @@
-"""The commands that go on from a run that was trained or imported; each works when pasted."""
+"""Suggests commands to continue with after a run was trained or imported."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from magenta_lite.converters.converter import EXAMPLE
 from magenta_lite.errors import UserError
 from magenta_lite.shell import command
 
-EXAMPLE_SECONDS = 10.0  # of sound
-CODES = ("jukebox", "jukebox_delay")  # families whose models write the codes of a VQ-VAE
+EXAMPLE_SECONDS = 10.0  # length of an example of sound
+CODES = ("jukebox", "jukebox_delay")  # families of models of codes
 
 NO_CONFIGURATION = "# No configuration writes all codes above these: generate needs them, too"
 
@@ -26,14 +26,14 @@ def next_steps(
     collection: Any = None,
     data_dir: str | None = None,
 ) -> list[str]:
-    """Returns commands, and writes into the run directory what they need as an input.
+    """Returns commands, and writes their input, if they need any, into the run directory.
 
     Args:
-        run_dir: Of the run.
-        config: Its config.
-        converter: Its converter.
-        collection: What it was trained on; None for an imported model.
-        data_dir: Where built data sets are kept, if not in their usual place.
+        run_dir: The run directory.
+        config: Config of the run.
+        converter: Converter of the run.
+        collection: The training data; None for an imported model.
+        data_dir: Folder of built data sets; None for the default.
     """
     data = [f"--data_dir={data_dir}"] if data_dir else []
     if config.family in CODES:
@@ -51,7 +51,7 @@ def next_steps(
 
 
 def _unused(name: str) -> Path:
-    """Returns a place for a SavedModel at which there is nothing yet."""
+    """Returns an unused path for a SavedModel."""
     places = (Path("exported", name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
     return next(place for place in places if not place.exists())
 
@@ -60,7 +60,7 @@ def _unused(name: str) -> Path:
 
 
 def write_example(run_dir: Path, converter: Any, collection: Any = None) -> Path:
-    """Writes a piece that was held out, or a made-up one, beside what describes the run.
+    """Writes a held-out piece, or a synthetic one, into the run directory.
 
     Returns:
         Its path, `example.mid` or `example.wav`.
@@ -81,7 +81,7 @@ def write_example(run_dir: Path, converter: Any, collection: Any = None) -> Path
 
 
 def _held_out(collection: Any) -> Any:
-    """Returns the first split that has examples, held-out ones first; None without any."""
+    """Returns the first non-empty split of test, validation and training; None without any."""
     if collection is None:
         return None
     splits = map(collection.split, ("test", "validation", "train"))
@@ -94,7 +94,7 @@ def _held_out_events(collection: Any) -> np.ndarray | None:
 
 
 def _held_out_sound(converter: Any, collection: Any) -> np.ndarray:
-    """Returns samples int16 (T, channels) of a piece, or of a made-up chord."""
+    """Returns samples int16 (T, channels) of a piece, or of a synthetic chord."""
     from magenta_lite.converters.audio import pieces, to_int16
 
     samples = round(EXAMPLE_SECONDS * converter.sample_rate)
@@ -107,7 +107,7 @@ def _held_out_sound(converter: Any, collection: Any) -> np.ndarray:
 
 
 def _beat(converter: Any) -> np.ndarray:
-    """Returns a plain beat as events of a `GrooveConverter`, float32 (T, 27)."""
+    """Returns a simple drum beat as events of a `GrooveConverter`, float32 (T, 27)."""
     kick, snare, hat = 0, 1, 2
     groove = np.zeros((converter.window_steps, 3, converter.event_format.sizes[0]), np.float32)
     for drum, steps in ((hat, range(0, 16, 2)), (kick, (0, 8, 10)), (snare, (4, 12))):
@@ -120,11 +120,11 @@ def _beat(converter: Any) -> np.ndarray:
 
 
 class CodesRun(NamedTuple):
-    """A run that writes the codes of a level.
+    """A run of a model that generates the codes of a level.
 
     Attributes:
-        run_dir: Of the run.
-        config: Its config.
+        run_dir: The run directory.
+        config: Config of the run.
     """
 
     run_dir: Path
@@ -132,22 +132,24 @@ class CodesRun(NamedTuple):
 
     @property
     def level(self) -> int:
-        """0 is the finest."""
+        """Level of the codes; 0 is the finest."""
         return self.config.converter.level
 
     @property
     def upsamples(self) -> bool:
-        """Whether it reads the codes of the level above."""
+        """Whether it is an upsampler, conditioned on the codes of the level above."""
         return self.config.converter.above_ratio > 1
 
 
 def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str]) -> list[str]:
-    """Returns how to hear a prior, or an upsampler with those above it; what is missing first.
+    """Returns commands to generate sound with a prior or an upsampler.
+
+    Commands to train the missing runs of other levels come first.
 
     Args:
-        run_dir: Of the run.
-        config: Its config.
-        data: Flags that say where data sets are kept.
+        run_dir: The run directory.
+        config: Config of the run.
+        data: Flags for the folder of data sets.
     """
     if not config.converter.vqvae:
         return ["# generate needs the VQ-VAE of these codes: import this again with --vqvae=RUN"]
@@ -177,14 +179,14 @@ def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str])
 
 
 def _siblings(run_dir: Path, config: ExperimentConfig) -> list[CodesRun]:
-    """Returns other trained runs beside this one, over the codes of the same VQ-VAE."""
+    """Returns other trained runs beside this one, for the codes of the same VQ-VAE."""
     found = []
     for path in sorted(run_dir.absolute().parent.glob("*/config.yaml")):
         if path.parent == run_dir.absolute() or not any(path.parent.glob("checkpoints/*.keras")):
             continue
         try:
             other = load_config(path)
-        except UserError:  # of another version, which is no matter here
+        except UserError:  # written by another version
             continue
         if other.family == config.family and other.converter.vqvae == config.converter.vqvae:
             found.append(CodesRun(run_dir.parent / path.parent.name, other))
@@ -194,12 +196,12 @@ def _siblings(run_dir: Path, config: ExperimentConfig) -> list[CodesRun]:
 def _planned(
     run_dir: Path, config: ExperimentConfig, upsampled: int | None = None
 ) -> CodesRun | None:
-    """Returns a run, not trained yet, of a configuration that goes with an upsampler's.
+    """Returns a run, not trained yet, of a configuration for another level of the same VQ-VAE.
 
     Args:
-        run_dir: Of the upsampler, beside which it will be.
-        config: Of the upsampler.
-        upsampled: The level of another upsampler; None for the prior of the coarsest.
+        run_dir: Run directory of an upsampler; the new run is placed beside it.
+        config: Config of the upsampler.
+        upsampled: Level of another upsampler; None for the prior of the coarsest level.
     """
     there = load_config(Path(config.converter.vqvae) / "config.yaml").model
     level = there.levels - 1 if upsampled is None else upsampled

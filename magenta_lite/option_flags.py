@@ -1,4 +1,4 @@
-"""The options of all families as flags of `generate`; no TensorFlow."""
+"""Defines the options of all families as flags of `generate`. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS = flags.FLAGS
 
 
 def define() -> None:
-    """Defines a flag for each option of any family; its default is None."""
+    """Defines a flag with the default None for each option of any family."""
     for name, fields in _options_by_name().items():
         helps = collections.defaultdict(list)
         for family, field in fields:
@@ -32,10 +32,10 @@ def define() -> None:
 
 
 def given(options_class: type[GenerateOptions]) -> dict[str, Any]:
-    """Returns the options that the user gave, by name, as the fields have them.
+    """Returns the options given by the user, by name, with the types of their fields.
 
     Raises:
-        UserError: If one of them belongs to other families only.
+        UserError: If an option belongs only to other families.
     """
     own, found = options_of(options_class), {}
     for name, fields in _options_by_name().items():
@@ -56,7 +56,7 @@ def given(options_class: type[GenerateOptions]) -> dict[str, Any]:
 
 
 def help_for(options_class: type[GenerateOptions], converter: Any) -> dict[str, str]:
-    """Returns the help of each option's flag for one model; an empty text for those of others."""
+    """Returns the help of each option for one model; empty for options it does not have."""
     own, known = options_of(options_class), options_class.names(converter)
     return {
         name: _help(own[name]) if name in own and name in known else ""
@@ -70,7 +70,7 @@ def _help(field: dataclasses.Field) -> str:
 
 
 def _options_by_name() -> dict[str, list[tuple[str, dataclasses.Field]]]:
-    """Returns the families that have an option, and their fields, by its name."""
+    """Returns, by option name, the families that have the option, and their fields."""
     found = collections.defaultdict(list)
     for family in FAMILIES.values():
         for name, field in options_of(family.options_class).items():
@@ -79,7 +79,7 @@ def _options_by_name() -> dict[str, list[tuple[str, dataclasses.Field]]]:
 
 
 def _type_of(family: str, name: str) -> Any:
-    """Returns the type of an option, without None."""
+    """Returns the type of an option, without `None` in a union."""
     annotation = typing.get_type_hints(FAMILIES[family].options_class)[name]
     if isinstance(annotation, types.UnionType):
         (annotation,) = (arg for arg in typing.get_args(annotation) if arg is not type(None))
@@ -105,11 +105,11 @@ def _define(name: str, kind: Any, metadata: Mapping[str, Any], help: str) -> Non
 
 
 def _text(name: str, given: str) -> str:
-    """Returns what was given, or what is in the file of that name."""
+    """Returns the content of the file `given`, or `given` itself if there is no such file."""
     try:
         path = Path(given)
         return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
     except UnicodeDecodeError as error:
         raise UserError(f"--{name}={given} is no text in UTF-8") from error
-    except OSError:  # too long to be a name
+    except OSError:  # too long for a file name
         return given

@@ -1,4 +1,4 @@
-"""Writing generated music: MIDI, sound and pictures."""
+"""Writes generated music as MIDI, sound and pictures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from magenta_lite.modeling.options import Reconstruction
 from magenta_lite.plots import piano_rolls, png_bytes, sounds
 from magenta_lite.typing import NoteSequence
 
-PEAK = 0.9  # of the sound of notes
-OVERVIEW = 16  # pieces in the picture of all
+PEAK = 0.9  # peak amplitude of synthesized notes
+OVERVIEW = 16  # largest number of pieces in the overview
 
 
 def write_sequences(
@@ -23,15 +23,15 @@ def write_sequences(
     """Writes each NoteSequence as `.mid`, `.wav` and a piano-roll `.png`.
 
     Args:
-        sequences: What to write; of a `Reconstruction` the input, too, beside the output as
-            `STEM-001-of-004-input.mid` and `.wav`, and above it in one picture.
+        sequences: NoteSequences, or `Reconstruction`s, whose inputs are also written, as
+            `STEM-001-of-004-input.mid` and `.wav`, and in the same picture as the output.
         folder: Created if missing.
         stem: Files are named `STEM-001-of-004.mid` and so on, counting from 1.
-        player: What `soundfont.open_soundfont` returned; None to open the default here.
-        about: How the music came to be; stands in the MIDI as a text.
+        player: A player from `soundfont.open_soundfont`; None for the default soundfont.
+        about: Text about the origin of the music, stored in the MIDI files.
 
     Returns:
-        The paths, those of a sequence one after the other, then a picture of all.
+        The paths, sequence by sequence, and the path of an overview picture.
     """
     from magenta_lite.data.audio import write_audio
     from magenta_lite.midi import midi_bytes
@@ -43,7 +43,7 @@ def write_sequences(
     numbered = list(enumerate(sequences, start=1))
     pieces = [_parts(sequence, f"{stem}-{i:03d}-of-{count:03d}") for i, sequence in numbered]
     for name, sequence in (pair for parts in pieces for pair in parts.items()):
-        with replaced(folder / f"{name}.mid") as partial:  # the music first: the rest takes long
+        with replaced(folder / f"{name}.mid") as partial:  # first, because the rest takes long
             partial.write_bytes(midi_bytes(sequence, name, [about] if about else []))
     for parts in pieces:
         *_, title = parts
@@ -62,19 +62,19 @@ def write_sequences(
 
 
 def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
-    """Returns the sound of a NoteSequence, with a peak of 0.9; silence where there is no note.
+    """Returns the sound of a NoteSequence, with a peak amplitude of 0.9; silence without notes.
 
     Args:
         sequence: A NoteSequence.
-        player: What `soundfont.open_soundfont` returned.
-        name: Of the piece, for what has to be said about it on standard error.
+        player: A player from `soundfont.open_soundfont`.
+        name: Name of the piece, for messages on standard error.
     """
     from magenta_lite.plain_tones import PlainTones
     from magenta_lite.soundfont import RenderError
 
     try:
         audio = player.play(sequence)
-    except RenderError as error:  # the music must not be lost with its sound
+    except RenderError as error:  # keeps the music even if the soundfont fails
         print(f"{name}: {error}. Its sound is made of plain tones", file=sys.stderr)
         audio = PlainTones().play(sequence)
     peak = float(abs(audio.samples).max())
@@ -88,7 +88,7 @@ def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
 
 
 def _parts(piece, name) -> dict[str, Any]:
-    """Returns the NoteSequences that are written of a piece, each with its name."""
+    """Returns the NoteSequences to write for a piece, by name."""
     if isinstance(piece, Reconstruction):
         return {f"{name}-input": piece.input, f"{name}": piece.output}
     return {f"{name}": piece}
@@ -102,10 +102,10 @@ def _write_picture(path: Path, sequences: dict[str, Any]) -> Path:
 
 
 def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
-    """Writes sounds as `.wav`, and a `.png` of waveforms and spectrograms.
+    """Writes sounds as `.wav`, with a `.png` of their waveforms and spectrograms.
 
     Args:
-        outputs: Dicts of `converters.audio.Audio` by name, which belong together.
+        outputs: One dict of `converters.audio.Audio` by name per piece.
         folder: Created if missing.
         stem: Files are named `STEM-001-of-004-NAME.wav` and `STEM-001-of-004.png`.
 

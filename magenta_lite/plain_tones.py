@@ -1,4 +1,4 @@
-"""Notes as sound without a soundfont: sums of partials, and drums as decaying tones and noise."""
+"""Synthesis without a soundfont: notes as sums of partials, drums as decaying tones and noise."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from magenta_lite.data.synthetic.synthesis import (
 from magenta_lite.typing import NoteSequence
 
 SAMPLE_RATE = 44_100  # Hz
-SHORTEST = 0.5  # seconds, of silence where there are no notes
+SHORTEST = 0.5  # seconds, the minimum length of the sound
 
-# Of the 16 families of General MIDI, eight programs each.
+# For the 16 families of General MIDI, eight programs each.
 TIMBRES = (
     *(PIANO, HARP, ORGAN, LUTE, LUTE, FIDDLE, voice("a"), REED),
     *(REED, FLUTE, ORGAN, ORGAN, ORGAN, LUTE, HARP, HARP),
@@ -35,14 +35,14 @@ TIMBRES = (
 
 
 class Drum(NamedTuple):
-    """A drum: Hz of its tone, 0 for none; level of its noise; seconds in which it falls to 1/e."""
+    """A drum: frequency in Hz, 0 for no tone; level of the noise; time constant in seconds."""
 
     tone: float
     noise: float
     decay: float
 
 
-# As `drum_classes.REDUCED`: kick, snare, hi-hats, toms from below, crash and ride.
+# In the order of `drum_classes.REDUCED`: kick, snare, hi-hats, toms from low to high, crash, ride.
 KIT = (
     Drum(55, 0.0, 0.1),
     Drum(190, 0.5, 0.08),
@@ -58,13 +58,13 @@ OTHER = KIT[1]
 
 
 class PlainTones:
-    """What plays notes where there is no soundfont."""
+    """Plays NoteSequences without a soundfont."""
 
     def play(self, sequence: NoteSequence) -> Audio:
-        """Returns the sound of a NoteSequence, the sustain pedal applied.
+        """Returns the sound of a NoteSequence, with the sustain pedal applied.
 
         Returns:
-            Mono at 44.1 kHz, until the last note has faded; not scaled.
+            Mono sound at 44.1 kHz, until the last note has decayed; not normalised.
         """
         tones, hits = [], []
         for note in with_sustain(sequence).notes:
@@ -92,14 +92,14 @@ def _of_pitch(pitch: int) -> Drum:
 
 
 def _length(drum: Drum) -> float:
-    return 7 * drum.decay  # 60 dB
+    return 7 * drum.decay  # decay by 60 dB
 
 
 @functools.cache
 def _wave(drum: Drum) -> np.ndarray:
-    """Returns a stroke, float32 (T,)."""
+    """Returns the waveform of a stroke, float32 (T,)."""
     time = np.arange(round(_length(drum) * SAMPLE_RATE)) / SAMPLE_RATE
     noise = np.random.default_rng(0).standard_normal(len(time) + 2)
     wave = np.sin(2 * np.pi * drum.tone * time)
-    wave += drum.noise * np.diff(noise, 2)  # twice: mostly above 5 kHz
+    wave += drum.noise * np.diff(noise, 2)  # the second difference is mostly above 5 kHz
     return (wave * np.exp(-time / drum.decay)).astype(np.float32)

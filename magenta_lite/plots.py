@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = (6.0, 30.0)  # inches of a piano roll
-BEATS_RULED = 16  # bars up to which beats have lines, too
-BARS_PER_INCH = 2.5  # that are numbered
+BEATS_RULED = 16  # largest number of bars with lines for beats
+BARS_PER_INCH = 2.5  # largest density of numbered bars
 MOST_NAMED = 16  # instruments in a legend
 
 
@@ -31,18 +31,18 @@ def piano_roll(sequence: NoteSequence, title: str = "") -> Figure:
 def piano_rolls(sequences: Sequence, titles: Sequence[str]) -> Figure:
     """Draws the notes of NoteSequences as bars over time, one piece below the other.
 
-    Louder is darker, and each instrument has its colour. Drums have rows of their own with their
-    names. Markers (see `converters.writing.add_marker`) are dashed lines; chord symbols are above.
+    Louder notes are darker, and each instrument has a colour. Drums have separate, named rows.
+    Markers (see `converters.writing.add_marker`) are dashed lines; chord symbols are above.
 
     Args:
         sequences: At least one NoteSequence.
-        titles: Shown above each.
+        titles: Title of each piece.
 
     Returns:
-        A matplotlib Figure: pitch upwards; to the right quarter notes, with numbered bars, if all
-        pieces have a time signature, else seconds.
+        A matplotlib Figure: pitch on the y-axis; on the x-axis quarter notes, with numbered bars,
+        if all pieces have a time signature, otherwise seconds.
     """
-    from matplotlib.figure import Figure  # not pyplot: needs no screen and keeps no state
+    from matplotlib.figure import Figure  # unlike pyplot, needs no screen and has no global state
 
     pieces = [tracks_of(sequence) for sequence in sequences]
     metrical = all(sequence.time_signatures for sequence in sequences)
@@ -53,7 +53,7 @@ def piano_rolls(sequences: Sequence, titles: Sequence[str]) -> Figure:
     pitches = [pitch for is_drum, pitch in everything if not is_drum] or [60]
     low, high = min(pitches) - 2, max(pitches) + 2
 
-    # Which piece, whether its drums, how many inches high.
+    # Index of the piece, whether the panel shows drums, height in inches.
     panels: list[tuple[int, bool, float]] = []
     small = len(sequences) > 1
     tall = max(1.3, 0.06 * (high - low)) if small else max(2.5, 0.12 * (high - low))
@@ -95,14 +95,14 @@ def piano_rolls(sequences: Sequence, titles: Sequence[str]) -> Figure:
 
 
 class _TimeAxis:
-    """Where the times of a piece stand in its picture.
+    """Maps the times of a piece to x-coordinates.
 
     Args:
         sequence: A NoteSequence.
-        metrical: Whether it is shown in quarter notes, with bars, and not in seconds.
+        metrical: Whether coordinates are quarter notes, with bar lines, instead of seconds.
 
     Attributes:
-        end: Where the picture ends: with a bar, if there are some.
+        end: Right end of the x-axis, the end of a bar if there are bars.
     """
 
     def __init__(self, sequence, metrical: bool):
@@ -125,11 +125,11 @@ class _TimeAxis:
                 self.end = now
 
     def __call__(self, seconds: float) -> float:
-        """Returns where a time stands."""
+        """Returns the x-coordinate of a time."""
         return seconds if self._tempos is None else step_at(self._tempos, seconds)
 
     def rule(self, axes) -> None:
-        """Draws vertical lines, and the numbers of bars, or the seconds."""
+        """Draws vertical lines, and the labels of bars or seconds."""
         if self._tempos is None:
             axes.grid(axis="x", color="0.85", linewidth=0.8)
             axes.set_axisbelow(True)
@@ -154,13 +154,13 @@ def _draw_notes(axes, tracks: Sequence[Track], at: _TimeAxis, places: dict, colo
             low, high = places[note.pitch] - 0.45, places[note.pitch] + 0.45
             corners.append([(left, low), (right, low), (right, high), (left, high)])
             faces.append(to_rgba(colors[_legend_name(track)], 0.3 + 0.7 * note.velocity / 127))
-    # All at once: long pieces have thousands.
+    # One collection, because long pieces have thousands of notes.
     edge = (0.0, 0.0, 0.0, 0.6)
     axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors=edge, linewidths=0.4))
 
 
 def _legend_name(track: Track) -> str:
-    """Returns what a track is called, and what plays it where that says more."""
+    """Returns the name of a track, with its instrument unless one contains the other."""
     if track.name.lower() in track.instrument.lower():
         return track.instrument
     if track.name.startswith(track.instrument):  # numbered
@@ -190,7 +190,7 @@ def _name_instruments(axes, colors: dict[str, str]) -> None:
 
 
 def _write_above(axes, sequence, at: _TimeAxis, title: str) -> None:
-    """Writes the title, the chord symbols and what is marked."""
+    """Writes the title, the chord symbols and the markers."""
     above = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
     chords = [
         (note.time, note.text)
@@ -207,13 +207,13 @@ def _write_above(axes, sequence, at: _TimeAxis, title: str) -> None:
 def scatter(
     places: np.ndarray, groups: np.ndarray, labels: Sequence[str], title: str = ""
 ) -> Figure:
-    """Draws points in a plane.
+    """Draws a scatter plot.
 
     Args:
-        places: Float (N, 2).
-        groups: Int (N,), gives each point the colour of one of `labels`.
+        places: Coordinates, float (N, 2).
+        groups: Index of the group of each point in `labels`, int (N,).
         labels: Names of the groups.
-        title: Shown above.
+        title: Title of the plot.
 
     Returns:
         A matplotlib Figure.
@@ -231,20 +231,21 @@ def scatter(
     return figure
 
 
-SPECTRUM, SPECTRUM_HOP = 1024, 256  # samples of a window of a spectrogram, and between two
-DEEPEST = -80.0  # dB below the loudest
+SPECTRUM, SPECTRUM_HOP = 1024, 256  # window and hop length of a spectrogram in samples
+DEEPEST = -80.0  # dB, relative to the largest magnitude
 
 
 def sounds(audios: Sequence, titles: Sequence[str]) -> Figure:
-    """Draws sounds below one another: the waveform of each, and its spectrogram.
+    """Draws the waveform and the spectrogram of each sound, one sound below the other.
 
     Args:
-        audios: Of `converters.audio.Audio`; of several channels the mean is drawn.
-        titles: Shown above each.
+        audios: Sounds, `converters.audio.Audio`; the mean of several channels is drawn.
+        titles: Title of each sound.
 
     Returns:
-        A matplotlib Figure: seconds to the right; frequencies upwards, dB as brightness, relative
-        to the loudest of the first sound. Dashed lines stand at markers.
+        A matplotlib Figure: seconds on the x-axis; frequency on the y-axis of spectrograms, with dB
+        as brightness, relative to the largest magnitude of the first sound. Dashed lines are
+        markers.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -282,7 +283,7 @@ def sounds(audios: Sequence, titles: Sequence[str]) -> Figure:
 
 
 def _spectrogram(mono):
-    """Returns magnitudes (frames, frequencies) of samples (T,)."""
+    """Returns the magnitude spectrogram (frames, frequencies) of samples (T,)."""
     import numpy as np
 
     padded = np.pad(mono, (SPECTRUM // 2, SPECTRUM))

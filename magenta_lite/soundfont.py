@@ -1,4 +1,4 @@
-"""Notes as sound, played with a General MIDI soundfont."""
+"""Synthesis of notes with a General MIDI soundfont."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from magenta_lite.typing import NoteSequence
 VARIABLE = "MAGENTA_LITE_SOUNDFONT"
 INCLUDED = "TimGM6mb.sf2"  # comes with pretty_midi
 
-# The renderer gives 16 bits and cuts off what is beyond: louder volumes of a channel are tried
-# before softer ones, and nothing that reaches this is taken.
+# The renderer clips to 16 bits: channel volumes are tried from loud to soft until the peak is below
+# `CLIPPED`.
 VOLUMES = (HIGHEST, DEFAULT_VOLUME, 50, 25, 13)
 CLIPPED = 0.999
-LOUD = 80  # velocity that something in a piece has at least
+LOUD = 80  # velocity to which the loudest note of a soft piece is raised
 
-# The renderer has 64 voices, of which a note may take two and keeps them while it fades.
+# The renderer has 64 voices; a note may need two, also during its release.
 NOTES_AT_ONCE = 24
 
-TAIL = 5.0  # seconds that the last notes have to fade
-INAUDIBLE = 1e-3  # of the peak: the tail ends where nothing is louder
+TAIL = 5.0  # seconds for the decay of the last notes
+INAUDIBLE = 1e-3  # of the peak; the end of the tail below it is cut off
 FADE = 0.05  # seconds
 
 
 class RenderError(Exception):
-    """A soundfont cannot be read, or cannot play what it is given; says why."""
+    """A soundfont cannot be read, or cannot render a piece; the message is the reason."""
 
 
 class SoundFont:
@@ -75,7 +75,7 @@ class SoundFont:
         """Returns the sound of a NoteSequence, with its control changes and pitch bends.
 
         Returns:
-            Stereo at 48 kHz, until the last note has faded; not scaled.
+            Stereo sound at 48 kHz, until the last note has decayed; not normalised.
 
         Raises:
             RenderError: If the renderer fails.
@@ -84,19 +84,19 @@ class SoundFont:
         samples, rate = self._group(sequence, groups[0])
         for group in groups[1:]:
             more, _ = self._group(sequence, group)
-            # The renderer adds up the times of events: lengths may differ by a sample.
+            # The renderer accumulates the times of events, so that lengths may differ by a sample.
             samples = samples[: len(more)]
             samples += more[: len(samples)]
         end = round(max(length_of(sequence), SHORTEST) * rate)
         return Audio(_ended(samples, end, rate), rate)
 
     def _group(self, sequence, tracks: list[Track]) -> tuple[np.ndarray, int]:
-        """Returns samples float32 (T, 2) of tracks that have channels enough, and their rate."""
-        told = any(c.control_number == VOLUME for track in tracks for c in track.controls)
-        # Music that is soft all the time would be lost in 16 bits.
+        """Returns samples float32 (T, 2) of the tracks of one port, and their sample rate."""
+        sets_volume = any(c.control_number == VOLUME for track in tracks for c in track.controls)
+        # Very soft music would lose precision in 16 bits.
         loudest = max((note.velocity for note in sequence.notes), default=LOUD)
         velocity = max(LOUD / max(loudest, 1), 1.0)
-        for volume in VOLUMES[told:]:  # what the piece itself sets cannot be raised
+        for volume in VOLUMES[sets_volume:]:  # volumes set by the piece cannot be raised
             share = volume / DEFAULT_VOLUME
             midi = midi_bytes(
                 sequence,
@@ -108,11 +108,11 @@ class SoundFont:
             samples, rate = self._samples(midi)
             if _peak(samples) < CLIPPED:
                 break
-        np.divide(samples, np.float32(share**2), out=samples)  # as General MIDI has it
+        np.divide(samples, np.float32(share**2), out=samples)  # gain = volume squared
         return samples, rate
 
     def _samples(self, midi: bytes) -> tuple[np.ndarray, int]:
-        """Returns samples float32 (T, 2) and their rate."""
+        """Renders a MIDI file; returns samples float32 (T, 2) and their sample rate."""
         import soundfile
 
         try:
@@ -120,7 +120,7 @@ class SoundFont:
         except RuntimeError as error:
             raise RenderError(str(error)) from error
         except BaseException as error:
-            # A panic of the renderer, which is written in Rust, is no Exception.
+            # A panic of the renderer, which is written in Rust, is not an `Exception`.
             if type(error).__name__ != "PanicException":
                 raise
             raise RenderError(f"the renderer failed: {error}") from error
@@ -128,18 +128,18 @@ class SoundFont:
 
 
 def open_soundfont(path: str = "") -> SoundFont | PlainTones:
-    """Returns what plays notes: the first soundfont of a path, a variable and pretty_midi.
+    """Opens a soundfont: that of `path`, of an environment variable, or of pretty_midi.
 
     Args:
-        path: What --soundfont names; empty for `MAGENTA_LITE_SOUNDFONT`, or the one included with
-            pretty_midi if that is not set either.
+        path: Path of the soundfont; empty for `MAGENTA_LITE_SOUNDFONT`, or the one included with
+            pretty_midi if the variable is not set.
 
     Returns:
-        A `SoundFont`; plain tones, with a line on standard error, only if nobody asked for a
-        soundfont and the included one cannot be used.
+        A `SoundFont`; `PlainTones`, with a message on standard error, if no soundfont was given and
+        the included one cannot be used.
 
     Raises:
-        UserError: If the soundfont that was asked for does not exist or cannot be used.
+        UserError: If the given soundfont does not exist or cannot be used.
     """
     for name, given in (("--soundfont", path), (VARIABLE, os.environ.get(VARIABLE, ""))):
         if given:
@@ -162,7 +162,7 @@ def open_soundfont(path: str = "") -> SoundFont | PlainTones:
 
 
 def _included() -> Path:
-    """Returns the soundfont of pretty_midi, which need not be imported for that."""
+    """Returns the path of pretty_midi's soundfont without importing pretty_midi."""
     spec = importlib.util.find_spec("pretty_midi")
     if spec is None or spec.origin is None:
         raise RenderError("pretty_midi is missing (pip install pretty_midi)")
@@ -173,7 +173,7 @@ def _included() -> Path:
 
 
 def _layers(tracks: list[Track]) -> list[list[Track]]:
-    """Returns tracks as one or more layers, each of them with no more notes at once than sound."""
+    """Splits tracks into layers with at most `NOTES_AT_ONCE` simultaneous notes each."""
     notes = [note for track in tracks for note in track.notes]
     changes = sorted(
         [(note.end_time, -1) for note in notes] + [(note.start_time, 1) for note in notes]
@@ -190,12 +190,12 @@ def _layers(tracks: list[Track]) -> list[list[Track]]:
 
 
 def _ended(samples: np.ndarray, end: int, rate: int) -> np.ndarray:
-    """Returns samples (T, 2) without the silence behind them, and faded out.
+    """Returns samples (T, 2) without trailing silence, faded out.
 
     Args:
-        samples: They last for `TAIL` seconds behind the end.
+        samples: Samples of the music and a tail of `TAIL` seconds.
         end: Length of the music in samples, which is kept.
-        rate: Hz.
+        rate: Sample rate in Hz.
     """
     loudest = _peak(samples)
     loud = np.flatnonzero(np.abs(samples[end:]).max(axis=1, initial=0) > INAUDIBLE * loudest)
@@ -211,7 +211,7 @@ def _peak(samples: np.ndarray) -> float:
 
 
 def _two_notes():
-    """Returns a note and a drum, which every General MIDI soundfont can play."""
+    """Returns a NoteSequence of a note and a drum, to test a soundfont."""
     from note_seq.protobuf import music_pb2
 
     sequence = music_pb2.NoteSequence()

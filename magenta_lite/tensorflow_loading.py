@@ -1,4 +1,4 @@
-"""TensorFlow, imported without the messages of its start."""
+"""Imports TensorFlow without its start-up messages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from absl import flags, logging
 
 FLAGS = flags.FLAGS
 
-# TensorFlow's C++ remarks about its build, and that it finds no GPU.
+# Messages of TensorFlow's C++ code about its build, and about missing GPUs.
 _START_UP_NOTE = re.compile(
     r"[IW]\d{4} |WARNING: All log messages before|To enable the following instructions|.*cuInit"
 )
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without the notes on its start-up that no setting of its own stops.
+    """Imports TensorFlow without the start-up messages that none of its settings suppresses.
 
-    Afterwards it and TensorFlow Datasets speak of errors only, unless --debug wants to hear more.
+    Afterwards TensorFlow and TensorFlow Datasets log only errors, unless --debug is given.
     """
     with tempfile.TemporaryFile() as notes:
         sys.stderr.flush()

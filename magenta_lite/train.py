@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 cli.define_config_flags()
 cli.define_data_flags()
 cli.define_path(
-    "run_dir", None, "Where everything of this run goes. Default: runs/NAME of the configuration."
+    "run_dir", None, "The directory of the run. Default: runs/NAME of the configuration."
 )
 cli.define_path(
     "init_from",
@@ -33,23 +33,23 @@ cli.define_path(
     "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
 )
 cli.define_path(
-    "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior learns to write."
+    "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior models."
 )
 flags.DEFINE_float(
     "minutes",
     None,
-    "How long a new run may take, from start to end: its first steps are measured, then the number "
-    "of steps, schedules and validations are made to fit, and kept in config.yaml, so that the "
-    "same command goes on with them. Where few steps fit, train.batch_size is halved until 2,000 "
-    "do, unless --set gives it. What comes on top: building a data set, once, and what the "
-    "computer does besides. Instead of --set train.steps=….",
+    "Time budget of a new run in minutes, instead of --set train.steps=…: its first steps are "
+    "measured, and the number of steps, the schedules and the validations are chosen to fit and "
+    "stored in config.yaml, so that the same command continues with them. If few steps fit, "
+    "train.batch_size is halved until 2,000 fit, unless --set gives it. The time for building a "
+    "data set is not included.",
     lower_bound=0.0,
 )
 flags.DEFINE_string(
     "strategy",
     "auto",
-    "Who computes: none (one device), mirrored (all GPUs of this machine), multiworker (TF_CONFIG) "
-    "or auto. train.batch_size is shared out among all replicas.",
+    "Devices to train on: none (one device), mirrored (all GPUs of this machine), multiworker "
+    "(TF_CONFIG) or auto. train.batch_size is divided among all replicas.",
 )
 
 
@@ -61,14 +61,14 @@ def main() -> int:
     cli.load_tensorflow()
     from magenta_lite.training.strategy import is_chief, make_strategy
 
-    strategy = make_strategy(FLAGS.strategy)  # before anything else computes
+    strategy = make_strategy(FLAGS.strategy)  # before any other TensorFlow code
     from magenta_lite.data.naming import absolute_source
     from magenta_lite.datasets import data_set_name
     from magenta_lite.training.run_directory import RunDirectory
 
     directory = RunDirectory(run_dir)
     built = "" if FLAGS.data else directory.built
-    source = absolute_source(config.data.source)  # the run must find it from everywhere
+    source = absolute_source(config.data.source)  # independent of the working directory
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
     config = _completed(config, built)
     from magenta_lite.converters import build_converter
@@ -77,11 +77,11 @@ def main() -> int:
     from magenta_lite.training.signals import Stopped
     from magenta_lite.training.trainer import train
 
-    # Before data are built in vain.
+    # Checks the directory before the data are built.
     directory.check(config, data_set_name(config, FLAGS.data_dir, built))
     opening = time.monotonic()
     collection = _open_collection(config, strategy, built)
-    began += time.monotonic() - opening  # data are built once
+    began += time.monotonic() - opening  # the time for building data does not count
     try:
         kept = _sets("train.batch_size")
         train(config, run_dir, collection, strategy, FLAGS.init_from, began, kept)
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def _config_and_directory():
-    """Returns the config of the flags, or of the run directory they name, and that directory."""
+    """Returns the config of the flags, or of the run directory, and the run directory."""
     from magenta_lite.config import load_config, override
 
     if FLAGS.config or not FLAGS.run_dir:
@@ -113,7 +113,7 @@ def _config_and_directory():
 
 
 def _with_minutes(config, run_dir: Path):
-    """Returns the config with what --minutes says; of a run that is under way, with its steps."""
+    """Returns the config with --minutes applied; a resumed run keeps its steps."""
     if not FLAGS.minutes:
         return config
     chosen = ("train.steps", "train.checkpoint_every", "train.minutes")
@@ -134,12 +134,12 @@ def _with_minutes(config, run_dir: Path):
 
 
 def _sets(key: str) -> bool:
-    """Returns whether the user gives this value."""
+    """Returns whether the user sets this key with --set."""
     return any(text.partition("=")[0].strip() == key for text in FLAGS.set)
 
 
 def _completed(config, built: str):
-    """Returns the config with what --vqvae says, of a model of codes."""
+    """Returns the config, completed from the VQ-VAE of --vqvae for a model of codes."""
     if config.converter.kind != "codes":
         if FLAGS.vqvae:
             raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
@@ -155,7 +155,7 @@ def _completed(config, built: str):
 
 
 def _open_collection(config, strategy, built: str):
-    """Opens the data; the first worker builds them, if needed, while the others wait for it."""
+    """Opens the data. The chief builds them, if necessary, while the other workers wait."""
     from magenta_lite.datasets import open_data
     from magenta_lite.training.strategy import is_chief, wait_for_all
 

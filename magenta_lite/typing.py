@@ -1,4 +1,4 @@
-"""Names for the types of values that the libraries leave without types."""
+"""Type aliases for values that the libraries do not annotate."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
 
-# A tensor, a variable, or what NumPy makes one of. The stubs of TensorFlow that type checkers
-# bring along lack many operations, and Keras' own types depend on the backend.
+# A tensor, a variable, or a value that can be converted to one. The TensorFlow stubs that come with
+# type checkers lack many operations, and Keras' own types depend on the backend.
 Tensor: TypeAlias = Any
 
-# Tensors (B, ...) of B examples by what they are.
+# A batch: tensors (B, ...) by name.
 Batch: TypeAlias = dict[str, Any]
 
-# `note_seq.NoteSequence`, a protocol buffer whose class is made when note_seq is imported.
+# `note_seq.NoteSequence`, a protocol buffer whose class is created at import time.
 NoteSequence: TypeAlias = Any
 
-# Events (T, ...) as the `EventFormat` of a converter says.
+# Events (T, ...) in the `EventFormat` of a converter.
 Events: TypeAlias = "np.ndarray | Sequence[Any]"
 
-# `tfp.distributions.Distribution`: TensorFlow Probability loads its modules when they are used.
+# `tfp.distributions.Distribution`; TensorFlow Probability loads its modules lazily.
 Distribution: TypeAlias = Any

@@ -1,4 +1,4 @@
-"""Work that was interrupted, and goes on when the same is asked for again."""
+"""Saves intermediate results, so that an interrupted command can be resumed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ SUFFIX = ".codes.npz"
 
 
 class Unfinished:
-    """Where a call keeps what is done so far, and finds what one before it left.
+    """The intermediate results of a call, which a later call with the same options resumes.
 
-    The same call without a seed goes on with the newest work that is left, and takes its seed. A
-    process holds its file by a lock beside it, which ends with the process: another one that does
-    the same at the same time makes a piece of its own.
+    A call without a given seed resumes the newest results and uses their seed. A process locks its
+    file with a lock file, which is released when the process ends, so that a concurrent process
+    with the same options starts anew.
 
     Args:
-        folder: Of the files, made when there is something to keep.
-        name: What their names begin with; the seed follows.
-        seed: Of work that begins.
-        seed_given: Whether only work of that seed may go on.
+        folder: Folder of the files, created when results are saved.
+        name: Prefix of the file names, which is followed by the seed.
+        seed: Seed of new work.
+        seed_given: Whether only work with that seed may be resumed.
 
     Attributes:
-        seed: Of the work, since `resume`.
-        path: Its file; None before `resume`.
+        seed: Seed of the work, valid after `resume`.
+        path: File of the work; None before `resume`.
     """
 
     def __init__(self, folder: Path, name: str, seed: int, seed_given: bool):
@@ -44,10 +44,10 @@ class Unfinished:
         self._lock = -1
 
     def resume(self, asked: str) -> dict[str, np.ndarray]:
-        """Returns what is kept of work that was asked for with these words; nothing to begin.
+        """Returns the saved arrays of earlier work with the same options; empty for new work.
 
         Args:
-            asked: All that decides what comes out, but the seed.
+            asked: All options that determine the result, except the seed, as a text.
         """
         self._asked = asked
         for path in self._left():
@@ -57,7 +57,7 @@ class Unfinished:
                 continue
             if not self._claim(path):
                 continue
-            kept = _read(path)  # as its owner left it
+            kept = _read(path)  # reads again, now that the file is locked
             if kept:
                 self.path, self.seed = path, kept.pop("seed")
                 del kept["asked"]
@@ -72,7 +72,7 @@ class Unfinished:
         raise AssertionError("there is always another number")
 
     def keep(self, arrays: dict[str, np.ndarray]) -> None:
-        """Saves arrays by name, instead of those that were kept before."""
+        """Saves arrays by name, and replaces those saved before."""
         if self.path is None:
             raise RuntimeError("`resume` comes before `keep`")
         kept: dict[str, Any] = {"asked": self._asked, "seed": self.seed, **arrays}
@@ -80,7 +80,7 @@ class Unfinished:
             np.savez_compressed(file, **kept)
 
     def remove(self) -> None:
-        """Forgets the work: it is finished, and the same call begins something new."""
+        """Removes the file of finished work, so that the same call starts anew."""
         if self.path is None:
             return
         for path in (self.path, _lock_of(self.path)):
@@ -89,16 +89,16 @@ class Unfinished:
         self.path, self._lock = None, -1
 
     def _left(self) -> list[Path]:
-        """Returns the files that may be gone on from, the newest first."""
+        """Returns the files that may be resumed, newest first."""
         seed = str(self.seed) if self._seed_given else ""
         found = []
         for path in self._folder.glob(f"{glob.escape(self._name)}-seed{seed}*{SUFFIX}"):
-            with contextlib.suppress(OSError):  # another process has just finished it
+            with contextlib.suppress(OSError):  # removed by another process
                 found.append((path.stat().st_mtime, path))
         return [path for _, path in sorted(found, reverse=True)]
 
     def _claim(self, path: Path) -> bool:
-        """Returns whether this process holds a file from now on."""
+        """Tries to lock a file, and returns whether this process holds it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT)
         try:
@@ -115,7 +115,7 @@ def _lock_of(path: Path) -> Path:
 
 
 def _read(path: Path) -> dict:
-    """Returns what a file keeps; nothing if it is none of these files, or has gone."""
+    """Returns the content of a file; empty if it is missing or invalid."""
     try:
         with np.load(path) as arrays:
             kept = dict(arrays)

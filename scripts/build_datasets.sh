@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds what the configurations train on with the `tfds` command (pip install '.[beam]').
+# Builds the data sets of the configurations with the `tfds` command (pip install '.[beam]').
 #
 #   scripts/build_datasets.sh [DATA_DIR]
 #
-# Freedoom's songs are built where the game is installed; Groove MIDI comes last: it is downloaded.
-# What is for non-commercial use only is not built here: the Essen songs (configs essen_* and kids_*
-# of folk) and MAESTRO (maestro_midi).
+# Freedoom is built only if the game is installed; Groove MIDI, which is downloaded, is the last.
+# Data sets for non-commercial use only are not built: the Essen songs (configs essen_* and kids_* of
+# folk) and MAESTRO (maestro_midi).
 set -euo pipefail
 if [ $# -gt 0 ]; then
     mkdir -p "$1"

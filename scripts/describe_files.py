@@ -1,8 +1,8 @@
-"""Says what is in files of music, as the lines of a Markdown table.
+"""Describes MIDI and sound files in a Markdown table.
 
 python scripts/describe_files.py generated/*.mid generated/*.wav
 
-Of MIDI: notes, seconds, instruments. Of sound: seconds, channels, peak, level, where its energy is.
+MIDI: notes, seconds, instruments. Sound: seconds, channels, peak, RMS level, frequency range.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from symusic import Score
 
 
 def described(path: Path) -> str:
-    """Returns what is in a file."""
+    """Returns the description of a file."""
     return of_sound(path) if path.suffix == ".wav" else of_midi(path)
 
 

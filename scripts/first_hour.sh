@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Types what README says under "In one go" and "The first hour", and writes down what came out.
+# Runs the commands of README's sections "In one go" and "The first hour", and records the results.
 #
 #   scripts/first_hour.sh [FOLDER]
 #
 # Clones this checkout into FOLDER (a new temporary one by default), runs each command of these
-# sections there, one after the other in one shell, and writes docs/first_hour.md with the times, the
-# ends of what was printed, what was written, and pictures in docs/images/first_hour/.
+# sections there in one shell, and writes docs/first_hour.md with the times, the last lines of output,
+# the written files, and pictures in docs/images/first_hour/.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$(mktemp -d)}
@@ -16,7 +16,7 @@ git clone --quiet "$checkout" "$folder/magenta_lite"
 cd "$folder/magenta_lite"
 export TFDS_DATA_DIR=$folder/data COLUMNS=100
 
-# The installation and the section's commands, a line each: of "In one go" the first block.
+# The first block of "In one go" and all blocks of "The first hour", one command per line.
 commands=$(awk '/^## /{on = /^## In one go/ ? 1 : /^## The first hour/ ? 99 : 0}
     /^```/{code = !code && /bash/ && on-- > 0; next} code' README.md |
     sed -e ':a' -e '/\\$/N; s/ *\\\n */ /; ta' | grep -v '^ *\(#\|$\)')
@@ -42,7 +42,7 @@ while IFS= read -r command; do
     echo "== $command"
     touch "$folder/before"
     started=$SECONDS code=0
-    # In this shell: a virtual environment that is activated stays so.
+    # Runs in this shell, so that an activated virtual environment stays active.
     eval "${command%%  #*}" >"$folder/out" 2>&1 </dev/null || code=$?
     seconds=$((SECONDS - started))
     [ "$code" -eq 0 ] || failed=1

@@ -1,9 +1,9 @@
-"""Lets a held-out piece be heard beside what comes back of it by a VQ-VAE's codes.
+"""Writes a held-out piece and its reconstructions by a VQ-VAE, for listening.
 
 python scripts/listening_example.py runs/vqvae_mini --output_dir=heard [--seconds=10] [--piece=NAME]
 
-Writes the beginning of a piece of the test split, what each level makes of it, and a picture of
-their waveforms and spectrograms.
+Writes the beginning of a piece of the test split, its reconstruction from each level, and a picture
+of their waveforms and spectrograms.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Train with several workers that share every batch.
+"""Trains with several workers that share every batch.
 
-On one machine this starts the workers, shows what they say and starts them again from the newest
-checkpoint when one is killed:
+On one machine this starts the workers, shows their output, and restarts them from the newest
+checkpoint if one is killed:
 
     python scripts/train_distributed.py --num_workers=2 --config=cat-mel_2bar
 
-In a cluster that sets TF_CONFIG it runs the one worker of this machine (the run directory has to
-be on a file system that all see; the first worker alone writes it):
+In a cluster that sets TF_CONFIG it runs the worker of this machine (the run directory must be on a
+shared file system; only the first worker writes it):
 
     python scripts/train_distributed.py --config=cat-mel_2bar --run_dir=/mnt/shared/run
 
-All flags but the ones below go to `python -m magenta_lite.train`. train.batch_size is shared out
-among the workers. For several GPUs in one machine `train --strategy=mirrored` is simpler.
+All flags except those below are passed to `python -m magenta_lite.train`. train.batch_size is
+divided among the workers. For several GPUs in one machine, `train --strategy=mirrored` is simpler.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import time
 
 TRAIN = (sys.executable, "-m", "magenta_lite.train")
 POLL = 0.2  # seconds
-GRACE = 3.0  # seconds in which the others follow a worker that ended
+GRACE = 3.0  # seconds to wait for the others after one worker ended
 WRONG_INPUT = 2
 
 
@@ -55,9 +55,8 @@ def main(argv: list[str]) -> int:
 def watch(command: list[str], num_workers: int, max_restarts: int) -> int:
     """Runs `command` in every worker until all are done.
 
-    A worker that a signal ended (killed, out of memory, crashed) takes the others with it, since
-    none can go on without it; then all start again. Whatever a worker reports as its own failure
-    would fail again, so it ends the run.
+    If a signal ended a worker (killed, out of memory, crashed), the others cannot continue and all
+    are restarted. If a worker fails with an exit code, a restart would fail again, so the run ends.
 
     Returns:
         0, or the exit code of the worker that failed first.
@@ -67,7 +66,7 @@ def watch(command: list[str], num_workers: int, max_restarts: int) -> int:
         workers = _start(command, num_workers)
         try:
             codes = _wait(workers)
-        except BaseException:  # Ctrl-C too: no worker outlives its watcher
+        except BaseException:  # also Ctrl-C: no worker outlives this process
             _stop(workers)
             raise
         if all(code == 0 for code in codes):
@@ -99,7 +98,7 @@ def _start(command: list[str], num_workers: int) -> list[subprocess.Popen]:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C reaches the watcher, which stops the workers
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops the workers
         )
         threading.Thread(target=_show, args=(index, worker), daemon=True).start()
         workers.append(worker)
@@ -112,7 +111,7 @@ def _show(index: int, worker: subprocess.Popen) -> None:
 
 
 def _wait(workers: list[subprocess.Popen]) -> list[int | None]:
-    """Returns the exit codes when all are done, or soon after one failed (None: still running)."""
+    """Returns the exit codes when all are done or one has failed (None for running workers)."""
     while True:
         codes = [worker.poll() for worker in workers]
         if any(codes):
@@ -135,7 +134,7 @@ def _stop(workers: list[subprocess.Popen]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns TCP ports of this machine that nobody listens on."""
+    """Returns unused TCP ports of this machine."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -1,4 +1,4 @@
-"""Dataset builders for TensorFlow Datasets: one folder each, `tfds build` works inside it."""
+"""Dataset builders for TensorFlow Datasets, one folder each, in which `tfds build` works."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import importlib
 
 
 def builder_class(name: str) -> type:
-    """Returns the builder of a data set, which stands where TFDS looks for it, and registers it."""
+    """Imports the builder class of a data set, which registers it with TFDS."""
     return importlib.import_module(f"{__name__}.{name}.{name}_dataset_builder").Builder

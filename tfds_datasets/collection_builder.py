@@ -1,4 +1,4 @@
-"""What the builders share: windows of encoded music, written by TFDS, on one machine or on Beam."""
+"""The base class of the builders, which write windows of encoded music, locally or with Beam."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -
     """Returns the path of a downloaded file of the collection `name`.
 
     Raises:
-        UserError: If it cannot be downloaded; says how to give a copy.
+        UserError: If it cannot be downloaded; the message explains how to give a copy.
     """
     try:
         return str(dl_manager.download(url))
-    except (OSError, tfds.download.DownloadError) as error:  # OSError: what requests raises
+    except (OSError, tfds.download.DownloadError) as error:  # requests raises OSError
         raise UserError(
             f"{url} cannot be downloaded ({type(error).__name__}); "
             f"get it some other way and give its path: --data={name}:PATH"
@@ -43,10 +43,10 @@ class CollectionConfig(tfds.core.BuilderConfig):
     """One encoding of a data set or of a part of it.
 
     Attributes:
-        converter: Converter section, e.g. `MelodyConverterConfig`; what changes nothing that is
-            stored is set to its default.
-        argument: Names the part, the copy or the folder; see `DatasetSpec`. Empty: the whole, what
-            is downloaded, or TFDS's folder of manual downloads.
+        converter: Converter section, e.g. `MelodyConverterConfig`; settings that do not affect
+            storage are set to their defaults.
+        argument: The part, the copy or the folder; see `DatasetSpec`. Empty for the whole data set,
+            the download, or TFDS's folder of manual downloads.
     """
 
     converter: Any = None
@@ -57,14 +57,14 @@ class CollectionConfig(tfds.core.BuilderConfig):
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes the windows of the data set that `SPEC` declares; a subclass gives that.
+    """Writes the windows of the data set `SPEC`, which subclasses define.
 
-    With Beam options or a runner in the `DownloadConfig` the same steps run on Apache Beam.
-    Features: `events` (T, *event_shape), the converter's numbers in its event_dtype; `controls`
-    uint8 (T,), the chord classes, for a converter that has them; `piece`, where they are from;
-    for sound `position`, int64 (2,), their first sample and the samples of the piece.
-    The metadata hold the converter's values, the report of what was left out and, for sound, the
-    labels of each piece.
+    With Beam options or a runner in the `DownloadConfig`, the same steps run on Apache Beam.
+
+    Features: `events` (T, *event_shape) of the converter's event_dtype; `piece`, the name of the
+    piece; for converters with chords, `controls` uint8 (T,), the chord classes; for sound,
+    `position` int64 (2,), the first sample and the number of samples of the piece. The metadata
+    contain the converter's settings, the report, and the labels of each piece of sound.
     """
 
     SPEC: ClassVar[DatasetSpec]
@@ -92,24 +92,24 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     @classmethod
     def config_for(cls, argument: str, converter_config: Any) -> CollectionConfig:
-        """Returns the config of an argument in an encoding; the known one if there is one.
+        """Returns the config for an argument and an encoding, a predefined one if it exists.
 
         Args:
-            argument: See `DatasetSpec`; a path is that of files as they are now.
+            argument: See `DatasetSpec`; the name of the config has a hash of files at a path.
             converter_config: A converter section.
 
         Raises:
-            UserError: If `argument` names nothing, or what is not downloaded is not installed.
+            UserError: If `argument` is unknown, or the data set must be installed first.
         """
         if not argument and cls.SPEC.argument == "copy" and not cls.SPEC.url:
-            cls.SPEC.list_sources(argument)  # else the error would come after "Building ..."
+            cls.SPEC.list_sources(argument)  # raises before "Building ..." is printed
         config = cls._config(argument, converter_config)
         return cls.builder_configs.get(config.name, config)
 
     def _sources(
         self, dl_manager: tfds.download.DownloadManager
     ) -> tuple[Sequence[Source], Report]:
-        """Returns what to read, and a report of how it was found."""
+        """Returns the sources, and a report of the dropped files."""
         argument = self.builder_config.argument
         if not argument and self.SPEC.url:
             argument = downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
@@ -119,13 +119,13 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     @property
     def report(self) -> Report:
-        """What the build kept and left out; empty before it."""
+        """The report of the build; empty before the build."""
         tree = dict(self.info.metadata).get("report")
         return Report.from_json(tree) if tree else Report()
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Examples of each split that has any."""
+        """Number of examples of each non-empty split."""
         return {name: split.num_examples for name, split in self.info.splits.items()}
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -134,7 +134,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             "events": tfds.features.Tensor(
                 shape=(None, *format.event_shape),
                 dtype=format.event_dtype.type,
-                # As integers of TFRecords negative samples would take ten bytes each.
+                # In TFRecords, negative integers take ten bytes each.
                 encoding="bytes" if format.kind == "audio" else "none",
             ),
             "piece": tfds.features.Text(),
@@ -152,7 +152,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _download_and_prepare(self, dl_manager, download_config) -> None:
         if download_config.beam_options or download_config.beam_runner:
-            # TFDS looks at the signature to see whether a pipeline is wanted.
+            # TFDS inspects the signature to decide whether to pass a pipeline.
             self._split_generators = self._beam_split_generators
         try:
             super()._download_and_prepare(dl_manager, download_config)
@@ -160,7 +160,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             self.__dict__.pop("_split_generators", None)
         path = self.data_path / FOUND_FILE
         self.info.metadata.update(json.loads(path.read_text()))
-        path.unlink()  # the metadata have it now
+        path.unlink()  # now in the metadata
         building.say(f"{self.info.full_name}:\n{summaries.summary(self.sizes, self.report)}")
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
@@ -242,7 +242,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         )
         path = self.data_path / FOUND_FILE
         _ = report | "WriteFound" >> beam.Map(_write_found, single(facts), path)
-        # Waiting for the check lets its message come first.
+        # Waits for the check, so that its error is raised first.
         kept = kept | "Wait" >> beam.Map(lambda pair, _: pair, single(checked))
         return {
             split: kept
@@ -253,13 +253,13 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
 
 def _example(window: Window, converter_config: Any) -> tuple[bytes, dict[str, Any]]:
-    """Returns key and example. The key says what it is: the order depends on nothing else."""
+    """Returns key and example. The key is the content, so that the order depends only on it."""
     events, controls = building.arrays(window.events, window.controls, converter_config)
     example = {"events": events, "piece": window.piece}
     if controls is not None:
         example["controls"] = controls
     if window.position:
-        # Not the window itself, which may be there again elsewhere.
+        # Not the window itself, which may occur several times.
         example["position"] = np.array(window.position)
         return b"%d " % window.position[0] + window.piece.encode(
             "utf-8", "surrogateescape"

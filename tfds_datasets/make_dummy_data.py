@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder tests: tunes drawn at random, so they are nobody's.
+"""Writes the dummy data of the builder tests: random tunes without copyright.
 
 python -m tfds_datasets.make_dummy_data
 """
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 SCALE = "CDEFGABcdefgab"
 PITCHES = (60, 62, 64, 65, 67, 69, 71, 72, 74, 76, 77, 79, 81, 83)
 
-# Tunes per book, as music21's corpus has them.
+# Number of tunes per book, with the paths of music21's corpus.
 BOOKS = {
     "airdsAirs/book1.abc": 6,
     "oneills1850/0001-0050.abc": 5,
@@ -25,7 +25,7 @@ BOOKS = {
 
 
 def melody(rng: random.Random, bars: int) -> list[tuple[int, int]]:
-    """Returns (place in the scale, eighths) of each note of a walk along the scale in 4/4."""
+    """Returns (index in the scale, length in eighths) of each note of a random walk in 4/4."""
     notes, place = [], rng.randrange(4, 10)
     for _ in range(bars):
         left = 8
@@ -50,7 +50,7 @@ def abc(number: int, notes: list[tuple[int, int]]) -> str:
 
 
 def write_midi(path: Path, notes: list[tuple[int, int]], program: int = 0) -> None:
-    """Writes `notes` as a MIDI file at 120 quarter notes a minute."""
+    """Writes `notes` as a MIDI file at 120 quarter notes per minute."""
     import note_seq
     from note_seq.protobuf import music_pb2
 
@@ -69,7 +69,7 @@ def write_midi(path: Path, notes: list[tuple[int, int]], program: int = 0) -> No
 
 
 def main() -> None:
-    """Writes both folders anew."""
+    """Rewrites both folders."""
     rng = random.Random(1)
     for book, tunes in BOOKS.items():
         path = HERE / "folk" / "dummy_data" / book

@@ -1,10 +1,10 @@
 """Tunes in ABC notation (standard 2.1, https://abcnotation.com/wiki/abc:standard:v2.1).
 
-note_seq's own parser refuses rests, grace notes, tuplets, variant endings, parts and more: about
-two of three tunes in real books. This reader plays what a musician would: repeats and endings are
-unfolded, ties joined, broken rhythm and tuplets counted out. Grace notes and decorations, which
-have no time of their own, are left out. A pickup is moved to the end of a bar of its own, so that
-bar lines of the tune are bar lines of the NoteSequence.
+note_seq's own parser rejects rests, grace notes, tuplets, variant endings, parts and more, and thus
+about two thirds of the tunes in published books. This reader returns the notes as performed:
+repeats and endings are expanded, ties joined, broken rhythms and tuplets resolved. Grace notes and
+decorations, which have no duration, are dropped. A pickup is moved to the end of a bar of its own,
+so that the bar lines of the tune coincide with those of the NoteSequence.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from magenta_lite.typing import NoteSequence
 
 DEFAULT_QPM = 120.0
 VELOCITY = 90
-MAX_NOTES = 50_000  # a repeat gone wrong, not a tune
+MAX_NOTES = 50_000  # more notes indicate malformed repeats
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 MIDDLE_C = 60
 ORDER_OF_SHARPS = "FCGDAEB"
-# Sharps of the major key on each letter; modes shift them.
+# Number of sharps of the major key on each letter; modes shift it.
 MAJOR_SHARPS = {"C": 0, "D": 2, "E": 4, "F": -1, "G": 1, "A": 3, "B": 5}
 MODE_SHIFTS = {"": 0, "maj": 0, "ion": 0, "m": -3, "min": -3, "aeo": -3, "mix": -1, "dor": -2}
 MODE_SHIFTS |= {"phr": -4, "lyd": 1, "loc": -5}
 ACCIDENTALS = {"^": 1, "_": -1, "=": 0}
-# The q of (p:q:r when only p is given, in simple and in compound time.
+# The default q of a tuplet (p:q:r by p; other values of p depend on the meter.
 TUPLET_TIMES = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 
 LENGTH = r"(?P<{0}n>\d*)(?P<{0}s>/*)(?P<{0}d>\d*)"
@@ -60,12 +60,12 @@ FIELD_LINE = re.compile(r"^([A-Za-z+]):(.*)$")
 
 
 class AbcError(ValueError):
-    """A tune that cannot be read; the message says why."""
+    """A tune cannot be read; the message is the reason."""
 
 
 @dataclasses.dataclass
 class Sound:
-    """A note, chord or rest: pitches (none for a rest), length in whole notes."""
+    """A note, chord or rest: MIDI pitches (none for a rest), and length in whole notes."""
 
     pitches: list[int]
     length: Fraction
@@ -75,7 +75,7 @@ class Sound:
 
 @dataclasses.dataclass
 class Measure:
-    """What stands between two bar lines."""
+    """The content between two bar lines."""
 
     sounds: list[Sound] = dataclasses.field(default_factory=list)
     meter: tuple[int, int] | None = (4, 4)
@@ -87,14 +87,14 @@ class Measure:
 
     @property
     def length(self) -> Fraction:
-        """Whole notes."""
+        """Length in whole notes."""
         return sum((sound.length for sound in self.sounds), Fraction(0))
 
 
 def split_tunes(text: str) -> list[tuple[str, str]]:
-    """Returns (number, text) of each tune of a book, its file header put before it.
+    """Returns (number, text) of each tune of a book, with the file header prepended.
 
-    A number that stands twice in a book gets a suffix: `12`, `12-2`.
+    Repeated numbers get a suffix: `12`, `12-2`.
     """
     chunks = re.split(r"(?m)^(?=X:)", text.replace("\r\n", "\n").replace("\r", "\n"))
     header = "" if chunks[0].startswith("X:") else chunks.pop(0)
@@ -113,11 +113,11 @@ def split_tunes(text: str) -> list[tuple[str, str]]:
 def read_tune(text: str) -> NoteSequence:
     """Returns the NoteSequence of one tune.
 
-    Each voice is an instrument. Times are in seconds at the tune's tempo, 120 quarter notes a
-    minute unless it says otherwise.
+    Each voice is an instrument. Times are in seconds at the tune's tempo, by default 120 quarter
+    notes per minute.
 
     Raises:
-        AbcError: If the tune has no key, no notes, or cannot be counted out.
+        AbcError: If the tune has no key or no notes, or has invalid lengths.
     """
     from note_seq.protobuf import music_pb2
 
@@ -140,7 +140,7 @@ def _write_voice(sequence, measures: list[Measure], instrument: int, whole: floa
     if measures and measures[0].meter:
         full = Fraction(*measures[0].meter)
         if 0 < measures[0].length < full:
-            now = full - measures[0].length  # a pickup ends its bar
+            now = full - measures[0].length  # moves a pickup to the end of its bar
     open_ties: dict[int, Any] = {}
     for i, measure in enumerate(measures):
         if instrument == 0 and measure.meter and measure.meter != meter:
@@ -173,7 +173,7 @@ def _write_voice(sequence, measures: list[Measure], instrument: int, whole: floa
 
 
 def _in_order(measures: list[Measure], parts: str) -> list[Measure]:
-    """Returns the measures as the header's P: field orders the parts, e.g. AABB."""
+    """Returns the measures in the order of the parts in the header's P: field, e.g. AABB."""
     names = {measure.part for measure in measures} - {""}
     if not parts or not names or not set(parts) <= names:
         return measures
@@ -184,7 +184,7 @@ def _in_order(measures: list[Measure], parts: str) -> list[Measure]:
 
 
 def _unfold(measures: list[Measure]) -> list[Measure]:
-    """Writes repeats and variant endings out."""
+    """Expands repeats and variant endings."""
     played: list[Measure] = []
     start = i = 0
     turn = 1
@@ -211,7 +211,7 @@ def _unfold(measures: list[Measure]) -> list[Measure]:
 
 
 def _endings_around(measures: list[Measure], i: int) -> Iterator[int]:
-    """Yields the numbers of all variant endings that stand beside one another around `i`."""
+    """Yields the numbers of the adjacent variant endings around measure `i`."""
     while i and measures[i].endings and measures[i - 1].endings:
         i -= 1
     while i < len(measures) and measures[i].endings:
@@ -228,7 +228,7 @@ class _Tune:
 
 
 class _Voice:
-    """The state of one voice while it is read."""
+    """The parser's state for one voice."""
 
     def __init__(self, key: dict[str, int], unit: Fraction, meter: tuple[int, int] | None):
         self.measures = [Measure(meter=meter)]
@@ -240,11 +240,11 @@ class _Voice:
         self.broken = Fraction(1)
         self.endings: frozenset[int] = frozenset()
         self.chord_symbol = ""
-        self.skipping = False  # after & until the bar line
+        self.skipping = False  # between an overlay `&` and the bar line
 
 
 class _Parser:
-    voice: _Voice  # that is read, once the body has begun
+    voice: _Voice  # current voice, set when the body begins
 
     def __init__(self, text: str):
         self.lines = [_without_comment(line) for line in text.split("\n")]
@@ -368,7 +368,7 @@ class _Parser:
         upper = letter.upper()
         height = letter.islower() + octave.count("'") - octave.count(",")
         if accidental:
-            # Until the bar line, in every octave.
+            # Valid until the bar line, in every octave.
             voice.accidentals[upper] = ACCIDENTALS[accidental[0]] * len(accidental)
         shift = voice.accidentals.get(upper)
         if shift is None:
@@ -456,7 +456,7 @@ class _Parser:
         self.voice.endings = self.voice.measures[-1].endings = frozenset(numbers)
 
     def _qpm(self) -> float:
-        """Quarter notes a minute of the Q: field."""
+        """Returns the tempo of the Q: field in quarter notes per minute."""
         text = re.sub(r'"[^"]*"', "", self.tempo).strip()
         match = re.fullmatch(r"(?:C?\d*\s*=?\s*)?((?:\d+/\d+\s*)+)=\s*(\d+)", text)
         if match:
@@ -480,7 +480,7 @@ def _without_comment(line: str) -> str:
 
 
 def _ratio(numerator: str, slashes: str, denominator: str) -> Fraction:
-    """The multiple that a length such as 3, /, // or 3/2 stands for."""
+    """Returns the factor that a length such as 3, /, // or 3/2 denotes."""
     divisor = int(denominator) if denominator else 2 ** len(slashes)
     if divisor == 0:
         raise AbcError("a length over 0")
@@ -514,7 +514,7 @@ def _meter(value: str) -> tuple[int, int] | None:
 
 
 def _part_order(value: str) -> str:
-    """Writes the order of parts out: A2B to AAB, (AB)2 to ABAB."""
+    """Expands an order of parts: A2B to AAB, (AB)2 to ABAB."""
     value = re.sub(r"[^A-Za-z0-9()]", "", value)
     while True:
         wider = re.sub(r"\(([A-Za-z]*)\)(\d*)", lambda m: m[1] * int(m[2] or 1), value)
@@ -525,7 +525,7 @@ def _part_order(value: str) -> str:
 
 
 def _key(value: str) -> dict[str, int] | None:
-    """Returns the accidentals of a key by letter; None if the field sets no key (a clef)."""
+    """Returns the accidentals of a key by letter; None if the field has no key but e.g. a clef."""
     value = value.strip()
     if value.startswith("HP"):
         return {}

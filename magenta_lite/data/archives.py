@@ -1,4 +1,4 @@
-"""Files inside zip and tar archives, and inside archives in these."""
+"""Files in zip and tar archives, including nested archives."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from magenta_lite.errors import first_line
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVES = (".zip", *TARS)
-# Packed, too, but in ways that are not read.
+# Other archive and compression formats, which are not read.
 OTHERS = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lzh", ".lha", ".sit", ".cab")
 OTHER = "archive that is neither zip nor tar; unpack it"
 
-DEPTH = 4  # archives inside one another
-MAX_INNER_BYTES = 512 * 2**20  # of an archive inside another one, which is read into memory
+DEPTH = 4  # levels of nested archives
+MAX_INNER_BYTES = 512 * 2**20  # of a nested archive, which is read into memory
 
 ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
     EOFError,
     OSError,
-    RuntimeError,  # a zip file that is encrypted
-    NotImplementedError,  # or packed in an unknown way
+    RuntimeError,  # an encrypted zip file
+    NotImplementedError,  # an unknown compression method
     zlib.error,
 )
 
@@ -38,9 +38,9 @@ class Packed(NamedTuple):
     """A file in an archive.
 
     Attributes:
-        name: Of the archive, of those inside it, and of the file, with slashes.
-        size: In bytes, as the archive states it.
-        read: Returns its bytes; raises one of `ERRORS` if that fails.
+        name: Names of the archive, of nested archives and of the file, joined by slashes.
+        size: Size in bytes that the archive states.
+        read: Returns the bytes of the file; raises one of `ERRORS` if that fails.
     """
 
     name: str
@@ -49,30 +49,30 @@ class Packed(NamedTuple):
 
 
 def is_archive(name: str) -> bool:
-    """Returns whether a file of this name is an archive that is read."""
+    """Returns whether a file name has the suffix of a zip or tar archive."""
     return name.lower().endswith(ARCHIVES)
 
 
 def is_other_archive(name: str) -> bool:
-    """Returns whether a file of this name is packed in a way that is not read."""
+    """Returns whether a file name has the suffix of an archive format that is not read."""
     return name.lower().endswith(OTHERS) and not is_archive(name)
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether a name in an archive is one that computers write for themselves."""
+    """Returns whether a name in an archive is hidden, or part of macOS metadata."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def files_in(
     name: str, file: str | os.PathLike | BinaryIO, report: Report, depth: int = 1
 ) -> Iterator[Packed]:
-    """Yields the files of an archive and of those inside it, but for hidden ones.
+    """Yields the files of an archive and of nested archives, without hidden files.
 
     Args:
-        name: What it is called; its suffix says what it is.
-        file: Where it is, or the open file.
-        report: Counts archives that cannot be read, each with its reason.
-        depth: How many archives it is in, itself included.
+        name: Name of the archive, whose suffix decides its format.
+        file: Path, or the open file.
+        report: Counts archives that cannot be read, with the reasons.
+        depth: Nesting depth of the archive, 1 for an archive on disk.
     """
     kind = "zip" if name.lower().endswith(".zip") else "tar"
     try:

@@ -1,6 +1,6 @@
-"""Sound files: finding, reading and writing them.
+"""Listing, reading and writing of sound files.
 
-A file that cannot be used costs nothing but itself: it is counted with its reason.
+A file that cannot be used is counted in the report with its reason; the others are still read.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-# Sound, too, but in formats that libsndfile does not know.
+# Sound formats that libsndfile does not read.
 OTHER_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".webm", ".ape", ".wv")
 PACKED = "archive; sound is read from folders only, so unpack it"
 OTHER = "sound that is not WAV, FLAC, OGG, Opus, MP3 or AIFF; convert it, e.g. with ffmpeg"
 
-# How each suffix is written.
+# Format and subtype by suffix.
 WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 
-BLOCK = 2**18  # samples of a channel that are read, or written, at once
-# A header may promise a little more than there is: an MP3 states whole frames.
+BLOCK = 2**18  # samples per channel that are read or written at once
+# Headers may state slightly more samples than there are: an MP3 counts whole frames.
 MISSING_SHARE = 0.02
-# The size of a WAV that was written into a pipe is not known and stated as the largest number.
+# WAV files written to a pipe state the largest possible size, because the real one is unknown.
 UNKNOWN_SIZE = 2**31 - 2**16
 
 
@@ -47,13 +47,13 @@ class AudioSource(reading.Source):
     """A sound file.
 
     Attributes:
-        labels: What is known of it.
+        labels: Labels of the file.
     """
 
     labels: Labels = dataclasses.field(default_factory=Labels)
 
     def read_as(self, converter_config: Any) -> tuple[list[Piece], Report]:
-        """Returns its sound at the rate and with the channels of a converter, and a report."""
+        """Returns its sound with a converter's sample rate and channels, and a report."""
         report = Report()
         if self.path.lower().endswith(OTHER_SUFFIXES):
             report.drop(OTHER, self.name)
@@ -68,25 +68,24 @@ class AudioSource(reading.Source):
 
 
 def facts(audio: Audio, labels: Labels, **more: Any) -> dict[str, Any]:
-    """Returns what a collection keeps of a piece: its labels and its length in samples."""
+    """Returns the metadata of a piece: its labels, its length in samples, and `more`."""
     return dataclasses.asdict(labels) | {"samples": len(audio.samples)} | more
 
 
 def is_sound(path: Path) -> bool:
-    """Returns whether the name of a file is that of a sound file."""
+    """Returns whether a file has the suffix of a sound file."""
     return path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES
 
 
 def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
-    """Finds the sound files below a folder, or one file, and their labels.
+    """Lists the sound files below a folder, or one file, with their labels.
 
     Args:
-        root: A folder, searched with all below it, or a file.
+        root: A folder, which is searched recursively, or a file.
 
     Returns:
-        The sources in order of their names, and a report of what is no sound. A folder whose
-        sound lies in folders `train` and `validation` or `test` is split so. For labels see
-        `labels.read_labels`.
+        The sources sorted by name, and a report of the files that are not sound. Folders named
+        `train`, `validation` and `test` define the splits. For labels see `labels.read_labels`.
 
     Raises:
         UserError: If `root` does not exist, holds notes and no sound, or its table of labels
@@ -103,7 +102,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
         else:
             others.append((path, name))
     known = labels.read_labels(root, [source.name for source in sources], report)
-    # A folder of notes would be no error but a long list of files that are no sound.
+    # Without this error, a folder of notes would give a long list of files that are not sound.
     if not sources and any(formats.is_music(path.name) for path, _ in others):
         raise UserError(
             f"{root} holds notes (MIDI or the like) but no sound, and this configuration reads "
@@ -122,11 +121,11 @@ def read_audio(path: str | Path, sample_rate: int | None = None, channels: int |
 
     Args:
         path: WAV, FLAC, OGG, Opus, MP3 or AIFF.
-        sample_rate: Hz; what has another rate is resampled. None for the file's own.
-        channels: 1 for the mean of all channels; 2 for stereo. None for the file's own.
+        sample_rate: Hz, to which the sound is resampled; None for the file's own rate.
+        channels: 1 for the mean of all channels; 2 for stereo; None for the file's own channels.
 
     Raises:
-        UserError: If it does not exist or cannot be read; says why.
+        UserError: If it does not exist or cannot be read; the message has the reason.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -140,16 +139,16 @@ def read_audio(path: str | Path, sample_rate: int | None = None, channels: int |
 
 
 def write_audio(path: str | Path, audio: Audio) -> Path:
-    """Writes sound, limited to [-1, 1], as the suffix says: `.wav` and `.flac` (16 bits), `.ogg`.
+    """Writes sound, clipped to [-1, 1], as `.wav`, `.flac` (16 bits) or `.ogg` by the suffix.
 
-    It is written beside its place and then moved there, so no half a file is ever found. Samples
-    that are NaN or infinite are written as 0, and a line on standard error says so.
+    The file is written under another name and then renamed, so that it is never incomplete.
+    Samples that are NaN or infinite are written as 0, with a warning on standard error.
 
     Returns:
         The path.
 
     Raises:
-        UserError: If the suffix is another one, or the place cannot be written.
+        UserError: If the suffix is another one, or the file cannot be written.
     """
     import soundfile
 
@@ -179,15 +178,15 @@ def write_audio(path: str | Path, audio: Audio) -> Path:
 
 
 def read_file(path: str | Path, sample_rate: int | None, channels: int | None) -> Audio:
-    """Reads a sound file block by block: only the result is ever whole in memory.
+    """Reads a sound file block by block, so that only the result is held in memory.
 
     Args:
         path: The file.
-        sample_rate: Hz of the result; None for the file's own.
-        channels: Of the result, 1 or 2; None for the file's own.
+        sample_rate: Sample rate of the result in Hz; None for the file's own.
+        channels: Channels of the result, 1 or 2; None for the file's own.
 
     Raises:
-        UnreadableError: If it cannot be used; says why.
+        UnreadableError: If it cannot be used; the message is the reason.
         OSError: If it cannot be opened.
     """
     import soundfile
@@ -202,7 +201,7 @@ def read_file(path: str | Path, sample_rate: int | None, channels: int | None) -
             blocks = (_mixed(block, count) for block in _blocks(file))
             samples = _resampled(blocks, file.samplerate, rate, count, file.frames)
     except soundfile.LibsndfileError as error:
-        # Of an MP3 without any sound in it, libsndfile says that it does not exist.
+        # libsndfile reports an MP3 without any sound as a missing file.
         what = "no sound in it" if error.code == 7 else error.error_string
         raise UnreadableError(f"cannot be decoded: {what}") from error
     if not len(samples):
@@ -214,10 +213,10 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
     """Yields the samples of an open file, float32 (T, channels).
 
     Raises:
-        UnreadableError: If there are fewer than its header says.
+        UnreadableError: If there are fewer samples than the header states.
     """
     promised, read = file.frames, 0
-    # libsndfile corrects such sizes without an error, and tells in its log only.
+    # libsndfile corrects wrong sizes silently; only its log mentions them.
     sizes = re.search(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info)
     if sizes and int(sizes[2]) < int(sizes[1]) < UNKNOWN_SIZE:
         raise UnreadableError("truncated: there is less sound than its header says")
@@ -229,7 +228,7 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
 
 
 def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
-    """Returns samples (T, any number) as (T, channels)."""
+    """Converts samples (T, C) to (T, channels)."""
     if block.shape[1] == channels:
         return block
     if channels == 1:
@@ -242,7 +241,7 @@ def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
 def _resampled(
     blocks: Iterator[np.ndarray], rate: int, new_rate: int, channels: int, frames: int
 ) -> np.ndarray:
-    """Returns all blocks at a new rate, float32 (T, channels); `frames` is how long they may be."""
+    """Resamples blocks of `frames` samples in all, as stated; returns float32 (T, channels)."""
     import soxr
 
     stream = soxr.ResampleStream(rate, new_rate, channels, dtype="float32")
@@ -255,7 +254,7 @@ def _resampled(
 
 
 def _append(samples: np.ndarray, count: int, more: np.ndarray) -> tuple[int, np.ndarray]:
-    """Puts `more` behind the first `count` samples; makes room where a header told too little."""
+    """Writes `more` after the first `count` samples; grows the array if the header was too low."""
     end = count + len(more)
     if end > len(samples):
         samples = np.concatenate([samples, np.empty((end, samples.shape[1]), np.float32)])

@@ -1,6 +1,6 @@
-"""From music files to the windows of each split: reads, encodes, splits, removes what repeats.
+"""From music files to the windows of each split: reading, encoding, splitting, deduplication.
 
-The TFDS builders, their Beam form and `inspect_data` share these steps. No TensorFlow.
+The TFDS builders, their Beam pipelines and `inspect_data` share these steps. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.workers import Crash, WorkerPool
 
 LINE_EVERY = 5.0  # seconds between two lines of progress
-ALONE_FOR = 2.0  # seconds of work before worker processes are worth their start
+ALONE_FOR = 2.0  # seconds of work before worker processes are started
 
 SAME_MUSIC = "the same music as in other files"
 
-HASHED_WHOLE = 64 * 2**20  # bytes; of larger files this much is hashed, in blocks all over them
+HASHED_WHOLE = 64 * 2**20  # bytes; of larger files this much is hashed, in evenly spaced blocks
 HASHED_BLOCK = 2**20
 
-# Settings, by kind of converter, that change what a model sees of an example but not the example:
-# collections that differ in these alone are one.
+# Settings, by kind of converter, that change a model's input but not the stored examples.
+# Collections that differ only in these are the same.
 NOT_STORED = {
     "groove": (
         "humanize",
@@ -52,12 +52,12 @@ NOT_STORED = {
 
 @dataclasses.dataclass
 class Encoded:
-    """What one source gave.
+    """The encoded pieces of one source.
 
     Attributes:
-        source: Its name.
-        pieces: Those that gave any windows.
-        report: What was kept and what was left out.
+        source: Name of the source.
+        pieces: The pieces that have at least one window.
+        report: Counts what was kept and dropped.
     """
 
     source: str
@@ -71,8 +71,8 @@ class Windows:
 
     Attributes:
         splits: Windows of `train`, `validation` and `test`, in stable order.
-        report: What was kept and what was left out.
-        facts: What else is known of pieces, by their names; of those that have any.
+        report: Counts what was kept and dropped.
+        facts: Metadata of the pieces that have any, by piece name.
     """
 
     splits: dict[str, list[Window]]
@@ -86,42 +86,42 @@ class Windows:
 
 
 def say(text: str) -> None:
-    """Prints a line of progress to standard error, at once."""
+    """Prints a line of progress to standard error, without buffering."""
     print(text, file=sys.stderr, flush=True)
 
 
 def stored_config(converter_config: Any) -> Any:
-    """Returns `converter_config` with the defaults for what does not change stored examples."""
+    """Returns `converter_config` with defaults for the settings that do not affect storage."""
     names = NOT_STORED.get(converter_config.kind, ())
     defaults = {f.name: f.default for f in dataclasses.fields(converter_config) if f.name in names}
     return dataclasses.replace(converter_config, **defaults)
 
 
 def converter_json(converter_config: Any) -> dict[str, Any]:
-    """Returns the converter as plain JSON values, with its `kind`."""
+    """Returns the converter's settings as JSON values, with its `kind`."""
     return json.loads(json.dumps(converter_of(converter_config).to_json()))
 
 
 def converter_name(converter_config: Any) -> str:
-    """Returns a short name that differs between converter configs that encode differently."""
+    """Returns a short name that is unique to what a converter config encodes."""
     text = json.dumps(converter_json(converter_config), sort_keys=True)
     return f"{converter_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def fingerprint(sources: Iterable[reading.Source], more: str = "") -> str:
-    """Returns a short hash of what is behind `sources`: it stays when a folder moves.
+    """Returns a short hash of the content of `sources`, independent of where the folder is.
 
     Args:
-        sources: The files; their names below their folder count, and what is in them.
-        more: What else makes a difference.
+        sources: The files; the hash covers their content and their paths below the folder.
+        more: Other text to include in the hash.
     """
     digest = hashlib.sha256(more.encode(errors="replace"))
     contents: dict[str, str] = {}
     for source in sorted(sources, key=lambda source: (source.name, source.member)):
         if source.path not in contents:
             contents[source.path] = _content_hash(source.path, *_size_and_time(source.path))
-        told = (source.name, source.member, source.split, source.style, contents[source.path])
-        digest.update("\0".join(told).encode(errors="replace") + b"\n")
+        fields = (source.name, source.member, source.split, source.style, contents[source.path])
+        digest.update("\0".join(fields).encode(errors="replace") + b"\n")
     return digest.hexdigest()[:12]
 
 
@@ -135,13 +135,16 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=2**18)
 def _content_hash(path: str, size: int, time: int) -> str:
-    """Returns a hash of what is in a file of this size and time; if it cannot be read, why."""
+    """Returns a hash of a file's content, or the error message if the file cannot be read.
+
+    `size` and `time` are keys of the cache: a changed file is hashed again.
+    """
     try:
         with open(path, "rb") as file:
             digest = hashlib.sha256(b"%d " % size)
             blocks = -(-min(size, HASHED_WHOLE) // HASHED_BLOCK)
             for i in range(blocks):
-                # All of a small file, and of a larger one equally far apart, to its end.
+                # Covers a small file completely; spaces the blocks of a larger one evenly.
                 file.seek(i * max(size - HASHED_BLOCK, 0) // max(blocks - 1, 1))
                 digest.update(file.read(HASHED_BLOCK))
     except OSError as error:
@@ -150,23 +153,23 @@ def _content_hash(path: str, size: int, time: int) -> str:
 
 
 def encode_source(source: reading.Source, converter_config: Any) -> Encoded:
-    """Reads and encodes one source. A piece that fails is reported, never raised."""
+    """Reads and encodes one source. Pieces that fail are counted in the report, never raised."""
     return encode_pieces(source.name, *source.read_as(converter_config), converter_config)
 
 
 def encode_pieces(
     source: str, pieces: list[reading.Piece], report: Report, converter_config: Any
 ) -> Encoded:
-    """Encodes the pieces of a source of this name; adds to its report."""
+    """Encodes the pieces of the source named `source`, and adds to its report."""
     converter = converter_of(converter_config)
     encoded = []
     for piece in pieces:
-        if hasattr(piece.sequence, "filename"):  # else it is sound
-            # A converter may learn from the folder what music this is.
+        if hasattr(piece.sequence, "filename"):  # an Audio has none
+            # A converter may derive the style of the music from the folder.
             piece.sequence.filename = piece.sequence.filename or piece.name
         try:
             result = converter.encode(piece.sequence)
-        except Exception as error:  # one odd piece must not cost the rest
+        except Exception as error:  # one broken piece must not stop the build
             report.drop(f"piece that cannot be encoded ({error!r})", piece.name)
             continue
         report.merge(result.report, piece.name)
@@ -188,7 +191,7 @@ def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes
 
 def _keys(examples, positions, converter_config: Any) -> list[bytes]:
     """Returns the `Window.key` of each example of a piece."""
-    if positions:  # a piece that is kept whole is the same music as the same whole piece only
+    if positions:  # consecutive windows are duplicates only if their whole pieces are
         parts = [b"%d %d " % place + e[0] for place, e in zip(positions, examples, strict=True)]
         return [key_of(*parts)] * len(examples)
     return [
@@ -198,9 +201,9 @@ def _keys(examples, positions, converter_config: Any) -> list[bytes]:
 
 
 def transposition_key(events: bytes, converter_config: Any, controls: bytes = b"") -> bytes:
-    """Returns what a window and all its transpositions have in common.
+    """Returns a key that a window shares with all its transpositions.
 
-    Training transposes at random, so two windows that differ in key only are the same music.
+    Training transposes at random, so windows that differ only in key count as duplicates.
     """
     return converter_of(converter_config).transposition_key(
         *arrays(events, controls, converter_config)
@@ -210,14 +213,14 @@ def transposition_key(events: bytes, converter_config: Any, controls: bytes = b"
 def arrays(
     events: bytes, controls: bytes, converter_config: Any
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns a window's events (T, *event_shape) and chord classes uint8 (T,), None without."""
+    """Returns a window's events (T, *event_shape) and chord classes uint8 (T,), or None."""
     format = converter_of(converter_config).event_format
     steps = np.frombuffer(events, format.event_dtype).reshape(-1, *format.event_shape)
     return steps, np.frombuffer(controls, np.uint8) if controls else None
 
 
 def encode_sources(sources: Sequence[reading.Source], converter_config: Any) -> Iterator[Encoded]:
-    """Yields `encode_source` of each source, in order, with a line of progress now and then."""
+    """Yields `encode_source` of each source, in order, and prints progress."""
     progress = _Progress(len(sources))
     work = functools.partial(encode_source, converter_config=converter_config)
     for source, answer in zip(sources, each_source(sources, work, progress.tell), strict=True):
@@ -234,14 +237,14 @@ def each_source(
     work: Callable[[reading.Source], Any],
     waiting: Callable[[], None],
 ) -> Iterator[Any | Crash]:
-    """Yields `work(source)` of each source, in order, calling `waiting` now and then.
+    """Yields `work(source)` of each source, in order.
 
-    The first seconds' work is done here; what is left then goes to one process per core.
+    The first seconds of work are done in this process, the rest in one process per core.
 
     Args:
-        sources: What to read.
-        work: A function of a module, or a `functools.partial` of one.
-        waiting: Says how far it is.
+        sources: The sources to read.
+        work: A module-level function, or a `functools.partial` of one.
+        waiting: Called regularly while workers are busy, e.g. to print progress.
     """
     start = time.monotonic()
     done = 0
@@ -257,7 +260,7 @@ def each_source(
 
 
 def _cores() -> int:
-    """Returns how many cores this process may use."""
+    """Returns the number of cores available to this process."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -267,8 +270,8 @@ def build(sources: Sequence[reading.Source], listing: Report, converter_config: 
     """Reads, encodes and splits `sources`.
 
     Args:
-        sources: What to read.
-        listing: Report of how `sources` were found.
+        sources: The sources to read.
+        listing: Report from listing `sources`.
         converter_config: A converter section, e.g. `MelodyConverterConfig`.
     """
     report = Report()
@@ -300,12 +303,12 @@ def build(sources: Sequence[reading.Source], listing: Report, converter_config: 
 
 
 def why_unused(encoded: Encoded) -> str:
-    """Returns why a source gives nothing, should it turn out so."""
+    """Returns the reason to report if no window of a source is used."""
     return SAME_MUSIC if encoded.pieces else encoded.report.main_reason()
 
 
 def file_report(name: str, used: bool, reason: str) -> Report:
-    """Returns the report of one source as a whole; `reason` says why it is not used."""
+    """Returns the report of one file, kept or dropped for `reason`."""
     report = Report()
     if used:
         report.files.keep("files")
@@ -315,12 +318,12 @@ def file_report(name: str, used: bool, reason: str) -> Report:
 
 
 def facts_of(encoded: Encoded) -> dict[str, dict[str, Any]]:
-    """Returns what is known of the pieces of a source beside their examples."""
+    """Returns the metadata of the pieces of a source, by piece name."""
     return {piece.name: piece.facts for piece in encoded.pieces if piece.facts}
 
 
 def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
-    """Yields the windows of source number `number`."""
+    """Yields the windows of the source with index `number`."""
     for i, piece in enumerate(encoded.pieces):
         content = piece.content
         for j, (events, controls, train_only) in enumerate(piece.examples):
@@ -338,7 +341,7 @@ def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
 
 
 def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
-    """Yields `windows`, with a line of progress now and then."""
+    """Yields `windows` and prints progress, prefixed with `what`."""
     last = time.monotonic()
     for i, window in enumerate(windows):
         yield window
@@ -349,29 +352,29 @@ def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
 
 @functools.lru_cache(maxsize=4)
 def converter_of(converter_config: Any) -> Any:
-    """Returns the converter of a converter section, the same one each time."""
+    """Returns the converter of a converter section, cached."""
     return build_converter(converter_config)
 
 
 class _Progress:
-    """Prints how far reading has come, at most every `LINE_EVERY` seconds."""
+    """Prints the progress of reading, at most every `LINE_EVERY` seconds."""
 
     def __init__(self, sources: int):
         self._sources = sources
         self._done = self._pieces = self._windows = 0
-        self._start = self._told = time.monotonic()
+        self._start = self._printed = time.monotonic()
 
     def add(self, encoded: Encoded) -> None:
         self._done += 1
         self._pieces += len(encoded.pieces)
         self._windows += sum(len(piece.examples) for piece in encoded.pieces)
-        if time.monotonic() - self._told >= LINE_EVERY:
+        if time.monotonic() - self._printed >= LINE_EVERY:
             self.tell()
 
     def tell(self) -> None:
-        self._told = time.monotonic()
-        # No time left is told: a file may hold one tune or a thousand.
+        self._printed = time.monotonic()
+        # No estimate of the time left: a file may hold one tune or a thousand.
         say(
             f"Read {self._done:,} of {self._sources:,} files: {self._pieces:,} pieces with "
-            f"{self._windows:,} windows in {self._told - self._start:.0f} s"
+            f"{self._windows:,} windows in {self._printed - self._start:.0f} s"
         )

@@ -1,4 +1,4 @@
-"""The chorales of J. S. Bach inside the installed music21, one instrument for each voice."""
+"""The chorales of J. S. Bach in the corpus of music21, one instrument per voice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FOLDER = "bach"
 
 
 def list_chorales(more: str = "") -> tuple[list[reading.Source], Report]:
-    """Returns the files of the chorales, and a report of how they were found.
+    """Returns the files of the chorales, and a report of the dropped files.
 
     Args:
-        more: What stands after `bach_chorales:`; must be empty.
+        more: The argument after `bach_chorales:`; must be empty.
 
     Raises:
         UserError: If `more` is not empty, or music21 is not installed.

@@ -1,4 +1,4 @@
-"""Sound as the codes of a VQ-VAE: coded once, kept on disk, cut into what priors are trained on."""
+"""Sound as the codes of a VQ-VAE: encoded once, cached on disk, cut into contexts for priors."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from magenta_lite.data.collections import Collection, Examples
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.files import replaced
 
-SHARD = 64  # pieces of a file
-OVERLAP = 4  # contexts begin every such part of one
-SECONDS = 5.0  # between two lines of progress
+SHARD = 64  # pieces in a file
+OVERLAP = 4  # contexts start at every quarter of a context
+LINE_EVERY = 5.0  # seconds between two lines of progress
 
 
 def completed(
     config: ExperimentConfig, open_sound: Callable[[DataConfig, Any], Collection]
 ) -> ExperimentConfig:
-    """Returns the config of a prior with what its VQ-VAE and its data say.
+    """Returns the config of a prior, completed from its VQ-VAE and its data.
 
-    What codes there are, at what rate, and which artists and genres have names.
+    Fills in the codebook size, the hop length, the sample rate, and the artist and genre names.
 
     Args:
-        config: Whose `converter.vqvae` names the run directory of a VQ-VAE.
-        open_sound: Returns the collection of a data section in the encoding of a converter section.
+        config: Its `converter.vqvae` is the run directory of a VQ-VAE.
+        open_sound: Returns the collection for a data section and a converter section.
 
     Raises:
         UserError: If there is no such run, or the config does not fit it.
@@ -89,7 +89,7 @@ def completed(
 
 
 def _names(collection: Collection, field: str, rows: int) -> tuple[str, ...]:
-    """Returns names, the most frequent first, for all rows of a table but that of the unknown."""
+    """Returns the most frequent names, at most `rows` - 1: one row of the table is for unknown."""
     counts = Counter(facts[field] for facts in collection.facts.values() if facts.get(field))
     names = sorted(counts, key=lambda name: (-counts[name], name))
     if len(names) >= rows:
@@ -103,11 +103,11 @@ def _names(collection: Collection, field: str, rows: int) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class CodedPiece:
-    """A whole piece in codes.
+    """An encoded piece.
 
     Attributes:
-        name: Of the piece.
-        codes: Int32 (S,), or (S, N) of N codebooks, of each level, the finest first.
+        name: Name of the piece.
+        codes: Int32 (S,), or (S, N) for N codebooks, of each level, the finest first.
     """
 
     name: str
@@ -115,12 +115,12 @@ class CodedPiece:
 
 
 class CodeCollection:
-    """Coded sound, as a prior or an upsampler reads it.
+    """A collection of encoded sound, as priors and upsamplers read it.
 
     Args:
-        config: A completed one.
+        config: A config from `completed`.
         sound: The collection of sound.
-        folder: Where its codes are kept.
+        folder: Folder of its codes.
     """
 
     def __init__(self, config: ExperimentConfig, sound: Collection, folder: Path):
@@ -137,10 +137,10 @@ class CodeCollection:
         return {name: len(self.split(name)) for name in building.SPLITS}
 
     def split(self, name: str) -> Examples:
-        """Returns the contexts of a split, with `labels` and codes `above` where there are any.
+        """Returns the contexts of a split, with extras `labels` and `above` if the model has them.
 
         Raises:
-            UserError: If `name` is no split.
+            UserError: If there is no split `name`.
         """
         if name not in building.SPLITS:
             raise unknown_name("split", name, building.SPLITS)
@@ -151,18 +151,18 @@ class CodeCollection:
 
 
 def open_codes(config: ExperimentConfig, sound: Collection, vqvae: Any) -> CodeCollection:
-    """Returns the codes of the data of a completed config; makes them if there are none yet.
+    """Returns the codes of a config's data, and encodes the data if necessary.
 
-    They are kept beside the built data set of sound, once for each VQ-VAE. What is interrupted
-    goes on from the last whole file.
+    The codes are stored beside the built data set of sound, once for each VQ-VAE. Interrupted
+    encoding resumes after the last complete file.
 
     Args:
-        config: See `completed`.
+        config: A config from `completed`.
         sound: The collection of sound.
         vqvae: The trained model.
 
     Raises:
-        UserError: If no piece is as long as a context.
+        UserError: If every piece is shorter than a context.
     """
     from magenta_lite.modeling.music_model import fingerprint  # imports TensorFlow
 
@@ -180,9 +180,9 @@ def open_codes(config: ExperimentConfig, sound: Collection, vqvae: Any) -> CodeC
 
 
 def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
-    """Codes a split of a collection of sound into files of some pieces each."""
-    whole = folder / f"{split}.json"
-    if whole.is_file():
+    """Encodes a split of a collection of sound into files of `SHARD` pieces each."""
+    index = folder / f"{split}.json"  # written last
+    if index.is_file():
         return
     from magenta_lite.families.vqvae.coding import Coder
 
@@ -190,22 +190,21 @@ def _code(model: Any, sound: Collection, split: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted(set(sound.split(split).pieces or ()))
     shards = -(-len(names) // SHARD)
-    began = told_at = time.monotonic()
+    began = printed = time.monotonic()
     done, shard = 0, []
     for number, (name, samples) in enumerate(pieces(sound.split(split)) if names else ()):
-        place = number // SHARD
-        path = folder / f"{split}-{place:05}.npz"
+        path = folder / f"{split}-{number // SHARD:05}.npz"
         if not path.is_file():
             shard.append(CodedPiece(name, coder.encode(samples)))
             done += len(samples)
             if number % SHARD == SHARD - 1 or number == len(names) - 1:
                 _write_shard(path, shard)
                 shard = []
-        if time.monotonic() - told_at > SECONDS:
-            told_at = time.monotonic()
-            speed = done / model.sample_rate / (told_at - began)
+        if time.monotonic() - printed > LINE_EVERY:
+            printed = time.monotonic()
+            speed = done / model.sample_rate / (printed - began)
             building.say(f"Coding {split}: {number + 1} of {len(names)} pieces, {speed:.1f} s a s")
-    with replaced(whole) as partial:
+    with replaced(index) as partial:
         partial.write_text(json.dumps({"shards": shards}))
 
 
@@ -220,7 +219,7 @@ def _write_shard(path: Path, shard: list[CodedPiece]) -> None:
 
 
 def read_codes(folder: Path, split: str) -> Iterator[CodedPiece]:
-    """Yields the pieces of a split that was coded."""
+    """Yields the pieces of an encoded split."""
     for number in range(json.loads((folder / f"{split}.json").read_text())["shards"]):
         with np.load(folder / f"{split}-{number:05}.npz") as arrays:
             levels = len({name.partition("/")[2] for name in arrays.files if "/" in name})
@@ -234,13 +233,13 @@ def contexts(
     facts: dict[str, dict[str, Any]],
     report: Report,
 ) -> Examples:
-    """Cuts coded pieces into contexts that overlap by three quarters.
+    """Cuts encoded pieces into contexts that overlap by three quarters.
 
     Args:
-        config: A completed one.
+        config: A config from `completed`.
         coded: The pieces.
-        facts: Artist, genre, lyrics and samples of each piece by its name.
-        report: Counts pieces that are left out.
+        facts: Artist, genre, lyrics and length in samples of each piece, by its name.
+        report: Counts the pieces that are dropped.
     """
     from magenta_lite.families.jukebox.labels import LabelNames, PieceLabels
 
@@ -254,11 +253,11 @@ def contexts(
         if len(codes) < length:
             report.drop(f"sound shorter than the {length} codes of a context", piece.name)
             continue
-        told = None
+        piece_labels = None
         if model.labelled:
             samples = max(int(about.get("samples", 0)), len(codes) * converter.hop)
             words = {name: about.get(name, "") for name in ("artist", "genre", "lyrics")}
-            told = PieceLabels.of(label_names, model, samples, **words)
+            piece_labels = PieceLabels.of(label_names, model, samples, **words)
             seconds = samples / converter.sample_rate
             if model.time_bins and not model.min_duration <= seconds < model.max_duration:
                 report.drop(
@@ -269,8 +268,8 @@ def contexts(
         for start in sorted({*range(0, last + 1, step), last}):
             rows.append(codes[start : start + length])
             names.append(piece.name)
-            if told is not None:
-                labels.append(told.vector(model, start))
+            if piece_labels is not None:
+                labels.append(piece_labels.vector(model, start))
             if ratio > 1:
                 first = start // ratio
                 above.append(piece.codes[converter.level + 1][first : first + length // ratio])

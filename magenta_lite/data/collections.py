@@ -1,4 +1,4 @@
-"""A built data set: its examples as arrays, and what is written beside them."""
+"""A built data set: its examples as arrays, and its metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from magenta_lite.data.splitting import SPLITS
 from magenta_lite.errors import unknown_name
 
 LOAD_BATCH = 2048
-LOAD_BATCH_OF_SOUND = 64  # its rows are long
+LOAD_BATCH_OF_SOUND = 64  # smaller, because rows of sound are long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Examples:
     """The examples of one split.
 
     Attributes:
-        events: (N, T, *event_shape) of the converter's event_dtype, rows filled up with zeros.
-        lengths: int32 (N,), steps of each row.
-        pieces: Name of the piece each row comes from; None if the data set does not say.
-        controls: Chord classes uint8 (N, T); None for a converter without.
-        positions: Int64 (N, 2), the first step of each row in its piece, and how many steps that
-            has; None where rows stand for themselves.
-        extras: Other integers (N, ...) that a model is told of each row, by their names in a batch.
+        events: (N, T, *event_shape) of the converter's event_dtype, zero-padded.
+        lengths: int32 (N,), length of each row in steps.
+        pieces: Name of the piece of each row; None if the data set does not store it.
+        controls: Chord classes uint8 (N, T); None for a converter without chords.
+        positions: Int64 (N, 2), the first step of each row in its piece and the length of the
+            piece in steps; None for independent rows.
+        extras: Other conditioning, integers (N, ...), by their names in a batch.
     """
 
     events: np.ndarray
@@ -44,10 +44,10 @@ class Examples:
 
 
 class Collection:
-    """One built data set.
+    """A built data set.
 
     Args:
-        builder: A TFDS builder whose data are prepared.
+        builder: A prepared TFDS builder.
     """
 
     def __init__(self, builder: Any):
@@ -57,7 +57,7 @@ class Collection:
         self.converter: dict[str, Any] | None = stored.recorded_converter(metadata)
         report = metadata.get("report")
         self.report: Report = Report.from_json(report) if report else Report()
-        # What is known of each piece of sound, by its name: artist, genre, lyrics, samples.
+        # Metadata of each piece of sound, by its name: artist, genre, lyrics, samples.
         self.facts: dict[str, dict[str, Any]] = dict(metadata.get("pieces") or {})
         self._loaded: dict[str, Examples] = {}
 
@@ -68,16 +68,16 @@ class Collection:
 
     @property
     def folder(self) -> Path:
-        """Where the data set is on disk."""
+        """Folder of the data set."""
         return Path(self._builder.data_dir)
 
     def split(self, name: str) -> Examples:
         """Returns the examples of `train`, `validation` or `test`.
 
-        A split that holds nothing (a collection of one or two pieces) gives N = 0.
+        An empty split (of a collection of one or two pieces) has N = 0.
 
         Raises:
-            UserError: If `name` is no split.
+            UserError: If there is no split `name`.
         """
         if name not in SPLITS:
             raise unknown_name("split", name, SPLITS)
@@ -100,7 +100,7 @@ def _load(builder: Any, split: str) -> Examples:
         steps = tf.shape(example["events"])[0]
         return {name: example[name] for name in arrays + plain} | {"length": steps}
 
-    # One file after the other, no cache: the stored order, every time.
+    # Reads one file after the other, without a cache, so that the order is always the stored one.
     read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     dataset = builder.as_dataset(split=split, read_config=read)
     dataset = dataset.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -119,7 +119,7 @@ def _load(builder: Any, split: str) -> Examples:
 
 
 def _joined(batches: list[np.ndarray]) -> np.ndarray:
-    """Returns batches (N, T, ...) of different T as one array, rows filled up with zeros."""
+    """Concatenates batches (N, T, ...) of different T into one zero-padded array."""
     steps = max(batch.shape[1] for batch in batches)
     joined = np.zeros((sum(map(len, batches)), steps, *batches[0].shape[2:]), batches[0].dtype)
     start = 0

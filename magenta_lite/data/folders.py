@@ -1,4 +1,4 @@
-"""Folders that a user named: the files below them, their tables, and the splits they stand for."""
+"""Folders of the user: their files, tables and splits."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from magenta_lite.errors import UserError, first_line
 
 
 def walk(root: Path, report: Report) -> Iterator[Path]:
-    """Yields the files below a folder and below linked folders, in order, but for hidden ones.
+    """Yields the files below a folder, sorted, without hidden ones; follows links.
 
     Args:
         root: The folder.
-        report: Counts what is there and cannot be read; a folder with several names is read once.
+        report: Counts files and folders that cannot be read. A folder that is linked several times
+            is read once.
     """
 
-    def tell(error: OSError) -> None:
+    def count(error: OSError) -> None:
         name = Path(error.filename).relative_to(root).as_posix()
         report.drop(f"folder that cannot be opened: {error.strerror}", name)
 
     seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=tell):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=count):
         stat = os.stat(folder)
-        if (stat.st_dev, stat.st_ino) in seen:  # else links in a circle would go on for ever
+        if (stat.st_dev, stat.st_ino) in seen:  # circular links
             name = Path(folder).relative_to(root).as_posix()
             report.drop("folder that is read already under another name", name)
             folders.clear()
@@ -42,16 +43,16 @@ def walk(root: Path, report: Report) -> Iterator[Path]:
                 continue
             if path.is_file():
                 yield path
-            else:  # opening a pipe would wait for ever
+            else:  # opening a pipe would block
                 what = "link to a file that is not there" if path.is_symlink() else "not a file"
                 report.drop(what, path.relative_to(root).as_posix())
 
 
 def read_table(path: Path, what: str) -> list[list[str]]:
-    """Returns the rows of a comma-separated file that hold anything.
+    """Returns the non-empty rows of a CSV file.
 
     Raises:
-        UserError: If it is no such file; `what` says what it should be.
+        UserError: If it is not a CSV file; `what` describes it in the message.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -61,7 +62,7 @@ def read_table(path: Path, what: str) -> list[list[str]]:
 
 
 def split_by_folder(sources: list[Any]) -> list[Any]:
-    """Gives sources the split whose folder they are in, if all are in such folders."""
+    """Returns sources with the splits of their top folders, if all are named after splits."""
     folders = [source.name.partition("/")[0] for source in sources]
     if "train" not in folders or len(set(folders)) < 2 or not set(folders) <= set(SPLITS):
         return sources

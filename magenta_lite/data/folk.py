@@ -1,4 +1,4 @@
-"""The tune books inside the installed music21: read as text, music21 itself is not imported."""
+"""The tune books in the corpus of music21, read as text without importing music21."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from magenta_lite.data import reading
 from magenta_lite.data.listing import list_sources
 from magenta_lite.errors import UserError, unknown_name
 
-# Folders or files of music21's corpus, by the name after `folk:`. Essen, which holds the
-# children's songs, is for non-commercial use only, so nothing else includes it.
+# Folders or files of music21's corpus, by the argument after `folk:`. Essen, which contains the
+# children's songs, is for non-commercial use only and therefore not part of the default.
 BOOKS = {
     "": ("airdsAirs", "oneills1850", "ryansMammoth"),
     "essen": ("essenFolksong",),
@@ -20,7 +20,11 @@ BOOKS = {
 
 
 def corpus_folder() -> Path:
-    """Returns music21's folder of scores. Raises: UserError if music21 is not installed."""
+    """Returns the folder of music21's corpus.
+
+    Raises:
+        UserError: If music21 is not installed.
+    """
     spec = importlib.util.find_spec("music21")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("The folk tunes come with music21, which is missing: pip install music21")
@@ -28,7 +32,7 @@ def corpus_folder() -> Path:
 
 
 def list_books(books: str) -> tuple[list[reading.Source], Report]:
-    """Returns the sources of `books`, a key of `BOOKS`, and a report of how they were found.
+    """Returns the sources of `books`, a key of `BOOKS`, and a report of the dropped files.
 
     Raises:
         UserError: If there are no such books, or music21 is not installed.

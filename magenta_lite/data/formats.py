@@ -1,6 +1,6 @@
-"""The formats of music files: bytes to NoteSequences.
+"""Parses music files into NoteSequences.
 
-MIDI, ABC, MusicXML, TFRecords of NoteSequences, lists of MuseNet's tokens.
+The formats are MIDI, ABC, MusicXML, TFRecords of NoteSequences, and lists of MuseNet tokens.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, 
     """Yields the name and the NoteSequence of each piece in a file.
 
     Args:
-        name: Of the file; its suffix says what it is.
-        data: What is in it.
-        report: Counts pieces of a book that cannot be used.
+        name: Name of the file, whose suffix decides the format.
+        data: Content of the file.
+        report: Counts pieces of a file with several pieces that cannot be used.
 
     Raises:
-        UnreadableError: If the file cannot be used; says why.
+        UnreadableError: If the file cannot be used; the message is the reason.
     """
     kind = kind_of(name)
     if kind == "midi":
@@ -69,17 +69,21 @@ _KINDS = {
 
 
 def kind_of(name: str) -> str | None:
-    """Returns the format of a file of this name; None if it is none of notes."""
+    """Returns the format of a file of this name; None if it is not a format of notes."""
     return _KINDS.get(Path(name).suffix.lower())
 
 
 def is_music(name: str) -> bool:
-    """Returns whether a file of this name holds notes; text does not, though it may be tokens."""
+    """Returns whether a file of this name holds notes; False for text, which may hold tokens."""
     return kind_of(name) not in (None, "tokens")
 
 
 def checked(sequence: Any) -> Any:
-    """Returns a NoteSequence. Raises: UnreadableError if it cannot be music."""
+    """Returns a NoteSequence unchanged.
+
+    Raises:
+        UnreadableError: If it has no notes, or implausibly many or long ones.
+    """
     notes = sequence.notes
     if not notes:
         raise UnreadableError("no notes")
@@ -95,14 +99,13 @@ def checked(sequence: Any) -> Any:
 
 
 def midi_to_sequence(data: bytes) -> NoteSequence:
-    """Returns the NoteSequence of a MIDI file's bytes, as note_seq itself would read it.
+    """Parses a MIDI file into the same NoteSequence as note_seq.
 
-    symusic reads MIDI several hundred times as fast as note_seq, and reads files that others
-    lose whole for one bad event. Notes of no length, which note_seq leaves out, stay: some files
-    write all their drum hits so.
+    symusic is several hundred times as fast as note_seq, and tolerates single bad events. Notes of
+    zero length, which note_seq drops, are kept: some files write all drum hits like that.
 
     Raises:
-        UnreadableError: If the bytes are no MIDI.
+        UnreadableError: If the bytes are not a MIDI file.
     """
     import symusic
 
@@ -120,7 +123,7 @@ def _score_to_sequence(score):
 
     if score.ticks_per_quarter <= 0:
         raise UnreadableError("damaged MIDI file: no ticks in a quarter note")
-    tempos = [tempo for tempo in score.tempos if tempo.mspq > 0]  # music cannot stand still
+    tempos = [tempo for tempo in score.tempos if tempo.mspq > 0]  # 0 is invalid
     seconds = _clock(score.ticks_per_quarter, tempos)
     sequence = music_pb2.NoteSequence(ticks_per_quarter=score.ticks_per_quarter)
     sequence.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
@@ -159,8 +162,8 @@ def _score_to_sequence(score):
 
 
 def _clock(ticks_per_quarter: int, tempos: list) -> Callable[[int], float]:
-    """Returns the function from ticks to seconds. (symusic's own counts in single precision.)"""
-    ticks, times, rates = [0], [0.0], [0.5 / ticks_per_quarter]  # 120 quarters a minute
+    """Returns a function from ticks to seconds in double precision; symusic's own is in single."""
+    ticks, times, rates = [0], [0.0], [0.5 / ticks_per_quarter]  # 120 quarter notes per minute
     for tempo in tempos:
         times.append(times[-1] + (tempo.time - ticks[-1]) * rates[-1])
         ticks.append(tempo.time)
@@ -206,7 +209,7 @@ def _musicxml_to_sequence(name: str, data: bytes):
 
 
 def _tokens_to_sequence(data: bytes):
-    """Returns the NoteSequence of a list of MuseNet's tokens, as ids or as texts."""
+    """Parses a list of MuseNet tokens, given as ids or as names."""
     from magenta_lite.converters.musenet import codec, vocabulary
     from magenta_lite.converters.musenet.converter import to_sequence
 
@@ -218,9 +221,9 @@ def _tokens_to_sequence(data: bytes):
 
 
 def _parts_apart(sequence: Any) -> Any:
-    """Returns `sequence` with an instrument for each part, where parts of a score share one.
+    """Returns `sequence` with one instrument per part if parts share an instrument.
 
-    Scores need not state MIDI channels; then all their parts come as the same instrument.
+    All parts of a score without MIDI channels have the same instrument.
     """
     instruments = {}
     for note in sequence.notes:
@@ -235,7 +238,7 @@ def _records(data: bytes) -> Iterator:
     """Yields the NoteSequences of a TFRecord file."""
     from magenta_lite.tensorflow_loading import load_tensorflow
 
-    load_tensorflow()  # without its notes, which every process that reads would repeat
+    load_tensorflow()  # without its start-up messages, which every worker would print
     import tensorflow as tf
     from google.protobuf.message import DecodeError
     from note_seq.protobuf import music_pb2
@@ -252,7 +255,7 @@ def _records(data: bytes) -> Iterator:
 
 @contextlib.contextmanager
 def _as_file(name: str, data: bytes) -> Iterator[str]:
-    """Gives the path of a temporary file with these bytes and the suffix of `name`."""
+    """Yields the path of a temporary file with the content `data` and the suffix of `name`."""
     with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
         file.write(data)
         file.flush()

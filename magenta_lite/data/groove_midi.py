@@ -1,6 +1,6 @@
-"""The Groove MIDI Dataset (Gillick et al. 2019): drummers' takes, listed with their splits.
+"""The Groove MIDI Dataset (Gillick et al. 2019): recordings of drummers.
 
-Its `info.csv` names every take and the split that the papers use.
+`info.csv` lists every recording with its official split.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ GROOVE = TabledDataset("groove_midi", "Groove MIDI Dataset", URL, "info.csv")
 
 
 def list_grooves(path: str | Path) -> tuple[list[Source], Report]:
-    """Finds the takes of a copy of the data set; see `TabledDataset.sources`."""
+    """Lists the recordings in a copy of the data set; see `TabledDataset.sources`."""
     return GROOVE.sources(path)

@@ -1,4 +1,4 @@
-"""What a user gives to a trained model: files, or music that is in memory."""
+"""Inputs of trained models: files, or music in memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def read_inputs(given: Any, converter: Converter) -> tuple[tuple[str, Any], ...]
     """Returns pairs of a name and a NoteSequence, or an `Audio` for a converter of sound.
 
     Args:
-        given: A path, a NoteSequence or an `Audio`, a list of them, or None.
-        converter: Of the model.
+        given: A path, a NoteSequence or an `Audio`, a list of these, or None.
+        converter: The model's converter.
 
     Raises:
         UserError: If a file cannot be read.

@@ -1,4 +1,4 @@
-"""JSB Chorales on a grid of sixteenths: the file and the split that papers compare on."""
+"""JSB Chorales on a grid of sixteenths, with the splits used in the literature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from magenta_lite.errors import UserError
 URL = "https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/master/Jsb16thSeparated.json"
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 VOICES = 4
-STEP = 0.125  # seconds of a sixteenth at 120 quarter notes a minute
+STEP = 0.125  # seconds of a sixteenth at 120 quarter notes per minute
 PROGRAM = 52  # choir
 
 
@@ -32,14 +32,14 @@ class ChoraleSource(Source):
     grid: tuple = ()
 
     def read(self) -> tuple[list[Piece], Report]:
-        """Returns the chorale as a NoteSequence with a voice for each instrument."""
+        """Returns the chorale as a NoteSequence with one instrument per voice, and a report."""
         report = Report()
         report.keep("pieces")
         return [Piece(self.name, _sequence(np.array(self.grid)), self.split)], report
 
 
 def list_chorales(path: str | Path) -> tuple[list[Source], Report]:
-    """Returns the chorales of a copy of the file, with their split, and an empty report.
+    """Returns the chorales in a copy of the file, with their splits, and an empty report.
 
     Raises:
         UserError: If `path` is empty, does not exist or is not the file.

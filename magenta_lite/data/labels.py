@@ -1,7 +1,7 @@
-"""Who made a sound file, of what kind it is, and what is sung in it.
+"""Labels of sound files: artist, genre and lyrics.
 
-Two ways to say so, also both: a table `labels.csv` in the folder, with a row for each file; or a
-JSON file beside a sound file, `song.json` beside `song.mp3`, which goes before the table.
+They come from a table `labels.csv` in the folder, with a row per file, or from a JSON file beside a
+sound file (`song.json` beside `song.mp3`), which takes precedence over the table.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from magenta_lite.errors import UserError, unknown_name
 
 TABLE = "labels.csv"
 COLUMNS = ("file", "artist", "genre", "lyrics", "lyrics_file")
-MAX_TEXT = 2**20  # bytes of a file of labels or lyrics; more is something else
+MAX_TEXT = 2**20  # bytes of a file of labels or lyrics
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """What is known of a piece; empty where nothing is.
+    """Labels of a piece; unknown ones are empty.
 
     Attributes:
-        artist: Who made it.
-        genre: Of what kind it is.
-        lyrics: The text that is sung.
+        artist: Name of the artist.
+        genre: Name of the genre.
+        lyrics: The lyrics of the whole piece.
     """
 
     artist: str = ""
@@ -40,11 +40,11 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Labels))
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The labels in a folder.
+    """The labels found in a folder.
 
     Attributes:
-        of: By the name of a sound file.
-        files: Names of the files that say so.
+        of: Labels by the name of the sound file.
+        files: Names of the files that the labels were read from.
     """
 
     of: dict[str, Labels]
@@ -55,12 +55,12 @@ def read_labels(root: Path, names: Iterable[str], report: Report) -> Found:
     """Reads the labels of sound files.
 
     Args:
-        root: The folder they are in; or one sound file, which may have a JSON file beside it.
-        names: Of the sound files, below `root`.
-        report: Counts what is said of files that are not there, and what cannot be read.
+        root: The folder of the sound files, or one sound file.
+        names: Names of the sound files, relative to `root`.
+        report: Counts labels of missing files, and labels that cannot be read.
 
     Raises:
-        UserError: If the table has no or unknown columns, or is no table.
+        UserError: If the table has missing or unknown columns, or is not a CSV file.
     """
     folder = root.parent if root.is_file() else root
     names = set(names)
@@ -113,7 +113,7 @@ def _read_table(
 
 
 def _read_sidecar(path: Path, name: str, report: Report) -> dict[str, str]:
-    """Returns the labels in a JSON file; its other values are of other programs."""
+    """Returns the labels in a JSON file, and ignores its other values."""
     text = _read_text(path, "file of labels", name, report)
     if not text:
         return {}
@@ -135,7 +135,7 @@ def _read_sidecar(path: Path, name: str, report: Report) -> dict[str, str]:
 
 
 def _read_text(path: Path, what: str, name: str, report: Report) -> str:
-    """Returns the text of a file; empty, and counted in the report, where it cannot be read."""
+    """Returns the text of a file; if it cannot be read, reports that and returns an empty text."""
     try:
         if path.stat().st_size > MAX_TEXT:
             report.drop(f"{what} larger than {MAX_TEXT // 2**20} MB", name)

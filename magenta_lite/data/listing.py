@@ -1,4 +1,4 @@
-"""Finding music: the sources in a folder, a file or an archive."""
+"""Lists the sources of notes in a folder, a file or an archive."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from magenta_lite.data.formats import is_music, kind_of
 from magenta_lite.data.reading import Piece, Source, read_source, why_no_music
 from magenta_lite.errors import UserError, first_line
 
-STYLES = "styles.csv"  # in a folder of music: name of a file below it, style
+STYLES = "styles.csv"  # rows of a file name, relative to the folder, and a style
 
 
 def list_sources(root: str | Path) -> tuple[list[Source], Report]:
-    """Finds the music below a folder, or in one file or archive.
+    """Lists the music below a folder, or in one file or archive.
 
     Args:
-        root: A folder, searched with all below it, or a file.
+        root: A folder, which is searched recursively, or a file.
 
     Returns:
-        The sources in order of their names, and a report of what is no music. A folder whose music
-        lies in folders `train` and `validation` or `test` is split so. Where it holds a
-        `styles.csv`, rows of a name and a style, those files have that style.
+        The sources sorted by name, and a report of the files that are not music. Folders named
+        `train`, `validation` and `test` define the splits; a file `styles.csv` with rows of a file
+        name and a style defines the styles.
 
     Raises:
         UserError: If `root` does not exist, holds sound and no notes, or its list of styles cannot
@@ -63,7 +63,7 @@ def read_file(path: str | Path) -> list[Piece]:
     """Reads a file that a user named.
 
     Raises:
-        UserError: If it does not exist or holds no usable piece; says why.
+        UserError: If it does not exist or has no usable piece; the message has the reason.
     """
     sources, report = list_sources(path)
     pieces: list[Piece] = []
@@ -78,7 +78,7 @@ def read_file(path: str | Path) -> list[Piece]:
 
 
 def _with_styles(sources: list[Source], table: Path, report: Report) -> list[Source]:
-    """Gives sources the styles that a table says they have."""
+    """Returns sources with the styles from a table."""
     if not table.is_file():
         return sources
     rows = read_table(table, "list of files and styles")
@@ -92,12 +92,12 @@ def _with_styles(sources: list[Source], table: Path, report: Report) -> list[Sou
 
 
 def _is_read(path: Path, root: Path) -> bool:
-    """Returns whether a file is read; text is a list of tokens only where it was asked for."""
+    """Returns whether a file is read; text files are token lists only if named explicitly."""
     return is_music(path.name) or (path == root and kind_of(path.name) is not None)
 
 
 def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
-    """Returns sources for the files of notes in a zip archive, and for archives inside it."""
+    """Returns sources for the music files and the nested archives in a zip archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]

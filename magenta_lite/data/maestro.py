@@ -1,6 +1,6 @@
-"""MAESTRO 3.0.0 (Hawthorne et al. 2019): pianists in competition, listed with their splits.
+"""MAESTRO 3.0.0 (Hawthorne et al. 2019): performances from a piano competition.
 
-Its `maestro-v3.0.0.csv` names every performance and its split: no composition is in two.
+`maestro-v3.0.0.csv` lists every performance with its split; no composition is in two splits.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ MAESTRO = TabledDataset("maestro_midi", "MAESTRO data set 3.0.0", URL, "maestro-
 
 
 def list_performances(path: str | Path) -> tuple[list[Source], Report]:
-    """Finds the performances of a copy of the data set; see `TabledDataset.sources`."""
+    """Lists the performances in a copy of the data set; see `TabledDataset.sources`."""
     return MAESTRO.sources(path)

@@ -1,6 +1,6 @@
-"""What the user's `--data` names: a data set of the package, a copy of one, or a folder.
+"""Resolves `--data`: a data set of the package, a copy of one, or a folder.
 
-No TensorFlow.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DATASETS, DatasetSpec
 from magenta_lite.errors import UserError
 
-TFDS = "tfds:"  # begins the name of any other data set of TFDS
-# Those that have a name; the others are of a folder, and named by its path.
+TFDS = "tfds:"  # prefix of the names of other TFDS data sets
+# Data sets that are given by name; the others are given by the path of a folder.
 NAMED = {name: spec for name, spec in DATASETS.items() if spec.argument != "folder"}
 
 
@@ -27,10 +27,11 @@ def find(source: str, converter_config: Any = None) -> tuple[DatasetSpec, str]:
 
     Args:
         source: `NAME`, `NAME:ARGUMENT` or a path.
-        converter_config: Says whether notes or sound are looked for; None for notes.
+        converter_config: Converter section, which reads notes or sound; None for notes.
 
     Raises:
-        UserError: If there is nothing at the path, or the data set is not of this kind.
+        UserError: If the path does not exist, or the data set holds sound instead of notes or the
+            reverse.
     """
     sound = getattr(converter_config, "kind", "") == "audio"
     name, colon, argument = source.partition(":")
@@ -50,14 +51,14 @@ def find(source: str, converter_config: Any = None) -> tuple[DatasetSpec, str]:
 
 
 def list_source(source: str, converter_config: Any = None) -> tuple[Sequence[Source], Report]:
-    """Returns the files behind a name or a folder, and a report of what was left out.
+    """Returns the sources of a data set or a folder, and a report of the dropped files.
 
     Args:
         source: See `DataConfig`.
-        converter_config: Says whether notes or sound are looked for; None for notes.
+        converter_config: Converter section, which reads notes or sound; None for notes.
 
     Raises:
-        UserError: If `source` names nothing, or a data set of TFDS that is built already.
+        UserError: If `source` is unknown, or a built TFDS data set.
     """
     if source.startswith(TFDS):
         raise UserError(
@@ -69,7 +70,7 @@ def list_source(source: str, converter_config: Any = None) -> tuple[Sequence[Sou
 
 
 def absolute_source(source: str) -> str:
-    """Returns `source` with the path in it absolute: it means the same from every folder."""
+    """Returns `source` with its path, if any, made absolute."""
     if not source or source.startswith(TFDS):
         return source
     name, _, argument = source.partition(":")
@@ -81,7 +82,7 @@ def absolute_source(source: str) -> str:
 
 
 def is_gone(source: str) -> bool:
-    """Returns whether `source` names a path at which there is nothing."""
+    """Returns whether `source` is a path that does not exist."""
     name, _, argument = source.partition(":")
     if name not in NAMED:
         return not source.startswith(TFDS) and not Path(source).expanduser().exists()
@@ -89,9 +90,9 @@ def is_gone(source: str) -> bool:
     return is_path and not Path(argument).expanduser().exists()
 
 
-@functools.cache  # once a process
+@functools.cache  # printed once per process
 def mention_folder(source: str) -> None:
-    """Says so where a data set has the name of a folder that is here, too."""
+    """Prints a note if a folder has the name of the data set `source`."""
     if source in NAMED and Path(source).exists():
         building.say(
             f"This is the collection {source} that comes with the package; there is also a folder "

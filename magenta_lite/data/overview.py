@@ -1,4 +1,4 @@
-"""What a folder gives to each family of models: one reading, several converters. No TensorFlow."""
+"""How much of a folder each family of models can use. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CRASH = "file whose reading ended the process"
 
 
 class Gain(NamedTuple):
-    """What one source gives to one converter.
+    """The result of encoding one source with one converter.
 
     Attributes:
-        pieces: Pieces that give any windows.
-        windows: What stands for each window; the same for equal ones.
-        reason: Why there are none, if so.
+        pieces: Number of pieces that have windows.
+        windows: A hash of each window.
+        reason: Main reason for dropping pieces, if there are no windows.
     """
 
     pieces: int
@@ -33,15 +33,15 @@ class Gain(NamedTuple):
 
 @dataclasses.dataclass
 class Row:
-    """What a whole source of music gives to one configuration.
+    """The counts of one configuration over all sources.
 
     Attributes:
-        config: Its name.
-        about: What it makes.
-        files: How many give anything.
-        pieces: How many give anything.
-        windows: How many different ones.
-        reasons: Why the other files give nothing: how many of them by reason.
+        config: Name of the configuration.
+        about: What its models generate.
+        files: Number of files with windows.
+        pieces: Number of pieces with windows.
+        windows: Number of distinct windows.
+        reasons: Number of unused files by reason.
     """
 
     config: str
@@ -55,8 +55,8 @@ class Row:
 def table(rows: Sequence[Row], width: int) -> str:
     """Returns rows as lines of text, at most `width` columns wide.
 
-    Below them it says of each configuration to which more than half of the files give nothing, why
-    that is with most of them.
+    Below the table stands the most frequent reason for each configuration that cannot use more than
+    half of the files.
     """
     lines = [f"{'windows':>9} {'pieces':>8} {'files':>8}  configuration: what it makes"]
     for row in rows:
@@ -76,7 +76,7 @@ def _cut(line: str, width: int) -> str:
 
 
 def gains(source: reading.Source, converters: Sequence[Any]) -> list[Gain]:
-    """Returns what one source gives to each of several converter sections, read once."""
+    """Reads one source and encodes it with each of several converter sections."""
     found = []
     pieces, read = source.read_as(converters[0])
     for converter in converters:
@@ -95,12 +95,12 @@ def gains(source: reading.Source, converters: Sequence[Any]) -> list[Gain]:
 def overview(
     sources: Sequence[reading.Source], configs: Sequence[Any], about: Callable[[Any], str]
 ) -> list[Row]:
-    """Returns what sources of notes, or of sound, give to each of several configs.
+    """Returns the counts of sources of notes, or of sound, for each of several configs.
 
     Args:
-        sources: What to read.
+        sources: The sources to read.
         configs: `ExperimentConfig`s that all read notes, or one that reads sound.
-        about: Says what a model of a config makes.
+        about: Returns what the models of a config generate.
     """
     rows = [Row(config.name, about(config)) for config in configs]
     windows: list[set[bytes]] = [set() for _ in configs]
@@ -123,16 +123,16 @@ def overview(
 
 
 class _Progress:
-    """Prints how many files are read, at most every `building.LINE_EVERY` seconds."""
+    """Prints the number of read files, at most every `building.LINE_EVERY` seconds."""
 
     def __init__(self, sources: int):
-        self._sources, self._done, self._told = sources, 0, time.monotonic()
+        self._sources, self._done, self._printed = sources, 0, time.monotonic()
 
     def add(self) -> None:
         self._done += 1
-        if time.monotonic() - self._told >= building.LINE_EVERY:
+        if time.monotonic() - self._printed >= building.LINE_EVERY:
             self.tell()
 
     def tell(self) -> None:
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
         building.say(f"Read {self._done:,} of {self._sources:,} files")

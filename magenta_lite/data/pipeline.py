@@ -1,9 +1,9 @@
-"""Batches for training, each a pure function of (seed, step).
+"""Training batches, each a pure function of (seed, step).
 
-Example number g = step * batch_size + row of a run stands at place g % N of epoch g // N; every
-epoch has its own order. Transpositions and a model's random numbers are drawn statelessly for the
-whole batch of a step, and a replica takes its rows. So neither a restart nor the number of
-replicas changes what is trained on.
+Example number g = step * batch_size + row of a run has position g % N in epoch g // N, and every
+epoch is a different permutation of the N examples. Transpositions and the models' random numbers
+are drawn statelessly for the whole batch of a step; each replica takes its rows. Neither a restart
+nor the number of replicas therefore changes the training data.
 """
 
 from __future__ import annotations
@@ -22,41 +22,43 @@ from magenta_lite.typing import Tensor
 
 OCTAVE = 12
 ROWS_COUNTED = 1024
-PREFETCHED = 2  # batches that wait for their steps, beside those being made
-FAR = 2**60  # more steps than any run makes, times replicas
+PREFETCHED = 2  # batches
+MAX_BATCHES = 2**60  # more than the steps of any run times its replicas
 
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """What the batches of a data set are made of.
+    """The examples of a data set, and how they are batched and augmented.
 
     Attributes:
         events: Integers or floats (N, T, *event_shape).
         lengths: int32 (N,).
-        batch_size: Examples B of a step, over all replicas together.
+        batch_size: Global batch size B, over all replicas together.
         seed: Of order, transpositions and draws.
         draws: Random numbers that each example needs.
         shuffle: Whether each epoch has its own order; otherwise the stored one.
         transpose: Lowest and highest transposition in semitones.
-        transpose_last: To these they narrow in the second half of a run; None for never.
-        steps: Of a run that narrows them.
-        pitch_ids: (part, lowest, highest) of the ids that are pitches. All of an example move
-            together and keep to their ranges; without any nothing moves.
-        pitch_ranges: (lowest, highest) of each of them that can be played. What is played beyond
-            them already may stay, or move towards them. None for all of the ids.
-        controls: Chord classes uint8 (N, T), whose roots move along; None without.
+        transpose_last: The limits to which `transpose` narrows linearly in the second half of a
+            run; None for constant limits.
+        steps: Steps of the run, for `transpose_last`.
+        pitch_ids: (part, lowest, highest) of the ids that are pitches. All pitches of an example
+            are transposed together, within these ranges; empty for no transposition.
+        pitch_ranges: (lowest, highest) playable id of each of `pitch_ids`. Pitches that are
+            already outside may stay or move towards the range. None for all ids.
+        controls: Chord classes uint8 (N, T), whose roots are transposed, too; None without.
         extras: Other integers (N, ...), by their names in a batch.
-        segments: In how many segments of equal length the T steps fall.
-        end_id: The id that ends a segment: what follows in it is filling; None without.
-        fixed_segment_id: Segments that begin with this id (drum tracks) stay; None without.
-        crop: Steps of an example that is a part of what is stored, beginning anywhere in its first
-            `crop` steps (with `shuffle`; else with it); 0 for all T.
-        crop_grid: Crops begin at multiples of so many steps.
-        crop_prefix: So many steps at the front of what is stored begin every crop of it.
-        fold: A pitch that would leave its range moves by octaves, instead of all of its example
-            moving by less. Ranges are then an octave at least.
-        reject: Only transpositions that keep all pitches in their ranges are drawn, each as often
-            as the others, instead of moving by less.
+        segments: Number of segments of equal length that the T steps consist of.
+        end_id: The id that ends a segment, the rest of which is padding; None without.
+        fixed_segment_id: Segments that begin with this id (drum tracks) are not transposed; None
+            without.
+        crop: Length in steps of the crops. With `shuffle` a crop starts at random in the first
+            `crop` steps, otherwise at the first; 0 for no crops.
+        crop_grid: Crops start at multiples of this number of steps.
+        crop_prefix: Number of leading steps of the stored example that are kept in every crop.
+        fold: Fold pitches that would leave their range by octaves, instead of reducing the
+            transposition of the example. Ranges must span at least an octave.
+        reject: Draw uniformly among the transpositions that keep all pitches in their ranges,
+            instead of reducing a transposition.
     """
 
     events: Any
@@ -86,11 +88,11 @@ class Batches:
         start: int = 0,
         strategy: tf.distribute.Strategy | None = None,
     ) -> Any:
-        """Returns the batches of the steps from `start` on, without end.
+        """Returns an infinite data set of the batches from step `start` on.
 
         Args:
             start: First step.
-            strategy: Each of its replicas gets its own rows of every batch.
+            strategy: Distributes the rows of every batch over its replicas.
 
         Returns:
             A data set (distributed, if there are several replicas) of dicts: `events` int32 or
@@ -118,9 +120,9 @@ class Batches:
         return strategy.distribute_datasets_from_function(of_worker)
 
     def _local(self, start, first_replica, local_replicas, replicas):
-        """Returns the batches of replicas `first_replica`... of each step, one after the other."""
+        """Returns the batches of `local_replicas` replicas from `first_replica` on, interleaved."""
         rows = self.batch_size // replicas
-        # Captured by the functions, not a part of their graph.
+        # Captured by the mapped function instead of being constants of its graph.
         stored = {"events": tf.constant(self.events), "length": tf.constant(self.lengths)}
         if self.controls is not None:
             stored["controls"] = tf.constant(self.controls)
@@ -132,10 +134,10 @@ class Batches:
             first_row = (first_replica + number % local_replicas) * rows
             return self._batch(stored, step, first_row, rows)
 
-        numbers = tf.data.Dataset.range(start * local_replicas, FAR)
+        numbers = tf.data.Dataset.range(start * local_replicas, MAX_BATCHES)
         batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        # A data set that tunes itself has a thread that sleeps, for up to a minute, and does not
-        # always hear that its iterator ends: validations waited for that.
+        # The autotuning thread sleeps for up to a minute and may miss that its iterator was
+        # deleted, which delays the end of a validation.
         options = tf.data.Options()
         options.autotune.enabled = False
         return batches.prefetch(PREFETCHED).with_options(options)
@@ -150,7 +152,7 @@ class Batches:
         batch["example"] = example
 
         def draw(function, name, shape, **kwargs):
-            """Draws for the whole batch and keeps this replica's rows."""
+            """Draws for the global batch and returns this replica's rows."""
             seed = tf.stack([tf.constant(self._seed(name), tf.int64), step])
             drawn = function([self.batch_size, *shape], seed, alg="philox", **kwargs)
             mine = drawn[first_row : first_row + rows]
@@ -168,7 +170,7 @@ class Batches:
                 batch["events"], batch["length"], start, self.crop, self.crop_prefix
             )
         if self.pitch_ids and self.transpose != (0, 0):
-            low, high = self._limits(step)
+            low, high = self._transpose_limits(step)
             semitones = draw(
                 tf.random.stateless_uniform,
                 "transpose",
@@ -177,10 +179,10 @@ class Batches:
                 maxval=high + 1,
                 dtype=tf.int32,
             )
-            moving = self._moving(batch["events"])
+            moving = self._transposable(batch["events"])
             if self.reject:
                 where = draw(tf.random.stateless_uniform, "transpose", ())
-                semitones = self._legal(batch["events"], where, moving, low, high)
+                semitones = self._valid_semitones(batch["events"], where, moving, low, high)
             batch["events"], shift = transposed(
                 batch["events"], semitones, self.pitch_ids, moving, self.fold
             )
@@ -202,27 +204,27 @@ class Batches:
             function = tf.random.stateless_normal if normal else tf.random.stateless_uniform
             batch[name] = draw(function, f"draw {name}", wanted.shape)
             if wanted.kind == "bernoulli":
-                # Not bool: oneDNN logs an error when a model transposes that.
+                # Not bool: oneDNN logs an error when a model transposes a bool tensor.
                 batch[name] = tf.cast(batch[name] < wanted.p, tf.float32)
         return batch
 
-    def _limits(self, step):
-        """Returns lowest and highest transposition of a step."""
+    def _transpose_limits(self, step):
+        """Returns the lowest and highest transposition at a step, in semitones."""
         if self.transpose_last is None:
             return self.transpose
         late = tf.clip_by_value(2 * tf.cast(step, tf.float32) / self.steps - 1, 0, 1)
         pairs = zip(self.transpose, self.transpose_last, strict=True)
         return [tf.cast(tf.round(a + late * (b - a)), tf.int32) for a, b in pairs]
 
-    def _legal(self, ids, where, moving, lowest, highest):
-        """Returns semitones int32 (b,) that keep pitches in range, by `where` (b,) in [0, 1)."""
-        down, up = _room(_columns(ids), self.pitch_ids, moving, self.pitch_ranges)
+    def _valid_semitones(self, ids, where, moving, lowest, highest):
+        """Maps `where` (b,) in [0, 1) to transpositions int32 (b,) that keep pitches in range."""
+        down, up = _shift_bounds(_columns(ids), self.pitch_ids, moving, self.pitch_ranges)
         low = tf.clip_by_value(down, lowest, highest)
         high = tf.clip_by_value(up, low, highest)
         return low + tf.cast(where * tf.cast(high - low + 1, tf.float32), tf.int32)
 
-    def _moving(self, ids):
-        """Returns which steps transposition may touch, bool; None for all."""
+    def _transposable(self, ids):
+        """Returns a mask bool (b, T) of the steps that may be transposed; None for all."""
         if self.end_id is None and self.fixed_segment_id is None:
             return None
         rows, steps = ids.shape
@@ -235,24 +237,24 @@ class Batches:
         return tf.reshape(moving, [rows, steps])
 
     def _seed(self, purpose: str) -> int:
-        """Returns 63 bits that differ between seeds and between purposes."""
+        """Returns a 63-bit seed for one purpose."""
         return ((self.seed & 0x7FFFFFFF) << 32) | zlib.crc32(purpose.encode())
 
 
 def _place_in_epoch(seed: int, epoch, position, size):
-    """Returns which example stands at each `position` (b,) of its `epoch` (b,)."""
+    """Returns the index of the example at each `position` (b,) of its `epoch` (b,)."""
     seeds = tf.stack(
         [tf.fill(tf.shape(epoch), tf.constant(part, tf.int64)) for part in divmod(seed, 2**32)]
         + [epoch],
         axis=1,
     )
-    # The public function cannot take a seed for each index. Neighbours stay near one another with
-    # its 4 rounds; 12 mix them.
+    # The public function takes no seed per index, and its 4 rounds leave neighbours close together;
+    # 12 rounds mix them.
     return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=size - 1, rounds=12)
 
 
 def _stateless_gamma(shape, seed, alg, concentration: float):
-    del alg  # it has none to choose
+    del alg  # not an argument of stateless_gamma
     return tf.random.stateless_gamma(shape, seed, alpha=concentration)
 
 
@@ -262,10 +264,10 @@ def _gather(values, index):
 
 
 def _crop_start(where, length, crop: int):
-    """Returns where crops of rows begin, by `where` (b,) in [0, 1): int32 (b,).
+    """Maps `where` (b,) in [0, 1) to the starts of crops, int32 (b,).
 
-    Rows are up to two crops long, and the second crop of one is the first of the next: so none
-    begins there, but where there is no next one the last may begin at its end.
+    Rows are up to two crops long, and the second half of a row is the first half of the next one.
+    Starts therefore lie in the first half; the last row of a piece allows every start.
     """
     places = tf.clip_by_value(length - crop + 1, 1, crop)
     return tf.cast(where * tf.cast(places, tf.float32), tf.int32)
@@ -276,13 +278,13 @@ def _cropped(ids, length, start, crop: int, prefix: int = 0):
 
     Args:
         ids: Int32 (b, T), or (b, T, P).
-        length: Int32 (b,), of each row.
-        start: Int32 (b,), how many steps behind the prefix are left out.
-        crop: Steps of a crop.
-        prefix: Steps at the front of the row that begin the crop.
+        length: Lengths of the rows, int32 (b,).
+        start: Number of steps after the prefix that are skipped, int32 (b,).
+        crop: Length of a crop in steps.
+        prefix: Number of leading steps of the row that begin the crop.
 
     Returns:
-        Ids (b, crop) or (b, crop, P), zeros after the end, and their lengths.
+        Ids (b, crop) or (b, crop, P), zero-padded, and their lengths int32 (b,).
     """
     step = tf.range(crop)
     padded = tf.pad(ids, [[0, 0], [0, crop], [0, 0]][: ids.shape.rank])
@@ -300,22 +302,22 @@ def transposed(
     moving: Tensor | None = None,
     fold: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Shifts all pitches of each row alike, by less where one would leave its range.
+    """Transposes each row, by less than asked where a pitch would leave its range.
 
     Args:
         ids: Int32 (B, T), or (B, T, P) for P parts.
         semitones: Int32 (B,).
-        pitch_ids: (part, lowest, highest) of the ids that are pitches; other ids stay.
-        moving: Bool (B, T), false where even such ids are no pitches; None: they are everywhere.
-        fold: Move a pitch that would leave its range by octaves instead.
+        pitch_ids: (part, lowest, highest) of the ids that are pitches; other ids are kept.
+        moving: Mask bool (B, T) of the steps that may be transposed; None for all.
+        fold: Fold pitches that would leave their range by octaves instead.
 
     Returns:
-        Ids of the same shape, and the semitones int32 (B,) by which each row was shifted.
+        Ids of the same shape, and the semitones int32 (B,) by which each row was transposed.
     """
     columns, shift = _columns(ids), semitones
     notes = _notes(columns, pitch_ids, moving)
     if not fold:
-        shift = tf.clip_by_value(shift, *_room(columns, pitch_ids, moving))
+        shift = tf.clip_by_value(shift, *_shift_bounds(columns, pitch_ids, moving))
     for (part, low, high), note in zip(pitch_ids, notes, strict=True):
         moved = columns[part] + shift[:, None]
         if fold:
@@ -326,20 +328,20 @@ def transposed(
 
 
 def _columns(ids):
-    """Returns ids (B, T, P) as P of (B, T), or (B, T) as one."""
+    """Returns ids (B, T, P) as a list of P tensors (B, T); ids (B, T) as a list of one."""
     return tf.unstack(ids, axis=2) if ids.shape.rank == 3 else [ids]
 
 
 def _notes(columns, pitch_ids, moving):
-    """Returns which ids are pitches of each range, bool (B, T)."""
+    """Returns for each of `pitch_ids` a mask bool (B, T) of its pitches."""
     found = [(columns[part] >= low) & (columns[part] <= high) for part, low, high in pitch_ids]
     return [note if moving is None else note & moving for note in found]
 
 
-def _room(columns, pitch_ids, moving=None, ranges=None):
-    """Returns the lowest and highest shift int32 (B,) that keeps all pitches in their ranges.
+def _shift_bounds(columns, pitch_ids, moving=None, ranges=None):
+    """Returns the lowest and highest shift int32 (B,) that keep all pitches in their ranges.
 
-    Where some are beyond `ranges` already, no shift may still be one.
+    With `ranges`, a shift of 0 is always allowed, even if pitches are already out of range.
     """
     down, up = [], []
     notes = _notes(columns, pitch_ids, moving)
@@ -357,25 +359,28 @@ def rejected_transpositions(
     transpose: tuple[int, int],
     ranges: Any = None,
 ) -> int:
-    """Counts how many transpositions of rows (N, T) would take a pitch out of its range.
+    """Counts the transpositions of all examples that move a pitch out of its range.
 
     Args:
-        events: Integers.
-        pitch_ids: As of `Batches`.
-        transpose: Lowest and highest, in semitones.
-        ranges: As `pitch_ranges`.
+        events: Integers (N, T).
+        pitch_ids: See `Batches`.
+        transpose: Lowest and highest transposition in semitones.
+        ranges: `Batches.pitch_ranges`.
     """
     count = 0
     for start in range(0, len(events), ROWS_COUNTED):
         rows = tf.cast(events[start : start + ROWS_COUNTED], tf.int32)
-        down, up = _room(_columns(rows), pitch_ids, ranges=ranges)
+        down, up = _shift_bounds(_columns(rows), pitch_ids, ranges=ranges)
         for semitones in range(transpose[0], transpose[1] + 1):
             count += int(tf.math.count_nonzero((semitones < down) | (semitones > up)))
     return count
 
 
 def rotated_chords(classes: Tensor, semitones: Tensor) -> Tensor:
-    """Moves the roots of chord classes int32 (B, T), 0 none, then 12 of a kind, by (B,)."""
+    """Transposes chord classes int32 (B, T) by `semitones` (B,).
+
+    Class 0 is no chord; the others come in groups of 12 roots, one group per chord quality.
+    """
     kind, root = (classes - 1) // 12, (classes - 1) % 12
     moved = kind * 12 + (root + semitones[:, None]) % 12 + 1
     return tf.where(classes > 0, moved, classes)
@@ -393,9 +398,9 @@ def batches_for(
     steps: int = 0,
     shuffle: bool = True,
 ) -> Batches:
-    """Returns the batches of `examples`, a `collections.Examples` that `converter` made.
+    """Returns the batches of a `collections.Examples` in the encoding of `converter`.
 
-    The other arguments are those of `Batches`.
+    The other arguments are attributes of `Batches`.
     """
     format = converter.event_format
     return Batches(
@@ -424,11 +429,12 @@ def batches_for(
 
 
 def held_out_batches(size: int, batch_size: int, replicas: int) -> tuple[int, int]:
-    """Says how to cut `size` held-out examples into equal batches, none of them twice.
+    """Splits `size` held-out examples into batches of equal size, without repetition.
 
     Returns:
-        Batch size, at most `batch_size` and a multiple of `replicas`, and number of batches.
-        Fewer examples are left out than there are batches times replicas. (0, 0): too few.
+        The batch size, at most `batch_size` and a multiple of `replicas`, and the number of
+        batches; fewer than batches * replicas examples are dropped. (0, 0) if there are fewer
+        examples than replicas.
     """
     if size < replicas:
         return 0, 0

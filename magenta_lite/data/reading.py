@@ -1,7 +1,7 @@
-"""Music files as NoteSequences: MIDI, ABC, MusicXML, NoteSequence TFRecords, archives, Doom WADs,
-lists of MuseNet's tokens.
+"""Reads music files as NoteSequences: MIDI, ABC, MusicXML, NoteSequence TFRecords, MuseNet tokens.
 
-A file that cannot be used costs nothing but itself: `read_source` counts it with its reason.
+Archives and Doom WADs are read, too. A file that cannot be used is counted in the report of
+`read_source` with its reason; the others are still read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from magenta_lite.data import archives, formats
 from magenta_lite.data.formats import UnreadableError, is_music
 from magenta_lite.errors import first_line
 
-MAX_BYTES = 64 * 2**20  # a MIDI file this large is not one
+MAX_BYTES = 64 * 2**20  # largest size of a music file
 NO_MUSIC = "not a music file"
 
 
@@ -29,14 +29,14 @@ NO_MUSIC = "not a music file"
 class Source:
     """A file, a member of a zip archive, or a whole tar archive.
 
-    A subclass may find its bytes elsewhere (`read_bytes`) or make its pieces otherwise (`read`).
+    Subclasses may override how its bytes (`read_bytes`) or its pieces (`read`) are read.
 
     Attributes:
-        path: Where the file is.
-        name: Its path below the folder that was asked for; stays the same when the folder moves.
-        member: Name inside a zip archive.
-        split: `train`, `validation` or `test` where a data set says so; empty: by its name.
-        style: Of its music, where a list of styles says so.
+        path: Path of the file.
+        name: Path relative to the listed folder, independent of where the folder is.
+        member: Name in a zip archive; empty for a file on disk.
+        split: Official split, `train`, `validation` or `test`; empty if it follows from the name.
+        style: Style of the music from a `styles.csv`; empty if unknown.
     """
 
     path: str
@@ -46,15 +46,23 @@ class Source:
     style: str = ""
 
     def read(self) -> tuple[list[Piece], Report]:
-        """Returns its pieces and a report of what cannot be used; see `read_source`."""
+        """Returns its pieces and a report of unusable ones; see `read_source`."""
         return read_source(self)
 
     def read_as(self, converter_config: Any) -> tuple[list[Piece], Report]:
-        """Returns its pieces as a converter wants them, and a report. Notes are always the same."""
+        """Returns its pieces in the form a converter needs, and a report.
+
+        Sources of notes do not depend on the converter; sources of sound do.
+        """
         return self.read()
 
     def read_bytes(self) -> bytes:
-        """Returns the bytes of the file. Raises: UnreadableError, OSError."""
+        """Returns the bytes of the file.
+
+        Raises:
+            UnreadableError: If the file is empty, too large, or in a damaged archive.
+            OSError: If the file cannot be opened.
+        """
         return _read_zip_member(self) if self.member else _read_path(self.path)
 
 
@@ -63,10 +71,10 @@ class Piece:
     """One piece of music.
 
     Attributes:
-        name: Of its source, with `#X:12` for a tune of a book or `#3` for a record.
-        sequence: Its NoteSequence; of sound its `Audio`.
-        split: As that of a `Source`.
-        facts: What else is known of it and kept beside its examples, as plain JSON values.
+        name: Name of its source, with a suffix `#X:12` for a tune of a book or `#3` for a record.
+        sequence: NoteSequence, or `Audio` for sound.
+        split: See `Source`.
+        facts: Metadata that are stored with its examples, as JSON values.
     """
 
     name: str
@@ -78,15 +86,15 @@ class Piece:
 def read_source(source: Source) -> tuple[list[Piece], Report]:
     """Reads all pieces of a source.
 
-    Never raises for what is in a file: a file or tune that cannot be used is counted in the
-    report under its reason.
+    Files and tunes that cannot be used are counted in the report with their reasons; nothing is
+    raised for them.
     """
     report = Report()
     pieces: list[Piece] = []
     try:
         for name, read in _files_in(source, report):
             pieces += _read_pieces(name, read, source, report)
-    except (UnreadableError, OSError) as error:  # an archive inside another one
+    except (UnreadableError, OSError) as error:  # of a nested archive
         report.drop(reason_of(error), source.name)
     if pieces:
         report.keep("pieces", len(pieces))
@@ -103,22 +111,22 @@ def _read_pieces(
             yield Piece(piece, sequence, source.split)
     except (UnreadableError, OSError) as error:
         report.drop(reason_of(error), name)
-    except Exception as error:  # a library's own fault with one odd file must not cost the rest
+    except Exception as error:  # a bug of a library must not stop the reading of other files
         report.drop(f"file that cannot be read ({error!r})", name)
 
 
 def why_no_music(name: str) -> str:
-    """Returns the reason for which a file of this name is not read."""
+    """Returns the reason why a file of this name is not read."""
     return archives.OTHER if archives.is_other_archive(name) else NO_MUSIC
 
 
 def reason_of(error: Exception) -> str:
-    """Returns why a file cannot be used, without its path, which stands beside it."""
+    """Returns the message of an error without the path of the file."""
     return getattr(error, "strerror", None) or first_line(error)
 
 
 def _files_in(source: Source, report: Report) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yields name and reader of each file that a source stands for."""
+    """Yields name and reader of each file of a source."""
     if not archives.is_archive(source.member or source.path):
         yield source.name, source.read_bytes
         return
@@ -157,7 +165,7 @@ def _read_zip_member(source: Source) -> bytes:
 
 @functools.lru_cache(maxsize=2)
 def _open_zip(path: str, size: int, mtime: int) -> zipfile.ZipFile:
-    """Stays open: reading the directory of an archive for each member would take for ever."""
+    """Opens an archive and keeps it open: reading its directory for every member is too slow."""
     return zipfile.ZipFile(path)
 
 

@@ -1,6 +1,6 @@
-"""The data sets that come with the package, one `DatasetSpec` each. No TensorFlow.
+"""The data sets of the package, one `DatasetSpec` each. Imports no TensorFlow.
 
-`tfds_datasets` makes a TFDS builder of each, `magenta_lite.datasets` opens them by name.
+`tfds_datasets` defines a TFDS builder for each; `magenta_lite.datasets` opens them by name.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ from magenta_lite.data import (
 from magenta_lite.data.reading import Source
 from magenta_lite.data.synthetic import arranging, rendering, sounding
 
-# Converter sections by the names of their encodings, as in the configurations of Magenta that
-# they serve.
+# Converter sections by the names of their encodings, which follow Magenta's configuration names.
 MELODY_ENCODINGS = {
-    # Programs 0-31 are keyboards, mallets, organs and guitars: the rest rarely leads.
+    # Programs 0-31 are keyboards, mallets, organs and guitars: others rarely play the melody.
     "mel_2bar": MelodyConverterConfig(bars=2, programs=(0, 31)),
     "mel_2bar_chords": MelodyConverterConfig(bars=2, chords=True),
     "mel_16bar": MelodyConverterConfig(bars=16),
@@ -68,13 +67,13 @@ SOUND_ENCODINGS = {
 
 
 class Part(NamedTuple):
-    """What a data set, or a part of it, is offered as.
+    """A data set, or a part of it, that can be built.
 
     Attributes:
         description: One sentence.
-        encodings: Names of the encodings that `tfds build` knows; others are opened by their
-            converter section.
-        version: Of the part, where it differs from that of the data set.
+        encodings: Names of the encodings known to `tfds build`; other encodings are opened by
+            their converter section.
+        version: Version of the part, if it differs from that of the data set.
     """
 
     description: str
@@ -84,17 +83,17 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """A data set: what is in it and how its sources are found.
+    """A data set: its content and where its sources are.
 
     Attributes:
-        name: Of the TFDS builder, and what users call the data set: `NAME` or `NAME:ARGUMENT`.
-        list_sources: Returns the sources of an argument and a report of what was left out; raises
-            UserError for an argument that names nothing.
-        parts: By the argument that names them; "" is the whole.
-        argument: What an argument is: the name of a `part`; the path of a `copy` of the published
-            data set; or a `folder` of the user, which is then the only name of the data.
-        encodings: Converter sections by the names that they have in names of built data sets.
-        url: What to download where no copy is given; empty for nothing.
+        name: Name of the TFDS builder; users write `NAME` or `NAME:ARGUMENT`.
+        list_sources: Returns the sources of an argument and a report of the dropped files; raises
+            UserError for an unknown argument.
+        parts: Parts by the argument that selects them; "" is the whole data set.
+        argument: Meaning of the argument: the name of a `part`; the path of a `copy` of the
+            published data set; or a `folder` of the user, which is then given without `NAME:`.
+        encodings: Converter sections by their names in the names of built data sets.
+        url: Download URL, used if no copy is given; empty for none.
     """
 
     name: str
@@ -106,20 +105,20 @@ class DatasetSpec:
 
     @property
     def is_sound(self) -> bool:
-        """Whether it holds sound; else it holds notes."""
+        """Whether the data set consists of sound; otherwise of notes."""
         return any(converter.kind == "audio" for converter in self.encodings.values())
 
     def part(self, argument: str) -> Part:
-        """Returns the part that `argument` names; the whole for one without its own entry."""
+        """Returns the part that `argument` selects; the whole for any other argument."""
         return self.parts.get(argument, self.parts[""])
 
     def config_name(self, argument: str, converter_config: Any) -> str:
-        """Returns the name of the built data set of `argument` in the encoding of a converter.
+        """Returns the TFDS config name of `argument` in the encoding of a converter section.
 
-        The name of a user's files contains their fingerprint: other files give another name.
+        For a user's files the name contains their fingerprint, so that it changes with them.
 
         Raises:
-            UserError: If `argument` names nothing.
+            UserError: If `argument` is unknown.
         """
         name = self._encoding_name(building.stored_config(converter_config))
         if not argument:
@@ -153,7 +152,7 @@ _SPECS = (
             "essen": Part(
                 "The Essen folk song collection; FOR NON-COMMERCIAL USE ONLY.",
                 MELODY_ENCODINGS,
-                version="1.1.0",  # copies that were held out apart are held out together
+                version="1.1.0",  # duplicates are in the same split
             ),
         },
     ),

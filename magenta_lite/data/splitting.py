@@ -1,7 +1,7 @@
-"""Which pieces are held out, and which of the windows that are the same music are stored.
+"""Assigns pieces to splits, and removes duplicate windows.
 
-Copies of a piece, in whatever key, count as one piece: they are held out together or not at all.
-The local builds and those on Beam share these steps.
+Duplicates of a piece, in any key, count as one piece: all of them are in the same split. Local
+builds and Beam pipelines share these steps.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ SPLITS = ("train", "validation", "test")
 TEST_SHARE = 0.05
 VALIDATION_SHARE = 0.05
 
-# Of so many pieces one is held out for validation, of so many another one for test: with fewer,
-# the pieces are worth more in training than the measurement.
+# Numbers of pieces from which on one is held out for validation and one for test. Of fewer pieces,
+# training needs all.
 PIECES_FOR_VALIDATION = 3
 PIECES_FOR_TEST = 6
-FEW = 5  # pieces; the numbers of fewer are those of single pieces
+FEW = 5  # pieces; metrics over fewer pieces are not representative
 
 
 class Window(NamedTuple):
     """One stored example.
 
     Attributes:
-        place: Numbers of source, piece and window: the stable order of a collection.
-        piece: Name of the piece it comes from.
-        events: The converter's numbers, the bytes of an array (T, *event_shape) of its event_dtype.
-        controls: The bytes of its chord classes uint8 (T,); empty without chords.
-        split: Its split where the data set says so; empty: by `content`.
-        train_only: Whether it is left out where its split is not `train`.
-        position: Its first step and the steps of the piece, where pieces are kept whole.
-        key: What it has in common with all windows that are the same music: one split keeps any.
+        place: Indices of source, piece and window, which define the order of a collection.
+        piece: Name of the piece.
+        events: Bytes of an array (T, *event_shape) of the converter's event_dtype.
+        controls: Bytes of the chord classes uint8 (T,); empty without chords.
+        split: Official split of the data set; empty if the split follows from `content`.
+        train_only: Whether it is dropped if its split is not `train`.
+        position: Its first step and the length of the piece in steps; None for independent windows.
+        key: Key that all duplicates of the window share; only one split keeps windows of a key.
         content: The `EncodedPiece.content` of its piece.
     """
 
@@ -51,15 +51,15 @@ class Window(NamedTuple):
 
 
 class EncodedPiece(NamedTuple):
-    """What one piece gave.
+    """The examples of one piece.
 
     Attributes:
-        name: Of the piece.
-        split: As in a `Window`.
-        examples: Events, controls and `train_only`, as in a `Window`.
+        name: Name of the piece.
+        split: See `Window`.
+        examples: Events, controls and `train_only` of each example; see `Window`.
         keys: The `Window.key` of each example.
-        positions: As in a `Window`; None where windows stand for themselves.
-        facts: What is kept beside the examples, as plain JSON values.
+        positions: The `Window.position` of each example; None for independent windows.
+        facts: Metadata of the piece as JSON values.
     """
 
     name: str
@@ -71,12 +71,12 @@ class EncodedPiece(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        """What it has in common with its copies: a hash of all its music, whatever its key."""
+        """A transposition-invariant hash of the music, the same for all duplicates."""
         return key_of(*sorted(set(self.keys)))
 
 
 def key_of(*parts: bytes) -> bytes:
-    """Returns 16 bytes that stand for `parts`."""
+    """Returns a 16-byte hash of `parts`."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(b"%d " % len(part) + part)
@@ -84,16 +84,16 @@ def key_of(*parts: bytes) -> bytes:
 
 
 def piece_hash(name: str) -> int:
-    """Returns 64 bits that say where the piece `name` falls; the same on every machine."""
+    """Returns a 64-bit hash of a piece's name, which decides its split; machine-independent."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def hashes_by_content(pieces: Iterable[EncodedPiece]) -> dict[bytes, int]:
-    """Returns where each different piece falls whose split no data set says.
+    """Returns the `piece_hash` of each distinct piece without an official split, by its content.
 
-    Of copies the largest `piece_hash` counts. As training has the largest, more copies of a piece
-    take it into training if they take it anywhere.
+    For duplicates this is their largest hash. The largest hashes are in the training split, so
+    that more duplicates can move a piece only into training.
     """
     hashes: dict[bytes, int] = {}
     for piece in pieces:
@@ -104,14 +104,14 @@ def hashes_by_content(pieces: Iterable[EncodedPiece]) -> dict[bytes, int]:
 
 
 def split_bounds(hashes: Iterable[int]) -> tuple[int, int]:
-    """Returns (a, b): hashes below a are test, below b validation, others train.
+    """Returns (a, b): pieces with hashes below a are test, below b validation, others train.
 
-    The bounds cut off fixed shares of the hash range, so that new pieces do not move old ones,
-    unless that would hold out less than half or more than twice its share of the pieces. From
-    three pieces on one at least is held out for validation, from six on one for test, too.
+    The bounds are fixed fractions of the hash range, so that new pieces do not move old ones. They
+    are adjusted where a split would have less than half or more than twice its share of the
+    pieces. Of three or more pieces at least one is for validation; of six or more, one for test.
 
     Args:
-        hashes: One of each different piece.
+        hashes: One hash per distinct piece.
     """
     ranked = sorted(set(hashes))
     n = len(ranked)
@@ -126,26 +126,26 @@ def split_bounds(hashes: Iterable[int]) -> tuple[int, int]:
 
 
 def split_of(place: int, bounds: tuple[int, int]) -> str:
-    """Returns the split of what falls at `place`; `bounds` as from `split_bounds`."""
+    """Returns the split of a piece with the hash `place`; `bounds` are from `split_bounds`."""
     return "test" if place < bounds[0] else "validation" if place < bounds[1] else "train"
 
 
 def split_of_window(window: Window, hashes: dict[bytes, int], bounds: tuple[int, int]) -> str:
-    """Returns the split of a window by its data set, else by `hashes_by_content`."""
+    """Returns the official split of a window, or the one by `hashes_by_content`."""
     return window.split or split_of(hashes[window.content], bounds)
 
 
 def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
-    """Decides which of the windows that share one `key` are stored, and where.
+    """Decides which of the windows with the same `key` are stored, and in which split.
 
-    Training goes first, then test, then validation: the others lose theirs. Of equal windows
-    inside the split the first is kept.
+    Only one split keeps windows: training before test before validation. Of identical windows in
+    that split the first is kept.
 
     Args:
         windows: Pairs of split and window.
 
     Returns:
-        The split, its windows in order, and what was left out.
+        The split, its windows in order, and a report of the dropped windows.
     """
     windows = [pair for pair in windows if pair[0] == "train" or not pair[1].train_only]
     windows = sorted(windows, key=lambda pair: pair[1].place)
@@ -171,11 +171,11 @@ def _numbers(window: Window) -> tuple:
 
 
 def few_held_out(split: str, pieces: Iterable[str] | None) -> str:
-    """Returns a sentence where a held-out split has so few pieces that its numbers say little.
+    """Returns a warning if a held-out split has too few pieces for meaningful metrics, or "".
 
     Args:
         split: `validation` or `test`.
-        pieces: The piece of each of its windows; None where that is not known.
+        pieces: The piece of each of its windows; None if unknown.
     """
     names = set(pieces or ())
     if not names or len(names) >= FEW:

@@ -1,6 +1,6 @@
-"""The data sets that are built already: where they are, of what they are, how large, how they go.
+"""Built data sets on disk: their location, source, size and removal.
 
-No TensorFlow: what TFDS writes beside the examples is JSON.
+Imports no TensorFlow: the metadata that TFDS writes beside the examples are JSON.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from magenta_lite.data.specs import DATASETS
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
 
-USED = "used.json"  # beside the examples: when they were opened last, and by what name
-INFO, METADATA = "dataset_info.json", "metadata.json"  # TFDS's
-CONFIGS = ".config"  # TFDS's list of what is beside it
-CODES = "codes-"  # begins the name of a folder of a VQ-VAE's codes
+USED = "used.json"  # time and source name of the last use, beside the examples
+INFO, METADATA = "dataset_info.json", "metadata.json"  # written by TFDS
+CONFIGS = ".config"  # TFDS's list of the configs of a builder
+CODES = "codes-"  # prefix of the folders with a VQ-VAE's codes
 
 
 class Stored(NamedTuple):
@@ -30,14 +30,14 @@ class Stored(NamedTuple):
 
     Attributes:
         name: BUILDER/CONFIG, as in `tfds:NAME`.
-        path: Its folder, with all versions, and the codes that VQ-VAEs made of it.
-        source: The folder or name that it was opened by last; empty where that is not known.
-        converter: Kind of its converter; empty if it was never finished.
-        sizes: Examples of each split.
-        size: Bytes on the disk.
-        built: When.
-        used: When it was opened last.
-        codes: How many VQ-VAEs made codes of it.
+        path: Its folder, with all versions and the codes of VQ-VAEs.
+        source: The folder or name by which it was last opened; empty if unknown.
+        converter: Kind of its converter; empty if the build was not finished.
+        sizes: Number of examples of each split.
+        size: Bytes on disk.
+        built: Time of the build.
+        used: Time of the last use.
+        codes: Number of VQ-VAEs whose codes of it are stored.
     """
 
     name: str
@@ -52,31 +52,31 @@ class Stored(NamedTuple):
 
 
 def data_folder(data_dir: str | None = None) -> Path:
-    """Returns where built data sets are kept; as TFDS has it unless `data_dir` says otherwise."""
+    """Returns the folder of built data sets: `data_dir`, or TFDS's default."""
     usual = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     return Path(data_dir or usual).expanduser()
 
 
 def note_use(folder: Path, source: str) -> None:
-    """Writes down beside a data set that it was opened as `source`."""
+    """Records beside a data set that it was opened as `source`."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    with contextlib.suppress(OSError), replaced(folder / USED) as partial:  # it may be read only
+    with contextlib.suppress(OSError), replaced(folder / USED) as partial:  # read-only folder
         partial.write_text(json.dumps({"source": source, "time": now}))
 
 
 def list_stored(data_dir: str | None = None) -> list[Stored]:
-    """Returns the data sets of this package's builders, in order of their names."""
+    """Returns the data sets built by this package, sorted by name."""
     root = data_folder(data_dir)
     configs = (config for name in sorted(DATASETS) for config in sorted((root / name).glob("*")))
     return [stored for path in configs if (stored := _stored(path)) is not None]
 
 
 def remove(names: Iterable[str], data_dir: str | None = None) -> Iterator[Stored]:
-    """Removes data sets by their names, and yields each when it is gone.
+    """Removes data sets by name, and yields each after its removal.
 
     Raises:
-        UserError: If one of the names is none of `list_stored` (then all are still there), or a
-            folder cannot be removed.
+        UserError: If a name is not in `list_stored` (then nothing is removed), or a folder cannot
+            be removed.
     """
     there = {stored.name: stored for stored in list_stored(data_dir)}
     names = list(dict.fromkeys(names))
@@ -97,13 +97,13 @@ def remove(names: Iterable[str], data_dir: str | None = None) -> Iterator[Stored
 
 
 def recorded_converter(metadata: dict[str, Any]) -> dict[str, Any] | None:
-    """Returns the converter of a data set, as `building.converter_json` gives it."""
-    # Earlier versions wrote it as "encoder".
+    """Returns the converter of a data set, in the form of `building.converter_json`."""
+    # Earlier versions stored it as "encoder".
     return metadata.get("converter") or metadata.get("encoder")
 
 
 def _stored(path: Path) -> Stored | None:
-    """Returns what is in a folder of our builders; None if it is not from them."""
+    """Returns the data set in a folder; None if this package did not build it."""
     if path.is_symlink() or not path.is_dir():
         return None
     metadata = [_read_json(info.with_name(METADATA)) for info in path.glob(f"*/{INFO}")]
@@ -143,7 +143,7 @@ def _sizes(info: dict[str, Any]) -> dict[str, int]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Returns what is in a file; nothing if it is missing or damaged."""
+    """Returns the JSON object in a file; an empty one if the file is missing or damaged."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):

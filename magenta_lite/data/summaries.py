@@ -1,4 +1,4 @@
-"""What is said of a collection that was read: sizes, what was left out, what would keep more."""
+"""Summaries of a collection: split sizes, dropped music, and hints how to keep more of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from magenta_lite.converters.base import Report
 from magenta_lite.data.building import SPLITS, Windows, arrays, converter_of
 from magenta_lite.errors import UserError
 
-# Words of a reason in a report, and what keeps more of what it left out. A hint is given to
-# converters that have the settings it names.
-FILL_UP = "--set converter.pad_edges=true fills up what is short with silence"
+# Hints by a phrase in the reason for dropping. A hint applies to converters that have the settings
+# it names.
+PAD = "--set converter.pad_edges=true pads short music with silence"
 HINTS = {
     "program outside": "--set converter.programs=null reads the notes of every program",
     "(melody) and": (
@@ -20,8 +20,8 @@ HINTS = {
     ),
     "pitch outside": "--set converter.min_pitch=0 --set converter.max_pitch=127 reads every pitch",
     "outside the roland map": "--set converter.pitch_map=reduced reads all General MIDI drums",
-    "shorter than": FILL_UP,
-    "short of a window": FILL_UP,
+    "shorter than": PAD,
+    "short of a window": PAD,
     "bar with fewer than": "--set converter.pad_edges=true takes bars with little in them, too",
     "rest too long": "--set converter.gap_bars=4 lets melody, bass and drums rest for longer",
     "instrument with notes that start together": (
@@ -41,12 +41,12 @@ HINTS = {
         "recordings of pads"
     ),
 }
-# What no setting keeps.
+# Reasons that no setting changes.
 FIXED = {"is not 4/4": "Only music in 4/4 or 2/2 has bars that fit these windows"}
 
 
 def check_usable(sizes: dict[str, int], report: Report, what: str, converter_config: Any) -> None:
-    """Raises: UserError with the report if the collection `what` has nothing to train on."""
+    """Raises UserError with the report if the collection `what` has no training examples."""
     if not sizes.get("train"):
         raise UserError(
             f"{what} gives nothing to train on. What was read, and why it was left out:\n"
@@ -56,22 +56,22 @@ def check_usable(sizes: dict[str, int], report: Report, what: str, converter_con
 
 
 def summary(sizes: dict[str, int], report: Report, width: int = 80) -> str:
-    """Returns lines of text: the files that are used, the split sizes, then what was left out."""
+    """Returns lines of text: the used files, the split sizes, and the dropped music."""
     total = sum(sizes.values())
     parts = ", ".join(f"{sizes.get(split, 0):,} {split}" for split in SPLITS)
     lines = [report.used(width), f"{total:,} different windows: {parts}", report.details(width)]
     empty = [split for split in SPLITS[1:] if not sizes.get(split)]
     if empty and sizes.get("train"):
-        told = (
+        note = (
             f"Nothing is held out for {' and '.join(empty)}: too few pieces that differ from the "
             "others. Training works; its quality cannot be measured there."
         )
-        lines.append(textwrap.fill(told, width))
+        lines.append(textwrap.fill(note, width))
     return "\n".join(filter(None, lines))
 
 
 def hints(report: Report, converter_config: Any) -> list[str]:
-    """Returns what could be changed to keep more, for the reasons that `report` names."""
+    """Returns hints how to keep more music, for the reasons in `report`."""
     found = [
         f"To keep more: {hint}"
         for words, hint in HINTS.items()
@@ -87,15 +87,15 @@ def hints(report: Report, converter_config: Any) -> list[str]:
 
 
 def pitch_range(windows: Windows, converter_config: Any) -> tuple[int, int] | None:
-    """Returns the lowest and highest MIDI pitch of all windows; None where ids are no pitches."""
+    """Returns the lowest and highest MIDI pitch of all windows; None if events have no pitches."""
     converter = converter_of(converter_config)
     if not converter.pitch_ids:
         return None
-    room = []  # semitones down and up that are left to a window
+    room = []  # largest possible transpositions down and up of each window, in semitones
     for window in (window for split in windows.splits.values() for window in split):
         events, _ = arrays(window.events, window.controls, converter_config)
         down, up = converter.possible_shift(events, -127), converter.possible_shift(events, 127)
-        if down or up:  # else it has no notes
+        if down or up:  # a window without notes has neither
             room.append((down, up, events))
     if not room:
         return None

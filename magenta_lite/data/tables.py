@@ -1,4 +1,4 @@
-"""Published data sets of MIDI files with a table that names each file and its split."""
+"""Published data sets of MIDI files whose splits are listed in a CSV table."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SUFFIXES = (".mid", ".midi")
 
 @dataclasses.dataclass(frozen=True)
 class TabledDataset:
-    """A data set whose splits are in a table beside its files.
+    """A data set whose splits are listed in a table.
 
     Attributes:
-        name: After which the path of a copy is given: `NAME:PATH`.
-        title: What people call it.
-        url: Of the published zip file.
-        table: File name of the table, comma-separated, with the columns `COLUMNS`.
+        name: Name of the data set; users write `NAME:PATH` for a copy.
+        title: Title of the data set, for messages.
+        url: URL of the published zip file.
+        table: File name of the table, a CSV file with the columns `COLUMNS`.
     """
 
     name: str
@@ -36,14 +36,14 @@ class TabledDataset:
     table: str
 
     def sources(self, path: str | Path) -> tuple[list[Source], Report]:
-        """Finds the files of a copy of the data set.
+        """Lists the files in a copy of the data set.
 
         Args:
-            path: The zip file as published, or the unpacked folder.
+            path: The published zip file, or the unpacked folder.
 
         Returns:
-            A source for each file, in order of their names, with its official split; and a report
-            of what is listed but missing, or there but not listed.
+            A source for each file, sorted by name, with its official split; and a report of the
+            files that are listed but missing, or present but not listed.
 
         Raises:
             UserError: If `path` is empty, does not exist or is not the data set.
@@ -68,7 +68,7 @@ class TabledDataset:
         return self._listed(rows, files, report)
 
     def _unpacked(self, folder: Path, report: Report) -> tuple[dict[str, tuple[str, str]], bytes]:
-        """Returns path and member of each MIDI file by its name beside the table; and that."""
+        """Returns path and zip member of each MIDI file by its name, and the table's content."""
         tables = sorted(folder.glob(self.table)) + sorted(folder.glob(f"*/{self.table}"))
         if not tables:
             raise self._no_table(folder)

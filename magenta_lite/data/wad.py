@@ -1,7 +1,7 @@
-"""The songs inside Doom's WAD files, as the free game Freedoom has them: lumps that are MIDI.
+"""The songs in Doom's WAD files, such as those of the free game Freedoom: lumps in MIDI format.
 
-A WAD file is a header ("IWAD" or "PWAD", number of lumps, place of the directory), the lumps, and
-a directory of 16 bytes a lump: place, size, name.
+A WAD file consists of a header ("IWAD" or "PWAD", number of lumps, offset of the directory), the
+lumps, and a directory of 16 bytes per lump: offset, size, name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from magenta_lite.errors import UserError
 
 SUFFIX = ".wad"
 
-# Where Debian's packages `freedoom` and `freedm` put theirs.
+# The folder of Debian's packages `freedoom` and `freedm`.
 INSTALLED_FOLDER = Path("/usr/share/games/doom")
 INSTALLED = ("freedoom1.wad", "freedoom2.wad", "freedm.wad")
 
@@ -43,7 +43,11 @@ class Song(reading.Source):
     """A MIDI lump of the WAD file `path`; `member` is the lump's name."""
 
     def read_bytes(self) -> bytes:
-        """Returns the MIDI file. Raises: UnreadableError if the WAD has changed meanwhile."""
+        """Returns the MIDI file.
+
+        Raises:
+            UnreadableError: If the WAD file has no such lump any more.
+        """
         for lump in reversed(read_directory(self.path)):
             if lump.name == self.member:
                 return _read_lump(self.path, lump)
@@ -51,7 +55,11 @@ class Song(reading.Source):
 
 
 def read_directory(path: str | Path) -> list[Lump]:
-    """Returns the lumps of a WAD file. Raises: UnreadableError if it is not one, or damaged."""
+    """Returns the lumps of a WAD file.
+
+    Raises:
+        UnreadableError: If it is not a WAD file, or damaged.
+    """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         header = file.read(HEADER.size)
@@ -73,8 +81,8 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
 
     Args:
         path: The WAD file.
-        name: What it is called in reports; the songs are `name/LUMP.mid`.
-        report: Counts the other lumps, or why the file cannot be read.
+        name: Name of the file in reports; songs are named `name/LUMP.mid`.
+        report: Counts the other lumps, or the file if it cannot be read.
     """
     try:
         lumps = read_directory(path)
@@ -103,14 +111,15 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
 
 
 def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
-    """Finds the different songs of several WAD files.
+    """Lists the distinct songs of several WAD files.
 
     Args:
-        path: A WAD file, or a folder searched with all below it; empty: the installed Freedoom.
+        path: A WAD file, or a folder, which is searched recursively; empty for the installed
+            Freedoom.
 
     Returns:
-        The songs in order of their names, and a report of what was left out: a song that
-        stands in several files is taken once, from the first.
+        The songs sorted by name, and a report of the dropped lumps. A song that is in several files
+        is taken from the first.
 
     Raises:
         UserError: If there is no WAD file.
@@ -130,7 +139,11 @@ def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
 
 
 def _wad_files(path: str | Path, report: Report) -> Iterable[tuple[Path, str]]:
-    """Returns path and name of each WAD file. Raises: UserError if there is none."""
+    """Returns path and name of each WAD file.
+
+    Raises:
+        UserError: If there is none.
+    """
     if not path:
         files = [INSTALLED_FOLDER / name for name in INSTALLED]
         found = [(file, file.name) for file in files if file.is_file()]

@@ -1,8 +1,8 @@
-"""Runs a function over many items in worker processes that a bad item cannot take down.
+"""Maps a function over items in worker processes, and survives crashes of the workers.
 
-`multiprocessing` imports the caller's main script again in every worker, so a script without a
-main guard starts itself again. These workers import nothing of the caller; they talk through
-pipes, and one that dies costs its item only.
+`multiprocessing` imports the caller's main script in every worker, so that a script without a main
+guard would start itself again. These workers import nothing from the caller and communicate through
+pipes. If one dies, only its current item is lost.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Crash:
-    """Stands for the result of an item on which the worker process died.
+    """Result of an item whose worker process died.
 
     Attributes:
-        code: Exit code of the process; negative: the signal that ended it.
+        code: Exit code of the process; negative for the signal that ended it.
     """
 
     code: int
@@ -35,14 +35,14 @@ class WorkerPool:
     """Applies `function` to items in `workers` processes; use as a context manager.
 
     Args:
-        function: Picklable by reference: a function of a module, or a `functools.partial` of one.
+        function: A module-level function, or a `functools.partial` of one.
         workers: Number of processes.
     """
 
     def __init__(self, function: Callable[[Any], Any], workers: int):
         self._function = function
         self._executor = ThreadPoolExecutor(workers)
-        # Each thread of the executor takes an idle process, asks it, and puts it back.
+        # Each thread of the executor takes an idle process, sends it an item, and returns it.
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._processes: list[Any] = []
         for _ in range(workers):
@@ -62,12 +62,12 @@ class WorkerPool:
             try:
                 process.stdin.close()
             except BrokenPipeError:
-                continue  # what it was not told any more is of no use
+                continue  # unsent data are not needed any more
 
     def map(
         self, items: Sequence[Any], waiting: Callable[[], None], every: float
     ) -> Iterator[Any | Crash]:
-        """Yields the results in the order of `items`, calling `waiting` each `every` seconds."""
+        """Yields the results in order; calls `waiting` every `every` seconds while it waits."""
         futures = [self._executor.submit(self._ask, item) for item in items]
         for future in futures:
             yield _wait(future, waiting, every)
@@ -80,7 +80,7 @@ class WorkerPool:
             answer = pickle.load(process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
             process.kill()
-            self._idle.put(None)  # the next item starts a fresh one
+            self._idle.put(None)  # the next item starts a new process
             return Crash(process.wait())
         self._idle.put(process)
         return answer
@@ -107,7 +107,7 @@ def _wait(future: Future, waiting: Callable[[], None], every: float) -> Any:
 
 
 def _serve() -> None:
-    """Answers items from standard input until it closes."""
+    """Worker loop: reads items from standard input and writes results until it is closed."""
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")  # see magenta_lite.cli
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

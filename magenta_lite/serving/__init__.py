@@ -1,1 +1,1 @@
-"""Writing models that load without this package."""
+"""Export of models to formats that load without this package."""

@@ -1,4 +1,4 @@
-"""Writing a SavedModel, and checking that it does what the model does."""
+"""Exports a SavedModel, and checks its outputs against those of the model."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, list[str]]:
     """Writes the inference functions of a run's model as a SavedModel.
 
-    The SavedModel loads with TensorFlow alone. `assets.extra/` holds the run's `config.yaml` and
-    `converter.json`, which say what the numbers mean.
+    The SavedModel loads with TensorFlow alone. `assets.extra/` contains the run's `config.yaml` and
+    `converter.json`, which define the meaning of the events.
 
     Args:
-        run: What `load_run` gives.
-        folder: Must not exist yet; appears only when it is complete and checked.
-        xla: Keep loops compiled by XLA. They are faster where XLA is there; TensorFlow Serving
-            runs none of them unless it is started with `--xla_cpu_compilation_enabled`.
+        run: A run from `load_run`.
+        folder: Must not exist; it is created when the SavedModel is complete and checked.
+        xla: Keep XLA compilation of loops. They are faster with XLA, but TensorFlow Serving refuses
+            them unless it is started with `--xla_cpu_compilation_enabled`.
 
     Returns:
         The names of each signature's inputs.
 
     Raises:
         UserError: If `folder` exists.
-        RuntimeError: If the written model does not give what the run's model gives.
+        RuntimeError: If the outputs of the SavedModel differ from those of the run's model.
     """
     if folder.exists():
         raise UserError(f"{folder} exists already; remove it or choose another --output")
@@ -66,7 +66,7 @@ def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, l
 
 
 def _check(folder: Path, functions, arguments) -> None:
-    """Loads the SavedModel and compares its default signature with the model's own."""
+    """Loads the SavedModel and compares its default signature with that of the model."""
     loaded = tf.saved_model.load(str(folder))
     ours = functions["serving_default"](**arguments)
     theirs = loaded.signatures["serving_default"](**arguments)

@@ -1,1 +1,1 @@
-"""From a model and a data set to a run directory."""
+"""Training of models, and the run directories that it writes."""

@@ -1,8 +1,8 @@
-"""Averages of weights over the last steps (`train.ema`), which Keras' optimisers keep.
+"""Exponential moving averages of the weights (`train.ema`), kept by the Keras optimiser.
 
-While a model trains its weights are those of the last step, and the averages lie in the optimiser.
-They change places while a model is validated, sampled and saved: whoever reads a checkpoint gets
-the averages, and training goes on, to the bit, from the weights of the last step.
+During training the model holds the weights of the last step and the optimiser their averages. The
+two are swapped for validation, sampling and saving, so that checkpoints contain the averages, while
+training continues, bit-identical, from the weights of the last step.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tensorflow as tf
 
 
 def swap(model: keras.Model) -> None:
-    """Exchanges the weights of a compiled model and their averages, if there are any."""
-    # Keras' own callback for this (SwapEMAWeights) adds and subtracts, which loses bits.
+    """Swaps the weights of a compiled model with their averages, if it has averages."""
+    # Keras' own callback (SwapEMAWeights) adds and subtracts, which loses precision.
     optimizer = model.optimizer
     if not optimizer.use_ema:
         return
@@ -26,7 +26,7 @@ def swap(model: keras.Model) -> None:
 
 @contextlib.contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
-    """Gives a model the averages of its weights for a while."""
+    """Context manager in which the model's weights are their averages."""
     swap(model)
     try:
         yield
@@ -35,7 +35,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 
 def begin_averages(model: keras.Model) -> None:
-    """Makes the averages what the weights are, for weights that were not trained here."""
+    """Initialises the averages with the weights, for imported weights."""
     if model.optimizer.use_ema:
         for weight, average in _pairs(model):
             average.assign(weight)

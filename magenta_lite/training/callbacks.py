@@ -1,4 +1,4 @@
-"""What happens beside the steps: watching the loss, validations, checkpoints, obeying signals."""
+"""Callbacks of training: monitoring of the loss, validation, checkpoints, and signals."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from magenta_lite.training.record import Record
 from magenta_lite.training.run_directory import RunDirectory
 from magenta_lite.training.signals import Signals, Stopped
 
-LOSSES_IN_FLIGHT = 4  # steps before a loss is looked at: the device need not be waited for
+LOSSES_IN_FLIGHT = 4  # a loss is read so many steps later, to avoid waiting for the device
 
 
 class DivergedError(RuntimeError):
-    """The loss is not finite. The message is one line."""
+    """The loss is NaN or infinite. The message is one line."""
 
 
 class StepCallbacks(keras.callbacks.CallbackList):
-    """Calls back after each step at once and with logs that were not fetched from the device.
+    """Calls callbacks immediately after each step, with logs that stay on the device.
 
-    Keras either fetches all logs after every step, which makes the device wait, or calls back
-    from another thread, too late to stop at a step.
+    Keras either fetches all logs after every step, which stalls the device, or calls back from
+    another thread, too late to stop at a step.
     """
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -39,21 +39,21 @@ class StepCallbacks(keras.callbacks.CallbackList):
 
 
 class _Callback(keras.callbacks.Callback):
-    """What Keras gives a callback before it calls it."""
+    """Declares the attributes that Keras sets before it calls a callback."""
 
     model: MusicModel
     params: dict[str, Any]
 
 
 class Prepare(_Callback):
-    """Lets the model do what it needs between steps and before a checkpoint.
+    """Calls `MusicModel.prepare` after each step.
 
-    Comes first: what it does is saved, too.
+    Must be the first callback, so that checkpoints include its changes.
 
     Args:
-        start: Step that the run starts from.
+        start: First step of this start of the run.
         examples: The training split.
-        seed: Of the run.
+        seed: Seed of the run.
     """
 
     def __init__(self, start: int, examples: Any, seed: int):
@@ -68,15 +68,15 @@ class Prepare(_Callback):
 
 
 class Saver:
-    """The one place where the state of a run is saved, at the end of an interval or by a signal.
+    """Saves the state of a run, at the end of an interval or after a signal.
 
     Args:
         directory: The run directory.
         examples: The training split.
-        history: Of validations; says which checkpoint is the best.
-        settings: Say how many checkpoints stay.
+        history: The validations, which decide which checkpoint is the best.
+        settings: Training section, with the number of checkpoints to keep.
         chief: Whether this worker writes.
-        progress: Told that it is going on.
+        progress: Shows that a checkpoint is being saved.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Saver:
         """Writes a checkpoint.
 
         Args:
-            model: In the state of a step; it is the same afterwards.
-            before: Called when the model is as it will be saved.
+            model: The model, whose state is the same afterwards.
+            before: Called before saving, when the model has the weights that will be saved.
         """
         with averaged(model):
             model.before_checkpoint(self._examples)
@@ -111,14 +111,14 @@ class Saver:
 
 
 class WatchSteps(_Callback):
-    """Tells the progress, stops when the loss is not finite and when a signal asks for it.
+    """Reports progress, and stops if the loss is not finite or a signal was received.
 
     Args:
-        directory: Where checkpoints go.
-        start: Step that the run starts from.
-        progress: Told of every step.
-        signals: What arrived meanwhile; None where nothing is noted.
-        saver: Saves when a signal asks to stop.
+        directory: The run directory.
+        start: First step of this start of the run.
+        progress: Updated after every step.
+        signals: The received signals; None if signals are not handled.
+        saver: Saves before a stop by a signal.
     """
 
     def __init__(
@@ -142,26 +142,26 @@ class WatchSteps(_Callback):
         self._progress.step(self._step, logs)
         self._losses.append((self._step, logs["loss"]))
         if len(self._losses) > LOSSES_IN_FLIGHT:
-            self._look_at_oldest()
-        # The last step of an interval is validated first, as in a run that goes on.
+            self._check_oldest()
+        # At the last step of an interval, validation comes first, as in an uninterrupted run.
         ends = batch + 1 == self.params["steps"]
         if self._signals and self._signals.received and not ends:
-            self._look_at_all()
+            self._check_all()
             self._saver.save(self.model)
             raise Stopped(self._signals.received, self._step)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._look_at_all()
+        self._check_all()
         self._progress.doing("validation")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._look_at_all()
+        self._check_all()
 
-    def _look_at_all(self) -> None:
+    def _check_all(self) -> None:
         while self._losses:
-            self._look_at_oldest()
+            self._check_oldest()
 
-    def _look_at_oldest(self) -> None:
+    def _check_oldest(self) -> None:
         step, loss = self._losses.popleft()
         if math.isfinite(float(loss)):
             return
@@ -174,18 +174,18 @@ class WatchSteps(_Callback):
 
 
 class Interval(_Callback):
-    """Ends each interval: notes what was measured, draws, saves, and stops if that is due.
+    """Ends each interval: records metrics, draws samples, saves, and stops if necessary.
 
-    Comes after those that may object.
+    Must come after the callbacks that may raise.
 
     Args:
-        history: Of validations; the new one is added.
-        patience: The run stops after so many validations that are not the best; 0: never.
-        saver: Saves.
-        record: Writes and draws; None in a worker that does not.
-        progress: Gets a line that stays.
-        signals: What arrived meanwhile; None where nothing is noted.
-        in_words: Says in a few words what was measured.
+        history: The validations; the new one is appended.
+        patience: The run stops after this number of validations without improvement; 0 for never.
+        saver: Saves checkpoints.
+        record: Writes metrics and pictures; None in a worker that writes nothing.
+        progress: Prints a line per interval.
+        signals: The received signals; None if signals are not handled.
+        in_words: Returns short descriptions of metrics.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class Interval(_Callback):
         values = {
             name: float(value)
             for name, value in logs.items()
-            if not name.startswith("free_running")  # only validation decodes freely: val_free_…
+            if not name.startswith("free_running")  # measured only in validation: val_free_…
         }
         self._history.add(step, values)
         self._saver.save(self.model, lambda: self._note(step, values))

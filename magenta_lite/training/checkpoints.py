@@ -1,6 +1,6 @@
-"""Checkpoints that are whole or not there at all.
+"""Checkpoints, which are written atomically.
 
-One `.keras` file each: weights, optimiser state and the step.
+Each is one `.keras` file with the weights, the optimiser's state and the step.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ FILE_NAME = re.compile(r"step-(\d+)\.keras")
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written or read. The message is one line."""
+    """A checkpoint that cannot be written or read. The message is one line."""
 
 
 def steps_done(model: keras.Model) -> int:
-    """Returns how many steps the optimiser of `model` has made, under any strategy."""
+    """Returns the number of steps of the model's optimiser, under any strategy."""
     return int(tf.convert_to_tensor(model.optimizer.iterations.value))
 
 
 def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
-    """Returns step and path of every finished checkpoint in `folder`, newest first."""
+    """Returns step and path of every complete checkpoint in `folder`, newest first."""
     found = []
     for path in folder.glob("step-*.keras"):
         if match := FILE_NAME.fullmatch(path.name):
@@ -53,18 +53,18 @@ def save_checkpoint(
     """Writes the model's state at its current step; a reader never sees a partial file.
 
     Args:
-        model: Compiled; its optimiser counts the steps.
+        model: A compiled model.
         folder: Created if missing.
-        keep: How many checkpoints stay, the newest; beside them stays the best.
-        chief: False in a worker that writes nothing. It still has to take part, because the
-            workers add up their metrics when one of them reads them.
-        history: Says which is best; None where there are no validations.
+        keep: Number of newest checkpoints to keep, besides the best one.
+        chief: False in a worker that writes nothing. It must still call this, because saving sums
+            the metrics of all workers.
+        history: The validations, which decide which checkpoint is the best; None without any.
 
     Returns:
         The checkpoint's path.
 
     Raises:
-        CheckpointError: If it cannot be written. The checkpoints before stay.
+        CheckpointError: If it cannot be written. Earlier checkpoints are kept.
     """
     step = steps_done(model)
     path = folder / f"step-{step:08d}.keras"
@@ -79,7 +79,7 @@ def save_checkpoint(
         _flush(partial)
         os.replace(partial, path)
         _flush(folder)
-    except (OSError, RuntimeError) as error:  # h5py gives either when a disk is full
+    except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         newest = next((p for _, p in checkpoint_files(folder)), None)
@@ -94,22 +94,22 @@ def save_checkpoint(
 
 
 def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int, Path]]:
-    """Returns step and path of the checkpoints that will do, the one that is wanted first.
+    """Returns step and path of the acceptable checkpoints, the wanted one first.
 
     Args:
         folder: Need not exist.
-        wanted: `best`, `newest` or a step.
-        history: Says which is best. If that file is broken, the newest one will do.
+        wanted: `best`, `newest` or a step. The others are accepted in place of a broken best one.
+        history: The validations, which decide which checkpoint is the best.
 
     Raises:
-        UserError: If `wanted` is none of these, or there is no checkpoint of that step.
+        UserError: If there is no such checkpoint.
     """
     files = checkpoint_files(folder)
     if wanted == NEWEST or not files:
         return files
     if wanted == BEST:
         best = history.step_to_use([step for step, _ in files])
-        return sorted(files, key=lambda pair: pair[0] != best)  # the others stay in order
+        return sorted(files, key=lambda pair: pair[0] != best)  # keeps the order of the others
     chosen = [(step, path) for step, path in files if str(step) == wanted]
     if not chosen:
         steps = ", ".join(str(step) for step, _ in reversed(files))
@@ -126,12 +126,12 @@ def restore_first(
     """Loads the first intact checkpoint into `model`.
 
     Args:
-        model: Compiled, of the same sizes.
-        files: Step and path of each.
-        report: Called with a line about each checkpoint that is broken and skipped.
+        model: A compiled model of the same sizes.
+        files: Step and path of each checkpoint.
+        report: Called with a line about each broken checkpoint.
 
     Returns:
-        Its path, or None if there is none.
+        Path of the checkpoint, or None if there are no files.
 
     Raises:
         CheckpointError: If there are checkpoints, but none is intact.
@@ -158,7 +158,7 @@ def restore_first(
 
 
 def _problem(path: Path) -> str:
-    """Says what is wrong with a checkpoint file; nothing if its checksums are right."""
+    """Returns what is wrong with a checkpoint file; "" if its checksums are correct."""
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
@@ -168,7 +168,7 @@ def _problem(path: Path) -> str:
 
 
 def remove_partial(folder: Path) -> None:
-    """Removes what a killed run left half written."""
+    """Removes the incomplete files of a killed run."""
     for path in folder.glob(".partial-*"):
         path.unlink(missing_ok=True)
 

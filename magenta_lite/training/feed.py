@@ -1,4 +1,4 @@
-"""The batches that a model is trained and validated with, and the calls of Keras that feed them."""
+"""The training and validation batches of a model, and its calls of `fit` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
     from magenta_lite.converters.converter import Converter
 
-SILENT: Any = 0  # `verbose` of Keras; of its types, only the default is one
+SILENT: Any = 0  # for `verbose`, which Keras annotates with the type of its default only
 
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """What a model is fed with.
+    """The training and validation batches of a model.
 
     Attributes:
-        batches: Of the training split.
-        strategy: Shares them among replicas; None for one device.
-        validation: Held-out batches without end: replicas would be given empty batches at its
-            end, which count in Keras' averages. `fit` starts it anew for each validation. None if
-            there are not enough examples.
-        validation_steps: How many of them make a validation.
+        batches: Batches of the training split.
+        strategy: Distributes them over replicas; None for one device.
+        validation: Infinite data set of held-out batches: at the end of a finite one, replicas
+            would get empty batches, which bias Keras' averages. `fit` restarts it for each
+            validation. None if there are not enough examples.
+        validation_steps: Number of batches per validation.
     """
 
     batches: Batches
@@ -54,7 +54,7 @@ class Feed:
         strategy: tf.distribute.Strategy | None,
         say: Callable[[str], Any],
     ) -> Feed:
-        """Returns what the config says, of the splits `train` and `validation`."""
+        """Returns the batches of a config from the splits `train` and `validation`."""
         settings, data = config.train, config.data
         batches = batches_for(
             converter,
@@ -67,7 +67,7 @@ class Feed:
             steps=settings.steps,
         )
         if batches.reject and data.transpose != (0, 0):
-            _tell_rejected(batches, say)
+            _report_rejected(batches, say)
         held_out = examples["validation"]
         replicas = strategy.num_replicas_in_sync if strategy else 1
         size = min(len(held_out.lengths), settings.validation_examples)
@@ -96,7 +96,7 @@ class Feed:
         callbacks: list[keras.callbacks.Callback],
         validate: bool = True,
     ) -> None:
-        """Makes `count` times `length` steps from step `first` on, a validation after each."""
+        """Trains `count` intervals of `length` steps from step `first`, each with a validation."""
         model.fit(
             self.batches.dataset(first, strategy=self.strategy),
             steps_per_epoch=length,
@@ -109,12 +109,12 @@ class Feed:
         )
 
     def validate(self, model: MusicModel) -> None:
-        """Makes a validation, if there is one."""
+        """Runs a validation, if there are enough examples."""
         if self.validation is not None:
             model.evaluate(self.validation, steps=self.validation_steps, verbose=SILENT)
 
 
-def _tell_rejected(batches, say) -> None:
+def _report_rejected(batches, say) -> None:
     count = rejected_transpositions(
         batches.events, batches.pitch_ids, batches.transpose, batches.pitch_ranges
     )

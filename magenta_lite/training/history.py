@@ -1,7 +1,7 @@
-"""What the validations of a run say: which was best, and how many came since.
+"""The validations of a run: which was the best, and how many came since.
 
-Everything follows from `metrics.jsonl` and the config, nothing from memory: a run that was ended
-and started again knows what one knows that never was.
+Everything is derived from `metrics.jsonl` and the config, so that a resumed run has the same
+history as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from magenta_lite.config import ExperimentConfig
 
-PREFIX = "val_"  # of the numbers of a validation
+PREFIX = "val_"  # of the names of validation metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Validation:
     """A validation.
 
     Attributes:
-        step: Steps that were done.
-        loss: What checkpoints are compared by; lower is better. See `comparable_loss`.
+        step: Step of the validation.
+        loss: The loss by which checkpoints are compared; see `comparable_loss`.
     """
 
     step: int
@@ -35,8 +35,8 @@ class History:
     """The validations of a run, oldest first.
 
     Args:
-        config: Of the run; says what is compared.
-        validations: Those that are known.
+        config: Config of the run, whose objective defines the comparable loss.
+        validations: The validations so far.
     """
 
     def __init__(self, config: ExperimentConfig, validations: list[Validation] | None = None):
@@ -48,9 +48,9 @@ class History:
         """Reads `metrics.jsonl`, which need not exist.
 
         Args:
-            config: Of the run.
-            metrics: The file.
-            last_step: What comes after this step does not count; None: all does.
+            config: Config of the run.
+            metrics: Path of the file.
+            last_step: Lines of later steps are ignored; None to read all.
         """
         history = cls(config)
         lines = metrics.read_text("utf-8").splitlines() if metrics.is_file() else []
@@ -64,32 +64,32 @@ class History:
         return history
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds what was measured at a step, if a validation was among it."""
+        """Adds the metrics of a step, if they include a validation."""
         loss = comparable_loss(self._config, values)
         if loss is not None:
             self.validations.append(Validation(step, loss))
 
     @property
     def best(self) -> Validation | None:
-        """The best one, of equals the first; None if there is none with a finite loss."""
+        """The best validation, the first one of equals; None if none has a finite loss."""
         return self.best_among([each.step for each in self.validations])
 
     def best_among(self, steps: Collection[int]) -> Validation | None:
-        """Returns the best validation of these steps; None if there is none."""
+        """Returns the best validation among these steps; None if there is none."""
         known = [v for v in self.validations if v.step in steps and math.isfinite(v.loss)]
         return min(known, key=lambda each: each.loss, default=None)
 
     @property
     def since_best(self) -> int:
-        """How many validations came after the best one."""
+        """Number of validations after the best one."""
         best = self.best
         return sum(each.step > best.step for each in self.validations) if best else 0
 
     def step_to_use(self, steps: Collection[int]) -> int | None:
-        """Returns which checkpoint is to be used, of those of `steps`; None if there are none.
+        """Returns the step of the checkpoint to use, among `steps`; None if there are none.
 
-        That is the one whose validation was best. If that was the last validation, nothing speaks
-        against a newer checkpoint that was not validated, such as one that a signal asked for.
+        This is the step of the best validation. If that was the last validation, it is the newest
+        step, which may be later, e.g. of a checkpoint that was saved after a signal.
         """
         best = self.best_among(steps)
         if best is None or best == self.validations[-1]:
@@ -97,11 +97,11 @@ class History:
         return best.step
 
     def out_of_patience(self, patience: int) -> bool:
-        """Says whether so many validations in a row were not better than the best; 0: never."""
+        """Returns whether the last `patience` validations brought no improvement; 0 for never."""
         return 0 < patience <= self.since_best
 
     def risen(self) -> str:
-        """Says that validation was better before; nothing if it was not."""
+        """Returns a message if an earlier validation was better than the last one, or ""."""
         best = self.best
         if best is None or not self.since_best:
             return ""
@@ -109,17 +109,17 @@ class History:
 
 
 def comparable_loss(config: ExperimentConfig, values: Mapping[str, Any]) -> float | None:
-    """Returns the loss of a validation as it can be compared over the steps of a run.
+    """Returns the loss of a validation in a form that is comparable over the steps of a run.
 
-    An objective whose loss changes its meaning from step to step, or has parts that say nothing
-    about what comes out, has a `comparable_loss` of its own.
+    Objectives override `comparable_loss` if their loss is annealed, or has auxiliary terms that do
+    not measure the quality of the output.
 
     Args:
-        config: Of the run.
+        config: Config of the run.
         values: A line of `metrics.jsonl`.
 
     Returns:
-        None if there was no validation.
+        The loss; None if there was no validation.
     """
     held_out = {
         name.removeprefix(PREFIX): value

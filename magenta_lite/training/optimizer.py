@@ -1,4 +1,4 @@
-"""Optimisers as Magenta and tensor2tensor train with them."""
+"""The optimisers of Magenta and tensor2tensor."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from magenta_lite.config import TrainConfig
 from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
 from magenta_lite.typing import Tensor
 
-AVERAGED_FROM = 9.0  # an average reaches over the last tenth of the steps, until it decays as told
+AVERAGED_FROM = 9.0  # early averages decay by step / (step + 9), i.e. span a tenth of the steps
 
 
 if TYPE_CHECKING:
     _Optimizer = keras.optimizers.Optimizer
 else:
-    _Optimizer = object  # the next class of whoever mixes `Clipping` in is an optimiser
+    _Optimizer = object  # classes that mix in `Clipping` have an optimiser as their next base
 
 
 class Clipping(_Optimizer):
-    """Mixed into an optimiser: gradients are clipped after they are added up.
+    """Mixin for optimisers that clips gradients after their reduction over replicas.
 
-    Averages of weights, if `use_ema` asks for them, reach over the last tenth of all steps as long
-    as that is less than `ema_momentum` says.
+    Keras clips the gradients of each replica before the reduction, which depends on the number of
+    replicas. Here the gradient of the global batch is clipped: scaled down to a global norm of
+    `clip_norm`, or replaced by zeros if its norm is at least `clip_to_zero_norm` or not finite.
 
-    Keras clips each replica's gradients before they are added up, which depends on the number
-    of replicas. Here the gradient of the whole batch is clipped: scaled down to a global norm of
-    `clip_norm`, or replaced by zeros if its norm is `clip_to_zero_norm` or more, or not finite.
+    With `use_ema`, averages of the weights span the last tenth of all steps, as long as that is
+    less than the span of `ema_momentum`.
 
     Args:
         learning_rate: Float or schedule.
-        clip_norm: Largest global norm; 0 for any.
-        clip_to_zero_norm: Global norm from which on a step counts as broken.
-        clip_per_variable: Scale each gradient down to a norm of `clip_norm` of its own instead.
-        **kwargs: Of the optimiser.
+        clip_norm: Largest global norm; 0 for no limit.
+        clip_to_zero_norm: Global norm from which on the gradient is replaced by zeros.
+        clip_per_variable: Clip each gradient by its own norm instead of the global norm.
+        **kwargs: Arguments of the optimiser.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Clipping(_Optimizer):
         self.clip_per_variable = clip_per_variable
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
-        # The one place where a TensorFlow optimiser of Keras holds the gradient of all replicas.
+        # The only place where Keras' TensorFlow optimiser has the gradient of all replicas.
         gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
@@ -65,7 +65,7 @@ class Clipping(_Optimizer):
         return list(zip(clipped, variables, strict=True))
 
     def _update_model_variables_moving_average(self, trainable_variables):
-        # Else the average of a short run, or of the beginning, would be that of initial weights.
+        # Otherwise the initial weights would dominate the average at the start of a run.
         step = tf.cast(tf.convert_to_tensor(self.iterations), tf.float32)
         decay = tf.minimum(float(self.ema_momentum), step / (step + AVERAGED_FROM))
         averages = self._model_variables_moving_average
@@ -73,7 +73,7 @@ class Clipping(_Optimizer):
             average.assign(decay * average + (1 - decay) * variable)
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Leaves the weights: a run calls `fit` several times, see `averages`."""
+        """Keeps the weights, as a run calls `fit` several times; see `averages`."""
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -86,11 +86,12 @@ class Clipping(_Optimizer):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class ClippedAdam(Clipping, keras.optimizers.Adam):
-    """Adam (Kingma & Ba 2014); epsilon stands outside the bias correction, as in TensorFlow 1.
+    """Adam (Kingma & Ba 2014) with epsilon outside the bias correction, as in TensorFlow 1.
 
     Args:
         learning_rate: Float or schedule.
-        **kwargs: Of `Clipping` and `keras.optimizers.Adam`.
+        epsilon: Added to the root of the second moment.
+        **kwargs: Arguments of `Clipping` and `keras.optimizers.Adam`.
     """
 
     def __init__(
@@ -107,16 +108,16 @@ class ClippedAdam(Clipping, keras.optimizers.Adam):
 class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
     """Adafactor (Shazeer & Stern 2018, https://arxiv.org/abs/1804.04235), without momentum.
 
-    Matrices keep the mean squares of rows and of columns only, and a step is relative to the size
-    of the weights. Keras' own divides 0 by 0 where a whole row has no gradient, as the embedding
-    of a token has that a batch does not contain.
+    Second moments of matrices are factored into rows and columns, and updates are scaled by the
+    root mean square (RMS) of the weights. Keras' own Adafactor divides 0 by 0 for rows without a
+    gradient, such as the embeddings of tokens that a batch does not contain.
 
     Args:
-        learning_rate: Float or schedule.
-        decay_power: The means decay by `1 - (step + 1) ** -decay_power`.
-        least_scale: Weights count as at least so large.
-        largest_update: An update whose root mean square is larger is scaled down to it.
-        **kwargs: Of `Clipping` and `keras.optimizers.Optimizer`.
+        learning_rate: Relative step size, float or schedule.
+        decay_power: Second moments decay by `1 - (step + 1) ** -decay_power`.
+        least_scale: Lower bound of the RMS of the weights.
+        largest_update: RMS to which larger updates are clipped.
+        **kwargs: Arguments of `Clipping` and `keras.optimizers.Optimizer`.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        # The mean squares of rows and of columns, or of every weight of a vector.
+        # Second moments of rows and of columns, or of every weight of a vector.
         self.means = []
         for variable in variables:
             shape = tuple(variable.shape)
@@ -183,7 +184,7 @@ def _root_mean_square(x):
 
 
 def compile_model(model: keras.Model, train: TrainConfig) -> None:
-    """Gives `model` the optimiser that `train` describes."""
+    """Compiles `model` with the optimiser of a training section."""
     clipping = {
         "clip_norm": train.clip_norm,
         "clip_to_zero_norm": train.clip_to_zero_norm,
@@ -198,9 +199,9 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
             schedule(train), epsilon=train.adam_epsilon, beta_2=train.adam_beta_2, **clipping
         )
     # XLA over the whole step is slower on CPUs and slow to compile.
-    no_xla: dict[str, Any] = {"jit_compile": False}  # Keras has a type for its default only
+    no_xla: dict[str, Any] = {"jit_compile": False}  # Keras annotates the type of its default only
     model.compile(optimizer=optimizer, **no_xla)
-    # Else the first step would make its variables, and be traced twice for it.
+    # Otherwise the first step would create the variables and be traced twice.
     optimizer.build(model.trainable_variables)
     model.micro_batches = train.micro_batches
     for layer in model._flatten_layers():
@@ -209,7 +210,7 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
 
 
 def schedule(train: TrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate over the steps, as `train` describes it."""
+    """Returns the learning rate schedule of a training section."""
     if train.schedule == "decay":
         return DecayToMinimum(
             train.learning_rate, train.learning_rate_decay, train.min_learning_rate

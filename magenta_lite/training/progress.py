@@ -1,7 +1,7 @@
-"""Says how training goes: a bar on a terminal, plain lines elsewhere.
+"""Shows the progress of training: a bar on a terminal, lines of text elsewhere.
 
-A thread of its own does the talking, so that a line also comes while the first step is compiled,
-and no training step waits for it.
+A separate thread prints, so that progress also appears while the first step is compiled, and no
+training step waits for output.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 
 from magenta_lite.config import TrainConfig
 
-LINE_EVERY = 8.0  # seconds between two lines, where there is no terminal
-BAR_EVERY = 0.5  # seconds between two drawings of the bar
+LINE_EVERY = 8.0  # seconds between two lines, without a terminal
+BAR_EVERY = 0.5  # seconds between two updates of the bar
 SHORTEST_BAR, LONGEST_BAR = 8, 24  # characters
 GAP = "  "  # between the parts of a line
 BUILDING = "building the graph"
-LONG = 2 * 3600.0  # seconds of a run that its user should have meant
-MEASURED_STEPS, MEASURED_SECONDS = 5, 10.0  # that tell how long a run takes
+LONG = 2 * 3600.0  # seconds; longer runs cause a warning
+MEASURED_STEPS, MEASURED_SECONDS = 5, 10.0  # at least, for an estimate of the time of a run
 
 
 class Progress:
-    """Shows step, a few numbers and the time left. Use it as a context manager.
+    """Shows the step, a few metrics and the time left. Use it as a context manager.
 
     Args:
-        settings: Of the run: its steps, the examples of each, and whether the user wants its time.
-        start: Step that the run starts from.
-        stream: Where to write.
-        in_words: Says in a few words what was measured, the most telling first.
+        settings: Training section, with the steps, the batch size and the time budget of the run.
+        start: First step of this start of the run.
+        stream: Output stream; None for standard output.
+        in_words: Returns short descriptions of metrics, the most important one first.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Progress:
         self._thread = threading.Thread(target=self._talk, daemon=True)
 
     def restart(self, settings: TrainConfig) -> None:
-        """Begins to count the time of a run, whose graph is built first."""
+        """Restarts the clock for a run whose graph is yet to be built."""
         self._steps, self._batch_size = settings.steps, settings.batch_size
         self._doing = BUILDING
         self._doing_since = self._began = time.monotonic()
         self._timed_from: tuple[float, int] | None = None  # after the first, slow step
-        self._away = 0.0  # seconds that were not spent on steps since then
+        self._away = 0.0  # seconds since then that were not spent on steps
 
     def __enter__(self) -> Progress:
         self._thread.start()
@@ -72,7 +72,7 @@ class Progress:
             self._write("\r\033[K")
 
     def step(self, step: int, logs: Mapping[str, Any]) -> None:
-        """Notes that `step` steps are done; `logs` may still be on their way from the device."""
+        """Records that `step` steps are done; `logs` may still be on the device."""
         now = time.monotonic()
         if self._doing:
             if self._timed_from is not None:
@@ -87,31 +87,31 @@ class Progress:
             self._warn_of_long_run(now)
 
     def doing(self, what: str) -> None:
-        """Notes that something else than steps goes on, e.g. `validation`."""
+        """Records that another activity than training steps has begun, e.g. `validation`."""
         if not self._doing:
             self._doing_since = time.monotonic()
         self._doing = what
 
     def unfinished(self) -> str:
-        """Says what goes on that will be finished before a run can stop."""
+        """Returns the activity that will be finished before the run stops."""
         return "this step" if self._doing in ("", BUILDING) else self._doing
 
     def say(self, line: str) -> None:
-        """Writes a line that stays."""
+        """Prints a permanent line."""
         self._write(f"\r\033[K{line}\n" if self._bar else f"{line}\n")
 
     def say_parts(self, parts: Sequence[str]) -> None:
-        """Writes a line that stays; on a terminal, of as many parts as there is room for."""
+        """Prints a permanent line; on a terminal, of as many parts as fit."""
         self.say(fitted(parts, self._width() if self._bar else None, ", "))
 
     @property
     def examples_per_second(self) -> float | None:
-        """Speed of the steps without the first one, validation and checkpoints."""
+        """Training speed without the first step, validation and checkpoints."""
         timed = self._timed()
         return timed[0] * self._batch_size / timed[1] if timed else None
 
     def _timed(self) -> tuple[int, float] | None:
-        """Returns how many steps took how many seconds, without the first one and what else is."""
+        """Returns the number of steps after the first one, and their seconds, without pauses."""
         if self._timed_from is None:
             return None
         began, first = self._timed_from
@@ -134,12 +134,12 @@ class Progress:
         self.say(f"At this speed {these} take {duration(left * seconds / steps)}. {way_out}.")
 
     def _width(self) -> int:
-        """Returns how many characters a line may have, at this moment."""
+        """Returns the current maximum length of a line in characters."""
         try:
             columns = os.get_terminal_size(self._stream.fileno()).columns
         except OSError:
             columns = 0
-        # The last column stays free: a terminal may go on to the next line behind it.
+        # The last column stays free, because terminals may wrap after it.
         return (columns or shutil.get_terminal_size().columns) - 1
 
     def _talk(self) -> None:
@@ -154,14 +154,14 @@ class Progress:
         if self._doing:
             parts.append(f"{self._doing}… {time.monotonic() - self._doing_since:.0f} s")
         elif timed := self._timed():
-            # Validations and checkpoints take time, too, and will.
+            # Includes the time of validations and checkpoints.
             each = (timed[1] + self._away) / timed[0]
             parts.append(f"{clock((self._steps - self._step) * each)} left")
         logs = self._logs
         parts += self._in_words({name: float(logs[name]) for name in logs}) if logs else []
         if width is None:
             return fitted(parts, None, GAP)
-        # The bar goes before numbers, but not before the first one.
+        # The bar takes precedence over all metrics but the first one.
         frame = len(GAP) + len("[]")
         has_bar = len(GAP.join(parts[:3])) + frame + SHORTEST_BAR <= width
         line = fitted(parts, width - (frame + SHORTEST_BAR if has_bar else 0), GAP)
@@ -179,12 +179,12 @@ class Progress:
 
 
 def fitted(parts: Sequence[str], width: int | None, gap: str) -> str:
-    """Returns as many of the first parts as there is room for in a line; the first is cut.
+    """Joins as many of the first parts as fit in a line; the first one is cut if necessary.
 
     Args:
-        parts: Of the line.
-        width: Characters of the line; None for any number.
-        gap: Stands between two parts.
+        parts: Parts of the line.
+        width: Length of the line in characters; None for no limit.
+        gap: Separator of the parts.
     """
     if width is None:
         return gap.join(parts)

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `metrics.jsonl`, and TensorBoard's scalars and pictures."""
+"""Records of a run: `metrics.jsonl`, and TensorBoard scalars and images."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from magenta_lite.training.run_directory import RunDirectory
 if TYPE_CHECKING:
     from magenta_lite.converters.converter import Converter
 
-SAMPLES = 4  # drawn below one another after each validation
+SAMPLES = 4  # in the image of each validation
 
 
 class Record:
-    """Writes down what was measured when a checkpoint is due.
+    """Writes the metrics and images of each interval.
 
     Args:
         directory: The run directory.
-        config: Of the run.
-        converter: Decodes the samples that are drawn as piano rolls.
-        held_out: The validation split, which models of sound are shown with.
+        config: Config of the run.
+        converter: Decodes the samples, which are drawn as piano rolls.
+        held_out: The validation split, from which models of sound draw reconstructions.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Record:
         return tf.summary.create_file_writer(str(self._directory.events))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the numbers of a step."""
+        """Writes the metrics of a step."""
         line = {"step": step, "time": round(time.time(), 3), **values}
         with self._directory.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -63,14 +63,14 @@ class Record:
         self._writer.flush()
 
     def draw(self, model: MusicModel, step: int) -> None:
-        """Writes pictures of what the model does."""
+        """Writes images of the model's output."""
         with self._writer.as_default(step=step):
             for i, picture in enumerate(self.pictures(model, step)):
                 tf.summary.image(f"samples/{i}", picture[None])
         self._writer.flush()
 
     def pictures(self, model: MusicModel, step: int) -> Any:
-        """Yields pictures, uint8 (H, W, 4), of what the model does, if it is validated."""
+        """Yields images of the model's output, uint8 (H, W, 4); none without validation."""
         from magenta_lite.plots import png_bytes
 
         if not self._config.train.validation_examples:

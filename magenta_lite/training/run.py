@@ -1,4 +1,4 @@
-"""A trained model with all that belongs to it, from and to a run directory."""
+"""A trained model with its config and converter, loaded from and saved to a run directory."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from magenta_lite.training.run_directory import RunDirectory, differences
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A trained model and what belongs to it.
+    """A trained model with its config and converter.
 
     Attributes:
-        config: What was trained.
-        converter: Notes or sound to numbers and back.
-        model: The Keras model; with the weights of a checkpoint it is in float32.
+        config: Config of the run.
+        converter: Converts notes or sound to events and back.
+        model: The Keras model; in float32 if it was loaded from a checkpoint.
         directory: The run directory; None for a model that was not loaded from one.
-        step: The step of its checkpoint.
-        newest: The step of the newest checkpoint.
+        step: Step of the loaded checkpoint.
+        newest: Step of the newest checkpoint.
     """
 
     config: ExperimentConfig
@@ -55,13 +55,13 @@ class Run:
     newest: int = 0
 
     def pieces(self, options: GenerateOptions) -> list[Any]:
-        """Returns what the model gives for options, loading the other runs that it needs.
+        """Generates with the model, and with the other runs that the options name.
 
         Args:
-            options: Of the family of the model.
+            options: Options of the model's family.
 
         Returns:
-            As `MusicModel.generate`.
+            See `MusicModel.generate`.
 
         Raises:
             UserError: If the options do not fit the model, or another run cannot be loaded.
@@ -71,17 +71,18 @@ class Run:
         return self.model.generate(options, self.converter)
 
     def generate(self, mode: str = "sample", input: Any = None, **options: Any) -> list[Any]:
-        """Returns music that the model writes.
+        """Generates music with the model.
 
         Args:
-            mode: What to do, e.g. `sample`, `continue` or `reconstruct`; the error for another
-                name lists the modes of the model.
-            input: A path, a NoteSequence or an `Audio`, or a list of them.
-            **options: Options of the family, those of the command `generate`: `num_outputs`,
-                `temperature`, `seed`, `qpm` and others. Without a seed each call gives other music.
+            mode: E.g. `sample`, `continue` or `reconstruct`; the error for an unknown mode lists
+                those of the model.
+            input: A path, a NoteSequence or an `Audio`, or a list of these.
+            **options: Options of the model's family, as of the command `generate`: `num_outputs`,
+                `temperature`, `seed`, `qpm` and others. Without a seed, results differ between
+                calls.
 
         Returns:
-            NoteSequences; `Audio`, of the finest level that was written, of a model of sound.
+            NoteSequences; for a model of sound, an `Audio` each of the finest generated level.
 
         Raises:
             UserError: If an option is unknown, or does not fit the model.
@@ -102,7 +103,7 @@ class Run:
         return [_music(piece) for piece in self.pieces(asked)]
 
     def save(self, path: str | os.PathLike) -> Run:
-        """Writes a run directory with the weights as they are, and returns that run.
+        """Writes a run directory with the current weights, and returns that run.
 
         Args:
             path: Must be empty or not exist.
@@ -112,14 +113,14 @@ class Run:
         """
         optimizer = getattr(self.model, "optimizer", None)  # missing before compile()
         step = int(optimizer.iterations) if optimizer else self.step
-        copy = build_model(self.config, self.converter)  # which gets an optimiser of the config
+        copy = build_model(self.config, self.converter)  # is compiled with the config's optimiser
         copy.set_weights(self.model.get_weights())
         write_imported_run(self.config, self.converter, copy, step, Path(path), "a program")
         return load_run(Path(path))
 
 
 def _music(piece: Any) -> Any:
-    """Returns the NoteSequence or the `Audio` of one of the results of `MusicModel.generate`."""
+    """Returns the NoteSequence or the `Audio` in a result of `MusicModel.generate`."""
     if isinstance(piece, Reconstruction):
         return piece.output
     if isinstance(piece, dict):
@@ -132,12 +133,12 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
 
     Args:
         path: The run directory.
-        checkpoint: `best`, the one whose validation was best (the newest, if there was no
-            validation), `newest` or a step. One that is broken is skipped and told of.
+        checkpoint: `best`, the one with the best validation (the newest without validations),
+            `newest` or a step. Broken checkpoints are skipped with a message.
 
     Raises:
-        UserError: If `path` is no run directory or has no such checkpoint.
-        CheckpointError: If none is intact.
+        UserError: If `path` is not a run directory or has no such checkpoint.
+        CheckpointError: If no checkpoint is intact.
     """
     directory = RunDirectory(Path(path).expanduser())
     config = load_config(directory.config)
@@ -155,18 +156,18 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
 
 
 def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path | None:
-    """Gives `model` the weights of another run; optimiser and step stay.
+    """Copies the weights of another run into `model`; the optimiser and the step are kept.
 
     Args:
-        model: Of `config`.
-        config: Its converter and model sections must be those of the other run.
+        model: The model of `config`.
+        config: Its converter and model sections must be the same as in the other run.
         source: The other run directory.
 
     Returns:
         The other run directory.
 
     Raises:
-        UserError: If that is no run with weights, or its model has other sizes.
+        UserError: If that is not a run with weights, or its model has other sizes.
     """
     there = load_config(RunDirectory(Path(source).expanduser()).config)
     if there.family != config.family:
@@ -194,15 +195,15 @@ def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path | No
 def write_imported_run(
     config: ExperimentConfig, converter: Any, model: Any, step: int, path: Path, source: str
 ) -> Path:
-    """Writes a run directory around a model whose weights come from elsewhere.
+    """Writes a run directory for a model with imported weights.
 
     Args:
-        config: What the model is.
-        converter: Its converter.
-        model: With its weights.
-        step: Steps it was trained for; training goes on from there.
+        config: Config of the model.
+        converter: Converter of the model.
+        model: The model with its weights.
+        step: Number of steps it was trained for, from which training continues.
         path: Must be empty or not exist.
-        source: Where the weights come from, for the record.
+        source: Origin of the weights, which is recorded.
 
     Returns:
         The checkpoint's path.

@@ -1,9 +1,9 @@
-"""The run directory: everything that later commands need to know about a training run.
+"""The run directory, which holds the state and the records of a training run.
 
-config.yaml          what is trained; later commands take sizes from here
-converter.json         how notes become numbers
+config.yaml          config of the run; later commands read the sizes from it
+converter.json       settings of the converter
 environment.json     versions, machine and data of every start
-metrics.jsonl        one line per checkpoint; says which is best
+metrics.jsonl        metrics, one line per checkpoint
 events/              TensorBoard
 checkpoints/         step-00001000.keras, …, the newest and the best
 """
@@ -26,7 +26,7 @@ from magenta_lite.config import ExperimentConfig, load_config, save_config
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
 
-# What may differ when a run goes on: how far, how often and how much is kept and measured.
+# Settings that may change when a run is resumed.
 FREE_KEYS = (
     "train.steps",
     "train.checkpoint_every",
@@ -39,10 +39,10 @@ PACKAGES = ("magenta_lite", "tensorflow", "keras", "tensorflow-probability", "no
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """Paths of a run.
+    """The paths in a run directory.
 
     Attributes:
-        path: The directory.
+        path: Path of the directory.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class RunDirectory:
 
     @property
     def converter(self) -> Path:
-        """The converter as JSON."""
+        """The converter's settings as JSON."""
         return self.path / "converter.json"
 
     @property
@@ -64,7 +64,7 @@ class RunDirectory:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line."""
+        """Metrics, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -78,12 +78,15 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     def check(self, config: ExperimentConfig, data: str = "") -> None:
-        """Raises: UserError if the directory belongs to another run than `config` describes.
+        """Checks that a run of `config` may start or continue in the directory.
 
         Args:
-            config: What is to be trained.
-            data: Name of its data set. Where the run was trained on that, it may have come from
-                another place.
+            config: Config of the run.
+            data: Name of its data set. If the run was trained on the same data set, the path of
+                its source may differ.
+
+        Raises:
+            UserError: If the directory belongs to a different run, or is in use otherwise.
         """
         if not self.config.is_file():
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -113,12 +116,12 @@ class RunDirectory:
             )
 
     def prepare(self, config: ExperimentConfig, converter: Any, data: dict[str, Any]) -> None:
-        """Creates the directory and writes what describes the run.
+        """Creates the directory and writes the config, the converter and the environment.
 
         Args:
-            config: What is trained.
-            converter: The built converter.
-            data: Name and sizes of the data set, for the record.
+            config: Config of the run.
+            converter: Converter of the run.
+            data: Name and sizes of the data set, which are recorded.
 
         Raises:
             UserError: If the directory cannot be written.
@@ -141,19 +144,19 @@ class RunDirectory:
             ) from error
 
     def last_data(self) -> dict[str, Any] | None:
-        """Returns name and sizes of the data set of the start before, if there was one."""
+        """Returns name and sizes of the data set of the previous start, if there was one."""
         try:
             return json.loads(self.environment.read_text("utf-8"))["starts"][-1]["data"]
-        except (OSError, ValueError, LookupError):  # a record only: a run does not need it
+        except (OSError, ValueError, LookupError):  # optional information
             return None
 
     @property
     def built(self) -> str:
-        """Name of the data set of the start before; empty if that is not known."""
+        """Name of the data set of the previous start; empty if unknown."""
         return _data_set((self.last_data() or {}).get("name", ""))
 
     def forget_after(self, step: int) -> None:
-        """Removes metrics and events of steps after `step`: they will be computed again."""
+        """Removes metrics and events of steps after `step`, which will be computed again."""
         if self.metrics.is_file():
             kept = []
             for line in self.metrics.read_text("utf-8").splitlines():
@@ -166,7 +169,7 @@ class RunDirectory:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a text file so that a reader sees the old one or the new one, whole."""
+    """Replaces a text file atomically."""
     with replaced(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -174,7 +177,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Returns versions, code revision, command and machine."""
+    """Returns the versions, the code revision, the command and the machine."""
     import tensorflow as tf
 
     versions = {}
@@ -196,7 +199,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """Returns the commit of the checkout that this code lies in, if it does."""
+    """Returns the commit of the checkout that contains this code; None outside a checkout."""
     try:
         done = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
@@ -214,7 +217,7 @@ def _json(tree: Any) -> str:
 
 
 def differences(there: ExperimentConfig, now: ExperimentConfig) -> list[tuple[str, Any, Any]]:
-    """Returns key, old and new value of what may not change while a run goes on."""
+    """Returns key, old and new value of the changed settings that must not change in a run."""
     changed = []
     for section in ("converter", "model", "objective", "data", "train"):
         old, new = (dataclasses.asdict(getattr(c, section)) for c in (there, now))
@@ -226,17 +229,17 @@ def differences(there: ExperimentConfig, now: ExperimentConfig) -> list[tuple[st
 
 
 def _data_set(name: str) -> str:
-    """Returns the name of a data set without that of the codes made of it."""
+    """Returns the name of a data set without the suffix for its codes."""
     return name.partition(", ")[0]
 
 
 def _same_place(old: str, new: str) -> bool:
-    """Returns whether `old`, of a run that wrote down relative paths, is `new`."""
+    """Returns whether the path `old`, which may be relative, is the absolute path `new`."""
     return os.path.abspath(old) == new
 
 
 def _forget_events_after(path: Path, step: int) -> None:
-    """Rewrites one TensorBoard file without its events after `step`."""
+    """Removes the events after `step` from a TensorBoard file."""
     import tensorflow as tf
 
     kept = []

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step."""
+"""Learning rate schedules."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ LARGEST_WARM_UP = 0.1  # of all steps
 
 
 def warmup_steps(train: TrainConfig) -> int:
-    """Returns during how many steps the learning rate rises: at most a tenth of them all.
+    """Returns the number of warm-up steps, limited to a tenth of all steps.
 
-    A short run with a long one's warm-up would end before it has begun to learn.
+    Without the limit, a short run would end before the warm-up does.
     """
-    if train.schedule not in ("noam", "cosine"):  # the others do not rise
+    if train.schedule not in ("noam", "cosine"):  # other schedules have no warm-up
         return train.warmup_steps
     return min(train.warmup_steps, max(int(LARGEST_WARM_UP * train.steps), 1))
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class DecayToMinimum(keras.optimizers.schedules.LearningRateSchedule):
-    """`minimum + (initial - minimum) * decay ** step`, the power taken in float32.
+    """Exponential decay to a minimum: `minimum + (initial - minimum) * decay ** step`, in float32.
 
     Args:
         initial: Learning rate at step 0.
-        decay: Factor of each step, at most 1.
-        minimum: What the learning rate approaches.
+        decay: Decay factor per step, at most 1.
+        minimum: Limit of the learning rate.
     """
 
     def __init__(self, initial: float, decay: float, minimum: float):
@@ -49,16 +49,16 @@ class DecayToMinimum(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises to a peak, then falls with the root of the step or along a cosine.
+    """Linear warm-up to a peak, followed by inverse square root or cosine decay.
 
     Args:
         peak: Largest learning rate.
-        kind: `noam`: rises linearly from 0 during `warmup_steps`, then `peak * sqrt(warmup_steps /
-            step)` (Vaswani et al. 2017, §5.3); `rsqrt`: the same, but at the peak from the start;
-            `cosine`: rises likewise, then falls along half a cosine to `minimum` at `steps`.
-        warmup_steps: See above.
-        steps: Of the whole run.
-        minimum: Where `cosine` ends.
+        kind: `noam`: linear warm-up from 0, then `peak * sqrt(warmup_steps / step)` (Vaswani et al.
+            2017, §5.3); `rsqrt`: the same without warm-up, at the peak for `warmup_steps`;
+            `cosine`: linear warm-up from 0, then half a cosine to `minimum` at `steps`.
+        warmup_steps: Number of steps before the decay.
+        steps: Number of steps of the whole run.
+        minimum: Final learning rate of `cosine`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a model trains: heard at once, obeyed after the step."""
+"""Ctrl-C and SIGTERM during training: reported immediately, obeyed after the current step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
-    """A signal asked to stop. The message is one line.
+    """Training was stopped by a signal. The message is one line.
 
     Attributes:
-        signum: The signal.
-        step: Steps that are done and saved.
+        signum: Number of the signal.
+        step: Number of steps that are done and saved.
     """
 
     def __init__(self, signum: int, step: int):
@@ -27,19 +27,18 @@ class Stopped(Exception):
 
 
 class Signals:
-    """While active, a signal is noted and told of at once; a second one ends the process at once.
+    """Context manager that records and reports a signal; a second one ends the process.
 
-    Python calls handlers between two of its own instructions only, which may be minutes apart
-    while a graph is compiled. So a thread listens to what the interpreter writes as soon as a
-    signal arrives.
+    Python calls signal handlers between two bytecode instructions, which may be minutes apart while
+    a graph is compiled. A thread therefore reads from the interpreter's wake-up file descriptor.
 
     Args:
-        say: Called from that thread with a line.
-        doing: Says what goes on that will be finished, e.g. `this step`.
-        kept: Says what a process leaves that ends at once.
+        say: Called from that thread with a line of text.
+        doing: Returns the activity that will be finished first, e.g. `this step`.
+        kept: Returns what is kept if the process ends immediately.
 
     Attributes:
-        received: The signal's number, 0 for none.
+        received: Number of the signal; 0 for none.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Signals:
         self._writer.setblocking(False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno())
         for number in SIGNALS:
-            # Without a handler of Python's the interpreter would write nothing.
+            # The interpreter writes to the descriptor only for signals with a Python handler.
             self._before[number] = signal.signal(number, lambda number, frame: None)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -69,7 +68,7 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
-        self._writer.close()  # which the listener hears
+        self._writer.close()  # ends the listener
         self._listener.join()
         self._reader.close()
 
@@ -77,9 +76,9 @@ class Signals:
         while numbers := self._reader.recv(64):
             for number in numbers:
                 if number in SIGNALS:
-                    self._hear(number)
+                    self._handle(number)
 
-    def _hear(self, number: int) -> None:
+    def _handle(self, number: int) -> None:
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         if not self.received:
             self.received = number

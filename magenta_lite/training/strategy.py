@@ -1,4 +1,4 @@
-"""Who computes: one device, all GPUs of a machine, or many machines."""
+"""Distribution strategies: one device, all GPUs of a machine, or several machines."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ STRATEGIES = ("auto", "none", "mirrored", "multiworker")
 
 
 def make_strategy(name: str = "auto") -> tf.distribute.Strategy | None:
-    """Returns the strategy `name`, None for one device. Call it before anything else computes.
+    """Returns the strategy `name`; None for one device. Call it before any other TensorFlow code.
 
     Args:
-        name: `none`; `mirrored`, one replica on each GPU of this machine (on each logical CPU, if
-            there is no GPU); `multiworker`, the workers that the environment variable TF_CONFIG
-            names; `auto`, the one of these that fits.
+        name: `none`; `mirrored`, one replica per GPU of this machine (per logical CPU without
+            GPUs); `multiworker`, the workers in the environment variable TF_CONFIG; `auto`, chosen
+            by TF_CONFIG and the number of GPUs.
 
     Raises:
-        UserError: If there is no such strategy, or TF_CONFIG does not name workers.
+        UserError: If there is no such strategy, or TF_CONFIG has no workers.
     """
     if name not in STRATEGIES:
         raise unknown_name("--strategy", name, STRATEGIES)
@@ -42,7 +42,7 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy | None:
 
 
 def is_chief() -> bool:
-    """Says whether this process is the one that writes the run directory."""
+    """Returns whether this process is the one that writes the run directory."""
     config = _tf_config()
     task = config.get("task", {})
     if not _workers() or task.get("type") == "chief":
@@ -51,7 +51,7 @@ def is_chief() -> bool:
 
 
 def describe_devices() -> str:
-    """Says what this process computes on: `CPU`, `1 GPU`, `2 GPUs`."""
+    """Returns the devices of this process as text: `CPU`, `1 GPU`, `2 GPUs`."""
     gpus = len(tf.config.list_logical_devices("GPU"))
     return f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else "CPU"
 
@@ -70,7 +70,7 @@ def _tf_config() -> dict:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy | None) -> None:
-    """Returns when every worker has called this."""
+    """Blocks until every worker has called this."""
     if strategy and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         here = strategy.run(lambda: tf.constant(1.0))
         strategy.reduce(tf.distribute.ReduceOp.SUM, here, axis=None)

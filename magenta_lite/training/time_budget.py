@@ -1,6 +1,6 @@
-"""How many steps fit into a given time (`train --minutes`), and the config of such a run.
+"""Plans a run for a time budget (`train --minutes`).
 
-Values only, no TensorFlow: what is measured comes from `trial`.
+Imports no TensorFlow; the costs are measured by `trial`.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from pathlib import Path
 from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.errors import UserError
 
-LEAST_STEPS = 20  # of a run that can learn anything
-ENOUGH_STEPS = 2000  # a run with fewer learns more from more steps than from larger batches
+LEAST_STEPS = 20  # of a run
+ENOUGH_STEPS = 2000  # below this, more steps are worth more than larger batches
 LEAST_BATCH = 32
 MOST_CHECKS = 20
-SHARE_OF_CHECKS = 0.2  # of the time, at most, but for the last one
+SHARE_OF_CHECKS = 0.2  # largest share of the time, the last check aside
 LEAST_RENEWALS = 4  # see `Costs.renewal`
-ENDING = 2.0  # seconds in which a process ends
+ENDING = 2.0  # seconds for the exit of the process
 
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Seconds that the parts of a run take.
+    """Durations of the parts of a run in seconds.
 
     Attributes:
-        first_step: The first step, for which a graph is built.
-        step: Another step.
-        first_check: What the first check takes beyond the others.
-        check: The end of an interval: validation, pictures, checkpoint.
-        renewal: What a model does between steps now and then, see `MusicModel.renewed_every`.
-        renewed_every: Steps between two of these; 0 if there are none.
+        first_step: The first step, including the tracing of its graph.
+        step: Any other step.
+        first_check: Extra time of the first check.
+        check: The end of an interval: validation, images and checkpoint.
+        renewal: The model's periodic work between steps; see `MusicModel.renewed_every`.
+        renewed_every: Steps between two renewals; 0 for none.
     """
 
     first_step: float
@@ -43,13 +43,13 @@ class Costs:
 
 
 def batch_size_for(costs: Costs, seconds: float, settings: TrainConfig, replicas: int) -> int:
-    """Returns the batch size, halved until a run makes enough steps or has a small batch.
+    """Returns the batch size, halved until enough steps fit into the time or it is small.
 
     Args:
-        costs: What was measured; the time of a step is taken to follow the batch size.
-        seconds: That are left.
-        settings: Of the run: its batch size, and in how many parts a replica works through it.
-        replicas: That share a batch.
+        costs: Measured costs; the time of a step is assumed to be proportional to the batch size.
+        seconds: Remaining time.
+        settings: Training section, with the batch size and the number of micro-batches.
+        replicas: Number of replicas.
     """
     size, step = settings.batch_size, costs.step
     parts = replicas * settings.micro_batches
@@ -59,22 +59,22 @@ def batch_size_for(costs: Costs, seconds: float, settings: TrainConfig, replicas
 
 
 def plan(costs: Costs, seconds: float, minutes: float) -> tuple[int, int]:
-    """Returns how many steps a run is to have, and after how many of them to check each time.
+    """Returns the number of steps of a run, and the number of steps between checks.
 
     Args:
-        costs: What was measured.
-        seconds: That are left.
-        minutes: What the user asked for.
+        costs: Measured costs.
+        seconds: Remaining time.
+        minutes: Time budget that the user gave.
 
     Raises:
-        UserError: If there is no time for a run.
+        UserError: If the time is too short for a run.
     """
     left = seconds - costs.first_step - costs.first_check - ENDING
     checks = int(SHARE_OF_CHECKS * left / max(costs.check, 1e-3))
     checks = min(max(checks, 1), MOST_CHECKS)
     for_steps = left - checks * costs.check
     steps = (for_steps - LEAST_RENEWALS * costs.renewal) / costs.step
-    if costs.renewed_every:  # as often as that, or, in a short run, oftener
+    if costs.renewed_every:  # a long run has more renewals than the minimum
         steady = for_steps / (costs.step + costs.renewal / costs.renewed_every)
         steps = min(steps, steady)
     if steps < LEAST_STEPS:
@@ -97,11 +97,11 @@ def with_batch_size(config: ExperimentConfig, batch_size: int) -> ExperimentConf
 
 
 def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> ExperimentConfig:
-    """Returns the config of a run of so many steps, with schedules that fit into it.
+    """Returns the config with another number of steps, and schedules adapted to it.
 
-    Warm-up and cosine follow from the number of steps by themselves (see `schedules`). An objective
-    that changes over the steps says itself what becomes of it in a shorter run. The factor by
-    which a learning rate decays stays: short runs learn most at a rate that stays high.
+    Warm-up and cosine depend on the number of steps anyway (see `schedules`). Objectives with
+    schedules adapt to a shorter run in `shortened`. The decay factor of the learning rate is kept,
+    as short runs benefit from a high learning rate.
     """
     objective = config.objective
     if steps < config.train.steps:
@@ -113,18 +113,18 @@ def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> Exper
 def continued(
     config: ExperimentConfig, there: ExperimentConfig, path: Path, keep_batch_size: bool = False
 ) -> ExperimentConfig:
-    """Returns the config of a command with --minutes for a run that is under way.
+    """Returns the config of a command with --minutes that resumes a run.
 
-    Its steps and batch size were fixed when it began; the same command goes on with them.
+    The steps and the batch size are those that were chosen at the start of the run.
 
     Args:
-        config: Of the command.
-        there: Of the run.
-        path: Of the run, to name it.
-        keep_batch_size: The command says its batch size.
+        config: Config of the command.
+        there: Config of the run.
+        path: The run directory, for messages.
+        keep_batch_size: Whether the command sets the batch size.
 
     Raises:
-        UserError: If the run did not begin with the same number of minutes.
+        UserError: If the run was started with another number of minutes.
     """
     minutes = config.train.minutes
     if there.train.minutes != minutes:

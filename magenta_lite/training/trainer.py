@@ -1,4 +1,4 @@
-"""Trains the model of a config in a run directory, from wherever that run stands."""
+"""Trains the model of a config in a run directory, or resumes its training."""
 
 from __future__ import annotations
 
@@ -58,30 +58,31 @@ def train(
     began: float | None = None,
     keep_batch_size: bool = False,
 ) -> keras.Model:
-    """Trains until `config.train.steps`; goes on from the newest intact checkpoint, if any.
+    """Trains until step `config.train.steps`, from the newest intact checkpoint, if any.
 
-    On one CPU replica a run that was ended at any moment and started again gives the same
-    weights, to the bit, as one that never was.
+    On one CPU replica, an interrupted and resumed run yields bit-identical weights to an
+    uninterrupted one.
 
     Args:
-        config: What to train. With `train.minutes` a new run first measures how many steps fit
-            into that time; these and what follows from them become a part of its config.
+        config: Config of the run. With `train.minutes`, a new run first measures how many steps fit
+            into that time, and adapts its config.
         run_dir: Created if missing.
         collection: The data, with `name`, `sizes` and `split(name) -> Examples`.
-        strategy: Shares the work among replicas; None for one device.
-        init_from: A run directory whose best weights a new run starts with.
-        began: When the minutes began, as `time.monotonic()` counts; None: now.
-        keep_batch_size: With `train.minutes`, keep the batch size where few steps fit into the
-            time; else it becomes smaller.
+        strategy: Distributes batches over replicas; None for one device.
+        init_from: A run directory with whose best weights a new run is initialised.
+        began: Start of the time budget by `time.monotonic()`; None for now.
+        keep_batch_size: With `train.minutes`, keep the batch size even if few steps fit into the
+            time; otherwise it is reduced.
 
     Returns:
         The model with the weights of the last step.
 
     Raises:
-        UserError: If `run_dir` belongs to another run, the data do not fit, or the time is short.
+        UserError: If `run_dir` belongs to another run, the data do not fit, or the time is too
+            short.
         DivergedError: If the loss is not finite.
         CheckpointError: If a checkpoint cannot be written.
-        Stopped: If SIGINT or SIGTERM asked for it; a checkpoint was saved before.
+        Stopped: If SIGINT or SIGTERM was received, after saving a checkpoint.
     """
     began = time.monotonic() if began is None else began
     directory, settings, chief = RunDirectory(run_dir), config.train, is_chief()
@@ -99,7 +100,7 @@ def train(
         compile_model(model, settings)
         newest = restore_first(model, checkpoint_files(directory.checkpoints), say)
         if newest:
-            swap(model)  # what is saved as weights are their averages
+            swap(model)  # checkpoints hold the averages as weights
         elif init_from:
             say(f"Weights: those of {copy_weights(model, config, init_from)}")
         else:
@@ -170,7 +171,7 @@ def train(
 
 
 def _outcome(history: History, settings: TrainConfig) -> str:
-    """Says which checkpoint is the best, if that is not the last one."""
+    """Returns a message about the best checkpoint if it is not the last one, or ""."""
     use = "generate, evaluate and export use it; --checkpoint=newest takes the last"
     best = history.best
     if best and history.out_of_patience(settings.patience):
@@ -186,7 +187,7 @@ def _outcome(history: History, settings: TrainConfig) -> str:
 def _fitted(
     model, config, converter, examples, strategy, deadline, keep_batch_size, signals, progress
 ):
-    """Returns the config of a run until `deadline`, and gives the model what follows from it."""
+    """Returns the config of a run that ends by `deadline`, and adapts the model to it."""
     minutes = config.train.minutes
     progress.say(f"Measuring how many steps fit into --minutes={minutes:g}")
     progress.doing("measuring the speed")
@@ -228,7 +229,7 @@ def _fitted(
         f"{settings.steps:,} steps of {costs.step:.2g} s; "
         f"after every {settings.checkpoint_every:,} a validation of {costs.check:.2g} s"
     )
-    # Graphs hold the numbers of schedules, so they are built anew.
+    # Traced graphs contain the constants of the schedules and must be rebuilt.
     model.optimizer.learning_rate = schedule(settings)
     model.objective = config.objective
     model.train_function = model.test_function = None
@@ -237,7 +238,7 @@ def _fitted(
 
 
 def scale_kernels(model: keras.Model, gain: float) -> None:
-    """Multiplies the kernels of a new model, but not its recurrent ones, by `gain`."""
+    """Multiplies the kernels of a new model, except recurrent ones, by `gain`."""
     if gain == 1:
         return
     for weight in model.trainable_variables:
@@ -246,10 +247,10 @@ def scale_kernels(model: keras.Model, gain: float) -> None:
 
 
 def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int]]:
-    """Cuts steps at the multiples of `every`, as few calls of `fit` with epochs of equal length.
+    """Splits steps at multiples of `every` into few calls of `fit`, with epochs of equal length.
 
     Yields:
-        First step, number of epochs, steps of each.
+        First step, number of epochs, steps per epoch.
     """
     while start < stop:
         length = min(every - start % every, stop - start)
@@ -278,10 +279,10 @@ def _sizes(sizes: dict[str, int]) -> str:
 
 
 def _signals(strategy, progress: Progress, directory: RunDirectory) -> Signals | None:
-    """Returns what notes signals; None where that would do harm.
+    """Returns the signal handler; None if signals should end the process.
 
-    Several workers do not stop at the same step, and a checkpoint needs them all: there a signal
-    ends the process at once, and the newest checkpoint stays. Handlers need the main thread.
+    Several workers would not stop at the same step, but a checkpoint needs all of them. Outside the
+    main thread, Python allows no handlers.
     """
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if several or threading.current_thread() is not threading.main_thread():
@@ -299,7 +300,7 @@ def _nothing(line: str) -> None:
 
 
 class _Silence:
-    """A stream for workers that are not the chief."""
+    """A null stream for workers other than the chief."""
 
     def isatty(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Measures what the parts of a run take, on its first steps, which are then undone."""
+"""Measures the costs of a run on a few steps, which are then undone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import tensorflow as tf
 from magenta_lite.training.signals import Signals, Stopped
 from magenta_lite.training.time_budget import Costs
 
-MEASURED_SHARE = 0.05  # of the time that a run may take
-MEASURED_SECONDS = 10.0  # at most
+MEASURED_SHARE = 0.05  # of the time until the deadline
+MEASURED_SECONDS = 10.0  # upper limit
 LEAST_MEASURED, MOST_MEASURED = 3, 300  # steps
 
 
 class _Timed(keras.callbacks.Callback):
-    """Notes when each step was done, and stops for a signal."""
+    """Records the time of each step, and stops after a signal."""
 
     def __init__(self, signals: Signals | None):
         super().__init__()
@@ -28,7 +28,7 @@ class _Timed(keras.callbacks.Callback):
         self._signals = signals
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        float(logs["loss"])  # which waits for the device
+        float(logs["loss"])  # waits for the device
         self.times.append(time.monotonic())
         if self._signals and self._signals.received:
             raise Stopped(self._signals.received, 0)
@@ -43,23 +43,23 @@ def measure(
     strategy: tf.distribute.Strategy | None,
     signals: Signals | None,
 ) -> tuple[Costs, float]:
-    """Trains a few steps, and leaves the model as it was.
+    """Trains a few steps, measures them, and restores the model.
 
     Args:
-        model: In its initial state.
-        fit: Makes steps: called with the first step, how many, and callbacks.
-        check: Does what ends an interval, in a folder that is removed afterwards.
-        renew: Does what the model does now and then; None: it does nothing.
-        deadline: When the run that is planned is to end, as `time.monotonic()` counts; a small part
-            of the time until then is used.
-        strategy: All its workers measure, and agree.
-        signals: What arrived meanwhile; None where nothing is noted.
+        model: The model in its initial state.
+        fit: Trains; called with the first step, the number of steps, and callbacks.
+        check: Does the work at the end of an interval, in a temporary folder.
+        renew: Does the model's periodic work; None if there is none.
+        deadline: Planned end of the run by `time.monotonic()`; a small part of the time until then
+            is used.
+        strategy: The measurements are averaged over its workers.
+        signals: The received signals; None if signals are not handled.
 
     Returns:
-        What was measured, and the seconds that are left.
+        The measured costs, and the remaining seconds.
 
     Raises:
-        Stopped: If a signal asked for it.
+        Stopped: If a signal was received.
     """
     initial = [(v, v.numpy()) for v in _state(model)]
     began = time.monotonic()
@@ -94,7 +94,7 @@ def measure(
 
 
 def _state(model: keras.Model) -> list:
-    """Returns all variables of a compiled model but those of metrics, which are reset anyway."""
+    """Returns the variables of a compiled model and its optimiser, without those of metrics."""
     metrics = {id(variable) for variable in model.metrics_variables}
     own = [variable for variable in model.variables if id(variable) not in metrics]
     return own + model.optimizer.variables
@@ -108,7 +108,7 @@ def _seconds_of(what: Callable[[Path], None]) -> float:
 
 
 def _agreed(strategy: tf.distribute.Strategy | None, *seconds: float) -> list[float]:
-    """Returns the means of what all workers measured, which all of them get alike."""
+    """Returns the means of the measurements of all workers."""
     if strategy is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return list(seconds)
     here = strategy.run(lambda: tf.constant(seconds))

@@ -1,16 +1,16 @@
-"""What the small configurations write, beside held-out music: a table in Markdown.
+"""Compares samples of the small configurations with held-out music, in a Markdown table.
 
 python scripts/benchmarks/first_tries.py [--configs=cat-mel_2bar_tiny,...] [--folder=runs/first]
 
-Trains each configuration by its name alone (or takes the run that is in the folder), draws music
-with the defaults of `generate`, and gives both the samples and the held-out music to an n-gram
-that has counted the training data in all keys that training takes them to. See `ngram.py`; order
-and smoothing are chosen on the validation split, and the test split is compared. An n-gram likes
-silence and held notes, so the notes of a bar stand beside it: samples pass if their NLL is at most
-1.5 times that of the held-out music and they have at least half as many notes.
+Trains each configuration with its defaults (or uses the run in the folder), samples with the
+defaults of `generate`, and measures the NLL of the samples and of held-out music under an n-gram
+model of the training data in all transpositions used in training. See `ngram.py`; order and
+smoothing are chosen on the validation split, and the test split is compared. As n-grams favour
+silence and held notes, notes per bar are reported, too: samples pass if their NLL is at most 1.5
+times that of held-out music and they have at least half as many notes.
 
-What an event is: one id a step or token; of a trio one id for each part, whose NLLs are added up;
-of drums and grooves the set that is hit. Velocities and timing of grooves do not count.
+An event is an id per step or token; for trios an id per part, whose NLLs are summed; for drums and
+grooves the set of drums that are hit, without velocities and timing.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from magenta_lite.datasets import open_collection
 
 FAMILIES = ("music_vae", "melody_rnn")
 LONGEST_ORDER = 8
-EVENTS = 8192  # of the samples of a configuration, about
+EVENTS = 8192  # approximate number of sampled events per configuration
 LEAST_OUTPUTS = 16
-TOLD = 16  # held-out windows whose chords or hits samples are told
-STEPS = 2**24  # of training data that the n-gram counts, padding included: else memory is short
+CONDITIONS = 16  # held-out windows whose chords or hits samples are conditioned on
+STEPS = 2**24  # of training data for the n-gram, including padding, to limit memory
 COUNTED = 256  # windows whose notes are counted
 SEED = 0
 QPM = 120.0
 SECONDS_PER_BAR = 4 * 60 / QPM
 MOST_RATIO = 1.5
-LEAST_NOTES = 0.5  # of those of held-out music
+LEAST_NOTES = 0.5  # relative to held-out music
 
 
 class Measured(NamedTuple):
-    """NLL in nats an event, and notes a bar."""
+    """NLL in nats per event, and notes per bar."""
 
     nll: float
     held_out_nll: float
@@ -55,17 +55,17 @@ class Measured(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """NLL of samples, in that of held-out music."""
+        """NLL of the samples relative to that of held-out music."""
         return self.nll / self.held_out_nll
 
     @property
     def is_music(self) -> bool:
-        """Whether the samples are as likely as they should be, and no drones."""
+        """Whether the samples are sufficiently likely and have enough notes."""
         return self.ratio <= MOST_RATIO and self.notes >= LEAST_NOTES * self.held_out_notes
 
 
 def tiny_configs() -> dict[str, list[str]]:
-    """Returns the names of the small configurations, each with its other names."""
+    """Returns the names of the small configurations, each with its aliases."""
     names: dict[Any, list[str]] = {}
     for name in sorted(config_names(), key=lambda name: (len(name), name)):
         config = get_config(name)
@@ -74,14 +74,14 @@ def tiny_configs() -> dict[str, list[str]]:
     return {first: others for first, *others in names.values()}
 
 
-# Events as an n-gram reads them ---------------------------------------------------------------
+# Events for n-grams ---------------------------------------------------------------------------
 
 
 def streams(examples: Examples, form) -> list[Examples]:
-    """Returns the sequences of ids (N, T) that examples are made of, one `Examples` each.
+    """Splits examples into sequences of ids (N, T), one `Examples` per part.
 
     Args:
-        examples: As a converter gives them.
+        examples: Examples from a converter.
         form: Their `EventFormat`.
     """
     events, lengths = examples.events, examples.lengths
@@ -91,7 +91,7 @@ def streams(examples: Examples, form) -> list[Examples]:
         hits = events[..., : form.sizes[0]] > 0.5
         members = np.uint64(1) << np.arange(form.sizes[0], dtype=np.uint64)
         return [Examples(np.where(hits, members, np.uint64(0)).sum(axis=-1), lengths, None)]
-    if form.segments > 1:  # each track is a sequence that ends after its first end
+    if form.segments > 1:  # each track is a sequence up to its first end token
         tracks = events.reshape(len(events) * form.segments, -1)
         ends = tracks == form.end_id
         steps = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, tracks.shape[1])
@@ -100,18 +100,18 @@ def streams(examples: Examples, form) -> list[Examples]:
 
 
 def likelihoods(splits: dict[str, Examples], form, skipped: int) -> dict[str, float]:
-    """Returns the NLL in nats an event of all splits but `train`, under an n-gram of that one.
+    """Returns the NLL in nats per event of the other splits under an n-gram model of `train`.
 
     Args:
-        splits: `train`, `validation`, on which order and smoothing are chosen, and others.
+        splits: `train`; `validation`, on which order and smoothing are chosen; and others.
         form: The `EventFormat`.
-        skipped: First events of each example that are given.
+        skipped: Number of leading events of each example that are not predicted.
     """
     others = [name for name in splits if name != "train"]
     total = dict.fromkeys(others, 0.0)
     for parts in zip(*(streams(examples, form) for examples in splits.values()), strict=True):
         part = dict(zip(splits, parts, strict=True))
-        # All sets and ids that the training data lack count as one.
+        # All ids that do not occur in the training data count as one.
         vocabulary = len(np.unique(part["train"].events)) + 1
         nll = ngram.nll_of_orders(
             part["train"], [part[name] for name in others], skipped, vocabulary, LONGEST_ORDER
@@ -124,7 +124,7 @@ def likelihoods(splits: dict[str, Examples], form, skipped: int) -> dict[str, fl
 
 
 def in_all_keys(examples: Examples, converter, transpose: tuple[int, int]) -> Examples:
-    """Returns examples in every transposition that training draws from, `STEPS` at most."""
+    """Returns examples in all transpositions used in training, at most `STEPS` steps."""
     from magenta_lite.data.pipeline import batches_for
 
     keys = transpose[1] - transpose[0] + 1
@@ -150,11 +150,11 @@ def in_all_keys(examples: Examples, converter, transpose: tuple[int, int]) -> Ex
 
 
 def draw_samples(run, held_out: Examples) -> Examples:
-    """Returns what a run's model writes by default.
+    """Returns samples of a run's model with default options.
 
     Args:
-        run: What `load_run` gives.
-        held_out: Its chords or hits are told to a MusicVAE that needs some.
+        run: A run from `load_run`.
+        held_out: Its chords or hits are the conditioning of MusicVAEs that need some.
     """
     draw = {"music_vae": _draw_windows, "melody_rnn": _draw_continuations}[run.config.family]
     events = draw(run, held_out)
@@ -175,15 +175,15 @@ def _draw_windows(run, held_out: Examples) -> np.ndarray:
         arguments = model.signature_arguments(count, temperature, SEED)
         return sample(**arguments)["events"].numpy()
     drawn = []
-    for number, row in enumerate(spread(len(held_out), TOLD)):
-        told = held_out.controls[row] if control == "chords" else held_out.events[row]
+    for number, row in enumerate(spread(len(held_out), CONDITIONS)):
+        controls = held_out.controls[row] if control == "chords" else held_out.events[row]
         arguments = model.signature_arguments(
-            max(count // TOLD, 1), run.config.generate.temperature, SEED + number
+            max(count // CONDITIONS, 1), run.config.generate.temperature, SEED + number
         )
         spec = arguments["controls"]
-        arguments["controls"] = tf.cast(told[..., : spec.shape[-1]], spec.dtype)
+        arguments["controls"] = tf.cast(controls[..., : spec.shape[-1]], spec.dtype)
         if control == "chords":
-            arguments["controls"] = tf.cast(told, spec.dtype)
+            arguments["controls"] = tf.cast(controls, spec.dtype)
         drawn.append(sample(**arguments)["events"].numpy())
     return np.concatenate(drawn)
 
@@ -213,7 +213,7 @@ def _draw_continuations(run, held_out: Examples) -> np.ndarray:
 
 
 def notes_per_bar(examples: Examples, converter) -> float:
-    """Returns the mean number of notes in a bar (4/4 at 120 quarter notes a minute)."""
+    """Returns the mean number of notes per bar (4/4 at 120 quarter notes per minute)."""
     notes = seconds = 0.0
     for row in spread(len(examples), COUNTED):
         events = examples.events[row][: examples.lengths[row]]
@@ -224,9 +224,9 @@ def notes_per_bar(examples: Examples, converter) -> float:
 
 
 def _seconds(events, sequence, converter) -> float:
-    """Returns how long events last."""
+    """Returns the duration of events in seconds."""
     config = converter.config
-    if config.kind == "multi_performance":  # windows of a bar, whose events take no fixed time
+    if config.kind == "multi_performance":  # windows of one bar
         return SECONDS_PER_BAR
     if hasattr(config, "steps_per_quarter"):
         return len(events) / config.steps_per_quarter * 60 / QPM
@@ -234,7 +234,7 @@ def _seconds(events, sequence, converter) -> float:
 
 
 def spread(total: int, wanted: int) -> np.ndarray:
-    """Returns at most `wanted` numbers below `total`, evenly spread."""
+    """Returns at most `wanted` evenly spaced indices below `total`."""
     count = min(total, wanted)
     return np.arange(count) * total // max(count, 1)
 
@@ -243,7 +243,7 @@ def spread(total: int, wanted: int) -> np.ndarray:
 
 
 def measure(run, collection) -> Measured:
-    """Compares a run's samples with the test split of its data."""
+    """Measures a run's samples and the test split of its data."""
     form = run.converter.event_format
     held_out = collection.split("test")
     samples = draw_samples(run, held_out)
@@ -253,7 +253,7 @@ def measure(run, collection) -> Measured:
         "test": held_out,
         "samples": samples,
     }
-    # A MelodyRNN is given its first event.
+    # The first event of a MelodyRNN is a primer.
     nll = likelihoods(splits, form, skipped=int(run.config.family == "melody_rnn"))
     return Measured(
         nll["samples"],
@@ -264,7 +264,7 @@ def measure(run, collection) -> Measured:
 
 
 def trained(name: str, folder: Path) -> tuple[Any, float]:
-    """Returns the finished run of a configuration in a folder, and the CPU seconds it took."""
+    """Returns the run of a configuration, trained if necessary, and its CPU time in seconds."""
     from magenta_lite.training.run import load_run
 
     path, clock = folder / name, folder / f"{name}.seconds.json"

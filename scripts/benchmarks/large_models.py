@@ -1,10 +1,10 @@
-"""Time and memory of the large MusicVAEs: training steps and sampling at full size.
+"""Time and memory of training steps and sampling of the large MusicVAEs.
 
 python scripts/benchmarks/large_models.py [--cases=train:hierdec-trio_16bar:8:float32,...]
 
-Each case is a process of its own, on made-up examples. Prints a table in Markdown: seconds until
-the first step is done, seconds a step, examples (or pieces) a second, and the largest resident
-memory of the process, everything included. Let nothing else run meanwhile.
+Each case runs in a separate process on synthetic examples. Prints a Markdown table: seconds until
+the end of the first step, seconds per step, examples (or pieces) per second, and the peak resident
+memory of the process. No other programs should run at the same time.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CASES = (
     "sample:hierdec-trio_16bar:8:float32",
     "sample:hierdec-trio_16bar:64:float32",
 )
-STEPS = 3  # that are timed
+STEPS = 3  # timed steps
 
 
 def measure(what: str, name: str, batch: int, precision: str, *settings: str) -> tuple:
-    """Returns seconds to the first step, seconds a step and peak memory in GiB."""
+    """Returns seconds until the end of the first step, seconds per step, and peak memory in GiB."""
     began = time.perf_counter()
     import keras
     import numpy as np

@@ -1,10 +1,10 @@
-"""Trains cat-mel_2bar on the folk tunes and measures it on the test tunes along the way.
+"""Trains cat-mel_2bar on folk tunes, and evaluates it on test tunes at several steps.
 
 python scripts/benchmarks/learning_curve.py --run_dir=runs/curve --at=2000,5000,10000 \\
     [--set train.precision=mixed_bfloat16 ...]
 
-Each number of steps is one call of `train`, which goes on where the one before ended, and one of
-`evaluate`. Prints a table in Markdown and writes RUN_DIR/curve.json and RUN_DIR/curve.png.
+For each number of steps, `train` continues the run and `evaluate` measures it. Prints a Markdown
+table and writes RUN_DIR/curve.json and RUN_DIR/curve.png.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ COLUMNS = (
 
 
 def call(command: str, *arguments: str) -> None:
-    """Runs a command of the package; its output is shown."""
+    """Runs a command of the package and shows its output."""
     subprocess.run([sys.executable, "-m", f"magenta_lite.{command}", *arguments], check=True)
 
 
 def measure(run_dir: Path, steps: int, settings: list[str]) -> dict:
-    """Trains up to `steps` and returns what `evaluate` finds."""
+    """Trains until step `steps` and returns the metrics of `evaluate`."""
     chosen = [*SETTINGS, f"train.steps={steps}", *settings]
     flags = [part for setting in chosen for part in ("--set", setting)]
     call("train", "--config=cat-mel_2bar", f"--run_dir={run_dir}", *flags)
@@ -52,7 +52,7 @@ def table(rows: list[dict]) -> str:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Draws accuracies over steps."""
+    """Plots accuracies over steps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), dpi=100)

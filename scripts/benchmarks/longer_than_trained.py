@@ -1,14 +1,13 @@
-"""Does a Music Transformer still predict beyond the length it was trained on?
+"""Measures how well Music Transformers predict beyond the length they were trained on.
 
 python scripts/benchmarks/longer_than_trained.py --data=FOLDER --run_dir=runs/longer \\
     [--steps=800] [--length=256]
 
-Trains three models of one size on FOLDER, whose folders train, validation and test are its splits
-(for ASAP, `--asap=asap.zip` fills them by title): with relative attention, with and without sines
-beside it, and with a learned vector for each position. Then measures test NLL by position, up to
-twice the length that they were trained on, once with all that came before in sight and once, as
-`generate` writes on when a context is full, with as much as in training; and prints a table in
-Markdown.
+Trains three models of the same size on FOLDER, whose folders train, validation and test are its
+splits (for ASAP, `--asap=asap.zip` fills them by title): relative attention without and with
+sinusoidal position encodings, and learned position embeddings. Then measures the test NLL by
+position up to twice the training length, with attention to all earlier tokens, and with attention
+limited to the training length, as `generate` does when a context is full. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ ROWS = 8
 
 
 def split_by_title(archive: str, folder: Path) -> None:
-    """Unpacks an archive of ASAP into the folders of splits; all of a title go into one."""
+    """Unpacks an archive of ASAP into folders of splits; a title is in one split only."""
     with zipfile.ZipFile(archive) as asap:
         table = next(name for name in asap.namelist() if name.endswith("metadata.csv"))
         root = table.removesuffix("metadata.csv")
@@ -70,7 +69,7 @@ def train(name: str, arguments) -> Path:
         *SIZES,
         f"converter.crop={length}",
         *MODELS[name],
-        # Half of the length, as in the paper: more distances than that are rarely seen.
+        # Half of the length, as in the paper: larger distances are rare in training.
         f"model.max_relative_position={length // 2}",
         f"model.positions={2 * length}",
         f"train.steps={arguments.steps}",
@@ -83,9 +82,9 @@ def train(name: str, arguments) -> Path:
 
 
 def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.ndarray:
-    """Returns the mean test NLL in nats of the tokens at each of twice `length` positions.
+    """Returns the mean test NLL in nats at each position, float (2 * length,).
 
-    Every layer sees the last `in_sight` of the tokens before.
+    Every layer attends to the last `in_sight` tokens.
     """
     import tensorflow as tf
 

@@ -1,13 +1,13 @@
-"""How well a trained MuseNet predicts held-out songs, beside REMI tokens and a GPT-2.
+"""Compares a trained MuseNet on held-out songs with a GPT-2 on REMI tokens.
 
 python scripts/benchmarks/musenet_baseline.py --run_dir=runs/musenet_tiny \\
     [--torch_python=PATH] [--folder=baseline]
 
-The other side (torch_remi.py, which needs PyTorch, transformers and MidiTok) trains on the same
-songs, played by the same ten instruments, for as many steps of as many tokens, with as many
-weights. Both are told a context's tokens. Bits are those of a bar, of which both have the same;
-but what a bar is made of is rounded differently: MuseNet's tokens say when to 10 ms and how loud
-pianos are, REMI's to an eighth of a beat and how loud all are.
+The baseline (torch_remi.py, which needs PyTorch, transformers and MidiTok) trains on the same
+songs, played by the same ten instruments, with the same numbers of steps, tokens and weights. Both
+predict tokens from their context. Bits per bar are comparable, as both have the same bars, but the
+resolutions differ: MuseNet's tokens have times to 10 ms and the velocities of pianos, REMI's have
+times to an eighth of a beat and all velocities.
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ WRITTEN = 10
 
 
 def export(sequence, path: Path) -> int:
-    """Writes a song for the ten instruments; returns how many bars it has."""
+    """Writes a song for the ten instruments, and returns its number of bars."""
     from note_seq import midi_io
 
-    # Nothing but notes: what else an instrument has would be written in place of the notes of the
-    # instrument that has its number now.
+    # Only notes: other events would be assigned to the wrong instrument after renumbering.
     for field in ("control_changes", "pitch_bends", "instrument_infos"):
         sequence.ClearField(field)
     for note in sequence.notes:
@@ -54,7 +53,7 @@ def export(sequence, path: Path) -> int:
 
 
 def export_all(source: str, pieces: dict[str, set[str]], folder: Path) -> int:
-    """Writes the songs of each split; returns the bars of the test songs."""
+    """Writes the songs of each split, and returns the number of bars of the test songs."""
     bars, songs = 0, 0
     for piece in (piece for file in list_source(source)[0] for piece in file.read()[0]):
         for split, names in pieces.items():
@@ -65,7 +64,7 @@ def export_all(source: str, pieces: dict[str, set[str]], folder: Path) -> int:
 
 
 def written(model) -> tuple[float, float]:
-    """Returns tokens a second of pieces that fill a context, and the share that all rules allow."""
+    """Returns the speed of generating full contexts in tokens/s, and the share of valid tokens."""
     import numpy as np
     import tensorflow as tf
 

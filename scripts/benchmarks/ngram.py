@@ -1,12 +1,12 @@
-"""The best n-gram for the data of a configuration, to set a model's NLL beside.
+"""The best n-gram model for the data of a configuration, as a baseline for a model's NLL.
 
 python scripts/benchmarks/ngram.py --config=attention_rnn [--data=FOLDER] [--orders=1,2,3,4,6,8]
 
-An n-gram of order n guesses an event from the n - 1 before it, with Witten-Bell smoothing
+An n-gram of order n predicts an event from the n - 1 events before it, with Witten-Bell smoothing
 (Chen & Goodman 1999, section 2.4): p_n(e | c) = (count(c, e) + s kinds(c) p_{n-1}(e | c')) /
-(count(c) + s kinds(c)), where kinds(c) is how many different events followed the context c, and
-c' is c without its first event. Order and s, which is 1 in the original, are chosen on the
-validation split; the test split is measured once. Drums are one of 512 patterns a step.
+(count(c) + s kinds(c)), where kinds(c) is the number of distinct events that followed the context
+c, and c' is c without its first event. The order and s, which is 1 in the original, are chosen on
+the validation split; the test split is measured once. Drums have 512 combinations per step.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from magenta_lite.datasets import open_collection
 
 ORDERS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 STRENGTHS = (1.0, 4.0, 16.0, 32.0, 64.0, 128.0)
-START = 0x5EED  # stands before the first event
+START = 0x5EED  # padding before the first event
 
 
 def mixed(x: np.ndarray) -> np.ndarray:
-    """Returns 64-bit hashes of uint64 numbers (the finaliser of SplitMix64)."""
+    """Returns 64-bit hashes of uint64 numbers (the finalizer of SplitMix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def contexts(examples: Examples, skipped: int, orders: int) -> Iterator[tuple]:
-    """Yields, for each order from 1, hashes of the contexts and of contexts with their event.
+    """Yields, for each order from 1, hashes of the contexts, and of the contexts with their event.
 
-    Both have one number for each predicted event: all but the `skipped` first of each example.
+    Both have a number per predicted event, i.e. all except the first `skipped` of each example.
     """
     events = examples.events.astype(np.uint64)
     counts = np.arange(events.shape[1]) < examples.lengths[:, None]
@@ -49,13 +49,13 @@ def contexts(examples: Examples, skipped: int, orders: int) -> Iterator[tuple]:
 
 
 def looked_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Returns the value of each wanted key, 0 where there is none; `keys` are sorted."""
+    """Returns the value of each wanted key, 0 for unknown keys; `keys` are sorted."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], 0)
 
 
 def nll_of_orders(train, others, skipped: int, vocabulary: int, orders: int) -> np.ndarray:
-    """Returns nats per event (strength, order, split) of all n-grams up to an order."""
+    """Returns the NLL in nats per event (strength, order, split) of all n-grams up to an order."""
     shape = (len(STRENGTHS), orders, len(others))
     nll = np.zeros(shape)
     p = [[np.full(1, 1.0 / vocabulary)] * len(others) for _ in STRENGTHS]
@@ -69,7 +69,7 @@ def nll_of_orders(train, others, skipped: int, vocabulary: int, orders: int) -> 
             n, k = looked_up(known, total, context), looked_up(known, kinds, context)
             c = looked_up(pairs, times, pair)
             for j, strength in enumerate(STRENGTHS):
-                mass = np.where(n, strength * k, 1.0)  # an unknown context leaves all to the rest
+                mass = np.where(n, strength * k, 1.0)  # unknown contexts back off completely
                 p[j][i] = (c + mass * p[j][i]) / (n + mass)
                 nll[j, order, i] = -np.log(p[j][i]).mean()
     return nll
@@ -87,7 +87,7 @@ def main() -> None:
     )
     collection = open_collection(config.data, config.converter, arguments.data_dir)
     splits = [collection.split(name) for name in ("train", "validation", "test")]
-    # MelodyRNN is given the first event.
+    # The first event of a MelodyRNN is a primer.
     skipped = int(config.family == "melody_rnn")
     vocabulary = int(max(examples.events.max() for examples in splits)) + 1
     orders = [int(order) for order in arguments.orders.split(",")]

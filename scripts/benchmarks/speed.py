@@ -1,10 +1,10 @@
-"""How fast cat-mel_2bar trains and samples, beside the same network in eager PyTorch.
+"""Speed of training and sampling of cat-mel_2bar, compared with eager PyTorch.
 
 python scripts/benchmarks/speed.py [--torch_python=PATH] [--rounds=3] [--threads=N]
 
-Each measurement is a process of its own; the two sides take turns, and the ratio is that of
-medians. Where PyTorch is not installed (`pip install torch`, or name another interpreter that has
-it), its columns stay empty. Let nothing else run meanwhile.
+Each measurement runs in a separate process, alternating between the two; the ratio is that of the
+medians. Without PyTorch (`pip install torch`, or name an interpreter that has it), its columns are
+empty. No other programs should run at the same time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-# What, batch, precision, steps a process counts.
+# Case, batch size, precision, timed steps per process.
 CASES = [
     ("train", 512, "float32", 8),
     ("train", 512, "bfloat16", 12),
@@ -36,7 +36,7 @@ CASES = [
 
 
 def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -> float:
-    """Returns examples (or loops) a second of magenta_lite, in this process."""
+    """Returns examples (or samples) per second of magenta_lite, measured in this process."""
     import keras
     import tensorflow as tf
 
@@ -81,7 +81,7 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
 
 
 def training_seconds(model, batches, steps: int) -> float:
-    """Returns how long steps of training take, after two that build and warm up."""
+    """Returns the seconds of training steps after two warm-up steps."""
     iterator = iter(batches)
     model.make_train_function()
     for i in range(steps + 2):
@@ -92,26 +92,26 @@ def training_seconds(model, batches, steps: int) -> float:
 
 
 def in_process(command: list[str]) -> float:
-    """Returns the number that a command prints last."""
+    """Returns the last number that a command prints."""
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
 def has_module(python: str, name: str) -> bool:
-    """Says whether an interpreter has a module."""
+    """Returns whether an interpreter has a module."""
     return subprocess.run([python, "-c", f"import {name}"], capture_output=True).returncode == 0
 
 
 def compare(file: str, text: str, measure, cases, script: str, unit: str) -> None:
-    """Measures cases here and in PyTorch, in turns, and prints a table in Markdown.
+    """Measures cases in magenta_lite and PyTorch alternately, and prints a Markdown table.
 
     Args:
-        file: The benchmark, which this calls again for each measurement.
-        text: What it says of itself.
-        measure: Function of a case that returns `unit` a second of magenta_lite.
-        cases: Tuples of what is done, and whole numbers: batch, length, steps to count.
-        script: Takes a case as arguments and prints the number of PyTorch.
-        unit: What is counted.
+        file: Path of the benchmark, which is called again for each measurement.
+        text: Docstring of the benchmark.
+        measure: Function of a case that returns `unit` per second of magenta_lite.
+        cases: Tuples of a name and integers: batch size, length, timed steps.
+        script: Script that takes a case as arguments and prints `unit` per second of PyTorch.
+        unit: Unit of the measurement.
     """
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("--torch_python", default=sys.executable, help="interpreter with PyTorch")
@@ -133,7 +133,7 @@ def compare(file: str, text: str, measure, cases, script: str, unit: str) -> Non
         for _ in range(arguments.rounds):
             ours.append(in_process([sys.executable, file, "--child", *texts]))
             if torch:
-                # Theirs is in float32 always.
+                # PyTorch is always measured in float32.
                 words = [texts[0].split()[0], *texts[1:]]
                 theirs.append(in_process([arguments.torch_python, str(HERE / script), *words]))
         print(f"| {case[0]} | {case[1]} | {case[2]} | {row(ours, theirs)} |", flush=True)
@@ -182,7 +182,7 @@ def main() -> None:
 
 
 def row(ours: list, theirs: list) -> str:
-    """Returns the cells of both medians and their ratio."""
+    """Returns the table cells of both medians and their ratio."""
     mine = statistics.median(ours)
     if not theirs:
         return f"{mine:,.0f} | | "

@@ -1,14 +1,14 @@
-"""How fast a VQ-VAE learns and codes beside PyTorch, and a prior writes beside recomputing.
+"""Speed of a VQ-VAE compared with PyTorch, and of cached decoding compared with recomputation.
 
 python scripts/benchmarks/speed_jukebox.py [--torch_python=PATH] [--rounds=3]
 
-vqvae_mini trains on clips of half a second, and turns 10 s into the codes of level 0 and back;
-beside it stands the same network with vector-quantize-pytorch. jukebox_prior_mini writes its
-context of 512 codes with a cache; beside that it reads the whole context for every code. Each
-measurement is a process of its own; the two sides take turns, and the ratio is that of medians.
-Where PyTorch and vector-quantize-pytorch are not installed (`pip install torch
-vector-quantize-pytorch`, or name another interpreter that has them) their column stays empty. Let
-nothing else run meanwhile.
+vqvae_mini trains on clips of half a second, and encodes 10 s to level 0 and decodes them; the
+comparison is the same network with vector-quantize-pytorch. jukebox_prior_mini generates its
+context of 512 codes with a cache; the comparison recomputes the whole context for every code. Each
+measurement runs in a separate process, alternating between the two; the ratio is that of the
+medians. Without PyTorch and vector-quantize-pytorch (`pip install torch vector-quantize-pytorch`,
+or name an interpreter that has them) their column is empty. No other programs should run at the
+same time.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import numpy as np
 from speed import HERE, has_module, in_process, processor, training_seconds
 
 SECONDS, CLIPS, TEMPERATURE = 10, 64, 0.99
-# What, batch, steps a process counts.
+# Case, batch size, timed steps per process.
 BESIDE_TORCH = [("train", 4, 20), ("code", 1, 10)]
-# Batch; contexts that a process writes with the cache; codes that it writes without, of which each
-# takes as long as any other.
+# Batch size; contexts generated with the cache; codes generated without it, which all take the same
+# time.
 CACHED = [(1, 8, 128), (8, 4, 64)]
 
 
@@ -44,12 +44,12 @@ def build(name: str):
 
 
 def noise(*shape: int) -> np.ndarray:
-    """Returns random sound as 16-bit integers."""
+    """Returns noise as 16-bit integers."""
     return (3277 * np.random.default_rng(0).standard_normal(shape)).astype(np.int16)
 
 
 def train(batch: int, steps: int) -> float:
-    """Returns the seconds of sound that training steps work on in a second."""
+    """Returns the training speed in seconds of sound per second."""
     from magenta_lite.data.pipeline import Batches
     from magenta_lite.families.vqvae.model import sound_of
     from magenta_lite.training.trainer import compile_model
@@ -67,7 +67,7 @@ def train(batch: int, steps: int) -> float:
 
 
 def code(batch: int, steps: int) -> float:
-    """Returns the seconds of sound that become codes of level 0, and sound again, in a second."""
+    """Returns the speed of encoding to level 0 and decoding, in seconds of sound per second."""
     import tensorflow as tf
 
     from magenta_lite.graphs import graph_function
@@ -84,7 +84,7 @@ def code(batch: int, steps: int) -> float:
 
 
 def cached(batch: int, contexts: int) -> float:
-    """Returns codes a second of writing whole contexts, as `generate` does."""
+    """Returns codes per second of generating whole contexts with the cache, as in `generate`."""
     from magenta_lite.families.jukebox.inference import sampling_arguments
     from magenta_lite.families.jukebox.sampling import row_seeds, write_window
     from magenta_lite.modeling.sampling import Sampler
@@ -101,7 +101,7 @@ def cached(batch: int, contexts: int) -> float:
 
 
 def recomputed(batch: int, codes: int) -> float:
-    """Returns codes a second where the model reads the whole context for each."""
+    """Returns codes per second of generation that recomputes the whole context for each code."""
     import tensorflow as tf
 
     from magenta_lite.families.jukebox.inference import sampling_arguments
@@ -138,7 +138,7 @@ def here(*case) -> list[str]:
 
 
 def in_turns(rounds: int, ours: list[str], others: list[str] | None) -> str:
-    """Returns the cells of the medians of two commands, and of their ratio."""
+    """Returns the table cells of the medians of two commands and their ratio."""
     sides = [ours, others] if others else [ours]
     numbers = [[in_process(side) for side in sides] for _ in range(rounds)]
     medians = [statistics.median(side) for side in zip(*numbers, strict=True)]

@@ -1,9 +1,9 @@
-"""How fast attention_rnn trains and generates, beside the same network in eager PyTorch.
+"""Speed of training and generation of attention_rnn, compared with eager PyTorch.
 
 python scripts/benchmarks/speed_melody_rnn.py [--torch_python=PATH] [--rounds=3]
 
-Each measurement is a process of its own; the two sides take turns, and the ratio is that of
-medians. Where PyTorch is not installed its columns stay empty. Let nothing else run meanwhile.
+Each measurement runs in a separate process, alternating between the two; the ratio is that of the
+medians. Without PyTorch its columns are empty. No other programs should run at the same time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 import numpy as np
 from speed import compare, training_seconds
 
-# What, batch, events of each melody, steps a process counts.
+# Case, batch size, events per melody, timed steps per process.
 CASES = [
     ("train", 128, 128, 8),
     ("generate", 1, 1024, 4),
@@ -22,7 +22,7 @@ CASES = [
 
 
 def measure_here(what: str, batch: int, events: int, steps: int) -> float:
-    """Returns events a second of magenta_lite, in this process."""
+    """Returns events per second of magenta_lite, measured in this process."""
     import keras
     import tensorflow as tf
 

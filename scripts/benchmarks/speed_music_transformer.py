@@ -1,10 +1,11 @@
-"""How fast a Music Transformer trains and writes, beside Hugging Face's GPT-2 of the same size.
+"""Speed of a Music Transformer, compared with Hugging Face's GPT-2 of the same size.
 
 python scripts/benchmarks/speed_music_transformer.py [--torch_python=PATH] [--rounds=3]
 
-4 layers, 256 wide, 8 heads, 512 tokens; ours attends with relative distances. Each measurement is a
-process of its own; the two sides take turns, and the ratio is that of medians. Where PyTorch and
-transformers are not installed its columns stay empty. Let nothing else run meanwhile.
+Both have 4 layers, a width of 256, 8 heads and 512 tokens; only the Music Transformer has relative
+attention. Each measurement runs in a separate process, alternating between the two; the ratio is
+that of the medians. Without PyTorch and transformers the columns of GPT-2 are empty. No other
+programs should run at the same time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 import numpy as np
 from speed import compare, training_seconds
 
-# What, batch, tokens of each piece, steps a process counts.
+# Case, batch size, tokens per piece, timed steps per process.
 CASES = [
     ("train", 8, 512, 6),
     ("train bfloat16", 8, 512, 6),
@@ -34,7 +35,7 @@ SETTINGS = (
 
 
 def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
-    """Returns tokens a second of magenta_lite, in this process."""
+    """Returns tokens per second of magenta_lite, measured in this process."""
     import keras
     import tensorflow as tf
 

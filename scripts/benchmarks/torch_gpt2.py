@@ -1,4 +1,4 @@
-"""GPT-2 of Hugging Face at the size of a Music Transformer, to compare speeds with.
+"""Hugging Face's GPT-2 at the size of a Music Transformer, for speed comparisons.
 
 Run by speed_music_transformer.py: python torch_gpt2.py {train|generate} BATCH TOKENS STEPS
 
@@ -32,7 +32,7 @@ def model_of(tokens: int) -> GPT2LMHeadModel:
 
 
 def train(batch: int, tokens: int, steps: int) -> float:
-    """Returns tokens a second of training steps."""
+    """Returns the training speed in tokens per second."""
     model = model_of(tokens)
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
     ids = torch.randint(0, VOCABULARY, (batch, tokens))
@@ -46,7 +46,7 @@ def train(batch: int, tokens: int, steps: int) -> float:
 
 
 def generate(batch: int, tokens: int, steps: int) -> float:
-    """Returns tokens a second of sampling with its cache."""
+    """Returns the speed of cached sampling in tokens per second."""
     model = model_of(tokens).eval()
     first = torch.zeros(batch, 1, dtype=torch.long)
 

@@ -1,10 +1,9 @@
-"""The network of attention_rnn in plain eager PyTorch, to compare speeds with.
+"""The network of attention_rnn in eager PyTorch, for speed comparisons.
 
 Run by speed_melody_rnn.py: python torch_melody_rnn.py {train|generate} BATCH EVENTS STEPS
 
-Needs `pip install torch`; nothing of magenta_lite is imported. What the network reads of an event
-is drawn at random: PyTorch is spared the making of lookback and key features, which is included in
-magenta_lite's numbers.
+Needs `pip install torch`; imports nothing from magenta_lite. Input features are random: the
+computation of lookback and key features, which magenta_lite's measurements include, is omitted.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ INPUT, CLASSES, UNITS, ATTENTION = 74, 40, 128, 40
 
 
 class TorchAttentionRNN(nn.Module):
-    """An LSTM that attends to its last 40 outputs, and another above it."""
+    """An LSTM that attends to its last 40 outputs, followed by another LSTM."""
 
     def __init__(self):
         super().__init__()
@@ -34,13 +33,13 @@ class TorchAttentionRNN(nn.Module):
         self.head = nn.Linear(UNITS, CLASSES)
 
     def start(self, rows: int):
-        """Returns states, what was attended to, outputs and their products, all zero."""
+        """Returns zero LSTM states, attention context, past outputs and their projections."""
         zeros = torch.zeros(rows, UNITS)
         ring = torch.zeros(rows, ATTENTION, UNITS)
         return (zeros, zeros), (zeros, zeros), zeros, ring, ring
 
     def step(self, x, state):
-        """Returns logits (B, V) after x (B, D), and the new state."""
+        """Returns logits (B, V) for inputs x (B, D), and the new state."""
         first, second, attended, outputs, scored = state
         first = self.first(self.read(torch.cat([x, attended], dim=1)), first)
         query = self.query(torch.cat([first[1], first[0]], dim=1))
@@ -55,7 +54,7 @@ class TorchAttentionRNN(nn.Module):
 
 
 def train(batch: int, events: int, steps: int) -> float:
-    """Returns events a second of training steps."""
+    """Returns the training speed in events per second."""
     model = TorchAttentionRNN()
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
     x, label = torch.randn(events, batch, INPUT), torch.randint(CLASSES, (events, batch))
@@ -78,7 +77,7 @@ def train(batch: int, events: int, steps: int) -> float:
 
 @torch.no_grad()
 def generate(batch: int, events: int, steps: int) -> float:
-    """Returns events a second of sampling."""
+    """Returns the speed of sampling in events per second."""
     model = TorchAttentionRNN().eval()
     table = torch.randn(CLASSES, INPUT)
     for i in range(steps + 1):

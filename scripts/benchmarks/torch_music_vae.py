@@ -1,9 +1,9 @@
-"""The network of cat-mel_2bar_small in plain eager PyTorch, to compare speeds with.
+"""The network of cat-mel_2bar_small in eager PyTorch, for speed comparisons.
 
 Run by speed.py: python torch_music_vae.py EVENTS.npy {train|sample} BATCH {float32|bfloat16} STEPS
 
-Needs `pip install torch`; nothing of magenta_lite is imported. Training is teacher-forced: PyTorch
-is spared the scheduled sampling that magenta_lite's step includes.
+Needs `pip install torch`; imports nothing from magenta_lite. Training uses teacher forcing, without
+the scheduled sampling that magenta_lite's steps include.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TorchMusicVAE(nn.Module):
         self.output_projection = nn.Linear(DECODER, DEPTH)
 
     def states(self, z):
-        """Returns h and c, float (2, B, U), from z (B, Z)."""
+        """Returns initial states h and c, float (2, B, U), from latent vectors z (B, Z)."""
         c0, h0, c1, h1 = torch.tanh(self.initial_state(z)).split(DECODER, dim=-1)
         return torch.stack([h0, h1]), torch.stack([c0, c1])
 
@@ -68,7 +68,7 @@ class TorchMusicVAE(nn.Module):
 
 
 def train_seconds(model, events, batch, low_precision, steps) -> float:
-    """Returns the seconds of `steps` training steps after two that are not counted."""
+    """Returns the seconds of `steps` training steps after two warm-up steps."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-8)
     for step in range(steps + 2):
         if step == 2:
@@ -84,7 +84,7 @@ def train_seconds(model, events, batch, low_precision, steps) -> float:
 
 
 def sample_seconds(model, batch, low_precision, steps) -> float:
-    """Returns the seconds of `steps` calls of `sample` after one that is not counted."""
+    """Returns the seconds of `steps` calls of `sample` after a warm-up call."""
     with torch.autocast("cpu", torch.bfloat16, enabled=low_precision):
         model.sample(batch)
         began = time.perf_counter()

@@ -1,11 +1,10 @@
-"""REMI tokens (MidiTok) and a GPT-2 (Hugging Face) on folders of MIDI, beside a MuseNet.
+"""A GPT-2 (Hugging Face) on REMI tokens (MidiTok), as a baseline for MuseNet.
 
 Run by musenet_baseline.py: python torch_remi.py FOLDER WEIGHTS STEPS
 
-FOLDER has train/ and test/. Prints as JSON: weights of the network, the sum of bits of all test
-pieces and their tokens, tokens a second in training and in writing, and the share of written
-tokens that may stand where they do. Needs `pip install torch transformers miditok`; nothing of
-magenta_lite is imported.
+FOLDER has train/ and test/. Prints as JSON: the number of weights, the bits and the tokens of all
+test pieces, tokens per second in training and in generation, and the share of valid generated
+tokens. Needs `pip install torch transformers miditok`; imports nothing from magenta_lite.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ WRITTEN = 10
 
 
 def tokenizer() -> REMI:
-    """Returns MidiTok's REMI with all that a band needs, in one stream."""
+    """Returns MidiTok's REMI tokenizer for several instruments in one stream."""
     return REMI(
         TokenizerConfig(
             use_programs=True,
@@ -50,7 +49,7 @@ def tokens_of(remi: REMI, folder: Path) -> list[np.ndarray]:
 
 
 def sized(vocabulary: int, weights: int) -> GPT2LMHeadModel:
-    """Returns a GPT-2 with about so many weights."""
+    """Returns a GPT-2 with at most `weights` weights."""
 
     def count(width):
         return LAYERS * (12 * width**2 + 13 * width) + 2 * width + (vocabulary + CONTEXT) * width
@@ -74,7 +73,7 @@ def sized(vocabulary: int, weights: int) -> GPT2LMHeadModel:
 
 
 def rate(step: int, steps: int) -> float:
-    """Returns the learning rate: it rises, then falls along half a cosine."""
+    """Returns the learning rate: linear warm-up, then cosine decay."""
     if step < WARMUP:
         return LEARNING_RATE * (step + 1) / WARMUP
     done = (step - WARMUP) / max(steps - WARMUP, 1)
@@ -82,7 +81,7 @@ def rate(step: int, steps: int) -> float:
 
 
 def train(model, remi: REMI, pieces: list[np.ndarray], steps: int) -> float:
-    """Returns tokens a second."""
+    """Trains the model, and returns the speed in tokens per second."""
     adam = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95))
     rng = np.random.default_rng(0)
     pitches = [id for name, id in remi.vocab.items() if name.startswith("Pitch_")]
@@ -109,7 +108,7 @@ def train(model, remi: REMI, pieces: list[np.ndarray], steps: int) -> float:
 
 @torch.no_grad()
 def bits(model, pieces: list[np.ndarray]) -> float:
-    """Returns the bits of all pieces, in pieces of a context, each after the last token before."""
+    """Returns the bits of all pieces, split into contexts that overlap by one token."""
     total = 0.0
     for piece in pieces:
         for start in range(0, len(piece) - 1, CONTEXT - 1):
@@ -120,7 +119,7 @@ def bits(model, pieces: list[np.ndarray]) -> float:
 
 
 def write(model, remi: REMI) -> tuple[float, float]:
-    """Returns tokens a second, one piece at a time, and the share of valid ones."""
+    """Generates pieces one at a time; returns tokens per second and the share of valid tokens."""
     first = torch.tensor([[remi["BOS_None"]]])
     count, errors, began = 0, 0.0, time.perf_counter()
     for seed in range(WRITTEN):

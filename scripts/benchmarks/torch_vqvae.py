@@ -1,9 +1,9 @@
-"""The network of vqvae_mini in eager PyTorch, to compare speeds with.
+"""The network of vqvae_mini in eager PyTorch, for speed comparisons.
 
 Run by speed_jukebox.py: python torch_vqvae.py {train|code} BATCH STEPS
 
-Needs `pip install torch vector-quantize-pytorch`; nothing of magenta_lite is imported. PyTorch is
-spared the metrics that magenta_lite's step includes.
+Needs `pip install torch vector-quantize-pytorch`; imports nothing from magenta_lite. The metrics
+that magenta_lite's steps include are omitted.
 
 Shape letters: B batch, T samples, S codes = T / hop length, W width, F frequencies, N frames.
 """
@@ -21,9 +21,9 @@ from vector_quantize_pytorch import VectorQuantize
 
 RATE, CROP, SECONDS, CLIPS = 16_000, 8192, 10, 64
 DOWNS, WIDTH, DILATIONS, CODES = (3, 2), 32, (1, 3), 256
-WEIGHTS = 210_050  # without codebooks
+WEIGHTS = 210_050  # excluding codebooks
 LARGEST, LINF, COMMITMENT = 2048, 0.02, 0.02
-# FFT size, hop and window in samples.
+# FFT size, hop length and window length in samples.
 RESOLUTIONS = ((2048, 240, 1200), (1024, 120, 600), (512, 50, 240))
 MEASURED = (2048, 256, 1536)
 
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 
 
 def encoder(level: int) -> nn.Sequential:
-    """Returns what makes float (B, W, S) of sound (B, 1, T)."""
+    """Returns an encoder from sound (B, 1, T) to float (B, W, S)."""
     layers, inputs = [], 1
     for stages in DOWNS[: level + 1]:
         for _ in range(stages):
@@ -57,7 +57,7 @@ def encoder(level: int) -> nn.Sequential:
 
 
 def decoder(level: int) -> nn.Sequential:
-    """Returns what makes sound (B, 1, T) of float (B, W, S)."""
+    """Returns a decoder from float (B, W, S) to sound (B, 1, T)."""
     layers = []
     for stages in reversed(DOWNS[: level + 1]):
         layers.append(nn.Conv1d(WIDTH, WIDTH, 3, padding=1))
@@ -68,7 +68,7 @@ def decoder(level: int) -> nn.Sequential:
 
 
 def quantizer() -> VectorQuantize:
-    """Returns a codebook of running means; the gradient goes straight through."""
+    """Returns a codebook with EMA updates and the straight-through gradient."""
     return VectorQuantize(
         dim=WIDTH,
         codebook_size=CODES,
@@ -84,7 +84,7 @@ class TorchVQVAE(nn.Module):
     """Encoder, codebook and decoder of each level.
 
     Raises:
-        ValueError: If there are not as many weights as in vqvae_mini.
+        ValueError: If the number of weights differs from that of vqvae_mini.
     """
 
     def __init__(self):
@@ -98,7 +98,7 @@ class TorchVQVAE(nn.Module):
             raise ValueError(f"{weights:,} weights, vqvae_mini has {WEIGHTS:,}")
 
     def forward(self, sound):
-        """Returns sounds (levels * B, 1, T) and the weighed commitment of sound (B, 1, T)."""
+        """Returns reconstructions (levels * B, 1, T) and the commitment loss of sound (B, 1, T)."""
         sounds, commitment = [], 0.0
         for encode, quantize, decode in zip(
             self.encoders, self.quantizers, self.decoders, strict=True
@@ -123,17 +123,17 @@ def spectrum(sound, resolution):
 
 
 def norms(spectra):
-    """Returns the norms (B,) of spectra (B, F, N)."""
+    """Returns the Frobenius norms (B,) of spectra (B, F, N)."""
     return spectra.square().sum(dim=(1, 2)).clamp(min=1e-20).sqrt()
 
 
 def loss_of(sound, sounds, variance, spectrum_norm):
-    """Returns the sum over levels of the distances from sound (B, 1, T).
+    """Returns the sum over levels of the reconstruction losses.
 
     Args:
-        sound: Float (B, 1, T).
-        sounds: Float (levels * B, 1, T).
-        variance: Of the data's samples, a scalar.
+        sound: Targets, float (B, 1, T).
+        sounds: Reconstructions, float (levels * B, 1, T).
+        variance: Variance of the data's samples, a scalar.
         spectrum_norm: Mean norm of the data's spectra, a scalar.
     """
     levels = len(sounds) // len(sound)
@@ -148,12 +148,12 @@ def loss_of(sound, sounds, variance, spectrum_norm):
 
 
 def noise(*shape: int):
-    """Returns random sound."""
+    """Returns noise."""
     return 0.1 * torch.randn(*shape)
 
 
 def train(batch: int, steps: int) -> float:
-    """Returns the seconds of sound that training steps work on in a second."""
+    """Returns the training speed in seconds of sound per second."""
     model, clips = TorchVQVAE(), noise(CLIPS, 1, CROP)
     variance, spectrum_norm = clips.var(), norms(spectrum(clips, MEASURED)).mean()
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -172,7 +172,7 @@ def train(batch: int, steps: int) -> float:
 
 @torch.inference_mode()
 def code(batch: int, steps: int) -> float:
-    """Returns the seconds of sound that become codes of level 0, and sound again, in a second."""
+    """Returns the speed of encoding to level 0 and decoding, in seconds of sound per second."""
     model, sound = TorchVQVAE().eval(), noise(batch, 1, SECONDS * RATE)
     for i in range(steps + 1):
         if i == 1:

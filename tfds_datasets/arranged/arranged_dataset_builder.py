@@ -7,6 +7,6 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads tunes and chorales of the installed music21 and arranges each; no download."""
+    """Arranges tunes and chorales of music21's corpus; nothing is downloaded."""
 
     SPEC = DATASETS["arranged"]

@@ -20,7 +20,7 @@ class _ArrangedTest(tfds.testing.DatasetBuilderTestCase):
         patcher = mock.patch.object(folk, "corpus_folder", lambda: self.dummy_data)
         patcher.start()
         self.addCleanup(patcher.stop)
-        # What is written must be what reading and splitting, without TFDS, gives.
+        # The built splits must match reading and splitting without TFDS.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
         windows = building.build(*arranging.list_tunes(config.argument), config.converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}

@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: random walks, and hymns made of a few chords.
+"""Writes the dummy data of the builder test: random tunes, and hymns of random chords.
 
 python -m tfds_datasets.arranged.make_dummy_data
 """
@@ -13,7 +13,7 @@ from tfds_datasets.make_dummy_data import abc, melody
 FOLDER = Path(__file__).parent / "dummy_data"
 BARS = 18
 
-# Tunes per book, as music21's corpus has them.
+# Number of tunes per book, with the paths of music21's corpus.
 BOOKS = {
     "airdsAirs/book1.abc": 6,
     "oneills1850/0001-0050.abc": 5,
@@ -21,7 +21,7 @@ BOOKS = {
 }
 HYMNS = 2
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
-# Step and octave of each voice.
+# Note name and octave of each voice.
 CHORDS = (
     (("C", 5), ("G", 4), ("E", 4), ("C", 3)),
     (("D", 5), ("G", 4), ("B", 3), ("G", 3)),
@@ -32,7 +32,7 @@ CHORDS = (
 
 
 def hymn(rng: random.Random) -> str:
-    """Returns MusicXML of four voices in quarter notes."""
+    """Returns a hymn of four voices in quarter notes as MusicXML."""
     chords = [rng.choice(CHORDS) for _ in range(4 * BARS)]
     names = "".join(
         f'<score-part id="P{i}"><part-name>{voice}</part-name></score-part>'
@@ -67,7 +67,7 @@ def _measures(notes: list[tuple[str, int]]) -> str:
 
 
 def main() -> None:
-    """Writes the folder anew."""
+    """Rewrites the folder."""
     rng = random.Random(2)
     for book, tunes in BOOKS.items():
         path = FOLDER / book

@@ -1,1 +1,1 @@
-"""Sound of a folder of the user."""
+"""Sound files in a user's folder."""

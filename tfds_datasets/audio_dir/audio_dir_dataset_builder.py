@@ -1,4 +1,4 @@
-"""Sound of a folder of the user."""
+"""Sound files in a user's folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads every sound file below the folder, and its labels."""
+    """Reads all sound files below the folder, with their labels."""
 
     SPEC = DATASETS["audio_dir"]
     VERSION = tfds.core.Version("1.1.0")

@@ -16,7 +16,7 @@ class AudioDirTest(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        # What is written must be what reading and splitting, without TFDS, gives.
+        # The built splits must match reading and splitting without TFDS.
         converter = self.DATASET_CLASS.builder_configs["mono_16khz"].converter
         windows = building.build(*audio.list_sounds(self.dummy_data), converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}

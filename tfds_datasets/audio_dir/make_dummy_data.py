@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: tones and noise, and files that cannot be used.
+"""Writes the dummy data of the builder test: tones with noise, and unusable files.
 
 python -m tfds_datasets.audio_dir.make_dummy_data
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 FOLDER = Path(__file__).parent / "dummy_data"
-# Name, sample rate, seconds, Hz of a tone on each channel.
+# Name, sample rate in Hz, seconds, frequency of the tone on each channel in Hz.
 SOUNDS = (
     ("a.wav", 8000, 0.6, (440,)),
     ("b.flac", 22_050, 0.8, (330, 550)),
@@ -29,14 +29,14 @@ missing.wav,Nobody,nothing,
 
 
 def tone(sample_rate: int, seconds: float, pitches: tuple[float, ...]) -> np.ndarray:
-    """Returns tones with a little noise, float32 (T, channels)."""
+    """Returns tones with some noise, float32 (T, channels)."""
     time = np.arange(round(seconds * sample_rate))[:, None] / sample_rate
     noise = np.random.default_rng(round(sum(pitches))).uniform(-0.01, 0.01, time.shape)
     return np.float32(0.4 * np.sin(2 * np.pi * time * np.array(pitches)) + noise)
 
 
 def main() -> None:
-    """Writes the folder anew."""
+    """Rewrites the folder."""
     import soundfile
 
     for name, rate, seconds, pitches in SOUNDS:

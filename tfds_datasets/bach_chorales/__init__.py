@@ -1,1 +1,1 @@
-"""Chorales of J. S. Bach inside music21."""
+"""Chorales of J. S. Bach in music21's corpus."""

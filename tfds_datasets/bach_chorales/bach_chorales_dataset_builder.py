@@ -7,6 +7,6 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads the scores of the installed music21; nothing is downloaded."""
+    """Reads scores of music21's corpus; nothing is downloaded."""
 
     SPEC = DATASETS["bach_chorales"]

@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: hymns made of a few chords.
+"""Writes the dummy data of the builder test: hymns of random chords.
 
 python -m tfds_datasets.bach_chorales.make_dummy_data
 """
@@ -15,7 +15,7 @@ HYMNS = 3
 
 
 def main() -> None:
-    """Writes the folder anew."""
+    """Rewrites the folder."""
     rng = random.Random(3)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for i in range(HYMNS):

@@ -1,1 +1,1 @@
-"""Melodies of the tune books inside music21."""
+"""Melodies of the tune books in music21's corpus."""

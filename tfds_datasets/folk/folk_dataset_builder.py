@@ -1,4 +1,4 @@
-"""Melodies of the tune books inside music21."""
+"""Melodies of the tune books in music21's corpus."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads the books as text from the installed music21; nothing is downloaded."""
+    """Reads the books of music21's corpus as text; nothing is downloaded."""
 
     SPEC = DATASETS["folk"]

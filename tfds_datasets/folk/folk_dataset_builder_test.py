@@ -19,7 +19,7 @@ class _FolkTest(tfds.testing.DatasetBuilderTestCase):
         patcher = mock.patch.object(folk, "corpus_folder", lambda: self.dummy_data)
         patcher.start()
         self.addCleanup(patcher.stop)
-        # What is written must be what reading and splitting, without TFDS, gives.
+        # The built splits must match reading and splitting without TFDS.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
         sizes = building.build(*folk.list_books(config.argument), config.converter).sizes
         self.SPLITS = {split: size for split, size in sizes.items() if size}

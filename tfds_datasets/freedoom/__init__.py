@@ -1,1 +1,1 @@
-"""Bands of the free game Freedoom."""
+"""Songs of the free game Freedoom."""

@@ -1,4 +1,4 @@
-"""Bands of the free game Freedoom."""
+"""Songs of the free game Freedoom."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads the MIDI lumps of the WAD files; each song once."""
+    """Reads the distinct MIDI lumps of the WAD files."""
 
     SPEC = DATASETS["freedoom"]
     VERSION = tfds.core.Version("1.1.0")

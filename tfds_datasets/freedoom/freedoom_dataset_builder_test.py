@@ -19,7 +19,7 @@ class _FreedoomTest(tfds.testing.DatasetBuilderTestCase):
         patcher = mock.patch.object(wad, "INSTALLED_FOLDER", self.dummy_data)
         patcher.start()
         self.addCleanup(patcher.stop)
-        # What is written must be what reading and splitting, without TFDS, gives.
+        # The built splits must match reading and splitting without TFDS.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
         windows = building.build(*wad.list_songs(), config.converter)
         self.SPLITS = {split: n for split, n in windows.sizes.items() if n}

@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: random walks with a band, packed as a game's WADs.
+"""Writes the dummy data of the builder test: arranged random tunes in WAD files.
 
 python -m tfds_datasets.freedoom.make_dummy_data
 """
@@ -20,7 +20,7 @@ BARS = 18
 
 
 def song(number: int) -> bytes:
-    """Returns a MIDI file: a walk along the scale with bass and drums."""
+    """Returns a MIDI file: a random tune with bass and drums."""
     import note_seq
 
     notes = melody(random.Random(number), BARS)
@@ -31,7 +31,7 @@ def song(number: int) -> bytes:
 
 
 def wad(kind: bytes, lumps: list[tuple[str, bytes]]) -> bytes:
-    """Returns a WAD file of (name, content) pairs."""
+    """Returns a WAD file with lumps given as (name, content) pairs."""
     body, directory = b"", b""
     for name, content in lumps:
         directory += struct.pack("<ii8s", 12 + len(body), len(content), name.encode())
@@ -40,7 +40,7 @@ def wad(kind: bytes, lumps: list[tuple[str, bytes]]) -> bytes:
 
 
 def main() -> None:
-    """Writes the folder anew."""
+    """Rewrites the folder."""
     FOLDER.mkdir(exist_ok=True)
     first = [(f"D_E1M{i}", song(i)) for i in range(1, 6)]
     second = [(f"D_MAP0{i}", song(10 + i)) for i in range(1, 5)]

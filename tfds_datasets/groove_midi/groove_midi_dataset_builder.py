@@ -7,7 +7,7 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads every take; the splits are those of `info.csv`."""
+    """Reads all recordings, with the splits of `info.csv`."""
 
     SPEC = DATASETS["groove_midi"]
     DEFAULT_BUILDER_CONFIG_NAME = "groove_2bar"

@@ -16,7 +16,7 @@ class _GrooveMidiTest(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        # What is written must be what reading and encoding, without TFDS, gives.
+        # The built splits must match reading and encoding without TFDS.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
         takes = groove_midi.list_grooves(str(self.dummy_data / "groove"))
         self.SPLITS = building.build(*takes, config.converter).sizes

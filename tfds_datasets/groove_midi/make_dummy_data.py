@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: drum patterns drawn at random, so nobody's.
+"""Writes the dummy data of the builder test: random drum patterns without copyright.
 
 python -m tfds_datasets.groove_midi.make_dummy_data
 """
@@ -24,7 +24,7 @@ COLUMNS = (
     "split",
 )
 
-# Drummer, style, quarter notes a minute, beat or fill, time signature, bars, split.
+# Drummer, style, quarter notes per minute, beat or fill, time signature, bars, split.
 TAKES = (
     ("drummer1", "rock", 100, "beat", "4-4", 9, "train"),
     ("drummer1", "funk", 92, "beat", "4-4", 8, "train"),
@@ -37,7 +37,7 @@ TAKES = (
     ("drummer3", "hiphop", 90, "fill", "4-4", 1, "test"),
 )
 
-# Pitch, and how probable a hit is at each 16th of a quarter note.
+# Pitch, and probabilities of a hit at each 16th of a quarter note.
 KIT = (
     (36, (0.7, 0.1, 0.3, 0.1)),
     (38, (0.4, 0.1, 0.1, 0.1)),
@@ -49,7 +49,7 @@ KIT = (
 
 
 def take(rng: random.Random, qpm: int, meter: str, bars: int):
-    """Returns the NoteSequence of `bars` bars, each hit a little early or late."""
+    """Returns a NoteSequence of `bars` bars with random timing deviations."""
     from note_seq.protobuf import music_pb2
 
     numerator, denominator = map(int, meter.split("-"))
@@ -75,7 +75,7 @@ def take(rng: random.Random, qpm: int, meter: str, bars: int):
 
 
 def main() -> None:
-    """Writes the folder anew, laid out as the published one."""
+    """Rewrites the folder, with the layout of the published data set."""
     import note_seq
 
     rng = random.Random(1)

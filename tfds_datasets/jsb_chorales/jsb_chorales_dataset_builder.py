@@ -7,6 +7,6 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads the published file; the split is that of the papers."""
+    """Reads the published file, with its splits."""
 
     SPEC = DATASETS["jsb_chorales"]

@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: four voices that walk at random.
+"""Writes the dummy data of the builder test: random walks of four voices.
 
 python -m tfds_datasets.jsb_chorales.make_dummy_data
 """
@@ -16,7 +16,7 @@ START = (72, 65, 60, 48)
 
 
 def chorale(rng: random.Random) -> list[list[int]]:
-    """Returns pitches of four voices at each step; the tenor rests at first."""
+    """Returns the pitches of four voices at each step; the tenor starts with a rest."""
     pitches, rows = list(START), []
     for step in range(STEPS):
         if step % 4 == 0:
@@ -29,7 +29,7 @@ def chorale(rng: random.Random) -> list[list[int]]:
 
 
 def main() -> None:
-    """Writes the file anew."""
+    """Rewrites the file."""
     rng = random.Random(4)
     tree = {name: [chorale(rng) for _ in range(count)] for name, count in SIZES.items()}
     FILE.parent.mkdir(parents=True, exist_ok=True)

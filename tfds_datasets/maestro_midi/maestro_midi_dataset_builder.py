@@ -1,4 +1,4 @@
-"""Piano performances of MAESTRO, its MIDI part."""
+"""Piano performances of MAESTRO in MIDI format."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads every performance; the splits are those of `maestro-v3.0.0.csv`."""
+    """Reads all performances, with the splits of `maestro-v3.0.0.csv`."""
 
     SPEC = DATASETS["maestro_midi"]

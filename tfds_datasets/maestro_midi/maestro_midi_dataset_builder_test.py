@@ -16,11 +16,15 @@ class _MaestroMidiTest(tfds.testing.DatasetBuilderTestCase):
 
     def setUp(self):
         super().setUp()
-        # What is written must be what reading and encoding, without TFDS, gives.
+        # The built splits must match reading and encoding without TFDS.
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
         performances = maestro.list_performances(str(self.dummy_data / "maestro-v3.0.0"))
         self.SPLITS = building.build(*performances, config.converter).sizes
-        assert self.SPLITS == {"train": 15, "validation": 1, "test": 2}  # five stretches of three
+        assert self.SPLITS == {
+            "train": 15,
+            "validation": 1,
+            "test": 2,
+        }  # five stretches of three performances
 
 
 class PerformanceTest(_MaestroMidiTest):

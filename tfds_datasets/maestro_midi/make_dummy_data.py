@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: piano pieces drawn at random, so nobody's.
+"""Writes the dummy data of the builder test: random piano pieces without copyright.
 
 python -m tfds_datasets.maestro_midi.make_dummy_data
 """
@@ -20,7 +20,7 @@ COLUMNS = (
     "duration",
 )
 
-# Title, year, split. Two pianists play the first piece.
+# Title, year, split. There are two performances of the first piece.
 TAKES = (
     ("First Walk", 2004, "train"),
     ("First Walk", 2006, "train"),
@@ -32,7 +32,7 @@ TAKES = (
 
 
 def take(rng: random.Random, chords: int = 16):
-    """Returns the NoteSequence of random chords under a random line, with pedal."""
+    """Returns a NoteSequence of random chords and a random melody, with pedal."""
     from note_seq.protobuf import music_pb2
 
     sequence = music_pb2.NoteSequence(ticks_per_quarter=480)
@@ -58,7 +58,7 @@ def take(rng: random.Random, chords: int = 16):
 
 
 def main() -> None:
-    """Writes the folder anew, laid out as the published one."""
+    """Rewrites the folder, with the layout of the published data set."""
     import note_seq
 
     rng = random.Random(1)

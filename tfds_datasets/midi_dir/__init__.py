@@ -1,1 +1,1 @@
-"""Music of a folder of the user."""
+"""Music files in a user's folder."""

@@ -1,4 +1,4 @@
-"""Music of a folder of the user."""
+"""Music files in a user's folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfds_datasets.collection_builder import CollectionBuilder
 
 
 class Builder(CollectionBuilder):
-    """Reads every music file below the folder, inside zip and tar archives too."""
+    """Reads all music files below the folder, including those in zip and tar archives."""
 
     SPEC = DATASETS["midi_dir"]
     VERSION = tfds.core.Version("1.1.0")

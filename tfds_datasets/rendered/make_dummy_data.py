@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: random walks, and hymns made of a few chords.
+"""Writes the dummy data of the builder test: random tunes, and hymns of random chords.
 
 python -m tfds_datasets.rendered.make_dummy_data
 """
@@ -24,7 +24,7 @@ HYMNS = 2
 
 
 def main() -> None:
-    """Writes the folder anew."""
+    """Rewrites the folder."""
     rng = random.Random(4)
     for book, tunes in BOOKS.items():
         path = FOLDER / book

@@ -1,4 +1,4 @@
-"""Writes the dummy data of the builder test: random walks, and hymns on one syllable.
+"""Writes the dummy data of the builder test: random tunes, and hymns on one syllable.
 
 python -m tfds_datasets.rendered_audio.make_dummy_data
 """
@@ -26,7 +26,7 @@ LYRIC = '<lyric number="1"><syllabic>single</syllabic><text>{}</text></lyric></n
 
 
 def main() -> None:
-    """Writes the folder anew."""
+    """Rewrites the folder."""
     rng = random.Random(5)
     for book, tunes in BOOKS.items():
         path = FOLDER / book
@@ -49,7 +49,7 @@ def _short(xml: str) -> str:
 
 
 def _with_words(xml: str) -> str:
-    """Returns a hymn with a syllable below each note of the soprano."""
+    """Returns a hymn with a syllable on each note of the soprano."""
     soprano, end, others = xml.partition("</part>")
     notes = soprano.split("</note>")
     for i in range(len(notes) - 1):

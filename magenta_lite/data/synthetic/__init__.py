@@ -1,1 +1,1 @@
-"""Synthetic music, made of public-domain tunes and chorales: bands, piano performances, sound."""
+"""Synthetic data from public-domain tunes and chorales: arrangements, performances and sound."""

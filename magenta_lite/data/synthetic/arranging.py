@@ -1,6 +1,6 @@
-"""A small band for tunes and chorales: the melody, a bass, drums and chord symbols.
+"""Arranges tunes and chorales for a small band: melody, bass, drums and chord symbols.
 
-Deterministic: all that is free comes from a hash of the piece's name.
+Deterministic: all random choices are seeded by a hash of the piece's name.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ BASS_PROGRAM = 33
 DRUM_INSTRUMENT = 9
 
 MIN_BARS = 2
-TICKS = 220  # of a quarter note
+TICKS = 220  # per quarter note
 LOWEST_BASS = 28  # the E string
-GRID = 12  # parts of a step to which times are rounded: triplets and 32nds stay exact
+GRID = 12  # times are rounded to 1/12 step, which represents triplets and 32nds exactly
 
 
 class Collection(NamedTuple):
-    """Folders of music21's corpus, and whether bass and drums play along."""
+    """Folders of music21's corpus, and whether bass and drums are added."""
 
     folders: tuple[str, ...]
     band: bool = True
@@ -49,8 +49,8 @@ class Collection(NamedTuple):
 
 CHORALES = (chorales.FOLDER,)
 
-# By the name after `arranged:`. Lead sheets have melody and chords only: a bass line would be
-# another melody to a converter of melodies.
+# By the argument after `arranged:`. Lead sheets have no bass, which a converter of melodies would
+# read as another melody.
 COLLECTIONS = {
     "": Collection((*folk.BOOKS[""], *CHORALES)),
     "folk": Collection(folk.BOOKS[""]),
@@ -60,33 +60,34 @@ COLLECTIONS = {
 
 
 class NotArrangedError(ValueError):
-    """A piece that the band cannot play; the message is the reason."""
+    """A piece cannot be arranged; the message is the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrangedSource(reading.Source):
-    """A file whose pieces are arranged after they were read.
+    """A file whose pieces are arranged after reading.
 
     Attributes:
-        band: Whether bass and drums play along.
+        band: Whether bass and drums are added.
     """
 
     band: bool = True
 
     def read(self) -> tuple[list[reading.Piece], Report]:
-        """Returns the arranged pieces, and a report of those that were left out and why."""
+        """Returns the arranged pieces, and a report with the reasons for dropped ones."""
         return remade(self, functools.partial(arrange, band=self.band), "arrangements")
 
 
 def remade(
     source: reading.Source, make: Callable[..., Any], what: str
 ) -> tuple[list[reading.Piece], Report]:
-    """Reads a source and returns its pieces as `make(sequence, name)` has them, and a report.
+    """Reads a source and applies `make` to its pieces; returns them and a report.
 
     Args:
-        source: What to read.
-        make: Returns a NoteSequence, or raises NotArrangedError.
-        what: Under which word the report counts the pieces.
+        source: The source to read.
+        make: Called with a NoteSequence and the name of the piece; returns a NoteSequence, or
+            raises NotArrangedError.
+        what: Name under which the report counts the pieces.
     """
     pieces, report = reading.read_source(source)
     made = []
@@ -101,7 +102,7 @@ def remade(
 
 
 def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
-    """Returns the files of a key of `COLLECTIONS`, and a report of how they were found.
+    """Returns the files of a key of `COLLECTIONS`, and a report of the dropped files.
 
     Raises:
         UserError: If there is no such collection, or music21 is not installed.
@@ -119,19 +120,19 @@ def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
 
 
 def arrange(sequence: NoteSequence, name: str, band: bool = True) -> NoteSequence:
-    """Returns a band's arrangement of a piece: four voices as a chorale, anything else as a tune.
+    """Arranges a piece for a band: four voices as a chorale, anything else as a tune.
 
     Args:
         sequence: A NoteSequence with one tempo, in 4/4, 2/2 or 2/4 (two bars as one).
-        name: Of the piece; decides style, tempo and all that the drummer does.
-        band: Whether bass and drums play along.
+        name: Name of the piece, which seeds the style, the tempo and the drums.
+        band: Whether bass and drums are added.
 
     Returns:
-        A NoteSequence in 4/4 with one tempo: melody (program 0), a chord symbol wherever the
-        chord changes, and with the band bass (program 33) and drums.
+        A NoteSequence in 4/4 with one tempo: melody (program 0), chord symbols at the chord
+        changes, and, with `band`, bass (program 33) and drums.
 
     Raises:
-        NotArrangedError: If it is in another meter, or too short; says why.
+        NotArrangedError: If it is in another meter, or too short; the message is the reason.
     """
     parts = parts_of(sequence)
     melody = parts.get("Soprano") or parts["Melody"]
@@ -139,12 +140,12 @@ def arrange(sequence: NoteSequence, name: str, band: bool = True) -> NoteSequenc
 
 
 def parts_of(sequence: NoteSequence) -> dict[str, list[Span]]:
-    """Returns the voices of a chorale by their names, of a tune the first one as `Melody`.
+    """Returns the voices of a chorale by name, or the first voice of a tune as `Melody`.
 
-    Their notes are in order of time, in steps of 4/4 bars; see `arrange`.
+    Notes are sorted by time, in steps of 4/4 bars; see `arrange`.
 
     Raises:
-        NotArrangedError: If it is in another meter or for other parts; says why.
+        NotArrangedError: If it is in another meter or for other parts; the message is the reason.
     """
     names = {info.name: info.part for info in sequence.part_infos}
     if names.keys() >= set(VOICES):
@@ -163,7 +164,7 @@ def parts_of(sequence: NoteSequence) -> dict[str, list[Span]]:
 
 
 def harmony_of(parts: Mapping[str, list[Span]]) -> list[Span]:
-    """Returns the notes whose chords are guessed: all, and those of a bass twice: it decides."""
+    """Returns the notes from which chords are estimated: all notes, and those of a bass twice."""
     return [note for notes in parts.values() for note in notes] + parts.get("Bass", [])
 
 
@@ -171,15 +172,15 @@ def harmony_of(parts: Mapping[str, list[Span]]) -> list[Span]:
 
 
 def _spans(notes: Iterable, sequence) -> list[Span]:
-    """Returns notes in steps of 4/4 bars, in order of time, with a pickup at the end of its bar.
+    """Returns notes in steps of 4/4 bars, sorted by time, with a pickup at the end of its bar.
 
     Raises:
-        NotArrangedError: If the bars are not those of 4/4.
+        NotArrangedError: If the bars do not fit 4/4.
     """
     if len({tempo.qpm for tempo in sequence.tempos}) > 1:
         raise NotArrangedError("tempo changes")
     qpm = sequence.tempos[0].qpm if sequence.tempos else 120.0
-    rate = qpm / 60 * 4  # steps a second
+    rate = qpm / 60 * 4  # steps per second
     shift = _shift(sequence, rate)
 
     def steps(seconds: float) -> float:
@@ -192,17 +193,17 @@ def _spans(notes: Iterable, sequence) -> list[Span]:
 
 
 def _shift(sequence, rate: float) -> int:
-    """Returns by how many steps a piece must move so that its bars are bars of 4/4."""
+    """Returns the shift in steps that aligns the bars of a piece with those of 4/4."""
     meters = [(m.time * rate, m.numerator, m.denominator) for m in sequence.time_signatures]
     lengths = {numerator / denominator for _, numerator, denominator in meters}
     if lengths <= {1.0}:
         return 0
     if lengths == {0.5}:
-        # Two bars are one. A pickup has been moved to the end of its own short bar already.
+        # Two bars count as one. A pickup is already at the end of its own short bar.
         starts_late = min(note.start_time for note in sequence.notes) * rate >= 0.5
         return HALF_BAR if starts_late else 0
-    # Editions write a pickup as a bar of its own, and the bar before a repeated pickup shorter:
-    # where all longer bars start in the same place of the 4/4 grid, it is 4/4 all the same.
+    # Editions write a pickup as a separate bar, and shorten the bar before a repeated pickup. If
+    # all longer bars start at the same position of the 4/4 grid, the piece is still in 4/4.
     lines = {round(time) % BAR for time, top, bottom in meters if time > 0 and top / bottom >= 0.75}
     if 1.0 not in lengths or max(lengths) > 1 or len(lines) != 1:
         _, numerator, denominator = meters[0]
@@ -218,14 +219,14 @@ def _shift(sequence, rate: float) -> int:
 
 
 class Band:
-    """One performance.
+    """Arranges one piece.
 
     Args:
-        name: Of the piece; decides everything.
+        name: Name of the piece, which seeds all random choices.
 
     Attributes:
-        style: What the band plays.
-        qpm: Quarter notes a minute.
+        style: Style of the arrangement.
+        qpm: Tempo in quarter notes per minute.
     """
 
     def __init__(self, name: str):
@@ -237,13 +238,16 @@ class Band:
     def play(
         self, melody: list[Span], harmony: list[Span], bass: list[Span] | None, band: bool = True
     ) -> NoteSequence:
-        """Returns the NoteSequence of everybody.
+        """Returns the arrangement as a NoteSequence.
 
         Args:
-            melody: What is sung.
-            harmony: The notes whose chords are guessed.
-            bass: The bass; None where it must be made up.
-            band: Whether bass and drums play along.
+            melody: Notes of the melody.
+            harmony: Notes from which the chords are estimated.
+            bass: Notes of the bass; None to generate a bass line.
+            band: Whether bass and drums are added.
+
+        Raises:
+            NotArrangedError: If the piece is shorter than `MIN_BARS` bars.
         """
         melody = _one_at_a_time(melody)
         end = max(note.end for note in harmony)
@@ -265,7 +269,7 @@ class Band:
         sequence = music_pb2.NoteSequence(ticks_per_quarter=TICKS)
         sequence.tempos.add(qpm=self.qpm)
         sequence.time_signatures.add(numerator=4, denominator=4)
-        seconds = 15 / self.qpm  # a step
+        seconds = 15 / self.qpm  # per step
         for instrument, (program, line) in enumerate(
             ((MELODY_PROGRAM, melody), (BASS_PROGRAM, bass))
         ):
@@ -298,7 +302,7 @@ class Band:
         return sequence
 
     def _swung(self, step: float) -> float:
-        """Returns when a step sounds: the style may shift the second of two 16ths."""
+        """Returns the time of a step with swing, which delays the second of two 16th notes."""
         pair, inside = divmod(step, 2)
         swing = self.style.swing
         bent = inside * (1 + swing) if inside <= 1 else (1 + swing) + (inside - 1) * (1 - swing)
@@ -306,11 +310,11 @@ class Band:
 
 
 def _one_at_a_time(notes: list[Span]) -> list[Span]:
-    """Returns a line without overlaps: the highest of several, each ended by the next."""
+    """Makes a line monophonic: keeps the highest of simultaneous notes, and cuts overlaps."""
     line: list[Span] = []
     for note in notes:
         if line and note.start == line[-1].start:
-            continue  # sorted: the highest came first
+            continue  # the highest note comes first in the order of `_spans`
         if line and line[-1].end > note.start:
             line[-1] = line[-1]._replace(end=note.start)
         line.append(note)
@@ -318,18 +322,18 @@ def _one_at_a_time(notes: list[Span]) -> list[Span]:
 
 
 def _accent(step: float) -> int:
-    """Returns the velocity of a note that starts at `step`."""
+    """Returns the velocity of a note at `step`, by its metrical accent."""
     if step % BAR == 0:
         return 102
     return 92 if step % 4 == 0 else 84
 
 
 def _drum_ends(hits: Sequence[Hit]) -> list[tuple[Hit, float]]:
-    """Returns each hit with its end: where the next drum is hit, after an eighth at the latest."""
+    """Returns each hit with its end: the time of the next hit, or an eighth note later."""
     ends, end = [], math.inf
     for i in reversed(range(len(hits))):
         later = hits[i + 1].time if i + 1 < len(hits) else math.inf
-        if later - hits[i].time > 0.5:  # closer ones count as hit together
+        if later - hits[i].time > 0.5:  # closer hits count as simultaneous
             end = later
         ends.append((hits[i], min(end, hits[i].time + 2)))
     return ends[::-1]
@@ -338,7 +342,7 @@ def _drum_ends(hits: Sequence[Hit]) -> list[tuple[Hit, float]]:
 def _bass_line(
     style: Style, rng: random.Random, chords: list[Triad], key: Key, end: float
 ) -> list[Span]:
-    """Returns a bass line: the style's pattern on the chord of each half bar, to the last bar."""
+    """Returns a bass line: patterns of the style on the chord of each half bar, and a last note."""
     patterns = rng.sample(style.basses, 2)
     line: list[Span] = []
     bars = len(chords) // 2
@@ -372,6 +376,6 @@ def _bass_pitch(character: str, chord: Triad, following: Triad, key: Key) -> int
 
 
 def _root_pitch(chord: Triad) -> int:
-    """Returns the root in the low octave of a bass, G to the F sharp above."""
+    """Returns the MIDI pitch of a chord's root in the low octave of a bass, G to F sharp."""
     lowest = LOWEST_BASS + 3
     return lowest + (chord.root - lowest) % 12

@@ -1,6 +1,6 @@
-"""A drummer: patterns of several styles, with fills, ornaments, accents and human timing.
+"""Generates drum parts in several styles, with fills, ornaments, accents and human timing.
 
-Everything is drawn from one `random.Random`, so a seed is a performance.
+All random choices are drawn from one `random.Random`, so that a seed determines the performance.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ CRASH, RIDE, BELL = 49, 51, 53
 
 HATS = (CLOSED, PEDAL, OPEN, RIDE, BELL)
 
-# What the characters of a pattern mean, as MIDI velocity; a dot is no hit.
+# MIDI velocities of the characters in patterns; a dot is no hit.
 VELOCITIES = {"-": 36, "o": 66, "x": 88, "X": 108}
 
 SECTION = 8  # bars with the same groove
 
-# Humans: standard deviations and bounds of timing in steps, and of velocity.
+# Human deviations: standard deviation and bound of the timing in steps, standard deviation of the
+# velocity.
 TIMING = 0.07
 TIMING_BOUND = 0.28
 VELOCITY_SPREAD = 5.0
 
 
 class Hit(NamedTuple):
-    """A stroke: exact time in steps (a whole number plus the drummer's timing), pitch, velocity."""
+    """A stroke: time in steps (including the deviation from the grid), MIDI pitch and velocity."""
 
     time: float
     pitch: int
@@ -39,17 +40,17 @@ class Hit(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """What a band plays. Patterns have one character a step, for one bar or for two.
+    """A style of a band. Patterns have one character per step, for one or two bars.
 
     Attributes:
-        qpm: Slowest and fastest tempo.
-        swing: How many steps every second 16th is late.
-        kicks: Patterns of the bass drum, of which a groove has one.
-        snares: Pitch and pattern of the second voice.
-        cymbals: Pitches and patterns of hi-hat or ride; several sound together.
-        ornaments: Pitch and pattern of what a groove may have besides.
-        basses: Patterns of the bass: R root, 5 fifth, 8 octave, 3 third, A a step to the next
-            root, - the note goes on, a dot is silence.
+        qpm: Lowest and highest tempo in quarter notes per minute.
+        swing: Delay of every second 16th note in steps.
+        kicks: Patterns of the bass drum, one of which is in a groove.
+        snares: Pitches and patterns of the snare or stick.
+        cymbals: Groups of pitches and patterns of hi-hat or ride, played together.
+        ornaments: Pitches and patterns that may be added to a groove.
+        basses: Patterns of the bass: R root, 5 fifth, 8 octave, 3 third, A approach to the next
+            root, - sustained note, a dot is a rest.
     """
 
     qpm: tuple[int, int]
@@ -229,7 +230,7 @@ STYLES = {
     "half-time": HALF_TIME,
 }
 
-# The rhythms a fill is made of, a quarter note each, and the drums it wanders down.
+# Rhythms of a fill, a quarter note each, and sequences of drums, one per quarter note.
 FILL_CELLS = ("xxxx", "x.xx", "xx.x", "x.x.", "x..x", "xxx.", "x.xx")
 FILL_PATHS = (
     (SNARE, HIGH, MID, LOW),
@@ -242,11 +243,11 @@ FILL_PATHS = (
 
 
 class Drummer:
-    """Plays one piece.
+    """Generates the drum part of one piece.
 
     Args:
-        style: What to play.
-        rng: Draws the grooves, the fills and the drummer's habits.
+        style: Style of the piece.
+        rng: Random generator for the grooves, the fills and the timing.
     """
 
     def __init__(self, style: Style, rng: random.Random):
@@ -254,19 +255,19 @@ class Drummer:
         self._rng = rng
         self._grooves = [self._groove() for _ in range(2)]
         self._fill_every = rng.choice((4, 8))
-        # Habits: the snare lies back, the hat pushes, or the other way round.
+        # Systematic delays in steps: e.g. a late snare and an early hi-hat.
         self._lags = {KICK: 0.0, SNARE: rng.gauss(0.03, 0.03), CLOSED: rng.gauss(-0.02, 0.03)}
         self._drift = 0.0
 
     def play(self, bars: int, last_step: int) -> list[Hit]:
-        """Returns the strokes of a piece in order of time.
+        """Returns the strokes of a piece, sorted by time.
 
-        Grooves change every two sections (tunes are mostly AABB), the last bars of a phrase have
-        fills, and the bar behind a fill starts with a crash.
+        Grooves change every two sections (most tunes are AABB), the last bars of phrases have
+        fills, and the bar after a fill starts with a crash.
 
         Args:
-            bars: Length of the piece.
-            last_step: Where the melody's last note starts; the drums end with it.
+            bars: Length of the piece in bars.
+            last_step: Step at which the melody's last note starts; the drums end there.
         """
         hits: list[tuple[int, int, int]] = []
         after_fill = True
@@ -304,7 +305,7 @@ class Drummer:
         return groove
 
     def _fill(self, long: bool) -> tuple[int, dict[tuple[int, int], int]]:
-        """Returns the step at which a fill starts, and its strokes: velocity by step and pitch."""
+        """Returns the first step of a fill, and its velocities by step and pitch."""
         rng = self._rng
         beats = rng.choice((2, 3, 4) if long else (1, 2))
         path = rng.choice(FILL_PATHS)[4 - beats :] if beats < 4 else rng.choice(FILL_PATHS)
@@ -320,14 +321,14 @@ class Drummer:
         return start, strokes
 
     def _perform(self, step: int, pitch: int, velocity: int) -> Hit:
-        """Returns a stroke with swing, habit, drift and error."""
+        """Returns a stroke with swing, delay, drift and random deviation."""
         rng = self._rng
         self._drift = 0.8 * self._drift + rng.gauss(0, TIMING / 2)
         limb = CLOSED if pitch in HATS else SNARE if pitch in (SNARE, STICK) else KICK
         late = self._lags[limb] + self._drift + rng.gauss(0, TIMING)
         late = min(max(late, -TIMING_BOUND), TIMING_BOUND)
         if step % BAR == 0:
-            late = abs(late)  # nobody comes in before the bar
+            late = abs(late)  # the first beat of a bar is never early
         if step % 2:
             late = min(late + self._style.swing, 0.46)
         velocity = round(rng.gauss(velocity, VELOCITY_SPREAD))
@@ -335,6 +336,6 @@ class Drummer:
 
 
 def _bar_of(pattern: str, bar: int) -> str:
-    """Returns the bar of a one-bar or two-bar pattern that is due."""
+    """Returns the steps of a one-bar or two-bar pattern for bar number `bar`."""
     start = bar * BAR % len(pattern)
     return pattern[start : start + BAR]

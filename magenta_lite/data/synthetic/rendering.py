@@ -1,7 +1,7 @@
-"""Tunes and chorales as a pianist may play them: with rubato, dynamics, touch and pedal.
+"""Renders tunes and chorales as piano performances with rubato, dynamics, articulation and pedal.
 
-Deterministic: all that is free comes from a hash of the piece's name. Made-up playing, so that
-models of performances can be trained without a download; real pianists are better.
+Deterministic: all random choices are seeded by a hash of the piece's name. These performances let
+models train without a download; recordings of pianists are better data.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from magenta_lite.data.synthetic.harmony import HALF_BAR, Span, Triad, guess_cho
 from magenta_lite.errors import unknown_name
 from magenta_lite.typing import NoteSequence
 
-COLLECTIONS = ("", "folk", "chorales")  # those of `arranging` that have all notes
-PARTS = ("Melody", "Inner", "Bass")  # `part` of a note is the place of its name here
+COLLECTIONS = ("", "folk", "chorales")  # the collections of `arranging` except lead sheets
+PARTS = ("Melody", "Inner", "Bass")  # `Note.part` is an index into this
 
-# Quarter notes a minute. Chorales are sung slowly, dances played as fast as the left hand can.
+# Tempos in quarter notes per minute. Chorales are slow; dances are limited by the left hand.
 CHORALE_QPM, TUNE_QPM = (56.0, 88.0), (80.0, 132.0)
-# Share by which a phrase is slower at its ends than on average (a parabola: Todd 1985), and how
-# slow the last step is beside what the phrase alone would make it (Friberg and Sundberg 1999).
+# Relative slowing at the ends of a phrase (a parabola: Todd 1985), and the tempo of the last step
+# relative to that (final ritardando: Friberg and Sundberg 1999).
 RUBATO, FINAL = (0.04, 0.14), (0.5, 0.75)
 
-# Seconds. Melodies lead by up to some 30 ms (Goebl 2001), and no two fingers fall together.
+# Seconds. Melodies lead by up to some 30 ms (Goebl 2001); notes of a chord are not simultaneous.
 LEAD, JITTER, SPREAD = (0.01, 0.03), 0.012, 0.05
-LEAD_IN = 0.1  # before the first beat: what comes early stays behind 0
-SHORTEST, RELEASE = 0.03, 0.01  # of a note, and between two strokes of one key
+LEAD_IN = 0.1  # before the first beat, so that early notes start after 0
+SHORTEST, RELEASE = 0.03, 0.01  # shortest note, and gap before a repeated note
 
-LEVEL = (30.0, 94.0)  # pp to ff: pieces differ more than the notes of one do
+LEVEL = (30.0, 94.0)  # mean velocity of a piece, pp to ff
 PART_LEVEL = (12, -8, 0)
-ACCENTS = ((BAR, 7), (HALF_BAR, 4), (4, 2))  # of what starts on a multiple of so many steps
+ACCENTS = ((BAR, 7), (HALF_BAR, 4), (4, 2))  # (steps, velocity) of notes on multiples of the steps
 
-# With what training transposes by, three semitones, tunes reach all keys of a piano.
+# Transposed by three semitones in training, tunes cover all keys of a piano.
 LOWEST, HIGHEST = 24, 105
 
-# What a left hand plays in half a bar: step, length, and of the chord B the deep root, O its
-# octave, and the tones L, M and H from below, close together.
+# Patterns of the left hand for half a bar: step, length, and notes of the chord: B low root, O its
+# octave, and L, M and H the notes of a close triad from low to high.
 LEFT_HANDS = (
     ((0, 8, "BLMH"),),
     ((0, 4, "B"), (4, 4, "LMH")),
@@ -56,7 +56,7 @@ LEFT_HANDS = (
 
 
 class Note(NamedTuple):
-    """A note of the score: start and end in steps, `part` as in `PARTS`."""
+    """A note of the score: start and end in steps; `part` is an index into `PARTS`."""
 
     start: float
     pitch: int
@@ -66,15 +66,15 @@ class Note(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RenderedSource(reading.Source):
-    """A file whose pieces are rendered after they were read."""
+    """A file whose pieces are rendered after reading."""
 
     def read(self) -> tuple[list[reading.Piece], Report]:
-        """Returns the performances, and a report of pieces that were left out and why."""
+        """Returns the performances, and a report with the reasons for dropped pieces."""
         return arranging.remade(self, render, "performances")
 
 
 def list_pieces(collection: str = "") -> tuple[list[RenderedSource], Report]:
-    """Returns the files of one of `COLLECTIONS`, and a report of how they were found.
+    """Returns the files of one of `COLLECTIONS`, and a report of the dropped files.
 
     Raises:
         UserError: If there is no such collection, or music21 is not installed.
@@ -89,14 +89,15 @@ def render(sequence: NoteSequence, name: str) -> NoteSequence:
     """Returns a piano performance of a piece: four voices as a chorale, else a tune with chords.
 
     Args:
-        sequence: A NoteSequence as for `arranging.arrange`.
-        name: Of the piece; decides all that a pianist may choose.
+        sequence: A NoteSequence as in `arranging.arrange`.
+        name: Name of the piece, which seeds all random choices.
 
     Returns:
-        A NoteSequence in seconds, with the sustain pedal; its bars mean nothing.
+        A NoteSequence with sustain pedal events. Its times are those of the performance, without
+        relation to its bars.
 
     Raises:
-        NotArrangedError: If it is in another meter, or too short; says why.
+        NotArrangedError: If it is in another meter, or too short; the message is the reason.
     """
     parts = arranging.parts_of(sequence)
     harmony = arranging.harmony_of(parts)
@@ -110,7 +111,7 @@ def render(sequence: NoteSequence, name: str) -> NoteSequence:
         clock = Clock(score, 4 * BAR, rng.uniform(*TUNE_QPM), rng)
     else:
         score = _chorale(parts, rng)
-        clock = Clock(score, 2 * BAR, rng.uniform(*CHORALE_QPM), rng)  # lines are that long
+        clock = Clock(score, 2 * BAR, rng.uniform(*CHORALE_QPM), rng)  # the length of a line
     return _write(_touched(_played(score, clock, rng)), _pedal(chords, clock, rng))
 
 
@@ -118,7 +119,7 @@ def render(sequence: NoteSequence, name: str) -> NoteSequence:
 
 
 def _chorale(parts: dict[str, list[Span]], rng: random.Random) -> list[Note]:
-    """Returns the notes of all voices, the bass of every third chorale in octaves."""
+    """Returns the notes of all voices, with the bass in octaves in a third of the chorales."""
     score = [
         Note(note.start, note.pitch, note.end, part)
         for voice, part in zip(arranging.VOICES, (0, 1, 1, 2), strict=True)
@@ -130,9 +131,9 @@ def _chorale(parts: dict[str, list[Span]], rng: random.Random) -> list[Note]:
 
 
 def _tune(melody: list[Span], chords: list[Triad], rng: random.Random) -> list[Note]:
-    """Returns a melody in some octave, and what a left hand makes of its chords.
+    """Returns the notes of a melody in a random octave, and a left hand that plays its chords.
 
-    The left hand waits for the first whole half bar and ends with a chord.
+    The left hand starts with the first complete half bar and ends with a chord.
     """
     room = (HIGHEST - max(note.pitch for note in melody)) // 12 * 12
     octave, deep = min(rng.choice((0, 0, 0, 12, 12, 24)), room), rng.choice((LOWEST, LOWEST + 12))
@@ -141,7 +142,7 @@ def _tune(melody: list[Span], chords: list[Triad], rng: random.Random) -> list[N
     start, end = score[0].start, max(note.end for note in score)
     places = [i for i in range(len(chords)) if start <= i * HALF_BAR < end]
     for i in places:
-        at, pattern = i * HALF_BAR, patterns[i // 16 % 2]  # of eight bars
+        at, pattern = i * HALF_BAR, patterns[i // 16 % 2]  # alternating every eight bars
         root, third = chords[i].root, 3 if chords[i].minor else 4
         low, middle, high = sorted(48 + (root + tone) % 12 for tone in (0, third, 7))
         keys = {"B": deep + root, "O": deep + 12 + root, "L": low, "M": middle, "H": high}
@@ -156,18 +157,18 @@ def _tune(melody: list[Span], chords: list[Triad], rng: random.Random) -> list[N
 
 
 class Clock:
-    """When a pianist reaches a step.
+    """Maps steps to seconds with expressive timing.
 
     Args:
-        score: Notes in order.
-        phrase: Length of a phrase in steps; phrases start where the piece does.
-        qpm: Quarter notes a minute, on average and but for the end.
-        rng: Decides how free the tempo is.
+        score: Sorted notes.
+        phrase: Length of a phrase in steps; the first phrase starts with the piece.
+        qpm: Mean tempo in quarter notes per minute, without the final ritardando.
+        rng: Random generator for the amount of rubato.
 
     Attributes:
         start: First step.
-        end: Step behind the last.
-        tempo: Quarter notes a minute at each step from `start` on.
+        end: Step after the last one.
+        tempo: Quarter notes per minute at each step from `start` on.
     """
 
     def __init__(self, score: list[Note], phrase: int, qpm: float, rng: random.Random):
@@ -181,26 +182,26 @@ class Clock:
             self._seconds.append(self._seconds[-1] + 15 / self.tempo[-1])
 
     def __call__(self, step: float) -> float:
-        """Returns the second at which `step` is reached."""
+        """Returns the time of `step` in seconds."""
         whole = min(int(step - self.start), len(self.tempo) - 1)
         return self._seconds[whole] + (step - self.start - whole) * 15 / self.tempo[whole]
 
     def phrase(self, step: float) -> int:
-        """Returns which phrase `step` is in."""
+        """Returns the index of the phrase at `step`."""
         return int((step - self.start) // self._phrase)
 
     def arch(self, step: float) -> float:
-        """Returns how far a phrase has risen: -1 at its ends, 0.5 in the middle, 0 on average."""
+        """Returns the arch of a phrase: -1 at its ends, 0.5 in the middle, 0 on average."""
         place = (step - self.start) / self._phrase % 1
         return 6 * place * (1 - place) - 1
 
     def ending(self, step: float) -> float:
-        """Returns how near the end is: 0 up to the last bar, 1 behind it."""
+        """Returns the progress through the last bar: 0 before it, 1 at its end."""
         return min(max(1 - (self.end - step) / BAR, 0.0), 1.0)
 
 
 class Played(NamedTuple):
-    """A key that is struck: times in seconds."""
+    """A performed note: times in seconds."""
 
     start: float
     pitch: int
@@ -210,40 +211,40 @@ class Played(NamedTuple):
 
 
 def _played(score: list[Note], clock: Clock, rng: random.Random) -> Iterator[Played]:
-    """Yields the notes as fingers play them."""
+    """Yields the notes with expressive timing, dynamics and articulation."""
     lead, level, swell = rng.uniform(*LEAD), rng.uniform(*LEVEL), rng.uniform(4, 12)
-    fading = rng.uniform(0, 0.6)  # how much of its sound a piece loses in its last bar
+    fading = rng.uniform(0, 0.6)  # relative decrescendo in the last bar
     touches = [rng.uniform(*bounds) for bounds in ((0.7, 1), (0.5, 1), (0.5, 1))]  # by part
     phrases = [rng.uniform(-8, 8) for _ in range(clock.phrase(clock.end) + 1)]
     tops = [note.pitch for note in score if note.part == 0]
     middle = sum(tops) / len(tops)
     for step, group in itertools.groupby(score, lambda note: note.start):
-        chord = list(group)  # from below
+        chord = list(group)  # from low to high
         now, spread = clock(step), rng.triangular(0, SPREAD, 0)
         accent = next((accent for every, accent in ACCENTS if step % every == 0), 0)
         loudness = level + accent + swell * clock.arch(step) + phrases[clock.phrase(step)]
         sound = 1 - fading * clock.ending(step)
         for i, note in enumerate(chord):
-            # Triangular errors are bounded, and the same on every machine.
+            # Triangular deviations are bounded, and the same on every machine.
             late = -lead if note.part == 0 else spread * i / len(chord)
             start = now + late + rng.triangular(-JITTER, JITTER)
             touch = touches[note.part] * rng.triangular(0.9, 1.05)
             end = start + max(SHORTEST, touch * (clock(note.end) - now))
             velocity = loudness + PART_LEVEL[note.part] + rng.triangular(-5, 5)
             if note.part == 0:
-                velocity += (note.pitch - middle) / 2  # what is higher is louder
+                velocity += (note.pitch - middle) / 2  # higher notes are louder
             velocity = min(max(round(velocity * sound), 1), 127)
             yield Played(start, note.pitch, end, velocity, note.part)
 
 
 def _touched(notes: Iterator[Played]) -> list[Played]:
-    """Returns notes in order, no key struck while it is down: the later stroke ends the earlier."""
+    """Returns sorted notes without overlaps on a key: a repeated note ends the earlier one."""
     struck: list[Played] = []
-    last: dict[int, int] = {}  # by key, the place of its note
+    last: dict[int, int] = {}  # index of the last note by pitch
     for note in sorted(notes):
         if note.pitch in last:
             before = struck[last[note.pitch]]
-            if note.start - before.start < SHORTEST:  # two voices meet: one stroke
+            if note.start - before.start < SHORTEST:  # a unison of two voices: one note
                 struck[last[note.pitch]] = before._replace(
                     end=max(before.end, note.end),
                     velocity=max(before.velocity, note.velocity),
@@ -258,10 +259,10 @@ def _touched(notes: Iterator[Played]) -> list[Played]:
 
 
 def _pedal(chords: list[Triad], clock: Clock, rng: random.Random) -> Iterator[tuple[float, bool]]:
-    """Yields when the sustain pedal goes down (True) and up.
+    """Yields the times at which the sustain pedal goes down (True) and up (False).
 
-    It changes with the harmony, and on every bar lest the melody blur: up with the new chord, and
-    down again when that sounds. Some pianists leave it out now and then.
+    The pedal changes with the harmony and at every bar line: up at the new chord, and down shortly
+    afterwards. It is omitted at random.
     """
     changes = [
         i * HALF_BAR

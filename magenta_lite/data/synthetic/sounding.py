@@ -1,7 +1,7 @@
-"""Tunes and chorales of the installed music21 as sound: what models of audio train on by default.
+"""Synthesizes tunes and chorales of music21's corpus as sound, the default data of audio models.
 
-Deterministic: which pieces there are, and all that is free in how they sound, comes from hashes
-of their names. Made-up sound, so that a model can be trained without a download.
+Deterministic: the selection of pieces and all random choices are seeded by hashes of their names.
+The sounds let models train without a download.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from magenta_lite.data.synthetic.synthesis import (
 )
 from magenta_lite.errors import unknown_name
 
-MAX_SECONDS = 30.0  # of a piece; what is longer fades out
+MAX_SECONDS = 30.0  # of a piece; longer pieces are faded out
 FADE = 1.0  # seconds
-PEAK = (0.4, 0.9)  # of full scale
+PEAK = (0.4, 0.9)  # range of the peak amplitude
 
 ARTISTS = {
     "airdsAirs": "Aird",
@@ -48,10 +48,10 @@ ARTISTS = {
     "ryansMammoth": "Ryan",
     chorales.FOLDER: "Bach",
 }
-METERS = ("4/4", "2/4", "2/2", "C", "C|")  # those that the renderer plays
+METERS = ("4/4", "2/4", "2/2", "C", "C|")  # meters that can be rendered
 CHORALE_QPM = (60.0, 88.0)
 
-# Of melody and accompaniment. The pedal is for strings that fade.
+# Timbres of melody and accompaniment. The pedal affects only timbres that decay.
 BANDS = (
     (PIANO, PIANO),
     (LUTE, LUTE),
@@ -60,18 +60,18 @@ BANDS = (
     (REED, LUTE),
     (ORGAN, ORGAN),
 )
-CONSORTS = (ORGAN, FIDDLE, REED)  # play chorales that have no words
+CONSORTS = (ORGAN, FIDDLE, REED)  # for chorales without lyrics
 VOICE_LEVELS = (0.5, 0.3, 0.3, 0.4)
 
 
 class Collection(NamedTuple):
-    """How many tunes and chorales there are at most."""
+    """The largest numbers of tunes and chorales in a collection."""
 
     tunes: int
     chorales: int
 
 
-# By the name after `rendered_audio:`.
+# By the argument after `rendered_audio:`.
 COLLECTIONS = {
     "": Collection(100, 60),
     "folk": Collection(160, 0),
@@ -81,19 +81,19 @@ COLLECTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class SoundingSource(reading.Source):
-    """A piece of music that is made to sound; subclasses read its notes."""
+    """A piece that is synthesized; subclasses read its notes."""
 
     def tones(self) -> tuple[list[Tone], Labels, list[tuple[int, float]]]:
-        """Returns what sounds; its labels; where syllables begin in the lyrics, and at what second.
+        """Returns tones, labels, and (index in the lyrics, time in seconds) of each syllable.
 
         Raises:
-            UnreadableError: If the music cannot be read; says why.
-            NotArrangedError: If it cannot be played; says why.
+            UnreadableError: If the music cannot be read; the message is the reason.
+            NotArrangedError: If it cannot be rendered; the message is the reason.
         """
         raise NotImplementedError
 
     def read_as(self, converter_config: Any) -> tuple[list[Piece], Report]:
-        """Returns its sound at the rate and with the channels of a converter, and a report."""
+        """Returns its sound with a converter's sample rate and channels, and a report."""
         report = Report()
         try:
             tones, labels, syllables = self.tones()
@@ -109,16 +109,16 @@ class SoundingSource(reading.Source):
 
 @dataclasses.dataclass(frozen=True)
 class TuneSource(SoundingSource):
-    """A tune of a book, played as `rendering` has it.
+    """A tune of a book, performed by `rendering`.
 
     Attributes:
-        tune: In ABC.
+        tune: The tune in ABC notation.
     """
 
     tune: str = ""
 
     def tones(self) -> tuple[list[Tone], Labels, list[tuple[int, float]]]:
-        """Returns the tones of two instruments, and the labels."""
+        """Returns the tones of two instruments, the labels, and no syllables."""
         import note_seq
 
         try:
@@ -140,7 +140,7 @@ class TuneSource(SoundingSource):
 
 @dataclasses.dataclass(frozen=True)
 class ChoraleSource(SoundingSource):
-    """A chorale: a choir sings its first verse; instruments play it where it has no words."""
+    """A chorale: sung by a choir (the first verse), or played by instruments without lyrics."""
 
     def tones(self) -> tuple[list[Tone], Labels, list[tuple[int, float]]]:
         """Returns the tones of four voices, the labels, and the times of the syllables."""
@@ -164,7 +164,7 @@ class ChoraleSource(SoundingSource):
 
 
 def list_pieces(collection: str = "") -> tuple[list[SoundingSource], Report]:
-    """Returns the pieces of a key of `COLLECTIONS`, and a report of how they were found.
+    """Returns the pieces of a key of `COLLECTIONS`, and a report of their number.
 
     Raises:
         UserError: If there is no such collection, or music21 is not installed.
@@ -191,16 +191,16 @@ def list_pieces(collection: str = "") -> tuple[list[SoundingSource], Report]:
 
 
 def play(tones: list[Tone], name: str, sample_rate: int, channels: int = 1) -> Audio:
-    """Returns the sound of tones.
+    """Synthesizes tones.
 
     Args:
-        tones: At least one.
-        name: Of the piece; decides how loud it is.
-        sample_rate: Hz.
-        channels: Each has the same sound.
+        tones: At least one tone.
+        name: Name of the piece, which seeds its peak amplitude.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels, all with the same sound.
 
     Returns:
-        At most `MAX_SECONDS`, with a peak of `PEAK`; a longer piece fades out.
+        At most `MAX_SECONDS` of sound, with a peak in `PEAK`; longer pieces are faded out.
     """
     tones = [tone for tone in tones if tone.start < MAX_SECONDS]
     samples = synthesize(tones, sample_rate)
@@ -215,7 +215,7 @@ def play(tones: list[Tone], name: str, sample_rate: int, channels: int = 1) -> A
 def _heard(
     labels: Labels, syllables: list[tuple[int, float]], seconds: float
 ) -> tuple[Labels, list[list[float]]]:
-    """Returns labels and syllables without the words that come after so many seconds."""
+    """Returns labels and syllables without the lyrics after the first `seconds`."""
     heard = [[i, round(second, 3)] for i, second in syllables if second < seconds]
     if len(heard) < len(syllables):
         labels = dataclasses.replace(labels, lyrics=labels.lyrics[: syllables[len(heard)][0]])
@@ -223,7 +223,7 @@ def _heard(
 
 
 def _tunes(source: reading.Source, book: str) -> list[TuneSource]:
-    """Returns the tunes of a file of a book whose meter can be played."""
+    """Returns the tunes in a file of a book whose meters can be rendered."""
     text = Path(source.path).read_text(encoding="utf-8", errors="replace")
     tunes = []
     for number, tune in abc.split_tunes(text):
@@ -234,8 +234,8 @@ def _tunes(source: reading.Source, book: str) -> list[TuneSource]:
 
 
 def _chosen(sources: list, count: int) -> list:
-    """Returns `count` of the sources, the same ones whatever else there is."""
-    # Not by the hash that splits: all of them would be held out.
+    """Returns `count` of the sources with the smallest hashes."""
+    # A different hash from that of the splits: otherwise all of them would be held out.
     return sorted(sources, key=lambda s: splitting.piece_hash(f"sounding {s.name}"))[:count]
 
 

@@ -1,4 +1,4 @@
-"""Four-part chorales in MusicXML with the words of the soprano, which note_seq does not read."""
+"""Reads four-part chorales in MusicXML with their lyrics, which note_seq ignores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 class Syllable(NamedTuple):
-    """Where a syllable starts, in quarter notes; its text; whether its word goes on."""
+    """A syllable: start in quarter notes, text, whether its word continues or it ends a line."""
 
     start: float
     text: str
@@ -27,7 +27,7 @@ class Syllable(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A note of a voice, the place of its name in `VOICES`: times in quarter notes."""
+    """A note: times in quarter notes; `voice` is an index into `VOICES`."""
 
     start: float
     end: float
@@ -36,20 +36,20 @@ class Note(NamedTuple):
 
 
 class Chorale(NamedTuple):
-    """Notes of all voices in order of time, and the words."""
+    """The notes of all voices, sorted by time, and the lyrics."""
 
     notes: list[Note]
     syllables: list[Syllable]
 
 
 def read_chorale(data: bytes) -> Chorale:
-    """Reads the notes and the first verse of a chorale; repeats are sung once.
+    """Reads the notes and the first verse of a chorale, without repeats.
 
     Args:
-        data: A MusicXML file, compressed or not.
+        data: Content of a MusicXML file, compressed or not.
 
     Raises:
-        UnreadableError: If it is no MusicXML, or not for soprano, alto, tenor and bass.
+        UnreadableError: If it is not MusicXML, or not for soprano, alto, tenor and bass.
     """
     try:
         root = ElementTree.fromstring(_unpacked(data))
@@ -62,13 +62,13 @@ def read_chorale(data: bytes) -> Chorale:
     notes = [Note(*span, voice) for voice, part in enumerate(parts) for span in _spans(part)]
     if {note.voice for note in notes} != set(range(len(VOICES))):
         raise UnreadableError("chorale with an empty voice")
-    # Most editions write the words below the soprano, some below another voice.
+    # Most editions have the lyrics below the soprano, some below another voice.
     words = next((words for part in parts if (words := _words(part))), [])
     return Chorale(sorted(notes), words)
 
 
 def text_of(syllables: list[Syllable]) -> tuple[str, list[tuple[int, float]]]:
-    """Returns the text of syllables, and for each where it begins in it and when, in quarters."""
+    """Returns the text of syllables, and the index and time (quarter notes) of each syllable."""
     text, places = "", []
     for syllable in syllables:
         places.append((len(text), syllable.start))
@@ -87,7 +87,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _timed(part: ElementTree.Element) -> Iterator[tuple[float, float, ElementTree.Element]]:
-    """Yields start and length, in quarter notes, of each note or rest of a part."""
+    """Yields the start and the length in quarter notes of each note or rest of a part."""
     divisions, now, last = 1.0, 0.0, 0.0
     for measure in part.iter("measure"):
         for element in measure:
@@ -106,8 +106,8 @@ def _timed(part: ElementTree.Element) -> Iterator[tuple[float, float, ElementTre
 
 
 def _spans(part: ElementTree.Element) -> Iterator[tuple[float, float, int]]:
-    """Yields start, end and pitch of the notes of a part, tied ones as one."""
-    held: dict[int, float] = {}  # by pitch, since when a tied note sounds
+    """Yields start, end and pitch of the notes of a part, with tied notes joined."""
+    held: dict[int, float] = {}  # starts of tied notes by pitch
     for start, length, note in _timed(part):
         pitch = _pitch(note)
         if pitch is None or not length:
@@ -121,7 +121,7 @@ def _spans(part: ElementTree.Element) -> Iterator[tuple[float, float, int]]:
 
 
 def _pitch(note: ElementTree.Element) -> int | None:
-    """Returns the MIDI pitch of a note; None of a rest."""
+    """Returns the MIDI pitch of a note; None for a rest."""
     place = note.find("pitch")
     if place is None:
         return None
@@ -132,14 +132,14 @@ def _pitch(note: ElementTree.Element) -> int | None:
 def _words(part: ElementTree.Element) -> list[Syllable]:
     """Returns the syllables of the first verse of a part.
 
-    What follows a repeat with the words of two verses has only the second one's number: each
-    verse goes on where those before it end.
+    After a repeated section with two verses, the lyrics have the number of the second verse only.
+    Each verse is therefore appended where the earlier ones end.
     """
     verses = collections.defaultdict(list)
     for start, _, note in _timed(part):
         holds = note.find("notations/fermata") is not None  # the end of a line
         for lyric in note.iter("lyric"):
-            # A verse may have its number before its first word.
+            # The first word of a verse may be preceded by its number.
             text = re.sub(r"^\d+\.?\s*", "", (lyric.findtext("text") or "").strip())
             goes_on = lyric.findtext("syllabic") in ("begin", "middle")
             if text:

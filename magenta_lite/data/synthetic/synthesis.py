@@ -1,7 +1,7 @@
-"""Tones from sums of partials: struck and plucked strings, pipes, and a choir that sings vowels.
+"""Additive synthesis in NumPy: struck and plucked strings, pipes, and a choir that sings vowels.
 
-Plain NumPy, the same at every call: two machines may differ in the last bit. Every tone of a pitch
-and timbre is a part of the longest one, which is made once.
+Deterministic up to rounding differences between machines. The tones of a pitch and timbre are
+excerpts of the longest one, which is synthesized once.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import NamedTuple
 import numpy as np
 
 MIDDLE_C = 261.63  # Hz
-HIGHEST = 0.45  # of the sample rate: partials above are left out, they would fold back
+HIGHEST = 0.45  # of the sample rate; higher partials are omitted to avoid aliasing
 VIBRATO_RATE = 5.5  # Hz
-STROKE = 0.012  # seconds in which the noise of an attack falls to a third
+STROKE = 0.012  # time constant of the attack noise in seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Timbre:
-    """How an instrument sounds.
+    """Parameters of an instrument's sound.
 
     Attributes:
-        partials: How many there are at most; partial h has h times the frequency of the first.
+        partials: Largest number of partials; partial h has h times the fundamental frequency.
         slope: Partial h has the amplitude h ** -slope.
-        even: Amplitude of the even partials beside that of the odd ones.
-        decay: Seconds in which middle C falls to a third, lower tones slower; 0 for a tone that
-            lasts.
-        damping: How much faster each partial falls than the one below.
-        attack: Seconds of the rise.
-        release: Seconds that a tone sounds on after its end.
-        noise: Level of the noise with which a tone begins.
-        vibrato: Depth in semitones.
-        formants: (Hz, width in Hz, gain): where partials are louder, as `slope` has them.
+        even: Relative amplitude of even partials.
+        decay: Time constant of the decay of middle C in seconds, longer for lower pitches; 0 for a
+            sustained tone.
+        damping: Additional decay rate of each higher partial.
+        attack: Attack time in seconds.
+        release: Release time in seconds.
+        noise: Level of the noise at the attack.
+        vibrato: Depth of the vibrato in semitones.
+        formants: (frequency in Hz, width in Hz, gain) of resonances that amplify partials.
     """
 
     partials: int = 12
@@ -66,7 +66,7 @@ FIDDLE = Timbre(
     formants=((300, 200, 1.0), (700, 300, 0.8), (2800, 900, 1.0)),
 )
 
-# The two lowest formants of vowels, Hz, rounded from Peterson and Barney (1952).
+# The first two formants of vowels in Hz, rounded from Peterson and Barney (1952).
 VOWELS = {
     "a": (730, 1150),
     "e": (450, 1900),
@@ -78,11 +78,11 @@ VOWELS = {
     "ü": (300, 1750),
     "y": (300, 1750),
 }
-HISSING = "cfhkpqstvxzß"  # consonants that are noise
+HISSING = "cfhkpqstvxzß"  # unvoiced consonants
 
 
 class Tone(NamedTuple):
-    """A tone: times in seconds, a MIDI pitch, a level from 0 to 1."""
+    """A tone: times in seconds, MIDI pitch, level from 0 to 1."""
 
     start: float
     end: float
@@ -93,8 +93,11 @@ class Tone(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def voice(syllable: str) -> Timbre:
-    """Returns the timbre of a choir that sings a syllable: its vowel, and a hiss where it begins
-    with one; `a` without a vowel."""
+    """Returns the timbre of a choir that sings a syllable.
+
+    The formants are those of its first vowel (`a` without a vowel); an unvoiced consonant at the
+    beginning adds noise.
+    """
     letters = syllable.lower()
     vowel = next((letter for letter in letters if letter in VOWELS), "a")
     first, second = VOWELS[vowel]
@@ -110,11 +113,11 @@ def voice(syllable: str) -> Timbre:
 
 
 def synthesize(tones: Sequence[Tone], sample_rate: int) -> np.ndarray:
-    """Returns the sum of tones, float32 (T,), until the last one has faded.
+    """Returns the sum of tones, float32 (T,), until the end of the last release.
 
     Args:
-        tones: At least one.
-        sample_rate: Hz.
+        tones: At least one tone.
+        sample_rate: Sample rate in Hz.
     """
     longest: dict[tuple[Timbre, int], float] = {}
     for tone in tones:
@@ -136,13 +139,13 @@ def synthesize(tones: Sequence[Tone], sample_rate: int) -> np.ndarray:
 
 
 def wave(timbre: Timbre, pitch: int, seconds: float, sample_rate: int) -> np.ndarray:
-    """Returns a tone that is held for so long, float32 (T,), of about the same loudness each."""
+    """Returns a tone of `seconds` seconds, float32 (T,), normalised to similar loudness."""
     time = np.arange(math.ceil(seconds * sample_rate) + 1) / sample_rate
     frequency = 440 * 2 ** ((pitch - 69) / 12)
     swing = (2 ** (timbre.vibrato / 12) - 1) / (2 * np.pi * VIBRATO_RATE)
     cycles = frequency * (time + swing * (1 - np.cos(2 * np.pi * VIBRATO_RATE * time)))
-    # Powers of one phasor are the partials: a multiplication each instead of a sine. Its own
-    # shrinking damps the higher ones more.
+    # The partials are powers of one phasor, which needs a multiplication instead of a sine for
+    # each; its shrinking magnitude damps higher partials more.
     decay = timbre.decay * math.sqrt(MIDDLE_C / frequency)
     shrinking = timbre.damping / decay if decay else 0.0
     phasor = np.exp(2j * np.pi * (cycles % 1) - shrinking * time).astype(np.complex64)
@@ -154,7 +157,7 @@ def wave(timbre: Timbre, pitch: int, seconds: float, sample_rate: int) -> np.nda
     total /= np.float32(np.sqrt(np.sum(np.square(amplitudes))))
     if timbre.noise:
         rng = np.random.default_rng(pitch)
-        burst = np.diff(rng.standard_normal(len(time) + 1))  # high frequencies more than low ones
+        burst = np.diff(rng.standard_normal(len(time) + 1))  # emphasises high frequencies
         total += np.float32(timbre.noise * burst * np.exp(-time / STROKE))
     if decay:
         total *= np.float32(np.exp(-time / decay))
@@ -164,7 +167,7 @@ def wave(timbre: Timbre, pitch: int, seconds: float, sample_rate: int) -> np.nda
 
 
 def _amplitudes(timbre: Timbre, frequency: float, sample_rate: int) -> np.ndarray:
-    """Returns the amplitude of each partial that is below what the sample rate can hold."""
+    """Returns the amplitudes of the partials below the frequency limit."""
     count = max(1, min(timbre.partials, int(HIGHEST * sample_rate / frequency)))
     number = np.arange(1, count + 1)
     amplitudes = number**-timbre.slope * np.where(number % 2, 1.0, timbre.even)
@@ -183,6 +186,6 @@ def _seconds(tone: Tone) -> float:
 
 @functools.lru_cache(maxsize=64)
 def _fall(count: int) -> np.ndarray:
-    """Returns half a cosine from 1 to 0, float32 (count,)."""
+    """Returns a raised cosine from 1 to 0, float32 (count,)."""
     fall = 0.5 + 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
     return fall.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What of a piece stands in the training set."""
+"""The longest passage that a piece shares with the training set."""
 
 import numpy as np
 from hypothesis import given
@@ -8,7 +8,7 @@ from note_seq.protobuf import music_pb2
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.data.collections import Examples
-from magenta_lite.data.copies import longest_shared, report
+from magenta_lite.data.memorization import longest_shared, report
 
 few = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
