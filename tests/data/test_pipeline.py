@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.converters.base import EventFormat
+from magenta_lite.converters.converter import Converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import (
     Batches,
@@ -260,8 +261,8 @@ def test_bernoulli_draws_are_true_as_often_as_asked():
 
 
 @dataclasses.dataclass
-class FakeConverter:
-    """What `batches_for` asks of a converter."""
+class FakeConverter(Converter):
+    """A converter with what `batches_for` asks for."""
 
     event_format = EventFormat("categorical", (23,), control="chords", segments=3, end_id=22)
     pitch_ids = TRACKS["pitch_ids"]
@@ -273,7 +274,7 @@ def test_batches_for_takes_everything_from_converter_and_examples():
         np.zeros((4, 18), np.uint16), np.full(4, 18, np.int32), None, np.ones((4, 18), np.uint8)
     )
     made = batches_for(
-        FakeConverter(),
+        FakeConverter(None),
         examples,
         batch_size=2,
         seed=3,
