@@ -23,7 +23,7 @@ COUNTED_EXAMPLES = 2048  # in which the most frequent event is looked for
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
+class RandomInput:
     """Random numbers that one example needs.
 
     Attributes:
@@ -60,7 +60,7 @@ class MusicModel(keras.Model):
       `signature_arguments`, which are described below;
     - `call(batch, training)`, `compute_loss(x=batch, y_pred=outputs)`, a mean over the examples
       of its replica, and `get_config`, as Keras wants them;
-    - `draws()`, and, where it has use for them, the other methods that do nothing here.
+    - `random_inputs()`, and, where it has use for them, the other methods that do nothing here.
 
     Because every random number is a function of (seed, step, example), weights do not depend on
     how many replicas share the work. A batch of a user's own need not bring them: what it lacks is
@@ -140,13 +140,13 @@ class MusicModel(keras.Model):
         """
         return None
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns the random numbers that an example needs, by the name they have in a batch."""
         return {}
 
-    def with_draws(self, batch: dict[str, Any], training: bool = True) -> dict[str, Any]:
-        """Returns `batch` with the random numbers that it lacks, see `draws`."""
-        wanted = self.draws(training)
+    def with_random_inputs(self, batch: dict[str, Any], training: bool = True) -> dict[str, Any]:
+        """Returns `batch` with the random numbers that it lacks, see `random_inputs`."""
+        wanted = self.random_inputs(training)
         missing = {name: draw for name, draw in wanted.items() if name not in batch}
         if not missing:
             return batch
@@ -210,7 +210,7 @@ class MusicModel(keras.Model):
     micro_batches: int = 1
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        batch = self.with_draws(batch)
+        batch = self.with_random_inputs(batch)
         if self.micro_batches > 1:
             return logs_for_workers(self._train_step_in_parts(batch))
         return logs_for_workers(super().train_step(batch))
@@ -244,7 +244,7 @@ class MusicModel(keras.Model):
         return self.compute_metrics(batch, None, None)
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
-        return logs_for_workers(super().test_step(self.with_draws(batch, training=False)))
+        return logs_for_workers(super().test_step(self.with_random_inputs(batch, training=False)))
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """Divides a replica's mean so that the sum over replicas is the mean of the batch."""

@@ -97,7 +97,7 @@ def test_logits_losses_and_gradients_are_the_recorded_ones(name):
 def test_cached_logits_are_those_of_the_whole_pass(name):
     """Read at once as far as they may be, then in odd parts, then one by one."""
     _, arrays, _, model, batch = recorded(name)
-    told = model.told(batch.get("labels"), batch.get("above"))
+    told = model.conditioning(batch.get("labels"), batch.get("above"))
     ids = model.tokens(batch["events"], told.lyrics)
     cache = model.music.init_cache(ids.shape[0], told.memory)
     logits, first = [], 0
@@ -117,7 +117,7 @@ def test_recorded_writing_takes_the_most_probable_codes(name):
     if model.sizes.single_stream:
         keys = ["greedy_joint_tokens"]  # with characters where codes should be
     for key in keys:
-        told = model.told(batch.get("labels"), batch.get("above"))
+        told = model.conditioning(batch.get("labels"), batch.get("above"))
         ids = tf.constant(arrays[key])
         x = model.music(ids, told.start, told.condition, told.memory)
         best = tf.argmax(model.music.logits(x, told.condition), axis=2).numpy()

@@ -27,7 +27,7 @@ from magenta_lite.families.vqvae.convolutions import convolution
 from magenta_lite.typing import Tensor
 
 
-class _Conditioning(keras.layers.Layer):
+class _ConditioningLayer(keras.layers.Layer):
     """A layer that is made from the config of a model."""
 
     def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
@@ -40,7 +40,7 @@ class _Conditioning(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class LabelEmbedding(_Conditioning):
+class LabelEmbedding(_ConditioningLayer):
     """Embeds artist and genres, and where in its piece a context stands.
 
     Args:
@@ -112,7 +112,7 @@ def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class LyricEncoder(_Conditioning):
+class LyricEncoder(_ConditioningLayer):
     """Reads lyrics; it also learns to write them.
 
     Args:
@@ -146,7 +146,7 @@ class LyricEncoder(_Conditioning):
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class CodeConditioner(_Conditioning):
+class CodeConditioner(_ConditioningLayer):
     """Lengthens the codes of the level above to the steps of the codes that are written.
 
     Args:

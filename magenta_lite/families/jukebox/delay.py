@@ -27,7 +27,7 @@ from magenta_lite.families.jukebox.blocks import (
 from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.factored_attention import DEVIATION
 from magenta_lite.families.jukebox.losses import bits_of
-from magenta_lite.families.jukebox.model import Told
+from magenta_lite.families.jukebox.model import Conditioning
 from magenta_lite.families.jukebox.options import DelayPriorOptions
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
 from magenta_lite.typing import Batch, Tensor
@@ -141,10 +141,12 @@ class DelayPrior(MusicModel):
 
     # What writing needs to know, see `sampling`: that of a `JukeboxPrior`, of steps and frames.
 
-    def told(self, labels: Tensor | None = None, above: Tensor | None = None) -> Told:
+    def conditioning(
+        self, labels: Tensor | None = None, above: Tensor | None = None
+    ) -> Conditioning:
         """Returns that the model is told nothing."""
         del labels, above
-        return Told()
+        return Conditioning()
 
     def tokens(self, codes: Tensor, lyrics: Tensor | None = None) -> Tensor:
         """Returns what is written at each step, int32 (B, S, N), of codes (B, T, N)."""

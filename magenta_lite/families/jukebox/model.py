@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from magenta_lite.converters.codes import CodesConverter
 
 
-class Told(NamedTuple):
+class Conditioning(NamedTuple):
     """What the transformer over codes is told; None for what a model is not.
 
     Attributes:
@@ -113,18 +113,20 @@ class JukeboxPrior(MusicModel):
 
     def call(self, batch: Batch, training: bool = False) -> Any:
         del training
-        told = self.told(batch.get("labels"), batch.get("above"))
-        ids = self.tokens(batch["events"], told.lyrics)
-        x = self.music(ids, told.start, told.condition, told.memory)
-        logits = self.music.logits(x, told.condition)
+        conditioning = self.conditioning(batch.get("labels"), batch.get("above"))
+        ids = self.tokens(batch["events"], conditioning.lyrics)
+        x = self.music(ids, conditioning.start, conditioning.condition, conditioning.memory)
+        logits = self.music.logits(x, conditioning.condition)
         if self.sizes.single_stream:
             lyric_logits, logits = tf.split(logits, [self.sizes.front, self.sizes.context], axis=1)
             return logits, lyric_logits
         if self.lyric_encoder is not None:
-            return logits, self.lyric_encoder.logits(told.memory)
+            return logits, self.lyric_encoder.logits(conditioning.memory)
         return logits
 
-    def told(self, labels: Tensor | None = None, above: Tensor | None = None) -> Told:
+    def conditioning(
+        self, labels: Tensor | None = None, above: Tensor | None = None
+    ) -> Conditioning:
         """Reads what a model is told.
 
         Args:
@@ -145,7 +147,7 @@ class JukeboxPrior(MusicModel):
         if sizes.front and condition is not None:
             # The lyrics in front are not told when they are sung.
             condition = tf.pad(condition, [[0, 0], [sizes.front, 0], [0, 0]])
-        return Told(start, condition, memory, lyrics)
+        return Conditioning(start, condition, memory, lyrics)
 
     def tokens(self, codes: Tensor, lyrics: Tensor | None = None) -> Tensor:
         """Returns the tokens int32 (B, L) of codes, or (B, T + L) with lyrics in front."""
@@ -169,9 +171,9 @@ class JukeboxPrior(MusicModel):
         sizes = self.sizes
         if sizes.alignment_layer < 0:
             raise UserError("This model has no layer that aligns lyrics (model.alignment_layer=-1)")
-        told = self.told(batch["labels"], batch.get("above"))
-        ids = self.tokens(batch["events"], told.lyrics)
-        weights = self.music.weights_at(sizes.alignment_layer, ids, *told[:3])
+        conditioning = self.conditioning(batch["labels"], batch.get("above"))
+        ids = self.tokens(batch["events"], conditioning.lyrics)
+        weights = self.music.weights_at(sizes.alignment_layer, ids, *conditioning[:3])
         if not sizes.single_stream:
             return weights
         keys = weights.shape[3]

@@ -110,8 +110,8 @@ def written(
     Returns:
         Int32 (B, context), of which codes from `given` to `total` are written.
     """
-    ids, told, uniforms = _prepared(model, codes, labels, above, seeds)
-    return _write(model, ids, told, uniforms, given, total, sampler, chunk)
+    ids, conditioning, uniforms = _prepared(model, codes, labels, above, seeds)
+    return _write(model, ids, conditioning, uniforms, given, total, sampler, chunk)
 
 
 def _checked(what: str, value, shape, needed: bool):
@@ -127,25 +127,25 @@ def _checked(what: str, value, shape, needed: bool):
 @inner_graph
 def _prepared(model, codes, labels, above, seeds):
     """Returns tokens int32 (B, L), what the model is told, and float32 (B, L) in [0, 1)."""
-    told = model.told(labels, above)
-    ids = model.tokens(codes, told.lyrics)
-    return ids, told, uniforms_of(seeds, ids.shape[1:])
+    conditioning = model.conditioning(labels, above)
+    ids = model.tokens(codes, conditioning.lyrics)
+    return ids, conditioning, uniforms_of(seeds, ids.shape[1:])
 
 
-def _write(model, ids, told, uniforms, given, total, sampler: Sampler, chunk: int):
+def _write(model, ids, conditioning, uniforms, given, total, sampler: Sampler, chunk: int):
     """Returns codes int32 (B, context) of which those from `given` to `total` are written."""
     music = model.music
-    cache = music.init_cache(tf.shape(ids)[0], told.memory)
+    cache = music.init_cache(tf.shape(ids)[0], conditioning.memory)
 
     def step(ids, first, count, cache):
-        return music.step(ids, first, count, cache, told.start, told.condition)
+        return music.step(ids, first, count, cache, conditioning.start, conditioning.condition)
 
     def read(first, cache):
         return first + chunk, step(ids, first, chunk, cache)[1]
 
     def write(position, ids, cache):
         x, cache = step(ids, position, 1, cache)
-        condition = told.condition
+        condition = conditioning.condition
         if condition is not None:
             condition = tf.gather(condition, position[None], axis=1)
         logits = music.logits(x, condition)[:, 0]

@@ -18,8 +18,8 @@ from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
-    Draw,
     MusicModel,
+    RandomInput,
     share_of_commonest,
     with_mean_count,
 )
@@ -51,7 +51,7 @@ class MelodyRNN(MusicModel):
     Call arguments:
         batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), how many of them
             count; `controls` int (B, T), the chord of each event, where the encoding has chords;
-            and what `draws` names for dropout, without which nothing is left out.
+            and what `random_inputs` names for dropout, without which nothing is left out.
 
     Returns:
         Logits float32 (B, T - 1, V): those at t are of event t + 1.
@@ -112,13 +112,13 @@ class MelodyRNN(MusicModel):
             *(LSTM(n, below[i], name=f"lstm_{together + i}") for i, n in enumerate(rest)),
         ]
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns what dropout needs for one example."""
         rate = self.model_config.dropout
         if not training or not rate:
             return {}
         return {
-            f"keep_{i}": Draw("bernoulli", (self.length, n), 1 - rate)
+            f"keep_{i}": RandomInput("bernoulli", (self.length, n), 1 - rate)
             for i, n in enumerate(self.model_config.units)
         }
 
@@ -129,8 +129,8 @@ class MelodyRNN(MusicModel):
         if self.encoding.chords:
             used["controls"] = batch["controls"]
         if training:
-            batch = self.with_draws(batch)
-            used |= {name: batch[name] for name in self.draws()}
+            batch = self.with_random_inputs(batch)
+            used |= {name: batch[name] for name in self.random_inputs()}
         return in_row_shards(self._forward, used, max(self.model_config.units))
 
     def _forward(self, batch):
@@ -142,7 +142,7 @@ class MelodyRNN(MusicModel):
         scale = 1 / (1 - self.model_config.dropout)
         keep = [
             _swap_axes(batch[name])[: tf.shape(x)[0]] * scale
-            for name in self.draws()
+            for name in self.random_inputs()
             if name in batch
         ]
         for i, layer in enumerate(self.rnn):

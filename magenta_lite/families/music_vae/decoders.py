@@ -18,7 +18,7 @@ from magenta_lite.families.music_vae.encoders import (
 )
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM, lstm_cell
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Tensor
 
@@ -86,12 +86,12 @@ class LSTMDecoder(keras.layers.Layer):
             self.output_projection.build((None, self.units[-1]))
         self.built = True
 
-    def draws(self, steps: int) -> dict[str, Draw]:
+    def random_inputs(self, steps: int) -> dict[str, RandomInput]:
         """Returns what dropout needs for `steps` steps of one example."""
         if not self.dropout:
             return {}
         return {
-            f"keep_{self.name}_{i}": Draw(
+            f"keep_{self.name}_{i}": RandomInput(
                 "bernoulli", (steps, layer.input_size + layer.constant_size), 1 - self.dropout
             )
             for i, layer in enumerate(self.layers)
@@ -114,7 +114,8 @@ class LSTMDecoder(keras.layers.Layer):
             previous: (L, B, *event_shape), the event before each step.
             code: Float (B, K).
             controls: Float (L, B, C), or None.
-            keep: What dropout keeps: by the names of `draws`, 0 or 1 (L, B, channels), or None.
+            keep: Dropout masks by the names of `random_inputs`: 0 or 1 (L, B, channels); None for
+                no dropout.
 
         Returns:
             Float32 (L, B, P).
@@ -255,9 +256,9 @@ class Decoder(keras.layers.Layer):
         """Random numbers in [0, 1) that sampling one step takes."""
         return sum(core.head.uniforms for core in self.cores)
 
-    def draws(self) -> dict[str, Draw]:
+    def random_inputs(self) -> dict[str, RandomInput]:
         """Returns what dropout needs for one example."""
-        return {k: d for core in self.cores for k, d in core.draws(self.length).items()}
+        return {k: d for core in self.cores for k, d in core.random_inputs(self.length).items()}
 
     def codes(self, z: Tensor) -> Tensor:
         """Returns float32 (S, B, K), the code of each segment, from z (B, Z)."""
@@ -290,7 +291,8 @@ class Decoder(keras.layers.Layer):
             events: (T, B, …), what each step should give; step t reads event t - 1.
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
-            keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels), or None.
+            keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, channels); None for
+                no dropout.
 
         Returns:
             Float32 (T, B, P), the parameters of all cores side by side.
@@ -413,7 +415,7 @@ class Decoder(keras.layers.Layer):
 
         return choose
 
-    def mix_in_samples(
+    def scheduled_sampling(
         self,
         events: Tensor,
         z: Tensor,

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.layers.lstm import LSTM
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
 
 
@@ -31,7 +31,8 @@ class BidirectionalEncoder(keras.layers.Layer):
         x: Float (T, B, C), time-major.
         length: Int32 (B,), how many steps of each example count. The backward direction starts
             at the last of them.
-        keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels); None for all.
+        keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, channels); None for no
+            dropout.
 
     Returns:
         Float (B, 2 * units[-1]): forward output after the last step, backward output after the
@@ -56,12 +57,12 @@ class BidirectionalEncoder(keras.layers.Layer):
             )
         self.built = True
 
-    def draws(self, steps: int) -> dict[str, Draw]:
+    def random_inputs(self, steps: int) -> dict[str, RandomInput]:
         """Returns what dropout needs for `steps` steps of one example."""
         if not self.dropout:
             return {}
         return {
-            f"keep_{layer.name}": Draw("bernoulli", (steps, size), 1 - self.dropout)
+            f"keep_{layer.name}": RandomInput("bernoulli", (steps, size), 1 - self.dropout)
             for layers in (self.forward_layers, self.backward_layers)
             for layer, size in zip(layers, self.sizes, strict=True)
         }

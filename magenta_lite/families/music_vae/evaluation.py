@@ -97,7 +97,7 @@ def _measure(model, batch, seed):
     """Returns sums over a batch, means as pairs NAME and "NAME weight", and posterior means."""
     size = tf.shape(batch["length"])[0]
     batch = dict(batch)
-    for name, draw in model.draws(training=False).items():
+    for name, draw in model.random_inputs(training=False).items():
         function = getattr(tf.random, f"stateless_{draw.kind}")
         batch[name] = function([size, *draw.shape], seed)
     outputs = model(batch, training=False)
@@ -109,7 +109,7 @@ def _measure(model, batch, seed):
 
     nothing = tf.zeros([model.length, size, model.decoder.uniforms])
     greedy = model.decoder.choose_with(nothing, Sampler(temperature=0.0))
-    controls = model.told(batch)
+    controls = model.conditioning(batch)
     decoded, _ = model.decoder.decode(outputs["mu"], greedy, controls)
     what_counts = _what_happens(model, events)
     same = tf.cast(tf.equal(_what_happens(model, decoded), what_counts), tf.float32)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
 
 OPEN_HI_HAT = 3  # the class that taps stand in
@@ -35,11 +35,11 @@ def control_vectors(events_format: EventFormat, controls: Tensor, dtype: Any) ->
     return tf.cast(controls, dtype)
 
 
-def draws(events: EventFormat, steps: int) -> dict[str, Draw]:
+def random_inputs(events: EventFormat, steps: int) -> dict[str, RandomInput]:
     """Returns the random numbers that hiding notes takes for an example of `steps` steps."""
     if not events.max_note_dropout:
         return {}
-    return {"hidden_notes": Draw("uniform", (1 + steps * events.sizes[0],))}
+    return {"hidden_notes": RandomInput("uniform", (1 + steps * events.sizes[0],))}
 
 
 def network_input(
@@ -56,7 +56,7 @@ def network_input(
         events: (T, B, *event_shape).
         head: The head of this format.
         dtype: Of the result.
-        hidden_notes: What `draws` names, float (B, 1 + T * D); None hides no notes.
+        hidden_notes: What `random_inputs` names, float (B, 1 + T * D); None hides no notes.
     """
     if events_format.kind == "groove":
         return tf.cast(_groove_input(events_format, events, hidden_notes), dtype)

@@ -28,7 +28,12 @@ from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, ch
 from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, Draw, MusicModel, logs_for_workers
+from magenta_lite.modeling.music_model import (
+    COUNTED_EXAMPLES,
+    MusicModel,
+    RandomInput,
+    logs_for_workers,
+)
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Batch, Distribution, Tensor
 
@@ -60,11 +65,11 @@ class MusicVAE(MusicModel):
         objective: Loss; a `VAEObjective` or its dict.
 
     Call arguments:
-        batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), how many
-            steps count, or (B, S), how many of each segment; for events with chords `controls`
-            int32 (B, T); and, for draws that do not depend on who makes them, what `draws` names:
-            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and what dropout
-            needs. Without `noise` the model draws its own.
+        batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), the
+            sequence lengths, or (B, S), the lengths of the segments; for events with chords
+            `controls` int32 (B, T); and optionally the random numbers named by `random_inputs`:
+            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and dropout masks.
+            The model draws those that are missing.
 
     Returns:
         A dict of `mu`, `sigma`, `z` float32 (B, Z) and `logits` float32 (B, T, P).
@@ -179,34 +184,34 @@ class MusicVAE(MusicModel):
         events = self.head.start(1)
         return list(self.head.measures(tf.zeros([1, self.head.parameter_size]), events))
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns the random numbers that one example needs."""
         # The first uniform of a step decides whether scheduled sampling replaces its event.
         return {
-            "noise": Draw("normal", (self.model_config.latent_size,)),
-            "uniforms": Draw("uniform", (self.length, 1 + self.decoder.uniforms)),
-            **(self._training_draws() if training else {}),
+            "noise": RandomInput("normal", (self.model_config.latent_size,)),
+            "uniforms": RandomInput("uniform", (self.length, 1 + self.decoder.uniforms)),
+            **(self._training_random_inputs() if training else {}),
         }
 
-    def _training_draws(self) -> dict[str, Draw]:
+    def _training_random_inputs(self) -> dict[str, RandomInput]:
         dropout = self.model_config.dropout
         return {
-            **(self.encoder.draws(self.length) if dropout else {}),
-            **(self.decoder.draws() if dropout else {}),
-            **inputs.draws(self.events_format, self.length),
+            **(self.encoder.random_inputs(self.length) if dropout else {}),
+            **(self.decoder.random_inputs() if dropout else {}),
+            **inputs.random_inputs(self.events_format, self.length),
         }
 
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch: Batch, training: bool = False) -> dict[str, Any]:
-        batch = self.with_draws(batch, training)
+        batch = self.with_random_inputs(batch, training)
         widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
         return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
 
     def _forward(self, batch, training):
-        events, controls = self._events(batch["events"]), self.told(batch)
+        events, controls = self._events(batch["events"]), self.conditioning(batch)
         lengths = self._segment_lengths(batch["length"], events)
-        draws = {name: batch[name] for name in self._training_draws()} if training else {}
+        draws = {name: batch[name] for name in self._training_random_inputs()} if training else {}
         keep = {name: swap_axes(x) for name, x in draws.items() if name.startswith("keep_")} or None
         mu, sigma = self._posterior_parameters(
             events, lengths, controls, keep, draws.get("hidden_notes")
@@ -214,7 +219,7 @@ class MusicVAE(MusicModel):
         z = mu + sigma * batch["noise"]
         fed = self._without_filling(events, lengths)
         if training and self._samples_in_training:
-            fed = self.decoder.mix_in_samples(
+            fed = self.decoder.scheduled_sampling(
                 fed, z, controls, swap_axes(batch["uniforms"]), self.sampling_probability()
             )
         logits = swap_axes(self.decoder(fed, z, controls, keep))
@@ -224,7 +229,7 @@ class MusicVAE(MusicModel):
         """Returns events (B, T, *E) as the head takes them, (T, B, *E)."""
         return swap_axes(tf.cast(events, self.head.event_dtype))
 
-    def told(self, batch: Batch) -> Tensor | None:
+    def conditioning(self, batch: Batch) -> Tensor | None:
         """Returns what is told at every step, float (T, B, C); None if the events have none."""
         events_format = self.events_format
         if not events_format.control:
@@ -369,7 +374,7 @@ class MusicVAE(MusicModel):
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
         """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
-        batch = self.with_draws(batch, training=False)
+        batch = self.with_random_inputs(batch, training=False)
         logs = super().test_step(batch)
         events, counts = self.targets(batch)
         posterior = self.encode(batch["events"], batch["length"], batch.get("controls"))
@@ -393,7 +398,7 @@ class MusicVAE(MusicModel):
         """
         uniforms = swap_axes(batch["uniforms"])[..., 1:]
         choose = self.decoder.choose_with(uniforms, Sampler())
-        return swap_axes(self.decoder.decode(z, choose, self.told(batch))[1])
+        return swap_axes(self.decoder.decode(z, choose, self.conditioning(batch))[1])
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
@@ -412,7 +417,7 @@ class MusicVAE(MusicModel):
             batch["controls"] = controls
         events = self._events(events)
         lengths = self._segment_lengths(length, events)
-        mu, sigma = self._posterior_parameters(events, lengths, self.told(batch))
+        mu, sigma = self._posterior_parameters(events, lengths, self.conditioning(batch))
         return _diagonal_normal(mu, sigma)
 
     def _moments(self, batch):

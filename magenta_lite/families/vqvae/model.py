@@ -17,7 +17,7 @@ from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.convolutions import Decoder, Encoder
 from magenta_lite.families.vqvae.options import VQVAEOptions
 from magenta_lite.families.vqvae.quantizer import Quantizer
-from magenta_lite.modeling.music_model import Draw, MusicModel
+from magenta_lite.modeling.music_model import MusicModel, RandomInput
 from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class VQVAE(MusicModel):
 
     Call arguments:
         batch: A dict of `events` (B, T, C), the sound, float in [-1, 1) or 16-bit integers; and
-            what `draws` names. T is a multiple of the last level's hop length.
+            what `random_inputs` names. T is a multiple of the last level's hop length.
 
     Returns:
         A dict: `sound`, float32 (B, T, C) of each level; and `quantized`, a `Quantized` of each.
@@ -96,17 +96,17 @@ class VQVAE(MusicModel):
         """Samples of a code of each level, the finest first."""
         return self.sizes.hop_lengths
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns what codebooks choose rows by, and how many quantisers an example is told by."""
         if not training:
             return {}
-        dropout = {"kept": Draw("uniform", (2,))} if self.sizes.quantizer_dropout else {}
-        return {"codebook": Draw("seed", (2,))} | dropout
+        dropout = {"kept": RandomInput("uniform", (2,))} if self.sizes.quantizer_dropout else {}
+        return {"codebook": RandomInput("seed", (2,))} | dropout
 
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch: Batch, training: bool = False) -> dict[str, list]:
-        batch = self.with_draws(batch, training)
+        batch = self.with_random_inputs(batch, training)
         sound = losses.sound_of(batch["events"])
         self._check_length(sound)
         kept = self._kept(batch["kept"]) if training and "kept" in batch else None
