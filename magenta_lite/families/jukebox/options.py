@@ -1,4 +1,4 @@
-"""What a prior of codes may be asked for; no TensorFlow."""
+"""Options of `generate` for priors of codes; no TensorFlow."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class JukeboxOptions(PriorOptions):
         """Returns the temperature of a level, 0 the top one.
 
         Raises:
-            UserError: If one of those that are given is no number.
+            UserError: If a given temperature is not a number.
         """
         if not self.temperatures:
             return self.temperature
