@@ -136,7 +136,7 @@ class VQVAE(MusicModel):
             return
         near = max(round(samples / hop), 1) * hop
         raise UserError(
-            f"{samples} samples cannot be told in codes of {hop} samples each; cut or fill the "
+            f"{samples} samples do not divide into codes of {hop} samples each; trim or pad the "
             f"sound to a multiple of {hop}, e.g. {near}"
         )
 
