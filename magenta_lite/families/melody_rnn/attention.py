@@ -354,27 +354,27 @@ def _shifted(first, steps):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class AttentionLSTM(keras.layers.Layer):
-    """LSTM layers whose output mixes in an attention to the last outputs of the same kind.
+    """LSTM layers with attention to their own last outputs.
 
-    Bahdanau et al. (2014), https://arxiv.org/abs/1409.0473, applied to the layer's own past, as
-    Magenta has it. A step reads its input and what the step before attended to, through one
-    matrix back to the input's width; the LSTM's new states ask; and output and attended are
-    projected to what is given on and remembered. Slots that nothing was written to yet are zeros
-    and take part. Computes in float32.
+    Bahdanau et al. (2014), https://arxiv.org/abs/1409.0473, applied to the layer's own past, as in
+    Magenta. The input and the previous attention context are projected to the input's size and
+    read by the LSTM layers. Their new states are the query. The output, which is also memorised, is
+    a projection of the last layer's output and the attention context. Empty slots are zeros and are
+    not masked. Computes in float32.
 
     Shape letters: T steps, B batch, C input channels, L length, A attention size, V score size.
 
     Args:
-        units: LSTM units of each layer; the states of all ask.
+        units: LSTM units of each layer; the states of all layers are the query.
         input_size: Input channels C.
-        length: Outputs L that are attended to.
-        size: Width A of outputs and memory; None for the units of the last layer.
-        score_size: Width V of query and scores; None for `size`.
+        length: Number of last outputs L in the memory.
+        size: Size A of outputs and memory; None for the units of the last layer.
+        score_size: Size V of query and scores; None for `size`.
 
     Call arguments:
         x: Float (T, B, C).
-        state: A `State` to start from, its first slot the oldest; None starts from zeros.
-        keep: What dropout keeps of each LSTM layer's output (T, B, U), scaled; empty for all.
+        state: The initial `State`, with the oldest output in the first slot; None for zeros.
+        keep: Scaled dropout masks of each LSTM layer's output (T, B, U); empty for no dropout.
 
     Returns:
         Float32 (T, B, A), and the `State` after the last step.
