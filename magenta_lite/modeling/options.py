@@ -141,9 +141,9 @@ class GenerateOptions:
     def check_inputs(self) -> None:
         """Raises: UserError if `sample` is given an input, or `continue` is not."""
         if self.mode == "sample" and self.inputs:
-            raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
+            raise UserError("--mode=sample reads no --input; --mode=continue continues it")
         if self.mode == "continue" and not self.inputs:
-            raise UserError("--mode=continue needs --input=FILE, what to go on from")
+            raise UserError("--mode=continue needs --input=FILE, the piece to continue")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -477,7 +477,7 @@ def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
         ({"strict": True}, "--strict needs --instruments"),
         ({"minutes": 99.0}, "--minutes=99 must be at most 15"),
         ({"minutes": 1.0, "num_tokens": 9}, "leave one out"),
-        ({"inputs": [("a", None)]}, "--mode=continue goes on from it"),
+        ({"inputs": [("a", None)]}, "--mode=continue continues it"),
         ({"mode": "continue"}, "--input=FILE"),
         ({"mode": "accompany"}, "--input=FILE"),
         ({"mode": "accompany", "inputs": [("s", 1)], "minutes": 1.0}, "leave out how long"),

@@ -219,8 +219,8 @@ class JukeboxPriorConfig(ModelSection):
             raise UserError(f"model.conditioner_stride={self.conditioner_stride} must be even")
         if self.context % self.above_ratio:
             raise UserError(
-                f"model.context={self.context} codes do not stand below a whole number of codes, "
-                f"of which each is lengthened {self.above_ratio} times"
+                f"model.context={self.context} is not divisible by {self.above_ratio}, the codes "
+                "per code of the level above"
             )
 
     def _check_labels(self) -> None:
@@ -238,7 +238,9 @@ class JukeboxPriorConfig(ModelSection):
                 f"model.max_duration={self.max_duration}"
             )
         if self.time_bins and self.conditioner_stages:
-            raise UserError("An upsampler is told the codes above, not time; set model.time_bins=0")
+            raise UserError(
+                "An upsampler is conditioned on the codes above, not on time; set model.time_bins=0"
+            )
         if self.single_stream and not self.lyric_tokens:
             raise UserError("model.single_stream joins codes and lyrics; set model.lyric_tokens")
         if self.single_stream and self.merged:
@@ -247,12 +249,12 @@ class JukeboxPriorConfig(ModelSection):
     def _check_stack(self, prefix: str, sizes: TransformerSizes) -> None:
         if sizes.length % sizes.blocks:
             raise UserError(
-                f"model.{prefix}blocks={sizes.blocks} rows do not share out {sizes.length} tokens"
+                f"model.{prefix}blocks={sizes.blocks} rows do not divide {sizes.length} tokens"
             )
         if sizes.attention_width % sizes.heads or sizes.attention_width < 1:
             raise UserError(
-                f"The attention width {sizes.attention_width} cannot be shared out among "
-                f"model.{prefix}heads={sizes.heads} heads; change width or attention_factor"
+                f"The attention width {sizes.attention_width} is not divisible by "
+                f"model.{prefix}heads={sizes.heads}; change width or attention_factor"
             )
         if not 0 <= sizes.order <= LAST_ORDER:
             raise UserError(

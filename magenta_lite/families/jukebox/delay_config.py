@@ -54,7 +54,7 @@ class DelayPriorConfig(ModelSection):
             )
         if self.width % self.heads:
             raise UserError(
-                f"model.width={self.width} cannot be shared out among model.heads={self.heads}"
+                f"model.width={self.width} is not divisible by model.heads={self.heads}"
             )
 
     @property

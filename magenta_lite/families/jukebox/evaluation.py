@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BATCH = 4
 MEANINGS = {
-    "examples": "contexts, of which one begins in each quarter of the one before",
+    "examples": "contexts, with a hop length of a quarter of a context",
     "bits_per_code": "each given those before it in its context",
     "accuracy": "share of codes whose most probable guess is right",
     "codes_per_second": "of this level",

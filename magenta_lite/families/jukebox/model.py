@@ -127,7 +127,7 @@ class JukeboxPrior(MusicModel):
     def conditioning(
         self, labels: Tensor | None = None, above: Tensor | None = None
     ) -> Conditioning:
-        """Reads what a model is told.
+        """Returns the conditioning: embedded labels, lyrics and codes of the level above.
 
         Args:
             labels: Int (B, `label_size`); None for a model without.

@@ -27,7 +27,7 @@ class PriorOptions(SamplingOptions):
         super().check(converter)
         self.check_inputs()
         if len(self.inputs) > 1:
-            raise UserError(f"{len(self.inputs)} --input files: a piece goes on from one sound")
+            raise UserError(f"{len(self.inputs)} --input files: a piece continues one sound")
         if not converter.config.vqvae:
             raise UserError(
                 "This run does not say which VQ-VAE its codes are of; import it again with --vqvae"

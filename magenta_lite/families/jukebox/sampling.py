@@ -262,5 +262,5 @@ def _check_above(there: int, total: int, context: int, ratio: int) -> None:
     if there < needed:
         raise UserError(
             f"{total} codes need {needed} codes of the level above, there are {there}; a window "
-            f"of {context} codes stands below {context // ratio}"
+            f"of {context} codes needs {context // ratio}"
         )

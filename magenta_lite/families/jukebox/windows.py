@@ -49,7 +49,7 @@ def plan_windows(total: int, context: int, hop: int, done: int = 0, ratio: int =
     if hop % ratio or total % ratio or context % ratio:
         raise UserError(
             f"A hop of {hop} codes, a context of {context} and a length of {total} must be "
-            f"multiples of the {ratio} codes that stand below one above"
+            f"multiples of {ratio}, the codes per code of the level above"
         )
     windows = []
     for start in window_starts(total, context, hop):

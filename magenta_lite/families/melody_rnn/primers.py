@@ -87,7 +87,7 @@ class Primer:
             raise UserError(f"--mode=continue needs a primer: --input=FILE or {texts}")
         for name in ("primer_bars", "primer_seconds"):
             if getattr(options, name) is not None and not options.inputs:
-                raise UserError(f"--{name} is how much of --input=FILE is gone on from; give one")
+                raise UserError(f"--{name} is how much of --input=FILE is continued; give one")
         if options.primer_bars is not None and options.primer_seconds is not None:
             raise UserError("--primer_bars and --primer_seconds both say how much; leave one out")
         for name in cls.texts:
@@ -321,7 +321,7 @@ def _ids_of(converter, name: str, piece) -> list[int]:
     report = Report()
     notes = converter.codec.notes(piece, report) if is_playable(piece, report) else []
     if not notes:
-        raise UserError(f"{name} gives no notes to go on from: {reasons(report)}")
+        raise UserError(f"{name} has no notes to continue: {reasons(report)}")
     return converter.codec.ids(notes)
 
 

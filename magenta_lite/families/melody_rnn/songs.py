@@ -127,7 +127,7 @@ def melody_of_song(
         drums = sum(note.is_drum for note in song.notes)
         report.drop("drum note", n=drums)
         is_playable(song, report)
-        raise UserError(f"{name} gives no melody to go on from: {reasons(report)}")
+        raise UserError(f"{name} has no melody to continue: {reasons(report)}")
     window = options.window
     if not window.isdecimal() or not 1 <= int(window) <= len(found):
         raise UserError(f"--window={window}: {name} has melodies 1 to {len(found)}")
@@ -182,7 +182,7 @@ def drums_of_song(
     passages = list(_passages(at_one_tempo(song), without_gaps(converter).tracks, report))
     if not passages:
         is_playable(song, report)
-        raise UserError(f"{name} gives no drums to go on from: {reasons(report)}")
+        raise UserError(f"{name} has no drums to continue: {reasons(report)}")
     part = chosen(passages, options, usual)
     first = next(step for step, hits in enumerate(part.events) if hits)
     part = part.last(part.bars - first // part.bar)  # without silent bars in front

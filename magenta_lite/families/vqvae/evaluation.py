@@ -22,7 +22,7 @@ OF_LEVEL = {
     "si_sdr_db": "of level {}: scale-invariant signal-to-distortion ratio, higher is better",
     "codes_used": "of level {}: share of the codes that appear",
     "perplexity": "of level {}: exp of the entropy of the codes, at most their number",
-    "bits_per_second": "of level {}: of the codes, as that entropy tells",
+    "bits_per_second": "of level {}: of the codes, by that entropy",
 }
 MEANINGS = {
     "examples": "clips",
