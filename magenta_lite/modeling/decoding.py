@@ -36,7 +36,7 @@ class Grammar(Protocol):
         """Returns the state before the first token of N = `rows` pieces."""
 
     def allowed(self, state: Any, conditioning: Any) -> Any:
-        """Returns which tokens may come next: bool (N, V), or (1, V) for all pieces."""
+        """Returns the mask of allowed next tokens: bool (N, V), or (1, V) for all pieces."""
 
     def next_state(self, state: Any, ids: Any, conditioning: Any = None) -> Any:
         """Returns the state after one more token of each piece.

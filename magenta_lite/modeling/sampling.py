@@ -12,7 +12,7 @@ COLDEST = 1e-6  # lowest divisor of logits, so that probabilities are finite at 
 
 
 class Sampler(NamedTuple):
-    """How events are drawn from logits. Each setting is a number or a scalar tensor.
+    """Settings of sampling from logits, each a number or a scalar tensor.
 
     The logits are divided by the temperature first. The other settings then exclude improbable
     classes, each by the probabilities at that temperature; the most probable class always stays.

@@ -227,7 +227,7 @@ class Codebook(keras.layers.Layer):
         return tf.while_loop(lambda i, _: i < rounds, round_of_k_means, (0, start))[1]
 
     def copies(self, shape: Sequence[int]) -> int:
-        """Returns how many copies of the rows of x, of `shape` (B, S, C), make K rows or more."""
+        """Returns the number of copies of the rows of x, of `shape` (B, S, C), for K rows."""
         rows = shape[0] * shape[1] * tf.distribute.get_strategy().num_replicas_in_sync
         return -(-self.codes // rows)
 

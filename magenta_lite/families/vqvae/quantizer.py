@@ -18,7 +18,7 @@ from magenta_lite.typing import Tensor
 
 
 class Quantized(NamedTuple):
-    """What a `Quantizer` returns.
+    """The output of a `Quantizer`.
 
     Attributes:
         vectors: Float32 (B, S, E), for the decoder, with a straight-through gradient.
