@@ -294,7 +294,7 @@ def _in_common(first: list[float], second: list[float], apart: float) -> int:
 def _melody_first(name: str, tune, config):
     """Returns a NoteSequence whose instruments are ordered by how likely they are the melody.
 
-    The first one gets a melodic program, because the converter selects melodies by program.
+    The first one gets a program in the range by which the converter selects melodies.
     """
     basses = getattr(config, "bass_programs", (-1, -1))
     tracks = [t for t in melodic_tracks(tune) if not basses[0] <= t.notes[0].program <= basses[1]]
