@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
 
 OCTAVE = 12
@@ -34,8 +34,8 @@ class Batches:
         events: Integers or floats (N, T, *event_shape).
         lengths: int32 (N,).
         batch_size: Global batch size B, over all replicas together.
-        seed: Of order, transpositions and draws.
-        draws: Random numbers that each example needs.
+        seed: Seed of the order, the transpositions and the random inputs.
+        random_inputs: Random numbers that each example needs.
         shuffle: Whether each epoch has its own order; otherwise the stored one.
         transpose: Lowest and highest transposition in semitones.
         transpose_last: The limits to which `transpose` narrows linearly in the second half of a
@@ -65,7 +65,7 @@ class Batches:
     lengths: Any
     batch_size: int
     seed: int
-    draws: Mapping[str, Draw] = dataclasses.field(default_factory=dict)
+    random_inputs: Mapping[str, RandomInput] = dataclasses.field(default_factory=dict)
     shuffle: bool = True
     transpose: tuple[int, int] = (0, 0)
     transpose_last: tuple[int, int] | None = None
@@ -188,7 +188,7 @@ class Batches:
             )
             if "controls" in batch:
                 batch["controls"] = rotated_chords(batch["controls"], shift)
-        for name, wanted in self.draws.items():
+        for name, wanted in self.random_inputs.items():
             if wanted.kind == "seed":
                 bits = {"minval": None, "maxval": None, "dtype": tf.int32}
                 batch[name] = draw(
@@ -392,7 +392,7 @@ def batches_for(
     *,
     batch_size: int,
     seed: int,
-    draws: Mapping[str, Draw] | None = None,
+    random_inputs: Mapping[str, RandomInput] | None = None,
     transpose: tuple[int, int] = (0, 0),
     transpose_last: tuple[int, int] | None = None,
     steps: int = 0,
@@ -408,7 +408,7 @@ def batches_for(
         lengths=examples.lengths,
         batch_size=batch_size,
         seed=seed,
-        draws=draws or {},
+        random_inputs=random_inputs or {},
         shuffle=shuffle,
         transpose=transpose,
         transpose_last=transpose_last,

@@ -1,1 +1,1 @@
-"""What the models of all families share."""
+"""Code that the models of all families share."""

@@ -1,4 +1,4 @@
-"""Decoding for `generate`: in chunks, with lines of progress."""
+"""Decoding in chunks for `generate`, with printed progress."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import NoteSequence
 
-CHUNK = 256  # tokens between two looks at the clock
-SECONDS = 2.0  # between two lines of progress
+CHUNK = 256  # tokens between two checks of the clock
+SECONDS = 2.0  # minimum time between two lines of progress
 PRIMER_SECONDS = 20.0  # as in Magenta's notebooks
 
 
 def generate_tokens(
     model: CachedDecoder, primer: list[int], options: Any, total: int, inputs: Any = None
 ) -> np.ndarray:
-    """Returns int32 (N, T), a primer and its continuation, T at most `total`.
+    """Returns a primer and its continuation, int32 (N, T), T at most `total`.
 
     Args:
-        model: A trained model whose cache is a ring.
+        model: A trained model whose cache is a ring buffer.
         primer: Tokens to continue.
-        options: Has `num_outputs`, `seed` and the settings of a `Sampler`.
-        total: Tokens of each output, primer included.
-        inputs: What the model's `condition` reads.
+        options: Options with `num_outputs`, `seed` and the settings of a `Sampler`.
+        total: Length of each output in tokens, primer included.
+        inputs: Inputs of the model's `condition`.
     """
     ids, outputs = np.array(primer, np.int32), options.num_outputs
     state, conditioning = decoding.begin(model, ids, outputs, total, inputs)
@@ -41,16 +41,16 @@ def generate_tokens(
 
 
 class Progress:
-    """Prints how far the decoding of some pieces is, every few seconds.
+    """Prints the progress of decoding every few seconds.
 
     Args:
-        num_outputs: How many pieces.
-        start: Tokens of each that are there.
-        total: Tokens of each at the end.
-        describe: Returns how far a `DecodeState` is; None for its share of `total`.
+        num_outputs: Number of pieces.
+        start: Initial length of each piece in tokens.
+        total: Final length of each piece in tokens.
+        describe: Returns the progress of a `DecodeState` in words; None for its share of `total`.
 
     Attributes:
-        removed: Tokens of each that were removed from its front.
+        removed: Number of tokens removed from the front of each piece.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Progress:
         self.removed = 0
 
     def update(self, state: DecodeState) -> None:
-        """Prints a line if it is time, or the last token is drawn."""
+        """Prints a line if `SECONDS` have passed, or after the last token."""
         done, now = self.removed + int(state.position), time.monotonic()
         if now - self._printed <= SECONDS and done < self._total:
             return
@@ -90,12 +90,12 @@ def decode_until(
 
     Args:
         model: The model.
-        state: To go on from.
-        conditioning: Of every step, as of `decoding.begin`.
+        state: The state to continue from.
+        conditioning: Conditioning of every step, as of `decoding.begin`.
         uniforms: Float32 (T, N) in [0, 1).
         sampler: How tokens are drawn.
-        stop: At most the model's `attention_span`, unless its cache may be a ring.
-        progress: Is updated after each chunk.
+        stop: At most the model's `attention_span`, unless its cache is a ring buffer.
+        progress: Updated after each chunk.
     """
     weights, sampler = model.step_weights(), sampler.tensors()
     position = int(state.position)
@@ -111,14 +111,14 @@ def decode_until(
 
 
 def first_seconds(name: str, piece: NoteSequence, options: Any) -> NoteSequence:
-    """Returns the beginning of a piece, which a transformer continues, and prints its length.
+    """Returns the beginning of a piece as a primer for a transformer, and prints its length.
 
-    Its end would be the end: models learn that pieces end, as the originals do.
+    After a whole piece models would predict its end, as they have learned.
 
     Args:
-        name: Of the piece.
+        name: Name of the piece.
         piece: A NoteSequence.
-        options: Of the family, with `primer_seconds`.
+        options: Options of the family, with `primer_seconds`.
     """
     from note_seq import sequences_lib
 

@@ -1,7 +1,7 @@
-"""Decoding of tokens one by one with a cache of keys and values, in a compiled loop.
+"""Autoregressive decoding with a key-value cache in a compiled loop.
 
-The cache of attention is a ring of K slots: position p lies in slot p % K. It doubles as the piece
-grows, up to the span of the attention; from then on the oldest positions are overwritten.
+The cache is a ring buffer of K slots: position p is in slot p % K. Its size doubles as the piece
+grows, up to the attention span; from then on the oldest positions are overwritten.
 
 Shape letters: N outputs, T tokens, V vocabulary, K slots, H heads, D key depth, E value depth.
 """
@@ -17,14 +17,14 @@ from magenta_lite.graphs import inner_graph, replaced_at
 from magenta_lite.modeling.sampling import Sampler, output_seeds, uniforms_of
 from magenta_lite.typing import Tensor
 
-FIRST_SLOTS = 128
-TOKENS_ROUNDED_TO = 512  # lengths of buffers, so that few shapes are compiled
+FIRST_SLOTS = 128  # initial size of a cache
+TOKENS_ROUNDED_TO = 512  # multiple of the lengths of buffers, so that few shapes are compiled
 
 
 class Grammar(Protocol):
-    """Which tokens may follow the ones before, in operations of a graph.
+    """Constraints on the next token, given the previous ones, as graph operations.
 
-    What it remembers of the tokens before is a state: a structure of tensors (N, ...).
+    The previous tokens are summarised by a state, a structure of tensors (N, ...).
 
     Attributes:
         end_id: The token that ends a piece; None if no piece ends.
@@ -36,7 +36,7 @@ class Grammar(Protocol):
         """Returns the state before the first token of N = `rows` pieces."""
 
     def allowed(self, state: Any, conditioning: Any) -> Any:
-        """Returns which tokens may come next: bool (N, V), or (1, V) for all pieces."""
+        """Returns the mask of allowed next tokens: bool (N, V), or (1, V) for all pieces."""
 
     def next_state(self, state: Any, ids: Any, conditioning: Any = None) -> Any:
         """Returns the state after one more token of each piece.
@@ -49,15 +49,15 @@ class Grammar(Protocol):
 
 
 class CachedDecoder(Protocol):
-    """What the decoding loop needs of a model.
+    """The interface of a model that the decoding loop needs.
 
     Attributes:
-        grammar: Which tokens may follow others.
-        context_length: Tokens of the longest primer.
-        attention_span: How many of the last tokens attention sees: slots of a full cache.
-        cache_grows: Whether the cache doubles with the piece; if not, it always has
+        grammar: Constraints on the next token.
+        context_length: Longest length of a primer in tokens.
+        attention_span: Number of last tokens that attention sees, the slots of a full cache.
+        cache_grows: Whether the cache doubles with the piece; otherwise it always has
             `attention_span` slots.
-        max_length: Tokens of the longest piece that `sample` writes.
+        max_length: Longest length of a piece of `sample` in tokens.
     """
 
     grammar: Grammar
@@ -75,7 +75,7 @@ class CachedDecoder(Protocol):
     def max_length(self) -> int: ...
 
     def condition(self, inputs: Any, rows: Any) -> tuple[tuple, Any]:
-        """Reads what N = `rows` pieces are conditioned on.
+        """Prepares the conditioning of N = `rows` pieces.
 
         Returns:
             The other arguments of `prefill`, for one piece, and the conditioning of `step` and
@@ -88,7 +88,7 @@ class CachedDecoder(Protocol):
         ...
 
     def step_weights(self) -> tuple:
-        """Returns the weights as `step` needs them, computed once for all steps."""
+        """Returns the weights in the form that `step` needs, computed once for all steps."""
         ...
 
     def step(
@@ -107,8 +107,8 @@ class CachedDecoder(Protocol):
             weights: As of `step_weights`.
             ids: Int32 (N,), the tokens before `position`; 0 at the beginning.
             position: Int32 scalar.
-            keys: Float32 (N * H, K, D) of each layer, the rings; a model that reads each piece
-                twice, with and without conditioning, has 2 N instead of N.
+            keys: Caches float32 (N * H, K, D) of each layer; with classifier-free guidance 2 N
+                instead of N.
             values: Float32 (N * H, K, E) of each layer.
             conditioning: As of `condition`.
             grammar_state: State of the grammar after the tokens before `position`.
@@ -127,7 +127,7 @@ def specs() -> tuple[tf.TensorSpec, ...]:
 
 
 def arguments(num_outputs: int, num_tokens: int, temperature: float, seed: int) -> dict[str, Any]:
-    """Returns arguments for `specs`, without a limit to the most probable tokens."""
+    """Returns arguments for `specs`, without top-k, top-p and min-p filters."""
     values = (num_outputs, num_tokens, *Sampler(temperature), seed)
     return {
         spec.name: tf.constant(value, spec.dtype)
@@ -141,11 +141,11 @@ class DecodeState(NamedTuple):
     Attributes:
         position: Int32 scalar t, position of the next token.
         tokens: Int32 (N, T), zeros from t on.
-        keys: Float32 (N * H, K, D) of each layer.
-        values: Float32 (N * H, K, E) of each layer.
+        keys: Caches float32 (N * H, K, D) of each layer.
+        values: Caches float32 (N * H, K, E) of each layer.
         grammar_state: State of the model's grammar after the tokens before t.
         done: Bool (N,), which pieces have ended.
-        score: Float32 (N,), log probability, in nats, of what was drawn.
+        score: Float32 (N,), log probability of the drawn tokens in nats.
     """
 
     position: Any
@@ -166,20 +166,20 @@ def sample(
     sampler: Sampler,
     inputs: Any = None,
 ) -> tuple[Tensor, Tensor]:
-    """Continues a primer, or writes new pieces, all in one graph.
+    """Continues a primer, or generates new pieces, in one graph.
 
     Args:
         model: The model.
         primer: Int32 (P,), P from 0 to the model's `context_length`.
         num_outputs: Int scalar N.
-        num_tokens: Int scalar, of a piece, primer included; at most the model's `max_length`.
-        seed: Int scalar; an output does not depend on how many there are.
+        num_tokens: Int scalar, length of a piece, primer included; at most `max_length`.
+        seed: Int scalar; an output does not depend on the number of outputs.
         sampler: How tokens are drawn.
-        inputs: What the model's `condition` reads.
+        inputs: Inputs of the model's `condition`.
 
     Returns:
         Int32 (N, num_tokens), zeros after the end of a piece, and float32 (N,), the log
-        probability, in nats, of what was drawn.
+        probability of the drawn tokens in nats.
     """
     longest, most = model.max_length, model.context_length
     tf.debugging.assert_less_equal(
@@ -204,7 +204,7 @@ def sample(
                 values=_put_back(whole.values, part.values),
             )
 
-        # What is not needed is not compiled.
+        # Stages that are not needed are not compiled.
         whole = tf.cond(whole.position < stop, stage, lambda whole=whole: whole)
     return whole.tokens[:, :num_tokens], whole.score
 
@@ -224,25 +224,24 @@ def begin(
     inputs: Any = None,
     slots: int | None = None,
 ) -> tuple[DecodeState, Any]:
-    """Reads a primer in one pass.
+    """Prefills the caches with a primer in one pass.
 
     Args:
         model: The model.
         primer: Int32 (P,), P from 0 to `length`.
         num_outputs: Int scalar N.
-        length: Tokens of a piece at most, primer included.
-        inputs: What the model's `condition` reads.
-        slots: Of the caches; None for as many as the primer needs, whose length must be known then.
+        length: Largest length of a piece in tokens, primer included.
+        inputs: Inputs of the model's `condition`.
+        slots: Size of the caches; None for as many as the primer, of static length, needs.
 
     Returns:
-        The `DecodeState` to go on from, with the primer repeated N times; and the conditioning of
-        every step.
+        The `DecodeState` after the primer, repeated N times, and the conditioning of every step.
     """
     primer = tf.convert_to_tensor(primer, tf.int32)
     known, count = primer.shape[0], tf.shape(primer)[0]
     rows = tf.convert_to_tensor(num_outputs, tf.int32)
 
-    def for_all(x):  # (1, H, K, D) as (N * H, K, D); twice as many if the model reads twice
+    def for_all(x):  # (1, H, K, D) as (N * H, K, D); 2 N with classifier-free guidance
         return tf.reshape(tf.repeat(x, rows, axis=0), [-1, *x.shape[2:]])
 
     of_primer, conditioning = model.condition(inputs, rows)
@@ -282,12 +281,12 @@ def begin(
 
 
 def buffer_length(tokens: int) -> int:
-    """Returns the length of a buffer for so many tokens."""
+    """Returns the length of a buffer for `tokens` tokens."""
     return -(-tokens // TOKENS_ROUNDED_TO) * TOKENS_ROUNDED_TO
 
 
 def cache_sizes(model: CachedDecoder) -> list[int]:
-    """Returns the slots of the cache as it grows."""
+    """Returns the sizes of the cache as it grows, in slots."""
     span = model.attention_span
     sizes = [min(FIRST_SLOTS, span) if model.cache_grows else span]
     while sizes[-1] < span:
@@ -296,7 +295,7 @@ def cache_sizes(model: CachedDecoder) -> list[int]:
 
 
 def slots_for(model: CachedDecoder, position: int) -> int:
-    """Returns the slots of a cache with room for the token at `position`."""
+    """Returns the size of the cache for the token at `position`, in slots."""
     return next((size for size in cache_sizes(model) if size > position), model.attention_span)
 
 
@@ -310,7 +309,7 @@ def with_slots(state: DecodeState, slots: int) -> DecodeState:
 
 
 def token_uniforms(seed: Any, num_outputs: Any, length: int) -> Tensor:
-    """Returns numbers in [0, 1) float32 (length, N); column n depends on seed and n alone."""
+    """Returns uniforms float32 (length, N); column n depends on the seed and n alone."""
     return tf.transpose(uniforms_of(output_seeds(seed, num_outputs), [length]))
 
 
@@ -318,7 +317,7 @@ def token_uniforms(seed: Any, num_outputs: Any, length: int) -> Tensor:
 def _prefilled(model, ids, count, slots: int, of_primer):
     """Returns pairs of keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
     last = count - 1
-    position = last - (last - tf.range(slots)) % slots  # of each slot; below 0 if it is empty
+    position = last - (last - tf.range(slots)) % slots  # of each slot; negative if it is empty
     position = tf.clip_by_value(position, 0, tf.shape(ids)[0] - 1)
     return tuple(
         tuple(tf.cast(tf.gather(x, position, axis=2), tf.float32) for x in pair)
@@ -340,14 +339,14 @@ def decode(
     Args:
         model: The model.
         weights: As of `model.step_weights`.
-        state: To go on from.
-        conditioning: Of every step, as of `begin`.
+        state: The state to continue from.
+        conditioning: Conditioning of every step, as of `begin`.
         uniforms: Float32 (T, N) in [0, 1).
-        sampler: How tokens are drawn; of tensors.
-        stop: Int32 scalar; where the cache is full at the latest, unless it is a ring by then.
+        sampler: How tokens are drawn, with tensors as settings.
+        stop: Int32 scalar; at most the size of the cache, unless that is the attention span.
     """
     run = _compiled(state.keys[0].shape[1])
-    stop = tf.convert_to_tensor(stop)  # a Python number would be compiled anew
+    stop = tf.convert_to_tensor(stop)  # a Python number would be compiled again
     return run(model, weights, state, conditioning, uniforms, sampler, stop)
 
 
@@ -385,13 +384,13 @@ def _decode(model, weights, state, conditioning, uniforms, sampler, stop):
 
 @functools.cache
 def _compiled(slots: int):
-    """Returns `_decode` for caches of `slots` slots; one for all would make TensorFlow warn."""
+    """Returns `_decode` for caches of `slots` slots; a shared one would retrace with a warning."""
     del slots
     return inner_graph(_decode, jit_compile=True)
 
 
 @inner_graph(reduce_retracing=True)
 def state_after(grammar: Grammar, ids: Tensor) -> Any:
-    """Returns the state of a grammar after tokens (T, N) without conditioning."""
+    """Returns the state of a grammar after tokens int32 (T, N), without conditioning."""
     start = grammar.initial_state(tf.shape(ids)[1])
     return tf.foldl(lambda state, row: grammar.next_state(state, row), ids, start)

@@ -1,4 +1,4 @@
-"""What the package knows of a family of models without TensorFlow."""
+"""The registry of model families; no TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """A family of models: its sections of a config, its options, and how to get at its model.
+    """A family of models: its config sections, its options and its model class.
 
     Attributes:
-        name: The kind of its model section, and the name of its folder.
-        config_class: Its model section.
-        objective_class: Its objective section.
-        options_class: What its models may be asked for.
+        name: The kind of its model section.
+        config_class: Class of its model section.
+        objective_class: Class of its objective section.
+        options_class: Class of its generation options.
         model_class: Returns the class of its models; the call loads TensorFlow.
-        about: What it makes, in a few words.
+        about: A description in a few words.
         first_config: The configuration to begin with.
-        shown_configs: Configurations that stand for all that read the same of a folder of music.
-        aliases: Other names by which people look for it.
-        belongs_to: Name of the family that it is presented with; empty for itself.
+        shown_configs: Configurations that represent all those with the same input music.
+        aliases: Other names to look it up by.
+        belongs_to: Name of the family that it is listed under; empty for its own.
     """
 
     name: str
@@ -45,5 +45,5 @@ FAMILIES: dict[str, Family] = {}
 
 
 def register(family: Family) -> None:
-    """Makes a family known by its name."""
+    """Registers a family by its name."""
     FAMILIES[family.name] = family

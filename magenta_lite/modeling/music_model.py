@@ -1,4 +1,4 @@
-"""The base class of all models: what a family has to give, and what all of them share."""
+"""The base class of all models: the contract of a family, and the shared training code."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
     from magenta_lite.converters.converter import Converter
 
-COUNTED_EXAMPLES = 2048  # in which the most frequent event is looked for
+COUNTED_EXAMPLES = 2048  # examples that `majority_accuracy` counts
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
-    """Random numbers that one example needs.
+class RandomInput:
+    """Random numbers that an example needs as an input of the model.
 
     Attributes:
         kind: `normal` (standard), `uniform` (in [0, 1)), `bernoulli` (1 or 0), `gamma`, or `seed`
-            (int32) for numbers that a model draws itself, where they are too many to come with a
-            batch.
-        shape: For one example.
-        p: Of `bernoulli`: probability of 1. Of `gamma`: its concentration; the rate is 1.
+            (int32), from which the model draws numbers that are too many for a batch.
+        shape: Shape for one example.
+        p: Probability of 1 for `bernoulli`, concentration for `gamma`, whose rate is 1.
     """
 
     kind: str
@@ -39,7 +38,7 @@ class Draw:
     p: float = 0.5
 
     def drawn(self, size: Any) -> Tensor:
-        """Returns it for a batch of `size` examples, (size, *shape), by TensorFlow's own seed."""
+        """Returns numbers (size, *shape) for `size` examples, drawn with TensorFlow's seed."""
         shape = [size, *self.shape]
         if self.kind == "seed":
             return tf.random.uniform(shape, maxval=tf.int32.max, dtype=tf.int32)
@@ -52,32 +51,32 @@ class Draw:
 
 
 class MusicModel(keras.Model):
-    """A model of music. Its batches are dicts of tensors, with the random numbers that it needs.
+    """A model of music. Its batches are dicts of tensors, which include its random numbers.
 
-    What a family has to give, to be trained, served and asked for music:
+    To be trained, served and used for generation, a family implements:
 
     - `Options`, `metric_meanings`, `for_config`, `generate`, `measure`, `signatures` and
       `signature_arguments`, which are described below;
     - `call(batch, training)`, `compute_loss(x=batch, y_pred=outputs)`, a mean over the examples
-      of its replica, and `get_config`, as Keras wants them;
-    - `draws()`, and, where it has use for them, the other methods that do nothing here.
+      of its replica, and `get_config`, as in Keras;
+    - `random_inputs()` and, optionally, the other methods that do nothing here.
 
-    Because every random number is a function of (seed, step, example), weights do not depend on
-    how many replicas share the work. A batch of a user's own need not bring them: what it lacks is
-    drawn as TensorFlow draws.
+    Every random number of the training pipeline is a function of (seed, step, example), so that
+    weights do not depend on the number of replicas. Random numbers that are missing in a batch are
+    drawn with TensorFlow's global seed.
 
-    Keras 3 needs help with several workers (https://github.com/keras-team/keras/issues/20585):
-    it averages the logs of a step over an axis that scalars do not have, and reduces the first
-    batch outside of a replica. Two methods below cure that.
+    Two methods work around defects of Keras 3 with several workers
+    (https://github.com/keras-team/keras/issues/20585): it averages the logs of a step over an axis
+    that scalars do not have, and reduces the first batch outside of a replica.
 
     Attributes:
-        Options: What `generate` may be asked for.
-        metric_meanings: What each number of `measure` means, by its name.
+        Options: Class of the options of `generate`.
+        metric_meanings: Description of each metric of `measure`, by its name.
     """
 
     Options: ClassVar[type[GenerateOptions]]
     metric_meanings: ClassVar[Mapping[str, str]]
-    # The objective section; a run that fits into a given time changes it before it begins.
+    # The objective section; a run with a time limit replaces it before training.
     objective: Any = None
 
     @classmethod
@@ -85,119 +84,119 @@ class MusicModel(keras.Model):
         """Returns the untrained model that a config describes.
 
         Args:
-            config: Its sections `model` and `objective` are those of the family.
-            converter: That of `config.converter`.
+            config: A config with the sections `model` and `objective` of the family.
+            converter: The converter of `config.converter`.
 
         Raises:
-            UserError: If the sections do not go together.
+            UserError: If the sections are inconsistent.
         """
         raise NotImplementedError
 
     def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
-        """Returns the music that is asked for.
+        """Generates music.
 
         Args:
-            options: Of the class `Options`.
-            converter: Turns inputs into numbers, and numbers into music.
+            options: Options of the class `Options`.
+            converter: Converts between music and model inputs.
 
         Returns:
-            NoteSequences; or `Reconstruction`s; or, of a model of sound, dicts of `Audio`.
+            NoteSequences; or `Reconstruction`s; or, for a model of sound, dicts of `Audio`.
 
         Raises:
-            UserError: If the options do not fit the model, or an input gives it nothing.
+            UserError: If the options do not fit the model, or an input has nothing to encode.
         """
         raise NotImplementedError
 
     def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        """Returns numbers that tell how well the model does; `metric_meanings` explains them.
+        """Returns evaluation metrics; `metric_meanings` explains them.
 
         Args:
             examples: Held-out examples, a `collections.Examples`.
-            seed: Of whatever is drawn.
+            seed: Seed of all random numbers.
         """
         raise NotImplementedError
 
     def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns compiled functions of dense tensors by the names of their SavedModel signatures.
 
-        One of them is `serving_default`; of models that write notes, another is `sample`.
+        One of them is `serving_default`; models of notes also have `sample`.
         """
         raise NotImplementedError
 
     def signature_arguments(
         self, num_outputs: int, temperature: float, seed: int
     ) -> dict[str, tf.Tensor]:
-        """Returns arguments of `serving_default`; where there is a `sample`, they are its, too."""
+        """Returns arguments of `serving_default`, and of `sample` if there is one."""
         raise NotImplementedError
 
     def pictures(self, converter: Converter, examples: Any, seed: int) -> Iterable[Any] | None:
-        """Returns figures of what the model does; None to see piano rolls of what it samples.
+        """Returns figures of model outputs; None for piano rolls of samples.
 
         Args:
-            converter: Turns numbers into music.
+            converter: Converts model outputs to music.
             examples: Held-out examples, a `collections.Examples`.
-            seed: Of whatever is drawn.
+            seed: Seed of all random numbers.
         """
         return None
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
-        """Returns the random numbers that an example needs, by the name they have in a batch."""
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
+        """Returns the random numbers that an example needs, by their keys in a batch."""
         return {}
 
-    def with_draws(self, batch: dict[str, Any], training: bool = True) -> dict[str, Any]:
-        """Returns `batch` with the random numbers that it lacks, see `draws`."""
-        wanted = self.draws(training)
-        missing = {name: draw for name, draw in wanted.items() if name not in batch}
+    def with_random_inputs(self, batch: dict[str, Any], training: bool = True) -> dict[str, Any]:
+        """Returns `batch` with the missing ones of `random_inputs` added."""
+        inputs = self.random_inputs(training)
+        missing = {name: each for name, each in inputs.items() if name not in batch}
         if not missing:
             return batch
         size = tf.shape(batch["events"])[0]
-        return batch | {name: draw.drawn(size) for name, draw in missing.items()}
+        return batch | {name: each.drawn(size) for name, each in missing.items()}
 
     def prepare(self, step: int, examples: Any, seed: int) -> None:
-        """Does what a model needs after `step` steps besides a gradient; 0: before a new run.
+        """Updates weights that are not trained by gradients, after `step` steps; 0 before training.
 
-        What it changes must be weights, that a run which goes on from a checkpoint has them, and
-        follow from the arguments and the weights.
+        Changes must be weights, so that checkpoints contain them, and depend on nothing but the
+        arguments and the weights.
 
         Args:
-            step: Steps that are done.
+            step: Number of completed steps.
             examples: The training split, a `collections.Examples`.
-            seed: Of the run.
+            seed: Seed of the run.
         """
 
     @property
     def renewed_every(self) -> int:
-        """After how many steps `prepare` does something that takes time; 0 for never."""
+        """Number of steps between two calls of `prepare` that take time; 0 for never."""
         return 0
 
     def before_checkpoint(self, examples: Any) -> None:
-        """Measures what a model keeps beside what it learns; the next thing is a checkpoint.
+        """Updates weights that are for inference only, right before a checkpoint.
 
-        Nothing of it may matter to training: a checkpoint may come at any step, when a signal asks
-        for it. It has to follow from the arguments and the weights.
+        They must not influence training, because a signal may request a checkpoint at any step, and
+        depend on nothing but the arguments and the weights.
 
         Args:
             examples: The training split, a `collections.Examples`.
         """
 
     def majority_accuracy(self, examples: Any) -> float | None:
-        """Returns the accuracy of one who knows nothing and always guesses the most frequent event.
+        """Returns the accuracy of always predicting the most frequent event.
 
         Args:
-            examples: The training split, a `collections.Examples`; the first ones will do.
+            examples: The training split, a `collections.Examples`, of which the first are used.
 
         Returns:
-            A share; None for a model that has no `accuracy`.
+            A share; None for a model without the metric `accuracy`.
         """
         del examples
         return None
 
     def in_words(self, measured: Mapping[str, float], majority: float | None = None) -> list[str]:
-        """Returns the few numbers that tell most, in words, the most telling one first.
+        """Returns the most informative metrics in words, the most informative one first.
 
         Args:
-            measured: What was measured in training or in a validation, by its name.
-            majority: What `majority_accuracy` gives.
+            measured: Metrics of training or of a validation, by name.
+            majority: The result of `majority_accuracy`.
         """
         loss = f"loss {measured['loss']:.3g}"
         if "accuracy" not in measured:
@@ -205,12 +204,12 @@ class MusicModel(keras.Model):
         known = f" (knowing nothing: {majority:.0%})" if majority else ""
         return [f"{measured['accuracy']:.0%} right{known}", loss]
 
-    # In how many parts, one after the other, a replica works through its rows of a batch. The
-    # gradient is that of all rows; memory is needed for one part.
+    # Number of micro-batches that a replica divides its rows into, to save memory. The gradient is
+    # that of all rows.
     micro_batches: int = 1
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        batch = self.with_draws(batch)
+        batch = self.with_random_inputs(batch)
         if self.micro_batches > 1:
             return logs_for_workers(self._train_step_in_parts(batch))
         return logs_for_workers(super().train_step(batch))
@@ -244,7 +243,7 @@ class MusicModel(keras.Model):
         return self.compute_metrics(batch, None, None)
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
-        return logs_for_workers(super().test_step(self.with_draws(batch, training=False)))
+        return logs_for_workers(super().test_step(self.with_random_inputs(batch, training=False)))
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """Divides a replica's mean so that the sum over replicas is the mean of the batch."""
@@ -254,7 +253,7 @@ class MusicModel(keras.Model):
         strategy = self.distribute_strategy
         if strategy.num_replicas_in_sync == 1:
             return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
-        # Models here are built when they are made; only Keras' own bookkeeping is left.
+        # The constructors build all layers; only Keras' own bookkeeping is left.
         batch = next(iter(iterator)) if data_batch is None else data_batch
         local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
         with strategy.scope():
@@ -262,7 +261,7 @@ class MusicModel(keras.Model):
 
 
 def share_of_commonest(ids: Events) -> float:
-    """Returns how often the most frequent of ids (N,), or of rows (N, D), stands among them."""
+    """Returns the share of the most frequent of ids (N,), or of rows (N, D)."""
     ids = np.asarray(ids)
     if not len(ids):
         return 0.0
@@ -278,14 +277,14 @@ def fingerprint(model: keras.Model) -> str:
 
 
 def with_mean_count(batch: Batch, counts: Tensor) -> Batch:
-    """Adds `mean_count` (B,): what counts in an example, on average over all replicas.
+    """Adds `mean_count` (B,), the mean number of counted steps per example over all replicas.
 
-    A sum over an example, divided by that, has as its mean over examples the mean over all that
-    counts, however the examples are shared out.
+    The mean over examples of (sum over an example / `mean_count`) is the mean over all counted
+    steps, independent of the distribution of the examples to replicas.
 
     Args:
         batch: A dict of tensors.
-        counts: Float (B,) or (B, T), whose sum is the number of what counts.
+        counts: Number of counted steps, float (B,), or their weights, float (B, T).
     """
     rows = tf.shape(counts)[0]
     total = tf.stack([tf.reduce_sum(counts), tf.cast(rows, tf.float32)])
@@ -296,7 +295,7 @@ def with_mean_count(batch: Batch, counts: Tensor) -> Batch:
 
 
 def logs_for_workers(logs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gives scalar logs an axis, over which Keras averages them, when there are many workers."""
+    """Adds an axis to scalar logs with several workers, because Keras averages over it."""
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return logs

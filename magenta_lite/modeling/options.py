@@ -1,4 +1,4 @@
-"""What a trained model may be asked for, as fields that become flags; no TensorFlow."""
+"""Options of generation, as dataclass fields that become flags; no TensorFlow."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def option(
     """Returns a dataclass field that `generate` offers as a flag of the same name.
 
     Args:
-        default: Value if the user gives none.
+        default: Default value.
         help: One or two sentences for `--help`.
-        least: Smallest number allowed.
-        most: Largest number allowed.
-        choices: The values allowed; empty for any.
-        is_path: The text, or each text of a tuple, is a path, in which `~` is expanded.
-        is_text_or_file: The flag takes the text itself, or the path of a file that holds it.
+        least: Smallest allowed number.
+        most: Largest allowed number.
+        choices: Allowed values; empty for any.
+        is_path: Whether the text, or each text of a tuple, is a path, in which `~` is expanded.
+        is_text_or_file: Whether the flag takes a text or the path of a text file.
     """
     metadata = {
         "help": help,
@@ -45,19 +45,19 @@ def option(
 
 @dataclasses.dataclass(frozen=True)
 class GenerateOptions:
-    """What every family may be asked for. A subclass adds fields, made by `option`.
+    """Options of every family. A subclass adds fields, made by `option`.
 
     Attributes:
         mode: One of `modes`.
         inputs: Pairs of a file's name and its NoteSequence, or its `Audio`.
         num_outputs: Number of pieces.
         temperature: Divides the logits; 0 takes the most probable event at each step.
-        seed: Seed of every random draw.
-        qpm: Tempo of what is written, in quarter notes a minute.
-        qpm_given: Whether the user asked for this tempo.
+        seed: Seed of all random numbers.
+        qpm: Tempo of the output in quarter notes per minute.
+        qpm_given: Whether the user gave this tempo.
         programs: General MIDI programs of the melodic parts; empty for the converter's own.
-        unfinished: Keeps what is written so far; None for nowhere.
-        runs: The runs of `needed_runs`, loaded, by their paths.
+        unfinished: Saves unfinished outputs; None for not saving them.
+        runs: The loaded runs of `needed_runs`, by their paths.
     """
 
     mode: str = "sample"
@@ -73,15 +73,15 @@ class GenerateOptions:
 
     # Name of the family, for errors.
     family: ClassVar[str] = ""
-    # Whether a model of the family draws at random, so that a seed matters.
+    # Whether generation is random, so that a seed matters.
     draws: ClassVar[bool] = True
-    # What to add to the errors for modes, and for options, of other families.
+    # Hints to add to the errors for modes, and for options, of other families.
     mode_hints: ClassVar[dict[str, str]] = {}
     option_hints: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def of(cls, defaults: Any, **given: Any) -> Self:
-        """Returns options with what a user gives, and for the rest what a config says.
+        """Returns options with the values that a user gives and the defaults of a config.
 
         Args:
             defaults: The section `generate` of the config.
@@ -94,26 +94,26 @@ class GenerateOptions:
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
-        """Returns what a model with such a converter can do."""
+        """Returns the modes of a model with this converter."""
         raise NotImplementedError
 
     @classmethod
     def names(cls, converter: Any) -> tuple[str, ...]:
-        """Returns the options that mean something to a model with such a converter."""
+        """Returns the names of the options of a model with this converter."""
         del converter
         return tuple(options_of(cls))
 
     def needed_runs(self, converter: Any) -> tuple[str, ...]:
-        """Returns the run directories of other models that take part in generation."""
+        """Returns the run directories of other models that generation needs."""
         del converter
         return ()
 
     def check_names(self, converter: Any) -> None:
-        """Checks what can be checked before the inputs are read.
+        """Checks everything that can be checked before the inputs are read.
 
         Raises:
-            UserError: If a model with such a converter has no such mode, does not know an option,
-                or has other programs.
+            UserError: If a model with this converter does not have the mode, an option or the
+                programs.
         """
         modes, names = self.modes(converter), self.names(converter)
         if self.mode not in modes:
@@ -130,7 +130,7 @@ class GenerateOptions:
         """Checks everything that can be checked without the model.
 
         Raises:
-            UserError: If the mode needs other inputs, or a value is wrong for this model.
+            UserError: If the mode needs other inputs, or a value is invalid for this model.
         """
         self.check_names(converter)
 
@@ -141,14 +141,14 @@ class GenerateOptions:
     def check_inputs(self) -> None:
         """Raises: UserError if `sample` is given an input, or `continue` is not."""
         if self.mode == "sample" and self.inputs:
-            raise UserError("--mode=sample reads no --input; --mode=continue goes on from it")
+            raise UserError("--mode=sample reads no --input; --mode=continue continues it")
         if self.mode == "continue" and not self.inputs:
-            raise UserError("--mode=continue needs --input=FILE, what to go on from")
+            raise UserError("--mode=continue needs --input=FILE, the piece to continue")
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplingOptions(GenerateOptions):
-    """Options of families that draw one event after the other."""
+    """Options of autoregressive families."""
 
     top_k: int = option(0, "Draw from the k most probable events; 0 draws from all.", least=0)
     top_p: float = option(
@@ -166,11 +166,11 @@ class SamplingOptions(GenerateOptions):
 
 
 class Reconstruction(NamedTuple):
-    """A piece, and the part of an input that it was made of.
+    """An input and its reconstruction.
 
     Attributes:
-        input: NoteSequence of what a model was given, as it reads it.
-        output: NoteSequence of what came back.
+        input: NoteSequence of the encoded input, decoded by the converter.
+        output: NoteSequence of the model's output.
     """
 
     input: Any
@@ -178,11 +178,11 @@ class Reconstruction(NamedTuple):
 
 
 def random_seed() -> int:
-    """Returns a new seed, which neither `random` nor NumPy decides."""
+    """Returns a new seed from the operating system, independent of other random seeds."""
     return random.SystemRandom().randint(1, 999_999)
 
 
 def options_of(options_class: type[GenerateOptions]) -> dict[str, dataclasses.Field]:
-    """Returns the fields of a class of options that were made by `option`, by their names."""
+    """Returns the fields of a class of options that were made by `option`, by name."""
     fields = dataclasses.fields(options_class)
     return {field.name: field for field in fields if "help" in field.metadata}

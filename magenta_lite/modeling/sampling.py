@@ -1,4 +1,4 @@
-"""Drawing events from logits: the settings that all families share, and the random numbers."""
+"""Sampling of events from logits with the settings that all families share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import tensorflow as tf
 
 from magenta_lite.typing import Tensor
 
-COLDEST = 1e-6  # lowest divisor of logits, so that probabilities exist at temperature 0
+COLDEST = 1e-6  # lowest divisor of logits, so that probabilities are finite at temperature 0
 
 
 class Sampler(NamedTuple):
-    """How events are drawn from logits. Each setting is a number or a scalar tensor.
+    """Settings of sampling from logits, each a number or a scalar tensor.
 
     The logits are divided by the temperature first. The other settings then exclude improbable
     classes, each by the probabilities at that temperature; the most probable class always stays.
 
     Attributes:
         temperature: Divides the logits; 0 takes the most probable class.
-        top_k: Keeps so many of the most probable classes; 0 keeps all.
+        top_k: Keeps the k most probable classes; 0 keeps all.
         top_p: Keeps the fewest most probable classes that together reach this probability
             (Holtzman et al. 2019, https://arxiv.org/abs/1904.09751); 1 keeps all.
         min_p: Keeps the classes whose probability is at least this share of the largest one
@@ -33,7 +33,7 @@ class Sampler(NamedTuple):
 
     @classmethod
     def of(cls, options: Any) -> Sampler:
-        """Returns the sampler of the attributes of the same names of `options`."""
+        """Returns the sampler with the settings in the attributes of `options`."""
         return cls(*(getattr(options, name) for name in cls._fields))
 
     def tensors(self) -> Sampler:
@@ -45,8 +45,7 @@ class Sampler(NamedTuple):
     def draw(self, logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draws one class of each distribution by inverting its cumulative distribution.
 
-        The random numbers come from outside, so a draw does not depend on which replica, batch or
-        machine makes it.
+        The random numbers are inputs, so that a draw does not depend on replica, batch or machine.
 
         Args:
             logits: Float (..., V).
@@ -69,7 +68,7 @@ class Sampler(NamedTuple):
     def filtered(self, logits: Tensor) -> Tensor:
         """Returns the logits float32 (..., V) of the distribution that is drawn from.
 
-        Those of excluded classes are the lowest float.
+        The logits of excluded classes are the lowest float.
         """
         temperature, top_k, top_p, min_p = self.tensors()
         scaled = tf.cast(logits, tf.float32) / tf.maximum(temperature, COLDEST)
@@ -83,22 +82,21 @@ class Sampler(NamedTuple):
             stays = (before < top_p) & ((rank < top_k) | (top_k <= 0)) | (rank == 0)
             return tf.reduce_min(tf.where(stays, ordered, 1.0), axis=-1, keepdims=True)
 
-        # Sorting takes longer than all other operations of a step.
+        # Sorting takes longer than all other operations of a step together.
         sorts = (top_k > 0) | (top_p < 1)
         lowest = tf.cond(sorts, smallest_kept, lambda: tf.zeros_like(largest))
         stays = probability >= tf.maximum(lowest, min_p * largest)
         return tf.where(stays, scaled, scaled.dtype.min)
 
     def draw_binary(self, logits: Tensor, uniforms: Tensor) -> Tensor:
-        """Draws events that happen or do not; the settings act on these two outcomes.
+        """Draws binary events; the settings apply to the two outcomes.
 
         Args:
-            logits: Float (...), of the probability that an event happens.
+            logits: Float (...), of the probability of an event.
             uniforms: Float (...) in [0, 1).
 
         Returns:
-            Bool (...), whether it happens. Where the less probable outcome is excluded, that is
-            whether its probability is at least 1/2.
+            Bool (...), the more probable outcome where the other one is excluded.
         """
         temperature, top_k, top_p, min_p = self.tensors()
         probability = tf.sigmoid(logits / tf.maximum(temperature, COLDEST))
@@ -111,12 +109,12 @@ class Sampler(NamedTuple):
 def inverse_cumulative(probabilities: Tensor, cumulative: Tensor, uniform: Tensor) -> Tensor:
     """Returns the first class whose cumulative probability exceeds `uniform`, int32 (...).
 
-    XLA adds up in parallel, so that its sums may fall where they should stay and end below 1. A
-    class of probability 0 is not drawn for that.
+    XLA computes cumulative sums in parallel, with rounding errors: they may decrease, and end below
+    1. Classes of probability 0 are not drawn in spite of that.
 
     Args:
         probabilities: Float (..., V), at least one above 0.
-        cumulative: Float (..., V), their sums up to each class, rounded anyhow.
+        cumulative: Float (..., V), their cumulative sums, up to rounding errors.
         uniform: Float (...) in [0, 1).
     """
     possible = probabilities > 0
@@ -126,19 +124,19 @@ def inverse_cumulative(probabilities: Tensor, cumulative: Tensor, uniform: Tenso
 
 
 def output_seeds(seed: Any, num_outputs: Any) -> Tensor:
-    """Returns a seed for each output, int32 (N, 2), whatever the number N of outputs."""
+    """Returns a seed for each output, int32 (N, 2), independent of the number N of outputs."""
     numbers = tf.range(num_outputs)
     return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 
 def uniforms_of(seeds: Tensor, shape: Any) -> Tensor:
-    """Returns random numbers in [0, 1) of which each row depends on its own seed alone.
+    """Returns random numbers in [0, 1), of which each row depends on its own seed alone.
 
-    Not for graphs that XLA compiles: it draws other numbers.
+    Not for graphs compiled by XLA, whose random numbers differ.
 
     Args:
         seeds: Int32 (N, 2).
-        shape: Of a row.
+        shape: Shape of a row.
 
     Returns:
         Float32 (N, *shape).

@@ -1,4 +1,4 @@
-"""What the sections of all families have in common; no TensorFlow."""
+"""Base classes of the config sections of all families; no TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ class ModelSection:
     """The section `model` of a config: sizes. A subclass is a frozen dataclass.
 
     Attributes:
-        kind: What a saved config calls it, the name of its family.
+        kind: Its name in a saved config, the name of its family.
     """
 
     kind: ClassVar[str]
 
     @property
     def longest_crop(self) -> int | None:
-        """Most tokens of a training example; None for any number."""
+        """Largest length of a training example in tokens; None for no limit."""
         return None
 
 
 class Objective:
-    """The section `objective` of a config: what is minimised. A subclass is a frozen dataclass.
+    """The section `objective` of a config: the loss. A subclass is a frozen dataclass.
 
     Attributes:
-        kind: What a saved config calls it.
+        kind: Its name in a saved config.
     """
 
     kind: ClassVar[str]
 
     def shortened(self, steps: int, planned: int) -> Self:
-        """Returns the objective of a shorter run, whose schedules fit into it.
+        """Returns the objective with its schedules rescaled to a shorter run.
 
         Args:
             steps: Number of steps of the run.
@@ -41,7 +41,7 @@ class Objective:
         return self
 
     def comparable_loss(self, measured: Mapping[str, float], steps: int) -> float:
-        """Returns the loss of a validation as it can be compared over the steps of a run.
+        """Returns a validation loss that is comparable between the steps of a run.
 
         Args:
             measured: Means over the held-out examples, by name.

@@ -61,7 +61,7 @@ class Feed:
             examples["train"],
             batch_size=settings.batch_size,
             seed=settings.seed,
-            draws=model.draws(),
+            random_inputs=model.random_inputs(),
             transpose=data.transpose,
             transpose_last=data.transpose_last,
             steps=settings.steps,
@@ -82,7 +82,7 @@ class Feed:
             held_out,
             batch_size=batch_size,
             seed=settings.seed + 1,
-            draws=model.draws(training=False),
+            random_inputs=model.random_inputs(training=False),
             shuffle=False,
         )
         return cls(batches, strategy, validation.dataset(strategy=strategy), count)

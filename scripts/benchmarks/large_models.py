@@ -69,7 +69,7 @@ def measure(what: str, name: str, batch: int, precision: str, *settings: str) ->
             None,
         )
         batches = batches_for(
-            converter, examples, batch_size=batch, seed=0, draws=model.draws()
+            converter, examples, batch_size=batch, seed=0, random_inputs=model.random_inputs()
         ).dataset()
         iterator = iter(batches)
         model.make_train_function()

@@ -73,7 +73,7 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
         lengths=np.full(len(events), 32),
         batch_size=batch,
         seed=0,
-        draws=model.draws(),
+        random_inputs=model.random_inputs(),
         transpose=config.data.transpose,
         pitch_ids=((0, 2, 89),),
     ).dataset()

@@ -61,7 +61,7 @@ def train(batch: int, steps: int) -> float:
     model.measure_bandwidth(sound_of(sound[:, :crop]).numpy())
     lengths = np.full(CLIPS, 2 * crop, np.int32)
     batches = Batches(
-        sound, lengths, batch_size=batch, seed=0, draws=model.draws(), crop=crop
+        sound, lengths, batch_size=batch, seed=0, random_inputs=model.random_inputs(), crop=crop
     ).dataset()
     return batch * crop / model.sample_rate * steps / training_seconds(model, batches, steps)
 

@@ -61,7 +61,7 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
         lengths=np.full(len(melodies), events, np.int32),
         batch_size=batch,
         seed=0,
-        draws=model.draws(),
+        random_inputs=model.random_inputs(),
     ).dataset()
     return batch * events * steps / training_seconds(model, batches, steps)
 

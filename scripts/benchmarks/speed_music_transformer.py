@@ -68,7 +68,11 @@ def measure_here(what: str, batch: int, tokens: int, steps: int) -> float:
     compile_model(model, config.train)
     events = np.random.default_rng(0).integers(1, 310, size=(64, tokens)).astype(np.uint16)
     batches = Batches(
-        events, np.full(64, tokens, np.int32), batch_size=batch, seed=0, draws=model.draws()
+        events,
+        np.full(64, tokens, np.int32),
+        batch_size=batch,
+        seed=0,
+        random_inputs=model.random_inputs(),
     )
     return batch * tokens * steps / training_seconds(model, batches.dataset(), steps)
 

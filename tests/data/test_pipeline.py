@@ -20,14 +20,14 @@ from magenta_lite.data.pipeline import (
     rotated_chords,
     transposed,
 )
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 
 MELODY = ((0, 2, 89),)  # ids 2 to 89 are pitches
 
 DRAWS = {
-    "noise": Draw("normal", (3,)),
-    "uniforms": Draw("uniform", (4, 2)),
-    "keep": Draw("bernoulli", (5,), p=0.3),
+    "noise": RandomInput("normal", (3,)),
+    "uniforms": RandomInput("uniform", (4, 2)),
+    "keep": RandomInput("bernoulli", (5,), p=0.3),
 }
 
 
@@ -35,7 +35,7 @@ def batches(size=20, batch_size=8, **changes):
     events = np.random.default_rng(0).integers(0, 90, (size, 6)).astype(np.uint8)
     events[:, 0] = np.arange(size) % 2  # ids 0 and 1 are no notes: transposition leaves them
     settings = {
-        "draws": DRAWS,
+        "random_inputs": DRAWS,
         "transpose": (-5, 5),
         "pitch_ids": MELODY,
         "controls": (events % 49).astype(np.uint8),
@@ -169,9 +169,9 @@ def shifts_of(ids, step=0, **changes):
 
 
 def test_gammas_have_their_concentration():
-    draws = {"g": Draw("gamma", (2,), 0.2)}
+    draws = {"g": RandomInput("gamma", (2,), 0.2)}
     ids = np.full((1, 2), 40, np.uint8)
-    batches = Batches(ids, np.array([2], np.int32), batch_size=20000, seed=1, draws=draws)
+    batches = Batches(ids, np.array([2], np.int32), batch_size=20000, seed=1, random_inputs=draws)
     drawn = next(iter(batches.dataset()))["g"].numpy()
     assert drawn.shape == (20000, 2)
     assert drawn.mean() == pytest.approx(0.2, abs=0.01)
@@ -252,8 +252,8 @@ def test_examples_without_pitches_stay_as_they_are():
 
 
 def test_bernoulli_draws_are_true_as_often_as_asked():
-    keep = {"keep": Draw("bernoulli", (100,), p=0.3)}
-    drawn = take(batches(batch_size=64, draws=keep).dataset(), 2)
+    keep = {"keep": RandomInput("bernoulli", (100,), p=0.3)}
+    drawn = take(batches(batch_size=64, random_inputs=keep).dataset(), 2)
     assert set(np.unique(drawn[0]["keep"])) == {0.0, 1.0}
     assert abs(drawn[0]["keep"].mean() - 0.3) < 0.03
     assert (drawn[0]["keep"] != drawn[1]["keep"]).any()
@@ -278,13 +278,13 @@ def test_batches_for_takes_everything_from_converter_and_examples():
         examples,
         batch_size=2,
         seed=3,
-        draws=DRAWS,
+        random_inputs=DRAWS,
         transpose=(-1, 2),
         shuffle=False,
     )
     for name, value in TRACKS.items():
         assert getattr(made, name) == value
     assert (made.batch_size, made.seed, made.transpose, made.shuffle) == (2, 3, (-1, 2), False)
-    assert made.draws is DRAWS
+    assert made.random_inputs is DRAWS
     assert made.controls is examples.controls and made.events is examples.events
     assert take(made.dataset(), 1)[0].keys() == {"events", "length", "example", "controls", *DRAWS}

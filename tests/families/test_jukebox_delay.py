@@ -106,7 +106,7 @@ def test_configs_are_of_their_vqvaes(size):
 
 
 def test_sizes_that_do_not_fit_are_told():
-    with pytest.raises(UserError, match="cannot be shared out among"):
+    with pytest.raises(UserError, match="is not divisible by"):
         DelayPriorConfig(width=10, heads=4)
     with pytest.raises(UserError, match="depth=0 must be at least 1"):
         DelayPriorConfig(depth=0)

@@ -97,7 +97,7 @@ def test_logits_losses_and_gradients_are_the_recorded_ones(name):
 def test_cached_logits_are_those_of_the_whole_pass(name):
     """Read at once as far as they may be, then in odd parts, then one by one."""
     _, arrays, _, model, batch = recorded(name)
-    told = model.told(batch.get("labels"), batch.get("above"))
+    told = model.conditioning(batch.get("labels"), batch.get("above"))
     ids = model.tokens(batch["events"], told.lyrics)
     cache = model.music.init_cache(ids.shape[0], told.memory)
     logits, first = [], 0
@@ -117,7 +117,7 @@ def test_recorded_writing_takes_the_most_probable_codes(name):
     if model.sizes.single_stream:
         keys = ["greedy_joint_tokens"]  # with characters where codes should be
     for key in keys:
-        told = model.told(batch.get("labels"), batch.get("above"))
+        told = model.conditioning(batch.get("labels"), batch.get("above"))
         ids = tf.constant(arrays[key])
         x = model.music(ids, told.start, told.condition, told.memory)
         best = tf.argmax(model.music.logits(x, told.condition), axis=2).numpy()
@@ -280,15 +280,15 @@ def test_something_else_is_no_checkpoint_of_a_prior():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"blocks": 7}, "model.blocks=7 rows do not share out 64 tokens"),
-        ({"heads": 3}, "The attention width 8 cannot be shared out among model.heads=3"),
+        ({"blocks": 7}, "model.blocks=7 rows do not divide 64 tokens"),
+        ({"heads": 3}, "The attention width 8 is not divisible by model.heads=3"),
         ({"attention_order": 13}, "model.attention_order=13 must be 0 to 12"),
         ({"depth": 0}, "model.depth=0 must be at least 1"),
         ({"genres": 3}, "model.artists=0 and model.genres=3"),
         ({"lyric_tokens": 8}, "model.lyric_tokens=8 needs labels"),
         ({"attention_order": 6, "depth": 4}, "attends to a lyric encoder"),
         ({"attention_order": 12, "depth": 16}, "attends to lyrics in front of codes"),
-        ({"conditioner_stages": 7}, "model.context=64 codes do not stand below"),
+        ({"conditioner_stages": 7}, "model.context=64 is not divisible by"),
         ({"conditioner_stages": 1, "conditioner_stride": 3}, "must be even"),
         ({"single_stream": True}, "set model.lyric_tokens"),
         ({"attention_order": 4, "spread": 9}, "model.spread=9 is more than a row of 8"),

@@ -68,7 +68,7 @@ def test_every_code_is_written_once_from_as_many_as_there_are(total, hop, ratio)
         ((100, 32, 0), "A hop of 0 codes must be 1 to the 32 codes of a context"),
         ((100, 32, 33), "A hop of 33 codes"),
         ((100, 32, 6, 0, 4), "A hop of 6 codes, a context of 32 and a length of 100 must be mult"),
-        ((98, 32, 8, 0, 4), "multiples of the 4 codes that stand below one above"),
+        ((98, 32, 8, 0, 4), "multiples of 4, the codes per code of the level above"),
     ],
 )
 def test_windows_that_leave_codes_out_are_refused(arguments, words):

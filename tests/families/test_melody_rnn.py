@@ -62,7 +62,7 @@ def batch_of(converter, model, rows=6, steps=40, seed=0):
         "events": tf.constant(random_ids(converter, rows, steps, seed)),
         "length": tf.constant(rng.integers(2, steps + 1, rows), tf.int32),
     }
-    for name, draw in model.draws().items():
+    for name, draw in model.random_inputs().items():
         batch[name] = tf.constant(rng.random((rows, *draw.shape)) < draw.p, tf.float32)
     return batch
 

@@ -228,7 +228,7 @@ def test_a_file_of_drums_is_no_primer(trained):
     drums = tune([36, 38])
     for note in drums.notes:
         note.is_drum = True
-    with pytest.raises(UserError, match=r"no melody to go on from: drum note \(2\)"):
+    with pytest.raises(UserError, match=r"no melody to continue: drum note \(2\)"):
         MelodyPrimer(trained[1], request(inputs=[("a.mid", drums)]))
 
 

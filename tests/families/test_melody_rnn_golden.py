@@ -148,7 +148,9 @@ def test_optimizer_steps_equal_the_original(run):
     }
     # The original was trained without dropout: all is kept, at its own size.
     rows = len(golden["train/lengths"])
-    batch |= {name: tf.fill([rows, *draw.shape], draw.p) for name, draw in model.draws().items()}
+    batch |= {
+        name: tf.fill([rows, *draw.shape], draw.p) for name, draw in model.random_inputs().items()
+    }
     batches, losses = tf.data.Dataset.from_tensors(batch), []
     for step in range(1, 6):
         losses.append(model.fit(batches, verbose=0).history["loss"][0])

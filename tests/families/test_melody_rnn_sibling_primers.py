@@ -71,7 +71,7 @@ def test_drums_may_come_from_a_file_with_its_tempo(drums, capsys):
     assert list(primer.ids) == [1, 0, 0, 0, 5, 0, 0, 0, 2]
     assert primer.qpm == 90
     assert "Primer: bar 1 of the drums, 3 steps hit" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"no drums to go on from: note that is not for drums \(1"):
+    with pytest.raises(UserError, match=r"no drums to continue: note that is not for drums \(1"):
         DrumsPrimer(drums[1], request(inputs=[("a.mid", tune([60]))]))
 
 
@@ -263,7 +263,7 @@ def test_without_a_primer_a_second_of_silence_begins(performance):
         ({"primer_pitches": "[60, 128]"}, "--primer_pitches has 128; MIDI pitches go from 0 to"),
         ({"primer_pitches": "[60]", "num_steps": 50}, "counts the primer, which has 50 steps"),
         ({"primer_pitches": "[60]", "primer_melody": "[60]"}, "both give a primer"),
-        ({"primer_melody": "[-2]"}, "gives no notes to go on from: no notes"),
+        ({"primer_melody": "[-2]"}, "has no notes to continue: no notes"),
         (
             {"inputs": [("a", None)], "primer_bars": 1, "primer_seconds": 1.0},
             "both say how much; leave one out",

@@ -253,7 +253,9 @@ def test_time_is_stretched_without_drift_and_volumes_are_shifted():
 def test_crops_keep_their_prefix_and_say_where_they_stop():
     converter, examples = windows_of(scales())
     model = small(objective=MuseNetObjective(0.5, 0.5), positions=64)
-    batches = batches_for(converter, examples, batch_size=64, seed=0, draws=model.draws())
+    batches = batches_for(
+        converter, examples, batch_size=64, seed=0, random_inputs=model.random_inputs()
+    )
     batch = next(iter(batches.dataset()))
     events = batch["events"].numpy()
     assert events.shape == (64, 64, 3)
@@ -289,7 +291,9 @@ def test_it_learns_a_piece():
         "musenet_nano", ["train.steps=150", "train.warmup_steps=5", "train.learning_rate=1e-2"]
     )
     compile_model(model, config.train)
-    batches = batches_for(converter, examples, batch_size=8, seed=0, draws=model.draws())
+    batches = batches_for(
+        converter, examples, batch_size=8, seed=0, random_inputs=model.random_inputs()
+    )
     history = model.fit(batches.dataset(), steps_per_epoch=50, epochs=3, verbose=0).history
     assert history["nll_per_token"][-1] < 1.0
 
@@ -307,7 +311,7 @@ def windows_of(sequence, crop=64):
 def test_examples_are_mixed_in_pairs():
     """Beside the loss of embeddings and targets that are mixed by hand."""
     model = shaken(small(objective=MuseNetObjective(mixup=0.2), positions=48))
-    assert set(model.draws()) == {"told", "played", "mix"}
+    assert set(model.random_inputs()) == {"told", "played", "mix"}
     rng = np.random.default_rng(0)
     events = events_of(rng.integers(1, 4096, (4, 48)), rng)
     draws = np.array([[3.0, 1.0], [9.0, 1.0], [0.0, 2.0], [1.0, 1.0]], np.float32)
@@ -354,7 +358,9 @@ def test_the_critic_learns_what_the_model_wrote():
 
     config = get_config("musenet_nano", ["train.warmup_steps=5", "train.learning_rate=1e-2"])
     compile_model(model, config.train)
-    batches = batches_for(converter, examples, batch_size=16, seed=0, draws=model.draws())
+    batches = batches_for(
+        converter, examples, batch_size=16, seed=0, random_inputs=model.random_inputs()
+    )
     batch = next(iter(batches.dataset()))
     varied = model.varied(batch)
     own = varied["own"].numpy() > 0
@@ -471,7 +477,7 @@ def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
         ({"strict": True}, "--strict needs --instruments"),
         ({"minutes": 99.0}, "--minutes=99 must be at most 15"),
         ({"minutes": 1.0, "num_tokens": 9}, "leave one out"),
-        ({"inputs": [("a", None)]}, "--mode=continue goes on from it"),
+        ({"inputs": [("a", None)]}, "--mode=continue continues it"),
         ({"mode": "continue"}, "--input=FILE"),
         ({"mode": "accompany"}, "--input=FILE"),
         ({"mode": "accompany", "inputs": [("s", 1)], "minutes": 1.0}, "leave out how long"),

@@ -211,7 +211,7 @@ def test_it_learns_what_its_optimiser_and_precision_may_be():
             tunes(converter),
             batch_size=8,
             seed=0,
-            draws=model.draws(),
+            random_inputs=model.random_inputs(),
             transpose=config.data.transpose,
         )
         history = model.fit(batches.dataset(), steps_per_epoch=8, epochs=2, verbose=0)
@@ -224,7 +224,7 @@ def test_dropout_is_a_function_of_the_example():
     converter = build_converter(config.converter)
     model = build_model(config, converter)
     batches = batches_for(
-        converter, tunes(converter), batch_size=4, seed=0, draws=model.draws()
+        converter, tunes(converter), batch_size=4, seed=0, random_inputs=model.random_inputs()
     ).dataset()
     batch = next(iter(batches))
     whole = model(batch, training=True)
@@ -239,7 +239,9 @@ def test_recomputing_gives_the_same_gradient():
     converter = build_converter(TINY.converter)
     keras.utils.set_random_seed(0)
     model = build_model(TINY, converter)
-    dataset = batches_for(converter, tunes(converter), batch_size=4, seed=0, draws=model.draws())
+    dataset = batches_for(
+        converter, tunes(converter), batch_size=4, seed=0, random_inputs=model.random_inputs()
+    )
     batch = next(iter(dataset.dataset()))
     gradients = []
     for recompute in (False, True):

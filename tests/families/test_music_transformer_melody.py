@@ -89,7 +89,12 @@ def test_it_learns_to_accompany_and_the_melody_matters(converter, examples):
     model = build_model(CONFIG, converter)
     compile_model(model, CONFIG.train)
     batches = batches_for(
-        converter, examples, batch_size=8, seed=0, draws=model.draws(), transpose=(-3, 3)
+        converter,
+        examples,
+        batch_size=8,
+        seed=0,
+        random_inputs=model.random_inputs(),
+        transpose=(-3, 3),
     )
     history = model.fit(batches.dataset(), steps_per_epoch=30, epochs=4, verbose=0)
     assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]

@@ -38,7 +38,7 @@ def batch_of(size, model, seed=0):
         "events": tf.constant(rng.integers(0, 90, (size, STEPS)), tf.int32),
         "length": tf.constant(rng.integers(1, STEPS + 1, size), tf.int32),
     }
-    for name, draw in model.draws().items():
+    for name, draw in model.random_inputs().items():
         values = getattr(rng, {"normal": "standard_normal", "uniform": "random"}[draw.kind])
         batch[name] = tf.constant(values((size, *draw.shape)), tf.float32)
     return batch
@@ -171,9 +171,9 @@ def test_scheduled_sampling_replaces_no_event_that_starts_a_segment(name):
     events = tf.cast(np.swapaxes(events, 0, 1), model.head.event_dtype)
     z = tf.random.stateless_normal([4, 8], seed=[0, 1])
     uniforms = tf.random.stateless_uniform([steps, 4, 1 + decoder.uniforms], seed=[0, 2])
-    untouched = decoder.mix_in_samples(events, z, None, uniforms, 0.0)
+    untouched = decoder.scheduled_sampling(events, z, None, uniforms, 0.0)
     np.testing.assert_array_equal(untouched, events)
-    sampled = decoder.mix_in_samples(events, z, None, uniforms, 1.0)
+    sampled = decoder.scheduled_sampling(events, z, None, uniforms, 1.0)
     assert np.mean(sampled != events) > 0.3
     # What the first step of a segment reads is the given end of the one before: decoding with
     # all other events replaced gives the very samples.

@@ -174,7 +174,9 @@ def train_a_little(name, folder):
     compile_model(model, config.train)
     examples = made_up_examples(converter, 2 * BATCH)
     settings = {"batch_size": BATCH, "seed": 0, "transpose": config.data.transpose}
-    data = batches_for(converter, examples, draws=model.draws(), **settings).dataset()
+    data = batches_for(
+        converter, examples, random_inputs=model.random_inputs(), **settings
+    ).dataset()
     before = [weight.numpy() for weight in model.trainable_variables]
     history = model.fit(data, steps_per_epoch=3, epochs=1, verbose=0).history
     assert np.isfinite(history["loss"]).all()

@@ -252,7 +252,7 @@ def test_notes_that_come_back_are_counted_once_and_by_who_plays_them(capsys):
     tune((60, 0, 4), to=back)  # once more
     tune((61, 40, 44), to=there)
     tune((61, 40, 44), drums=True, to=back)
-    generation._tell_what_came_back([there, scale(1)], [back, scale(1)], 120.0)
+    generation._print_reconstruction([there, scale(1)], [back, scale(1)], 120.0)
     assert "2 pieces: 8 of 9 notes come back; new ones: 2\n" in capsys.readouterr().out
 
 

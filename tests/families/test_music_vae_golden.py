@@ -81,7 +81,7 @@ def batch_of(golden, model):
         "length": tf.constant(golden["lengths"]),
         "noise": tf.constant(golden["eps"]),
     }
-    batch["uniforms"] = tf.zeros([len(golden["lengths"]), *model.draws()["uniforms"].shape])
+    batch["uniforms"] = tf.zeros([len(golden["lengths"]), *model.random_inputs()["uniforms"].shape])
     if "controls" in golden:
         batch["controls"] = tf.constant(golden["controls"].argmax(-1).astype(np.int32))
     return batch

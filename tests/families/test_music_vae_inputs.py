@@ -124,7 +124,7 @@ def test_the_model_is_told_chords_of_the_batch_and_hits_of_the_events(name):
         expected = np.eye(CHORD_CLASSES)[batch["controls"]]
     else:
         expected = batch["events"][..., :9]
-    told = model.told({name: tf.constant(array) for name, array in batch.items()})
+    told = model.conditioning({name: tf.constant(array) for name, array in batch.items()})
     np.testing.assert_array_equal(np.moveaxis(told.numpy(), 1, 0), expected)
 
 
@@ -132,8 +132,8 @@ def test_the_model_is_told_chords_of_the_batch_and_hits_of_the_events(name):
 
 
 def uniforms(form, count, steps, seed=1, first=None):
-    """Returns what `inputs.draws` names for `count` examples; `first` decides on the share."""
-    (draw,) = inputs.draws(form, steps).values()
+    """Returns the `inputs.random_inputs` of `count` examples; `first` decides on the share."""
+    (draw,) = inputs.random_inputs(form, steps).values()
     assert draw.kind == "uniform"
     values = np.random.default_rng(seed).random((count, *draw.shape)).astype(np.float32)
     if first is not None:
@@ -193,14 +193,14 @@ def test_the_model_hides_notes_in_training_only_and_from_the_converter_only():
     config = get_config(f"{DROPOUT}_tiny", ["model.dropout=0"])
     converter = build_converter(config.converter)
     model, form = build_model(config, converter), converter.event_format
-    assert "hidden_notes" in model.draws()
-    assert "hidden_notes" not in model.draws(training=False)
+    assert "hidden_notes" in model.random_inputs()
+    assert "hidden_notes" not in model.random_inputs(training=False)
     events = made_up_events(form, 4, model.length)
     batch = {
         "events": events,
         "length": np.full(4, model.length, np.int32),
         "noise": np.zeros((4, config.model.latent_size), np.float32),
-        "uniforms": np.zeros((4, *model.draws()["uniforms"].shape), np.float32),
+        "uniforms": np.zeros((4, *model.random_inputs()["uniforms"].shape), np.float32),
     }
     few, many = (
         batch | {"hidden_notes": uniforms(form, 4, model.length, first=first)}
@@ -219,4 +219,6 @@ def test_the_model_hides_notes_in_training_only_and_from_the_converter_only():
 def test_without_the_setting_nothing_is_drawn():
     for name in GROOVAES:
         form = format_of(name)
-        assert bool(inputs.draws(form, 32)) == bool(form.max_note_dropout) == (name == DROPOUT)
+        assert (
+            bool(inputs.random_inputs(form, 32)) == bool(form.max_note_dropout) == (name == DROPOUT)
+        )

@@ -57,7 +57,9 @@ def sounds(count: int, samples: int = 256, channels: int = 1) -> np.ndarray:
 
 def batches(model, clips, batch_size: int = 4):
     lengths = np.full(len(clips), clips.shape[1], np.int32)
-    return Batches(clips, lengths, batch_size, seed=0, draws=model.draws()).dataset()
+    return Batches(
+        clips, lengths, batch_size, seed=0, random_inputs=model.random_inputs()
+    ).dataset()
 
 
 # Sizes -------------------------------------------------------------------------------------------

@@ -58,7 +58,9 @@ def trained(strategy):
         compile_model(model, TrainConfig(learning_rate=1e-3, learning_rate_decay=1.0))
     examples = Examples(sounds, np.full(len(sounds), CROP, np.int32), None)
     model.prepare(0, examples, seed=0)
-    batches = Batches(sounds, examples.lengths, batch_size=ROWS, seed=0, draws=model.draws())
+    batches = Batches(
+        sounds, examples.lengths, batch_size=ROWS, seed=0, random_inputs=model.random_inputs()
+    )
     history = model.fit(
         batches.dataset(strategy=strategy), steps_per_epoch=STEPS, verbose=0, shuffle=False
     )

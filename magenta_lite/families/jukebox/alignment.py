@@ -1,4 +1,4 @@
-"""Which character of the lyrics is sung at which code, by where a model's attention goes."""
+"""Alignment of lyrics and codes by the attention weights of a model."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 def align(
     model: JukeboxPrior, codes: ArrayLike, pieces: Sequence[PieceLabels], hop: int
 ) -> list[np.ndarray]:
-    """Returns how much each code of some pieces attends to each character of their lyrics.
+    """Returns the attention weights of the codes of some pieces to the characters of their lyrics.
 
-    Windows overlap; what an earlier one says counts.
+    Where windows overlap, the weights of the earlier one are kept.
 
     Args:
         model: A `JukeboxPrior` with an `alignment_layer`.
-        codes: Int (B, N), N at least the model's context.
-        pieces: What is said of each row.
-        hop: From the start of a window to the next one's, in codes.
+        codes: Int (B, N), N at least the context length of the model.
+        pieces: Labels of each row.
+        hop: Hop length between windows in codes.
 
     Returns:
-        Float32 (N, characters) of each row.
+        For each row float32 (N, characters).
 
     Raises:
         UserError: If the pieces are shorter than a context.
@@ -40,7 +40,7 @@ def align(
     rows, total = codes.shape
     if total < sizes.context:
         raise UserError(f"{total} codes are fewer than a context of {sizes.context}")
-    # Padding writes into a last column, which goes.
+    # The index of padding, -1, writes to an extra last column, which is removed.
     maps = [np.zeros((total, len(piece.characters) + 1), np.float32) for piece in pieces]
     for start in reversed(window_starts(total, sizes.context, hop)):
         stop = start + sizes.context

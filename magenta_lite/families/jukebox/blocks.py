@@ -1,4 +1,4 @@
-"""Layers of factored attention, and the transformer over tokens that is made of them.
+"""Blocks of factored attention, and the transformer over tokens.
 
 Shape letters: B batch, L tokens, Q new tokens, W width, V vocabulary, T positions of a memory.
 """
@@ -21,16 +21,16 @@ from magenta_lite.families.jukebox.factored_attention import (
 from magenta_lite.typing import Tensor
 
 NORM_EPSILON = 1e-5
-POSITION_DEVIATION = 0.01  # of tables of positions, times `initial_scale`
+POSITION_DEVIATION = 0.01  # initial standard deviation of position embeddings / `initial_scale`
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class FactoredBlock(keras.layers.Layer):
-    """Attention and feed-forward, each of a normalised input and added to it.
+    """A pre-normalised residual block of attention and a feed-forward layer.
 
     Args:
         sizes: A `TransformerSizes` or its dict.
-        kind: Of attention.
+        kind: Kind of attention.
 
     Call arguments:
         x: Float (B, L, W).
@@ -44,7 +44,7 @@ class FactoredBlock(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
         self.kind = kind
-        # Set by training: compute the insides again for the gradient instead of keeping them.
+        # Set by training: recompute activations for the gradient to save memory.
         self.recompute = False
         sizes = self.sizes
         width, inside, scale = sizes.width, sizes.feed_forward_width, sizes.initial_scale
@@ -72,7 +72,7 @@ class FactoredBlock(keras.layers.Layer):
         return x + scale * (attended + more)
 
     def step(self, x: Tensor, positions: Tensor, cache: tuple) -> tuple[Tensor, tuple]:
-        """Returns what new tokens become, and the cache; see `FactoredAttention.step`."""
+        """Returns the outputs of new tokens, and the cache; see `FactoredAttention.step`."""
         attended, cache = self.attention.step(norm(x, *self.attention_norm), positions, cache)
         return self._added(x, attended), cache
 
@@ -83,24 +83,24 @@ class FactoredBlock(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class TokenTransformer(keras.layers.Layer):
-    """Reads tokens from left to right: at each it has seen those before it.
+    """A causal transformer over tokens: the output at a position depends on the tokens before it.
 
-    In front of the first token stands a start vector. There is no normalisation behind the layers.
+    A start vector stands before the first token. There is no final layer normalisation.
 
     Args:
         sizes: A `TransformerSizes` or its dict.
-        own_start: Whether the start vector is a weight; otherwise it is told.
-        readout: How `logits` are made. `tied`: with the table of embeddings, from what the layers
-            give plus the condition; `own`: with a matrix of its own; nothing: not at all.
+        own_start: Whether the start vector is a weight; otherwise it is an input.
+        readout: Output matrix of `logits`. `tied`: the token embeddings, applied to the sum of the
+            last layer's output and the condition; `own`: a separate weight; empty: none.
 
     Call arguments:
         ids: Int32 (B, L), L = `sizes.length`.
         start: Float (B, 1, W); None with `own_start`.
-        condition: Float (B, L, W), added to the embeddings; None for nothing.
-        memory: Float (B, T, W), for layers with the kind of attention `cross`.
+        condition: Float (B, L, W), added to the embeddings; None for none.
+        memory: Float (B, T, W), for layers of cross attention.
 
     Returns:
-        Float (B, L, W), what the last layer gives.
+        Float (B, L, W), the output of the last layer.
     """
 
     def __init__(
@@ -147,14 +147,14 @@ class TokenTransformer(keras.layers.Layer):
         return x
 
     def _inputs(self, ids, start, condition):
-        """Returns what the first layer reads."""
+        """Returns the input of the first layer, float (B, L, W)."""
         before, _ = tf.split(self._embedded(ids), [self.sizes.length - 1, 1], axis=1)
         x = tf.concat([self._started(start, tf.shape(ids)[0]), before], axis=1) + self.positions
         x = tf.cast(x, self.compute_dtype)
         return x if condition is None else x + tf.cast(condition, x.dtype)
 
     def _embedded(self, ids):
-        """Returns the vector of each token, (B, L, W)."""
+        """Returns the token embeddings, (B, L, W)."""
         return tf.gather(self.embedding, ids)
 
     def _started(self, start, batch):
@@ -164,7 +164,7 @@ class TokenTransformer(keras.layers.Layer):
         return tf.cast(start, tf.convert_to_tensor(self.embedding).dtype)
 
     def logits(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Returns float32 logits (B, L, V) of the tokens at which the layers gave x (B, L, W)."""
+        """Returns float32 logits (B, L, V) for outputs x (B, L, W) of the last layer."""
         x = tf.cast(x, tf.float32)
         if self.readout == "tied" and condition is not None:
             x += tf.cast(condition, tf.float32)
@@ -186,11 +186,11 @@ class TokenTransformer(keras.layers.Layer):
         layer = self.layers[number]
         return layer.attention.weights_of(norm(x, *layer.attention_norm), memory)
 
-    # Some tokens after others ----------------------------------------------------------------
+    # Decoding with a cache -------------------------------------------------------------------
 
     @property
     def longest_step(self) -> int:
-        """How many new tokens a step may have."""
+        """Largest number of new tokens per step."""
         return min(layer.attention.longest_step for layer in self.layers)
 
     def init_cache(self, batch: Any, memory: Tensor | None = None) -> tuple:
@@ -206,15 +206,15 @@ class TokenTransformer(keras.layers.Layer):
         start: Tensor | None = None,
         condition: Tensor | None = None,
     ) -> tuple[Tensor, tuple]:
-        """Reads on from token `first`; all before are in the cache.
+        """Computes the outputs at new positions from `first` on, given a cache of those before.
 
         Args:
-            ids: Int32 (B, L); of them, those from `first - 1` to `first + count - 2` matter.
+            ids: Int32 (B, L); tokens `first - 1` to `first + count - 2` are read.
             first: Int32 scalar.
-            count: How many new tokens Q, at most `longest_step`.
-            cache: As of `init_cache` or the step before.
+            count: Number of new tokens Q, at most `longest_step`.
+            cache: As of `init_cache` or the previous step.
             start: As of the call.
-            condition: Likewise, of all L tokens.
+            condition: As of the call, for all L tokens.
 
         Returns:
             Float (B, Q, W), and the cache with the new tokens.
@@ -229,7 +229,7 @@ class TokenTransformer(keras.layers.Layer):
         x = tf.cast(x + tf.gather(self.positions, positions), self.compute_dtype)
         if condition is not None:
             x += tf.cast(tf.gather(condition, positions, axis=1), x.dtype)
-        # Of static length, that the layers know it.
+        # The layers need a static length.
         x = tf.ensure_shape(x, [None, count, self.sizes.width])
         new = []
         for layer, of_layer in zip(self.layers, cache, strict=True):
@@ -249,7 +249,7 @@ class TokenTransformer(keras.layers.Layer):
 def table(
     layer: keras.layers.Layer, name: str, rows: int, width: int, deviation: float
 ) -> keras.Variable:
-    """Adds a table of vectors (rows, width) to a layer, at first normal with that deviation."""
+    """Adds an embedding table (rows, width) to a layer, drawn from N(0, `deviation`²)."""
     normal = keras.initializers.RandomNormal(stddev=deviation)
     return layer.add_weight(shape=(rows, width), initializer=normal, name=name)
 
@@ -264,7 +264,7 @@ def unembedded(x: Tensor, matrix: Tensor) -> Tensor:
 def norm_weights(
     layer: keras.layers.Layer, name: str, width: int
 ) -> tuple[keras.Variable, keras.Variable]:
-    """Adds scale and bias of a layer normalisation to a layer."""
+    """Adds the scale and the bias of a layer normalisation to a layer."""
     return (
         layer.add_weight(shape=(width,), initializer="ones", name=f"{name}_scale"),
         layer.add_weight(shape=(width,), initializer="zeros", name=f"{name}_bias"),
@@ -272,7 +272,7 @@ def norm_weights(
 
 
 def norm(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Layer normalisation (Ba et al. 2016) of x (..., W), in float32; the type of `x` returns."""
+    """Returns the layer normalisation (Ba et al. 2016) of x (..., W), computed in float32."""
     wide = tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
     normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)

@@ -1,8 +1,8 @@
-"""What a prior is told beside the codes before: labels, time, lyrics, or the codes above.
+"""Conditioning of a prior: labels, time, lyrics, or the codes of the level above.
 
 Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4.1 to §4.4).
 
-Shape letters: B batch, L codes of a context, W width, T characters of lyrics, G genres.
+Shape letters: B batch, L context length in codes, W width, T characters of lyrics, G genres.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from magenta_lite.families.vqvae.convolutions import convolution
 from magenta_lite.typing import Tensor
 
 
-class _Conditioning(keras.layers.Layer):
-    """A layer that is made from the config of a model."""
+class _ConditioningLayer(keras.layers.Layer):
+    """Base class of layers that are built from the config of a model."""
 
     def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
@@ -40,19 +40,19 @@ class _Conditioning(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class LabelEmbedding(_Conditioning):
-    """Embeds artist and genres, and where in its piece a context stands.
+class LabelEmbedding(_ConditioningLayer):
+    """Embeds artist, genres, and the position of a context in its piece.
 
     Args:
         config: A `JukeboxPriorConfig` or its dict, with labels.
 
     Call arguments:
-        labels: Int32 (B, `config.label_size`): length of the piece, first and number of samples
-            of the context, artist, genres (-1 for none), lyrics.
+        labels: Int32 (B, `config.label_size`): length of the piece, offset and length of the
+            context in samples, artist, genres (-1 for none), lyrics.
 
     Returns:
-        The start vector, float (B, 1, W), and what is told at each code, float (B, L, W); None for
-        the latter without tables of time.
+        The start vector, float (B, 1, W), and the embedding of time at each code, float (B, L, W),
+        None for a model without time.
     """
 
     def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
@@ -81,17 +81,18 @@ class LabelEmbedding(_Conditioning):
 
 
 def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
-    """Returns which row of each table of time the codes have.
+    """Returns the time bins of the codes of a context.
 
-    All of it is in float32, on whose rounding the bins at borders depend.
+    Computed in float32 as in the original, because its rounding decides on the bins at borders.
 
     Args:
-        config: Has `time_bins`.
-        labels: Int32 (B, 3 or more): length of the piece, first and number of samples.
+        config: A config with `time_bins`.
+        labels: Int32 (B, 3 or more): length of the piece, offset and length of the context, in
+            samples.
 
     Returns:
-        Int32: `total` (B, 1), of the piece's length; `absolute` (B, L), of the time since its
-        beginning, and `relative` (B, L), of the share of it that is over.
+        Int32: `total` (B, 1), for the length of the piece; `absolute` (B, L), for the time since
+        its start; and `relative` (B, L), for that time as a share of the length.
     """
     total, offset, length = (tf.cast(labels[:, i : i + 1], tf.float32) for i in range(3))
     shortest = config.min_duration * config.sample_rate
@@ -112,8 +113,8 @@ def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class LyricEncoder(_Conditioning):
-    """Reads lyrics; it also learns to write them.
+class LyricEncoder(_ConditioningLayer):
+    """Encodes lyrics; it is also trained to predict them.
 
     Args:
         config: A `JukeboxPriorConfig` or its dict, whose lyrics are separate.
@@ -122,7 +123,7 @@ class LyricEncoder(_Conditioning):
         lyrics: Int32 (B, T).
 
     Returns:
-        What the layers that write codes attend to, float (B, T, W).
+        The memory for cross attention, float (B, T, W).
     """
 
     def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
@@ -141,13 +142,13 @@ class LyricEncoder(_Conditioning):
         return norm(apply_linear(self.reader(lyrics), self.projection), *self.norm)
 
     def logits(self, states: Any) -> Tensor:
-        """Returns float32 logits (B, T, V) of the characters, of what the call gave."""
+        """Returns float32 logits (B, T, V) of the characters for outputs of the call."""
         return unembedded(states, self.output_matrix)
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class CodeConditioner(_Conditioning):
-    """Lengthens the codes of the level above to the steps of the codes that are written.
+class CodeConditioner(_ConditioningLayer):
+    """Upsamples the codes of the level above to the rate of the codes that are predicted.
 
     Args:
         config: A `JukeboxPriorConfig` or its dict, with `conditioner_stages`.
@@ -161,7 +162,7 @@ class CodeConditioner(_Conditioning):
 
     def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
         super().__init__(config, **kwargs)
-        # Set by training: compute residual blocks again for the gradient.
+        # Set by training: recompute residual blocks for the gradient to save memory.
         self.recompute = False
         config, dtype = self.config, self.dtype_policy
         wide, inside, stride = config.width, config.conditioner_width, config.conditioner_stride

@@ -8,10 +8,10 @@ from typing import ClassVar
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.sections import ModelSection, Objective
 
-# Kinds of attention, by the numbers they have in `ATTENTION_CYCLES`; see `FactoredAttention`.
+# Kinds of attention, indexed by the numbers in `ATTENTION_CYCLES`; see `FactoredAttention`.
 KINDS = ("dense", "row", "column", "previous_row", "summary", "summary_spread", "cross", "prime")
 
-# The kinds of the layers of each order, which repeat.
+# For each order the kinds of consecutive layers, repeated.
 ATTENTION_CYCLES = {
     0: (0,),
     1: (1, 2),
@@ -54,19 +54,19 @@ class TransformerSizes:
     """Sizes of a transformer over tokens.
 
     Attributes:
-        vocabulary: Different tokens V.
-        length: Tokens L of a sequence.
-        width: W of what layers pass on.
-        depth: Layers.
-        heads: H of every attention.
-        attention_width: S of the queries, keys and values of all heads.
-        feed_forward_width: Inside the feed-forward parts.
-        order: Which kinds of attention the layers have; see `attention_kinds`.
-        blocks: Rows R that a sequence is seen as.
+        vocabulary: Vocabulary size V.
+        length: Sequence length L in tokens.
+        width: Model width W.
+        depth: Number of layers.
+        heads: Number of attention heads H.
+        attention_width: Width S of queries, keys and values of all heads together.
+        feed_forward_width: Hidden width of feed-forward layers.
+        order: Kinds of attention of the layers; see `attention_kinds`.
+        blocks: Number of rows R of the table that factored attention arranges a sequence in.
         spread: Positions at the end of each row that summary-spread attention sees.
-        prime: Tokens at the front of which prime attention sees the first; 0 without.
-        initial_scale: Factor on the deviations of initial weights.
-        residual_scale: What layers add is divided by their number.
+        prime: Number of tokens in front that prime attention sees; 0 for none.
+        initial_scale: Factor on the standard deviations of the initial weights.
+        residual_scale: Whether residual branches are divided by the number of layers.
     """
 
     vocabulary: int
@@ -95,9 +95,9 @@ class TransformerSizes:
 
     @property
     def parameters(self) -> int:
-        """Weights of all layers."""
+        """Number of weights of all layers."""
         w, s, f = self.width, self.attention_width, self.feed_forward_width
-        # Attention of a layer to itself and to a memory have equally many.
+        # Self-attention and cross attention have equally many.
         layer = 4 * w + 3 * (w * s + s) + s * w + w + 2 * w * f + f + w
         return self.depth * layer
 
@@ -109,50 +109,51 @@ class JukeboxPriorConfig(ModelSection):
     Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4 and appendix B.2).
 
     Attributes:
-        codes: Different codes K.
-        context: Codes of a context.
-        width: W of what layers pass on.
-        depth: Layers.
-        heads: Of every attention.
+        codes: Codebook size K.
+        context: Context length in codes.
+        width: Model width W.
+        depth: Number of layers.
+        heads: Number of attention heads.
         attention_factor: Width of queries, keys and values of all heads, as a share of `width`.
-        feed_forward_factor: Width inside feed-forward parts, as a multiple of `width`.
-        attention_order: Which kinds of attention the layers have; see `attention_kinds`.
-        blocks: Rows that the sequence is seen as.
+        feed_forward_factor: Hidden width of feed-forward layers, as a multiple of `width`.
+        attention_order: Kinds of attention of the layers; see `attention_kinds`.
+        blocks: Number of rows of the table that factored attention arranges a sequence in.
         spread: Positions at the end of each row that summary-spread attention sees.
-        initial_scale: Factor on the deviations of initial weights.
-        residual_scale: What layers add is divided by their number.
-        merged: The output matrix is a weight of its own, and what a model is told is not added
-            again behind the layers; otherwise it is the table of embeddings, and it is.
-        artists: Rows of the table of artists; 0 for a model without labels.
-        genres: Rows of the table of genres.
-        max_genres: Genres that a piece can have.
-        time_bins: Rows of each of the three tables of time; 0 for a model without.
-        min_duration: Shortest whole piece that the tables of time know, in seconds.
-        max_duration: All are shorter than this.
-        sample_rate: Of the sound, in Hz.
-        hop: Samples of a code.
-        lyric_tokens: Characters that a context is told; 0 for a model without lyrics.
-        lyric_vocabulary: Different characters, of which 0 is none.
-        single_stream: Lyrics and codes are one sequence; otherwise lyrics have an encoder.
-        lyric_width: Sizes of that encoder, as above.
-        lyric_depth: Likewise.
-        lyric_heads: Likewise.
-        lyric_blocks: Likewise.
-        lyric_attention_order: Likewise.
-        lyric_initial_scale: Likewise.
-        alignment_layer: Whose attention tells which character is sung; -1 if none does.
-        alignment_head: Likewise, of the heads of that layer.
-        conditioner_stages: Stages by which an upsampler's conditioner lengthens the codes above.
-        conditioner_stride: Factor of each stage.
-        conditioner_width: Channels inside the conditioner.
-        conditioner_depth: Residual blocks of each stage.
-        conditioner_growth: Block i looks `conditioner_growth ** i` steps to each side.
-        conditioner_cycle: After so many blocks dilations begin again; 0 for never.
-        conditioner_residual_scale: What residual blocks add is divided by the root of their number.
+        initial_scale: Factor on the standard deviations of the initial weights.
+        residual_scale: Whether residual branches are divided by the number of layers.
+        merged: Whether the output matrix is a separate weight. Otherwise it is tied to the token
+            embeddings, and the condition is added to the last layer's output, too.
+        artists: Number of artist ids; 0 for a model without labels.
+        genres: Number of genre ids.
+        max_genres: Largest number of genres of a piece.
+        time_bins: Number of bins of each of the three embeddings of time; 0 for a model without.
+        min_duration: Length of the shortest piece in seconds, for the bins of time.
+        max_duration: Upper limit of the length of a piece in seconds.
+        sample_rate: Sample rate of the sound in Hz.
+        hop: Hop length of a code in samples.
+        lyric_tokens: Characters that condition a context; 0 for a model without lyrics.
+        lyric_vocabulary: Size of the alphabet; id 0 is padding.
+        single_stream: Whether lyrics and codes form one sequence; otherwise lyrics have an encoder.
+        lyric_width: Width of the lyric encoder.
+        lyric_depth: Number of its layers.
+        lyric_heads: Number of its attention heads.
+        lyric_blocks: As `blocks`, for the lyric encoder.
+        lyric_attention_order: As `attention_order`, for the lyric encoder.
+        lyric_initial_scale: As `initial_scale`, for the lyric encoder.
+        alignment_layer: Layer whose attention aligns lyrics and codes; -1 for none.
+        alignment_head: Head of that layer.
+        conditioner_stages: Upsampling stages of an upsampler's conditioner; 0 for a prior.
+        conditioner_stride: Upsampling factor of each stage.
+        conditioner_width: Channels of the conditioner.
+        conditioner_depth: Residual blocks per stage.
+        conditioner_growth: The dilation of block i is `conditioner_growth ** i`.
+        conditioner_cycle: Number of blocks after which dilations start again at 1; 0 for never.
+        conditioner_residual_scale: Whether residual branches are divided by the square root of
+            their number.
     """
 
     kind: ClassVar[str] = "jukebox"
-    quantizers: ClassVar[int] = 1  # codes that a frame is told in
+    quantizers: ClassVar[int] = 1  # codes per frame
 
     codes: int = 2048
     context: int = 8192
@@ -218,8 +219,8 @@ class JukeboxPriorConfig(ModelSection):
             raise UserError(f"model.conditioner_stride={self.conditioner_stride} must be even")
         if self.context % self.above_ratio:
             raise UserError(
-                f"model.context={self.context} codes do not stand below a whole number of codes, "
-                f"of which each is lengthened {self.above_ratio} times"
+                f"model.context={self.context} is not divisible by {self.above_ratio}, the codes "
+                "per code of the level above"
             )
 
     def _check_labels(self) -> None:
@@ -237,7 +238,9 @@ class JukeboxPriorConfig(ModelSection):
                 f"model.max_duration={self.max_duration}"
             )
         if self.time_bins and self.conditioner_stages:
-            raise UserError("An upsampler is told the codes above, not time; set model.time_bins=0")
+            raise UserError(
+                "An upsampler is conditioned on the codes above, not on time; set model.time_bins=0"
+            )
         if self.single_stream and not self.lyric_tokens:
             raise UserError("model.single_stream joins codes and lyrics; set model.lyric_tokens")
         if self.single_stream and self.merged:
@@ -246,12 +249,12 @@ class JukeboxPriorConfig(ModelSection):
     def _check_stack(self, prefix: str, sizes: TransformerSizes) -> None:
         if sizes.length % sizes.blocks:
             raise UserError(
-                f"model.{prefix}blocks={sizes.blocks} rows do not share out {sizes.length} tokens"
+                f"model.{prefix}blocks={sizes.blocks} rows do not divide {sizes.length} tokens"
             )
         if sizes.attention_width % sizes.heads or sizes.attention_width < 1:
             raise UserError(
-                f"The attention width {sizes.attention_width} cannot be shared out among "
-                f"model.{prefix}heads={sizes.heads} heads; change width or attention_factor"
+                f"The attention width {sizes.attention_width} is not divisible by "
+                f"model.{prefix}heads={sizes.heads}; change width or attention_factor"
             )
         if not 0 <= sizes.order <= LAST_ORDER:
             raise UserError(
@@ -298,43 +301,43 @@ class JukeboxPriorConfig(ModelSection):
 
     @property
     def labelled(self) -> bool:
-        """Whether a model is told artist and genre."""
+        """Whether a model is conditioned on artist and genre."""
         return self.artists > 0
 
     @property
     def separate_lyrics(self) -> bool:
-        """Whether lyrics have an encoder of their own."""
+        """Whether lyrics have a separate encoder."""
         return self.lyric_tokens > 0 and not self.single_stream
 
     @property
     def front(self) -> int:
-        """Tokens in front of the codes."""
+        """Number of tokens in front of the codes."""
         return self.lyric_tokens if self.single_stream else 0
 
     @property
     def shift(self) -> int:
-        """Number of the token that stands for code 0."""
+        """Token id of code 0."""
         return self.lyric_vocabulary if self.single_stream else 0
 
     @property
     def label_size(self) -> int:
-        """Numbers of a label vector; 0 without labels."""
+        """Length of a label vector; 0 without labels."""
         return 4 + self.max_genres + self.lyric_tokens if self.labelled else 0
 
     @property
     def above_ratio(self) -> int:
-        """Codes for each code above; 1 for a prior."""
+        """Codes per code of the level above; 1 for a prior."""
         return self.conditioner_stride**self.conditioner_stages
 
     @property
     def conditioner_dilations(self) -> tuple[int, ...]:
-        """Of the residual blocks of a stage."""
+        """Dilations of the residual blocks of a stage."""
         cycle = self.conditioner_cycle or self.conditioner_depth
         return tuple(self.conditioner_growth ** (i % cycle) for i in range(self.conditioner_depth))
 
     @property
     def music(self) -> TransformerSizes:
-        """Sizes of the transformer that writes codes."""
+        """Sizes of the transformer over codes."""
         return TransformerSizes(
             vocabulary=self.shift + self.codes,
             length=self.front + self.context,
@@ -353,7 +356,7 @@ class JukeboxPriorConfig(ModelSection):
 
     @property
     def lyric_encoder(self) -> TransformerSizes:
-        """Sizes of the transformer that reads lyrics."""
+        """Sizes of the transformer over lyrics."""
         return TransformerSizes(
             vocabulary=self.lyric_vocabulary,
             length=self.lyric_tokens,
@@ -373,7 +376,7 @@ class NextCodeObjective(Objective):
     """Cross-entropy of the next code, in bits.
 
     Attributes:
-        lyric_share: Weight of the cross-entropy of the next character of the lyrics, beside codes.
+        lyric_share: Weight of the cross-entropy of the next character; that of codes is 1.
     """
 
     kind: ClassVar[str] = "next_code"
@@ -386,7 +389,7 @@ class NextCodeObjective(Objective):
 
 
 def parameter_count(config: JukeboxPriorConfig) -> int:
-    """Returns how many weights a model has, by formula; a tied output matrix counts once."""
+    """Returns the number of weights without building the model; tied weights count once."""
     music, w = config.music, config.width
     total = music.vocabulary * w * (2 if config.merged else 1) + music.length * w
     total += music.parameters

@@ -1,7 +1,7 @@
-"""A prior over several codes a frame, the later codebooks one frame behind those before them.
+"""A prior over several codes per frame, each codebook one frame behind the previous one.
 
 The delay pattern of MusicGen (Copet et al. 2023, https://arxiv.org/abs/2306.05284, §2.2), for the
-codes of a residual quantiser. Layers are those of Jukebox's priors, with dense attention.
+codes of a residual quantizer. The layers are those of Jukebox's priors, with dense attention.
 
 Shape letters: B batch, T frames, N codebooks, K codes, W width; S = T + N - 1 steps.
 """
@@ -27,7 +27,7 @@ from magenta_lite.families.jukebox.blocks import (
 from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.factored_attention import DEVIATION
 from magenta_lite.families.jukebox.losses import bits_of
-from magenta_lite.families.jukebox.model import Told
+from magenta_lite.families.jukebox.model import Conditioning
 from magenta_lite.families.jukebox.options import DelayPriorOptions
 from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
 from magenta_lite.typing import Batch, Tensor
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 def delayed(codes: Tensor, empty: int) -> Tensor:
-    """Returns what is written at each step: codebook n of frame t at step t + n.
+    """Applies the delay pattern: the code of codebook n and frame t moves to step t + n.
 
     Args:
         codes: Int (B, T, N).
-        empty: Stands where there is no code.
+        empty: The padding id.
 
     Returns:
         Int32 (B, T + N - 1, N).
@@ -56,7 +56,7 @@ def delayed(codes: Tensor, empty: int) -> Tensor:
 
 
 def undelayed(steps: Tensor) -> Tensor:
-    """Returns (B, T, N, ...), frame by frame, what stands at each step (B, T + N - 1, N, ...)."""
+    """Reverts `delayed`: returns (B, T, N, ...) by frame of (B, T + N - 1, N, ...) by step."""
     books = tf.unstack(steps, axis=2)
     frames = steps.shape[1] - len(books) + 1
     return tf.stack([book[:, n : n + frames] for n, book in enumerate(books)], axis=2)
@@ -64,16 +64,16 @@ def undelayed(steps: Tensor) -> Tensor:
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class DelayTransformer(TokenTransformer):
-    """A `TokenTransformer` that reads N tokens at a step, and predicts as many.
+    """A `TokenTransformer` that reads and predicts N tokens per step.
 
     Args:
         model: A `DelayPriorConfig` or its dict.
 
     Call arguments:
-        ids: Int32 (B, S, N); K where there is no code.
+        ids: Int32 (B, S, N); K is the padding id.
 
     Returns:
-        Float (B, S, W), what the last layer gives.
+        Float (B, S, W), the output of the last layer.
     """
 
     def __init__(self, model: DelayPriorConfig | dict[str, Any], **kwargs: Any):
@@ -87,12 +87,12 @@ class DelayTransformer(TokenTransformer):
         )
 
     def _embedded(self, ids):
-        """Returns the sum of the vectors of the codes of each step, (B, S, W)."""
+        """Returns the sum of the code embeddings of each step, (B, S, W)."""
         first = tf.range(self.model.quantizers) * (self.model.codes + 1)
         return tf.reduce_sum(tf.gather(self.embedding, ids + first), axis=2)
 
     def logits(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Returns float32 logits (B, S, N, K) of steps at which the layers gave x (B, S, W)."""
+        """Returns float32 logits (B, S, N, K) for outputs x (B, S, W) of the last layer."""
         del condition
         logits = unembedded(norm(x, *self.norm), self.output_matrix)
         return tf.reshape(logits, [-1, x.shape[1], self.model.quantizers, self.model.codes])
@@ -105,10 +105,10 @@ class DelayTransformer(TokenTransformer):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class DelayPrior(MusicModel):
-    """A transformer that predicts the codes of all codebooks at once, each of another frame.
+    """A transformer that predicts the codes of all codebooks at once, each for another frame.
 
-    At step s it writes codebook n of frame s - n, having seen all of what was written before: of
-    the same frame, the codes of the codebooks before n.
+    At step s it predicts the code of codebook n for frame s - n, conditioned on all earlier steps,
+    which include the codes of the previous codebooks of that frame.
 
     Args:
         model: Sizes; a `DelayPriorConfig` or its dict.
@@ -139,24 +139,26 @@ class DelayPrior(MusicModel):
         x = self.music(self.tokens(batch["events"]))
         return undelayed(self.music.logits(x))
 
-    # What writing needs to know, see `sampling`: that of a `JukeboxPrior`, of steps and frames.
+    # The interface that `sampling` needs: that of a `JukeboxPrior`, for steps and frames.
 
-    def told(self, labels: Tensor | None = None, above: Tensor | None = None) -> Told:
-        """Returns that the model is told nothing."""
+    def conditioning(
+        self, labels: Tensor | None = None, above: Tensor | None = None
+    ) -> Conditioning:
+        """Returns an empty conditioning: the model is unconditional."""
         del labels, above
-        return Told()
+        return Conditioning()
 
     def tokens(self, codes: Tensor, lyrics: Tensor | None = None) -> Tensor:
-        """Returns what is written at each step, int32 (B, S, N), of codes (B, T, N)."""
+        """Returns the tokens of each step, int32 (B, S, N), for codes (B, T, N)."""
         del lyrics
         return delayed(codes, self.sizes.codes)
 
     def codes_of(self, ids: Tensor) -> Tensor:
-        """Returns the codes int32 (B, T, N) of what is written at each step."""
+        """Returns the codes int32 (B, T, N) for the tokens of each step (B, S, N)."""
         return undelayed(ids)
 
     def code_at(self, position: Tensor) -> Tensor:
-        """Returns which frame each codebook is of that is written at a step, int32 (N,)."""
+        """Returns the frame that each codebook's token at a step belongs to, int32 (N,)."""
         return position - tf.range(self.sizes.quantizers)
 
     # The objective -------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class DelayPrior(MusicModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Returns the mean cross-entropy of a code, in bits."""
+        """Returns the mean cross-entropy per code, in bits."""
         codes = tf.cast(x["events"], tf.int32)
         bits = bits_of(codes, y_pred)
         self.bits.update_state(bits)
@@ -183,7 +185,7 @@ class DelayPrior(MusicModel):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "model": dataclasses.asdict(self.sizes)}
 
-    # What a family gives -----------------------------------------------------------------
+    # The contract of a family ------------------------------------------------------------
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> Self:

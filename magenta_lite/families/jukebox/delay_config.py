@@ -1,4 +1,4 @@
-"""Sizes of a prior over several codes a frame; values only, no TensorFlow."""
+"""Sizes of a prior over several codes per frame; values only, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class DelayPriorConfig(ModelSection):
     """Sizes of a prior over the codes of a residual VQ-VAE.
 
     Attributes:
-        codes: Different codes K of each codebook.
-        quantizers: Codebooks N.
-        context: Frames of a context.
-        width: W of what layers pass on; feed-forward parts are four times as wide inside.
-        depth: Layers.
-        heads: Of every attention.
-        initial_scale: Factor on the deviations of initial weights.
-        sample_rate: Of the sound, in Hz.
-        hop: Samples of a frame.
+        codes: Size K of each codebook.
+        quantizers: Number of codebooks N.
+        context: Context length in frames.
+        width: Model width W; the hidden width of feed-forward layers is 4 W.
+        depth: Number of layers.
+        heads: Number of attention heads.
+        initial_scale: Factor on the standard deviations of the initial weights.
+        sample_rate: Sample rate of the sound in Hz.
+        hop: Hop length of a frame in samples.
     """
 
     kind: ClassVar[str] = "jukebox_delay"
-    # What a `JukeboxPriorConfig` says of labels and of the level above: there are none.
+    # In place of the same fields of a `JukeboxPriorConfig`: no labels, and no level above.
     labelled: ClassVar[bool] = False
     label_size: ClassVar[int] = 0
     above_ratio: ClassVar[int] = 1
@@ -54,17 +54,17 @@ class DelayPriorConfig(ModelSection):
             )
         if self.width % self.heads:
             raise UserError(
-                f"model.width={self.width} cannot be shared out among model.heads={self.heads}"
+                f"model.width={self.width} is not divisible by model.heads={self.heads}"
             )
 
     @property
     def steps(self) -> int:
-        """Steps in which a context is written."""
+        """Number of decoding steps of a context."""
         return self.context + self.quantizers - 1
 
     @property
     def transformer(self) -> TransformerSizes:
-        """Sizes of the layers. Of the rows of each codebook the last stands where no code is."""
+        """Sizes of the layers. The last embedding of each codebook is that of padding."""
         return TransformerSizes(
             vocabulary=self.quantizers * (self.codes + 1),
             length=self.steps,

@@ -1,4 +1,4 @@
-"""How well a prior or an upsampler predicts the codes of held-out sound."""
+"""Metrics of a prior or an upsampler on the codes of held-out sound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BATCH = 4
 MEANINGS = {
-    "examples": "contexts, of which one begins in each quarter of the one before",
+    "examples": "contexts, with a hop length of a quarter of a context",
     "bits_per_code": "each given those before it in its context",
     "accuracy": "share of codes whose most probable guess is right",
     "codes_per_second": "of this level",
@@ -26,18 +26,18 @@ MEANINGS = {
 
 
 def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains; the last one of a model with lyrics.
+    """Returns the metrics that `MEANINGS` explains; the last one only for a model with lyrics.
 
     Args:
         model: A trained prior, upsampler or `DelayPrior`.
         examples: A `collections.Examples` of codes.
-        seed: Not used.
+        seed: Unused.
     """
     del seed
     sizes: Any = model.sizes
     count = len(examples.events)
     batch = {"events": examples.events, **examples.extras}
-    # The first row again fills up: batches of one size are traced once.
+    # Padded with copies of the first row: batches of equal size are traced once.
     rows = np.r_[np.arange(count), np.zeros(-count % BATCH, int)]
     real = (np.arange(len(rows)) < count).astype(np.float32)
 
@@ -56,8 +56,8 @@ def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict
     totals: Any = 0.0
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        told = {name: tf.constant(x[part], tf.int32) for name, x in batch.items()}
-        totals += np.array(sums(told, tf.constant(real[start : start + BATCH])), np.float64)
+        tensors = {name: tf.constant(x[part], tf.int32) for name, x in batch.items()}
+        totals += np.array(sums(tensors, tf.constant(real[start : start + BATCH])), np.float64)
     means = totals / count
     rate = sizes.sample_rate / sizes.hop * sizes.quantizers
     numbers = {

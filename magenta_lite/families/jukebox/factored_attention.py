@@ -1,10 +1,10 @@
-"""Attention to some of the past: rows, columns and summaries of a sequence laid out as a table.
+"""Factored attention: over rows, columns and summaries of a sequence arranged as a table.
 
 Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, appendix A.1), after the Sparse
 Transformer (Child et al. 2019, https://arxiv.org/abs/1904.10509).
 
-Shape letters: B batch, L positions, R rows, C positions of a row (L = R C), W width, S width of
-queries, H heads, D = S / H, M keys, Q new positions, T positions of a memory.
+Shape letters: B batch, L positions, R rows, C columns (L = R C), W width, S width of queries, H
+heads, D = S / H, M keys, Q new positions, T positions of a memory.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from magenta_lite.layers.attention import MASKED, attend, attend_causally, causa
 from magenta_lite.layers.transformer import product
 from magenta_lite.typing import Tensor
 
-DEVIATION = 0.02  # of initial kernels, times `initial_scale`
-# Kinds of which all queries have the same keys, some of them hidden.
+DEVIATION = 0.02  # standard deviation of initial kernels / `initial_scale`
+# Kinds whose queries share the same keys, up to a mask.
 SHARED_KEYS = ("dense", "summary", "summary_spread", "prime")
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class FactoredAttention(keras.layers.Layer):
-    """Attention of one kind. Position p stands in row p // C and column p % C and sees:
+    """Multi-head attention of one kind. Position p, in row p // C and column p % C, attends to:
 
     - `dense`: all positions up to p;
-    - `row`: those of its row up to p;
-    - `column`: those of its column up to p;
-    - `previous_row`: all of the row before. Row 0 sees nothing: the output is the bias;
-    - `summary`: the last position of every row but the last one, up to p, and a zero;
-    - `summary_spread`: likewise the last `sizes.spread` positions, and as many zeros;
-    - `cross`: all of a memory;
-    - `prime`: the first positions up to p, `sizes.prime` and a few more, see `visible_front`.
+    - `row`: the positions of its row up to p;
+    - `column`: the positions of its column up to p;
+    - `previous_row`: the row before; in row 0 to nothing, so that the output is the bias;
+    - `summary`: the last position of every row but the last one, up to p, and a zero vector;
+    - `summary_spread`: as `summary` with the last `sizes.spread` positions and as many zeros;
+    - `cross`: a memory;
+    - `prime`: the first `visible_front` positions up to p.
 
     Args:
         sizes: A `TransformerSizes` or its dict.
-        kind: See above.
+        kind: One of these kinds.
 
     Call arguments:
         x: Float (B, L, W), L = `sizes.length`.
@@ -52,7 +52,7 @@ class FactoredAttention(keras.layers.Layer):
     """
 
     def __init__(self, sizes: TransformerSizes | dict[str, Any], kind: str, **kwargs: Any):
-        # Products are in the type of the input, the softmax is in float32.
+        # Matrix products are in the dtype of the input, the softmax is in float32.
         super().__init__(autocast=False, **kwargs)
         if kind not in KINDS:
             raise ValueError(f"'{kind}' is no kind of attention; there are {', '.join(KINDS)}")
@@ -64,7 +64,7 @@ class FactoredAttention(keras.layers.Layer):
         self.memory_kv: Any = (
             self._linear("memory_kv", width, 2 * inside) if kind == "cross" else None
         )
-        # At first lyrics change nothing of what a model without them does.
+        # Cross attention starts as zero: a new model ignores its lyrics.
         self.out = self._linear("out", inside, width, zeros=kind == "cross")
         self.built = True
 
@@ -73,7 +73,7 @@ class FactoredAttention(keras.layers.Layer):
 
     @property
     def visible_front(self) -> int:
-        """How many positions `prime` sees: the first multiple of R beyond `sizes.prime`."""
+        """Number of positions of `prime`: the first multiple of R above `sizes.prime`."""
         sizes = self.sizes
         return min((sizes.prime // sizes.blocks + 1) * sizes.blocks, sizes.length)
 
@@ -93,7 +93,7 @@ class FactoredAttention(keras.layers.Layer):
         return tf.nn.softmax(logits if bias is None else logits + bias)
 
     def _projected(self, x, memory=None):
-        """Returns q, scaled, k and v: (B, L, H, D)."""
+        """Returns scaled q, k and v: (B, L, H, D) each."""
         if self.kind == "cross":
             q = apply_linear(x, self.qkv)
             k, v = self._of_memory(memory)
@@ -112,7 +112,7 @@ class FactoredAttention(keras.layers.Layer):
         return tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
 
     def _attended(self, q, k, v):
-        """Returns what q, k and v (B, L, H, D) give: (B, L, S)."""
+        """Returns the attention output (B, L, S) of q, k and v (B, L, H, D)."""
         sizes, kind = self.sizes, self.kind
         if kind == "dense":
             return joined(attend_causally(by_heads(q), by_heads(k), by_heads(v)))
@@ -151,13 +151,13 @@ class FactoredAttention(keras.layers.Layer):
         return tf.reshape(table, [-1, sizes.length, sizes.attention_width])
 
     def _row_later(self, x):
-        """Returns x (B, L, H, D) one row later, zeros in row 0."""
+        """Returns x (B, L, H, D) shifted by one row, with zeros in row 0."""
         row = self.sizes.row
         kept, _ = tf.split(x, [x.shape[1] - row, row], axis=1)
         return tf.pad(kept, [[0, 0], [row, 0], [0, 0], [0, 0]])
 
     def _front(self, x):
-        """Returns the first positions of x (B, L, H, D)."""
+        """Returns the first `visible_front` positions of x (B, L, H, D)."""
         front = self.visible_front
         return tf.split(x, [front, x.shape[1] - front], axis=1)[0]
 
@@ -166,7 +166,7 @@ class FactoredAttention(keras.layers.Layer):
         return self.sizes.spread if self.kind == "summary_spread" else 1
 
     def _summaries(self, x):
-        """Returns the ends of all rows of x (B, L, H, D) but the last, zeros in front of them."""
+        """Returns zeros and then the ends of all rows of x (B, L, H, D) but the last one."""
         rows, row, spread = self.sizes.blocks, self.sizes.row, self._spread
         table = tf.reshape(x, [-1, rows, row, *x.shape[2:]])
         _, ends = tf.split(table, [row - spread, spread], axis=2)
@@ -175,7 +175,7 @@ class FactoredAttention(keras.layers.Layer):
         return tf.pad(flat, [[0, 0], [spread, 0], [0, 0], [0, 0]])
 
     def _shared_positions(self) -> np.ndarray:
-        """Returns where each shared key stands, int (M,); before 0 if it is always seen."""
+        """Returns the position of each shared key, int (M,); -1 for keys that are never masked."""
         sizes, spread = self.sizes, self._spread
         if self.kind == "dense":
             return np.arange(sizes.length)
@@ -185,17 +185,17 @@ class FactoredAttention(keras.layers.Layer):
         return np.concatenate([np.full(spread, -1), ends.reshape(-1)])
 
     def _shared_bias(self, positions):
-        """Returns what hides later shared keys from queries at `positions`: float32 (Q, M)."""
+        """Returns the causal mask of shared keys for queries at `positions`: float32 (Q, M)."""
         positions = tf.convert_to_tensor(positions, tf.int32)
         keys = tf.constant(self._shared_positions(), tf.int32)
         return tf.where(keys[None] <= positions[:, None], 0.0, MASKED)
 
-    # Some positions after others -------------------------------------------------------------
+    # Decoding with a cache -------------------------------------------------------------------
 
     def init_cache(self, batch: Any, memory: Tensor | None = None) -> tuple:
-        """Returns an empty cache: keys and values, of as many positions as the kind can need.
+        """Returns an empty cache of keys and values, for the positions that the kind attends to.
 
-        A row's are forgotten with the rows that no later position sees.
+        Kinds that attend to rows overwrite old rows.
 
         Args:
             batch: Int scalar B.
@@ -213,7 +213,7 @@ class FactoredAttention(keras.layers.Layer):
 
     @property
     def longest_step(self) -> int:
-        """How many new positions a step may have."""
+        """Largest number of new positions per step."""
         rings = ("row", "previous_row")
         return self.sizes.row if self.kind in rings else self.sizes.length
 
@@ -221,10 +221,10 @@ class FactoredAttention(keras.layers.Layer):
     def _slots(self) -> int:
         sizes = self.sizes
         if self.kind in ("row", "previous_row"):
-            # A step may begin in one row, and end in the next.
+            # A step may start in one row and end in the next.
             return sizes.row * (2 if self.kind == "row" else 3)
         if self.kind == "prime" or self.kind in ("summary", "summary_spread"):
-            return len(self._shared_positions()) + 1  # one for what nothing sees
+            return len(self._shared_positions()) + 1  # one for positions that are never read
         return sizes.length
 
     def _slot(self, positions):
@@ -243,12 +243,12 @@ class FactoredAttention(keras.layers.Layer):
         return positions % self._slots
 
     def step(self, x: Tensor, positions: Tensor, cache: tuple) -> tuple[Tensor, tuple]:
-        """Attends from new positions, of which all before are in the cache.
+        """Computes the outputs at new positions, given a cache of those before.
 
         Args:
             x: Float (B, Q, W), Q at most `longest_step`.
-            positions: Int32 (Q,), one after the other.
-            cache: As of `init_cache` or the step before.
+            positions: Int32 (Q,), consecutive.
+            cache: As of `init_cache` or the previous step.
 
         Returns:
             Float (B, Q, W), and the cache with the new positions.
@@ -273,7 +273,7 @@ class FactoredAttention(keras.layers.Layer):
         return apply_linear(out, self.out), cache
 
     def _attend_own_keys(self, q, keys, values, positions):
-        """Attends from each position to the keys that it alone has: its row or its column."""
+        """Attends from each position to the keys of its row, previous row or column."""
         sizes, kind = self.sizes, self.kind
         row, column = positions // sizes.row, positions % sizes.row
         if kind == "column":
@@ -281,7 +281,7 @@ class FactoredAttention(keras.layers.Layer):
         elif kind == "row":
             which, size, seen = row % 2, sizes.row, column
         else:
-            # Row 0 has row 2 for the one before, which holds nothing yet.
+            # Row 0 reads row 2 as the one before, which is still zero.
             which, size, seen = (row + 2) % 3, sizes.row, tf.fill([q.shape[1]], sizes.row)
 
         depth = sizes.attention_width // sizes.heads
@@ -304,7 +304,7 @@ class FactoredAttention(keras.layers.Layer):
 
 
 def by_heads(x: Tensor) -> Tensor:
-    """Returns x (B, L, H, D) as (B, H, L, D), or back."""
+    """Swaps the axes of positions and heads: (B, L, H, D) as (B, H, L, D), or back."""
     return tf.transpose(x, [0, 2, 1, 3])
 
 
@@ -316,17 +316,17 @@ def joined(x: Tensor) -> Tensor:
 def linear(
     layer: keras.layers.Layer, name: str, rows: int, columns: int, scale: float
 ) -> tuple[keras.Variable, keras.Variable]:
-    """Adds to a layer the kernel (rows, columns) and the bias of a linear map.
+    """Adds the kernel (rows, columns) and the bias of a linear map to a layer.
 
     Args:
         layer: A Keras layer.
-        name: Of the map.
-        rows: Channels that it reads.
-        columns: Channels that it gives.
-        scale: Factor on the deviation of the initial kernel.
+        name: Prefix of the names of the weights.
+        rows: Input channels.
+        columns: Output channels.
+        scale: Factor on the standard deviation of the initial kernel.
 
     Returns:
-        A pair of weights.
+        The kernel and the bias.
     """
     normal = keras.initializers.RandomNormal(stddev=DEVIATION * scale)
     kernel = normal if scale else "zeros"
@@ -337,6 +337,6 @@ def linear(
 
 
 def apply_linear(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns a linear map of x (B, L, C), in the type of x."""
+    """Returns a linear map of x (B, L, C), in the dtype of x."""
     kernel, bias = weights
     return product(x, kernel) + tf.cast(bias, x.dtype)

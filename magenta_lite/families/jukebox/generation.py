@@ -1,7 +1,7 @@
-"""What `generate` does with a prior: codes from nothing or after a sound, and the sound of them.
+"""Generation with a prior: sampling of codes, unconditionally or after a prompt, and their sound.
 
-What is written is saved after every window, so that the same command goes on where it stopped;
-another one begins a piece of its own.
+The codes are saved after every window. The same command resumes an interrupted piece; any other
+one begins a new piece.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from magenta_lite.families.jukebox.model import JukeboxPrior
     from magenta_lite.families.jukebox.options import PriorOptions
 
-SECONDS = 2.0  # between two lines of progress
-TOP_HOP, HOP = 8, 2  # parts of a context from a window to the next: of the top level, of others
+SECONDS = 2.0  # minimum time between two lines of progress
+TOP_HOP, HOP = 8, 2  # context length / hop length of windows: of the top level, of the others
 
 
 def generate(
     model: JukeboxPrior | DelayPrior, converter: CodesConverter, options: PriorOptions
 ) -> list[dict[str, Audio]]:
-    """Returns the sounds of `options.num_outputs` pieces by each level that was written.
+    """Returns the sounds of `options.num_outputs` pieces, decoded from each generated level.
 
     Args:
         model: A trained prior, or `DelayPrior`.
         converter: Its converter.
-        options: `GenerateOptions` of its family.
+        options: The options of its family.
 
     Raises:
-        UserError: If an input is missing, or a run does not fit the prior.
+        UserError: If an input is missing, or a run does not match the prior.
     """
     if model.upsamples:
         raise UserError(
@@ -66,7 +66,7 @@ def generate(
     weights = [fingerprint(model) for model in (vqvae, *(writer for writer, _ in writers))]
     prompt = _prompt(coder, vqvae.hop_lengths[-1], options, converter, levels)
     piece = Piece(options, weights, levels, prompt)
-    # All levels are as long as the longest context of an upsampler asks for.
+    # No level is shorter than the longest context of an upsampler.
     longest = [each.config.sample_length for model, each in writers if model.upsamples]
     whole = max([samples, *longest])
     hop = vqvae.hop_lengths[-1]
@@ -104,7 +104,7 @@ def generate(
 
 
 def _upsamplers(options, converter) -> list:
-    """Returns pairs of model and converter. Raises: UserError if a run is no upsampler of these."""
+    """Returns pairs (model, converter). Raises: UserError if a run is no matching upsampler."""
     pairs = []
     for path in getattr(options, "upsamplers", ()):
         run = options.runs[path]
@@ -120,7 +120,7 @@ def _upsamplers(options, converter) -> list:
 
 
 def _prompt(coder: Coder, hop: int, options, converter, levels) -> dict[int, np.ndarray]:
-    """Returns the codes int32 (N, P), of several codebooks (N, P, Q), that each level has."""
+    """Returns the prompt of each level as codes int32 (N, P), or (N, P, Q) of several codebooks."""
     rows, rate = options.num_outputs, converter.sample_rate
     if options.mode == "sample":
         shape = (rows, 0, *converter.event_format.event_shape)
@@ -134,7 +134,7 @@ def _prompt(coder: Coder, hop: int, options, converter, levels) -> dict[int, np.
 
 
 def _labels(writer, config, options, whole: int, rows: int):
-    """Returns what gives the labels of a window; None for a model without."""
+    """Returns a function from the start of a window to its labels; None for a model without."""
     sizes = writer.sizes
     if not sizes.labelled:
         return None
@@ -151,17 +151,17 @@ def _labels(writer, config, options, whole: int, rows: int):
 
 
 class Piece:
-    """Codes that are being written, and kept, so that the same options goes on with them.
+    """The codes generated so far, saved so that the same options resume them.
 
     Args:
-        options: What was asked for; with its `unfinished` codes are kept.
-        weights: Fingerprints of the models: what others wrote is not gone on from.
-        levels: That are written, from the top.
-        prompt: What there is before: int32 (N, P, ...) of each level.
+        options: The options; `options.unfinished` saves the codes.
+        weights: Fingerprints of the models; only codes of the same models are resumed.
+        levels: The levels to generate, from the top.
+        prompt: Int32 (N, P, ...) of each level.
 
     Attributes:
         codes: Int32 (N, S, ...) of each level, so far.
-        seed: Of what is drawn: of the codes that are gone on from, or the options's.
+        seed: Seed of the resumed codes, or of the options.
     """
 
     def __init__(
@@ -186,36 +186,36 @@ class Piece:
             print(f"Going on from {self._kept.path}, of seed {self.seed}", file=sys.stderr)
 
     def prompt_length(self, hops: Sequence[int]) -> int:
-        """Returns the samples that there were before."""
+        """Returns the length of the prompt in samples."""
         return max(codes.shape[1] * hops[level] for level, codes in self._first.items())
 
     def keep(self, level: int, codes: np.ndarray) -> None:
-        """Saves the codes of a level as they are now."""
+        """Saves the current codes of a level."""
         self.codes[level] = codes
         if self._kept is not None:
             self._kept.keep({str(level): codes for level, codes in self.codes.items()})
 
 
 class Progress:
-    """Saves what a window added, and says how far a level is.
+    """Saves the codes after each window, and prints the progress of a level.
 
     Args:
-        piece: What is written.
+        piece: The codes so far.
         config: Converter section of the level.
-        total: Codes that there are to be.
+        total: Final number of codes.
     """
 
     def __init__(self, piece: Piece, config: Any, total: int):
         self._piece, self._config, self._total = piece, config, total
         self._start = piece.codes[config.level].shape[1]
-        self._began = self._told = time.monotonic()
+        self._began = self._printed = time.monotonic()
 
     def __call__(self, codes: np.ndarray, window: Any) -> None:
         self._piece.keep(self._config.level, codes)
         now, done = time.monotonic(), codes.shape[1]
-        if now - self._told < SECONDS and done < self._total:
+        if now - self._printed < SECONDS and done < self._total:
             return
-        self._told = now
+        self._printed = now
         second = self._config.sample_rate / self._config.hop
         speed = (done - self._start) / max(now - self._began, 1e-9)
         left = (self._total - done) / speed

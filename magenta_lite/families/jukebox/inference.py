@@ -1,4 +1,4 @@
-"""A prior's inference functions as compiled graphs: for `export`."""
+"""Inference functions of a prior as compiled graphs, for `export`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def inference_functions(
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
-    Shape letters: B rows, P codes that are given, L codes of a context.
+    Shape letters: B rows, P codes of a prompt, L context length in codes.
 
     `sample(given, num_codes, temperature, top_k, top_p, min_p, seed, …)` and `serving_default`:
-    `codes` int32 (B, num_codes), which begin with `given` int32 (B, P), P from 0. Models with
-    labels are told `labels` int32 (B, `label_size`): samples of the whole piece, the sample that
-    the context begins at, its samples, artist, genres (-1 for none), characters. Upsamplers are
-    told `above` int32 (B, L / ratio), codes of the level above. Of a `DelayPrior` all
-    codes are frames of N codes: (B, P, N) and (B, num_codes, N).
+    `codes` int32 (B, num_codes), which begin with the prompt `given` int32 (B, P), P >= 0. Models
+    with labels take `labels` int32 (B, `label_size`): length of the piece, offset and length of the
+    context in samples, artist, genres (-1 for none), characters. Upsamplers take `above` int32
+    (B, L / ratio), codes of the level above. A `DelayPrior` has frames of N codes instead:
+    (B, P, N) and (B, num_codes, N).
     """
     sizes = model.sizes
     specs = [
@@ -70,28 +70,28 @@ def inference_functions(
         )
         return {"codes": found[:, :num_codes]}
 
-    def told_labels(
+    def with_labels(
         given, num_codes, temperature, top_k, top_p, min_p, seed, labels=None, above=None
     ):
         return drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, labels, above)
 
-    def told_above(given, num_codes, temperature, top_k, top_p, min_p, seed, above):
+    def with_above(given, num_codes, temperature, top_k, top_p, min_p, seed, above):
         return drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, None, above)
 
     only_above = model.upsamples and not sizes.labelled
-    sample = graph_function(told_above if only_above else told_labels, input_signature=specs)
+    sample = graph_function(with_above if only_above else with_labels, input_signature=specs)
     return {"sample": sample, "serving_default": sample}
 
 
 def _several(sizes) -> list[int]:
-    """Returns the last axis of codes, of several codebooks."""
+    """Returns the shape of the codes of a frame: [N] for N > 1 codebooks, else []."""
     return [sizes.quantizers] if sizes.quantizers > 1 else []
 
 
 def sampling_arguments(
     model: JukeboxPrior | DelayPrior, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
-    """Returns arguments of `sample`: nothing given, nobody named."""
+    """Returns arguments of `sample`: an empty prompt and unknown labels."""
     sizes: Any = model.sizes
     arguments = {
         "given": tf.zeros([num_outputs, 0, *_several(sizes)], tf.int32),
@@ -116,6 +116,6 @@ def sampling_arguments(
 def pictures(
     model: JukeboxPrior | DelayPrior, converter: Converter, examples: Any, seed: int
 ) -> tuple:
-    """Returns no pictures: what codes sound like is known to the VQ-VAE alone."""
+    """Returns no pictures: codes cannot be shown without their VQ-VAE."""
     del model, converter, examples, seed
     return ()

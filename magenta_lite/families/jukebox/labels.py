@@ -1,4 +1,4 @@
-"""Labels of a piece as numbers: artist, genres, time, lyrics; and the names that they stand for.
+"""Labels of a piece as ids: artist, genres, time and lyrics; and the names of these ids.
 
 Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4.3 and §4.4). Plain Python and
 NumPy.
@@ -18,9 +18,9 @@ import numpy as np
 from magenta_lite.errors import UserError
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig
 
-EMPTY_GENRE = -1  # fills up the genres of a label vector
-UNKNOWN = 0  # artist or genre; also the character that fills up lyrics
-PADDING = -1  # in place of the number of a character, where there is none
+EMPTY_GENRE = -1  # padding of the genres in a label vector
+UNKNOWN = 0  # id of an unknown artist or genre, and of padding in lyrics
+PADDING = -1  # padding of the indices of characters
 
 CHARACTERS = (
     string.ascii_uppercase + string.ascii_lowercase + string.digits + ".,:;!?-+'\"()[] \t\n"
@@ -44,7 +44,7 @@ PLAIN = str.maketrans(
 
 
 def normalized_words(name: str) -> str:
-    """Returns a name in lower case, with one underscore for all between letters and digits."""
+    """Returns a name in lower case, with one underscore for each run of other characters."""
     return re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
@@ -55,13 +55,13 @@ def normalized_phrase(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class LabelNames:
-    """Which artists and genres a model knows. Number 0 stands for all that it does not know.
+    """The artists and genres that a model knows. Id 0 is that of unknown ones.
 
     Attributes:
-        artists: Numbers by normalised name; several names may share one.
-        genres: Likewise.
-        words: Whether a genre is words, each a genre of its own, and names are normalised to
-            words (`normalized_words`); otherwise it is one phrase (`normalized_phrase`).
+        artists: Ids by normalised name; several names may share one.
+        genres: Ids by normalised name, as of `artists`.
+        words: Whether each word of a genre is a genre of its own, and names are normalised by
+            `normalized_words`; otherwise a genre is one phrase (`normalized_phrase`).
     """
 
     artists: dict[str, int]
@@ -70,14 +70,14 @@ class LabelNames:
 
     @classmethod
     def of(cls, artists: Iterable[str], genres: Iterable[str], words: bool = False) -> LabelNames:
-        """Returns names that are numbered from 1 in the order given, each once."""
+        """Returns names with ids from 1 in the given order, without duplicates."""
         empty = cls({}, {}, words)
         of_artists = dict.fromkeys(empty.normalized(name) for name in artists)
         of_genres = dict.fromkeys(part for name in genres for part in empty._genre_parts(name))
         return cls(_numbered(of_artists), _numbered(of_genres), words)
 
     def normalized(self, name: str) -> str:
-        """Returns a name as it is looked up."""
+        """Returns the normalised form of a name."""
         return normalized_words(name) if self.words else normalized_phrase(name)
 
     def _genre_parts(self, name: str) -> list[str]:
@@ -85,15 +85,15 @@ class LabelNames:
         return normalized.split("_") if self.words else [normalized]
 
     def artist(self, name: str) -> int:
-        """Returns the number of an artist, 0 if unknown."""
+        """Returns the id of an artist, 0 if unknown."""
         return self.artists.get(self.normalized(name), UNKNOWN)
 
     def genre(self, name: str) -> tuple[int, ...]:
-        """Returns the numbers of a genre, one or one for each word, 0 where unknown."""
+        """Returns the ids of a genre: one, or one for each word; 0 if unknown."""
         return tuple(self.genres.get(part, UNKNOWN) for part in self._genre_parts(name))
 
     def unknown(self, artist: str, genre: str) -> list[str]:
-        """Returns which of these names, normalised, have no number of their own; to warn of."""
+        """Returns those of these names, normalised, that are unknown."""
         artist = self.normalized(artist)
         missing = [artist] if artist not in self.artists else []
         missing += [part for part in self._genre_parts(genre) if part not in self.genres]
@@ -109,10 +109,10 @@ def _numbered(names: dict[str, Any]) -> dict[str, int]:
 
 
 def alphabet(size: int) -> str:
-    """Returns the characters with the numbers 1 to `size` - 1.
+    """Returns the characters with the ids 1 to `size` - 1.
 
     Args:
-        size: 80, or 79 for the same without `+`.
+        size: 80, or 79 for the alphabet without `+`.
 
     Raises:
         UserError: If there is no such alphabet.
@@ -124,9 +124,9 @@ def alphabet(size: int) -> str:
 
 
 def clean_text(text: str, size: int) -> str:
-    """Returns lyrics with nothing but the characters of an alphabet.
+    """Returns lyrics in the characters of an alphabet.
 
-    Accents go, a backslash ends a line, and what is not like any of the characters is left out.
+    Accents are removed, a backslash becomes a line break, and unknown characters are left out.
     """
     plain = unicodedata.normalize("NFKD", text.translate(PLAIN))
     known = set(alphabet(size))
@@ -134,29 +134,31 @@ def clean_text(text: str, size: int) -> str:
 
 
 def characters_of(text: str, size: int) -> np.ndarray:
-    """Returns the numbers of the characters of lyrics, int32 (n,), once cleaned."""
+    """Returns the ids of the characters of cleaned lyrics, int32 (n,)."""
     numbers = {character: i for i, character in enumerate(alphabet(size), 1)}
     return np.array([numbers[character] for character in clean_text(text, size)], np.int32)
 
 
 def text_of(characters: Sequence[int], size: int) -> str:
-    """Returns the text of numbers of characters; padding is left out."""
+    """Returns the text of ids of characters without padding."""
     letters = alphabet(size)
     return "".join(letters[number - 1] for number in characters if number)
 
 
 def lyric_window(characters: int, window: int, total: int, offset: int, length: int) -> np.ndarray:
-    """Returns which characters a context is told: those around its middle, if lyrics flow evenly.
+    """Returns the characters that condition a context: those around its middle.
+
+    Assumes that the lyrics are spread evenly over the piece.
 
     Args:
-        characters: Of the whole lyrics.
-        window: How many a context is told.
-        total: Samples of the piece.
+        characters: Length of the whole lyrics.
+        window: Number of characters to return.
+        total: Length of the piece in samples.
         offset: First sample of the context.
-        length: Its samples.
+        length: Length of the context in samples.
 
     Returns:
-        Int32 (window,), numbers of characters; where lyrics are shorter, `PADDING` in front.
+        Int32 (window,), indices of characters; shorter lyrics have `PADDING` in front.
     """
     if characters <= window:
         return np.r_[np.full(window - characters, PADDING), np.arange(characters)].astype(np.int32)
@@ -170,14 +172,14 @@ def lyric_window(characters: int, window: int, total: int, offset: int, length: 
 
 @dataclasses.dataclass(frozen=True)
 class PieceLabels:
-    """What is said of a piece.
+    """The labels of a piece.
 
     Attributes:
-        total: Samples of the whole piece.
-        offset: Sample of it at which what is written, or read, begins.
-        artist: Number of the artist.
-        genres: Numbers of the genres.
-        characters: Numbers of the characters of the whole lyrics.
+        total: Length of the whole piece in samples.
+        offset: Sample of the piece at which the codes begin.
+        artist: Id of the artist.
+        genres: Ids of the genres.
+        characters: Ids of the characters of the whole lyrics.
     """
 
     total: int
@@ -197,7 +199,7 @@ class PieceLabels:
         genre: str = "",
         lyrics: str = "",
     ) -> PieceLabels:
-        """Returns the labels of a piece of which artist, genre and lyrics are said in words."""
+        """Returns the labels of a piece for artist, genre and lyrics in words."""
         text = characters_of(lyrics, config.lyric_vocabulary) if config.lyric_tokens else ()
         numbers = names.artist(artist), names.genre(genre)
         return cls(total, offset, *numbers, tuple(int(number) for number in text))
@@ -206,24 +208,23 @@ class PieceLabels:
         """Returns the label vector of a context, int32 (`config.label_size`,).
 
         Args:
-            config: Of the model that is told.
+            config: Sizes of the model.
             start: First code of the context, from `offset` on.
 
         Raises:
-            UserError: If the model has no row for the artist or a genre, or does not know the
-                time.
+            UserError: If artist, genre or time lie outside the range of the model.
         """
         length = config.context * config.hop
         offset = self.offset + start * config.hop
         genres = self.genres[: config.max_genres] or (UNKNOWN,)
         check_known(config, self.total, offset, length, self.artist, genres)
-        filled = [*genres, *[EMPTY_GENRE] * (config.max_genres - len(genres))]
+        padded = [*genres, *[EMPTY_GENRE] * (config.max_genres - len(genres))]
         lyrics = self.window(config, start)
-        told = np.where(lyrics == PADDING, UNKNOWN, np.array([*self.characters, UNKNOWN])[lyrics])
-        return np.array([self.total, offset, length, self.artist, *filled, *told], np.int32)
+        ids = np.where(lyrics == PADDING, UNKNOWN, np.array([*self.characters, UNKNOWN])[lyrics])
+        return np.array([self.total, offset, length, self.artist, *padded, *ids], np.int32)
 
     def window(self, config: JukeboxPriorConfig, start: int = 0) -> np.ndarray:
-        """Returns the numbers in the lyrics of the characters of a context; see `lyric_window`."""
+        """Returns the indices of the characters that condition a context; see `lyric_window`."""
         length, offset = config.context * config.hop, self.offset + start * config.hop
         count = len(self.characters)
         return lyric_window(count, config.lyric_tokens, self.total, offset, length)
@@ -237,7 +238,7 @@ def check_known(
     artist: int,
     genres: Sequence[int],
 ) -> None:
-    """Raises a UserError if a model has no row for some of what it is told."""
+    """Raises: UserError if a label lies outside the range of a model."""
     if not 0 <= artist < config.artists:
         raise UserError(f"Artist {artist} is none of the model's {config.artists}")
     if not all(0 <= genre < config.genres for genre in genres):

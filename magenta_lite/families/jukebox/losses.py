@@ -1,4 +1,4 @@
-"""The loss of codes and of lyrics."""
+"""The loss of codes and lyrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from magenta_lite.typing import Tensor
 
 
 def bits_of(targets: Tensor, logits: Tensor) -> Tensor:
-    """Returns the cross-entropy of int32 targets (B, L) in bits, float32 (B, L)."""
+    """Returns the cross-entropy of int32 targets (B, L) and logits (B, L, V) in bits, (B, L)."""
     nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     return nats / math.log(2)

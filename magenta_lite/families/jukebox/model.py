@@ -1,4 +1,4 @@
-"""Jukebox's models of codes: a prior for the coarsest level, upsamplers for the finer ones."""
+"""Jukebox's models of codes: a prior for the coarsest level and upsamplers for the finer ones."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from magenta_lite.converters.codes import CodesConverter
 
 
-class Told(NamedTuple):
-    """What the transformer over codes is told; None for what a model is not.
+class Conditioning(NamedTuple):
+    """The conditioning of the transformer over codes; None for inputs that a model does not have.
 
     Attributes:
-        start: Float (B, 1, W), stands in front of the first token.
-        condition: Float (B, L, W), added to each token.
-        memory: Float (B, T, W), lyrics that layers attend to.
-        lyrics: Int32 (B, T), the characters.
+        start: Float (B, 1, W), the start vector before the first token.
+        condition: Float (B, L, W), added to the token embeddings.
+        memory: Float (B, T, W), the encoded lyrics for cross attention.
+        lyrics: Int32 (B, T), the ids of the characters.
     """
 
     start: Any = None
@@ -45,13 +45,13 @@ class Told(NamedTuple):
 class JukeboxPrior(MusicModel):
     """A transformer that predicts the next code of the sound of a piece.
 
-    After Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4). It may be told
-    artist, genres and the time in the piece, and lyrics: these have an encoder that some layers
-    attend to, or they and the codes are one sequence, in which code k is token
+    After Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4). It may be
+    conditioned on artist, genres, the time in the piece and lyrics. Lyrics have an encoder that
+    some layers attend to, or lyrics and codes form one sequence, in which code k is token
     `lyric_vocabulary + k`.
 
-    Shape letters: B batch, L codes of a context, K codes, T characters, V characters there are,
-    W width.
+    Shape letters: B batch, L context length in codes, K codes, T characters, V size of the
+    alphabet, W width.
 
     Args:
         model: Sizes; a `JukeboxPriorConfig` or its dict.
@@ -63,12 +63,12 @@ class JukeboxPrior(MusicModel):
             of the level above, for an upsampler.
 
     Returns:
-        Logits float32 (B, L, K): those at t are of code t, of which the model has seen all before
-        it. With lyrics a pair of these and the logits (B, T, V) of the characters; in a single
-        sequence the last axis of both is V + K.
+        Logits float32 (B, L, K): those at t predict code t from all codes before it. With lyrics a
+        pair of these and the logits (B, T, V) of the characters; in a single sequence the last
+        axis of both is V + K.
 
     Differences from the original: a batch with separate lyrics may have several rows; summary
-    attention also writes; lengths of pieces count what is given.
+    attention supports sampling, too; the length of a piece includes the prompt.
     """
 
     upsamples = False
@@ -113,19 +113,21 @@ class JukeboxPrior(MusicModel):
 
     def call(self, batch: Batch, training: bool = False) -> Any:
         del training
-        told = self.told(batch.get("labels"), batch.get("above"))
-        ids = self.tokens(batch["events"], told.lyrics)
-        x = self.music(ids, told.start, told.condition, told.memory)
-        logits = self.music.logits(x, told.condition)
+        conditioning = self.conditioning(batch.get("labels"), batch.get("above"))
+        ids = self.tokens(batch["events"], conditioning.lyrics)
+        x = self.music(ids, conditioning.start, conditioning.condition, conditioning.memory)
+        logits = self.music.logits(x, conditioning.condition)
         if self.sizes.single_stream:
             lyric_logits, logits = tf.split(logits, [self.sizes.front, self.sizes.context], axis=1)
             return logits, lyric_logits
         if self.lyric_encoder is not None:
-            return logits, self.lyric_encoder.logits(told.memory)
+            return logits, self.lyric_encoder.logits(conditioning.memory)
         return logits
 
-    def told(self, labels: Tensor | None = None, above: Tensor | None = None) -> Told:
-        """Reads what a model is told.
+    def conditioning(
+        self, labels: Tensor | None = None, above: Tensor | None = None
+    ) -> Conditioning:
+        """Returns the conditioning: embedded labels, lyrics and codes of the level above.
 
         Args:
             labels: Int (B, `label_size`); None for a model without.
@@ -143,35 +145,42 @@ class JukeboxPrior(MusicModel):
         if self.lyric_encoder is not None:
             memory = self.lyric_encoder(lyrics)
         if sizes.front and condition is not None:
-            # The lyrics in front are not told when they are sung.
+            # The lyrics in front have no time.
             condition = tf.pad(condition, [[0, 0], [sizes.front, 0], [0, 0]])
-        return Told(start, condition, memory, lyrics)
+        return Conditioning(start, condition, memory, lyrics)
 
     def tokens(self, codes: Tensor, lyrics: Tensor | None = None) -> Tensor:
-        """Returns the tokens int32 (B, L) of codes, or (B, T + L) with lyrics in front."""
+        """Returns the tokens int32 (B, L) for codes, or (B, T + L) with lyrics in front."""
         ids = tf.cast(codes, tf.int32) + self.sizes.shift
         return tf.concat([lyrics, ids], axis=1) if self.sizes.single_stream else ids
 
     def codes_of(self, ids: Tensor) -> Tensor:
-        """Returns the codes int32 (B, L) of tokens; where a character stands, code 0."""
+        """Returns the codes int32 (B, L) for tokens; code 0 for a character."""
         _, codes = tf.split(ids, [self.sizes.front, self.sizes.context], axis=1)
         return tf.maximum(codes - self.sizes.shift, 0)
 
     def code_at(self, position: Tensor) -> Tensor:
-        """Returns which code the token at a position is; below 0 for a character."""
+        """Returns the index of the code at a token's position; negative for a character."""
         return position - self.sizes.front
 
     def lyric_attention(self, batch: Batch) -> Tensor:
-        """Returns how much each code attends to each character, float32 (B, H, L, T).
+        """Returns the attention weights of codes to characters in the layer `alignment_layer`.
 
-        Of the layer `alignment_layer`.
+        Args:
+            batch: As of the call.
+
+        Returns:
+            Float32 (B, H, L, T).
+
+        Raises:
+            UserError: If the model has no such layer.
         """
         sizes = self.sizes
         if sizes.alignment_layer < 0:
             raise UserError("This model has no layer that aligns lyrics (model.alignment_layer=-1)")
-        told = self.told(batch["labels"], batch.get("above"))
-        ids = self.tokens(batch["events"], told.lyrics)
-        weights = self.music.weights_at(sizes.alignment_layer, ids, *told[:3])
+        conditioning = self.conditioning(batch["labels"], batch.get("above"))
+        ids = self.tokens(batch["events"], conditioning.lyrics)
+        weights = self.music.weights_at(sizes.alignment_layer, ids, *conditioning[:3])
         if not sizes.single_stream:
             return weights
         keys = weights.shape[3]
@@ -191,9 +200,9 @@ class JukeboxPrior(MusicModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Returns the mean cross-entropy of a code, in bits.
+        """Returns the mean cross-entropy per code, in bits.
 
-        With lyrics, that of all tokens, of which characters count `objective.lyric_share` each.
+        With lyrics, the mean is over all tokens; characters have weight `objective.lyric_share`.
         """
         sizes = self.sizes
         logits, lyric_logits = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
@@ -219,7 +228,7 @@ class JukeboxPrior(MusicModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
-    # What a family gives -----------------------------------------------------------------
+    # The contract of a family ------------------------------------------------------------
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> JukeboxPrior:
@@ -247,9 +256,9 @@ class JukeboxPrior(MusicModel):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class JukeboxUpsampler(JukeboxPrior):
-    """A prior that is told the codes of the level above; see `JukeboxPrior`.
+    """A prior that is conditioned on the codes of the level above; see `JukeboxPrior`.
 
-    Labels tell it artist and genres but no time.
+    Its labels give artist and genres, but no time.
     """
 
     upsamples = True

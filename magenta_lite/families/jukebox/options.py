@@ -1,4 +1,4 @@
-"""What a prior of codes may be asked for; no TensorFlow."""
+"""Options of `generate` for priors of codes; no TensorFlow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PriorOptions(SamplingOptions):
         super().check(converter)
         self.check_inputs()
         if len(self.inputs) > 1:
-            raise UserError(f"{len(self.inputs)} --input files: a piece goes on from one sound")
+            raise UserError(f"{len(self.inputs)} --input files: a piece continues one sound")
         if not converter.config.vqvae:
             raise UserError(
                 "This run does not say which VQ-VAE its codes are of; import it again with --vqvae"
@@ -71,7 +71,7 @@ class JukeboxOptions(PriorOptions):
         """Returns the temperature of a level, 0 the top one.
 
         Raises:
-            UserError: If one of those that are given is no number.
+            UserError: If a given temperature is not a number.
         """
         if not self.temperatures:
             return self.temperature

@@ -1,7 +1,7 @@
-"""Writing codes one by one, with a cache; and pieces of any length, window by window.
+"""Sampling of codes one by one with a cache, and of pieces of any length window by window.
 
-Shape letters: B rows, N codes, L tokens of a context. Of a `DelayPrior`, what is told here of codes
-is told of frames: their arrays, and those of tokens, have an axis of codebooks more.
+Shape letters: B rows, N codes, L context length in tokens. For a `DelayPrior`, "codes" are frames:
+arrays of codes and of tokens have an additional axis of codebooks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from magenta_lite.families.jukebox.delay import DelayPrior
     from magenta_lite.families.jukebox.model import JukeboxPrior
 
-CHUNK = 32  # given tokens that are read at once
+CHUNK = 32  # tokens of a prompt that are read per step
 
 
 def write_window(
@@ -37,26 +37,26 @@ def write_window(
     chunk: int = CHUNK,
     compiled: bool = True,
 ) -> np.ndarray:
-    """Goes on from given codes, within one context.
+    """Continues codes within one context.
 
     Args:
         model: A `JukeboxPrior`, `JukeboxUpsampler` or `DelayPrior`.
-        given: Int (B, P), P from 0 to `total`.
-        total: Codes of the result N, at most the model's context.
-        seeds: Int (B, 2); a code depends on the seed of its row and on what is before it.
+        given: The prompt, int (B, P), P from 0 to `total`.
+        total: Number of codes N of the result, at most the context length.
+        seeds: Int (B, 2); a code depends on the seed of its row and on the codes before it.
         sampler: How codes are drawn.
         labels: Int (B, `label_size`), of this context; None for a model without labels.
-        above: Int (B, context / ratio), for an upsampler. What stands above codes from N on does
-            not matter but for the conditioner's view to both sides.
-        chunk: Given tokens that are read at once.
-        compiled: XLA compiles the loop: it writes ten times as fast on a CPU, and begins later,
-            once for each B.
+        above: Int (B, context / ratio), for an upsampler. Codes above those from N on matter only
+            within the receptive field of the conditioner.
+        chunk: Tokens of the prompt that are read per step.
+        compiled: Whether XLA compiles the loop: ten times as fast on a CPU, after a compilation
+            for each B.
 
     Returns:
         Int32 (B, N).
 
     Raises:
-        UserError: If lengths or what the model is told do not fit.
+        UserError: If lengths or the conditioning do not fit the model.
     """
     sizes, given = model.sizes, np.asarray(given, np.int32)
     rows, count = given.shape[:2]
@@ -94,24 +94,24 @@ def written(
     above: Tensor | None,
     chunk: int,
 ) -> Tensor:
-    """Does what `write_window` does as a part of a graph.
+    """Does the same as `write_window` as part of a graph.
 
     Args:
         model: As of `write_window`.
-        codes: Int32 (B, context), the first ones given.
-        given: Int32 scalar, how many.
-        total: Int32 scalar, codes that there are to be.
+        codes: Int32 (B, context), the prompt first.
+        given: Int32 scalar, length of the prompt.
+        total: Int32 scalar, final number of codes.
         seeds: Int32 (B, 2).
         sampler: How codes are drawn.
         labels: Int32 (B, `label_size`); None for a model without labels.
         above: Int32 (B, context / ratio); None for a prior.
-        chunk: Given tokens that are read at once, at most `model.music.longest_step`.
+        chunk: Tokens of the prompt that are read per step, at most `model.music.longest_step`.
 
     Returns:
-        Int32 (B, context), of which codes from `given` to `total` are written.
+        Int32 (B, context), with new codes from `given` to `total`.
     """
-    ids, told, uniforms = _prepared(model, codes, labels, above, seeds)
-    return _write(model, ids, told, uniforms, given, total, sampler, chunk)
+    ids, conditioning, uniforms = _prepared(model, codes, labels, above, seeds)
+    return _write(model, ids, conditioning, uniforms, given, total, sampler, chunk)
 
 
 def _checked(what: str, value, shape, needed: bool):
@@ -123,34 +123,34 @@ def _checked(what: str, value, shape, needed: bool):
     return tf.constant(np.asarray(value, np.int32))
 
 
-# Not compiled by XLA, which draws other numbers, and has slow convolutions on CPUs.
+# Not compiled by XLA: its random numbers differ, and its convolutions are slow on CPUs.
 @inner_graph
 def _prepared(model, codes, labels, above, seeds):
-    """Returns tokens int32 (B, L), what the model is told, and float32 (B, L) in [0, 1)."""
-    told = model.told(labels, above)
-    ids = model.tokens(codes, told.lyrics)
-    return ids, told, uniforms_of(seeds, ids.shape[1:])
+    """Returns tokens int32 (B, L), the conditioning, and float32 (B, L) in [0, 1)."""
+    conditioning = model.conditioning(labels, above)
+    ids = model.tokens(codes, conditioning.lyrics)
+    return ids, conditioning, uniforms_of(seeds, ids.shape[1:])
 
 
-def _write(model, ids, told, uniforms, given, total, sampler: Sampler, chunk: int):
-    """Returns codes int32 (B, context) of which those from `given` to `total` are written."""
+def _write(model, ids, conditioning, uniforms, given, total, sampler: Sampler, chunk: int):
+    """Returns codes int32 (B, context), with new codes from `given` to `total`."""
     music = model.music
-    cache = music.init_cache(tf.shape(ids)[0], told.memory)
+    cache = music.init_cache(tf.shape(ids)[0], conditioning.memory)
 
     def step(ids, first, count, cache):
-        return music.step(ids, first, count, cache, told.start, told.condition)
+        return music.step(ids, first, count, cache, conditioning.start, conditioning.condition)
 
     def read(first, cache):
         return first + chunk, step(ids, first, chunk, cache)[1]
 
     def write(position, ids, cache):
         x, cache = step(ids, position, 1, cache)
-        condition = told.condition
+        condition = conditioning.condition
         if condition is not None:
             condition = tf.gather(condition, position[None], axis=1)
         logits = music.logits(x, condition)[:, 0]
         drawn, _ = sampler.draw(logits, tf.gather(uniforms, position, axis=1))
-        # Of given tokens the last ones, fewer than a chunk, are read here.
+        # The last tokens of the prompt, fewer than a chunk, are read here.
         code = model.code_at(position)
         kept = (code < given) | (code >= model.sizes.context)
         new = tf.where(kept, tf.gather(ids, position, axis=1), drawn)
@@ -176,7 +176,7 @@ _write_compiled = inner_graph(_write, jit_compile=True)
 
 
 def row_seeds(seed: int, rows: int, start: int) -> np.ndarray:
-    """Returns int32 (B, 2): the seeds of the window at `start`; a row's do not depend on others."""
+    """Returns the seeds int32 (B, 2) of the window at `start`, independent of the other rows."""
     pairs = [
         tf.random.stateless_uniform([2], [seed, row], None, None, tf.int32).numpy()
         for row in range(rows)
@@ -197,22 +197,22 @@ def write_level(
     rows_at_once: int = 0,
     compiled: bool = True,
 ) -> np.ndarray:
-    """Writes codes of a level, window by window, until there are `total`.
+    """Generates the codes of a level, window by window.
 
-    The outcome is the same however many rows go at once, and when it is interrupted and called
-    again with what `after_window` was given last.
+    The result does not depend on `rows_at_once`. An interrupted call is resumed by a call with the
+    last codes that `after_window` received.
 
     Args:
         model: As of `write_window`.
-        codes: Int (B, P), what there is; P = 0 for nothing.
-        total: Codes that there are to be at the end N.
-        hop: From the start of a window to the next one's, in codes.
-        seed: Of all draws.
+        codes: Int (B, P), the codes so far; P = 0 for none.
+        total: Final number of codes N.
+        hop: Hop length between windows in codes.
+        seed: Seed of all random numbers.
         sampler: How codes are drawn; None for temperature 1.
-        labels_at: Gives, for the first code of a window, its labels int (B, `label_size`).
+        labels_at: Returns, for the first code of a window, its labels int (B, `label_size`).
         above: Int (B, at least N / ratio), for an upsampler.
-        after_window: Called with the codes so far and the window that is done, to save them.
-        rows_at_once: The model works on so many rows; 0 for all.
+        after_window: Called with the codes so far and the finished window, to save them.
+        rows_at_once: Batch size of the model; 0 for all rows.
         compiled: As of `write_window`.
 
     Returns:
@@ -262,5 +262,5 @@ def _check_above(there: int, total: int, context: int, ratio: int) -> None:
     if there < needed:
         raise UserError(
             f"{total} codes need {needed} codes of the level above, there are {there}; a window "
-            f"of {context} codes stands below {context // ratio}"
+            f"of {context} codes needs {context // ratio}"
         )

@@ -1,8 +1,8 @@
-"""LSTM layers that attend to the last outputs of their own.
+"""LSTM layers with attention to their own last outputs.
 
-The recurrence is one compiled loop each way. Scores of a remembered output need its product with
-one matrix, which is computed once, when the output is made. Remembered outputs stand in a ring:
-step t overwrites slot t mod L, and attention does not care about their order.
+The forward and the backward pass are one compiled loop each. The product of an output with the
+memory weights, for its attention scores, is computed once, at its step. The last L outputs are in a
+ring buffer: step t overwrites slot t mod L, since attention does not depend on their order.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from magenta_lite.typing import Tensor
 
 
 class Weights(NamedTuple):
-    """Weights as the loop needs them; U units of a layer, A attention size, V score size.
+    """Weights in the form that the loops need; U units of a layer, A attention size, V score size.
 
     Attributes:
         layers: For each LSTM layer a kernel (inputs + U, 4U) and a bias (4U,). The inputs of the
-            first are the layer's own C, then the attended A.
+            first one are the C input channels and the attention context A.
         query: Kernel (sum of 2U, V) and bias (V,).
         memory: Float (A, V).
         score: Float (V,).
@@ -38,11 +38,11 @@ class Weights(NamedTuple):
 
 
 class State(NamedTuple):
-    """What one step leaves to the next, float32.
+    """The recurrent state, float32.
 
     Attributes:
         layers: For each LSTM layer output h and cell state c (B, U).
-        attended: (B, A), what the step before attended to.
+        attended: (B, A), the attention context of the previous step.
         memory: (L, B, A), outputs of the last L steps; that of step t in slot t mod L.
         scored: (L, B, V), products of `memory` with the memory weights.
     """
@@ -56,17 +56,17 @@ class State(NamedTuple):
 def attention_step(
     weights: Weights, x: Tensor, state: State, slot: Tensor, keep: Sequence[Tensor] = ()
 ) -> tuple[Tensor, State, tuple]:
-    """Makes one step.
+    """Computes one step.
 
     Args:
-        weights: Of the layer.
+        weights: The weights of the layer.
         x: Float32 (B, C).
-        state: Before the step.
-        slot: Int scalar, where the step's output goes: the number of the step modulo L.
-        keep: What dropout keeps of each LSTM layer's output (B, U), scaled; empty for all.
+        state: The state before the step.
+        slot: Int scalar, slot of the step's output: the index of the step modulo L.
+        keep: Scaled dropout masks of each LSTM layer's output (B, U); empty for no dropout.
 
     Returns:
-        Output (B, A), the new state, and what the gradient needs.
+        Output (B, A), the new state, and activations for the gradient.
     """
     below, states, activations = tf.concat([x, state.attended], axis=-1), [], []
     for i, ((kernel, bias), (h, c)) in enumerate(zip(weights.layers, state.layers, strict=True)):
@@ -117,10 +117,10 @@ def _write(arrays, t, values):
 
 
 def _scan(weights: Weights, x, state: State, keep):
-    """Returns the state after all steps, and what each step leaves for outputs and gradient.
+    """Returns the state after all steps, and values of each step for outputs and gradient.
 
-    The latter: outputs (T, B, A), the states of the layers, what was attended to, and activations
-    of the gates and attention (T, L, B).
+    These are outputs (T, B, A), the states of the layers, the attention contexts, and activations
+    of the gates and attention weights (T, L, B).
     """
     steps, length = tf.shape(x)[0], state.memory.shape[0]
 
@@ -144,28 +144,28 @@ def _internals_like(weights: Weights, state: State):
 
 
 def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, ring, d_outputs):
-    """Returns the gradients of all steps, by that of their outputs (T, B, A).
+    """Returns the gradients of all steps for the gradients of their outputs.
 
     Args:
-        weights: As given to `_scan`.
-        scanned: What each step left.
-        keep: As given to `_scan`.
+        weights: As of `_scan`.
+        scanned: The values of each step of `_scan`.
+        keep: As of `_scan`.
         c_before: For each layer the cell states (T, B, U) before each step.
         queries: (T, B, V), the query of each step.
         before: Memory (T, B, A) and its scored form (T, B, V) that each step overwrites.
         ring: Memory and its scored form after all steps.
-        d_outputs: (T, B, A).
+        d_outputs: (T, B, A), gradients of the outputs.
 
     Returns:
-        By step, the gradients of the gates of each layer (B, 4U), of the query (B, V), of the
-        output (B, A) and of its scored form (B, V); then that of the score weights.
+        For each step the gradients of the gates of each layer (B, 4U), of the query (B, V), of the
+        output (B, A) and of its scored form (B, V); and the gradient of the score weights.
     """
     _, layers, _, (activations, attentions) = scanned
     steps, rows = tf.unstack(tf.shape(d_outputs)[:2])
     length, _, size = ring[0].shape
     units = [c.shape[-1] for _, c in layers]
     slots = tf.range(length)[:, None, None]
-    # A sum over the last axis is slow on CPUs, a product is not.
+    # On CPUs a matrix product is faster than a sum over the last axis.
     ones = tf.ones([size])
 
     def step(t, ring, d_ring, d_states, d_attended, d_score, arrays):
@@ -183,7 +183,7 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
         d_logits = attention * (d_attention - tf.reduce_sum(attention * d_attention, axis=0))
         hidden = tf.tanh(scored + queries[t])
         d_hidden = d_logits[..., None] * weights.score * (1 - hidden * hidden)
-        # Before this step its slot held an older output, which has no gradient yet.
+        # Before this step, its slot holds an older output, without a gradient so far.
         d_memory = tf.where(other, d_memory, 0.0) + attention[..., None] * d_attended
         d_scored = tf.where(other, d_scored, 0.0) + d_hidden
         d_query = tf.reduce_sum(d_hidden, axis=0)
@@ -200,7 +200,7 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
                 activations[i][t], c_before[i][t], layers[i][1][t], dh, dc + d_both[2 * i]
             )
             kernel = weights.layers[i][0]
-            if i == 0:  # what came in from below has no part in the recurrence
+            if i == 0:  # the inputs are not part of the recurrence
                 kernel = kernel[-size - units[0] :]
             d_above, dh = _split(_back(gates, kernel), units[i])
             d_gates.insert(0, gates)
@@ -236,13 +236,13 @@ _compiled_scan_gradient = inner_graph(_scan_gradient, jit_compile=True)
 def attention_scan(
     weights: Weights, x: Tensor, state: State, keep: Sequence[Tensor] = ()
 ) -> tuple[Tensor, State]:
-    """Makes all steps of a sequence.
+    """Computes all steps of a sequence.
 
     Args:
-        weights: Of the layer, float32.
+        weights: The weights of the layer, float32.
         x: Float32 (T, B, C).
-        state: To start from, its first slot the oldest; no gradient flows to it.
-        keep: What dropout keeps of each LSTM layer's output (T, B, U), scaled; empty for all.
+        state: The initial state, with the oldest output in the first slot; it has no gradient.
+        keep: Scaled dropout masks of each LSTM layer's output (T, B, U); empty for no dropout.
 
     Returns:
         Outputs float32 (T, B, A), and the state after the last step.
@@ -252,12 +252,12 @@ def attention_scan(
 
     @tf.custom_gradient
     def scan(*tensors):
-        # Without this an eager tape would differentiate the compiled loop once more by itself.
+        # Otherwise an eager tape would also differentiate the compiled loop itself.
         tensors = [tf.stop_gradient(tensor) for tensor in tensors]
         return _scan_with_gradient(*tf.nest.pack_sequence_as((weights, x), tensors), *fixed)
 
     outputs, *last = scan(*flat)
-    outputs = tf.ensure_shape(outputs, [*x.shape[:2], state.attended.shape[1]])  # loops forget it
+    outputs = tf.ensure_shape(outputs, [*x.shape[:2], state.attended.shape[1]])  # lost in loops
     return outputs, tf.nest.pack_sequence_as(state, last)
 
 
@@ -306,7 +306,7 @@ def _scan_with_gradient(weights: Weights, x, state: State, keep):
 
 
 def _product_gradient(inputs, gradient):
-    """Returns the gradients of kernel and bias of a product of all steps."""
+    """Returns the gradients of the kernel and the bias of a linear map over all steps."""
     flat = _rows(gradient)
     return tf.matmul(_rows(inputs), flat, transpose_a=True), tf.reduce_sum(flat, axis=0)
 
@@ -338,7 +338,7 @@ def _back(gradient, kernel):
 
 
 def _split(x, last: int):
-    """Cuts off the last columns."""
+    """Splits off the last columns."""
     return x[..., :-last], x[..., -last:]
 
 
@@ -348,33 +348,33 @@ def _rows(x):
 
 
 def _shifted(first, steps):
-    """Returns what stood before each of `steps` (T, ...), `first` (...) before all."""
+    """Returns `steps` (T, ...) shifted by one step, with `first` (...) in front."""
     return tf.concat([first[None], steps[:-1]], axis=0)
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class AttentionLSTM(keras.layers.Layer):
-    """LSTM layers whose output mixes in an attention to the last outputs of the same kind.
+    """LSTM layers with attention to their own last outputs.
 
-    Bahdanau et al. (2014), https://arxiv.org/abs/1409.0473, applied to the layer's own past, as
-    Magenta has it. A step reads its input and what the step before attended to, through one
-    matrix back to the input's width; the LSTM's new states ask; and output and attended are
-    projected to what is given on and remembered. Slots that nothing was written to yet are zeros
-    and take part. Computes in float32.
+    Bahdanau et al. (2014), https://arxiv.org/abs/1409.0473, applied to the layer's own past, as in
+    Magenta. The input and the previous attention context are projected to the input's size and
+    read by the LSTM layers. Their new states are the query. The output, which is also memorised, is
+    a projection of the last layer's output and the attention context. Empty slots are zeros and are
+    not masked. Computes in float32.
 
     Shape letters: T steps, B batch, C input channels, L length, A attention size, V score size.
 
     Args:
-        units: LSTM units of each layer; the states of all ask.
+        units: LSTM units of each layer; the states of all layers are the query.
         input_size: Input channels C.
-        length: Outputs L that are attended to.
-        size: Width A of outputs and memory; None for the units of the last layer.
-        score_size: Width V of query and scores; None for `size`.
+        length: Number of last outputs L in the memory.
+        size: Size A of outputs and memory; None for the units of the last layer.
+        score_size: Size V of query and scores; None for `size`.
 
     Call arguments:
         x: Float (T, B, C).
-        state: A `State` to start from, its first slot the oldest; None starts from zeros.
-        keep: What dropout keeps of each LSTM layer's output (T, B, U), scaled; empty for all.
+        state: The initial `State`, with the oldest output in the first slot; None for zeros.
+        keep: Scaled dropout masks of each LSTM layer's output (T, B, U); empty for no dropout.
 
     Returns:
         Float32 (T, B, A), and the `State` after the last step.
@@ -423,10 +423,9 @@ class AttentionLSTM(keras.layers.Layer):
         return State(states, tf.zeros([rows, self.size]), *rings)
 
     def prepared(self) -> Weights:
-        """Returns the weights as the loops need them.
+        """Returns the weights in the form that the loops need.
 
-        Nothing stands between the projection of the input and the first LSTM's product, so the
-        two are one.
+        The projection of the input is merged into the kernel of the first LSTM, as both are linear.
         """
         first, *rest = [layer.weights_as(tf.float32) for layer in self.layers]
         kernel, recurrent, bias = first

@@ -1,4 +1,4 @@
-"""The chords that a melody is made over."""
+"""Backing chords of generated melodies."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from magenta_lite.converters.event_sequences.melody import EventMelodyConverter
     from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
-# Of chords that are written as notes: a piano, under the melody.
+# Of chords rendered as notes: a quiet piano.
 VELOCITY, INSTRUMENT, PROGRAM = 50, 1, 0
 
 
 class BackingChords:
-    """Chords from the first step of the primer on: as asked for, a song's, or `USUAL_CHORDS`.
+    """Chords from the first step of the primer on: of the options, a song, or `USUAL_CHORDS`.
 
-    Those of a song stand where they do in it; where it ends they begin anew. Says which they are.
+    The chords of a song are aligned with it, and repeat after its end. Prints the choice.
 
     Args:
         converter: An `EventMelodyConverter` with chords.
-        options: A `GenerateOptions`.
-        primer: What is gone on from.
+        options: The options.
+        primer: The primer.
 
     Raises:
         UserError: If a chord cannot be read.
@@ -46,9 +46,9 @@ class BackingChords:
             print(f"{why}the chords are {USUAL_CHORDS}: --backing_chords gives others")
 
     def _of_song(self, primer: Primer) -> list[tuple[int, str]]:
-        """Returns (step, symbol) of each chord of the song that the primer is of, to its last bar.
+        """Returns (step, symbol) of each chord of the primer's song, and (length of the song, "").
 
-        What follows its last bar is (length, ""), so that chords can go round.
+        The length, in whole bars, is the period with which the chords repeat.
         """
         part, grid = primer.passage, self._converter.config.steps_per_quarter
         if part is None:
@@ -67,10 +67,10 @@ class BackingChords:
         return [*changes, (bars * part.bar, "")]
 
     def ids(self, total: int, semitones: int = 0) -> np.ndarray:
-        """Returns the chord id of each of `total` steps, moved by `semitones`: int32 (total,).
+        """Returns the chord id of each of `total` steps, transposed by `semitones`: int32 (total,).
 
         Raises:
-            UserError: If the chords that were asked for end before.
+            UserError: If the chords of the options end before.
         """
         count, length = len(self._symbols), self._options.steps_per_chord
         if self._given and total > count * length:
@@ -91,18 +91,18 @@ class BackingChords:
             return [
                 (step, symbols[step // length % len(symbols)]) for step in range(0, total, length)
             ]
-        *changes, (round_, _) = self._song
+        *changes, (period, _) = self._song
         at, found = -self._first, {}
         while at < total:
             for step, symbol in changes:
-                found[max(at + step, 0)] = symbol  # the last one before the piece holds at first
-            at += round_
+                found[max(at + step, 0)] = symbol  # the last one before the piece starts it
+            at += period
         return sorted((step, symbol) for step, symbol in found.items() if step < total)
 
     def add_to(self, sequence: NoteSequence, first: int, end: int, qpm: float) -> None:
-        """Adds the chords of steps `first` to `end` to a NoteSequence that begins with `first`.
+        """Adds the chords of steps `first` to `end` to a NoteSequence that begins at `first`.
 
-        They are chord symbols, and notes too where the options say so.
+        They are chord symbols, and notes with the option `render_chords`.
         """
         from note_seq import chords_lib
         from note_seq.protobuf import music_pb2
@@ -116,7 +116,7 @@ class BackingChords:
                 annotation_type=music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL,
             )
         if self._options.render_chords:
-            # The last chord sounds to the end of the piece.
+            # The last chord lasts until the end of the piece.
             sequence.total_time = max(sequence.total_time, (end - first) * seconds)
             renderer = chords_lib.BasicChordRenderer(VELOCITY, INSTRUMENT, PROGRAM)
             renderer.render(sequence)
@@ -124,5 +124,5 @@ class BackingChords:
 
 
 def _id(symbol: str, reading: str) -> int:
-    """Returns the id of a chord symbol; where only triads are read, that of the nearest one."""
+    """Returns the id of a chord symbol; that of the nearest triad for a converter of triads."""
     return nearest_class(symbol) if reading == "triads" else chord_id(symbol, reading)

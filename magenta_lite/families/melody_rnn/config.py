@@ -18,10 +18,11 @@ class MelodyRNNConfig(ModelSection):
 
     Attributes:
         units: LSTM units of each layer.
-        attention_length: How many of its last outputs the model attends to; 0 for no attention.
-        attention_layout: What attention wraps: `first_layer`, as the original has it since May
-            2017, or `all_layers`, as before and in the released attention_rnn and drum_kit_rnn.
-        dropout: Share of every layer's outputs that is left out in training.
+        attention_length: Number of last outputs that attention sees; 0 for no attention.
+        attention_layout: The layers that attention wraps: `first_layer`, as in the original since
+            May 2017, or `all_layers`, as before and in the released attention_rnn and
+            drum_kit_rnn.
+        dropout: Dropout rate of every layer's outputs.
     """
 
     kind: ClassVar[str] = "melody_rnn"
@@ -48,8 +49,9 @@ class NextEventObjective(Objective):
     """Cross-entropy of the next event.
 
     Attributes:
-        target: `label`, the original's: of several classes that mean the next event, the one that
-            the encoding prefers must be right. `event`: their probabilities are added up.
+        target: If several classes mean the next event: `label`, as in the original, is the
+            cross-entropy of the class that the encoding prefers; `event` is that of the event, with
+            the sum of their probabilities.
     """
 
     kind: ClassVar[str] = "next_event"

@@ -1,4 +1,4 @@
-"""Continuing a primer, event by event, in one compiled graph."""
+"""Sampling and beam search after a primer, in one compiled graph each."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def sample(
     Args:
         model: A `MelodyRNN`.
         primer: Int32 (P,), event ids, at least one.
-        num_steps: Int scalar S, steps to add. Where events move time on, that takes fewer events
-            than steps; more are not made.
+        num_steps: Int scalar S, number of steps to add, and of events at most; an encoding with
+            time shifts needs fewer events than steps.
         seeds: Int32 (N, 2); a row's events depend on its own seed alone.
         sampler: How classes are drawn.
-        chords: Ids int32 of the chords of all events, primer included; the last one goes on if
+        chords: Int32 ids of the chords of all events, primer included; the last one is repeated if
             there are fewer. None for an encoding without chords.
 
     Returns:
         Int32 (N, P + S), primer and continuation, -1 after the last event; and float32 (N,),
-        log-likelihoods of the continuation under the distribution that was drawn from.
+        log-likelihoods of the continuation under the sampling distribution.
     """
     primer = tf.cast(primer, tf.int32)
     uniforms = tf.transpose(uniforms_of(seeds, [num_steps]))  # (S, N)
@@ -56,7 +56,7 @@ def _joined(primer, events):
 
 
 def _read(model, weights, history, states, ids, position, chords):
-    """Reads an event (B,) of each row, with the chord of the next; returns what is carried on."""
+    """Reads an event (B,) of each row, with the chord of the next; returns the decoding state."""
     following = None
     if chords is not None:
         last = tf.shape(chords)[0] - 1
@@ -91,7 +91,7 @@ def _sample(model, weights, primer, uniforms, sampler, chords):
         ids, carried, log_p = _advance(
             model, weights, carried, uniforms[t], sampler, first + t, chords
         )
-        # What was never written is 0: the numbers are ids plus 1.
+        # Unwritten elements are 0: the numbers are ids plus 1.
         events = events.write(t, tf.where(left > 0, ids + 1, 0))
         scores += tf.where(left > 0, log_p, 0.0)
         return t + 1, carried, scores, left - features.duration(model.encoding, ids), events
@@ -109,7 +109,7 @@ def _advance(model, weights, carried, uniforms, sampler, position, chords):
     """Draws an event for each row and reads it.
 
     Returns:
-        Ids (B,), what is carried to the next, and the log probabilities (B,) of what was drawn.
+        Ids (B,), the decoding state for the next step, and log probabilities (B,) of the classes.
     """
     history, states, logits = carried
     classes, log_p = sampler.draw(logits, uniforms)
@@ -119,7 +119,7 @@ def _advance(model, weights, carried, uniforms, sampler, position, chords):
 
 def take_rows(tree: Any, rows: Any) -> Any:
     """Returns the given rows of every tensor of a structure of histories and states."""
-    if isinstance(tree, State):  # the rows of a ring are its second axis
+    if isinstance(tree, State):  # the batch axis of a ring buffer is the second one
         return State(
             layers=take_rows(tree.layers, rows),
             attended=tf.gather(tree.attended, rows),
@@ -147,25 +147,26 @@ def stochastic_beam(
     branches: int,
     stride: int,
 ) -> tuple[Tensor, Tensor]:
-    """Continues a primer; keeps the likeliest of several samples, as the original's beam search.
+    """Continues a primer by the stochastic beam search of the original.
 
-    Every round each of the beams is copied `branches` times, each copy goes on by `stride`
-    sampled events, and the likeliest `beams` stay. The first round is shorter if need be.
+    In every round each beam is copied `branches` times, each copy is continued by `stride` sampled
+    events, and the likeliest `beams` are kept. The first round is shorter if `stride` does not
+    divide `num_steps`.
 
     Args:
         model: A `MelodyRNN`.
         primer: Int32 (P,), event ids, at least one.
-        num_steps: Events S to add, at least one.
+        num_steps: Number of events S to add, at least one.
         seeds: Int32 (N, 2), one for each output.
         sampler: How classes are drawn.
         chords: As of `sample`.
-        beams: How many stay.
-        branches: Copies of each.
-        stride: Events of a round.
+        beams: Number of beams.
+        branches: Copies of each beam per round.
+        stride: Events per round.
 
     Returns:
-        Int32 (N, P + S) and float32 (N,), the likeliest of each output's last beams and their
-        log-likelihoods under the distribution that was drawn from.
+        Int32 (N, P + S) and float32 (N,), the likeliest final beam of each output and its
+        log-likelihood under the sampling distribution.
     """
     primer = tf.cast(primer, tf.int32)
     uniforms = uniforms_of(seeds, [num_steps, beams * branches])
@@ -234,19 +235,19 @@ def _put_column(events, t, ids):
 def beam_search(
     model: MelodyRNN, primer: Tensor, num_steps: int, beams: int, chords: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Returns the likeliest continuations of a primer that a beam search finds.
+    """Continues a primer by deterministic beam search.
 
-    Classes that mean the same event count as one.
+    The probabilities of classes that mean the same event are added up.
 
     Args:
         model: A `MelodyRNN`.
         primer: Int32 (P,), event ids, at least one.
-        num_steps: Events S to add, at least one.
-        beams: How many stay after each event, K.
+        num_steps: Number of events S to add, at least one.
+        beams: Number of beams K.
         chords: As of `sample`.
 
     Returns:
-        Int32 (K, P + S) and float32 (K,), their log-likelihoods, the likeliest first.
+        Int32 (K, P + S), and log-likelihoods float32 (K,), the likeliest first.
     """
     primer = tf.cast(primer, tf.int32)
     events, scores = _compiled_beam_search(
@@ -270,7 +271,7 @@ def _beam_search(model, weights, primer, chords, steps: int, beams: int):
         events = _put_column(tf.gather(events, rows), t, ids)
         return t + 1, carried, scores, events
 
-    # All beams are the same at first: only one of them counts.
+    # The beams are equal at first: all but one are excluded.
     scores = tf.where(tf.range(beams) == 0, 0.0, -1e9)
     start = (0, carried, scores, tf.zeros([beams, steps], tf.int32))
     _, _, scores, events = tf.while_loop(lambda t, *_: t < steps, step, start)

@@ -1,4 +1,4 @@
-"""What `evaluate` measures of a MelodyRNN on held-out music."""
+"""Evaluation of a MelodyRNN on held-out music."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ MEANINGS = {
 
 
 def evaluate(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains; nothing is drawn, `seed` changes nothing.
+    """Returns the metrics that `MEANINGS` explains.
 
     Args:
         model: A `MelodyRNN`.
         examples: A `collections.Examples`.
-        seed: Not used.
+        seed: Unused.
     """
     del seed
     run = graph_function(functools.partial(_sums, model))

@@ -1,4 +1,4 @@
-"""What the converters' `History` computes in numpy, in tensors: for training and inside loops."""
+"""Input features and labels of event sequences as tensors; `History` of the converters is NumPy."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from magenta_lite.typing import Tensor
 
 
 class HistoryState(NamedTuple):
-    """What is known of the events so far, int32; see `History`.
+    """A summary of the events so far, int32; see `History`.
 
     Attributes:
-        recent: (B, R), the last events, the last one last; -1 before the start.
-        counts: (B, 12), note-ons of each pitch class.
-        last_pitches: (B, 3), different ones, the last first; -1 for none.
-        sounding: (B,), -1 for silence.
-        attack: (B,), 1 if the last event that was not a note-off began a note.
-        direction: (B,).
+        recent: (B, R), the last R events in order; -1 before the start.
+        counts: (B, 12), number of note-ons of each pitch class.
+        last_pitches: (B, 3), the last different pitches, the latest first; -1 for none.
+        sounding: (B,), the sounding pitch; -1 for silence.
+        attack: (B,), 1 if the last event other than note-offs is a note-on.
+        direction: (B,), sign of the last change of pitch.
     """
 
     recent: Any
@@ -62,14 +62,14 @@ def add_event(
     """Adds an event to each of B sequences.
 
     Args:
-        encoding: How events become inputs.
-        state: Before the event.
+        encoding: The encoding of the events.
+        state: The state before the event.
         ids: Int32 (B,).
-        position: Int scalar, how many events came before.
-        chords: Ids int32 (B,) of the chords of the events after these, if the encoding has any.
+        position: Int scalar, number of events before.
+        chords: Int32 (B,), ids of the chords of the next events, if the encoding has chords.
 
     Returns:
-        What the model reads, float32 (B, D), and the new state.
+        Inputs of the model, float32 (B, D), and the new state.
     """
     parts, state = _event_parts(encoding, state, ids, position)
     if encoding.chords:
@@ -78,7 +78,7 @@ def add_event(
 
 
 def _event_parts(encoding: EventEncoding, state: HistoryState, ids, position):
-    """Returns the parts (B, ...) of what is read of an event itself, and the new state."""
+    """Returns the features (B, ...) of an event without chords, and the new state."""
     recent = tf.concat([state.recent[:, 1:], ids[:, None]], axis=1)
     state = state._replace(recent=recent)
     repeats = [_as_float(recent[:, -1 - d] == ids)[:, None] for d in encoding.distances]
@@ -106,12 +106,12 @@ def _event_parts(encoding: EventEncoding, state: HistoryState, ids, position):
 
 
 def repeated(state: HistoryState, distance: int) -> Tensor:
-    """Returns the events (B,) that stand `distance` before the next; no event before all."""
+    """Returns the events (B,) `distance` before the next one; "no event" before the start."""
     return tf.maximum(state.recent[:, -distance], NO_EVENT_ID)
 
 
 def duration(encoding: EventEncoding, ids: Tensor) -> Tensor:
-    """Returns by how many steps each of `ids` int32 (B,) moves time on: int32 (B,)."""
+    """Returns the durations in steps of events `ids` int32 (B,): int32 (B,)."""
     if not encoding.shift_ids:
         return tf.ones_like(ids)
     lowest, highest = encoding.shift_ids
@@ -119,7 +119,7 @@ def duration(encoding: EventEncoding, ids: Tensor) -> Tensor:
 
 
 def event_of(encoding: EventEncoding, state: HistoryState, classes: Tensor) -> Tensor:
-    """Returns the event that each of `classes` int32 (B,) means as the next one: int32 (B,)."""
+    """Returns the next events that `classes` int32 (B,) mean: int32 (B,)."""
     ids = encoding.own_id(classes)
     for i, distance in enumerate(encoding.distances):
         ids = tf.where(classes == encoding.num_ids + i, repeated(state, distance), ids)
@@ -184,12 +184,12 @@ def _as_float(x):
 def read_events(
     encoding: EventEncoding, ids: Tensor, chords: Tensor | None = None
 ) -> tuple[Tensor, HistoryState]:
-    """Returns what the model reads of whole sequences, and the state after them.
+    """Returns the model inputs for whole sequences, and the state after them.
 
     Args:
-        encoding: How.
+        encoding: The encoding of the events.
         ids: Int32 (T, B).
-        chords: Ids int32 (T, B) of the chord after each event, if the encoding has any.
+        chords: Int32 (T, B), ids of the chords of the next events, if the encoding has chords.
 
     Returns:
         Float32 (T, B, D), and a `HistoryState`.
@@ -216,32 +216,31 @@ _compiled_read = inner_graph(_read, jit_compile=True)
 
 
 def repeats(encoding: EventEncoding, ids: Tensor) -> list[Tensor]:
-    """Returns which of the distances repeat each event but the first.
+    """Returns whether each event, except the first one, repeats the event at each distance.
 
     Args:
-        encoding: How.
+        encoding: The encoding of the events.
         ids: Int32 (T, B).
 
     Returns:
-        A bool (T - 1, B) for each distance: whether that repeat means the event. Before there is
-        anything to repeat it means no event.
+        For each distance bool (T - 1, B). Before the start there are "no event"s.
     """
     return [tf.equal(_back(ids, distance), ids)[1:] for distance in encoding.distances]
 
 
 def _back(ids, distance: int):
-    """Returns what stands `distance` before each of ids (T, B); no event before all."""
+    """Returns ids (T, B) shifted by `distance` steps, with "no event" in front."""
     steps, rows = tf.unstack(tf.shape(ids))
     silence = tf.fill([tf.minimum(distance, steps), rows], NO_EVENT_ID)
     return tf.concat([silence, ids[:-distance]], axis=0)
 
 
 def most_probable_events(encoding: EventEncoding, ids: Tensor, logits: Tensor) -> Tensor:
-    """Returns the most probable event for each but the first of ids, int32 (T - 1, B).
+    """Returns the most probable event for each step but the first, int32 (T - 1, B).
 
     Args:
-        encoding: How.
-        ids: Int32 (T, B), which say what repeats mean.
+        encoding: The encoding of the events.
+        ids: Int32 (T, B), the true events, which repeats refer to.
         logits: Float32 (T - 1, B, V).
     """
     size, p = encoding.num_ids, tf.nn.softmax(logits)
@@ -252,9 +251,9 @@ def most_probable_events(encoding: EventEncoding, ids: Tensor, logits: Tensor) -
 
 
 def labels(encoding: EventEncoding, ids: Tensor) -> Tensor:
-    """Returns the class (T - 1, B) that should be predicted for each event of ids int32 (T, B).
+    """Returns the target class (T - 1, B) of each event but the first of ids int32 (T, B).
 
-    The furthest repeat goes first, and counts before there is anything to repeat.
+    The longest distance has priority, and is also valid before there is an event to repeat.
     """
     classes = encoding.own_class(ids[1:])
     position = tf.range(1, tf.shape(ids)[0])[:, None]

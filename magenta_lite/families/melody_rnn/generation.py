@@ -1,4 +1,4 @@
-"""What `generate` does with a MelodyRNN: go on from a primer, or from nothing."""
+"""Generation with a MelodyRNN: continuation of a primer, and sampling."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 
 def generate(model: MelodyRNN, converter: Any, options: MelodyRNNOptions) -> list:
-    """Returns the NoteSequences that `options`, `MelodyRNNOptions`, ask for.
+    """Generates NoteSequences.
+
+    Args:
+        model: A trained MelodyRNN.
+        converter: Its converter.
+        options: The options.
 
     Raises:
-        UserError: If the primer is none, or does not fit into the steps asked for.
+        UserError: If the primer is invalid, or longer than the requested piece.
     """
     options.check(converter)
     primer = PRIMERS[converter.config.kind](converter, options)
@@ -42,12 +47,12 @@ def generate(model: MelodyRNN, converter: Any, options: MelodyRNNOptions) -> lis
 
 
 def steps_to_add(options: MelodyRNNOptions, primer_steps: int, usual: int) -> int:
-    """Returns how many steps to add to a primer. Raises: UserError if none.
+    """Returns the number of steps to add to a primer. Raises: UserError if there are none.
 
     Args:
-        options: `GenerateOptions` of its family.
-        primer_steps: Length of the primer.
-        usual: Length of a piece, primer included, where the options do not say.
+        options: The options.
+        primer_steps: Length of the primer in steps.
+        usual: Default length of a piece in steps, primer included.
     """
     if options.new_steps is not None:
         return options.new_steps

@@ -1,4 +1,4 @@
-"""A MelodyRNN's inference functions as compiled graphs: for `generate` and `export`."""
+"""Inference functions of a MelodyRNN as compiled graphs, for `export`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
     int32 ids. `seed` is an int32 scalar.
 
     - `generate(primer, num_outputs, num_steps, temperature, top_k, top_p, seed)`: `events`
-      (N, P + S) of a primer (P,) of at least one event; S = `num_steps`. Where events move time
-      on, S counts steps of time, and -1 follows the last event. `temperature` is a float scalar,
+      (N, P + S) of a primer (P,) of at least one event; S = `num_steps`. For encodings with time
+      shifts, S is in steps of time, and -1 follows the last event. `temperature` is a float scalar,
       0 for the most probable event at each step; `top_k`, 0 for all, and `top_p`, 1 for all,
-      leave only the most probable classes to be drawn. Models with chords take besides `chords`
-      int32 (P + S,), the ids of those of all steps.
-    - `log_likelihood(events, length)`: of sequences (B, T) of which `length` int32 (B,) events
-      count, the log probabilities float32 (B,) in nats, the first events given: `log_likelihood`
-      of the labels, as the original counts, and `melody_log_likelihood` with the probabilities of
-      all classes that mean the same event added up. Models with chords take besides `chords`
-      int32 (B, T).
+      filter the most probable classes. Models with chords also take `chords` int32 (P + S,), the
+      ids of the chords of all steps.
+    - `log_likelihood(events, length)`: log probabilities float32 (B,), in nats, of sequences (B, T)
+      of lengths int32 (B,), given their first events: `log_likelihood` of the labels, as in the
+      original, and `melody_log_likelihood` with the sum of the probabilities of all classes that
+      mean the same event. Models with chords also take `chords` int32 (B, T).
     - `sample` and `serving_default`: the same as `generate`.
     """
 
@@ -84,7 +83,7 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
 def sampling_arguments(
     model: MelodyRNN, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
-    """Returns arguments of `sample`: 128 steps from the event that music starts with."""
+    """Returns arguments of `sample`: 128 steps after the start event."""
     steps = min(SAMPLE_STEPS, model.length - 1)
     arguments = {
         "primer": tf.constant([model.encoding.start_id]),

@@ -1,4 +1,4 @@
-"""MelodyRNN: LSTMs that predict the next event, with or without attention to their outputs."""
+"""MelodyRNN: an LSTM language model of events, with or without attention to its last outputs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
-    Draw,
     MusicModel,
+    RandomInput,
     share_of_commonest,
     with_mean_count,
 )
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class MelodyRNN(MusicModel):
-    """A stacked LSTM that reads events and predicts the next one.
+    """A stacked LSTM that predicts the next event.
 
-    As Magenta's melody_rnn (2016) and its siblings for drums, for melodies over chords and for
-    performances: what the model reads of the past, and the classes that it predicts with, are made
-    by an `EventEncoding`; attention, where there is any, goes to the last outputs of the first
-    layer (or, in models of before May 2017, of all layers together).
+    Magenta's melody_rnn (2016) and its siblings for drums, for melodies over chords and for
+    performances. An `EventEncoding` defines the input features and the predicted classes. Attention
+    is to the last outputs of the first layer (or, in models before May 2017, of all layers
+    together).
 
     Shape letters: B batch, T events, V classes, S new events, N outputs, P events of a primer.
 
     Args:
-        encoding: Of the events; an `EventEncoding` or its dict.
-        length: Events of the longest sequence.
+        encoding: Encoding of the events; an `EventEncoding` or its dict.
+        length: Largest sequence length in events.
         model: Sizes; a `MelodyRNNConfig` or its dict.
         objective: Loss; a `NextEventObjective` or its dict.
 
     Call arguments:
-        batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), how many of them
-            count; `controls` int (B, T), the chord of each event, where the encoding has chords;
-            and what `draws` names for dropout, without which nothing is left out.
+        batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), sequence lengths;
+            `controls` int (B, T), the chord of each event, if the encoding has chords; and
+            optionally the dropout masks named by `random_inputs`.
 
     Returns:
-        Logits float32 (B, T - 1, V): those at t are of event t + 1.
+        Logits float32 (B, T - 1, V): those at t predict event t + 1.
 
-    Differences from Magenta: evaluation is without dropout; recurrent kernels start orthogonal
-    instead of glorot-uniform; attention computes in float32 whatever the precision.
+    Differences from Magenta: evaluation is without dropout; recurrent kernels are initialised
+    orthogonally instead of glorot-uniformly; attention is in float32 for every precision.
     """
 
     Options = MelodyRNNOptions
@@ -72,7 +72,7 @@ class MelodyRNN(MusicModel):
         dtype: Any = "float32",
         **kwargs: Any,
     ):
-        # The layers below follow the global dtype policy; logits and losses stay in float32.
+        # The layers below have the global dtype policy; logits and losses are in float32.
         super().__init__(dtype=dtype, **kwargs)
         self.encoding = EventEncoding(**encoding) if isinstance(encoding, dict) else encoding
         self.length = length
@@ -112,13 +112,13 @@ class MelodyRNN(MusicModel):
             *(LSTM(n, below[i], name=f"lstm_{together + i}") for i, n in enumerate(rest)),
         ]
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
-        """Returns what dropout needs for one example."""
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
+        """Returns the dropout masks of one example."""
         rate = self.model_config.dropout
         if not training or not rate:
             return {}
         return {
-            f"keep_{i}": Draw("bernoulli", (self.length, n), 1 - rate)
+            f"keep_{i}": RandomInput("bernoulli", (self.length, n), 1 - rate)
             for i, n in enumerate(self.model_config.units)
         }
 
@@ -129,20 +129,20 @@ class MelodyRNN(MusicModel):
         if self.encoding.chords:
             used["controls"] = batch["controls"]
         if training:
-            batch = self.with_draws(batch)
-            used |= {name: batch[name] for name in self.draws()}
+            batch = self.with_random_inputs(batch)
+            used |= {name: batch[name] for name in self.random_inputs()}
         return in_row_shards(self._forward, used, max(self.model_config.units))
 
     def _forward(self, batch):
         ids = _swap_axes(tf.cast(batch["events"], tf.int32))[:-1]
         chords = None
-        if self.encoding.chords:  # of the event that is predicted
+        if self.encoding.chords:  # the chords of the predicted events
             chords = _swap_axes(tf.cast(batch["controls"], tf.int32))[1:]
         x, _ = features.read_events(self.encoding, ids, chords)
         scale = 1 / (1 - self.model_config.dropout)
         keep = [
             _swap_axes(batch[name])[: tf.shape(x)[0]] * scale
-            for name in self.draws()
+            for name in self.random_inputs()
             if name in batch
         ]
         for i, layer in enumerate(self.rnn):
@@ -153,12 +153,12 @@ class MelodyRNN(MusicModel):
                     continue
             else:
                 x = layer(x)
-            # With several layers inside the attention there are none after it.
+            # If attention wraps several layers, there are none after it.
             x = x * tf.cast(keep[i], x.dtype) if keep else x
         return _swap_axes(self.head(tf.cast(x, tf.float32)))
 
     def layer_weights(self) -> tuple:
-        """Returns the weights of all layers as `step` needs them, in float32."""
+        """Returns the weights of all layers in the form that `step` needs, in float32."""
         weights = []
         for layer in self.rnn:
             if isinstance(layer, AttentionLSTM):
@@ -181,13 +181,13 @@ class MelodyRNN(MusicModel):
         return tuple(states)
 
     def step(self, weights: Any, x: Tensor, states: Any, position: Tensor) -> tuple[Tensor, Any]:
-        """Makes one step.
+        """Computes one step.
 
         Args:
-            weights: What `layer_weights` gives.
-            x: Float32 (B, D), what is read of the last event.
-            states: As of `zero_states`.
-            position: Int scalar, number of the step since the states were zero.
+            weights: As of `layer_weights`.
+            x: Float32 (B, D), features of the last event.
+            states: As of `zero_states` or the previous step.
+            position: Int scalar, number of steps since the zero states.
 
         Returns:
             Logits float32 (B, V), and the new states.
@@ -209,12 +209,12 @@ class MelodyRNN(MusicModel):
     # The objective -------------------------------------------------------------------------
 
     def loss_terms(self, events: Tensor, length: Tensor, logits: Tensor) -> dict:
-        """Returns numbers of each predicted event, float32 (B, T - 1).
+        """Returns losses and metrics of each predicted event, float32 (B, T - 1).
 
-        Keys: `counts`, whether it counts; `nll` of its label and `melody_nll` of the event, with
-        the probabilities of all classes that mean it added up, in nats; `correct`, whether the
-        label is the most probable class; and `is_event`, whether the label is not the usual event,
-        which is "no event" on a grid of steps.
+        Keys: `counts`, the mask of events that count; `nll` of the label and `melody_nll` of the
+        event, with the sum of the probabilities of all classes that mean it, in nats; `correct`,
+        whether the label is the most probable class; and `is_event`, whether the label differs from
+        the usual event, which is "no event" on a grid of steps.
         """
         ids = _swap_axes(tf.cast(events, tf.int32))
         label = _swap_axes(features.labels(self.encoding, ids))
@@ -256,7 +256,7 @@ class MelodyRNN(MusicModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Returns the mean cross-entropy over all events of the batch `x` that count, in nats."""
+        """Returns the mean cross-entropy of all events of the batch `x` that count, in nats."""
         terms = self.loss_terms(x["events"], x["length"], y_pred)
         counts, nll = terms["counts"], terms["nll"]
         target = terms["melody_nll"] if self.objective.target == "event" else nll
@@ -280,16 +280,16 @@ class MelodyRNN(MusicModel):
     def log_likelihood(
         self, events: Tensor, length: Tensor, chords: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Returns log probabilities of sequences, in nats; their first events are given.
+        """Returns log probabilities of sequences given their first events, in nats.
 
         Args:
             events: Int (B, T).
-            length: Int32 (B,), how many count.
-            chords: Int (B, T), of the events, where the encoding has chords.
+            length: Int32 (B,), sequence lengths.
+            chords: Int (B, T), chords of the events, if the encoding has chords.
 
         Returns:
-            That of the labels, as the original counts, and that of the events, with classes that
-            mean the same added up: float32 (B,) each.
+            Those of the labels, as in the original, and those of the events, with the sum of the
+            probabilities of classes that mean the same event: float32 (B,) each.
         """
         terms = self.loss_terms(events, length, self({"events": events, "controls": chords}))
         return tuple(
@@ -316,7 +316,7 @@ class MelodyRNN(MusicModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
-    # What a family gives -----------------------------------------------------------------
+    # The contract of a family ------------------------------------------------------------
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: EventSequenceConverter) -> Self:

@@ -1,4 +1,4 @@
-"""What a MelodyRNN may be asked for; no TensorFlow."""
+"""Options of `generate` for a MelodyRNN; no TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OF_CHORDS = ("backing_chords", "steps_per_chord", "render_chords")
 
 @dataclasses.dataclass(frozen=True)
 class MelodyRNNOptions(SamplingOptions):
-    """Options of a MelodyRNN; which of them a model knows depends on what it writes."""
+    """Options of a MelodyRNN; the kind of music decides which of them apply."""
 
     family: ClassVar[str] = "melody_rnn"
 

@@ -1,4 +1,4 @@
-"""What is continued, for each kind of music, and how what comes out becomes notes again."""
+"""Primers for each kind of music, and decoding of their continuations to notes."""
 
 from __future__ import annotations
 
@@ -33,23 +33,27 @@ HIGHEST_PITCH = 127
 MELODY_EXAMPLE = "[60, -2, 62, -2]"
 DRUMS_EXAMPLE = "[(36,), (), (42,)]"
 PITCHES_EXAMPLE = "[60, 64, 67]"
-USUAL_CHORDS = "C G Am F C G F C"  # under a melody, where nothing gives others
+USUAL_CHORDS = "C G Am F C G F C"  # default backing chords
 PRIMER_VELOCITY = 100
 SIXTEENTHS_PER_QUARTER = 4
 
 
 class Primer:
-    """Events to go on from; subclasses are made of a converter and a `GenerateOptions`.
+    """Events to continue.
+
+    Args:
+        converter: The converter of the model.
+        options: The options.
 
     Attributes:
-        texts: Fields of a `GenerateOptions` that give a primer as text, with an example of each.
-        options: Fields that only this kind of music understands, beside these.
-        usual_steps: Length of a piece, primer included, where the options do not say.
+        texts: Options that give a primer as text, with an example of each.
+        options: Other options for this kind of music only.
+        usual_steps: Default length of a piece in steps, primer included.
         ids: Event ids (P,), at least one.
         steps: Length in steps.
-        qpm: Tempo of the piece it comes from; None for none of its own.
-        shift: Semitones that its notes were moved by.
-        passage: The part of a song that it is; None for none.
+        qpm: Tempo of the primer's song in quarter notes per minute; None without a song.
+        shift: Semitones by which its notes were transposed.
+        passage: The passage of a song that it comes from; None without a song.
     """
 
     texts: ClassVar[dict[str, str]]
@@ -67,9 +71,10 @@ class Primer:
 
     @classmethod
     def check(cls, converter: Any, options: MelodyRNNOptions) -> None:
-        """Raises: UserError if there are several primers, none where one must be, or a wrong one.
+        """Checks the options of primers; files are not read.
 
-        Files are not looked into.
+        Raises:
+            UserError: If there are several primers, a required one is missing, or one is invalid.
         """
         given = [f"--{name}" for name in cls.texts if getattr(options, name)]
         given += ["--input"] if options.inputs else []
@@ -82,7 +87,7 @@ class Primer:
             raise UserError(f"--mode=continue needs a primer: --input=FILE or {texts}")
         for name in ("primer_bars", "primer_seconds"):
             if getattr(options, name) is not None and not options.inputs:
-                raise UserError(f"--{name} is how much of --input=FILE is gone on from; give one")
+                raise UserError(f"--{name} is how much of --input=FILE is continued; give one")
         if options.primer_bars is not None and options.primer_seconds is not None:
             raise UserError("--primer_bars and --primer_seconds both say how much; leave one out")
         for name in cls.texts:
@@ -91,7 +96,7 @@ class Primer:
 
     @staticmethod
     def _parse(name: str, text: str, converter) -> list:
-        """Returns what the text of a field says. Raises: UserError if it is wrong."""
+        """Returns the parsed text of an option. Raises: UserError if it is invalid."""
         raise NotImplementedError
 
     @property
@@ -99,29 +104,29 @@ class Primer:
         return bool(self._options.inputs) or any(getattr(self._options, n) for n in self.texts)
 
     def marked(self, sequence: NoteSequence, seconds: float) -> NoteSequence:
-        """Returns a NoteSequence that says where the primer ends, if it holds one that was given.
+        """Adds a marker at the end of a primer of the user to a NoteSequence, and returns it.
 
         Args:
-            sequence: With the primer unless only what is new is asked for.
-            seconds: Length of the primer.
+            sequence: A NoteSequence, with the primer unless the option `only_new` is set.
+            seconds: Length of the primer in seconds.
         """
         if self._is_given and not self._options.only_new:
             add_marker(sequence, "continuation", seconds)
         return sequence
 
     def music(self, ids: Events, qpm: float, new_steps: int) -> NoteSequence:
-        """Returns the NoteSequence of primer and continuation, where the primer ends marked.
+        """Decodes primer and continuation to a NoteSequence with a marker at the primer's end.
 
         Args:
             ids: Int (T,), the primer first; -1 after the last event.
-            qpm: Quarter notes a minute.
-            new_steps: Steps that were to be added.
+            qpm: Tempo in quarter notes per minute.
+            new_steps: Number of steps that were requested after the primer.
         """
         raise NotImplementedError
 
 
 class MelodyPrimer(Primer):
-    """A melody: a list of events, the melody of a file, or middle C."""
+    """A melody: a list of events, the melody of a file, or, by default, middle C."""
 
     texts: ClassVar[dict[str, str]] = {"primer_melody": MELODY_EXAMPLE}
     options = ("magenta_timing", "primer_bars")
@@ -163,7 +168,7 @@ class MelodyPrimer(Primer):
 
 
 class DrumsPrimer(Primer):
-    """Drums: a list of what is hit on each step, the drums of a file, or a kick."""
+    """Drums: a list of the hits of each step, the drums of a file, or, by default, a bass drum."""
 
     texts: ClassVar[dict[str, str]] = {"primer_drums": DRUMS_EXAMPLE}
     options = ("primer_bars",)
@@ -194,7 +199,7 @@ class DrumsPrimer(Primer):
 
 
 class PerformancePrimer(Primer):
-    """A performance: a chord, a melody, a file, or a second of silence."""
+    """A performance: a chord, a melody, a file, or, by default, a second of silence."""
 
     texts: ClassVar[dict[str, str]] = {
         "primer_pitches": PITCHES_EXAMPLE,
@@ -239,7 +244,7 @@ class PerformancePrimer(Primer):
         return _from(whole, seconds) if options.only_new else self.marked(whole, seconds)
 
 
-# By the kind of the converter.
+# By kind of converter.
 PRIMERS: dict[str, type[Primer]] = {
     "event_melody": MelodyPrimer,
     "event_drums": DrumsPrimer,
@@ -252,7 +257,7 @@ def _seconds(converter, steps: int, qpm: float) -> float:
 
 
 def _listed(flag: str, text: str, example: str, item: type | tuple[type, ...]) -> list:
-    """Returns the items of a list as text. Raises: UserError if it is not a list of `item`s."""
+    """Returns the items of a list in a text. Raises: UserError if it is not a list of `item`s."""
     refusal = UserError(f"--{flag}={text} is not a list like {example}")
     try:
         items = ast.literal_eval(text)
@@ -271,7 +276,7 @@ def _listed(flag: str, text: str, example: str, item: type | tuple[type, ...]) -
 
 
 def parse_melody(text: str) -> list[int]:
-    """Returns the events of a list such as "[60, -2, 62]". Raises: UserError if it is none."""
+    """Returns the events of a list such as "[60, -2, 62]". Raises: UserError if it is invalid."""
     events = _listed("primer_melody", text, MELODY_EXAMPLE, int)
     for event in events:
         if not NO_EVENT <= event <= HIGHEST_PITCH:
@@ -286,7 +291,7 @@ def parse_melody(text: str) -> list[int]:
 
 
 def parse_drums(text: str, converter: EventDrumsConverter) -> list[int]:
-    """Returns the ids of a list such as "[(36,), (), (42,)]". Raises: UserError if it is none."""
+    """Returns the ids of a list like "[(36,), (), (42,)]". Raises: UserError if it is invalid."""
     steps = _listed("primer_drums", text, DRUMS_EXAMPLE, (tuple, list))
     known = converter.known_pitches
     for pitch in (pitch for step in steps for pitch in step):
@@ -302,7 +307,7 @@ def parse_drums(text: str, converter: EventDrumsConverter) -> list[int]:
 
 
 def parse_pitches(text: str) -> list[int]:
-    """Returns the pitches of a list such as "[60, 64]". Raises: UserError if it is none."""
+    """Returns the pitches of a list such as "[60, 64]". Raises: UserError if it is invalid."""
     pitches = _listed("primer_pitches", text, PITCHES_EXAMPLE, int)
     for pitch in pitches:
         if not 0 <= pitch <= HIGHEST_PITCH:
@@ -316,12 +321,12 @@ def _ids_of(converter, name: str, piece) -> list[int]:
     report = Report()
     notes = converter.codec.notes(piece, report) if is_playable(piece, report) else []
     if not notes:
-        raise UserError(f"{name} gives no notes to go on from: {reasons(report)}")
+        raise UserError(f"{name} has no notes to continue: {reasons(report)}")
     return converter.codec.ids(notes)
 
 
 def _from(sequence, seconds: float):
-    """Returns what begins at `seconds` or later, moved to the start."""
+    """Returns the notes that begin at `seconds` or later, moved to the start."""
     later = [note for note in sequence.notes if note.start_time >= seconds]
     cut = new_sequence(sequence.tempos[0].qpm, metrical=bool(sequence.time_signatures))
     for note in later:

@@ -1,4 +1,4 @@
-"""Which part of a song is gone on from: its last bars, of the melody or the drums."""
+"""Primers from songs: the last bars of a melody, of drums or of a performance."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 class Passage(NamedTuple):
-    """Events of a song that stand in one meter.
+    """Consecutive events of a song in one meter.
 
     Attributes:
-        stretch: Of the song, in which they are.
-        bars_before: Bars of the song before the stretch.
-        bar: Steps of a bar.
-        start: Step of the stretch at which they begin: a bar line.
-        events: One a step.
+        stretch: The stretch of the song that contains them.
+        bars_before: Number of bars of the song before the stretch.
+        bar: Length of a bar in steps.
+        start: Step of the stretch at which they begin, at a bar line.
+        events: One event per step.
     """
 
     stretch: Stretch
@@ -49,33 +49,33 @@ class Passage(NamedTuple):
 
     @property
     def bars(self) -> int:
-        """How many bars the events last, the last one begun."""
+        """Length in bars, rounded up."""
         return -(-len(self.events) // self.bar)
 
     @property
     def place(self) -> str:
-        """`bars 13-16`: where in the song, from 1."""
+        """Position in the song in words, as in `bars 13-16`, from 1."""
         first = self.bars_before + self.start // self.bar + 1
         last = first + self.bars - 1
         return f"bar {first}" if first == last else f"bars {first}-{last}"
 
     def last(self, bars: float) -> Passage:
-        """Returns the last `bars` of it."""
-        left_out = int(max(self.bars - bars, 0)) * self.bar
-        return self._replace(start=self.start + left_out, events=self.events[left_out:])
+        """Returns its last `bars` bars."""
+        skipped = int(max(self.bars - bars, 0)) * self.bar
+        return self._replace(start=self.start + skipped, events=self.events[skipped:])
 
 
 def bars_kept(options: MelodyRNNOptions, bar: int, steps: int, usual: int) -> float:
-    """Returns how many of the last bars of `steps` are gone on from.
+    """Returns the number of last bars of a passage to use as a primer.
 
-    As many as asked for, or all if they leave room in the length asked for; else as many as leave
-    room for as much that is new.
+    The number of the options; or all bars, if the requested length is longer; or half of the
+    length of the piece.
 
     Args:
-        options: A `GenerateOptions`.
-        bar: Steps of a bar.
-        steps: Length of what could be gone on from.
-        usual: Length of a piece where the options do not say.
+        options: The options.
+        bar: Length of a bar in steps.
+        steps: Length of the passage in steps.
+        usual: Default length of a piece in steps.
     """
     if options.primer_bars is not None:
         return options.primer_bars
@@ -85,7 +85,7 @@ def bars_kept(options: MelodyRNNOptions, bar: int, steps: int, usual: int) -> fl
 
 
 def chosen(passages: list[Passage], options: MelodyRNNOptions, usual: int) -> Passage:
-    """Returns the last bars of the last passage that has so many, or else of the longest."""
+    """Returns the last bars of the last passage that is long enough, or of the longest one."""
 
     def kept(passage: Passage) -> Passage:
         steps = len(passage.events)
@@ -101,20 +101,20 @@ def melody_of_song(
     options: MelodyRNNOptions,
     usual: int,
 ) -> Passage:
-    """Returns the part of a song's melody that is gone on from, and says which.
+    """Returns the passage of a song's melody to continue, and prints which one.
 
-    It is that of the likeliest track, or of the one that `options.window` numbers in this order.
-    Of notes that start together the highest counts.
+    Tracks are ordered by how likely they are the melody; `options.window` selects one. Of
+    simultaneous notes the highest is taken.
 
     Args:
         converter: An `EventMelodyConverter`.
-        name: Of the song.
+        name: Name of the song.
         song: A NoteSequence.
-        options: A `GenerateOptions`.
-        usual: Length of a piece where the options do not say, in steps.
+        options: The options.
+        usual: Default length of a piece in steps.
 
     Raises:
-        UserError: If there is no melody, or no such window.
+        UserError: If there is no melody, or no track `options.window`.
     """
     report = Report()
     song, whole = at_one_tempo(song), without_gaps(converter, skip_polyphony=False)
@@ -127,7 +127,7 @@ def melody_of_song(
         drums = sum(note.is_drum for note in song.notes)
         report.drop("drum note", n=drums)
         is_playable(song, report)
-        raise UserError(f"{name} gives no melody to go on from: {reasons(report)}")
+        raise UserError(f"{name} has no melody to continue: {reasons(report)}")
     window = options.window
     if not window.isdecimal() or not 1 <= int(window) <= len(found):
         raise UserError(f"--window={window}: {name} has melodies 1 to {len(found)}")
@@ -144,14 +144,14 @@ def melody_of_song(
 
 
 def _played(part: Passage, config) -> int:
-    """Returns how many notes of a track begin in a part of it."""
+    """Returns the number of notes of a track that begin in a passage."""
     steps = range(part.start, part.start + len(part.events))
     notes = quantize(part.stretch, config.steps_per_quarter)
     return sum(start in steps for start, _, _ in notes)
 
 
 def _with_a_note(part: Passage, passages: list[Passage]) -> Passage:
-    """Returns a part as a melody of its own, begun early enough for a note to begin in it."""
+    """Returns a passage as a separate melody, extended backwards to contain an onset."""
     if not any(event >= 0 for event in part.events):
         (whole,) = (each for each in passages if each.stretch is part.stretch)
         onset = max(step for step, event in enumerate(whole.events) if event >= 0)
@@ -166,18 +166,26 @@ def drums_of_song(
     options: MelodyRNNOptions,
     usual: int,
 ) -> Passage:
-    """Returns the part of a song's drums that is gone on from, and says which.
+    """Returns the passage of a song's drums to continue, and prints which one.
 
-    Args and errors are those of `melody_of_song`, without the window.
+    Args:
+        converter: An `EventDrumsConverter`.
+        name: As of `melody_of_song`.
+        song: As of `melody_of_song`.
+        options: As of `melody_of_song`.
+        usual: As of `melody_of_song`.
+
+    Raises:
+        UserError: If there are no drums.
     """
     report = Report()
     passages = list(_passages(at_one_tempo(song), without_gaps(converter).tracks, report))
     if not passages:
         is_playable(song, report)
-        raise UserError(f"{name} gives no drums to go on from: {reasons(report)}")
+        raise UserError(f"{name} has no drums to continue: {reasons(report)}")
     part = chosen(passages, options, usual)
     first = next(step for step, hits in enumerate(part.events) if hits)
-    part = part.last(part.bars - first // part.bar)  # no silent bars in front
+    part = part.last(part.bars - first // part.bar)  # without silent bars in front
     print(f"Primer: {part.place} of the drums, {sum(hits > 0 for hits in part.events)} steps hit")
     return part
 
@@ -185,13 +193,13 @@ def drums_of_song(
 def end_of_song(
     name: str, song: NoteSequence, options: MelodyRNNOptions, usual: float
 ) -> NoteSequence:
-    """Returns the last seconds of a performance, that are gone on from, and says which.
+    """Returns the last seconds of a performance to continue, and prints which ones.
 
     Args:
-        name: Of the song.
+        name: Name of the song.
         song: A NoteSequence.
-        options: A `GenerateOptions`; its steps are hundredths of a second.
-        usual: Length of a piece where the options do not say, in seconds.
+        options: The options, whose steps are hundredths of a second.
+        usual: Default length of a piece in seconds.
     """
     from note_seq import sequences_lib
 
@@ -199,7 +207,7 @@ def end_of_song(
         return song
     end = max(note.end_time for note in song.notes)
     start = end - _seconds_kept(song, end, options, usual)
-    start = min(start, max(note.start_time for note in song.notes))  # a note must begin in it
+    start = min(start, max(note.start_time for note in song.notes))  # contains an onset
     if start <= 0:
         print(f"Primer: {name}, {end:.1f} s")
         return song
@@ -219,7 +227,7 @@ def _seconds_kept(song, end: float, options, usual: float) -> float:
 
 
 def _bar_line(song, end: float, bars: int) -> float:
-    """Returns the second at which the last `bars` of a song begin, by its tempo and meter."""
+    """Returns the start of the last `bars` bars of a song in seconds, by its tempo and meter."""
     tempos = tempo_map(song, 1)
     if tempos is None:
         return 0.0
@@ -232,7 +240,7 @@ def _bar_line(song, end: float, bars: int) -> float:
 
 
 def _passages(song, find: Callable[[Stretch, Report], Iterator[Any]], report) -> Iterator[Passage]:
-    """Yields what `find` finds in each stretch of a song: one melody, or one track of drums."""
+    """Yields the passages that `find` extracts from each stretch of a song: melodies or drums."""
     if not is_playable(song, report):
         return
     before = 0
@@ -245,17 +253,17 @@ def _passages(song, find: Callable[[Stretch, Report], Iterator[Any]], report) ->
 
 
 def without_gaps(converter: Any, **changes: Any) -> Any:
-    """Returns a converter for which no silence ends a piece."""
+    """Returns a converter that does not split pieces at silence."""
     return type(converter)(dataclasses.replace(converter.config, gap_bars=math.inf, **changes))
 
 
 def reasons(report: Report) -> str:
-    """Returns what a report says was left out, in one line."""
+    """Returns the reasons for dropped music of a report in one line."""
     return "; ".join(f"{reason} ({n})" for reason, n in report.dropped.items())
 
 
 def chord_changes(part: Passage, steps_per_quarter: int) -> list[tuple[int, str]]:
-    """Returns (step of the stretch, chord symbol) of all chords that a song names."""
+    """Returns (step of the stretch, chord symbol) of all chord symbols of a song."""
     from note_seq.protobuf import music_pb2
 
     symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL

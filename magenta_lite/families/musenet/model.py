@@ -35,8 +35,8 @@ from magenta_lite.layers.transformer import (
 )
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
-    Draw,
     MusicModel,
+    RandomInput,
     share_of_commonest,
     with_mean_count,
 )
@@ -71,7 +71,7 @@ class MuseNet(MusicModel):
 
     Call arguments:
         batch: A dict of `events` int (B, T, 3): ids, parts and countdowns (see `places`), the
-            first three of a piece being its prefix; and what `draws` names.
+            first three of a piece being its prefix; and what `random_inputs` names.
 
     Returns:
         Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
@@ -148,19 +148,19 @@ class MuseNet(MusicModel):
         normal = keras.initializers.RandomNormal(stddev=DEVIATION * (hidden * tables) ** -0.5)
         return self.add_weight(shape=(rows, hidden), initializer=normal, name=name)
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns what an example is varied by, and what dropout needs."""
         if not training:
             return {}
         objective = self.objective
-        draws = {"told": Draw("uniform", (3,)), "played": Draw("uniform", (2,))}
+        draws = {"told": RandomInput("uniform", (3,)), "played": RandomInput("uniform", (2,))}
         if self.sizes.dropout:
-            draws["dropout"] = Draw("seed", (2,))
+            draws["dropout"] = RandomInput("seed", (2,))
         if objective.mixup:
-            draws["mix"] = Draw("gamma", (2,), objective.mixup)
+            draws["mix"] = RandomInput("gamma", (2,), objective.mixup)
         if objective.critic:
-            draws["own"] = Draw("bernoulli", (), objective.critic_share)
-            draws["which"] = Draw("uniform", ())
+            draws["own"] = RandomInput("bernoulli", (), objective.critic_share)
+            draws["which"] = RandomInput("uniform", ())
         return draws
 
     @property
@@ -314,7 +314,7 @@ class MuseNet(MusicModel):
         return share_of_commonest(events[..., 0][counted(events).numpy() > 0])
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        batch = self.varied(self.with_draws(batch))
+        batch = self.varied(self.with_random_inputs(batch))
         return super().train_step(with_mean_count(batch, counts_of(batch)))
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:

@@ -29,8 +29,8 @@ from magenta_lite.layers.transformer import (
 )
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
-    Draw,
     MusicModel,
+    RandomInput,
     share_of_commonest,
     with_mean_count,
 )
@@ -65,8 +65,8 @@ class MusicTransformer(MusicModel):
 
     Call arguments:
         batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody, unless it stands
-            in front of the events as in examples; and what `draws` names for dropout, without
-            which nothing is left out.
+            in front of the events as in examples; and the seed that `random_inputs` names for
+            dropout, without which there is none.
 
     Returns:
         Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
@@ -156,9 +156,9 @@ class MusicTransformer(MusicModel):
         )
         return [TransformerLayer(layer, first + i, name=f"{name}_{i}") for i in range(sizes.layers)]
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns what dropout needs for one example."""
-        return {"dropout": Draw("seed", (2,))} if training and self.sizes.dropout else {}
+        return {"dropout": RandomInput("seed", (2,))} if training and self.sizes.dropout else {}
 
     # The network ---------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class MusicTransformer(MusicModel):
         return batch | {"inputs": melodies, "events": events[:, steps:]}
 
     def call(self, batch: Batch, training: bool = False) -> Tensor:
-        batch = self.with_draws(self.separated(batch), training)
+        batch = self.with_random_inputs(self.separated(batch), training)
         seeds = batch.get("dropout") if training else None
         dropout = Dropout(seeds, self.sizes.dropout)
         memory, memory_bias = None, None

@@ -18,15 +18,15 @@ class MusicVAEConfig(ModelSection):
     """Sizes of a MusicVAE.
 
     Attributes:
-        latent_size: Width Z of the latent vector.
+        latent_size: Size Z of the latent vector.
         encoder_units: LSTM units of each bidirectional encoder layer, per direction.
-        decoder_units: LSTM units of each decoder layer, and of the conductor's.
+        decoder_units: LSTM units of each layer of the decoder and of the conductor.
         encoder_levels: Steps of a segment at each level of a hierarchical encoder, the lowest
             first; empty for one encoder that reads all steps.
-        segments: Segments that a conductor plans; 1 for a decoder without conductor.
-        decoder_per_part: Give each part of the events (melody, bass, drums) its own decoder.
+        segments: Number of segments of a hierarchical decoder; 1 for a decoder without conductor.
+        decoder_per_part: Whether each part of the events (melody, bass, drums) has its own decoder.
         nade_units: Hidden units of NADE, for events that are sets of drums.
-        dropout: Share of every LSTM layer's inputs that is left out in training.
+        dropout: Dropout rate of the inputs of every LSTM layer.
     """
 
     kind: ClassVar[str] = "music_vae"
@@ -66,9 +66,9 @@ class VAEObjective(Objective):
     Attributes:
         max_beta: Largest weight of the KL term.
         beta_rate: beta(step) = max_beta * (1 - beta_rate ** step).
-        free_bits: Bits of an example's total KL divergence that cost nothing.
-        sampling_schedule: How the probability that the decoder is fed its own sample grows:
-            `constant` p = rate, `exponential` p = 1 - rate ** step, `inverse_sigmoid`
+        free_bits: Bits of an example's total KL divergence that are not penalised.
+        sampling_schedule: Schedule of the probability p of scheduled sampling: `constant` p = rate,
+            `exponential` p = 1 - rate ** step, `inverse_sigmoid`
             p = 1 - rate / (rate + exp(step / rate)).
         sampling_rate: `rate` in these formulas.
     """
@@ -96,15 +96,15 @@ class VAEObjective(Objective):
             )
 
     def shortened(self, steps: int, planned: int) -> VAEObjective:
-        """Returns the objective of a shorter run, whose schedules fit into it.
+        """Returns the objective with its schedules rescaled to a shorter run.
 
-        The KL weight ends as near to its largest value as in the planned run. Half of what the
-        decoder is fed are its own samples when half of the run is over, or as soon as here: sooner
-        would be before it has learnt anything, as the planned run has by then.
+        The final KL weight is that of the planned run. Scheduled sampling reaches probability 1/2
+        at the rescaled step, but not before half of the run, when the decoder is trained, and not
+        after the step of this objective.
 
         Args:
-            steps: Of the run.
-            planned: That this objective is meant for.
+            steps: Number of steps of the run.
+            planned: Number of steps that this objective is meant for.
         """
         beta_rate = self.beta_rate ** (planned / steps)
         rate, schedule = self.sampling_rate, self.sampling_schedule
@@ -119,11 +119,11 @@ class VAEObjective(Objective):
     def comparable_loss(self, measured: Mapping[str, float], steps: int) -> float:
         """Returns the loss of a validation with the KL weight of the last step, in nats.
 
-        The weight of the loss itself grows, so that its values say nothing beside one another.
+        The annealed KL weight makes losses of different steps incomparable.
 
         Args:
             measured: `reconstruction_nll` and `kl`, means over the held-out examples.
-            steps: Of the whole run.
+            steps: Number of steps of the whole run.
         """
         beta = self.max_beta * (1 - self.beta_rate**steps)
         free_nats = self.free_bits * math.log(2)
@@ -131,7 +131,7 @@ class VAEObjective(Objective):
 
 
 def _halfway(half: float, steps: int, planned: int) -> float:
-    """Returns when a schedule is half over in a shorter run, in which it was at step `half`."""
+    """Returns the step of a shorter run at which a schedule reaches 1/2, instead of at `half`."""
     return min(half, max(half * steps / planned, steps / 2))
 
 

@@ -18,13 +18,13 @@ from magenta_lite.families.music_vae.encoders import (
 )
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.lstm import LSTM, lstm_cell
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Tensor
 
 
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
-    """Returns the tanh layer that gives all LSTM layers their first state from a latent vector."""
+    """Returns the tanh layer from a latent vector to the initial states of all LSTM layers."""
     near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
     layer = keras.layers.Dense(
         2 * sum(units),
@@ -44,18 +44,18 @@ def _split_states(values, units):
 
 
 class LSTMDecoder(keras.layers.Layer):
-    """Stacked LSTM that reads its previous event and a code at every step.
+    """Stacked LSTM over the previous event and a code at every step.
 
-    The code also gives every layer's initial state through one tanh layer.
+    A tanh layer maps the code to the initial states of all layers.
 
     Shape letters: L steps, B sequences, K size of the code, C of the controls, P parameters.
 
     Args:
         units: LSTM units of each layer.
-        head: Of the events, see `heads`.
-        code_size: Width K.
-        control_size: Width C of what else is read at every step.
-        dropout: Share of every layer's inputs that is left out in training.
+        head: Output head of the events, see `heads`.
+        code_size: Size K of the code.
+        control_size: Size C of the controls.
+        dropout: Dropout rate of the inputs of every layer.
     """
 
     def __init__(
@@ -86,12 +86,12 @@ class LSTMDecoder(keras.layers.Layer):
             self.output_projection.build((None, self.units[-1]))
         self.built = True
 
-    def draws(self, steps: int) -> dict[str, Draw]:
-        """Returns what dropout needs for `steps` steps of one example."""
+    def random_inputs(self, steps: int) -> dict[str, RandomInput]:
+        """Returns the dropout masks for `steps` steps of one example."""
         if not self.dropout:
             return {}
         return {
-            f"keep_{self.name}_{i}": Draw(
+            f"keep_{self.name}_{i}": RandomInput(
                 "bernoulli", (steps, layer.input_size + layer.constant_size), 1 - self.dropout
             )
             for i, layer in enumerate(self.layers)
@@ -108,13 +108,14 @@ class LSTMDecoder(keras.layers.Layer):
         controls: Tensor | None = None,
         keep: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Teacher forcing: what each step reads is given.
+        """Computes all steps with teacher forcing.
 
         Args:
             previous: (L, B, *event_shape), the event before each step.
             code: Float (B, K).
             controls: Float (L, B, C), or None.
-            keep: What dropout keeps: by the names of `draws`, 0 or 1 (L, B, channels), or None.
+            keep: Dropout masks by the names of `random_inputs`: 0 or 1 (L, B, channels); None for
+                no dropout.
 
         Returns:
             Float32 (L, B, P).
@@ -127,7 +128,7 @@ class LSTMDecoder(keras.layers.Layer):
         ):
             constant = code if i == 0 else None
             if keep is not None:
-                if i == 0:  # each step loses other parts of the code
+                if i == 0:  # each step has its own mask of the code
                     repeated = tf.repeat(tf.cast(code, x.dtype)[None], x.shape[0], axis=0)
                     x, constant = tf.concat([x, repeated], axis=-1), None
                 x = dropped(x, keep[f"keep_{self.name}_{i}"], self.dropout)
@@ -135,7 +136,7 @@ class LSTMDecoder(keras.layers.Layer):
         return tf.cast(self.output_projection(x), tf.float32)
 
     def stepper(self, codes: Tensor) -> tuple[Any, list[Tensor]]:
-        """Returns what `step` needs, in float32, for codes float (S, B, K) of S segments.
+        """Returns the inputs of `prepare` in float32, for codes float (S, B, K) of S segments.
 
         Returns:
             Initial states [(h, c), …] of (S, B, U), and a list of tensors.
@@ -145,25 +146,25 @@ class LSTMDecoder(keras.layers.Layer):
         return self.initial_states(codes), [weights, output, codes]
 
     def prepare(self, tensors: list[Tensor]) -> Any:
-        """Returns products that are the same at every step; inside of the compiled loop."""
+        """Returns the weights for `step`, with the products that are the same at every step."""
         weights, output, codes = tensors
         (kernel, recurrent, bias), *rest = weights
         events, controls, code = tf.split(
             kernel, [self.head.vector_size, self.control_size, self.code_size], axis=0
         )
         every_step = tf.tensordot(codes, code, axes=1) + bias  # (S, B, 4U)
-        # One product for a layer's input together with its own last output.
+        # One kernel for the concatenation of a layer's input and its last output.
         joined = [(tf.concat([k, r], axis=0), b) for k, r, b in rest]
         return events, controls, recurrent, every_step, joined, output
 
     def step(
         self, prepared: Any, segment: Tensor, previous: Tensor, states: Any, controls: Any
     ) -> tuple[Tensor, Any]:
-        """Makes one step.
+        """Computes one step.
 
         Args:
-            prepared: What `prepare` gives.
-            segment: Int scalar, which of the codes counts.
+            prepared: The result of `prepare`.
+            segment: Int scalar, index of the code.
             previous: (B, *event_shape).
             states: [(h, c), …].
             controls: Float (B, C), or None.
@@ -185,12 +186,12 @@ class LSTMDecoder(keras.layers.Layer):
 
 
 class Conductor(keras.layers.Layer):
-    """Stacked LSTM that turns a latent vector into a code for each segment, reading nothing.
+    """Stacked LSTM without inputs, from a latent vector to a code for each segment.
 
     Args:
         units: LSTM units of each layer.
         steps: Number of segments S.
-        latent_size: Width Z of the latent vector.
+        latent_size: Size Z of the latent vector.
     """
 
     def __init__(self, units: tuple[int, ...], steps: int, latent_size: int, **kwargs: Any):
@@ -217,16 +218,16 @@ class Conductor(keras.layers.Layer):
 
 
 class Decoder(keras.layers.Layer):
-    """Decodes a sequence, as a whole or segment by segment, by one decoder or one for each part.
+    """A flat or hierarchical decoder, with one core for all parts of the events or one for each.
 
-    With a conductor the T steps fall into S segments. Every segment starts afresh from its own
-    code; all it knows of the one before is that one's last event.
+    With a conductor the T steps are divided into S segments. The state of each segment starts from
+    its own code; only the last event of the previous segment is passed on.
 
     Args:
-        cores: `LSTMDecoder`s; where there are several, each has one part of the events.
-        length: Steps T.
-        conductor: Gives codes of segments; None for one segment, whose code is z.
-        end_id: The class that ends a segment: what follows is filling and read as nothing.
+        cores: `LSTMDecoder`s; if there are several, one for each part of the events.
+        length: Sequence length T.
+        conductor: Returns the codes of segments; None for one segment, whose code is z.
+        end_id: The class that ends a segment; padding follows.
     """
 
     def __init__(
@@ -255,20 +256,20 @@ class Decoder(keras.layers.Layer):
         """Random numbers in [0, 1) that sampling one step takes."""
         return sum(core.head.uniforms for core in self.cores)
 
-    def draws(self) -> dict[str, Draw]:
-        """Returns what dropout needs for one example."""
-        return {k: d for core in self.cores for k, d in core.draws(self.length).items()}
+    def random_inputs(self) -> dict[str, RandomInput]:
+        """Returns the dropout masks for one example."""
+        return {k: d for core in self.cores for k, d in core.random_inputs(self.length).items()}
 
     def codes(self, z: Tensor) -> Tensor:
         """Returns float32 (S, B, K), the code of each segment, from z (B, Z)."""
         return self.conductor(z) if self.conductor else z[None]
 
     def part(self, events: Tensor, k: int) -> Tensor:
-        """Returns what core `k` has of events (..., parts)."""
+        """Returns the part of events (..., parts) that belongs to core `k`."""
         return events if len(self.cores) == 1 else events[..., k]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Returns events of all cores, in order, as one tensor."""
+        """Returns the events of all cores, in order, as one tensor."""
         return parts[0] if len(parts) == 1 else tf.stack(parts, axis=-1)
 
     def previous(self, events: Tensor) -> Tensor:
@@ -284,16 +285,17 @@ class Decoder(keras.layers.Layer):
         controls: Tensor | None = None,
         keep: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Teacher forcing.
+        """Decodes with teacher forcing.
 
         Args:
-            events: (T, B, …), what each step should give; step t reads event t - 1.
+            events: (T, B, …), the targets; step t reads event t - 1.
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
-            keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels), or None.
+            keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, channels); None for
+                no dropout.
 
         Returns:
-            Float32 (T, B, P), the parameters of all cores side by side.
+            Float32 (T, B, P), the concatenated parameters of all cores.
         """
         segmented = functools.partial(to_segments, segments=self.segments)
         codes = self.codes(z)
@@ -314,13 +316,13 @@ class Decoder(keras.layers.Layer):
         choose: Callable[[Any, int, Tensor], Tensor],
         controls: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Decodes step by step, each step reading the event chosen before.
+        """Decodes autoregressively.
 
-        Always in float32 and compiled: on CPUs that is faster than bfloat16, see `lstm_scan`.
+        Always in float32 and compiled, which is faster on CPUs than bfloat16, see `lstm_scan`.
 
         Args:
             z: Float (B, Z).
-            choose: Function of (t, k, parameters float32 (B, P)) to the events (B, …) of core k.
+            choose: Function from (t, k, parameters float32 (B, P)) to the events (B, …) of core k.
             controls: Float (T, B, C), or None.
 
         Returns:
@@ -337,13 +339,13 @@ class Decoder(keras.layers.Layer):
         choose: Callable[[Any, int, Tensor], Tensor],
         controls: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Does what `decode` does, from the codes float (S, B, K) of any number of segments.
+        """Does the same as `decode` for the codes float (S, B, K) of any number of segments.
 
-        `first` (B, …) stands before the first event.
+        `first` (B, …) is the event before the first step.
         """
         steppers = [core.stepper(tf.cast(codes, tf.float32)) for core in self.cores]
         controls = [] if controls is None else [tf.cast(controls, tf.float32)]
-        # No gradient flows through a sample; a tape around this must not try.
+        # No gradient flows through samples.
         inputs = tf.nest.map_structure(tf.stop_gradient, (steppers, first, controls))
         run = functools.partial(self._decode, choose=choose)
         return inner_graph(run, jit_compile=True)(*inputs)
@@ -373,12 +375,12 @@ class Decoder(keras.layers.Layer):
                 parameters[k] = parameters[k].write(t, values)
                 chosen.append(choose(t, k, values))
             event = self.join(chosen)
-            filled = event
+            padded = event
             if self.end_id is not None:
-                # As in training: past its end a segment is nothing, and nothing is read of it.
-                filled, event = tf.where(ended, 0, event), tf.where(ended, -1, event)
+                # As in training: after its end a segment is padded, and the decoder reads -1.
+                padded, event = tf.where(ended, 0, event), tf.where(ended, -1, event)
                 ended |= event == self.end_id
-            return t + 1, event, ended, new_states, events.write(t, filled), parameters
+            return t + 1, event, ended, new_states, events.write(t, padded), parameters
 
         arrays = (
             tf.TensorArray(first.dtype, size=steps, element_shape=first.shape),
@@ -401,8 +403,8 @@ class Decoder(keras.layers.Layer):
         """Returns a function for `decode` that draws events.
 
         Args:
-            uniforms: Float (T, B, U) in [0, 1); U as in `uniforms`.
-            sampler: How they are drawn; None for how scheduled sampling draws.
+            uniforms: Float (T, B, U) in [0, 1), U = `self.uniforms`.
+            sampler: How events are drawn; None for the sampler of scheduled sampling.
         """
         ends = list(itertools.accumulate(core.head.uniforms for core in self.cores))
 
@@ -413,7 +415,7 @@ class Decoder(keras.layers.Layer):
 
         return choose
 
-    def mix_in_samples(
+    def scheduled_sampling(
         self,
         events: Tensor,
         z: Tensor,
@@ -421,22 +423,22 @@ class Decoder(keras.layers.Layer):
         uniforms: Tensor,
         probability: Tensor,
     ) -> Tensor:
-        """Scheduled sampling (Bengio et al. 2015): some of the fed events are the model's own.
+        """Replaces inputs of the decoder by its own samples: scheduled sampling.
 
-        What the decoder is fed fixes what it computes, and no gradient flows through a sample.
-        So the events are chosen first, step by step, and the decoder then reads them as if given.
-        Segments know nothing of one another but the last event of the one before, which is always
-        the given one: so they are decoded side by side.
+        Bengio et al. (2015), https://arxiv.org/abs/1506.03099. No gradient flows through samples,
+        so that the events can be sampled first, and then be read with teacher forcing. Segments
+        depend on one another only by the last event of the previous one, which is never replaced,
+        so that they are decoded in parallel.
 
         Args:
-            events: (T, B, …), the given ones.
+            events: (T, B, …), the targets.
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
-            uniforms: Float (T, B, 1 + U) in [0, 1): the first says whether an event is replaced.
-            probability: Float scalar, of an event to be replaced.
+            uniforms: Float (T, B, 1 + U) in [0, 1); the first decides on the replacement.
+            probability: Float scalar, probability of a replacement.
 
         Returns:
-            (T, B, …).
+            Events (T, B, …) for teacher forcing.
         """
         segmented = functools.partial(to_segments, segments=self.segments)
         uniforms, given = segmented(uniforms), segmented(events)
@@ -448,7 +450,7 @@ class Decoder(keras.layers.Layer):
         controls = None if controls is None else segmented(controls)
 
         def mix(rows):
-            """Returns the events of all rows; those of `rows` are decoded."""
+            """Returns the events of all rows, with samples in `rows`."""
             part, replaced, uniform = (
                 tf.gather(x, rows, axis=1) for x in (given, sampled, uniforms[..., 1:])
             )
@@ -470,7 +472,7 @@ class Decoder(keras.layers.Layer):
             )
             return swap_axes(every_row)
 
-        # While sampling is rare it touches few rows. Two sizes only: shapes stay known.
+        # While sampling is rare it affects few rows. There are two sizes, for static shapes.
         rows = tf.argsort(tf.cast(affected, tf.int32), direction="DESCENDING")
         few = tf.shape(rows)[0] // 4
         mixed = tf.cond(

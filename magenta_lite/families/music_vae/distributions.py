@@ -12,8 +12,8 @@ from magenta_lite.typing import Tensor
 
 tfd = tfp.distributions
 
-HIT_EPSILON = 1e-7  # in the logarithms of a groove's hits
-NADE_EPSILON = 1e-6
+HIT_EPSILON = 1e-7  # added to probabilities of hits before the logarithm
+NADE_EPSILON = 1e-6  # added to probabilities of NADE before the logarithm
 
 
 def log_loss(probability: Tensor, target: Tensor, epsilon: float = HIT_EPSILON) -> Tensor:
@@ -84,9 +84,9 @@ class Nade(tfd.Distribution):
         return tf.constant([self.size])
 
     def _run(self, like, value_of):
-        """Runs over the classes; `value_of(d, logits)` (...) says whether class d is in.
+        """Iterates over the classes; `value_of(d, logits)` (...) returns whether class d is in.
 
-        `like` (..., D) may have more axes than the parameters, for several sets of each.
+        `like` (..., D) has the broadcast shape: that of the parameters, or with more leading axes.
 
         Returns:
             Logits and values, each (..., D) float32.
@@ -121,7 +121,7 @@ class Nade(tfd.Distribution):
         return -tf.reduce_sum(log_loss(probability, value, NADE_EPSILON), axis=-1)
 
     def draw(self, uniforms: Tensor, sampler: Sampler) -> Tensor:
-        """Returns int32 (..., D), each class drawn in its turn with `uniforms` (..., D)."""
+        """Returns int32 (..., D), drawn class by class with `uniforms` (..., D)."""
         first = _last_axis_first(uniforms)
         _, values = self._run(uniforms, lambda d, logits: sampler.draw_binary(logits, first[d]))
         return tf.cast(values, tf.int32)
@@ -143,12 +143,12 @@ def _first_axis_last(x):
 class Groove(tfd.Distribution):
     """Hits, velocities and offsets of D drum classes: (..., 3 * D) float32.
 
-    Hits are independent Bernoulli. Velocities and offsets are normal with variance 1/2, so that
-    their negative log-likelihood is the squared error plus a constant; a sample takes their means,
-    as GrooVAE does (Gillick et al. 2019, https://arxiv.org/abs/1905.06118).
+    Hits are independent Bernoulli variables. Velocities and offsets are normal with variance 1/2,
+    so that their negative log-likelihood is the squared error plus a constant; samples are their
+    means, as in GrooVAE (Gillick et al. 2019, https://arxiv.org/abs/1905.06118).
 
     Args:
-        logits: Float (..., D), of hits.
+        logits: Float (..., D), logits of hits.
         velocities: Float (..., D) in [0, 1].
         offsets: Float (..., D) in [-1, 1]; positive is early.
     """

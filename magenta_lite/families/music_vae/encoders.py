@@ -9,29 +9,29 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.layers.lstm import LSTM
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
 
 
 def dropped(x: Tensor, keep: Tensor, rate: float) -> Tensor:
-    """Returns `x` without the values that `keep` (0 or 1, same shape) leaves out, scaled up."""
+    """Applies dropout with a mask `keep` (0 or 1, same shape as `x`)."""
     return x * tf.cast(keep, x.dtype) / (1 - rate)
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class BidirectionalEncoder(keras.layers.Layer):
-    """Stacked bidirectional LSTM; gives the last layer's final outputs of both directions.
+    """Stacked bidirectional LSTM that returns the final outputs of the last layer.
 
     Args:
         units: LSTM units of each layer, per direction.
         input_size: Input channels C.
-        dropout: Share of every layer's inputs that is left out in training.
+        dropout: Dropout rate of the inputs of every layer.
 
     Call arguments:
         x: Float (T, B, C), time-major.
-        length: Int32 (B,), how many steps of each example count. The backward direction starts
-            at the last of them.
-        keep: What dropout keeps: by the names of `draws`, 0 or 1 (T, B, channels); None for all.
+        length: Int32 (B,), sequence lengths. The backward direction starts at the last step.
+        keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, channels); None for no
+            dropout.
 
     Returns:
         Float (B, 2 * units[-1]): forward output after the last step, backward output after the
@@ -56,12 +56,12 @@ class BidirectionalEncoder(keras.layers.Layer):
             )
         self.built = True
 
-    def draws(self, steps: int) -> dict[str, Draw]:
-        """Returns what dropout needs for `steps` steps of one example."""
+    def random_inputs(self, steps: int) -> dict[str, RandomInput]:
+        """Returns the dropout masks for `steps` steps of one example."""
         if not self.dropout:
             return {}
         return {
-            f"keep_{layer.name}": Draw("bernoulli", (steps, size), 1 - self.dropout)
+            f"keep_{layer.name}": RandomInput("bernoulli", (steps, size), 1 - self.dropout)
             for layers in (self.forward_layers, self.backward_layers)
             for layer, size in zip(layers, self.sizes, strict=True)
         }
@@ -78,7 +78,7 @@ class BidirectionalEncoder(keras.layers.Layer):
             forward = forward_layer(read(forward_layer, x))
             backward = backward_layer(_reverse(read(backward_layer, x), length))
             x = tf.concat([forward, _reverse(backward, length)], axis=-1)
-        # Both directions have read everything after `length` steps of their own reading.
+        # Both directions have read the whole sequence after `length` steps.
         last = tf.stack([tf.maximum(length - 1, 0), tf.range(tf.shape(length)[0])], axis=-1)
         final = tf.concat([tf.gather_nd(forward, last), tf.gather_nd(backward, last)], axis=-1)
         return tf.where(length[:, None] > 0, final, tf.zeros_like(final))
@@ -99,9 +99,9 @@ def _reverse(x, length):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class HierarchicalEncoder(keras.layers.Layer):
-    """Encodes segments, then segments of their codes, until one code is left.
+    """Encodes segments, then segments of their codes, and so on, to a single code.
 
-    Each level has one bidirectional encoder, shared by all its segments.
+    Each level has one bidirectional encoder for all its segments.
 
     Args:
         levels: Steps of a segment at each level, the lowest first; their product is T.
@@ -110,8 +110,8 @@ class HierarchicalEncoder(keras.layers.Layer):
 
     Call arguments:
         x: Float (T, B, C), time-major.
-        length: Int32 (S, B), steps of each of the S lowest segments that count. The levels above
-            read all codes.
+        length: Int32 (S, B), lengths of the S segments of the lowest level. Higher levels read all
+            codes.
 
     Returns:
         Float (B, 2 * units[-1]).
@@ -150,7 +150,7 @@ class HierarchicalEncoder(keras.layers.Layer):
 
 
 def to_segments(x: Tensor, segments: int) -> Tensor:
-    """Returns (S * L, B, ...) as (L, S * B, ...): the segments of all examples side by side."""
+    """Returns (S * L, B, ...) as (L, S * B, ...), with segments as separate sequences."""
     if segments == 1:
         return x
     batch, rest = tf.shape(x)[1], x.shape[2:]
@@ -160,7 +160,7 @@ def to_segments(x: Tensor, segments: int) -> Tensor:
 
 
 def from_segments(x: Tensor, segments: int) -> Tensor:
-    """Undoes `to_segments`."""
+    """Reverts `to_segments`."""
     if segments == 1:
         return x
     steps, rest = x.shape[0], x.shape[2:]
@@ -176,8 +176,8 @@ def _swap_first_two(x):
 def swap_axes(x: Tensor) -> Tensor:
     """Returns (B, T, ...) as (T, B, ...), or the other way round.
 
-    Whole numbers go by way of floats, which hold ids exactly: oneDNN logs an error when integers
-    are transposed.
+    Integers are transposed as floats, which represent ids exactly, because oneDNN logs an error
+    for integers.
     """
     if x.dtype.is_floating:
         return tf.transpose(x, _order(x))
@@ -189,10 +189,10 @@ def _order(x):
 
 
 def segment_lengths(length: Tensor, segments: int, steps: int) -> Tensor:
-    """Returns how many steps of each of the `segments` of an example count: (S, B).
+    """Returns the lengths of the segments of each example: int32 (S, B).
 
     Args:
-        length: Int32 (B,), steps of the whole example, or (B, S), of each segment.
+        length: Int32 (B,), lengths of the examples, or (B, S), of the segments.
         segments: Number of segments S.
         steps: Steps of a segment.
     """

@@ -1,4 +1,4 @@
-"""What `evaluate` measures of a MusicVAE on held-out examples."""
+"""Evaluation of a MusicVAE on held-out examples."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ MEANINGS = {
 
 
 def evaluate(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains, as far as they apply.
+    """Returns the metrics that `MEANINGS` explains, as far as they apply.
 
     Args:
         model: A `MusicVAE`.
         examples: A `collections.Examples`.
-        seed: Of the posterior noise and the samples that are fed back.
+        seed: Seed of the posterior noise and of the samples.
     """
     run = graph_function(functools.partial(_measure, model))
     sums: dict[str, float] = collections.defaultdict(float)
@@ -94,10 +94,10 @@ def evaluate(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
 
 
 def _measure(model, batch, seed):
-    """Returns sums over a batch, means as pairs NAME and "NAME weight", and posterior means."""
+    """Returns sums over a batch, weighted ones as NAME and "NAME weight", and posterior means."""
     size = tf.shape(batch["length"])[0]
     batch = dict(batch)
-    for name, draw in model.draws(training=False).items():
+    for name, draw in model.random_inputs(training=False).items():
         function = getattr(tf.random, f"stateless_{draw.kind}")
         batch[name] = function([size, *draw.shape], seed)
     outputs = model(batch, training=False)
@@ -109,11 +109,11 @@ def _measure(model, batch, seed):
 
     nothing = tf.zeros([model.length, size, model.decoder.uniforms])
     greedy = model.decoder.choose_with(nothing, Sampler(temperature=0.0))
-    controls = model.told(batch)
+    controls = model.conditioning(batch)
     decoded, _ = model.decoder.decode(outputs["mu"], greedy, controls)
-    what_counts = _what_happens(model, events)
-    same = tf.cast(tf.equal(_what_happens(model, decoded), what_counts), tf.float32)
-    happens = tf.cast(what_counts > 0, tf.float32)
+    given = _onsets(model, events)
+    same = tf.cast(tf.equal(_onsets(model, decoded), given), tf.float32)
+    happens = tf.cast(given > 0, tf.float32)
     if len(same.shape) > 2:
         same, happens = tf.reduce_min(same, axis=-1), tf.reduce_max(happens, axis=-1)
     means["reconstruction_accuracy"] = (same, counts)
@@ -131,15 +131,15 @@ def _measure(model, batch, seed):
     return values, outputs["mu"]
 
 
-def _what_happens(model, events):
-    """Returns ids, or 0/1 where grooves have hits; 0 is nothing."""
+def _onsets(model, events):
+    """Returns the ids of events, or the hits of grooves as 0 and 1; 0 is silence."""
     if model.events_format.kind == "groove":
         return tf.cast(tf.split(events, 3, axis=-1)[0] > 0.5, tf.int32)
     return events
 
 
 def _groove_errors(model, mu, events, counts, controls) -> dict:
-    """Returns squared errors at the true hits, of a decoder that is given them and nothing else."""
+    """Returns squared errors at the true hits, of a decoder with teacher forcing of hits only."""
     hits, velocities, offsets = tf.split(events, 3, axis=-1)
 
     def keep_hits(t, k, parameters):
@@ -155,29 +155,29 @@ def _groove_errors(model, mu, events, counts, controls) -> dict:
 
 
 def _sample_reconstruction(model, seed) -> float:
-    """Share of steps that stay the same when samples are encoded and decoded again.
+    """Returns the share of steps of samples that are reconstructed.
 
-    Steps on which nothing happens before and after do not count; NaN if there are no others.
+    Steps that are silent in sample and reconstruction do not count; NaN if there are no others.
     """
-    if model.events_format.control:  # what to tell?
+    if model.events_format.control:  # samples need controls
         return float("nan")
     events = model.sample(SAMPLES, seed, prior="standard")
     mu = model.encode(events, tf.fill([SAMPLES], model.length)).mean()
     again = model.decode(mu, seed, temperature=0.0)
     shape = (SAMPLES, model.length, -1)
-    before, after = (_what_happens(model, x).numpy().reshape(shape) for x in (events, again))
+    before, after = (_onsets(model, x).numpy().reshape(shape) for x in (events, again))
     happens = (before > 0).any(axis=-1) | (after > 0).any(axis=-1)
     same = (before == after).all(axis=-1)
     return float(same[happens].mean()) if happens.any() else float("nan")
 
 
 def _interpolation_hamming(model, mu, seed) -> float:
-    """Mean share of steps that differ between neighbours on arcs between posterior means."""
+    """Returns the mean share of steps that differ between neighbours of interpolations."""
     pairs = min(INTERPOLATIONS, len(mu) // 2)
-    if pairs == 0 or model.events_format.control:  # what is told differs between the ends
+    if pairs == 0 or model.events_format.control:  # the ends have different controls
         return float("nan")
     arcs = [slerp(mu[2 * i], mu[2 * i + 1], INTERPOLATION_STEPS) for i in range(pairs)]
     events = swap_axes(model.decode(tf.concat(arcs, axis=0), seed, temperature=0.0))
-    events = swap_axes(_what_happens(model, events)).numpy()
+    events = swap_axes(_onsets(model, events)).numpy()
     events = events.reshape(pairs, INTERPOLATION_STEPS, model.length, -1)
     return float((events[:, 1:] != events[:, :-1]).any(axis=-1).mean())

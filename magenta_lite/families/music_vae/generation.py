@@ -1,4 +1,4 @@
-"""What `generate` does with a MusicVAE: sample, reconstruct, interpolate, add an attribute."""
+"""Generation with a MusicVAE: sampling, reconstruction, interpolation, attribute vectors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.trio import PARTS
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_vae.latent_space import slerp
-from magenta_lite.families.music_vae.latents import (
-    encode_examples,
-    filled,
-)
+from magenta_lite.families.music_vae.latents import encode_examples, padded
 from magenta_lite.families.music_vae.options import load_attribute
 from magenta_lite.modeling.options import Reconstruction
 from magenta_lite.modeling.sampling import Sampler
@@ -30,37 +27,42 @@ if TYPE_CHECKING:
     from magenta_lite.families.music_vae.model import MusicVAE
     from magenta_lite.families.music_vae.options import MusicVAEOptions
 
-TOGETHER = 0.5  # 16ths between notes that count as the same
+TOGETHER = 0.5  # largest difference in 16ths between onsets that count as the same
 
-# Events of a window, and what is told beside them: chord classes (T,), hits (T, D), or None.
+# Events of a window and their controls: chord classes (T,), hits (T, D), or None.
 Window = tuple[np.ndarray, np.ndarray | None]
 
 
 def generate(model: MusicVAE, converter: Converter, options: MusicVAEOptions) -> list:
-    """Returns what `options`, `MusicVAEOptions`, ask for.
+    """Generates music.
+
+    Args:
+        model: A trained MusicVAE.
+        converter: Its converter.
+        options: The options.
 
     Returns:
-        NoteSequences; a `Reconstruction` for each piece that is made of one window, or piece, of
-        an input.
+        NoteSequences; in the modes `reconstruct` and `attribute` a `Reconstruction` for each input
+        window or piece.
 
     Raises:
-        UserError: If the mode needs other inputs, or an input gives no window.
+        UserError: If the mode needs other inputs, or an input has no window.
     """
     options.check(converter)
     return _Generation(model, converter, options).sequences()
 
 
 class _Generation:
-    """One options. A piece is a list of windows: one, or as many as --bars asks for."""
+    """One call of `generate`. A piece is a list of windows: one, or enough for `--bars`."""
 
     def __init__(self, model, converter, options):
         self.model = model
         self.converter = converter
         self.format: EventFormat = converter.event_format
         self.options = options
-        # Users' files have more drums than the training set of a groove knew.
+        # Users' files have drums that the training set of a groove does not have.
         self.reader = converter.for_inference()
-        self.bars = bars_of(converter)  # of a window
+        self.bars = bars_of(converter)  # per window
         self.windows = math.ceil(options.bars / self.bars) if options.bars else 1
 
     def sequences(self) -> list:
@@ -70,24 +72,24 @@ class _Generation:
             z = self._prior_draws()
         elif options.mode == "interpolate":
             z = self._arcs(given)
-            given = given[:1]  # what the start is told is told on all the way
+            given = given[:1]  # the controls of the start apply to all points
         else:
             z = self._posterior_means(given)
         if options.mode == "attribute":
             z = z + options.amount * self._attribute(z.shape[-1])
-        events = self._decode(z, self._told(given, *z.shape[:2]))
+        events = self._decode(z, self._controls(given, *z.shape[:2]))
         pieces = [self._piece(windows) for windows in events]
         if options.mode not in ("reconstruct", "attribute"):
             return pieces
         inputs = [self._piece(self._events_of(piece)) for piece in given]
         if options.mode == "reconstruct":
-            _tell_what_came_back(inputs, pieces, options.qpm)
+            _print_reconstruction(inputs, pieces, options.qpm)
         return [Reconstruction(*pair) for pair in zip(inputs, pieces, strict=True)]
 
     # Inputs ------------------------------------------------------------------------------------
 
     def _given(self) -> list[list[Window]]:
-        """Returns the pieces that are given."""
+        """Returns the pieces of all inputs."""
         return [
             piece for name, tune in self.options.inputs for piece in self._pieces_of(name, tune)
         ]
@@ -108,7 +110,7 @@ class _Generation:
         return [[windows[int(number) - 1]]]
 
     def _windows_of(self, name: str, tune) -> list[Window]:
-        """Returns all windows of a piece; silent edges are kept if nothing fits else."""
+        """Returns all windows of a piece; with silent edges if there are none without."""
         reader = reading_any_program(self.reader, tune)
         result = reader.encode(tune)
         if not result.examples and not reader.config.pad_edges:
@@ -140,14 +142,14 @@ class _Generation:
         events = np.zeros((self.model.length, *self.format.event_shape), self.format.event_dtype)
         if self.format.segments > 1:
             events[:: self.model.length // self.format.segments] = self.format.end_id
-        return events, _told_with(events, np.full(len(events), NO_CHORD, np.uint8), self.format)
+        return events, _controls_of(events, np.full(len(events), NO_CHORD, np.uint8), self.format)
 
     # Latent vectors, float (pieces, windows, Z) ----------------------------------------------
 
     def _prior_draws(self):
-        """Draws one latent vector a piece; for more windows, points on the way to another one.
+        """Draws a latent vector for each piece; for several windows, points on an arc to another.
 
-        The arc is one of standard normal draws, so that all its points are as probable as draws.
+        The arc is between standard normal samples, so that its points are as probable as samples.
         """
         options = self.options
         shape = [options.num_outputs, self.model.model_config.latent_size]
@@ -179,49 +181,49 @@ class _Generation:
 
     def _examples(self, given):
         """Returns the events of all windows, piece by piece, and their chords or None."""
-        events, told = zip(*(window for piece in given for window in piece), strict=True)
-        return events, told if self.format.control == "chords" else None
+        events, controls = zip(*(window for piece in given for window in piece), strict=True)
+        return events, controls if self.format.control == "chords" else None
 
-    # What is told at every step: chord classes (pieces, windows, T) or hits (…, T, D) ------------
+    # Controls: chord classes (pieces, windows, T) or hits (…, T, D) ------------------------------
 
-    def _told(self, given, pieces: int, windows: int):
+    def _controls(self, given, pieces: int, windows: int):
         control, chords = self.format.control, self.options.chords
         if chords:
-            told = self._chords(chords, windows)[None]
+            controls = self._chords(chords, windows)[None]
         elif not control:
             return None
         else:
-            told = [filled([told for _, told in piece], self.model.length) for piece in given]
-            told = np.stack(told)
-        return told[np.arange(pieces) % len(told)]
+            length = self.model.length
+            controls = np.stack([padded([each for _, each in piece], length) for piece in given])
+        return controls[np.arange(pieces) % len(controls)]
 
     def _chords(self, text: str, windows: int) -> np.ndarray:
-        """Returns the chords a user wrote, spread evenly over time: uint8 (windows, T)."""
+        """Returns the chords in a text, spread evenly over time: uint8 (windows, T)."""
         segments = self.format.segments
         chords = parse_chords(text, windows * self.model.length // segments)
         if segments == 1:
             return chords.reshape(windows, -1)
-        # Tracks side by side in time; the first event of each, its program, has no chord.
+        # All tracks have the same chords; the first event of each, its program, has none.
         tracks = np.repeat(chords.reshape(windows, 1, -1), segments, axis=1)
         tracks[..., 0] = NO_CHORD
         return tracks.reshape(windows, -1)
 
     # Decoding ----------------------------------------------------------------------------------
 
-    def _decode(self, z, told):
+    def _decode(self, z, controls):
         """Returns events (pieces, windows, T, ...) of latent vectors (pieces, windows, Z)."""
         rows = tf.constant(z.reshape(-1, z.shape[-1]), tf.float32)
-        if told is None:
+        if controls is None:
             events = self._decode_rows(rows, 0)
         else:
-            # The model's function tells all rows the same: rows that are told the same go together.
-            told = told.reshape(len(rows), *told.shape[2:])
-            kinds, kind = np.unique(told, axis=0, return_inverse=True)
+            # `decode` takes the same controls for all rows: rows are grouped by their controls.
+            controls = controls.reshape(len(rows), *controls.shape[2:])
+            groups, group = np.unique(controls, axis=0, return_inverse=True)
             shape = (len(rows), self.model.length, *self.format.event_shape)
             events = np.zeros(shape, self.model.head.event_dtype.as_numpy_dtype)
-            for i, controls in enumerate(kinds):
-                chosen = np.flatnonzero(kind.ravel() == i)
-                events[chosen] = self._decode_rows(tf.gather(rows, chosen), i, controls)
+            for i, of_group in enumerate(groups):
+                chosen = np.flatnonzero(group.ravel() == i)
+                events[chosen] = self._decode_rows(tf.gather(rows, chosen), i, of_group)
         return events.reshape(*z.shape[:2], *events.shape[1:])
 
     def _decode_rows(self, rows, number: int, controls=None):
@@ -234,7 +236,7 @@ class _Generation:
     def _piece(self, windows):
         """Returns the NoteSequence of events (windows, T, ...)."""
         options = self.options
-        if self.format.kind == "groove":  # as one, so that a hit may be early at every bar line
+        if self.format.kind == "groove":  # in one pass, so that hits may precede bar lines
             windows = windows.reshape(1, -1, windows.shape[-1])
         decoded = [
             self.converter.decode(events, qpm=options.qpm, programs=options.programs or None)
@@ -246,13 +248,13 @@ class _Generation:
         return _joined(decoded, self.bars * bar, options.bars * bar)
 
     def _events_of(self, piece: list[Window]) -> np.ndarray:
-        """Returns the events of the windows of a piece as the model has them: (windows, T, ...)."""
-        events = filled([events for events, _ in piece], self.model.length)
+        """Returns the padded events of the windows of a piece: (windows, T, ...)."""
+        events = padded([events for events, _ in piece], self.model.length)
         return events.astype(self.model.head.event_dtype.as_numpy_dtype)
 
 
-def _tell_what_came_back(inputs, outputs, qpm: float) -> None:
-    """Says how many notes come out where they went in; silence that stays silence is no merit."""
+def _print_reconstruction(inputs, outputs, qpm: float) -> None:
+    """Prints how many notes are reconstructed; silence does not count."""
     step = 60 / qpm / 4
     there = [_notes_by_voice(piece) for piece in inputs]
     back = [_notes_by_voice(piece) for piece in outputs]
@@ -268,7 +270,7 @@ def _tell_what_came_back(inputs, outputs, qpm: float) -> None:
 
 
 def _notes_by_voice(piece) -> dict[tuple, list[float]]:
-    """Returns when notes begin, by what plays them and their pitch."""
+    """Returns the onsets of notes in seconds, by instrument and pitch."""
     voices: dict[tuple, list[float]] = {}
     for note in sorted(piece.notes, key=lambda note: note.start_time):
         voice = note.is_drum, note.is_drum or note.program, note.pitch
@@ -277,7 +279,7 @@ def _notes_by_voice(piece) -> dict[tuple, list[float]]:
 
 
 def _in_common(first: list[float], second: list[float], apart: float) -> int:
-    """Returns how many pairs, each number once, are no more than `apart`; both lists in order."""
+    """Returns the number of disjoint pairs of sorted numbers at most `apart` from each other."""
     pairs, i, j = 0, 0, 0
     while i < len(first) and j < len(second):
         if abs(first[i] - second[j]) <= apart:
@@ -290,9 +292,9 @@ def _in_common(first: list[float], second: list[float], apart: float) -> int:
 
 
 def _melody_first(name: str, tune, config):
-    """Returns a NoteSequence whose instruments are in order of how likely they are the melody.
+    """Returns a NoteSequence whose instruments are ordered by how likely they are the melody.
 
-    The first one plays it whatever its program: data sets are told by programs what is a melody.
+    The first one gets a program in the range by which the converter selects melodies.
     """
     basses = getattr(config, "bass_programs", (-1, -1))
     tracks = [t for t in melodic_tracks(tune) if not basses[0] <= t.notes[0].program <= basses[1]]
@@ -305,7 +307,7 @@ def _melody_first(name: str, tune, config):
     ordered = type(tune)()
     ordered.CopyFrom(tune)
     for note in ordered.notes:
-        # Those that are no melody, drums, keep an instrument of their own.
+        # Drums and other tracks without melody keep separate instruments.
         note.instrument = place.get(note.instrument, len(tracks) + note.instrument)
         if note.instrument == 0 and not note.is_drum:
             note.program = min(max(note.program, low), high)
@@ -316,19 +318,19 @@ def _melody_first(name: str, tune, config):
 
 
 def bars_of(converter: Converter) -> int:
-    """Returns the length of a window in bars."""
+    """Returns the length of a converter's windows in bars."""
     return getattr(converter.config, "bars", 1) or converter.config.max_bars
 
 
 def with_silence(converter: Any, **changes: Any) -> Any:
-    """Returns `converter` so that silence at the edges of a window is no reason to refuse it."""
+    """Returns `converter` with windows that may have silent edges."""
     return type(converter)(dataclasses.replace(converter.config, pad_edges=True, **changes))
 
 
 def reading_any_program(converter: Any, tune: NoteSequence) -> Any:
-    """Returns `converter`, without its limit to some programs if it would leave nothing of a tune.
+    """Returns `converter`, without its restriction to programs if no note of a tune satisfies it.
 
-    The limit is for songs: what a fiddle plays alone is a melody, too.
+    The restriction is for songs; a tune for a fiddle alone is a melody, too.
     """
     programs = getattr(converter.config, "programs", None)
     if programs is None:
@@ -342,21 +344,21 @@ def reading_any_program(converter: Any, tune: NoteSequence) -> Any:
 def windows_side_by_side(
     converter: Any, tune: NoteSequence, count: int, report: Report
 ) -> list[Window | None]:
-    """Cuts a piece into windows that follow each other from its start.
+    """Cuts a piece into consecutive windows from its start.
 
-    Of several melodies in a window the first instrument's is taken.
+    Of several melodies in a window the first one is taken.
 
     Args:
         converter: The converter.
         tune: A NoteSequence.
-        count: How many windows.
+        count: Number of windows.
         report: Counts what is left out.
 
     Returns:
-        `count` windows; None where nothing is played, or nothing that the converter takes.
+        `count` windows; None for windows that are silent or that the converter drops.
     """
     form = converter.event_format
-    if form.kind == "groove":  # its windows follow each other, and keep hits that are early
+    if form.kind == "groove":  # its converter cuts consecutive windows and keeps early hits
         result = with_silence(converter, hop_bars=0, max_examples=0).encode(tune)
         report.merge(result.report)
         found = [window if window[0].any() else None for window in _windows(result, form)]
@@ -373,11 +375,11 @@ def windows_side_by_side(
 
 
 def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
-    """Yields the first `count` parts of a stretch, `steps` long each, as NoteSequences."""
+    """Yields the first `count` parts of a stretch, of `steps` steps each, as NoteSequences."""
     from note_seq import sequences_lib
 
-    seconds = 1 / stretch.steps_per_second(steps_per_quarter)  # of a step
-    # On the grid first: a note that comes a little early belongs to the part behind.
+    seconds = 1 / stretch.steps_per_second(steps_per_quarter)  # per step
+    # Quantized first, so that a note that is slightly early belongs to the following part.
     snapped = type(stretch.sequence)()
     snapped.CopyFrom(stretch.sequence)
     for start, end, note in quantize(
@@ -394,15 +396,15 @@ def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
 def _windows(result: EncodeResult, form: EventFormat) -> list[Window]:
     chords = result.controls or [None] * len(result.examples)
     pairs = zip(result.examples, chords, strict=True)
-    return [(events, _told_with(events, own, form)) for events, own in pairs]
+    return [(events, _controls_of(events, own, form)) for events, own in pairs]
 
 
-def _told_with(events, chords, form: EventFormat) -> np.ndarray | None:
+def _controls_of(events, chords, form: EventFormat) -> np.ndarray | None:
     return {"": None, "chords": chords, "hits": events[..., : form.sizes[0]]}[form.control]
 
 
 def _lacking_parts(examples, form: EventFormat) -> list[str]:
-    """Returns the parts of a trio in which no example has anything."""
+    """Returns the parts of a trio that are silent in all examples."""
     if form.kind != "multi_categorical":
         return []
     heard = np.any(examples, axis=(0, 1))
@@ -410,7 +412,7 @@ def _lacking_parts(examples, form: EventFormat) -> list[str]:
 
 
 def _joined(parts, seconds: float, length: float):
-    """Returns NoteSequences one after the other, each `seconds` long, cut off after `length`."""
+    """Returns concatenated NoteSequences of `seconds` each, cut off after `length` seconds."""
     whole = type(parts[0])()
     whole.CopyFrom(parts[0])
     del whole.notes[:]

@@ -1,9 +1,8 @@
-"""What a decoder's outputs mean: for each kind of event its vector, loss and sampling.
+"""Output heads of the decoders: for each kind of event its input vector, loss and sampling.
 
-Shape letters: ... any leading axes, V width of an event's vector, P parameters of a step, N units
-of the layer that reads the vector. Events are int32, grooves float32, of the shapes that
-`EventFormat` lists; a step before the first, or past the end, is id -1 or zeros, and its vector
-is zeros.
+Shape letters: ... any leading axes, V size of an event's vector, P parameters of a step, N units
+of the layer that reads the vector. Events are int32, grooves float32, with the shapes listed at
+`EventFormat`; the start and padding are id -1 or zeros, and their vectors are zeros.
 """
 
 from __future__ import annotations
@@ -25,14 +24,15 @@ tfd = tfp.distributions
 
 
 class Categorical:
-    """One of `size` classes a step; parameters are logits.
+    """One of `size` classes per step; the parameters are logits.
 
     Attributes:
-        event_shape: Shape of one event.
-        vector_size: V.
-        parameter_size: P.
-        uniforms: Random numbers in [0, 1) that sampling one event takes.
-        scheduled_sampler: How scheduled sampling draws.
+        event_shape: Shape of an event.
+        event_dtype: Dtype of events.
+        vector_size: Size V.
+        parameter_size: Number of parameters P.
+        uniforms: Number of uniforms that sampling an event needs.
+        scheduled_sampler: The sampler of scheduled sampling.
     """
 
     scheduled_sampler = Sampler()
@@ -44,7 +44,7 @@ class Categorical:
         self.uniforms = 1
 
     def start(self, rows: Any) -> Tensor:
-        """Returns the events (B,) that stand before the first."""
+        """Returns the start events (B,), which are read at the first step."""
         return tf.fill([rows], -1)
 
     def vector(self, events: Tensor, dtype: Any) -> Tensor:
@@ -53,7 +53,7 @@ class Categorical:
 
     def project(self, events: Tensor, kernel: Tensor) -> Tensor:
         """Returns the product of the vectors of `events` (...) with `kernel` (V, N)."""
-        # The row below the last stands for the start and adds nothing.
+        # An extra row of zeros for the start.
         rows = tf.pad(kernel, [[0, 1], [0, 0]])
         return tf.gather(rows, tf.where(events < 0, self.vector_size, events))
 
@@ -68,12 +68,12 @@ class Categorical:
         return sampler.draw(parameters, uniforms[:, 0])[0]
 
     def measures(self, parameters: Tensor, events: Tensor) -> dict:
-        """Returns pairs of value and weight (...) by name; each a weighted mean over steps."""
+        """Returns pairs of value and weight (...) by name, for weighted means over steps."""
         right = tf.cast(tf.equal(tf.argmax(parameters, -1, tf.int32), events), tf.float32)
         return {"accuracy": (right, tf.ones_like(right))}
 
     def majority_accuracy(self, events: np.ndarray) -> float:
-        """Returns the accuracy of always guessing the most frequent of numpy events (N, *E)."""
+        """Returns the accuracy of always predicting the most frequent of events (N, *E)."""
         return share_of_commonest(events)
 
     def distribution(self, parameters: Tensor) -> Distribution:
@@ -82,7 +82,7 @@ class Categorical:
 
 
 class MultiCategorical:
-    """One class of each of several parts a step; parameters are all their logits, joined."""
+    """One class for each of several parts per step; the parameters are their logits, joined."""
 
     scheduled_sampler = Sampler()
     event_dtype = tf.int32
@@ -142,14 +142,14 @@ class MultiCategorical:
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class NadeHead(keras.layers.Layer):
-    """A set of `size` classes a step, each depending on those before it.
+    """A set of `size` classes per step, with an autoregressive distribution.
 
-    The neural autoregressive distribution estimator of Larochelle & Murray (2011), with the
-    biases of its hidden layer (`hidden`) and of its outputs as parameters of the step.
+    The neural autoregressive distribution estimator of Larochelle & Murray (2011). The parameters
+    of a step are the biases of its hidden layer and of its outputs.
 
     Args:
-        size: Classes D.
-        hidden: Units H of NADE's own hidden layer.
+        size: Number of classes D.
+        hidden: Units H of NADE's hidden layer.
     """
 
     # Scheduled sampling takes the most probable value of each class in turn.
@@ -211,9 +211,9 @@ class NadeHead(keras.layers.Layer):
 
 
 class GrooveHead:
-    """Hits, velocities and offsets of `size` drum classes a step (Gillick et al. 2019, sec. 3).
+    """Hits, velocities and offsets of `size` drum classes per step (Gillick et al. 2019, sec. 3).
 
-    Parameters are three groups of `size`: logits of hits, of velocities, and offsets before tanh.
+    The parameters are logits of hits, logits of velocities, and offsets before tanh.
     """
 
     scheduled_sampler = Sampler()
@@ -245,9 +245,9 @@ class GrooveHead:
         )
 
     def nll(self, parameters: Tensor, events: Tensor) -> Tensor:
-        """Returns log loss of hits plus squared errors, summed: (...).
+        """Returns the sum of the log loss of hits and of the squared errors: (...).
 
-        That is the negative log-likelihood of `Groove` but for a constant.
+        This is the negative log-likelihood of `Groove` up to a constant.
         """
         return sum(tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
 
@@ -259,12 +259,15 @@ class GrooveHead:
         )
 
     def with_hits(self, parameters: Tensor, hits: Tensor) -> Tensor:
-        """Returns the groove (..., 3 * D) with `hits` (..., D) and what velocities and offsets
-        are expected to be there.
+        """Returns the groove (..., 3 * D) with given hits, and expected velocities and offsets.
 
-        The network learns means over hits and misses, where a miss has velocity and offset 0: the
-        mean over hits alone is that divided by the probability of a hit. Offsets are small and
-        of either sign, so that a small probability would blow up their noise: at most double.
+        The network learns means over hits and misses, where a miss has velocity and offset 0. The
+        mean over hits is that mean divided by the probability of a hit. Offsets are at most
+        doubled, because a division by small probabilities would amplify their noise.
+
+        Args:
+            parameters: Float (..., P).
+            hits: Float (..., D), 0 or 1.
         """
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
         probability = tf.sigmoid(logits)
@@ -291,7 +294,7 @@ class GrooveHead:
 
 
 def make_head(events: EventFormat, nade_units: int) -> Head:
-    """Returns the head of the events' kind."""
+    """Returns the head for the format of the events."""
     if events.kind == "categorical":
         return Categorical(events.sizes[0])
     if events.kind == "multi_categorical":

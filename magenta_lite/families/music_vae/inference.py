@@ -1,4 +1,4 @@
-"""A MusicVAE's inference functions as compiled graphs: what `generate` runs and `export` writes."""
+"""Inference functions of a MusicVAE as compiled graphs, for `export`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.Poly
     latent size. Events are int32, or float32 for grooves. `temperature` is a float scalar, 0 for
     the most probable event at each step; `seed` an int32 scalar.
 
-    - `sample(num_outputs, temperature, seed)`: `events` (N, T, *E), from the prior: of a model
-      trained here the Gaussian fitted to the posteriors of its training data, of an imported one
-      N(0, I). For N(0, I) in any case give draws of it to `decode`.
+    - `sample(num_outputs, temperature, seed)`: `events` (N, T, *E), decoded from samples of the
+      Gaussian fitted to the posteriors of the training data; of N(0, I) for an imported model.
+      For samples of N(0, I) in any case call `decode`.
     - `encode(events, length)`: `mu` and `sigma` float32 (B, Z) of (B, T, *E) and int32 (B,).
     - `decode(z, temperature, seed)`: `events` (B, T, *E) of float32 (B, Z).
     - `interpolate(start, end, num_outputs, temperature, seed)`: `events` (N, T, *E) on the arc
       between the posterior means of two (T, *E), both ends included.
     - `serving_default`: the same as `sample`.
 
-    A model that is told something at every step takes `controls` too, the same for all outputs:
-    chord classes int32 (T,), or a groove's hits float32 (T, D). `encode` then takes chord classes
-    int32 (B, T), and reads hits from the events.
+    A model with controls takes `controls`, too, the same for all outputs: chord classes int32
+    (T,), or the hits of a groove float32 (T, D). Its `encode` takes chord classes int32 (B, T), and
+    reads hits from the events.
     """
     number = tf.TensorSpec([], tf.int32, "num_outputs")
     temperature = tf.TensorSpec([], tf.float32, "temperature")
@@ -41,22 +41,22 @@ def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.Poly
     one = [model.length, *model.head.event_shape]
     events = tf.TensorSpec([None, *one], model.head.event_dtype, "events")
     start, end = (tf.TensorSpec(one, model.head.event_dtype, name) for name in ("start", "end"))
-    told, told_to_encoder = control_specs(model)
+    controls_spec, encoder_controls_spec = control_specs(model)
 
-    @graph_function(input_signature=[number, temperature, seed, *told])
+    @graph_function(input_signature=[number, temperature, seed, *controls_spec])
     def sample(num_outputs, temperature, seed, controls=None):
         return {"events": model.sample(num_outputs, seed, controls, temperature=temperature)}
 
-    @graph_function(input_signature=[events, length, *told_to_encoder])
+    @graph_function(input_signature=[events, length, *encoder_controls_spec])
     def encode(events, length, controls=None):
         posterior = model.encode(events, length, controls)
         return {"mu": posterior.mean(), "sigma": posterior.stddev()}
 
-    @graph_function(input_signature=[z, temperature, seed, *told])
+    @graph_function(input_signature=[z, temperature, seed, *controls_spec])
     def decode(z, temperature, seed, controls=None):
         return {"events": model.decode(z, seed, controls, temperature=temperature)}
 
-    @graph_function(input_signature=[start, end, number, temperature, seed, *told])
+    @graph_function(input_signature=[start, end, number, temperature, seed, *controls_spec])
     def interpolate(start, end, num_outputs, temperature, seed, controls=None):
         settings = {"temperature": temperature}
         return {"events": model.interpolate(start, end, num_outputs, seed, controls, **settings)}
@@ -71,7 +71,7 @@ def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.Poly
 
 
 def control_specs(model: MusicVAE) -> tuple[list[tf.TensorSpec], list[tf.TensorSpec]]:
-    """Returns the specs of what decoder and encoder are told; empty lists for nothing."""
+    """Returns the specs of the controls of decoder and encoder; empty lists without controls."""
     kind, steps = model.events_format.control, model.length
     if kind == "chords":
         return (
@@ -85,11 +85,11 @@ def control_specs(model: MusicVAE) -> tuple[list[tf.TensorSpec], list[tf.TensorS
 
 
 def sampling_arguments(model: MusicVAE, num_outputs: int, temperature: float, seed: int) -> dict:
-    """Returns arguments of `sample`; where the model is told something, chords or hits are none."""
-    told, _ = control_specs(model)
+    """Returns arguments of `sample`, without chords or hits if the model has controls."""
+    controls, _ = control_specs(model)
     return {
         "num_outputs": tf.constant(num_outputs),
         "temperature": tf.constant(temperature, tf.float32),
         "seed": tf.constant(seed, tf.int32),
-        **{spec.name: tf.zeros(spec.shape, spec.dtype) for spec in told},
+        **{spec.name: tf.zeros(spec.shape, spec.dtype) for spec in controls},
     }

@@ -1,4 +1,4 @@
-"""What the encoder network and the decoders read at every step, beside their own outputs."""
+"""Inputs of the encoder network, and controls of encoder and decoders, at every step."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 import tensorflow as tf
 
 from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
-from magenta_lite.modeling.music_model import Draw
+from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
 
-OPEN_HI_HAT = 3  # the class that taps stand in
-LEAST_DROPOUT = 0.2  # of a note at full velocity, as a share of the example's
+OPEN_HI_HAT = 3  # the drum class of taps
+LEAST_DROPOUT = 0.2  # dropout rate of a note at full velocity / rate of the example
 
 
 def input_size(events: EventFormat) -> int:
-    """Returns the width of what the encoder network reads of a step, without controls."""
+    """Returns the input size I of the encoder network per step, without controls."""
     if events.kind == "groove":
         return 3 * events.sizes[0]
     if events.kind == "roll":
@@ -24,7 +24,7 @@ def input_size(events: EventFormat) -> int:
 
 
 def control_size(events: EventFormat) -> int:
-    """Returns the width of what encoder and decoders are told at every step."""
+    """Returns the size C of the controls of encoder and decoders per step."""
     return {"": 0, "chords": CHORD_CLASSES, "hits": events.sizes[0]}[events.control]
 
 
@@ -35,11 +35,11 @@ def control_vectors(events_format: EventFormat, controls: Tensor, dtype: Any) ->
     return tf.cast(controls, dtype)
 
 
-def draws(events: EventFormat, steps: int) -> dict[str, Draw]:
-    """Returns the random numbers that hiding notes takes for an example of `steps` steps."""
+def random_inputs(events: EventFormat, steps: int) -> dict[str, RandomInput]:
+    """Returns the random numbers of note dropout for an example of `steps` steps."""
     if not events.max_note_dropout:
         return {}
-    return {"hidden_notes": Draw("uniform", (1 + steps * events.sizes[0],))}
+    return {"hidden_notes": RandomInput("uniform", (1 + steps * events.sizes[0],))}
 
 
 def network_input(
@@ -49,14 +49,14 @@ def network_input(
     dtype: Any,
     hidden_notes: Tensor | None = None,
 ) -> Tensor:
-    """Returns what the encoder network reads of events: float (T, B, I).
+    """Returns events as inputs of the encoder network: float (T, B, I).
 
     Args:
         events_format: The format of `events`.
         events: (T, B, *event_shape).
         head: The head of this format.
-        dtype: Of the result.
-        hidden_notes: What `draws` names, float (B, 1 + T * D); None hides no notes.
+        dtype: Dtype of the result.
+        hidden_notes: Uniforms of note dropout, float (B, 1 + T * D); None for no note dropout.
     """
     if events_format.kind == "groove":
         return tf.cast(_groove_input(events_format, events, hidden_notes), dtype)
@@ -69,7 +69,7 @@ def network_input(
 
 
 def _with_silence_bit(bits):
-    """Adds a last channel that is 1 where no other is."""
+    """Adds a last channel that is 1 where all others are 0."""
     silent = 1 - tf.reduce_max(bits, axis=-1, keepdims=True)
     return tf.concat([bits, silent], axis=-1)
 
@@ -91,18 +91,18 @@ def _groove_input(events_format, events, hidden_notes):
     return joined * tf.constant(seen * 3)
 
 
-def _kept_notes(events_format, events, draws):
-    """Returns 1 for each note that the network sees, 0 for a hidden one: (T, B, D)."""
+def _kept_notes(events_format, events, uniforms):
+    """Returns the mask of note dropout, (T, B, D): 1 for visible notes, 0 for hidden ones."""
     size = events_format.sizes[0]
-    share = draws[:, 0] * events_format.max_note_dropout  # (B,)
-    uniforms = tf.reshape(draws[:, 1:], [tf.shape(draws)[0], events.shape[0], size])
+    rate = uniforms[:, 0] * events_format.max_note_dropout  # (B,)
+    of_notes = tf.reshape(uniforms[:, 1:], [tf.shape(uniforms)[0], events.shape[0], size])
     velocities = events[..., size : 2 * size]
-    probability = share[:, None] * tf.maximum(LEAST_DROPOUT, 1 - velocities)
-    return tf.cast(tf.transpose(uniforms, [1, 0, 2]) >= probability, tf.float32)
+    probability = rate[:, None] * tf.maximum(LEAST_DROPOUT, 1 - velocities)
+    return tf.cast(tf.transpose(of_notes, [1, 0, 2]) >= probability, tf.float32)
 
 
 def _taps(hits, velocities, offsets):
-    """Moves the loudest hit of each step to one class, and leaves the others out."""
+    """Moves the loudest hit of each step to one class, and removes the others."""
     size = hits.shape[-1]
     loudest = tf.one_hot(tf.argmax(velocities, axis=-1), size)
     place = tf.one_hot(OPEN_HI_HAT, size)

@@ -1,4 +1,4 @@
-"""Where latent vectors of new music are drawn, and the way from one to another."""
+"""The prior over latent vectors, and spherical interpolation between them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from magenta_lite.errors import unknown_name
 from magenta_lite.typing import Tensor
 
 PRIORS = ("data", "standard")
-WINDOWS = 4096  # of the training data that the fit is made to, at most
+WINDOWS = 4096  # largest number of training examples for the fit
 BATCH = 256
 
 
 class AggregatedPosterior(keras.layers.Layer):
     """A diagonal Gaussian fitted to the posteriors of training examples.
 
-    The mean over examples of q(z | x) is where a trained decoder knows its way; after a short
-    training, or with free bits, that is not where N(0, I) lies (Tomczak & Welling 2018,
-    https://arxiv.org/abs/1705.07120, sec. 2). N(0, I) until `fit` is called, and in files that
-    were written without it.
+    A decoder is trained on samples of the aggregated posterior, the mean over examples of
+    q(z | x), which differs from N(0, I) after a short training or with free bits (Tomczak & Welling
+    2018, https://arxiv.org/abs/1705.07120, sec. 2). N(0, I) until `fit` is called, and in files
+    without these weights.
 
     Args:
-        size: Width Z of a latent vector.
+        size: Size Z of a latent vector.
     """
 
     def __init__(self, size: int, **kwargs: Any):
@@ -41,11 +41,11 @@ class AggregatedPosterior(keras.layers.Layer):
         return mean + deviation * noise
 
     def fit(self, encode: Callable[[Any], Any], examples: Any) -> None:
-        """Takes the moments of the posteriors of examples, at most `WINDOWS`, evenly chosen.
+        """Fits the moments of the posteriors of at most `WINDOWS` evenly spaced examples.
 
         Args:
-            encode: Function of a batch, a dict of tensors, that returns means and standard
-                deviations of its posteriors, each float (B, Z).
+            encode: Function from a batch, a dict of tensors, to the means and standard deviations
+                of its posteriors, float (B, Z) each.
             examples: A `collections.Examples`.
         """
         total = len(examples.lengths)
@@ -69,7 +69,7 @@ class AggregatedPosterior(keras.layers.Layer):
         self.deviation.assign(np.sqrt(variance).astype(np.float32))
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the weights; a file from before there were any leaves N(0, I)."""
+        """Loads the weights; files of earlier versions have none, which leaves N(0, I)."""
         if store.keys():
             super().load_own_variables(store)
 
@@ -81,7 +81,7 @@ def check_prior(prior: str) -> None:
 
 
 def slerp(start: Tensor, end: Tensor, num_steps: Any) -> Tensor:
-    """Spherical interpolation that keeps the ends' own magnitudes.
+    """Returns the spherical interpolation of two vectors, whose ends keep their magnitudes.
 
     Args:
         start: Float (Z,).
@@ -89,8 +89,8 @@ def slerp(start: Tensor, end: Tensor, num_steps: Any) -> Tensor:
         num_steps: Int scalar N.
 
     Returns:
-        Float (N, Z), from `start` to `end`. Parallel ends are interpolated on a straight line,
-        which is the limit and never NaN.
+        Float (N, Z), from `start` to `end`. Parallel ends are interpolated linearly, which is the
+        limit.
     """
     t = tf.linspace(0.0, 1.0, num_steps)[:, None]
     cosine = tf.reduce_sum(tf.linalg.l2_normalize(start) * tf.linalg.l2_normalize(end))

@@ -1,4 +1,4 @@
-"""Latent vectors of music: encode folders, find directions in latent space, draw a map."""
+"""Latent vectors of music: encoding, attribute vectors and principal components."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def as_batch(model: MusicVAE, examples: Any, controls: Any = None) -> dict[str, 
 
     Args:
         model: A `MusicVAE`.
-        examples: N arrays (<= T, *event_shape), as the converter gives them.
-        controls: For events with chords the chord classes of each, N arrays (<= T,).
+        examples: N arrays (<= T, *event_shape) of the converter.
+        controls: Chord classes of each example, N arrays (<= T,), for events with chords.
     """
     batch = {
-        "events": tf.cast(filled(examples, model.length), model.head.event_dtype),
+        "events": tf.cast(padded(examples, model.length), model.head.event_dtype),
         "length": tf.constant([len(events) for events in examples], tf.int32),
     }
     if controls is not None:
-        batch["controls"] = tf.cast(filled(controls, model.length), tf.int32)
+        batch["controls"] = tf.cast(padded(controls, model.length), tf.int32)
     return batch
 
 
-def filled(arrays: Sequence[np.ndarray], steps: int) -> np.ndarray:
-    """Returns N arrays (<= steps, ...) as one (N, steps, ...), zeros after the shorter ones."""
+def padded(arrays: Sequence[np.ndarray], steps: int) -> np.ndarray:
+    """Returns N arrays (<= steps, ...) as one (N, steps, ...), padded with zeros."""
     whole = np.zeros((len(arrays), steps, *arrays[0].shape[1:]), arrays[0].dtype)
     for row, array in zip(whole, arrays, strict=True):
         row[: len(array)] = array
@@ -43,24 +43,30 @@ def filled(arrays: Sequence[np.ndarray], steps: int) -> np.ndarray:
 
 
 def encode_examples(model: MusicVAE, examples: Any, controls: Any = None) -> np.ndarray:
-    """Returns posterior means float32 (N, Z); takes what `as_batch` takes."""
+    """Returns posterior means float32 (N, Z).
+
+    Args:
+        model: A `MusicVAE`.
+        examples: As of `as_batch`.
+        controls: As of `as_batch`.
+    """
     run = graph_function(lambda batch: model.encode(**batch).mean())
     means = []
     for start in range(0, len(examples), BATCH):
         rows = slice(start, start + BATCH)
-        told = None if controls is None else controls[rows]
-        means.append(run(as_batch(model, examples[rows], told)).numpy())
+        part = None if controls is None else controls[rows]
+        means.append(run(as_batch(model, examples[rows], part)).numpy())
     return np.concatenate(means)
 
 
 def attribute_vector(with_it: np.ndarray, without_it: np.ndarray) -> np.ndarray:
-    """Returns the direction float32 (Z,) of an attribute: the difference of two means.
+    """Returns the attribute vector float32 (Z,): the difference of two means.
 
     Roberts et al. (2018), sec. 5.3.
 
     Args:
-        with_it: Latents float (N, Z) of music that has the attribute.
-        without_it: Latents float (M, Z) of music that has not.
+        with_it: Latent vectors float (N, Z) of music with the attribute.
+        without_it: Latent vectors float (M, Z) of music without it.
     """
     return with_it.mean(axis=0) - without_it.mean(axis=0)
 
@@ -72,7 +78,7 @@ def save_attribute(path: Path, vector: np.ndarray) -> None:
 
 
 def project(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the two principal components of latents (N, Z): (N, 2), and their shares (2,)."""
+    """Returns latent vectors (N, Z) in two principal components (N, 2), and their shares (2,)."""
     centred = latents - latents.mean(axis=0)
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
     shares = s**2 / max(float((s**2).sum()), 1e-12)

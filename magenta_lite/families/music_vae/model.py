@@ -1,4 +1,4 @@
-"""MusicVAE: an LSTM encoder, a latent vector, an autoregressive LSTM decoder."""
+"""MusicVAE: a variational autoencoder with an LSTM encoder and an autoregressive LSTM decoder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, ch
 from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
-from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, Draw, MusicModel, logs_for_workers
+from magenta_lite.modeling.music_model import (
+    COUNTED_EXAMPLES,
+    MusicModel,
+    RandomInput,
+    logs_for_workers,
+)
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Batch, Distribution, Tensor
 
@@ -48,7 +53,7 @@ class MusicVAE(MusicModel):
     an autoregressive LSTM decoder with or without a conductor, free bits on the total KL
     divergence, an annealed KL weight and scheduled sampling. GrooVAE (Gillick et al. 2019,
     https://arxiv.org/abs/1905.06118) and the multitrack model (Simon et al. 2018,
-    https://arxiv.org/abs/1806.00195) are the same with other events.
+    https://arxiv.org/abs/1806.00195) are the same model with other events.
 
     Shape letters: B batch, T steps, E the event's own shape, P parameters of an event, Z latent
     size, S segments, N outputs.
@@ -60,20 +65,20 @@ class MusicVAE(MusicModel):
         objective: Loss; a `VAEObjective` or its dict.
 
     Call arguments:
-        batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), how many
-            steps count, or (B, S), how many of each segment; for events with chords `controls`
-            int32 (B, T); and, for draws that do not depend on who makes them, what `draws` names:
-            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and what dropout
-            needs. Without `noise` the model draws its own.
+        batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), the
+            sequence lengths, or (B, S), the lengths of the segments; for events with chords
+            `controls` int32 (B, T); and optionally the random numbers named by `random_inputs`:
+            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and dropout masks.
+            The model draws those that are missing.
 
     Returns:
         A dict of `mu`, `sigma`, `z` float32 (B, Z) and `logits` float32 (B, T, P).
 
-    Differences from Magenta: validation reports teacher-forced and free-running numbers side by
-    side (Magenta's evaluation is free-running whenever scheduled sampling is on); interpolation
-    between equal ends gives the end instead of NaN; when tracks of a bar are decoded, a track
-    that has ended leaves nothing to be read by the next, as in training; music is drawn from a
-    Gaussian fitted to the posteriors of the training data, where there is such a fit.
+    Differences from Magenta: validation reports both teacher-forced and free-running metrics
+    (Magenta's evaluation is free-running whenever scheduled sampling is on); interpolation between
+    equal ends gives the end instead of NaN; in decoding, as in training, a track of a bar does not
+    read events after the end of the previous track; samples come from a Gaussian fitted to the
+    posteriors of the training data, if there is a fit.
     """
 
     Options = MusicVAEOptions
@@ -88,7 +93,7 @@ class MusicVAE(MusicModel):
         dtype: Any = "float32",
         **kwargs: Any,
     ):
-        # The layers below follow the global dtype policy; draws and losses stay in float32.
+        # The layers below have the global dtype policy; samples and losses are in float32.
         super().__init__(dtype=dtype, **kwargs)
         self.events_format = EventFormat(**events) if isinstance(events, dict) else events
         self.length = length
@@ -112,7 +117,7 @@ class MusicVAE(MusicModel):
             for name in ("free_running_nll_per_step", "free_running_accuracy")
         }
         self.built = True
-        # Kept, so that they are traced and compiled once, however often they are called.
+        # Attributes, so that they are traced and compiled once for all calls.
         self._moments_graph = inner_graph(self._moments, reduce_retracing=True)
         self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
 
@@ -175,57 +180,58 @@ class MusicVAE(MusicModel):
         return head
 
     def _measures(self) -> list[str]:
-        """Returns the names of what the head measures."""
+        """Returns the names of the metrics of the head."""
         events = self.head.start(1)
         return list(self.head.measures(tf.zeros([1, self.head.parameter_size]), events))
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns the random numbers that one example needs."""
         # The first uniform of a step decides whether scheduled sampling replaces its event.
         return {
-            "noise": Draw("normal", (self.model_config.latent_size,)),
-            "uniforms": Draw("uniform", (self.length, 1 + self.decoder.uniforms)),
-            **(self._training_draws() if training else {}),
+            "noise": RandomInput("normal", (self.model_config.latent_size,)),
+            "uniforms": RandomInput("uniform", (self.length, 1 + self.decoder.uniforms)),
+            **(self._training_random_inputs() if training else {}),
         }
 
-    def _training_draws(self) -> dict[str, Draw]:
+    def _training_random_inputs(self) -> dict[str, RandomInput]:
         dropout = self.model_config.dropout
         return {
-            **(self.encoder.draws(self.length) if dropout else {}),
-            **(self.decoder.draws() if dropout else {}),
-            **inputs.draws(self.events_format, self.length),
+            **(self.encoder.random_inputs(self.length) if dropout else {}),
+            **(self.decoder.random_inputs() if dropout else {}),
+            **inputs.random_inputs(self.events_format, self.length),
         }
 
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch: Batch, training: bool = False) -> dict[str, Any]:
-        batch = self.with_draws(batch, training)
+        batch = self.with_random_inputs(batch, training)
         widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
         return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
 
     def _forward(self, batch, training):
-        events, controls = self._events(batch["events"]), self.told(batch)
+        events, controls = self._events(batch["events"]), self.conditioning(batch)
         lengths = self._segment_lengths(batch["length"], events)
-        draws = {name: batch[name] for name in self._training_draws()} if training else {}
-        keep = {name: swap_axes(x) for name, x in draws.items() if name.startswith("keep_")} or None
+        random = {name: batch[name] for name in self._training_random_inputs()} if training else {}
+        masks = {name: swap_axes(x) for name, x in random.items() if name.startswith("keep_")}
+        keep = masks or None
         mu, sigma = self._posterior_parameters(
-            events, lengths, controls, keep, draws.get("hidden_notes")
+            events, lengths, controls, keep, random.get("hidden_notes")
         )
         z = mu + sigma * batch["noise"]
-        fed = self._without_filling(events, lengths)
+        fed = self._without_padding(events, lengths)
         if training and self._samples_in_training:
-            fed = self.decoder.mix_in_samples(
+            fed = self.decoder.scheduled_sampling(
                 fed, z, controls, swap_axes(batch["uniforms"]), self.sampling_probability()
             )
         logits = swap_axes(self.decoder(fed, z, controls, keep))
         return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
 
     def _events(self, events):
-        """Returns events (B, T, *E) as the head takes them, (T, B, *E)."""
+        """Returns events (B, T, *E) in the dtype of the head, (T, B, *E)."""
         return swap_axes(tf.cast(events, self.head.event_dtype))
 
-    def told(self, batch: Batch) -> Tensor | None:
-        """Returns what is told at every step, float (T, B, C); None if the events have none."""
+    def conditioning(self, batch: Batch) -> Tensor | None:
+        """Returns the controls of every step, float (T, B, C); None for events without controls."""
         events_format = self.events_format
         if not events_format.control:
             return None
@@ -235,9 +241,9 @@ class MusicVAE(MusicModel):
         return inputs.control_vectors(events_format, swap_axes(controls), tf.float32)
 
     def _segment_lengths(self, length, events):
-        """Returns how many steps of each segment count: int32 (S, B)."""
+        """Returns the lengths of the segments: int32 (S, B)."""
         segments = self.events_format.segments
-        if segments > 1 and len(length.shape) == 1:  # tracks of a bar say where they end
+        if segments > 1 and len(length.shape) == 1:  # tracks of a bar have an end event
             is_end = tf.cast(tf.equal(events, self.events_format.end_id), tf.int32)
             by_segment = tf.reshape(is_end, [segments, self.length // segments, -1])
             first_end = tf.argmax(by_segment, axis=1, output_type=tf.int32)
@@ -251,13 +257,13 @@ class MusicVAE(MusicModel):
         levels = self.model_config.encoder_levels
         return self.length // levels[0] if levels else self.model_config.segments
 
-    def _without_filling(self, events, lengths):
-        """Replaces what does not count by what stands before the first event."""
+    def _without_padding(self, events, lengths):
+        """Replaces padding by start events."""
         start = self.head.start(tf.shape(events)[1])
         return tf.where(self._counts(events, lengths), events, start[None])
 
     def _counts(self, events, lengths):
-        """Returns which steps count, bool (T, B, ...) of as many axes as `events`."""
+        """Returns the mask of steps that count, bool (T, B, ...) with as many axes as `events`."""
         counts = _mask(lengths, self.length // lengths.shape[0])
         return tf.reshape(counts, [*tf.unstack(tf.shape(counts)), *[1] * (len(events.shape) - 2)])
 
@@ -266,7 +272,7 @@ class MusicVAE(MusicModel):
         x = inputs.network_input(self.events_format, events, self.head, dtype, hidden_notes)
         if controls is not None:
             x = tf.concat([x, tf.cast(controls, dtype)], axis=-1)
-        # Steps past the end are zeros, not event 0.
+        # Padding is read as zeros, not as event 0.
         x *= tf.cast(self._counts(x, lengths), dtype)
         if self.model_config.encoder_levels:
             code = self.encoder(x, lengths)
@@ -287,7 +293,7 @@ class MusicVAE(MusicModel):
         return objective.sampling_schedule != "constant" or objective.sampling_rate > 0
 
     def sampling_probability(self) -> Tensor:
-        """Returns the probability that the decoder is fed its own sample at this step."""
+        """Returns the probability of scheduled sampling at the current training step."""
         rate, step = self.objective.sampling_rate, self._step()
         if self.objective.sampling_schedule == "constant":
             return rate
@@ -296,7 +302,7 @@ class MusicVAE(MusicModel):
         return tf.sigmoid(step / rate - math.log(rate))  # 1 - k / (k + exp(step / k))
 
     def beta(self) -> Tensor:
-        """Returns the weight of the KL term at this step."""
+        """Returns the weight of the KL term at the current training step."""
         return self.objective.max_beta * (1 - tf.pow(self.objective.beta_rate, self._step()))
 
     def prior(self) -> Distribution:
@@ -305,10 +311,10 @@ class MusicVAE(MusicModel):
         return tfd.Independent(tfd.Normal(zeros, 1.0), 1)
 
     def loss_terms(self, batch: Batch, outputs: dict[str, Any]) -> dict[str, Tensor]:
-        """Returns the parts of the loss, each float32 (B,), in nats unless said otherwise.
+        """Returns the terms of the loss, float32 (B,) each, in nats.
 
-        Keys: `nll` summed over the steps that count, `kl`, `kl_cost` after free bits, and
-        `steps`, how many count.
+        Keys: `nll`, summed over the steps; `kl`; `kl_cost`, the KL divergence above the free bits;
+        and `steps`, the number of steps that count.
         """
         events, counts = self.targets(batch)
         nll = tf.reduce_sum(self.head.nll(swap_axes(outputs["logits"]), events) * counts, axis=0)
@@ -323,15 +329,15 @@ class MusicVAE(MusicModel):
         }
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns events (T, B, *E) and which of them count, float32 (T, B)."""
+        """Returns events (T, B, *E) and the mask of those that count, float32 (T, B)."""
         events = self._events(batch["events"])
         lengths = self._segment_lengths(batch["length"], events)
         return events, tf.cast(_mask(lengths, self.length // lengths.shape[0]), tf.float32)
 
     def measures(self, batch: Batch, logits: Tensor) -> dict:
-        """Returns pairs (value, weight), each float32 (T, B), of what the head measures.
+        """Returns the metrics of the head as pairs (value, weight), float32 (T, B) each.
 
-        `accuracy` is of the most probable event; see `heads` for what else there is.
+        `accuracy` is that of the most probable event; see `heads` for others.
         """
         events, counts = self.targets(batch)
         pairs = self.head.measures(swap_axes(logits), events)
@@ -345,7 +351,7 @@ class MusicVAE(MusicModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Returns the negative evidence lower bound, a mean over the batch `x`, in nats."""
+        """Returns the mean negative evidence lower bound of the batch `x`, in nats."""
         terms = self.loss_terms(x, y_pred)
         loss = tf.reduce_mean(terms["nll"]) + self.beta() * tf.reduce_mean(terms["kl_cost"])
         self.means["reconstruction_nll"].update_state(terms["nll"])
@@ -364,12 +370,12 @@ class MusicVAE(MusicModel):
         return self.head.majority_accuracy(events.numpy()[counts.numpy() > 0])
 
     def in_words(self, measured: Mapping[str, float], majority: float | None = None) -> list[str]:
-        # The loss itself is that of a whole example, with a KL weight that grows.
+        # The loss is that of a whole example, with an annealed KL weight.
         return super().in_words({**measured, "loss": measured["nll_per_step"]}, majority)
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Adds to the teacher-forced numbers those of a decoder that is fed its own samples."""
-        batch = self.with_draws(batch, training=False)
+        """Adds free-running metrics to the teacher-forced ones."""
+        batch = self.with_random_inputs(batch, training=False)
         logs = super().test_step(batch)
         events, counts = self.targets(batch)
         posterior = self.encode(batch["events"], batch["length"], batch.get("controls"))
@@ -385,15 +391,15 @@ class MusicVAE(MusicModel):
         return logs | logs_for_workers({n: m.result() for n, m in self.free_running.items()})
 
     def free_running_logits(self, z: Tensor, batch: Batch) -> Tensor:
-        """Returns logits (B, T, P) of a decoder that reads its own samples, drawn from `uniforms`.
+        """Returns logits (B, T, P) of free-running decoding, sampled with `uniforms`.
 
         Args:
             z: Float (B, Z).
-            batch: Holds `uniforms`, and the events or controls that tell it what is told.
+            batch: A batch with `uniforms`, and the events or controls for the conditioning.
         """
         uniforms = swap_axes(batch["uniforms"])[..., 1:]
         choose = self.decoder.choose_with(uniforms, Sampler())
-        return swap_axes(self.decoder.decode(z, choose, self.told(batch))[1])
+        return swap_axes(self.decoder.decode(z, choose, self.conditioning(batch))[1])
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
@@ -412,7 +418,7 @@ class MusicVAE(MusicModel):
             batch["controls"] = controls
         events = self._events(events)
         lengths = self._segment_lengths(length, events)
-        mu, sigma = self._posterior_parameters(events, lengths, self.told(batch))
+        mu, sigma = self._posterior_parameters(events, lengths, self.conditioning(batch))
         return _diagonal_normal(mu, sigma)
 
     def _moments(self, batch):
@@ -428,10 +434,9 @@ class MusicVAE(MusicModel):
         Args:
             z: Float (B, Z).
             seed: Int scalar; the same seed gives the same events.
-            controls: What is told at every step: chord classes int32 (T,) or hits float (T, D),
-                the same for all, for events that have such.
-            settings: Those of a `Sampler`, by name; at temperature 0 the most probable event of
-                each step is taken.
+            controls: Chord classes int32 (T,) or hits float (T, D), the same for all rows, for
+                events with controls.
+            settings: The settings of a `Sampler`, by name.
 
         Returns:
             (B, T, *E), int32, or float32 for grooves.
@@ -445,8 +450,8 @@ class MusicVAE(MusicModel):
         uniforms = tf.random.stateless_uniform(shape, [seed, 1])
         uniforms = tf.reshape(tf.transpose(uniforms), [self.length, rows, self.decoder.uniforms])
         if self.events_format.control:
-            told = inputs.control_vectors(self.events_format, controls, tf.float32)
-            controls = tf.repeat(told[:, None], rows, axis=1)
+            vectors = inputs.control_vectors(self.events_format, controls, tf.float32)
+            controls = tf.repeat(vectors[:, None], rows, axis=1)
         choose = self.decoder.choose_with(uniforms, sampler)
         return swap_axes(self.decoder.decode(z, choose, controls)[0])
 
@@ -458,31 +463,31 @@ class MusicVAE(MusicModel):
         prior: str = "data",
         **settings: Any,
     ) -> Tensor:
-        """Returns `n` sequences (N, T, *E), decoded from draws of the prior.
+        """Returns `n` sequences (N, T, *E), decoded from samples of the prior.
 
         Args:
             n: Int scalar N.
             seed: Int scalar.
-            controls: See `decode`.
-            prior: See `latents`.
-            settings: See `decode`.
+            controls: As of `decode`.
+            prior: As of `latents`.
+            settings: As of `decode`.
         """
         noise = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
         return self.decode(self.latents(noise, prior), seed, controls, **settings)
 
     def latents(self, noise: Tensor, prior: str = "data") -> Tensor:
-        """Returns latent vectors (..., Z) of standard normal noise (..., Z).
+        """Transforms standard normal noise to samples of a prior: float (..., Z).
 
         Args:
             noise: Float (..., Z).
-            prior: `data`: of the Gaussian fitted to the posteriors of the training data, which is
-                N(0, I) until there is a fit, as in an imported model; `standard`: of N(0, I).
+            prior: `data`, the Gaussian fitted to the posteriors of the training data, which is
+                N(0, I) without a fit, as in an imported model; or `standard`, N(0, I).
         """
         check_prior(prior)
         return noise if prior == "standard" else self.aggregated_posterior(noise)
 
     def before_checkpoint(self, examples: Any) -> None:
-        """Fits what `sample` draws from to the posteriors of the training split."""
+        """Fits the prior of `sample` to the posteriors of the training split."""
         self.aggregated_posterior.fit(self._moments_graph, examples)
 
     def interpolate(
@@ -501,8 +506,8 @@ class MusicVAE(MusicModel):
             end: (T, *E), events of the last.
             num_steps: Int scalar N, 2 or more.
             seed: Int scalar.
-            controls: See `decode`; both ends are encoded with them.
-            settings: See `decode`.
+            controls: As of `decode`; both ends are encoded with them.
+            settings: As of `decode`.
 
         Returns:
             (N, T, *E).
@@ -523,7 +528,7 @@ class MusicVAE(MusicModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
-    # What a family gives -----------------------------------------------------------------
+    # The contract of a family ------------------------------------------------------------
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
@@ -550,7 +555,7 @@ class MusicVAE(MusicModel):
 
 
 def _mask(lengths, steps: int):
-    """Returns which steps count, bool (S * L, B), of `lengths` (S, B) in segments of L."""
+    """Returns the mask of steps, bool (S * L, B), for `lengths` (S, B) of segments of L steps."""
     counts = tf.range(steps)[None, :, None] < lengths[:, None]
     return tf.reshape(counts, [lengths.shape[0] * steps, -1])
 

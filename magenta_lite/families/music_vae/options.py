@@ -1,4 +1,4 @@
-"""What a MusicVAE may be asked for; no TensorFlow."""
+"""Options of `generate` for a MusicVAE; no TensorFlow."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class MusicVAEOptions(SamplingOptions):
 
 
 def load_attribute(path: str) -> np.ndarray:
-    """Returns the attribute vector in `path`, float32 (Z,). Raises: UserError if it is none."""
+    """Returns the attribute vector in `path`, float32 (Z,). Raises: UserError if there is none."""
     if not path:
         raise UserError("--mode=attribute needs --attribute=FILE.npz, see magenta_lite.latents")
     try:

@@ -1,8 +1,8 @@
-"""Codebooks that are running means of what they stand for.
+"""Codebooks learned by exponential moving averages.
 
-Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3); the means are those of van den
-Oord et al. (2017, https://arxiv.org/abs/1711.00937, appendix A.1). All replicas add up what they
-count and choose from the rows of all, so the codebook is that of the whole batch.
+Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3); the averages are those of van
+den Oord et al. (2017, https://arxiv.org/abs/1711.00937, appendix A.1). Counts and sums are reduced
+over all replicas, so that the update is that of the whole batch.
 
 Shape letters: B batch, S steps, R rows (all steps of a batch), K codes, C width of a code.
 """
@@ -18,17 +18,17 @@ import tensorflow as tf
 
 from magenta_lite.typing import Tensor
 
-NOISE = 0.01  # of rows that stand in more than once, times 1 / √C
-ROWS_PER_CODE = 16  # that k-means looks at
+NOISE = 0.01  # standard deviation of the noise on copied rows, times √C
+ROWS_PER_CODE = 16  # rows of k-means per code
 ENTROPY_FLOOR = 1e-8
 
 
 class Choice(NamedTuple):
-    """Random numbers by which rows are chosen.
+    """Random numbers for a random choice of rows.
 
     Attributes:
-        order: Float32 (B, copies * S); rows with small numbers come first.
-        noise: Standard normal float32 (B, copies * S, C); None where there is one copy.
+        order: Sort keys float32 (B, copies * S); the rows with the smallest keys are chosen.
+        noise: Standard normal float32 (B, copies * S, C); None if `copies` is 1.
     """
 
     order: Any
@@ -36,14 +36,14 @@ class Choice(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What a codebook did with a batch; float32 scalars.
+    """Statistics of a codebook on a batch; float32 scalars.
 
     Attributes:
-        fit: Mean squared distance of a row from its code.
-        prenorm: Standard deviation of all numbers in the rows.
-        entropy: Of the codes of the batch, in nats.
-        used: Codes that were hit as often as a code must be, on average, to stay.
-        alive: Codes that are not replaced.
+        fit: Mean squared distance between a row and the vector of its code.
+        prenorm: Standard deviation of all elements of the rows.
+        entropy: Entropy of the codes of the batch, in nats.
+        used: Number of codes with at least `threshold` hits in this batch.
+        alive: Number of codes that are not replaced.
         change: Root mean square change of the vectors.
     """
 
@@ -65,30 +65,30 @@ class Coded(NamedTuple):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class Codebook(keras.layers.Layer):
-    """K vectors, each near the mean of the rows that it is nearest to.
+    """A vector quantizer with K vectors, learned by exponential moving averages.
 
-    The first training batch fills the codebook with rows of its own. In every training step, after
-    codes were looked up, `hits` and `sums` of each code decay towards the number and the sum of the
-    step's rows of that code, and its vector becomes their quotient. A code with fewer `hits` than
-    `threshold` gets a random row of the batch instead, whatever its averages are.
+    The vectors are initialised with random rows of the first training batch. In each training step,
+    after the quantization, `hits` and `sums` are the moving averages of the number and the sum of
+    the rows of each code, and its vector becomes `sums / hits`. A code with fewer `hits` than
+    `threshold` is replaced by a random row of the batch.
 
     Args:
-        codes: K.
-        width: C.
-        decay: Of `hits` and `sums`.
-        threshold: See above; hits a step.
-        reset_restarted: A code that gets a random row begins with `threshold` hits of it.
-        k_means_steps: Rounds of k-means over rows of the first batch.
-        unit_length: Rows have unit length, and so do the vectors.
+        codes: Codebook size K.
+        width: Width C.
+        decay: Decay of `hits` and `sums`.
+        threshold: Hits per step below which a code is replaced.
+        reset_restarted: Whether the averages of a replaced code restart with `threshold` hits.
+        k_means_steps: Iterations of k-means over rows of the first batch.
+        unit_length: Whether rows, and so vectors, have unit length.
 
     Call arguments:
-        x: Float32 (B, S, C). No gradient goes through.
-        training: Whether to learn; B and S must be known then.
-        choices: Two `Choice`s, of the first rows and of those that restart codes; in training.
-        counted: Float32 (B,), 1 for examples that count, 0 for those that do not; None for all.
+        x: Float32 (B, S, C). It receives no gradient.
+        training: Whether to update the codebook; B and S must be static then.
+        choices: Two `Choice`s, for the initialisation and for replaced codes; in training.
+        counted: Float32 (B,), weights 0 or 1 of the examples in the update; None for 1.
 
     Returns:
-        `Coded`, by the codebook as it was before.
+        `Coded`, by the codebook before the update.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class Codebook(keras.layers.Layer):
         self.vectors = self._state((codes, width), "vectors", "random_normal")
         self.sums = self._state((codes, width), "sums")
         self.hits = self._state((codes,), "hits")
-        self.ready = self._state((), "ready")  # 1 when there is a first codebook
+        self.ready = self._state((), "ready")  # 1 once the codebook is initialised
         self.built = True
 
     def _state(self, shape, name: str, initializer: str = "zeros"):
-        # All replicas compute the same.
+        # All replicas compute the same values.
         return self.add_weight(
             shape=shape,
             initializer=initializer,
@@ -127,7 +127,7 @@ class Codebook(keras.layers.Layer):
         )
 
     def begin_with(self, vectors: np.ndarray, hits: float) -> None:
-        """Makes `vectors` (K, C) the codebook, each as if it had been hit `hits` times a step."""
+        """Initialises the codebook with `vectors` (K, C) and averages of `hits` hits per step."""
         self.vectors.assign(vectors)
         self.sums.assign(tf.convert_to_tensor(vectors) * hits)
         self.hits.assign(tf.fill([self.codes], hits))
@@ -176,16 +176,16 @@ class Codebook(keras.layers.Layer):
         return tf.repeat(counted, tf.shape(x)[1])
 
     def _learn(self, vectors, hits, sums, restarts):
-        """Takes a step.
+        """Updates the codebook.
 
         Args:
-            vectors: As they were, (K, C).
-            hits: Rows of each code in this step, (K,).
-            sums: Their sums, (K, C).
-            restarts: Random rows, (K, C).
+            vectors: Current vectors (K, C).
+            hits: Number of rows of each code in this step, (K,).
+            sums: Sums of these rows, (K, C).
+            restarts: Random rows for replaced codes, (K, C).
 
         Returns:
-            The new vectors, and which codes stay, bool (K,).
+            The new vectors, and bool (K,), which codes are not replaced.
         """
         first = self.ready < 1
         old_hits = tf.where(first, 1.0, tf.convert_to_tensor(self.hits))
@@ -209,7 +209,7 @@ class Codebook(keras.layers.Layer):
         return new, alive
 
     def _first(self, x, choice: Choice):
-        """Returns the codebook (K, C) that a first batch x (B, S, C) gives."""
+        """Returns the initial vectors (K, C) for a first batch x (B, S, C)."""
         if not self.k_means_steps:
             return self._chosen(x, choice, self.codes)
         rows = self._chosen(x, choice, ROWS_PER_CODE * self.codes)
@@ -222,19 +222,19 @@ class Codebook(keras.layers.Layer):
             means = tf.where(hits > 0, tf.math.divide_no_nan(sums, hits), vectors)
             return i + 1, tf.math.l2_normalize(means, axis=1) if self.unit_length else means
 
-        # None in later steps.
+        # No iterations in later steps.
         rounds = tf.where(self.ready > 0, 0, self.k_means_steps)
         return tf.while_loop(lambda i, _: i < rounds, round_of_k_means, (0, start))[1]
 
     def copies(self, shape: Sequence[int]) -> int:
-        """Returns how often each row of x, of `shape` (B, S, C), must stand in to be enough."""
+        """Returns the number of copies of the rows of x, of `shape` (B, S, C), for K rows."""
         rows = shape[0] * shape[1] * tf.distribute.get_strategy().num_replicas_in_sync
         return -(-self.codes // rows)
 
     def _chosen(self, x, choice: Choice, count: int):
-        """Returns the first rows (n, C) of all replicas, in order; n is `count`, or all K at least.
+        """Returns random rows (n, C) of all replicas; n is at most `count` and at least K.
 
-        Where there are fewer rows than codes, each stands in more than once, with noise.
+        If a batch has fewer rows than codes, they are copied with noise.
         """
         copies = self.copies(x.shape)
         rows = tf.tile(x, [1, copies, 1])
@@ -266,7 +266,7 @@ class Codebook(keras.layers.Layer):
 
 
 def nearest(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns codes int32 (R,) of rows (R, C), and their squared distances from vectors (K, C)."""
+    """Returns the nearest of vectors (K, C) to rows (R, C): int32 (R,), and squared distances."""
     distances = (
         tf.reduce_sum(tf.square(rows), axis=1, keepdims=True)
         - 2 * tf.matmul(rows, vectors, transpose_b=True)
@@ -277,7 +277,7 @@ def nearest(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first_rows(rows, order, count: int):
-    """Returns at most `count` rows with the smallest numbers in `order`, and these numbers."""
+    """Returns at most `count` rows with the smallest keys in `order`, and these keys."""
     numbers, places = tf.math.top_k(-order, min(count, order.shape[0]))
     return tf.gather(rows, places), -numbers
 

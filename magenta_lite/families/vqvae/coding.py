@@ -1,4 +1,4 @@
-"""Sound of any length to codes and back, window by window, as if it went through whole."""
+"""Encoding and decoding of sound of any length by windows, equal to a single pass."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from magenta_lite.graphs import graph_function
 if TYPE_CHECKING:
     from magenta_lite.families.vqvae.model import VQVAE
 
-WINDOW = 2**17  # samples, at least, that one pass adds to what is done
+WINDOW = 2**17  # samples that a window contributes at least
 
 
 class Part(NamedTuple):
-    """A window of a sequence: read from `start` to `stop`, kept from `first` to `last`."""
+    """A window of a sequence, `start` to `stop`; its outputs are kept from `first` to `last`."""
 
     start: int
     stop: int
@@ -28,9 +28,9 @@ class Part(NamedTuple):
 
 
 def margin(sizes: VQVAEConfig, level: int) -> int:
-    """Returns how many samples to each side a code, or a sample that comes back, can depend on.
+    """Returns the receptive field of a level to each side, in samples.
 
-    The encoder and the decoder of a level see equally far. A multiple of all hop lengths.
+    Encoder and decoder have the same. Rounded up to a multiple of all hop lengths.
     """
     seen, scale = 0, 1
     for down, stride in zip(sizes.downs[: level + 1], sizes.strides, strict=False):
@@ -44,9 +44,9 @@ def margin(sizes: VQVAEConfig, level: int) -> int:
 
 
 def parts(length: int, window: int, margin: int) -> Iterator[Part]:
-    """Cuts a sequence so that each part is read with `margin` to both sides.
+    """Yields windows of a sequence with `margin` samples of context on both sides.
 
-    All are equally long, the last one moved back: they are traced once.
+    All have the same length, so that they are traced once; the last one overlaps more.
     """
     whole = window + 2 * margin
     if length <= whole:
@@ -62,10 +62,10 @@ def parts(length: int, window: int, margin: int) -> Iterator[Part]:
 
 
 class Coder:
-    """What turns whole pieces into codes and back.
+    """Encodes whole pieces and decodes their codes.
 
     Args:
-        model: A trained model.
+        model: A trained VQ-VAE.
     """
 
     def __init__(self, model: VQVAE):
@@ -73,7 +73,7 @@ class Coder:
         levels, sizes = range(model.sizes.levels), model.sizes
         several = [sizes.quantizers] if sizes.quantizers > 1 else []
 
-        # Of any length: pieces differ, and each length would be traced.
+        # Of dynamic length: otherwise each length would be traced.
         def reading(level):
             @graph_function(input_signature=[tf.TensorSpec([1, None, sizes.channels], tf.float32)])
             def read(sound):
@@ -95,7 +95,7 @@ class Coder:
         """Returns the codes of a whole sound: int32 (S,), or (S, N), of each level.
 
         Args:
-            sound: (T, C), float in [-1, 1) or 16-bit integers. Silence fills up the last code.
+            sound: (T, C), float in [-1, 1) or 16-bit integers; padded with silence to whole codes.
         """
         hops, last = self._model.hop_lengths, self._model.hop_lengths[-1]
         sound = np.pad(sound, [[0, -len(sound) % last], [0, 0]])

@@ -1,4 +1,4 @@
-"""Sizes and objective of a VQ-VAE, and what follows from them; values only, no TensorFlow."""
+"""Sizes and objective of a VQ-VAE; values only, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ MAX_LEVELS = 8
 class VQVAEConfig(ModelSection):
     """Sizes of the network.
 
-    The options after `revival_threshold` are not the original's; each is off as it stands.
+    The options after `revival_threshold` are not in the original, and are off by default.
 
     Attributes:
-        downs: Stages of each level block. Level l has the blocks 0 to l.
-        strides: Of each block's stages: a stage makes the sequence so many times shorter.
-        code_width: Width E of what an encoder gives and of a code's vector.
-        codes: Size K of each level's codebook.
-        width: Channels inside.
-        depth: Residual blocks of each stage.
+        downs: Number of stages of each level block. Level l has the blocks 0 to l.
+        strides: Downsampling factor of each stage, for each block.
+        code_width: Width E of encoder outputs and of code vectors.
+        codes: Codebook size K of each level.
+        width: Channels of the convolutions.
+        depth: Residual blocks per stage.
         multipliers: Factor of each level on its width and depth; empty for 1 each.
-        residual_factor: Channels inside a residual block, as a multiple of the width.
-        dilation_growth: Block i of a stage looks `dilation_growth ** i` steps to each side.
-        dilation_cycle: After so many blocks dilations begin again; 0 for never.
-        reverse_decoder_dilation: Decoders begin with the largest dilation instead of ending so.
-        channels: Of the sound; 1 for mono.
-        codebook_decay: Decay of the means that codebooks are made of.
+        residual_factor: Hidden channels of a residual block, as a multiple of the width.
+        dilation_growth: The dilation of block i of a stage is `dilation_growth ** i`.
+        dilation_cycle: Number of blocks after which dilations start again at 1; 0 for never.
+        reverse_decoder_dilation: Whether decoder stages start with the largest dilation.
+        channels: Channels of the sound; 1 for mono.
+        codebook_decay: Decay of the moving averages of codebooks.
         revival_threshold: A code with fewer hits per step than this, on average, is replaced by a
             random vector of the batch.
-        reset_restarted: A replaced code's averages begin anew, with `revival_threshold` hits.
-        k_means_steps: The first codebook is the outcome of so many rounds of k-means.
-        factorized_width: Look codes up in so many dimensions, on the unit sphere; 0 for all E.
-        snake: Activations x + sin²(a·x) / a, a learned for each channel, instead of ReLU.
-        quantizers: Codebooks of each level, each for what those before it leave over.
-        quantizer_dropout: Share of examples that train with some of the first ones only.
+        reset_restarted: Whether the averages of a replaced code restart with `revival_threshold`
+            hits.
+        k_means_steps: Iterations of k-means that initialise a codebook.
+        factorized_width: Width of normalised low-dimensional codes; 0 for codes of width E.
+        snake: Whether activations are x + sin²(a·x) / a, with a learned a per channel, not ReLU.
+        quantizers: Number of residual quantizers of each level.
+        quantizer_dropout: Share of examples that train with only the first few quantizers.
     """
 
     kind: ClassVar[str] = "vqvae"
@@ -79,7 +80,7 @@ class VQVAEConfig(ModelSection):
                     f"model.downs={list(self.downs)} has"
                 )
         if any(stride < 2 or stride % 2 for stride in self.strides):
-            # Odd ones would not give lengths that are divided exactly.
+            # With odd strides lengths would not divide exactly.
             raise UserError(f"model.strides={list(self.strides)} must be even")
         if min(self.downs + self.multipliers) < 1:
             raise UserError(
@@ -114,7 +115,7 @@ class VQVAEConfig(ModelSection):
                 f"model.quantizer_dropout={self.quantizer_dropout} needs model.quantizers above 1"
             )
         if self.factorized_width and self.quantizers > 1:
-            # What is left over of a unit vector is none.
+            # The residual of a unit vector is no unit vector.
             raise UserError(
                 f"model.factorized_width={self.factorized_width} and "
                 f"model.quantizers={self.quantizers} do not go together; set one of them to its "
@@ -123,26 +124,26 @@ class VQVAEConfig(ModelSection):
 
     @property
     def levels(self) -> int:
-        """How many levels there are; 0 is the finest."""
+        """Number of levels; level 0 is the finest."""
         return len(self.downs)
 
     @property
     def hop_lengths(self) -> tuple[int, ...]:
-        """Samples of a code of each level."""
+        """Hop length of each level in samples."""
         factors = [s**d for s, d in zip(self.strides, self.downs, strict=True)]
         return tuple(math.prod(factors[: level + 1]) for level in range(self.levels))
 
     @property
     def codebook_width(self) -> int:
-        """Width of the vectors that codes are looked up by."""
+        """Width of the vectors in a codebook."""
         return self.factorized_width or self.code_width
 
     def width_of(self, level: int) -> int:
-        """Returns the channels inside level `level`."""
+        """Returns the channels of the convolutions of a level."""
         return self.width * (self.multipliers[level] if self.multipliers else 1)
 
     def depth_of(self, level: int) -> int:
-        """Returns the residual blocks of a stage of level `level`."""
+        """Returns the number of residual blocks per stage of a level."""
         return self.depth * (self.multipliers[level] if self.multipliers else 1)
 
     def dilations(self, level: int) -> tuple[int, ...]:
@@ -154,24 +155,24 @@ class VQVAEConfig(ModelSection):
 
 @dataclasses.dataclass(frozen=True)
 class VQVAEObjective(Objective):
-    """What the sound that comes back is compared by; the sum over levels is minimised.
+    """The reconstruction losses and the commitment loss, summed over levels.
 
-    Of each weight, 0 for leaving the term out. Differences are relative to what the training data
-    have as a rule: see `VQVAE.prepare`.
+    A weight of 0 leaves a term out. Differences are normalised by statistics of the training data,
+    see `VQVAE.prepare`.
 
     Attributes:
-        commitment: Weight of the distance of what encoders give from their codes.
-        multi_spectral: Weight of the distance of spectra, at several resolutions.
+        commitment: Weight of the commitment loss.
+        multi_spectral: Weight of the distance of spectra at several resolutions.
         spectral: Weight of the distance of spectra at the resolution `stft`.
-        relative_spectral: The latter relative to the clip's own spectrum (spectral convergence).
-        l1: Weight of the mean difference of samples.
-        l2: Weight of the mean squared difference.
+        relative_spectral: Whether `spectral` is relative to the clip (spectral convergence).
+        l1: Weight of the mean absolute difference of samples.
+        l2: Weight of the mean squared difference of samples.
         linf: Weight of the mean of the `linf_count` largest squared differences of a clip.
-        linf_count: See above.
-        log_mel: Weight of the mean difference of logarithmic mel spectra; not the original's.
-        fft_sizes: Of each resolution of the spectra.
-        fft_hops: Likewise, in samples.
-        fft_windows: Likewise, in samples.
+        linf_count: Number of these differences.
+        log_mel: Weight of the mean absolute difference of log-mel spectra; not in the original.
+        fft_sizes: FFT sizes of the resolutions of the spectra.
+        fft_hops: Hop lengths of these resolutions in samples.
+        fft_windows: Window lengths of these resolutions in samples.
         stft: FFT size, hop and window of `spectral` and of the metric spectral convergence.
     """
 
@@ -215,13 +216,13 @@ class VQVAEObjective(Objective):
                 )
 
     def comparable_loss(self, measured: Mapping[str, float], steps: int) -> float:
-        """Returns the loss of a validation without that of commitment.
+        """Returns the loss of a validation without the commitment loss.
 
-        How far codes are from what encoders give depends on a scale of their own, which grows.
+        The commitment loss depends on the scale of the encoder outputs, which grows in training.
 
         Args:
             measured: `loss` and `commitment`, means over the held-out examples.
-            steps: Not used.
+            steps: Unused.
         """
         del steps
         return measured["loss"] - self.commitment * measured["commitment"]
@@ -233,19 +234,17 @@ class VQVAEObjective(Objective):
 
     @property
     def shortest_clip(self) -> int:
-        """Samples that a clip needs at least: spectra mirror half an FFT at its ends."""
+        """Shortest length of a clip in samples: spectra are padded by reflection of half an FFT."""
         return max(self.stft[0], *self.fft_sizes) // 2 + 1
 
 
 def parameter_counts(config: VQVAEConfig) -> dict[str, int]:
-    """Returns how many weights there are, without building the model.
+    """Returns the number of weights without building the model.
 
     Returns:
-        `convolutions`, all that gradients train (projections of factorised codes among them), and
-        `codebooks`, the vectors of all codes.
+        `convolutions`, all weights that are trained by gradients (including the projections of
+        factorised codes), and `codebooks`, the vectors of all codes.
     """
-    # An encoder has as many weights as a decoder, but for the last convolution and stages that
-    # begin at, or lead to, another width.
     snake, total = int(config.snake), 0
     for level in range(config.levels):
         width, code = config.width_of(level), config.code_width

@@ -1,8 +1,8 @@
 """Encoders and decoders of sound: strided and dilated convolutions, without normalisation.
 
 Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3 and appendix B.1). Each level
-has an encoder and a decoder of its own, which read and write sound. They look to both sides, and
-see zeros beyond the ends.
+has its own encoder and decoder, from and to sound. Convolutions are not causal and padded with
+zeros.
 
 Shape letters: B batch, T steps, C channels of the sound, W width, E code width.
 """
@@ -21,17 +21,17 @@ from magenta_lite.typing import Tensor
 def convolution(
     kind: type, inputs: int, outputs: int, kernel: int, name: str, **details: Any
 ) -> keras.layers.Layer:
-    """Returns a built convolution whose first weights are uniform in ±1/√fan-in, as PyTorch's.
+    """Returns a built convolution with PyTorch's initial weights, uniform in ±1/√fan-in.
 
     Args:
         kind: `keras.layers.Conv1D` or `Conv1DTranspose`.
-        inputs: Channels that it reads.
-        outputs: Channels that it gives.
-        kernel: Steps of its kernel.
-        name: Of the layer.
-        **details: Of the layer.
+        inputs: Input channels.
+        outputs: Output channels.
+        kernel: Kernel size.
+        name: Name of the layer.
+        **details: Other arguments of the layer.
     """
-    # PyTorch takes the fan-in of a transposed kernel along the outputs.
+    # The fan-in of a transposed kernel in PyTorch is that of the outputs.
     transposed = kind is keras.layers.Conv1DTranspose
     limit = ((outputs if transposed else inputs) * kernel) ** -0.5
     layer = kind(
@@ -49,12 +49,12 @@ def convolution(
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class Snake(keras.layers.Layer):
-    """x + sin²(a·x) / a, for what repeats itself (Ziyin et al. 2020).
+    """The Snake activation, x + sin²(a·x) / a, for periodic signals (Ziyin et al. 2020).
 
     https://arxiv.org/abs/2006.08195, equation 3.
 
     Args:
-        channels: Each has its own a, at first 1.
+        channels: Number of channels, each with its own a, initially 1.
 
     Call arguments:
         x: Float (B, T, channels).
@@ -82,13 +82,13 @@ class BlockSizes:
     """Sizes of a level block.
 
     Attributes:
-        outside: Channels at the end that is nearer to the sound.
-        code_width: Channels at the other end.
-        width: Channels inside.
-        residual_width: Channels inside its residual blocks.
-        stages: How many.
-        stride: Factor between the lengths of a stage's two ends.
-        dilations: Of the residual blocks of a stage, in the order in which they come.
+        outside: Channels on the side of the sound.
+        code_width: Channels on the side of the codes.
+        width: Channels of the convolutions.
+        residual_width: Hidden channels of the residual blocks.
+        stages: Number of stages.
+        stride: Down- or upsampling factor of a stage.
+        dilations: Dilations of the residual blocks of a stage, in order.
         snake: Whether activations are `Snake`, not ReLU.
     """
 
@@ -104,11 +104,11 @@ class BlockSizes:
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class Residual(keras.layers.Layer):
-    """x + Conv1(act(Conv3(act(x)))), the first of the two dilated.
+    """x + Conv1(act(Conv3(act(x)))), where Conv3 is dilated.
 
     Args:
-        sizes: Of the level block it is in; a `BlockSizes` or its dict.
-        dilation: How far it looks to each side, in steps.
+        sizes: Sizes of its level block; a `BlockSizes` or its dict.
+        dilation: Dilation in steps.
 
     Call arguments:
         x: Float (B, T, W).
@@ -142,7 +142,7 @@ class Residual(keras.layers.Layer):
 
 
 class _LevelBlock(keras.layers.Layer):
-    """What encoder and decoder blocks have in common: residual blocks, grouped in stages."""
+    """Base class of encoder and decoder blocks: residual blocks in stages."""
 
     def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(**kwargs)
@@ -178,8 +178,8 @@ class EncoderBlock(_LevelBlock):
     def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(sizes, **kwargs)
         sizes, conv = self.sizes, keras.layers.Conv1D
-        # The kernel spans two strides. Padded to half a stride at each side, every stage divides
-        # the length exactly.
+        # The kernel spans two strides and is padded by half a stride at each side, so that every
+        # stage divides the length exactly.
         kernel, width = 2 * sizes.stride, sizes.width
         with keras.name_scope(self.name):
             self.shorten = [
@@ -244,7 +244,7 @@ class DecoderBlock(_LevelBlock):
 
 
 class _Stack(keras.layers.Layer):
-    """What encoders and decoders have in common: the level blocks 0 to `level`."""
+    """Base class of encoders and decoders, which consist of the level blocks 0 to `level`."""
 
     def __init__(self, config, level: int, **kwargs):
         super().__init__(**kwargs)
@@ -272,11 +272,11 @@ class _Stack(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class Encoder(_Stack):
-    """Reads sound: the blocks 0 to l of level l, one after the other.
+    """The encoder of level l: the encoder blocks 0 to l in sequence.
 
     Args:
         config: A `VQVAEConfig` or its dict.
-        level: l.
+        level: Level l.
 
     Call arguments:
         x: Float (B, T, C).
@@ -305,11 +305,11 @@ class Encoder(_Stack):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class Decoder(_Stack):
-    """Writes sound: the blocks l to 0 of level l, then a convolution; not limited to [-1, 1].
+    """The decoder of level l: the decoder blocks l to 0 and a convolution; not clipped to [-1, 1].
 
     Args:
         config: A `VQVAEConfig` or its dict.
-        level: l.
+        level: Level l.
 
     Call arguments:
         x: Float (B, T, E).

@@ -1,4 +1,4 @@
-"""How much of held-out sound comes back, and how many of the codes are in use."""
+"""Metrics of the reconstruction of held-out sound, and of the use of codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OF_LEVEL = {
     "si_sdr_db": "of level {}: scale-invariant signal-to-distortion ratio, higher is better",
     "codes_used": "of level {}: share of the codes that appear",
     "perplexity": "of level {}: exp of the entropy of the codes, at most their number",
-    "bits_per_second": "of level {}: of the codes, as that entropy tells",
+    "bits_per_second": "of level {}: of the codes, by that entropy",
 }
 MEANINGS = {
     "examples": "clips",
@@ -32,12 +32,12 @@ MEANINGS = {
 
 
 def evaluate(model: VQVAE, examples: Any, seed: int) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains; of several quantisers, codes mean theirs.
+    """Returns the metrics that `MEANINGS` explains; of several quantizers, the mean over them.
 
     Args:
         model: A trained model.
-        examples: A `collections.Examples`. Of rows with two crops the first one counts.
-        seed: Not used.
+        examples: A `collections.Examples`; the first crop of each row is used.
+        seed: Unused.
     """
     del seed
     crop = model.crop or examples.events.shape[1]
@@ -66,7 +66,7 @@ def evaluate(model: VQVAE, examples: Any, seed: int) -> dict[str, float]:
     for start in range(0, len(clips), BATCH):
         sound = losses.sound_of(clips[start : start + BATCH]).numpy()
         count = len(sound)
-        # Clips of zeros fill up: batches of one size are traced once.
+        # Padded with silent clips: batches of equal size are traced once.
         padding = [[0, BATCH - count], [0, 0], [0, 0]]
         codes, found = measured(tf.constant(np.pad(sound, padding)))
         parts.append(found.numpy()[..., :count])

@@ -1,4 +1,4 @@
-"""What `generate` does with a VQ-VAE: sound through its codes and back."""
+"""Generation with a VQ-VAE: reconstruction of sound."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def generate(
     model: VQVAE, converter: AudioConverter, options: VQVAEOptions
 ) -> list[dict[str, Audio]]:
-    """Returns for each input the original and what comes back of it by each level's codes.
+    """Returns for each input the original and its reconstruction from each level's codes.
 
     Args:
         model: A trained model.
         converter: Its converter.
-        options: `GenerateOptions` of its family.
+        options: The options of its family.
 
     Raises:
         UserError: If there is no input.
@@ -32,7 +32,7 @@ def generate(
 
 
 def reconstructed(coder: Coder, audio: Audio) -> dict[str, Audio]:
-    """Returns a sound as `original`, and what comes back of it as `level-0`, `level-1` …"""
+    """Returns a sound as `original`, and its reconstructions as `level-0`, `level-1` …"""
     sounds = {"original": audio}
     for level, codes in enumerate(coder.encode(audio.samples)):
         heard = coder.decode(codes, level)[: len(audio.samples)]

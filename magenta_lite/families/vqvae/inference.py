@@ -1,4 +1,4 @@
-"""A VQ-VAE's inference functions as compiled graphs: for `export`; and pictures in training."""
+"""Inference functions of a VQ-VAE as compiled graphs, for `export`; and figures for training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from magenta_lite.converters.audio import AudioConverter
     from magenta_lite.families.vqvae.model import VQVAE
 
-SHOWN = 2  # clips of a validation
+SHOWN = 2  # clips per validation
 
 
 def inference_functions(
@@ -26,14 +26,14 @@ def inference_functions(
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: B sounds, T samples, a multiple of the last level's hop length, C channels, S
-    codes, N quantisers.
+    codes, N quantizers.
 
     - `encode(audio)`: `codes_0`, `codes_1` … int32 (B, S), or (B, S, N), of each level, 0 the
-      finest, from float32 (B, T, C) in [-1, 1].
-    - `decode_0(codes)`, `decode_1(codes)` …: `audio` float32 (B, T, C) of the codes of a level; it
-      may leave [-1, 1].
-    - `reconstruct(audio)` and `serving_default`: `audio_0`, `audio_1` …, what comes back by each
-      level's codes.
+      finest, for float32 (B, T, C) in [-1, 1].
+    - `decode_0(codes)`, `decode_1(codes)` …: `audio` float32 (B, T, C) for the codes of a level,
+      not clipped to [-1, 1].
+    - `reconstruct(audio)` and `serving_default`: `audio_0`, `audio_1` …, the reconstructions from
+      each level's codes.
     """
     sizes, levels = model.sizes, range(model.sizes.levels)
     audio_spec = tf.TensorSpec([None, None, sizes.channels], tf.float32, "audio")
@@ -75,13 +75,13 @@ def sampling_arguments(
 
 
 def pictures(model: VQVAE, converter: AudioConverter, examples: Any, seed: int) -> Iterator[Figure]:
-    """Yields figures of some held-out clips above what comes back of them.
+    """Yields figures of some held-out clips and their reconstructions.
 
     Args:
-        model: The model as it is.
+        model: The current model.
         converter: Its converter.
         examples: The validation split.
-        seed: Not used.
+        seed: Unused.
     """
     from magenta_lite.plots import sounds
 

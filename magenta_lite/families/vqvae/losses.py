@@ -1,4 +1,4 @@
-"""How far a sound is from another: spectra, samples, and what is usual in some data.
+"""Reconstruction losses of sound, of spectra and of samples, and their normalisation constants.
 
 Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3 and appendix B.1). Shape
 letters: B clips, T samples, C channels, S frames of a spectrum, F frequencies.
@@ -15,19 +15,19 @@ import tensorflow as tf
 
 from magenta_lite.typing import Tensor
 
-QUIET = 2e-3  # clips whose spectrum has a smaller norm have no spectral convergence
-SMALLEST = 1e-10  # of a norm that has a gradient
-MEL_FLOOR = 1e-5  # magnitudes are not told apart below
+QUIET = 2e-3  # norm of a spectrum below which spectral convergence is 0
+SMALLEST = 1e-10  # norm below which there is no gradient
+MEL_FLOOR = 1e-5  # lowest magnitude of a mel band
 MEL_LOWEST = 20.0  # Hz
-FFT_PER_MEL = 16  # an FFT of n samples is looked at in n / 16 bands
+FFT_PER_MEL = 16  # FFT size / number of mel bands
 
 
 class Bandwidth(NamedTuple):
-    """What differences are divided by.
+    """Normalisation constants of the losses.
 
     Attributes:
-        l1: Mean size of a sample.
-        l2: Variance of samples.
+        l1: Mean absolute value of the samples.
+        l2: Variance of the samples.
         spectrum: Mean norm of a clip's spectrum.
     """
 
@@ -37,19 +37,19 @@ class Bandwidth(NamedTuple):
 
 
 def spectrum(sound: Tensor, resolution: Sequence[int]) -> Tensor:
-    """Returns magnitudes, float32 (B, S, F), of the mean of all channels.
+    """Returns the magnitude spectrogram, float32 (B, S, F), of the mean of all channels.
 
-    Frame s is centred at s hops; the sound is mirrored at its ends. The window is a periodic Hann
-    window; magnitudes are linear and have no factor.
+    Frame s is centred at s hops, with reflection padding at the ends. The window is a periodic Hann
+    window; magnitudes are linear and not scaled.
 
     Args:
-        sound: Float32 (B, T, C), T more than half an FFT.
-        resolution: FFT size, hop and window in samples.
+        sound: Float32 (B, T, C), T more than half the FFT size.
+        resolution: FFT size, hop length and window length in samples.
     """
     size, hop, window = resolution
     mono = tf.reduce_mean(sound, axis=2)
     mirrored = tf.pad(mono, [[0, 0], [size // 2, size // 2]], "REFLECT")
-    # The window stands in the middle of the FFT; what is beside it is multiplied by 0.
+    # The window is centred in the FFT, with zeros on both sides.
     begin = (size - window) // 2
     frames = tf.signal.stft(mirrored[:, begin:], window, hop, size)
     return tf.abs(frames[:, : 1 + sound.shape[1] // hop])
@@ -61,13 +61,13 @@ def distance(x: Tensor, y: Tensor) -> Tensor:
 
 
 def convergence(x: Tensor, y: Tensor) -> Tensor:
-    """Returns the distances (B,) of y from x, spectra (B, S, F), relative to x; 0 if x is quiet."""
+    """Returns the spectral convergence (B,) of spectra y to x, both (B, S, F); 0 if x is quiet."""
     norm = _norm(x)
     return tf.where(norm > QUIET, distance(x, y) / tf.maximum(norm, QUIET), 0.0)
 
 
 def _norm(x):
-    # The gradient of a root at 0 is infinite.
+    # The gradient of the square root at 0 is infinite.
     return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(x), axis=[1, 2]), SMALLEST**2))
 
 
@@ -79,14 +79,14 @@ def largest_squares(x: Tensor, y: Tensor, count: int) -> Tensor:
 
 
 def log_mel_distance(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
-    """Returns the mean differences (B,), in nats, of magnitudes in mel bands.
+    """Returns the mean absolute differences (B,), in nats, of log magnitudes in mel bands.
 
     After Kumar et al. (2023), https://arxiv.org/abs/2306.06546, §3.4.
 
     Args:
         x: Spectra (B, S, F).
-        y: Likewise.
-        sample_rate: In Hz.
+        y: Spectra (B, S, F).
+        sample_rate: Sample rate in Hz.
     """
     frequencies = x.shape[2]
     bands = tf.signal.linear_to_mel_weight_matrix(
@@ -106,10 +106,9 @@ def log_mel_distance(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
 
 
 def si_sdr(x: Tensor, y: Tensor) -> Tensor:
-    """Returns how far y is from a multiple of x, both (B, T, C): decibels (B,).
+    """Returns the scale-invariant signal-to-distortion ratio of y to x, both (B, T, C): dB (B,).
 
-    The scale-invariant signal-to-distortion ratio (Le Roux et al. 2019,
-    https://arxiv.org/abs/1811.02508); between -100 and 100.
+    Le Roux et al. (2019), https://arxiv.org/abs/1811.02508; clipped to [-100, 100].
     """
 
     def summed(values):
@@ -123,13 +122,13 @@ def si_sdr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def bandwidth(clips: np.ndarray, resolution: Sequence[int]) -> Bandwidth:
-    """Measures clips.
+    """Returns the normalisation constants of the losses.
 
     Args:
         clips: Float (N, T, C).
-        resolution: Of their spectra: FFT size, hop and window in samples.
+        resolution: FFT size, hop length and window length of the spectra in samples.
     """
-    # Sums of many small numbers: in double precision.
+    # Double precision, for sums of many small numbers.
     samples = clips.astype(np.float64)
     norms = [
         float(tf.norm(spectrum(tf.constant(clip[None], tf.float32), resolution))) for clip in clips
@@ -137,11 +136,11 @@ def bandwidth(clips: np.ndarray, resolution: Sequence[int]) -> Bandwidth:
     return Bandwidth(float(np.mean(np.abs(samples))), float(np.var(samples)), float(np.mean(norms)))
 
 
-FULL_SCALE = 2**15  # of 16-bit samples
+FULL_SCALE = 2**15  # full scale of 16-bit samples
 
 
 def sound_of(events: Tensor) -> Tensor:
-    """Returns sound float32 in [-1, 1) of the same, or of 16-bit integers."""
+    """Returns sound as float32 in [-1, 1), from floats in that range or from 16-bit integers."""
     events = tf.convert_to_tensor(events)
     if events.dtype.is_integer:
         return tf.cast(events, tf.float32) / FULL_SCALE

@@ -1,4 +1,4 @@
-"""The VQ-VAE: sound to codes and back, at several rates."""
+"""The VQ-VAE of sound, with codes at several rates."""
 
 from __future__ import annotations
 
@@ -17,41 +17,42 @@ from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.convolutions import Decoder, Encoder
 from magenta_lite.families.vqvae.options import VQVAEOptions
 from magenta_lite.families.vqvae.quantizer import Quantizer
-from magenta_lite.modeling.music_model import Draw, MusicModel
+from magenta_lite.modeling.music_model import MusicModel, RandomInput
 from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
     from magenta_lite.converters.audio import AudioConverter
 
-MEASURED_SECONDS = 600  # of sound, by which differences are scaled
-LEAST_BANDWIDTH = 1e-8
+MEASURED_SECONDS = 600  # of sound, for the normalisation constants
+LEAST_BANDWIDTH = 1e-8  # smallest normalisation constant of data that are not silent
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class VQVAE(MusicModel):
-    """Autoencoders of sound, one for each level, whose inside is a sequence of codes.
+    """Vector-quantized autoencoders of sound, one for each level.
 
-    The VQ-VAE of Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3), which learns
-    its codebooks as running means. The levels share nothing: each reads and writes the sound.
+    The VQ-VAE of Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §3), whose
+    codebooks are learned by moving averages. The levels are independent autoencoders of the sound.
 
-    Shape letters: B batch, T samples, C channels, S codes = T / hop length, N quantisers.
+    Shape letters: B batch, T samples, C channels, S codes = T / hop length, N quantizers.
 
-    Differences: averages of the codebooks are weights, so a run that goes on is one that never
-    stopped; the original begins them anew. Random rows come by numbers that belong to examples.
+    Differences from the original: the moving averages of the codebooks are weights, so that a
+    resumed run equals an uninterrupted one; random rows depend on the seeds of the examples.
 
     Args:
         model: Sizes; a `VQVAEConfig` or its dict.
         objective: Loss; a `VQVAEObjective` or its dict.
-        crop: Samples of an example in training; 0 if they differ.
-        sample_rate: In Hz.
+        crop: Length of a training example in samples; 0 if lengths differ.
+        sample_rate: Sample rate in Hz.
 
     Call arguments:
         batch: A dict of `events` (B, T, C), the sound, float in [-1, 1) or 16-bit integers; and
-            what `draws` names. T is a multiple of the last level's hop length.
+            optionally the random numbers named by `random_inputs`. T is a multiple of the last
+            level's hop length.
 
     Returns:
-        A dict: `sound`, float32 (B, T, C) of each level; and `quantized`, a `Quantized` of each.
+        A dict of `sound`, float32 (B, T, C) of each level, and `quantized`, a `Quantized` of each.
     """
 
     Options = VQVAEOptions
@@ -75,7 +76,7 @@ class VQVAE(MusicModel):
         self.encoders = [Encoder(self.sizes, i, name=f"encoder_{i}") for i in levels]
         self.quantizers = [Quantizer(self.sizes, name=f"quantizer_{i}") for i in levels]
         self.decoders = [Decoder(self.sizes, i, name=f"decoder_{i}") for i in levels]
-        # As `losses.Bandwidth`.
+        # The fields of `losses.Bandwidth`.
         self.bandwidth = self.add_weight(
             shape=(3,),
             initializer="ones",
@@ -93,20 +94,20 @@ class VQVAE(MusicModel):
 
     @property
     def hop_lengths(self) -> tuple[int, ...]:
-        """Samples of a code of each level, the finest first."""
+        """Hop length of each level in samples, the finest first."""
         return self.sizes.hop_lengths
 
-    def draws(self, training: bool = True) -> dict[str, Draw]:
-        """Returns what codebooks choose rows by, and how many quantisers an example is told by."""
+    def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
+        """Returns the seed of the codebooks, and the numbers for quantizer dropout."""
         if not training:
             return {}
-        dropout = {"kept": Draw("uniform", (2,))} if self.sizes.quantizer_dropout else {}
-        return {"codebook": Draw("seed", (2,))} | dropout
+        dropout = {"kept": RandomInput("uniform", (2,))} if self.sizes.quantizer_dropout else {}
+        return {"codebook": RandomInput("seed", (2,))} | dropout
 
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch: Batch, training: bool = False) -> dict[str, list]:
-        batch = self.with_draws(batch, training)
+        batch = self.with_random_inputs(batch, training)
         sound = losses.sound_of(batch["events"])
         self._check_length(sound)
         kept = self._kept(batch["kept"]) if training and "kept" in batch else None
@@ -120,7 +121,7 @@ class VQVAE(MusicModel):
         return {"sound": sounds, "quantized": quantized}
 
     def _kept(self, drawn):
-        """Returns by how many quantisers each example is told, int32 (B,), by drawn (B, 2)."""
+        """Returns the number of quantizers of each example, int32 (B,), for uniforms (B, 2)."""
         count = self.sizes.quantizers
         some = 1 + tf.cast(drawn[:, 1] * count, tf.int32)
         return tf.where(drawn[:, 0] < self.sizes.quantizer_dropout, some, count)
@@ -135,7 +136,7 @@ class VQVAE(MusicModel):
             return
         near = max(round(samples / hop), 1) * hop
         raise UserError(
-            f"{samples} samples cannot be told in codes of {hop} samples each; cut or fill the "
+            f"{samples} samples do not divide into codes of {hop} samples each; trim or pad the "
             f"sound to a multiple of {hop}, e.g. {near}"
         )
 
@@ -157,31 +158,31 @@ class VQVAE(MusicModel):
         return self.quantizers[level](self.encoders[level](sound)).codes
 
     def decode(self, codes: Tensor, level: int) -> Tensor:
-        """Returns the sound float32 (B, T, C) of one level's codes; it may leave [-1, 1].
+        """Returns the sound float32 (B, T, C) of one level's codes, not clipped to [-1, 1].
 
         Args:
-            codes: Int (B, S); of several quantisers (B, S, n) with the first n of N.
-            level: Whose codes they are; 0 is the finest.
+            codes: Int (B, S); of several quantizers (B, S, n) with the first n of N.
+            level: Level of the codes; 0 is the finest.
         """
         vectors = self.quantizers[level].look_up(codes)
         return tf.cast(self.decoders[level](vectors), tf.float32)
 
     def reconstruct(self, sound: Tensor) -> list:
-        """Returns what comes back of a sound (B, T, C), float32 (B, T, C) by each level's codes."""
+        """Returns the reconstructions float32 (B, T, C) of a sound (B, T, C) by all levels."""
         return [self.decode(codes, level) for level, codes in enumerate(self.encode(sound))]
 
     # The objective -------------------------------------------------------------------------
 
     def prepare(self, step: int, examples: Any, seed: int) -> None:
-        """Measures, before the first step, what differences are divided by.
+        """Sets the normalisation constants of the losses before the first step.
 
         Args:
-            step: Steps that are done.
+            step: Number of completed steps.
             examples: The training split; its events are sounds (N, T, C).
-            seed: Not used.
+            seed: Unused.
 
         Raises:
-            UserError: If there is nothing but silence.
+            UserError: If all sounds are silent.
         """
         del seed
         if step:
@@ -189,7 +190,7 @@ class VQVAE(MusicModel):
         events = examples.events
         crop = self.crop or events.shape[1]
         whole = np.asarray(examples.lengths)
-        # Examples shorter than a crop count with what they are filled up by.
+        # Examples shorter than a crop count with their padding.
         places = [
             (row, i * crop) for row, n in enumerate(whole) for i in range(max(int(n) // crop, 1))
         ]
@@ -199,10 +200,10 @@ class VQVAE(MusicModel):
         self.measure_bandwidth(losses.sound_of(np.stack(clips)).numpy())
 
     def measure_bandwidth(self, clips: np.ndarray) -> None:
-        """Sets what differences are divided by to what clips, float (N, T, C), have.
+        """Sets the normalisation constants of the losses to those of clips, float (N, T, C).
 
         Raises:
-            UserError: If they are silent.
+            UserError: If the clips are silent.
         """
         measured = losses.bandwidth(clips, self.objective.stft)
         if min(measured) < LEAST_BANDWIDTH:
@@ -235,7 +236,7 @@ class VQVAE(MusicModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Returns the sum over all levels of the distances that the objective names."""
+        """Returns the weighted sum of the terms of the objective over all levels."""
         sound, quantized = losses.sound_of(x["events"]), y_pred["quantized"]
         terms = self.distances(sound, y_pred["sound"])
         commitment = sum(coded.commitment for coded in quantized)
@@ -248,16 +249,16 @@ class VQVAE(MusicModel):
         return self.scale_loss(loss)
 
     def distances(self, sound: Tensor, sounds: Sequence[Tensor]) -> dict[str, Any]:
-        """Returns how far sounds are from a sound, by each part of the objective.
+        """Returns the terms of the reconstruction loss.
 
         Args:
             sound: Float32 (B, T, C).
-            sounds: Float32 (B, T, C) of each level.
+            sounds: Reconstructions float32 (B, T, C) of each level.
 
         Returns:
-            Float32 (levels,), means over B: `reconstruction`, weighed already, and of those with
-            a weight `multi_spectral`, `spectral` and `log_mel`; and `spectral_convergence`, a
-            scalar, of level 0.
+            Means over B, float32 (levels,): `reconstruction`, already weighted, and those of
+            `multi_spectral`, `spectral` and `log_mel` that have a weight; and
+            `spectral_convergence`, a scalar, of level 0.
         """
         objective = self.objective
         l1, l2, spectrum = tf.unstack(tf.convert_to_tensor(self.bandwidth))
@@ -265,7 +266,7 @@ class VQVAE(MusicModel):
         every = tf.concat(sounds, axis=0)
 
         def of_spectra(distance, resolutions, levels=self.sizes.levels, others=every) -> Tensor:
-            """Returns the means over clips and resolutions (levels,)."""
+            """Returns the mean distances over clips and resolutions (levels,)."""
             totals: list[Tensor] = []
             for resolution in resolutions:
                 x = losses.spectrum(sound, resolution)
@@ -328,7 +329,7 @@ class VQVAE(MusicModel):
             "sample_rate": self.sample_rate,
         }
 
-    # What a family gives -----------------------------------------------------------------
+    # The contract of a family ------------------------------------------------------------
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: AudioConverter) -> Self:

@@ -1,4 +1,4 @@
-"""What a VQ-VAE may be asked for; no TensorFlow."""
+"""Options of `generate` for a VQ-VAE; no TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Between encoder and decoder: what an encoder gives, in codes.
+"""The (residual) quantizer between an encoder and a decoder.
 
-Shape letters: B batch, S steps, E code width, N quantisers of a level.
+Shape letters: B batch, S steps, E code width, N quantizers of a level.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from magenta_lite.typing import Tensor
 
 
 class Quantized(NamedTuple):
-    """What a `Quantizer` returns.
+    """The output of a `Quantizer`.
 
     Attributes:
-        vectors: Float32 (B, S, E), for the decoder. The gradient goes to the encoder as it is.
-        codes: Int32 (B, S); (B, S, N) of several quantisers.
-        commitment: Mean squared distance of the encoder's numbers from their codes, a scalar.
-        statistics: `Statistics`, the mean of all quantisers.
+        vectors: Float32 (B, S, E), for the decoder, with a straight-through gradient.
+        codes: Int32 (B, S); (B, S, N) of several quantizers.
+        commitment: Commitment loss, the mean squared distance of x from its code vectors; a scalar.
+        statistics: `Statistics`, the mean over all quantizers.
     """
 
     vectors: Any
@@ -35,20 +35,20 @@ class Quantized(NamedTuple):
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class Quantizer(keras.layers.Layer):
-    """The codebook of a level; or several, each for what those before it leave over.
+    """The quantizer of a level: one codebook, or a residual quantizer of several.
 
-    Several are SoundStream's residual quantiser (Zeghidour et al. 2021,
-    https://arxiv.org/abs/2107.03312, §III-C), and its dropout. Codes in few dimensions on the unit
-    sphere are those of Yu et al. (2021, https://arxiv.org/abs/2110.04627, §3.2), here as means.
+    Residual quantization and its dropout are those of SoundStream (Zeghidour et al. 2021,
+    https://arxiv.org/abs/2107.03312, §III-C). Normalised low-dimensional codes are those of Yu et
+    al. (2021, https://arxiv.org/abs/2110.04627, §3.2), here learned by moving averages.
 
     Args:
         config: A `VQVAEConfig` or its dict.
 
     Call arguments:
         x: Float (B, S, E).
-        training: Whether the codebooks learn.
-        choices: Of each quantiser, the choices that `Codebook` needs; in training.
-        kept: Int32 (B,), how many of the quantisers each example is told by; None for all.
+        training: Whether to update the codebooks.
+        choices: For each quantizer the `choices` of its `Codebook`; in training.
+        kept: Int32 (B,), number of quantizers used for each example; None for all.
 
     Returns:
         A `Quantized`.
@@ -92,25 +92,24 @@ class Quantizer(keras.layers.Layer):
     ) -> Quantized:
         if self.enter:
             x = tf.math.l2_normalize(self.enter(x), axis=2)
-        # What is told so far, and what is left of what is to be told.
-        told, left, commitment = tf.zeros_like(x), x, 0.0
+        quantized, residual, commitment = tf.zeros_like(x), x, 0.0
         codes, statistics = [], []
         for i, codebook in enumerate(self.codebooks):
             counted = None if kept is None else tf.cast(kept > i, tf.float32)
             coded = codebook(
-                left, training=training, choices=choices and choices[i], counted=counted
+                residual, training=training, choices=choices and choices[i], counted=counted
             )
-            squares = tf.square(left - tf.stop_gradient(coded.vectors))
+            squares = tf.square(residual - tf.stop_gradient(coded.vectors))
             vectors = coded.vectors
             if counted is not None:
                 squares *= counted[:, None, None]
                 vectors *= counted[:, None, None]
             commitment += tf.reduce_mean(squares) / len(self.codebooks)
-            told, left = told + vectors, left - tf.stop_gradient(vectors)
+            quantized, residual = quantized + vectors, residual - tf.stop_gradient(vectors)
             codes.append(coded.codes)
             statistics.append(coded.statistics)
-        # Straight through, once around the sum.
-        vectors = x + tf.stop_gradient(told - x)
+        # One straight-through estimator around the sum.
+        vectors = x + tf.stop_gradient(quantized - x)
         return Quantized(
             self.leave(vectors) if self.leave else vectors,
             codes[0] if len(codes) == 1 else tf.stack(codes, axis=2),
@@ -119,9 +118,10 @@ class Quantizer(keras.layers.Layer):
         )
 
     def look_up(self, codes: Tensor) -> Tensor:
-        """Returns what the decoder reads, float32 (B, S, E), of codes as `call` returns them.
+        """Returns the vectors float32 (B, S, E) of codes, for the decoder.
 
-        Of several quantisers the first ones are enough: int (B, S, n), n from 1 to N.
+        Args:
+            codes: Int (B, S); of several quantizers (B, S, n) with the first n of N.
         """
         if len(self.codebooks) == 1:
             vectors = self.codebooks[0].look_up(codes)
@@ -133,12 +133,12 @@ class Quantizer(keras.layers.Layer):
     def draw_choices(
         self, x_shape: Sequence[int], seeds: Tensor, place: int
     ) -> list[tuple[Choice, Choice]]:
-        """Returns the `choices` of a training call, by seeds that belong to the examples.
+        """Returns the `choices` of a training call, drawn with the seeds of the examples.
 
         Args:
-            x_shape: B, S, E; all known.
+            x_shape: (B, S, E), static.
             seeds: Int32 (B, 2).
-            place: Different for every quantiser of a model.
+            place: A different number for each `Quantizer` of a model.
         """
         steps, width = x_shape[1], self.config.codebook_width
         copies = self.codebooks[0].copies(x_shape)
