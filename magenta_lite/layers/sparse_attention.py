@@ -97,7 +97,7 @@ def attend_sparsely(
 
 
 def _strided(q1, k1, v1, q2, k2, v2):
-    """Returns queries, keys, values, positions and the inverse layout for each half of the heads."""
+    """Returns queries, keys, values, positions and the inverse layout of each half of heads."""
     blocks, stride = q1.shape[2:4]
     block, step = np.arange(blocks)[:, None, None], np.arange(stride)
 
