@@ -90,7 +90,7 @@ def order(id: int) -> tuple[bool, int, int]:
 
 
 def decode(tokens: Iterable[int]) -> Decoded:
-    """Returns the notes of ids; every order of ids is music.
+    """Returns the notes of ids; every sequence of ids is valid.
 
     An on ends the note of its instrument and pitch that sounds, and an off too. A drum hit ends
     with the next wait. What still sounds at the end ends there. `end` and `end_sample` end the

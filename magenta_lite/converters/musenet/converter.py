@@ -34,12 +34,12 @@ class MuseNetConverterConfig:
 
     Attributes:
         crop: Tokens of a training example, its prefix of three too.
-        min_tokens: Shorter pieces are left out.
+        min_tokens: Minimum length; shorter pieces are dropped.
         styles: Names of the styles that a model can tell apart, at most 610; those of
             `vocabulary.styles` unless given; `[original]` for the original's.
         max_note: Longest note that a model writes, in seconds.
         max_silence: Longest silence that it writes, in seconds.
-        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+        max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "musenet_tokens"
@@ -131,7 +131,7 @@ class MuseNetConverter(TokenConverter):
         what a crop has room for behind the prefix.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
             Uint16 arrays of at most `window_steps` rows of three, and a report of what was left
@@ -195,7 +195,7 @@ class MuseNetConverter(TokenConverter):
         """Returns the notes of a NoteSequence as the ten instruments play them.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
             report: Counts what is left out, and what another instrument plays.
         """
         report = Report() if report is None else report
@@ -244,7 +244,7 @@ class MuseNetConverter(TokenConverter):
         return " ".join(map(str, prefix + self.ids_of(sequence))) + "\n"
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
-        """Returns how long `ids` last; times do not depend on `qpm`."""
+        """Returns the duration of `ids` in seconds, which does not depend on `qpm`."""
         waits = (int(id) - vocabulary.FIRST_WAIT + 1 for id in ids)
         units = sum(wait for wait in waits if 1 <= wait <= vocabulary.MAX_WAIT)
         return units / vocabulary.UNITS_PER_SECOND
@@ -254,13 +254,13 @@ class MuseNetConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe; every order of ids is music.
+        """Returns the NoteSequence that ids describe; every sequence of ids is valid.
 
         Notes are repaired as `codec.repaired` says. Each instrument has its own MIDI channel.
 
         Args:
             events: Int (T,) or (T, 3), with or without a prefix; `end` ends them.
-            qpm: Tempo that the sequence has; times do not depend on it.
+            qpm: Tempo of the sequence; times do not depend on it.
             programs: None; the ids say what plays.
 
         Raises:
