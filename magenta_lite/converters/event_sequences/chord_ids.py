@@ -56,8 +56,8 @@ def _pitch_vectors() -> np.ndarray:
     return vectors
 
 
-# The uint8 vector of each id, by reading. `triads`: one-hot of 49 classes, without sevenths and bass.
-# `pitches`: root, all pitches and bass.
+# The uint8 vector of each id, by reading. `triads`: one-hot of 49 classes, without sevenths and
+# bass. `pitches`: root, all pitches and bass.
 CHORD_VECTORS = {
     "triads": np.eye(1 + len(TRIADS) * ROOTS, dtype=np.uint8),
     "pitches": _pitch_vectors(),

@@ -259,8 +259,10 @@ def encode_events(
 def best_keys(counts: np.ndarray) -> np.ndarray:
     """Returns the mask bool (B, 12) of the major keys that contain most of the notes.
 
+    Tied keys are all true.
+
     Args:
-        counts: Number of notes of each pitch class, int (B, 12). All keys of a tie are true.
+        counts: Number of notes of each pitch class, int (B, 12).
     """
     fitting = counts @ MAJOR_KEYS.T.astype(int)
     return fitting == fitting.max(axis=1, keepdims=True)
