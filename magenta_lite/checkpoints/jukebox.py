@@ -222,8 +222,8 @@ def config_from_state(
 ) -> JukeboxPriorConfig:
     """Returns `config` with the model sizes of a checkpoint.
 
-    Heads, the order of attention, rows, genres of a piece, durations, dilations, and the lyric
-    tokens of single-stream models cannot be inferred from the arrays and stay those of `config`.
+    Heads, the order of attention, rows, genres of a piece, durations, dilations, and the sizes of
+    lyrics of single-stream models cannot be inferred from the arrays and stay those of `config`.
 
     Raises:
         UserError: If the arrays are not those of a Jukebox prior.

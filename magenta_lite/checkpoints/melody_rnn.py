@@ -216,7 +216,7 @@ class _Names:
         return f"{ATTENTION}/multi_rnn_cell" in self._kernels[0]
 
     def bias_of(self, kernel: str) -> np.ndarray:
-        """Returns the bias beside a kernel of `lstm_kernels`."""
+        """Returns the bias of the layer of a kernel of `lstm_kernels`."""
         return self.get(_current_name(kernel).removesuffix("kernel") + "bias")
 
     def has(self, ending: str) -> bool:

@@ -56,9 +56,7 @@ class Variables(Mapping):
         self.used.add(name)
         try:
             return self._reader.get_tensor(name)
-        except (
-            Exception
-        ) as error:  # TensorFlow errors, some of which Python converts, e.g. to IndexError
+        except Exception as error:  # of TensorFlow, or converted by Python, e.g. to IndexError
             raise UserError(
                 f"{self._path} is damaged or cut off: {name} cannot be read "
                 f"({_first_line(error)}); download it again"

@@ -137,8 +137,8 @@ class AudioConverter(Converter):
         if audio.seconds < shortest:
             report.drop(f"sound shorter than {shortest:.3g} s")
             return EncodeResult([], report)
-        samples, beyond = to_int16(audio.samples)
-        if beyond is None:
+        samples, clipped = to_int16(audio.samples)
+        if clipped is None:
             report.drop("sound with samples that are no numbers")
             return EncodeResult([], report)
         quiet = f"(no sample above {config.silence:g} dB of full scale)"
@@ -154,8 +154,8 @@ class AudioConverter(Converter):
             report = Report()
             report.drop(f"silent sound {quiet}")
             return EncodeResult([], report)
-        if beyond:
-            report.keep("samples clipped to full scale", beyond)
+        if clipped:
+            report.keep("samples clipped to full scale", clipped)
         report.keep("windows", len(rows))
         report.keep("seconds of sound", round(audio.seconds))
         return EncodeResult(rows, report, positions=positions)
@@ -186,15 +186,15 @@ def to_int16(samples: np.ndarray) -> tuple[np.ndarray, int | None]:
 
     The number is None if a sample is NaN or infinite.
     """
-    rounded, beyond = np.empty(samples.shape, np.int16), 0
+    rounded, clipped = np.empty(samples.shape, np.int16), 0
     for start in range(0, len(samples), BLOCK):
         block = np.rint(samples[start : start + BLOCK] * FULL_SCALE)
         if not np.isfinite(block).all():
             return rounded, None
         # 1.0, one step above the largest int16, does not count as clipped.
-        beyond += int(np.count_nonzero(np.abs(block) > FULL_SCALE))
+        clipped += int(np.count_nonzero(np.abs(block) > FULL_SCALE))
         rounded[start : start + BLOCK] = np.clip(block, -FULL_SCALE, FULL_SCALE - 1)
-    return rounded, beyond
+    return rounded, clipped
 
 
 def pieces(examples: Any) -> Iterator[tuple[str, np.ndarray]]:

@@ -61,11 +61,11 @@ def stretches(sequence: NoteSequence) -> list[Stretch]:
     if len(qpms) > 1 or len(meters) > 1 or any(late):
         from note_seq import sequences_lib
 
-        parts = sequences_lib.split_note_sequence_on_time_changes(_with_its_length(sequence))
+        parts = sequences_lib.split_note_sequence_on_time_changes(_with_full_length(sequence))
     return [_stretch(part) for part in parts]
 
 
-def _with_its_length(sequence):
+def _with_full_length(sequence):
     """Returns `sequence` with a total time that includes all notes; later changes are ignored."""
     last = max((note.end_time for note in sequence.notes), default=0.0)
     if sequence.total_time >= last:

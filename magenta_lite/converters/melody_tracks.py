@@ -53,9 +53,9 @@ def melodic_tracks(sequence: NoteSequence) -> list[Track]:
     most = max(map(len, by_instrument.values()), default=0)
     ranked = []
     for instrument, notes in sorted(by_instrument.items()):
-        called = (names.get(instrument) or parts.get(notes[0].part, "")).strip()
-        track = Track(instrument, _shown(instrument, called, notes), notes)
-        ranked.append((_score(called, notes, most), track))
+        label = (names.get(instrument) or parts.get(notes[0].part, "")).strip()
+        track = Track(instrument, _display_name(instrument, label, notes), notes)
+        ranked.append((_score(label, notes, most), track))
     return [track for _, track in sorted(ranked, key=lambda pair: -pair[0])]
 
 
@@ -70,12 +70,12 @@ def _score(name: str, notes: list, most: int) -> float:
     return 4 * named - 3 * is_bass + 2 * alone + busy + (pitch - MIDDLE_C) / TWO_OCTAVES
 
 
-def _shown(instrument: int, name: str, notes: list) -> str:
+def _display_name(instrument: int, name: str, notes: list) -> str:
     import pretty_midi
 
-    called = f"'{name}'"
+    label = f"'{name}'"
     if not name:
         program = notes[0].program
         known = pretty_midi.program_to_instrument_name(program) if 0 <= program <= 127 else program
-        called = f"({known})"
-    return f"track {instrument + 1} {called}"
+        label = f"({known})"
+    return f"track {instrument + 1} {label}"

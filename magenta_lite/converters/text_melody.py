@@ -77,7 +77,7 @@ class TextMelodyCodec:
         """
         events = list(events)
         for event in events:
-            if event not in (NO_EVENT, NOTE_OFF) and not self._holds(event):
+            if event not in (NO_EVENT, NOTE_OFF) and not self._in_range(event):
                 raise UserError(
                     f"{event} in a melody is no pitch from {self.min_pitch} to {self.max_pitch}; "
                     f"-1 ends a note and -2 goes on"
@@ -104,7 +104,7 @@ class TextMelodyCodec:
         """Returns the id of -2, -1 or a pitch."""
         return event - NO_EVENT + RESERVED if event < 0 else event - self.min_pitch + FIRST_PITCH
 
-    def _holds(self, pitch: int) -> bool:
+    def _in_range(self, pitch: int) -> bool:
         return self.min_pitch <= pitch <= self.max_pitch
 
     def _notes(self, sequence, report: Report) -> list:
@@ -115,7 +115,7 @@ class TextMelodyCodec:
         for note in sequence.notes:
             if note.is_drum:
                 report.drop("drum note")
-            elif not self._holds(note.pitch):
+            elif not self._in_range(note.pitch):
                 report.drop(f"pitch outside {self.min_pitch}-{self.max_pitch}")
             else:
                 notes.append(note)
@@ -199,10 +199,10 @@ class RhythmCodec:
                 else:
                     notes.append(note)
         notes.sort(key=lambda note: note.start_time)
-        timed = _timed(notes, sequence, self.steps_per_second, report)
-        ids = [RESERVED] * _length(timed, sequence, self.steps_per_second)
+        quantized = _quantized(notes, sequence, self.steps_per_second, report)
+        ids = [RESERVED] * _length(quantized, sequence, self.steps_per_second)
         bin_size = -(-VELOCITIES // self.velocity_bins)
-        for start, _, note in timed:
+        for start, _, note in quantized:
             ids[start] = FIRST_PITCH + (min(note.velocity, VELOCITIES) - 1) // bin_size
         return ids
 
@@ -226,8 +226,8 @@ def chord_ids_of(
         return []
     qpm = _qpm(sequence, report)
     rate = steps_per_quarter * qpm / 60
-    timed = _timed(list(sequence.notes), sequence, rate, report)
-    if not timed:
+    quantized = _quantized(list(sequence.notes), sequence, rate, report)
+    if not quantized:
         return []
     meter = sequence.time_signatures[0] if sequence.time_signatures else None
     numerator, denominator = (meter.numerator, meter.denominator) if meter else (4, 4)
@@ -236,7 +236,7 @@ def chord_ids_of(
     except UnusableChords as error:
         report.drop(error.reason, error.symbol)
         return []
-    steps = max(_length(timed, sequence, rate), _last_chord(sequence, rate))
+    steps = max(_length(quantized, sequence, rate), _last_chord(sequence, rate))
     return [RESERVED + int(chord) for chord in chords.at(range(steps))]
 
 
@@ -313,16 +313,16 @@ def legato(sequence: NoteSequence) -> NoteSequence:
 
 def _melody(notes: Sequence, sequence, rate: float, report: Report) -> list[int]:
     """Returns the melody events of sorted notes, at `rate` steps a second."""
-    timed = _timed(notes, sequence, rate, report)
-    events = [NO_EVENT] * _length(timed, sequence, rate)
-    for start, end, note in timed:
+    quantized = _quantized(notes, sequence, rate, report)
+    events = [NO_EVENT] * _length(quantized, sequence, rate)
+    for start, end, note in quantized:
         events[start] = note.pitch
         if end < len(events):
             events[end] = NOTE_OFF
     return events
 
 
-def _timed(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple]:
+def _quantized(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple]:
     """Returns (start step, end step, note) of each note; empty if the piece cannot be quantized."""
     if not notes or not rate:
         return []
@@ -337,10 +337,10 @@ def _timed(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple
     ]
 
 
-def _length(timed: Sequence[tuple], sequence, rate: float) -> int:
+def _length(quantized: Sequence[tuple], sequence, rate: float) -> int:
     """Returns the length in steps, up to total time or last note; 0 without notes."""
-    last = max((end for _, end, _ in timed), default=0)
-    return max(last, to_step(_seconds(sequence), rate)) if timed else 0
+    last = max((end for _, end, _ in quantized), default=0)
+    return max(last, to_step(_seconds(sequence), rate)) if quantized else 0
 
 
 def _last_chord(sequence, rate: float) -> int:

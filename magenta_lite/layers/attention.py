@@ -273,15 +273,15 @@ def attend_in_blocks(
     if length < 2 * block:
         keep = None if keep is None else keep[..., -length:]
         return attend(q, k, v, causal_bias(length, length), key_table, keep=keep)
-    rest = -length % block
-    q, k, v = (tf.pad(x, [[0, 0], [0, 0], [0, rest], [0, 0]]) for x in (q, k, v))
+    padding = -length % block
+    q, k, v = (tf.pad(x, [[0, 0], [0, 0], [0, padding], [0, 0]]) for x in (q, k, v))
     if keep is not None:
-        keep = tf.pad(keep, [[0, 0], [0, 0], [0, rest], [0, 0]])
+        keep = tf.pad(keep, [[0, 0], [0, 0], [0, padding], [0, 0]])
     head = None if keep is None else keep[:, :, :block, block:]
     q0, k0, v0 = (x[:, :, :block] for x in (q, k, v))
     first = attend(q0, k0, v0, causal_bias(block, block), key_table, keep=head)
 
-    blocks = (length + rest) // block
+    blocks = (length + padding) // block
 
     def tail(x):  # (B, H, n - 1, block, ...)
         return tf.reshape(x[:, :, block:], [-1, x.shape[1], blocks - 1, block, x.shape[3]])
@@ -303,7 +303,7 @@ def attend_in_blocks(
         out += tf.matmul(
             by_distance, _broadcast_rows(by_distance, value_table[..., -2 * block :, :])
         )
-    out = tf.reshape(out, [-1, v.shape[1], length + rest - block, v.shape[3]])
+    out = tf.reshape(out, [-1, v.shape[1], length + padding - block, v.shape[3]])
     return tf.concat([first, out], axis=2)[:, :, :length]
 
 

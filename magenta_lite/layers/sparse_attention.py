@@ -67,11 +67,11 @@ def attend_sparsely(
         Float (B, H, L, V).
     """
     length = q.shape[2]
-    rest = -length % stride
-    blocks = (length + rest) // stride
+    padding = -length % stride
+    blocks = (length + padding) // stride
 
     def split(x):  # two halves of the heads, (B, H / 2, n, l, D)
-        padded = tf.pad(x, [[0, 0], [0, 0], [0, rest], [0, 0]])
+        padded = tf.pad(x, [[0, 0], [0, 0], [0, padding], [0, 0]])
         shape = [-1, x.shape[1] // 2, blocks, stride, x.shape[3]]
         return [tf.reshape(half, shape) for half in tf.split(padded, 2, axis=1)]
 
@@ -91,7 +91,7 @@ def attend_sparsely(
             shape = np.broadcast_shapes(bias.shape, (1, *weights.shape[2:]))
             weights *= tf.reshape(draw(int(np.prod(shape))), [-1, *shape])
         attended = back(tf.matmul(tf.cast(weights, values.dtype), values))
-        shape = [-1, v.shape[1] // 2, length + rest, v.shape[3]]
+        shape = [-1, v.shape[1] // 2, length + padding, v.shape[3]]
         out.append(tf.reshape(attended, shape))
     return tf.concat(out, axis=1)[:, :, :length]
 

@@ -160,7 +160,7 @@ class MuseNetConverter(TokenConverter):
         return EncodeResult(rows, report)
 
     def prefix(self, style: str | None, families: Iterable[str]) -> list[int]:
-        """Returns the prefix of three ids, with `NOT_SAID` for an unknown style or no families.
+        """Returns the prefix of three ids, with `NOT_SAID` for a missing style or set of families.
 
         Raises:
             UserError: If a style or family has an unknown name.
