@@ -184,7 +184,7 @@ class ChoraleConverter(TokenConverter):
         Equal pitches of a voice at successive steps are one note.
 
         Args:
-            events: Int (T,); the first 1 ends them, and a 0 is a voice that rests.
+            events: Int (T,); the first 1 ends the piece, and 0 is a rest.
             qpm: Quarter notes a minute.
             programs: General MIDI programs of the four voices.
 

@@ -24,7 +24,7 @@ SIGNS = str.maketrans(
     }
 )
 SYMBOL = re.compile(r"([A-G])(#+|b+)?(.*?)(?:/([A-Ga-g])(#+|b+)?)?")
-MAJOR = re.compile(r"M(?![aAiI])")  # of a seventh: Cm7 and CM7 differ
+MAJOR = re.compile(r"M(?![aAiI])")  # a major seventh: Cm7 and CM7 differ
 # Patterns of chord qualities in lower case, and their spelling in note_seq.
 KINDS = (
     (r"^(?:major|maj|ma)(?![a-z])", "maj"),

@@ -21,7 +21,7 @@ CHORDS_PER_BAR = 2  # for chords that are inferred from the notes
 CHORDS_PER_2_2_BAR = 1
 TRIAD_PITCHES = ({0, 4, 7}, {0, 3, 7}, {0, 4, 8}, {0, 3, 6})  # semitones above the root
 EXAMPLES = "C, Am, F#m7, Bb/D, Gsus4, Bdim, or N.C. for none"
-SEPARATORS = re.compile(r"[|\s]+|,(?![^()]*\))")  # no comma within parentheses
+SEPARATORS = re.compile(r"[|\s]+|,(?![^()]*\))")  # no commas within parentheses
 
 
 class UnusableChords(Exception):
@@ -74,7 +74,7 @@ def chord_class(symbol: str) -> int:
     Only root and triad count; bass, sevenths and extensions are ignored.
 
     Raises:
-        UnusableChords: If it cannot be read, or its triad is none of the four, as in `Csus4`.
+        UnusableChords: If it cannot be read, or has none of the four triads, like `Csus4`.
     """
     root_and_triad = _root_and_triad(symbol)
     if root_and_triad is None:

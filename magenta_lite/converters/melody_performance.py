@@ -150,7 +150,7 @@ class MelodyPerformanceConverter(TokenConverter):
 
         Returns:
             Uint16 arrays of at most `window_steps` ids, and a report of dropped items; those of
-            other passes than the first, and of other stretches than 1, are for training only.
+            further passes and stretches are for training only.
         """
         config, report = self.config, Report()
         train_only: list[bool] = []
@@ -232,7 +232,7 @@ class MelodyPerformanceConverter(TokenConverter):
         return self.performance.ids_of(sequence, **kwargs)
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
-        """Returns how long the performance's `ids` last; times do not depend on `qpm`."""
+        """Returns the duration of the performance's `ids` in seconds, independent of `qpm`."""
         return self.performance.seconds(ids, qpm)
 
     # Ids to notes --------------------------------------------------------------------------

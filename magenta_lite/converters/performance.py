@@ -133,7 +133,7 @@ class PerformanceConverter(TokenConverter):
 
         Returns:
             Uint16 arrays of at most 2 * crop ids, and a report of dropped items; those of
-            other stretches than 1 are for training only.
+            stretches other than 1 are for training only.
         """
         config, report = self.config, Report()
         rows, train_only = [], []

@@ -32,7 +32,7 @@ class PlayedNote(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PerformanceCodec:
-    """Ids from `first_id` on: note-ons, note-offs, shifts of 1 to `max_shift` steps, velocities.
+    """Codec of ids from `first_id`: note-ons, note-offs, shifts by 1 to `max_shift`, velocities.
 
     Attributes:
         min_pitch: Lowest MIDI pitch.

@@ -49,7 +49,7 @@ class TextMelodyCodec:
 
     @property
     def size(self) -> int:
-        """Number of ids."""
+        """Vocabulary size."""
         return FIRST_PITCH + self.max_pitch - self.min_pitch + 1
 
     # Notes to ids --------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class TextMelodyCodec:
         return self.ids_of_events(events)
 
     def _id(self, event: int) -> int:
-        """Returns the id of -2, -1 or a pitch."""
+        """Returns the id of an event: -2, -1 or a pitch."""
         return event - NO_EVENT + RESERVED if event < 0 else event - self.min_pitch + FIRST_PITCH
 
     def _in_range(self, pitch: int) -> bool:
@@ -181,7 +181,7 @@ class RhythmCodec:
 
     @property
     def size(self) -> int:
-        """Number of ids."""
+        """Vocabulary size."""
         return FIRST_PITCH + self.velocity_bins
 
     def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:

@@ -272,7 +272,7 @@ class TransformerLayer(keras.layers.Layer):
         out = product(flat, weights["out"])
         return out + tf.cast(weights["out_bias"], out.dtype) if self.sizes.biases else out
 
-    # One step after the other ----------------------------------------------------------------
+    # Incremental decoding --------------------------------------------------------------------
 
     def step_weights(self) -> dict[str, Any]:
         """Returns the float32 weights of a step; kernels of one product are concatenated."""

@@ -22,7 +22,7 @@ NOTE_OFF_ID = 1
 FIRST_PITCH_ID = 2
 
 KEYS = 12
-# Row k: which pitch classes the major key of pitch class k contains.
+# Row k is the mask of the pitch classes of the major key of pitch class k.
 MAJOR_KEYS = np.array(
     [[(c - k) % 12 in {0, 2, 4, 5, 7, 9, 11} for c in range(12)] for k in range(KEYS)]
 )
@@ -46,7 +46,7 @@ class EventEncoding:
     With `chords` the chord of the next event precedes the other features.
 
     Attributes:
-        num_ids: Number N of event ids.
+        num_ids: Number of event ids N.
         distances: Lookback distances in steps, in ascending order.
         counter_bits: Bits of the step counter.
         key_features: Whether to use the features of keys, for melodies only.
@@ -98,7 +98,7 @@ class EventEncoding:
 
     @property
     def num_classes(self) -> int:
-        """Number V of classes."""
+        """Number of classes V."""
         return self.num_ids + len(self.distances)
 
     @property

@@ -264,7 +264,7 @@ class MuseNetConverter(TokenConverter):
             programs: Must be None or empty, since ids encode the instruments.
 
         Raises:
-            ValueError: If an id is not one of MuseNet's.
+            ValueError: If an id is out of range.
         """
         self._programs(programs or None)
         ids = np.asarray(events)

@@ -84,7 +84,7 @@ class MuseNetRules:
 
     @property
     def steps_per_second(self) -> int:
-        """Units of a second."""
+        """Units per second."""
         return vocabulary.UNITS_PER_SECOND
 
     def valid_next(self, ids: Events) -> np.ndarray:

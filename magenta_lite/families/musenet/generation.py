@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from magenta_lite.families.musenet.model import MuseNet
     from magenta_lite.families.musenet.options import MuseNetOptions
 
-TOKENS_PER_SECOND = 300  # more than any music has
+TOKENS_PER_SECOND = 300  # upper bound
 
 
 def generate(model: MuseNet, converter: MuseNetConverter, options: MuseNetOptions) -> list:
@@ -31,7 +31,7 @@ def generate(model: MuseNet, converter: MuseNetConverter, options: MuseNetOption
 
     Args:
         model: A trained model.
-        converter: Its converter.
+        converter: The converter of the model.
         options: Generation options of the family.
 
     Raises:

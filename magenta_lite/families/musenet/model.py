@@ -395,7 +395,7 @@ class MuseNet(MusicModel):
         return tf.reduce_mean(weight * entropy)
 
     def places_of(self, ids: Tensor, constraints: Constraints) -> tuple[Tensor, Tensor]:
-        """Returns part and countdown int32 (B, T) of ids (B, T) of pieces under constraints."""
+        """Returns parts and countdowns int32 (B, T) of ids (B, T) under constraints."""
         return _places(units_after(tf.convert_to_tensor(ids)), constraints)
 
     def get_config(self) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class MusicTransformerConfig(ModelSection):
     def table_rows(self) -> int:
         """Rows of a layer's table of relative embeddings; 0 for none."""
         if self.attention == "relative_local":
-            return 4 * self.block_length  # the original's; the last half is used
+            return 4 * self.block_length  # as in the original, which uses the last half
         return self.max_relative_position if self.attention == "relative" else 0
 
 

@@ -30,7 +30,7 @@ def generate(model: MusicTransformer, converter: Any, options: MusicTransformerO
 
     Args:
         model: A trained model.
-        converter: Its converter.
+        converter: The converter of the model.
         options: Generation options of the family.
 
     Raises:
