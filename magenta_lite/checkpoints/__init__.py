@@ -1,1 +1,1 @@
-"""Readers of checkpoints that were trained with the original code and that the user brings."""
+"""Readers of checkpoints of the original implementations, which users provide."""

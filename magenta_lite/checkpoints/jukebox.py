@@ -1,6 +1,6 @@
 """Checkpoints of Jukebox's priors and upsamplers: names and shapes of their arrays.
 
-The names are those of the released files' `model` dictionary, as NumPy arrays.
+The names are those of the `model` dictionary of the released files.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ EMBEDDINGS = {
     "absolute_time": "y_emb.absolute_pos_emb.emb.weight",
     "relative_time": "y_emb.relative_pos_emb.emb.weight",
 }
-NAMED = 3  # arrays that an error names
+MAX_NAMES = 3  # names in an error message
 
 
 def fitted_config(config: Any, converter: Any, state: Mapping[str, np.ndarray]) -> Any:
-    """Returns `config`, an `ExperimentConfig`, with the sizes of the model of a checkpoint."""
+    """Returns an `ExperimentConfig` with the model sizes of a checkpoint."""
     del converter
     model = config_from_state(state, config.model)
     names = ("codes", "context", "above_ratio", "artists", "genres", "max_genres")
-    facts = {name: getattr(model, name) for name in (*names, "lyric_tokens", "lyric_vocabulary")}
-    codes = dataclasses.replace(config.converter, **facts)
+    sizes = {name: getattr(model, name) for name in (*names, "lyric_tokens", "lyric_vocabulary")}
+    codes = dataclasses.replace(config.converter, **sizes)
     return dataclasses.replace(config, converter=codes, model=model)
 
 
 def load_weights(model: Any, state: Mapping[str, np.ndarray]) -> None:
-    """Fills a `JukeboxPrior` or `JukeboxUpsampler` with a checkpoint; see `load_state`."""
+    """Loads a checkpoint into a `JukeboxPrior` or `JukeboxUpsampler`; see `load_state`."""
     load_state(model, state)
 
 
 def state_shapes(config: JukeboxPriorConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each array of a checkpoint, without building the model.
 
-    A tied output matrix is there twice.
+    A tied output matrix is included twice.
     """
     w, shapes = config.width, {}
     if config.labelled:
@@ -95,7 +95,7 @@ def _conditioner_shapes(config: JukeboxPriorConfig):
         for i in range(config.conditioner_depth):
             kernels[f"{s + 1}.0.blocks.{i}.model.1"] = (inside, inside, 3)
             kernels[f"{s + 1}.0.blocks.{i}.model.3"] = (inside, inside, 1)
-        # Of a transposed convolution inputs come first.
+        # In transposed convolutions the input axis comes first.
         outputs = w if s == stages - 1 else inside
         kernels[f"{s + 1}.1"] = (inside, outputs, 2 * config.conditioner_stride)
     for name, shape in kernels.items():
@@ -110,15 +110,15 @@ def _norm_shapes(name: str, width: int):
 
 
 def load_state(model: Any, state: Mapping[str, np.ndarray]) -> None:
-    """Fills a model with the arrays of a checkpoint.
+    """Loads the arrays of a checkpoint into a model.
 
     Args:
         model: A `JukeboxPrior` or `JukeboxUpsampler`.
         state: Arrays by name, of any float type.
 
     Raises:
-        UserError: If an array is missing, of another shape or has no place in the model, or if
-            input and output matrix differ in a model that has one for both.
+        UserError: If an array is missing, has the wrong shape or does not belong to the model, or
+            if input and output matrix differ in a model that ties them.
     """
     expected = state_shapes(model.sizes)
     _check_names("has no", sorted(set(expected) - set(state)))
@@ -133,33 +133,35 @@ def load_state(model: Any, state: Mapping[str, np.ndarray]) -> None:
     if tied and not np.array_equal(state[f"{MUSIC}.x_emb.weight"], state[f"{MUSIC}.x_out.weight"]):
         raise UserError("The checkpoint has an output matrix of its own; set model.merged=true")
     for name, weight in weights_by_name(model).items():
-        weight.assign(_turned(np.asarray(state[name], np.float32)))
+        weight.assign(_reversed_axes(np.asarray(state[name], np.float32)))
 
 
 def _check_names(what: str, names: list[str]) -> None:
     if not names:
         return
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     raise UserError(
-        f"The checkpoint {what} {', '.join(names[:NAMED])}{more}; check the sizes of the config"
+        f"The checkpoint {what} {', '.join(names[:MAX_NAMES])}{more}; check the sizes of the config"
     )
 
 
 def state_of(model: Any) -> dict[str, np.ndarray]:
-    """Returns the arrays that a checkpoint of `model` has, by name."""
-    state = {name: _turned(weight.numpy()) for name, weight in weights_by_name(model).items()}
+    """Returns the arrays of a checkpoint of `model` by name."""
+    state = {
+        name: _reversed_axes(weight.numpy()) for name, weight in weights_by_name(model).items()
+    }
     if not model.sizes.merged:
         state[f"{MUSIC}.x_out.weight"] = state[f"{MUSIC}.x_emb.weight"]
     return {name: state[name] for name in state_shapes(model.sizes)}
 
 
-def _turned(array: np.ndarray) -> np.ndarray:
-    """Returns the kernel of a convolution with its axes in the other order, all else as it is."""
+def _reversed_axes(array: np.ndarray) -> np.ndarray:
+    """Returns the kernel of a convolution with reversed axes; other arrays stay unchanged."""
     return array.transpose(2, 1, 0) if array.ndim == 3 else array
 
 
 def weights_by_name(model: Any) -> dict[str, Any]:
-    """Returns the Keras weights of a model by the names of a checkpoint; a tied matrix once."""
+    """Returns the Keras weights of a model by checkpoint names; a tied matrix occurs once."""
     weights = _transformer_weights(MUSIC, model.music)
     if model.music.output_matrix is not None:
         weights[f"{MUSIC}.x_out.weight"] = model.music.output_matrix
@@ -218,13 +220,13 @@ def _pair(name: str, pair, endings=("weight", "bias")) -> dict[str, Any]:
 def config_from_state(
     state: Mapping[str, np.ndarray], config: JukeboxPriorConfig
 ) -> JukeboxPriorConfig:
-    """Returns `config` with the sizes of the model that a checkpoint holds.
+    """Returns `config` with the model sizes of a checkpoint.
 
-    Heads, the order of attention, rows, genres of a piece, durations, dilations, and of single
-    sequences the share of characters, leave no trace in the arrays: those are `config`'s.
+    Heads, the order of attention, rows, genres of a piece, durations, dilations, and the sizes of
+    lyrics of single-stream models cannot be inferred from the arrays and stay those of `config`.
 
     Raises:
-        UserError: If the arrays are not of such a model.
+        UserError: If the arrays are not those of a Jukebox prior.
     """
     first = LAYER.format(prefix=MUSIC, layer=0)
     try:
@@ -245,8 +247,8 @@ def config_from_state(
             ("genres", "genres"),
             ("time_bins", "total_time"),
         ):
-            there = EMBEDDINGS[name] in state
-            changes[field] = state[EMBEDDINGS[name]].shape[0] if there else 0
+            exists = EMBEDDINGS[name] in state
+            changes[field] = state[EMBEDDINGS[name]].shape[0] if exists else 0
         if f"{LYRICS}.x_emb.weight" in state:
             vocabulary, width = state[f"{LYRICS}.x_emb.weight"].shape
             changes |= {
@@ -276,7 +278,7 @@ def _layers(state: Mapping[str, np.ndarray], prefix: str) -> int:
 
 
 def _count(state: Mapping[str, np.ndarray], name: str, first: int) -> int:
-    """Returns how many arrays there are whose names have the numbers from `first` on."""
+    """Returns the number of arrays whose names contain consecutive numbers from `first` on."""
     number = first
     while name.format(number) in state:
         number += 1

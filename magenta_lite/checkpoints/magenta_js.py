@@ -1,7 +1,7 @@
 """Checkpoints of magenta-js: a folder with `weights_manifest.json`, its shards, `config.json`.
 
-The variables have the names of the original's TensorFlow 1 checkpoints. Weights may be stored as
-8 or 16 bits with a scale and a minimum, or as half precision; they are read as float32.
+Variables have the names of the original's TensorFlow 1 checkpoints. Weights stored as 8 or 16 bits
+with a scale and a minimum, or in half precision, are read as float32.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from magenta_lite.errors import UserError
 MANIFEST = "weights_manifest.json"
 CONFIG = "config.json"
 
-# Little endian, as the format has it.
+# Little-endian, as the format specifies.
 STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "?"}
 QUANTIZED = {"uint8": "u1", "uint16": "<u2", "float16": "<f2"}
 
 SIGMA = ("encoder/sigma/kernel", "encoder/sigma/bias")
-SMALL_SIGMA = 0.1  # standard deviation where a checkpoint has none
+SMALL_SIGMA = 0.1  # standard deviation for checkpoints without sigma
 
 
 class Converter(NamedTuple):
-    """What a magenta-js data converter makes, in our words.
+    """The equivalent of a magenta-js data converter.
 
     Attributes:
-        converter: Kind of converter.
-        events: Kind of its `EventFormat`.
-        configs: Names of the configurations that use it.
+        converter: Kind of the converter config.
+        events: Kind of the `EventFormat`.
+        configs: Names of the configs that use it.
     """
 
     converter: str
@@ -94,10 +94,10 @@ class Weight(NamedTuple):
     """One variable of the manifest.
 
     Attributes:
-        shape: Its shape.
-        dtype: Numpy type of the stored numbers.
-        scale: The value is number * scale + minimum; None where it is the number itself.
-        minimum: See above.
+        shape: Shape of the variable.
+        dtype: NumPy type of the stored numbers.
+        scale: Scale of quantized weights, number * scale + minimum; None for other weights.
+        minimum: Minimum of quantized weights.
     """
 
     shape: tuple[int, ...]
@@ -107,18 +107,18 @@ class Weight(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Stored bytes."""
+        """Stored size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 class JsVariables(Variables):
-    """The variables of a magenta-js folder, as `Variables` of a TensorFlow 1 checkpoint.
+    """The variables of a magenta-js folder, in the interface of `Variables`.
 
     Args:
         folder: The folder.
 
     Raises:
-        UserError: If a file is missing, damaged or of the wrong length; says which.
+        UserError: If a file is missing, damaged or of the wrong length; names the file.
     """
 
     def __init__(self, folder: Path):
@@ -126,31 +126,31 @@ class JsVariables(Variables):
         super().__init__(self, str(folder))
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
-        """Returns the shape of each variable; with `get_tensor` what a checkpoint reader has."""
+        """Returns the shape of each variable, like a TensorFlow checkpoint reader."""
         return {name: list(value.shape) for name, value in self._values.items()}
 
     def get_tensor(self, name: str) -> np.ndarray:
-        """Returns the value of a variable: float32."""
+        """Returns the value of a variable in float32."""
         return self._values[name]
 
     def fill_in_sigma(self, sigma: float = SMALL_SIGMA) -> str:
-        """Gives the encoder a constant sigma where the folder has none.
+        """Adds a constant sigma of the encoder if the folder has none.
 
-        magenta-js encodes with mu alone, and some of its folders leave sigma out.
+        magenta-js encodes with mu only, and some of its folders do not contain sigma.
 
         Args:
             sigma: Standard deviation of every dimension of the posterior.
 
         Returns:
-            A line that says what was done; empty if the folder has its own sigma.
+            A message about the added sigma; empty if the folder has its own.
         """
         if any(name in self for name in SIGMA):
             return ""
         mu = self.get_tensor("encoder/mu/kernel") if "encoder/mu/kernel" in self else None
         if mu is None:
-            return ""  # not a MusicVAE; whoever asks for mu says so
+            return ""  # not a MusicVAE, which loading mu reports
         kernel = np.zeros_like(mu)
-        bias = np.full(mu.shape[1], np.log(np.expm1(sigma)), np.float32)  # softplus inverted
+        bias = np.full(mu.shape[1], np.log(np.expm1(sigma)), np.float32)  # inverse softplus
         for name, value in zip(SIGMA, (kernel, bias), strict=True):
             self._values[name] = value
             self._shapes[name] = value.shape
@@ -161,23 +161,22 @@ class JsVariables(Variables):
 
 
 def is_folder(path: str | Path) -> bool:
-    """Says whether `path` is a magenta-js folder, or the manifest of one."""
+    """Returns whether `path` is a magenta-js folder or its manifest."""
     path = Path(path).expanduser()
     return path.name == MANIFEST or (path / MANIFEST).is_file()
 
 
 @contextlib.contextmanager
 def open_checkpoint(path: str | Path, converter: Any = None) -> Iterator[JsVariables]:
-    """Opens a magenta-js folder for reading, as `tf1.open_checkpoint` opens other checkpoints.
+    """Opens a magenta-js folder for reading, like `tf1.open_checkpoint`.
 
     Args:
         path: The folder, or its manifest.
-        converter: The converter of the configuration to fill: the folder must be of the same kind,
-            and where it has no sigma a small constant one is made up and told. None: the
-            variables as they are.
+        converter: The converter of the target config, whose kind must match; a missing sigma is
+            then replaced by a small constant, with a message. None for unchanged variables.
 
     Raises:
-        UserError: If it cannot be read, or belongs to another configuration; says why.
+        UserError: If it cannot be read, or belongs to another config; states the reason.
     """
     if converter is not None:
         check_config(path, converter)
@@ -189,13 +188,13 @@ def open_checkpoint(path: str | Path, converter: Any = None) -> Iterator[JsVaria
 
 
 def config_names(path: str | Path) -> tuple[str, ...]:
-    """Returns the names of the configurations that a magenta-js folder can belong to.
+    """Returns the names of the configs that a magenta-js folder can belong to.
 
     Args:
         path: The folder, or its manifest.
 
     Raises:
-        UserError: If `config.json` is missing, damaged, or names a converter that is not known.
+        UserError: If `config.json` is missing or damaged, or names an unknown converter.
     """
     name, arguments = _converter(_folder(path) / CONFIG)
     names = CONVERTERS[name].configs
@@ -205,14 +204,14 @@ def config_names(path: str | Path) -> tuple[str, ...]:
 
 
 def check_config(path: str | Path, converter: Any) -> None:
-    """Checks that a magenta-js folder belongs to a configuration, by its data converter.
+    """Checks that the data converter of a magenta-js folder matches that of a config.
 
     Args:
         path: The folder, or its manifest.
-        converter: The configuration's converter.
+        converter: The converter of the config.
 
     Raises:
-        UserError: If it does not; names the configurations that it can belong to.
+        UserError: If it does not match; names the configs that the folder can belong to.
     """
     file = _folder(path) / CONFIG
     name, _ = _converter(file)
@@ -227,11 +226,11 @@ def check_config(path: str | Path, converter: Any) -> None:
 
 
 def _steps(name: str) -> int | None:
-    """Returns the steps of a window of the configuration `name`, where magenta-js counts them."""
+    """Returns the window steps of the config `name`; None where magenta-js counts differently."""
     for bars, part in ((2, "2bar"), (4, "4bar"), (16, "16bar")):
         if f"_{part}" in name:
             return 16 * bars
-    return None  # several tracks of a bar: its steps are not those of our windows
+    return None  # bars of several tracks, whose steps differ from ours
 
 
 def _folder(path: str | Path) -> Path:
@@ -240,7 +239,7 @@ def _folder(path: str | Path) -> Path:
 
 
 def _converter(file: Path) -> tuple[str, dict[str, Any]]:
-    """Returns name and arguments of the data converter in a `config.json`."""
+    """Returns the name and the arguments of the data converter in a `config.json`."""
     tree = _read_json(file)
     converter = tree.get("dataConverter") if isinstance(tree, dict) else None
     if not isinstance(converter, dict) or not isinstance(converter.get("type"), str):
@@ -254,7 +253,7 @@ def _converter(file: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _read_weights(folder: Path) -> dict[str, np.ndarray]:
-    """Returns the variables of a folder by name, float32."""
+    """Returns the variables of a folder by name, in float32."""
     file = folder / MANIFEST
     groups = _read_json(file)
     if not isinstance(groups, list):
@@ -289,8 +288,8 @@ def _weight(entry: dict[str, Any], file: Path) -> Weight:
     """Returns an entry of the manifest.
 
     Raises:
-        UserError: If its type is not known.
-        KeyError, TypeError, ValueError: If it is no entry at all.
+        UserError: If its type is unknown.
+        KeyError, TypeError, ValueError: If it is not a valid entry.
     """
     name, dtype = entry["name"], entry["dtype"]
     shape = tuple(entry["shape"])

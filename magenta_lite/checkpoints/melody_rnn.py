@@ -1,4 +1,4 @@
-"""Checkpoints of the original's melody_rnn: sizes, layout and names, and .mag bundles."""
+"""Checkpoints of the original melody_rnn: sizes, layout, names, and .mag bundles."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from magenta_lite.families.melody_rnn.attention import AttentionLSTM
 if TYPE_CHECKING:
     import keras
 
-# No variable's shape depends on how far attention reaches back.
+# The attention length cannot be inferred from the shapes of variables.
 USUAL_ATTENTION_LENGTH = 40
 
-# TensorFlow 1.2 renamed weights, and TensorFlow 1.0 had renamed everything; names in lower case.
+# Renamed variables of TensorFlow 1.0 and of TensorFlow 1.2, in lower case.
 RENAMED = (
     ("multirnncell", "multi_rnn_cell"),
     ("basiclstmcell", "basic_lstm_cell"),
@@ -46,7 +46,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
     """Opens a checkpoint, as `tf1.open_checkpoint` does, or a generator bundle (.mag).
 
     Raises:
-        UserError: If the file is neither, or damaged.
+        UserError: If the file is neither of them, or damaged.
     """
     path = Path(path).expanduser()
     if path.suffix != ".mag":
@@ -60,7 +60,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
 
 
 def _bundled_checkpoint(path: Path) -> bytes:
-    """Returns the checkpoint inside of a bundle."""
+    """Returns the checkpoint in a bundle."""
     from google.protobuf.message import DecodeError
     from note_seq.protobuf import generator_pb2
 
@@ -82,7 +82,7 @@ def _bundled_checkpoint(path: Path) -> bytes:
 
 
 def _read_single_file(file: Path, path: Path) -> Variables:
-    """Opens a checkpoint of TensorFlow's first format, one file; `path` is named in errors."""
+    """Opens a checkpoint of TensorFlow's first format, a single file; errors name `path`."""
     import tensorflow as tf
 
     try:
@@ -93,17 +93,17 @@ def _read_single_file(file: Path, path: Path) -> Variables:
 
 
 def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
-    """Returns `config` with the sizes and the layout of the model that a checkpoint holds.
+    """Returns `config` with the model sizes and the layout of a checkpoint.
 
-    Released models have other sizes than the configurations of their names.
+    The sizes of released models differ from the configs of their names.
 
     Args:
         config: An `ExperimentConfig`.
-        converter: Its converter.
-        variables: Of the checkpoint.
+        converter: The converter of `config`.
+        variables: Variables of the checkpoint.
 
     Raises:
-        UserError: If the checkpoint is not of a model of these events.
+        UserError: If the checkpoint belongs to a model of other events.
     """
     names = _Names(variables)
     units = [variables[name].shape[1] // 4 for name in names.lstm_kernels]
@@ -120,7 +120,7 @@ def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
 
 
 def _check_events(config, converter, names: _Names, first_units: int) -> None:
-    """Raises: UserError if the numbers of inputs and classes are not those of the converter."""
+    """Raises: UserError if the numbers of inputs and classes do not match the converter."""
     if names.has(f"{ATTENTION}/kernel"):
         inputs = names.get(f"{ATTENTION}/kernel").shape[1]
     else:
@@ -136,10 +136,10 @@ def _check_events(config, converter, names: _Names, first_units: int) -> None:
 
 
 def load_weights(model: keras.Model, variables: Variables) -> None:
-    """Fills `model` with a checkpoint's weights.
+    """Loads the weights of a checkpoint into `model`.
 
     Raises:
-        UserError: If a variable is missing, of another shape, or has no place in the model.
+        UserError: If a variable is missing, has the wrong shape or does not belong to the model.
     """
     names = _Names(variables)
     wanted, found = len(model.model_config.units), len(names.lstm_kernels)
@@ -185,17 +185,17 @@ def _assign_weight(variable, value: np.ndarray, name: str) -> None:
 
 
 class _Names:
-    """Finds variables by what they are called today, whatever release wrote them.
+    """Finds variables by their current names, independent of the TensorFlow release.
 
     Args:
-        variables: Of the checkpoint.
+        variables: Variables of the checkpoint.
     """
 
     def __init__(self, variables: Variables):
         self.variables = variables
-        self._today = {_todays_name(name): name for name in variables}
+        self._by_current_name = {_current_name(name): name for name in variables}
         kernels = {}
-        for name in self._today:
+        for name in self._by_current_name:
             if match := LSTM_NAME.search(name):
                 kernels[int(match.group(1) or 0)] = name
         self._kernels = [kernels[i] for i in sorted(kernels)]
@@ -207,8 +207,8 @@ class _Names:
 
     @property
     def lstm_kernels(self) -> list[str]:
-        """Names, in the file, of the kernels of the LSTM layers, the first layer first."""
-        return [self._today[name] for name in self._kernels]
+        """Names in the file of the kernels of the LSTM layers, in order of layers."""
+        return [self._by_current_name[name] for name in self._kernels]
 
     @property
     def wraps_all(self) -> bool:
@@ -216,23 +216,27 @@ class _Names:
         return f"{ATTENTION}/multi_rnn_cell" in self._kernels[0]
 
     def bias_of(self, kernel: str) -> np.ndarray:
-        """Returns the bias beside a kernel of `lstm_kernels`."""
-        return self.get(_todays_name(kernel).removesuffix("kernel") + "bias")
+        """Returns the bias of the layer of a kernel of `lstm_kernels`."""
+        return self.get(_current_name(kernel).removesuffix("kernel") + "bias")
 
     def has(self, ending: str) -> bool:
-        """Returns whether there is a variable whose name ends so."""
+        """Returns whether there is a variable whose name ends with `ending`."""
         return bool(self._find(ending))
 
     def get(self, ending: str) -> np.ndarray:
-        """Returns the variable whose name ends so."""
+        """Returns the variable whose name ends with `ending`."""
         found = self._find(ending)
-        return self.variables[found[0] if found else ending]  # which says that it is missing
+        return self.variables[found[0] if found else ending]  # raises if it is missing
 
     def _find(self, ending: str) -> list[str]:
-        return [name for today, name in self._today.items() if f"/{today}".endswith(f"/{ending}")]
+        return [
+            name
+            for current, name in self._by_current_name.items()
+            if f"/{current}".endswith(f"/{ending}")
+        ]
 
 
-def _todays_name(name: str) -> str:
+def _current_name(name: str) -> str:
     name = re.sub(r"/cell(\d)", r"/cell_\1", name.lower())
     for before, now in RENAMED:
         name = name.replace(before, now)

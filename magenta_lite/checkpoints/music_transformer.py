@@ -1,4 +1,4 @@
-"""Checkpoints of tensor2tensor's `transformer`: names, shapes, sizes."""
+"""Checkpoints of tensor2tensor's `transformer`: names and sizes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ SELF, MEMORY = "self_attention", "encdec_attention"
 
 
 def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
-    """Returns `config` with the sizes of the model that a checkpoint holds.
+    """Returns `config` with the model sizes of a checkpoint.
 
-    The number of heads leaves no trace in a model whose heads share a table or have none; then
-    it is that of `config`.
+    The number of heads is that of `config` unless every head has its own relative embeddings.
 
     Args:
         config: An `ExperimentConfig`.
-        converter: Its converter.
-        variables: Of the checkpoint.
+        converter: The converter of `config`.
+        variables: Variables of the checkpoint.
 
     Raises:
-        UserError: If the checkpoint is not of a transformer of these tokens.
+        UserError: If the checkpoint belongs to a model of other tokens.
     """
     embeddings = _embeddings(variables)
     _check_tokens(config, converter, embeddings, variables)
@@ -60,10 +59,10 @@ def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
 
 
 def load_weights(model: Any, variables: Variables) -> None:
-    """Fills `model` with a checkpoint's weights.
+    """Loads the weights of a checkpoint into `model`.
 
     Raises:
-        UserError: If a variable is missing, of another shape, or has no place in the model.
+        UserError: If a variable is missing, has the wrong shape or does not belong to the model.
     """
     embeddings = _embeddings(variables)
     if model.rules.inputs:
@@ -123,10 +122,10 @@ def _assign(variable, values, name: str) -> None:
 
 
 def _embeddings(variables: Variables) -> dict[str, np.ndarray]:
-    """Returns the matrices of tokens by what they are for, shards joined.
+    """Returns the embedding matrices by purpose, with concatenated shards.
 
     Raises:
-        UserError: If there are none, or a shard is missing.
+        UserError: If there are no embeddings, or a shard is missing.
     """
     shards: dict[str, dict[int, str]] = {}
     for name in variables:
@@ -148,7 +147,7 @@ def _embeddings(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def _check_tokens(config, converter, embeddings, variables: Variables) -> None:
-    """Raises: UserError if the vocabulary, or whether there is a melody, is another."""
+    """Raises: UserError if the vocabulary size or the presence of an encoder does not match."""
     of_melody = "input_emb" in embeddings
     wants_melody = bool(converter.rules.inputs)
     if of_melody != wants_melody:

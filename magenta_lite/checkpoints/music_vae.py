@@ -1,4 +1,4 @@
-"""Names of a MusicVAE's variables in checkpoints of the original."""
+"""Checkpoints of the original MusicVAE: names of variables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from magenta_lite.families.music_vae.model import MusicVAE
 
 
 def load_weights(model: MusicVAE, variables: Variables) -> None:
-    """Fills `model` with a checkpoint's weights.
+    """Loads the weights of a checkpoint into `model`.
 
     Raises:
-        UserError: If a variable is missing, of another shape, or has no place in the model.
+        UserError: If a variable is missing, has the wrong shape or does not belong to the model.
     """
     if model.model_config.encoder_levels:
         for i, level in enumerate(model.encoder.level_encoders):
@@ -47,7 +47,7 @@ def _assign_encoder(encoder, variables: Variables, name: str) -> None:
 
 def _assign_decoder(decoder, variables: Variables, name: str) -> None:
     for i, layer in enumerate(decoder.layers):
-        # The original's first layer reads event, code, controls; ours event, controls, code.
+        # The first layer of the original reads event, code, controls; ours event, controls, code.
         moved = decoder.control_size if i == 0 else 0
         _assign_lstm(layer, variables, f"{name}/multi_rnn_cell/cell_{i}", moved)
     _assign_dense(decoder.initial_state, variables, f"{name}/z_to_initial_state")
@@ -55,7 +55,7 @@ def _assign_decoder(decoder, variables: Variables, name: str) -> None:
 
 
 def _assign_lstm(layer, variables: Variables, name: str, moved: int = 0) -> None:
-    """`moved` rows stand below those of the layer's constant input there, above them here."""
+    """Assigns an LSTM; `moved` rows follow those of the constant input there, precede them here."""
     name = f"{name}/lstm_cell"
     kernel, bias = variables[f"{name}/kernel"], variables[f"{name}/bias"]
     if moved:

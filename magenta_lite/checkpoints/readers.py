@@ -1,4 +1,4 @@
-"""How the checkpoints that the authors of each family published are read."""
+"""Readers of the published checkpoints of each family."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def _unchanged(config: Any, converter: Any, variables: Mapping[str, Any]) -> Any
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointReader:
-    """Reads the checkpoints that the authors of a family published.
+    """Functions that read the published checkpoints of a family.
 
     Attributes:
-        load_weights: Gives a model the weights of an opened checkpoint.
-        open: Opens a checkpoint by its path: weights by name, and `global_step`.
-        fitted_config: Returns a config, of a converter, with the sizes of an opened checkpoint.
-        licence: A sentence on what the weights may be used for; empty for any use.
+        load_weights: Loads the weights of an open checkpoint into a model.
+        open: Opens a checkpoint by its path, as weights by name with a `global_step`.
+        fitted_config: Returns a config with the model sizes of an open checkpoint.
+        licence: Restrictions on the use of the weights; empty without any.
     """
 
     load_weights: Callable[[Any, Any], None]

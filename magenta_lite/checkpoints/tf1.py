@@ -19,20 +19,20 @@ from magenta_lite.errors import UserError
 if TYPE_CHECKING:
     import keras
 
-# Optimiser state, and cuDNN's copy of weights that also stand under their usual names.
+# Optimizer state, and cuDNN's copies of weights that also exist under their usual names.
 IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "/Adafactor", "/Adafactor_1", "opaque_kernel")
 IGNORED_NAMES = ("beta1_power", "beta2_power")
-IGNORED_PREFIXES = ("losses_avg/", "train_stats/")  # what tensor2tensor counts
+IGNORED_PREFIXES = ("losses_avg/", "train_stats/")  # statistics of tensor2tensor
 DECOMPRESSION_ERRORS = (zlib.error, lzma.LZMAError)
 DATA_ENDINGS = (".index", ".data-")
 
 
 class Variables(Mapping):
-    """The variables of a checkpoint by name, read when asked for; remembers what was asked for.
+    """The variables of a checkpoint by name, read on access; records the accessed names.
 
     Args:
-        reader: What `tf.train.load_checkpoint` gives.
-        path: Named in errors.
+        reader: Result of `tf.train.load_checkpoint`.
+        path: Path for error messages.
     """
 
     def __init__(self, reader: Any, path: str):
@@ -56,7 +56,7 @@ class Variables(Mapping):
         self.used.add(name)
         try:
             return self._reader.get_tensor(name)
-        except Exception as error:  # TensorFlow's, or what Python makes of it, e.g. IndexError
+        except Exception as error:  # of TensorFlow, or converted by Python, e.g. to IndexError
             raise UserError(
                 f"{self._path} is damaged or cut off: {name} cannot be read "
                 f"({_first_line(error)}); download it again"
@@ -72,7 +72,7 @@ class Variables(Mapping):
         return len(self._shapes)
 
     def check_all_used(self) -> None:
-        """Raises: UserError naming the variables that the model had no place for."""
+        """Raises: UserError if variables were not used; names them."""
         left = sorted(set(self._shapes) - self.used - {"global_step"})
         if left:
             raise UserError(
@@ -82,7 +82,7 @@ class Variables(Mapping):
 
     @property
     def global_step(self) -> int:
-        """Steps the checkpoint was trained for; 0 if it does not say."""
+        """Training steps of the checkpoint; 0 if unknown."""
         return int(self["global_step"]) if "global_step" in self else 0
 
 
@@ -92,10 +92,10 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
 
     Args:
         path: A prefix (`model.ckpt-100`), one of its files, a directory (its newest checkpoint),
-            or a tar file with one checkpoint inside.
+            or a tar file with one checkpoint.
 
     Raises:
-        UserError: If there is no checkpoint, or it cannot be read; says which file.
+        UserError: If there is no checkpoint, or it cannot be read; names the file.
     """
     import tensorflow as tf
 
@@ -120,7 +120,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
 
 
 def _check_files(prefix: Path, path: Path) -> None:
-    """Raises: UserError naming the file of the checkpoint `prefix` that is not beside `path`."""
+    """Raises: UserError if a file of the checkpoint `prefix` is missing; names it."""
     if not prefix.with_name(prefix.name + ".index").is_file():
         if path.is_file() and prefix == path:
             raise UserError(
@@ -142,11 +142,11 @@ def _is_tar(path: Path) -> bool:
     try:
         return tarfile.is_tarfile(path)
     except (EOFError, OSError, *DECOMPRESSION_ERRORS):
-        return True  # compressed and cut off, which unpacking will tell
+        return True  # compressed and truncated, which unpacking reports
 
 
 def _unpack(path: Path, folder: Path) -> Path:
-    """Unpacks the checkpoint files of a tar into `folder`, flat; returns their prefix."""
+    """Unpacks the checkpoint files of a tar file into `folder`; returns their prefix."""
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -191,11 +191,11 @@ def _first_line(error: Exception) -> str:
 
 
 def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
-    """Turns the weights of a TensorFlow 1 LSTM cell into those of a Keras one.
+    """Converts the weights of a TensorFlow 1 LSTM cell to those of Keras.
 
-    TensorFlow 1 keeps one matrix, the rows of the input above those of the last output, with
-    columns input gate, candidate, forget gate, output gate, and adds 1 to the forget gate when
-    it runs. Keras has two matrices, columns i, f, g, o, and the 1 inside the bias.
+    TensorFlow 1 has one matrix, the rows of the input before those of the last output, with
+    columns input gate, candidate, forget gate, output gate, and adds 1 to the forget gate at run
+    time. Keras has two matrices with columns i, f, g, o, and includes the 1 in the bias.
 
     Args:
         kernel: Float (C + U, 4U).
@@ -216,7 +216,7 @@ def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]
 
 
 def assign(layer: keras.layers.Layer, weights: list[np.ndarray], name: str) -> None:
-    """Sets the weights of a Keras layer. Raises: UserError if a shape does not fit."""
+    """Assigns the weights of a Keras layer. Raises: UserError if a shape does not match."""
     for variable, value in zip(layer.weights, weights, strict=True):
         if tuple(variable.shape) != value.shape:
             raise UserError(

@@ -1,13 +1,13 @@
-"""Files that PyTorch's `torch.save` wrote, read without PyTorch and without running their code.
+"""Reader of files of PyTorch's `torch.save`, without PyTorch and without running their code.
 
-Such a file is a pickle whose tensors refer to storages, flat arrays kept outside of the pickle.
+Such a file is a pickle whose tensors refer to storages, flat arrays outside of the pickle.
 
 * Since PyTorch 1.6 it is a ZIP: `NAME/data.pkl`, storages `NAME/data/KEY`, `NAME/byteorder`.
-* Before, it is five pickles (a magic number, a version, facts about the system, the tree, the keys
-  of its storages), then for each key the length of the storage (int64) and its values.
+* Before, it consists of five pickles (a magic number, a version, system information, the tree, the
+  keys of its storages), then for each key the length of the storage (int64) and its values.
 
-A pickle can call any function of Python. This reader knows about thirty names, all of them of
-data, and refuses the file at the first other one.
+A pickle can call any Python function. This reader accepts about thirty names, all of data types,
+and rejects files with other names.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from magenta_lite.errors import UserError
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 ZIP_START = b"PK\3\4"
-MAX_PICKLE = 2**26  # bytes; the tree of the largest Jukebox is a hundredth of it
+MAX_PICKLE = 2**26  # bytes; a hundred times the tree of the largest Jukebox
 
 DTYPES = {
     "float64": "f8",
     "float32": "f4",
     "float16": "f2",
-    "bfloat16": "u2",  # NumPy has none; `_to_numpy` makes float32 of it
+    "bfloat16": "u2",  # NumPy lacks it; `_to_numpy` converts it to float32
     "int64": "i8",
     "int32": "i4",
     "int16": "i2",
@@ -64,9 +64,9 @@ STORAGES = {
     "BoolStorage": "bool",
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
-    "UntypedStorage": "uint8",  # bytes; the tensor says what they are
+    "UntypedStorage": "uint8",  # bytes; tensors define their dtype
 }
-# How other files begin, for messages.
+# First bytes of other formats, for error messages.
 KNOWN_STARTS = {
     b"\x1f\x8b": "a gzip file; unpack it first",
     b"\x89HDF": "an HDF5 file, as of Keras",
@@ -75,23 +75,23 @@ KNOWN_STARTS = {
 
 
 def read_torch_file(path: str | Path) -> dict[str, Any]:
-    """Reads a file of `torch.save`, of the ZIP format or the older one.
+    """Reads a file of `torch.save`, in the ZIP format or the older one.
 
-    Tensors come as NumPy arrays, read-only views of the memory-mapped file, so a file larger than
-    the memory is no problem; tensors that share a storage share it here too. bfloat16, which NumPy
-    lacks, becomes float32 (a copy). Storages in a ZIP are compared with their checksums; the older
+    Tensors are returned as NumPy arrays, read-only views of the memory-mapped file, which may be
+    larger than the memory; tensors that share a storage share it in the result. bfloat16, which
+    NumPy lacks, is copied to float32. Checksums of storages are verified in ZIP files; the older
     format has none.
 
     Args:
-        path: For example one of the `.pth.tar` files of Jukebox, which are no tar files.
+        path: For example one of the `.pth.tar` files of Jukebox, which are not tar files.
 
     Returns:
-        The tree that was saved: dictionaries, lists, tuples, numbers, strings and arrays. A dtype
-        is its name.
+        The saved tree of dictionaries, lists, tuples, numbers, strings and arrays. A dtype is
+        represented by its name.
 
     Raises:
-        UserError: If the file is no PyTorch file (says what it looks like), is damaged or cut off,
-            holds something else than a dictionary, or asks for a name that is not just data.
+        UserError: If the file is not a PyTorch file (names the apparent format), is damaged or
+            truncated, contains no dictionary, or refers to a name that is not a data type.
     """
     path = Path(path).expanduser()
     buffer = _map(path)
@@ -112,7 +112,7 @@ class Weights(dict):
     """The weights of a checkpoint by name.
 
     Attributes:
-        global_step: Steps that they were trained for; 0 if the checkpoint does not say.
+        global_step: Training steps; 0 if unknown.
     """
 
     global_step: int = 0
@@ -120,7 +120,11 @@ class Weights(dict):
 
 @contextlib.contextmanager
 def open_checkpoint(path: str | Path) -> Iterator[Weights]:
-    """Gives the weights in a file of `torch.save`. Raises: UserError as the functions below."""
+    """Opens the weights in a file of `torch.save`.
+
+    Raises:
+        UserError: If `read_torch_file` or `state_dict` fails.
+    """
     tree = read_torch_file(path)
     weights = Weights(state_dict(tree))
     step = tree.get("step", 0)
@@ -129,16 +133,16 @@ def open_checkpoint(path: str | Path) -> Iterator[Weights]:
 
 
 def state_dict(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Finds the weights in what `read_torch_file` gave.
+    """Returns the weights in a result of `read_torch_file`.
 
     Args:
-        tree: The weights by name, or a dictionary that has them under `model` or `state_dict`.
+        tree: The weights by name, or a dictionary with them under `model` or `state_dict`.
 
     Returns:
-        The weights by name, without the `module.` that PyTorch's data-parallel wrappers prepend.
+        The weights by name, without the prefix `module.` of PyTorch's data-parallel wrappers.
 
     Raises:
-        UserError: If there are no weights, something else among them, or a name twice.
+        UserError: If there are no weights, an entry is not a tensor, or a name occurs twice.
     """
     places = (tree.get("model"), tree.get("state_dict"), tree)
     found = next(place for place in places if isinstance(place, Mapping))
@@ -164,12 +168,12 @@ _Order = Literal["<", ">"]
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads the tree of a file; knows a fixed set of names and calls nothing else.
+    """Reads the tree of a file; it accepts a fixed set of names and calls nothing else.
 
     Args:
         data: One pickle.
-        path: Named in errors.
-        storage: Gives the flat array for (key, dtype name, length).
+        path: Path for error messages.
+        storage: Returns the flat array for (key, dtype name, length).
         order: Byte order of the file, "<" or ">".
     """
 
@@ -190,7 +194,7 @@ class _Unpickler(pickle.Unpickler):
             return super().load()
         except UserError:
             raise
-        except Exception as error:  # a damaged pickle can make of itself any error of Python
+        except Exception as error:  # a damaged pickle can raise any error
             raise _damaged(self._path, f"its tree cannot be read ({_first_line(error)})") from error
 
     def find_class(self, module: str, name: str) -> Any:
@@ -223,8 +227,8 @@ class _Unpickler(pickle.Unpickler):
         raise _damaged(self._path, "it refers to something that is not a storage")
 
     def _tensor(self, storage, offset, shape, strides, _gradient, _hooks, metadata=None):
-        """Returns the view of a storage that is a tensor; `offset` and `strides` in elements."""
-        if metadata:  # e.g. conj: the values are to be conjugated when they are read
+        """Returns a tensor as a view of its storage; `offset` and `strides` are in elements."""
+        if metadata:  # e.g. conj: values would have to be conjugated
             raise UserError(
                 f"{self._path} has a tensor that is {_names(metadata)} of what is stored; save it "
                 "again after .resolve_conj().resolve_neg()"
@@ -266,7 +270,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _StorageLengths(_Unpickler):
-    """A first reading of the tree: only notes the dtype and length of each storage, by key."""
+    """A first pass over the tree, which records the dtype and length of each storage by key."""
 
     def __init__(self, data: bytes, path: Path):
         super().__init__(data, path, self._note)
@@ -310,7 +314,7 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
 
 
 def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Returns the directory of a ZIP in which there is one `NAME/data.pkl`."""
+    """Returns the records of a ZIP by name. Raises: UserError unless it has one `data.pkl`."""
     try:
         with zipfile.ZipFile(path) as archive:
             records = {record.filename: record for record in archive.infolist()}
@@ -323,7 +327,7 @@ def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
 
 
 def _zip_record(path: Path, buffer: mmap.mmap, record: zipfile.ZipInfo) -> memoryview:
-    """Returns the bytes of a file in a ZIP; PyTorch does not compress them."""
+    """Returns the bytes of a record of a ZIP, which PyTorch does not compress."""
     name = record.orig_filename.encode("utf-8" if record.flag_bits & 0x800 else "cp437")
     start = record.header_offset
     header = buffer[start : start + 30]
@@ -338,7 +342,7 @@ def _zip_record(path: Path, buffer: mmap.mmap, record: zipfile.ZipInfo) -> memor
     view = memoryview(buffer)[start : start + record.file_size]
     if len(view) < record.file_size or record.compress_size != record.file_size:
         raise _damaged(path, f"{_short(record.filename)} is longer than the file")
-    if record.CRC and zlib.crc32(view) != record.CRC:  # 0: PyTorch was told to leave them out
+    if record.CRC and zlib.crc32(view) != record.CRC:  # 0 if PyTorch saved without checksums
         raise _damaged(path, f"{_short(record.filename)} does not fit its checksum")
     return view
 
@@ -382,11 +386,11 @@ def _storage_keys(path: Path, data: bytes, known: Mapping[str, Any]) -> list[str
 
 
 def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
-    """Returns the pickle that begins at `start`, looked through but not loaded."""
+    """Returns the pickle that begins at `start`, scanned but not loaded."""
     stream = io.BytesIO(buffer[start : start + MAX_PICKLE])
     try:
         for opcode, argument, position in pickletools.genops(stream):
-            # Python makes room for as many remembered objects as the largest number says.
+            # Python allocates a memo of the size of the largest index.
             if opcode.name.endswith("PUT") and (argument or 0) > (position or 0):
                 raise _damaged(path, "its tree cannot be read (too large a memo)")
     except UserError:
@@ -397,7 +401,7 @@ def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
 
 
 def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: _Order = "<") -> np.ndarray:
-    """Returns bytes as a flat array of the named dtype, of this machine's byte order."""
+    """Returns bytes as a flat array of the named dtype in native byte order."""
     values = np.frombuffer(data, np.dtype(DTYPES[dtype]).newbyteorder(order))
     if dtype == "bfloat16":  # the upper half of a float32
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -450,7 +454,7 @@ def _names(names) -> str:
 
 
 def _short(value: Any) -> str:
-    """Returns something from the file, whatever it is, so that it fits into a line."""
+    """Returns a short representation of any value from the file."""
     return repr(value[:80]) if isinstance(value, str | bytes) else f"a {type(value).__name__}"
 
 

@@ -1,7 +1,7 @@
-"""Weights of Jukebox' VQ-VAE under the original's names: into our model, out of it, its sizes.
+"""Checkpoints of Jukebox's VQ-VAE: names, sizes, import and export.
 
 A state is a dict of NumPy arrays in PyTorch's order of axes: convolutions (out, in, kernel),
-transposed ones (in, out, kernel), codebooks (codes, width).
+transposed convolutions (in, out, kernel), codebooks (codes, width).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.vqvae.config import VQVAEConfig
 
 LICENCE = "The weights of OpenAI's Jukebox are for non-commercial use, and what they write is, too."
-# Fields of `VQVAEConfig` that leave no trace in a checkpoint.
+# Fields of `VQVAEConfig` that cannot be inferred from a checkpoint.
 NOT_IN_SHAPES = (
     "dilation_growth",
     "dilation_cycle",
@@ -27,13 +27,13 @@ NOT_IN_SHAPES = (
     "codebook_decay",
     "revival_threshold",
 )
-AXES = (2, 1, 0)  # of kernels: PyTorch's order to ours, and back
-SHOWN = 3  # names in an error
+AXES = (2, 1, 0)  # permutation of kernel axes between PyTorch and Keras, its own inverse
+MAX_NAMES = 3  # names in an error message
 CODEBOOK = "bottleneck.level_blocks.{}.k"
 
 
 def fitted_config(config: Any, converter: Any, state: dict[str, np.ndarray]) -> Any:
-    """Returns `config`, an `ExperimentConfig`, with the sizes of the VQ-VAE of a checkpoint."""
+    """Returns an `ExperimentConfig` with the model sizes of a checkpoint."""
     del converter
     kept = {name: getattr(config.model, name) for name in NOT_IN_SHAPES}
     model = config_from_state(state, **kept)
@@ -42,18 +42,18 @@ def fitted_config(config: Any, converter: Any, state: dict[str, np.ndarray]) -> 
 
 
 def load_weights(model: Any, state: dict[str, np.ndarray]) -> None:
-    """Fills a `VQVAE` with a checkpoint; see `load_state`."""
+    """Loads a checkpoint into a `VQVAE`; see `load_state`."""
     load_state(model, state)
 
 
 def load_state(model: Any, state: dict[str, np.ndarray]) -> None:
-    """Fills a `VQVAE` with a state.
+    """Loads a state into a `VQVAE`.
 
-    A state has no averages of the codebooks. They begin as the original's do when a training goes
-    on: as if one example a step hit all codes alike.
+    A state has no moving averages of the codebooks. As in the original, they are initialized as if
+    the codes of one example a step were uniformly distributed.
 
     Raises:
-        UserError: If an array is missing, of another shape, or has no place in the model.
+        UserError: If an array is missing, has the wrong shape or does not belong to the model.
     """
     names = _names(model)
     _check_names(set(names), set(state))
@@ -74,7 +74,7 @@ def load_state(model: Any, state: dict[str, np.ndarray]) -> None:
 
 
 def state_of(model: Any) -> dict[str, np.ndarray]:
-    """Returns the state of a `VQVAE`; raises UserError if it has what the original has not."""
+    """Returns the state of a `VQVAE`. Raises: UserError if the original lacks its options."""
     return {
         name: np.transpose(array, AXES) if array.ndim == 3 else array
         for name, array in ((name, v.numpy()) for name, v in _names(model).items())
@@ -82,19 +82,21 @@ def state_of(model: Any) -> dict[str, np.ndarray]:
 
 
 def config_from_state(state: dict[str, np.ndarray], **not_in_shapes: Any) -> VQVAEConfig:
-    """Returns the sizes of the VQ-VAE that a state is of.
+    """Returns the config of the VQ-VAE of a state.
 
     Args:
-        state: See above.
-        **not_in_shapes: Fields of `VQVAEConfig` that leave no trace: dilations, decays, thresholds;
-            those not given are the original's.
+        state: Arrays by name.
+        **not_in_shapes: Fields of `VQVAEConfig` that cannot be inferred: dilations, decays,
+            thresholds; the defaults are those of the original.
 
     Raises:
-        UserError: If it is not of a VQ-VAE.
+        UserError: If the state is not that of a VQ-VAE.
     """
     levels = _count(state, "encoders.{}.level_blocks.0.model.0.0.weight")
     if not levels or CODEBOOK.format(levels - 1) not in state:
-        raise UserError(f"There is no VQ-VAE in a checkpoint of {', '.join(list(state)[:SHOWN])} …")
+        raise UserError(
+            f"There is no VQ-VAE in a checkpoint of {', '.join(list(state)[:MAX_NAMES])} …"
+        )
     downs, strides, widths, depths = [], [], [], []
     for level in range(levels):
         block = f"encoders.{levels - 1}.level_blocks.{level}.model"
@@ -127,7 +129,7 @@ def config_from_state(state: dict[str, np.ndarray], **not_in_shapes: Any) -> VQV
 
 
 def _names(model: Any) -> dict[str, keras.Variable]:
-    """Returns the weights of a `VQVAE` by the original's names, in the order of its files."""
+    """Returns the weights of a `VQVAE` by their original names, in the order of the files."""
     sizes = model.sizes
     if sizes.snake or sizes.factorized_width or sizes.quantizers > 1:
         raise UserError(
@@ -143,7 +145,7 @@ def _names(model: Any) -> dict[str, keras.Variable]:
 
 
 def _convolutions(model: Any) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yields the convolutions of a `VQVAE` with their names."""
+    """Yields the names and the convolutions of a `VQVAE`."""
     for level, encoder in enumerate(model.encoders):
         for b, block in enumerate(encoder.blocks):
             name = f"encoders.{level}.level_blocks.{b}.model"
@@ -173,15 +175,15 @@ def _check_names(ours: set[str], theirs: set[str]) -> None:
         (theirs - ours, "has what this configuration has no place for:"),
     ):
         if names:
-            first = ", ".join(sorted(names)[:SHOWN])
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            first = ", ".join(sorted(names)[:MAX_NAMES])
+            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
             raise UserError(
                 f"The checkpoint {problem} {first}{more}: it belongs to another configuration"
             )
 
 
 def _count(state: dict[str, np.ndarray], pattern: str) -> int:
-    """Returns how many names fit `pattern` with 0, 1, 2 ... in its place."""
+    """Returns the number of names that match `pattern` with a number for its placeholder."""
     expression = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
     return len([name for name in state if expression.fullmatch(name)])
 

@@ -1,4 +1,4 @@
-"""Notes and sound to numbers and back; numpy and note_seq only."""
+"""Converters between music or audio and arrays; they import numpy and note_seq only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _by_kind(*classes: type[Converter]) -> dict[str, type[Converter]]:
     return {converter.config_class.kind: converter for converter in classes}
 
 
-# The converters by the kind of their section: those of notes, and those of sound.
+# The converters of notes and those of audio, by the kind of their config section.
 CONVERTERS = _by_kind(
     MelodyConverter,
     DrumsConverter,
@@ -44,5 +44,5 @@ SOUND_CONVERTERS = _by_kind(AudioConverter, CodesConverter)
 
 
 def build_converter(config: Any) -> Converter:
-    """Returns the converter that the converter section `config` describes."""
+    """Returns the converter of the converter section `config`."""
     return (CONVERTERS | SOUND_CONVERTERS)[config.kind](config)

@@ -1,4 +1,4 @@
-"""Sound as rows of 16-bit samples, and back."""
+"""Converter between audio and rows of 16-bit samples."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from magenta_lite.errors import UserError
 from magenta_lite.typing import Events
 
 FULL_SCALE = 32768  # of 16 bits
-BLOCK = 2**20  # samples that are worked on at once, so that long pieces need little extra memory
+BLOCK = 2**20  # samples processed at once, to limit the memory that long pieces need
 
 
 @dataclasses.dataclass
 class Audio:
-    """Sound.
+    """Audio samples with their sample rate.
 
     Attributes:
         samples: Float32 (T, channels) in [-1, 1].
-        sample_rate: Samples a second of each channel, Hz.
-        markers: Places in it, in seconds, and what is there; lines in its picture.
+        sample_rate: Sample rate in Hz.
+        markers: Pairs of a time in seconds and a label, drawn as lines in plots.
     """
 
     samples: np.ndarray
@@ -40,20 +40,20 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Duration in seconds."""
         return len(self.samples) / self.sample_rate
 
 
 @dataclasses.dataclass(frozen=True)
 class AudioConverterConfig:
-    """How sound is read, and in what parts.
+    """Format of audio examples.
 
     Attributes:
-        sample_rate: Hz; sound of another rate is resampled while it is read.
-        channels: 1: the mean of all channels; 2: stereo, in which mono sounds on both.
-        crop: Samples of a training clip. Shorter pieces are left out.
-        min_seconds: Pieces shorter than this are left out, too.
-        silence: dB below full scale (at most 0). Clips without a louder sample are left out.
+        sample_rate: Sample rate in Hz, to which audio is resampled.
+        channels: 1 for the mean of all channels; 2 for stereo, with mono on both channels.
+        crop: Length of a training clip in samples. Shorter pieces are dropped.
+        min_seconds: Minimum duration of a piece in seconds; shorter pieces are dropped.
+        silence: Level in dB of full scale (at most 0). Clips without a louder sample are dropped.
     """
 
     kind: ClassVar[str] = "audio"
@@ -75,10 +75,10 @@ class AudioConverterConfig:
 
 
 class AudioConverter(Converter):
-    """Sound to rows of two crops, the second of which is the first of the next row.
+    """Converts audio to rows of two crops, which overlap by one crop.
 
-    Training takes a crop from a random place in a row, so it reaches all places of a piece, each
-    in one row only. A row says where in its piece it stands; `pieces` joins them again.
+    Training takes a crop at a random offset of a row, so that every crop of a piece can occur. The
+    position of each row in its piece is stored; `pieces` joins the rows again.
 
     Args:
         config: An `AudioConverterConfig`.
@@ -92,7 +92,7 @@ class AudioConverter(Converter):
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
+        """Sample rate in Hz."""
         return self.config.sample_rate
 
     @property
@@ -102,31 +102,31 @@ class AudioConverter(Converter):
 
     @property
     def crop(self) -> int:
-        """Samples of a training clip."""
+        """Length of a training clip in samples."""
         return self.config.crop
 
     @property
     def event_format(self) -> EventFormat:
-        """A sample of each channel."""
+        """One sample of each channel a step."""
         return EventFormat("audio", (self.channels,))
 
     @property
     def window_steps(self) -> int:
-        """Samples of a row."""
+        """Length of a row in samples."""
         return 2 * self.crop
 
     def encode(self, audio: Audio) -> EncodeResult:
         """Returns the rows of a piece, in order of time, with their positions.
 
-        Row k holds the samples from k * crop to (k + 2) * crop; the last one has a crop at least.
-        Rows in which nothing is louder than `silence` are left out.
+        Row k holds the samples from k * crop to (k + 2) * crop; the last row has at least one crop.
+        Rows without a sample above `silence` are dropped.
 
         Args:
-            audio: Of the sample rate and channels of the config.
+            audio: Audio with the sample rate and channels of the config.
 
         Returns:
-            Int16 arrays (T, channels), crop <= T <= 2 * crop; the first sample of each and the
-            length of the piece; and a report.
+            Int16 arrays (T, channels), crop <= T <= 2 * crop, with positions: the first sample of
+            each and the length of the piece; and a report.
 
         Raises:
             UserError: If `audio` has another sample rate or number of channels.
@@ -137,8 +137,8 @@ class AudioConverter(Converter):
         if audio.seconds < shortest:
             report.drop(f"sound shorter than {shortest:.3g} s")
             return EncodeResult([], report)
-        samples, beyond = to_int16(audio.samples)
-        if beyond is None:
+        samples, clipped = to_int16(audio.samples)
+        if clipped is None:
             report.drop("sound with samples that are no numbers")
             return EncodeResult([], report)
         quiet = f"(no sample above {config.silence:g} dB of full scale)"
@@ -154,18 +154,18 @@ class AudioConverter(Converter):
             report = Report()
             report.drop(f"silent sound {quiet}")
             return EncodeResult([], report)
-        if beyond:
-            report.keep("samples clipped to full scale", beyond)
+        if clipped:
+            report.keep("samples clipped to full scale", clipped)
         report.keep("windows", len(rows))
         report.keep("seconds of sound", round(audio.seconds))
         return EncodeResult(rows, report, positions=positions)
 
     def decode(self, events: Events) -> Audio:
-        """Returns the sound of samples int16 (T, channels)."""
+        """Returns the audio of samples int16 (T, channels)."""
         return Audio(np.asarray(events, np.float32) / FULL_SCALE, self.sample_rate)
 
     def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
-        """Returns a short hash: sound is not transposed."""
+        """Returns a hash of the samples, since audio is not transposed."""
         return hashlib.sha256(np.ascontiguousarray(events).data).digest()
 
     def _check(self, audio: Audio) -> None:
@@ -182,31 +182,31 @@ class AudioConverter(Converter):
 
 
 def to_int16(samples: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """Returns float samples (T, channels) as int16, and how many were beyond full scale.
+    """Returns float samples (T, channels) as int16, and the number of clipped samples.
 
-    The number is None where samples are no numbers (NaN or infinite).
+    The number is None if a sample is NaN or infinite.
     """
-    rounded, beyond = np.empty(samples.shape, np.int16), 0
+    rounded, clipped = np.empty(samples.shape, np.int16), 0
     for start in range(0, len(samples), BLOCK):
         block = np.rint(samples[start : start + BLOCK] * FULL_SCALE)
         if not np.isfinite(block).all():
             return rounded, None
-        # 1.0 itself, one step above the largest number, counts as full scale.
-        beyond += int(np.count_nonzero(np.abs(block) > FULL_SCALE))
+        # 1.0, one step above the largest int16, does not count as clipped.
+        clipped += int(np.count_nonzero(np.abs(block) > FULL_SCALE))
         rounded[start : start + BLOCK] = np.clip(block, -FULL_SCALE, FULL_SCALE - 1)
-    return rounded, beyond
+    return rounded, clipped
 
 
 def pieces(examples: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields name and samples int16 (T, channels) of each whole piece, in order of their names.
+    """Yields the name and the samples int16 (T, channels) of each piece, in order of names.
 
-    Silence whose rows were left out is filled in as zeros.
+    Dropped silent rows are replaced by zeros.
 
     Args:
         examples: A split of a built collection, a `collections.Examples`.
 
     Raises:
-        UserError: If the data set does not say where in a piece its rows stand.
+        UserError: If the data set has no positions of its rows.
     """
     if examples.pieces is None or examples.positions is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What every converter gives back: examples, their format, and what was left out and why."""
+"""Results of converters: examples, their format, and reports of dropped material."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-MAX_LINES = 3  # of a reason in a table, names of places included
-NAME_WIDTH = 40  # columns of such a name
-PLACES_KEPT = 5  # named per reason; the counts stay exact
+MAX_LINES = 3  # of a reason in a table, including names of places
+NAME_WIDTH = 40  # columns of the name of a place
+PLACES_KEPT = 5  # places stored for each reason; the counts stay exact
 
-# What is counted under a reason, by how the reason begins; else whole files or pieces.
+# The unit that a reason counts, by the beginning of the reason; otherwise files or pieces.
 UNITS = {
     "notes": r"(drum |lower )?note\b|(drum )?pitch\b|softer hit|(end|rest) of a note|event of",
     "windows": r"(same |train |validation |test )?window|more than (\d+ windows)?|silent clip",
@@ -27,24 +27,24 @@ FILES = "files and pieces"
 
 
 def unit_of(reason: str) -> str:
-    """Returns what is counted under a reason of a `Report`: a key of `UNITS`, or `FILES`."""
+    """Returns the unit that a reason of a `Report` counts: a key of `UNITS`, or `FILES`."""
     return next((unit for unit, words in UNITS.items() if re.match(words, reason)), FILES)
 
 
 @dataclasses.dataclass
 class Tally:
-    """Counts what was kept and what was left out, by reason; `places` names the first of each."""
+    """Counts of kept items, and of dropped items by reason, with the first places of each."""
 
     kept: Counter = dataclasses.field(default_factory=Counter)
     dropped: Counter = dataclasses.field(default_factory=Counter)
     places: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def keep(self, what: str, n: int = 1) -> None:
-        """Counts `n` of `what` ("files", "melodies", "windows") as kept."""
+        """Counts `n` items of kind `what` ("files", "melodies", "windows") as kept."""
         self.kept[what] += n
 
     def drop(self, reason: str, place: str = "", n: int = 1) -> None:
-        """Counts `n` things as left out for `reason`, at `place` (a file, a bar range)."""
+        """Counts `n` items as dropped for `reason`, at `place` (a file, a bar range)."""
         if n == 0:
             return
         self.dropped[reason] += n
@@ -53,7 +53,7 @@ class Tally:
             places.append(place)
 
     def merge(self, other: Tally, place: str = "") -> None:
-        """Adds the counts of `other`; its places are prefixed with `place` (a file)."""
+        """Adds the counts of `other`, and prefixes its places with `place` (a file)."""
         self.kept.update(other.kept)
         for reason, n in other.dropped.items():
             places = other.places.get(reason) or [""]
@@ -62,7 +62,7 @@ class Tally:
                 self.drop_place(reason, " ".join(filter(None, (place, name))))
 
     def drop_place(self, reason: str, place: str) -> None:
-        """Names another place of a reason that is already counted."""
+        """Adds a place to a reason without counting it."""
         places = self.places.setdefault(reason, [])
         if place not in places and len(places) < PLACES_KEPT:
             places.append(place)
@@ -80,17 +80,17 @@ class Tally:
 class Report(Tally):
     """A `Tally` of pieces, passages, windows and notes, and one of whole files.
 
-    A reason is a short phrase that a musician understands and that says what to change, e.g.
-    "bar is not 4/4". Its first words say what is counted, see `unit_of`.
+    A reason is a short phrase that tells a musician what to change, e.g. "bar is not 4/4". Its
+    first words determine the unit that is counted; see `unit_of`.
 
     Attributes:
-        files: How many files of music are used, and why the others give nothing.
+        files: Counts of used and unused music files.
     """
 
     files: Tally = dataclasses.field(default_factory=Tally)
 
     def merge(self, other: Report, place: str = "") -> None:
-        """Adds the counts of `other`; its places are prefixed with `place` (a file)."""
+        """Adds the counts of `other`, and prefixes its places with `place` (a file)."""
         super().merge(other, place)
         self.files.merge(other.files, place)
 
@@ -104,19 +104,19 @@ class Report(Tally):
         return cls(*_counts(tree), files=Tally(*_counts(tree.get("files", {}))))
 
     def main_reason(self) -> str:
-        """Returns why nothing was kept: of the reasons for the largest units the most frequent."""
+        """Returns why nothing was kept: the most frequent reason of the largest unit."""
         units = [FILES, *reversed(UNITS)]
         ranked = sorted(self.dropped.items(), key=lambda r: (units.index(unit_of(r[0])), -r[1]))
         reason = ranked[0][0] if ranked else "nothing in it that fits"
         return f"no usable note ({reason})" if unit_of(reason) == "notes" else reason
 
     def table(self, width: int = 80) -> str:
-        """Returns the report as text of so many columns: what is used, and what was left out."""
+        """Returns the report as text of at most `width` columns."""
         lines = [self.used(width), self.details(width)]
         return "\n".join(filter(None, lines)) or "nothing read"
 
     def used(self, width: int = 80) -> str:
-        """Returns how many files are used, and why the others give nothing; empty without any."""
+        """Returns the counts of used and unused files as text; empty without files."""
         used, unused = self.files.kept["files"], self.files.dropped.total()
         if not used + unused:
             return ""
@@ -129,9 +129,9 @@ class Report(Tally):
         return "\n".join([first, *lines])
 
     def details(self, width: int = 80) -> str:
-        """Returns what was kept, then what was left out, in sections by what is counted."""
+        """Returns the kept and dropped items as text, in sections by unit."""
         lines = [f"{n:>9,} {what}" for what, n in self.kept.items()]
-        left = self.dropped - self.files.dropped  # those are told already
+        left = self.dropped - self.files.dropped  # those are reported by `used`
         for unit in (FILES, *reversed(UNITS)):
             reasons = [(why, n) for why, n in left.most_common() if unit_of(why) == unit]
             if reasons:
@@ -149,7 +149,7 @@ def _counts(tree: dict[str, Any]) -> tuple[Counter, Counter, dict[str, list[str]
 
 
 def _line(n: int, reason: str, places: list[str], width: int) -> str:
-    """Returns a count, its reason and as many places as there is room for."""
+    """Returns a line with a count, its reason and as many places as fit."""
     names = [shortened(place, NAME_WIDTH) for place in places]
     for shown in range(len(names), -1, -1):
         more = ["…"] if n > shown or shown < len(names) else []
@@ -162,7 +162,7 @@ def _line(n: int, reason: str, places: list[str], width: int) -> str:
 
 
 def shortened(name: str, width: int) -> str:
-    """Returns a name of at most `width` columns, without the middle of a longer one."""
+    """Returns a name shortened to `width` columns by leaving out its middle."""
     if len(name) <= width:
         return name
     front = (width - 1) // 2
@@ -171,33 +171,34 @@ def shortened(name: str, width: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class EventFormat:
-    """What the numbers of a converter's examples mean to a model; plain values only.
+    """Format of a converter's examples; plain values only.
 
-    Kinds, with the shape of one example's `events` (T steps) and of the vector that stands for
-    one step inside a model:
+    Each kind defines the shape of `events` (T steps) and the vector that represents a step in a
+    model:
 
     - `categorical`: one of `sizes[0]` classes a step; int (T,); one-hot.
-    - `multi_categorical`: one class of each of the parts `sizes`; int (T, P); one-hots joined.
-    - `roll`: which of `sizes[0]` classes are hit; uint8 0/1 (T, D); as it is.
+    - `multi_categorical`: one class of each of the parts `sizes`; int (T, P); concatenated
+      one-hots.
+    - `roll`: hits of `sizes[0]` classes; uint8 0/1 (T, D); unchanged.
     - `groove`: hits (0/1), velocities (0 to 1) and offsets (-1 to 1, positive is early, in half
-      steps) of `sizes[0]` classes; float32 (T, 3 * D); as it is.
+      steps) of `sizes[0]` classes; float32 (T, 3 * D); unchanged.
     - `audio`: samples of `sizes[0]` channels; int16 (T, C); divided by 32768.
 
     Attributes:
-        kind: See above.
-        sizes: See above.
-        input_bits: For `categorical` of 2 ** n classes, each a set of n members: the converter
+        kind: One of the kinds above.
+        sizes: Numbers of classes or channels, as the kind defines.
+        input_bits: For `categorical` with 2 ** n classes that are sets of n members: the encoder
             network reads n membership bits instead of the one-hot; 0 to read the one-hot.
-        control: What else the networks read at every step: `chords`, the 49 chord classes, given
-            with the example; `hits`, a groove's own hits; or nothing.
-        segments: In how many parts of equal length the T steps fall (the tracks of a bar), 1 for
-            one sequence. A segment ends after its first `end_id`; what follows is filling.
-        end_id: The class that ends a segment, or a sequence; None without one.
-        input_changes: For `groove`, what the encoder network does not see: any of `humanize`
-            (velocities and offsets), `tapify` (which drum), `fixed_velocities` (velocities).
-        hidden_classes: For `groove`, classes that the encoder network does not see.
-        max_note_dropout: For `groove`, in training each note of an example is hidden from the
-            encoder network with a probability of up to this.
+        control: Additional input of the networks at every step: `chords`, the 49 chord classes of
+            the example; `hits`, the hits of a groove; or empty.
+        segments: Number of segments of equal length in the T steps (the tracks of a bar); 1 for
+            one sequence. A segment ends after its first `end_id`, followed by padding.
+        end_id: The class that ends a segment or a sequence; None without one.
+        input_changes: For `groove`, features hidden from the encoder network: any of `humanize`
+            (velocities and offsets), `tapify` (drum classes), `fixed_velocities` (velocities).
+        hidden_classes: For `groove`, classes hidden from the encoder network.
+        max_note_dropout: For `groove`, the maximum probability in training with which each note is
+            hidden from the encoder network.
     """
 
     kind: str
@@ -216,7 +217,7 @@ class EventFormat:
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """Shape of the numbers of one step."""
+        """Shape of one step of an example."""
         return {
             "categorical": (),
             "multi_categorical": (len(self.sizes),),
@@ -227,7 +228,7 @@ class EventFormat:
 
     @property
     def event_dtype(self) -> np.dtype:
-        """Type in which examples are stored."""
+        """Data type in which examples are stored."""
         if self.kind == "groove":
             return np.dtype(np.float32)
         if self.kind == "audio":
@@ -241,17 +242,16 @@ CHORD_CLASSES = 49  # none, then 12 each of major, minor, augmented and diminish
 
 @dataclasses.dataclass
 class EncodeResult:
-    """Examples of one piece, and what was left out of it.
+    """Examples of one piece, with a report of dropped material.
 
     Attributes:
         examples: Arrays of the converter's `EventFormat`: (T, *event_shape), event_dtype.
-        report: What was left out and why.
+        report: Counts of kept and dropped items, with reasons.
         controls: For the control `chords`, the chord class of each step of each example, uint8
             (T,); None otherwise.
-        train_only: Whether each example must not be held out, being another form of one that may;
-            None for no.
+        train_only: Whether each example is an augmentation, for training only; None if none is.
         positions: (first step, steps of the whole piece) of each example, from a converter whose
-            examples are put together again; such a piece is kept whole. None for any other.
+            examples can be joined; their pieces are never split. None for other converters.
     """
 
     examples: list[np.ndarray]

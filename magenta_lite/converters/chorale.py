@@ -1,4 +1,4 @@
-"""Chorales on a grid of sixteenths: at each step the pitches of soprano, alto, tenor and bass."""
+"""Chorales on a 16th-note grid, with the pitches of soprano, alto, tenor and bass at each step."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from magenta_lite.typing import Events, NoteSequence
 
 PAD, END, SILENT = 0, 1, 2
 FIRST_PITCH = 3
-NOTHING = -1  # a voice that rests, in a grid
+REST = -1  # a rest, in a grid
 VOICE_NAMES = ("Soprano", "Alto", "Tenor", "Bass")
 VOICES = len(VOICE_NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
 class ChoraleConverterConfig:
-    """Which pieces are taken, and in what pieces they are read.
+    """Selection of pieces and length of examples.
 
     Attributes:
-        crop: Tokens of a training example, a multiple of 4. Rows of an example are twice as long,
-            so that a crop may begin at any step.
-        min_pitch: Notes below are left out.
-        max_pitch: Notes above are left out.
-        steps_per_quarter: Grid.
-        end_token: Whether pieces end with a token that says so.
-        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+        crop: Length of a training example in tokens, a multiple of 4. Stored rows are twice as
+            long, so that a crop can begin at any step.
+        min_pitch: Minimum MIDI pitch; lower notes are dropped.
+        max_pitch: Maximum MIDI pitch; higher notes are dropped.
+        steps_per_quarter: Grid resolution.
+        end_token: Whether pieces end with an end token.
+        max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "chorale"
@@ -64,11 +64,11 @@ class ChoraleConverterConfig:
 
 
 class ChoraleConverter(TokenConverter):
-    """Four voices as tokens, step by step, and in each step from the highest voice down.
+    """Converts four voices to tokens, step by step, from the highest voice down at each step.
 
-    Ids: 0 fills up, 1 ends, 2 is a voice that rests, 3 and up are pitches from `min_pitch` (Huang
-    et al. 2018, §4.1). A note that goes on and one that is struck again are the same token, as in
-    the data set that papers compare on.
+    Ids: 0 padding, 1 end, 2 a rest, 3 and up the pitches from `min_pitch` (Huang et al. 2018,
+    §4.1). A sustained note and a repeated note have the same token, as in the data set that papers
+    compare on.
 
     Args:
         config: A `ChoraleConverterConfig`.
@@ -80,7 +80,7 @@ class ChoraleConverter(TokenConverter):
 
     @property
     def rules(self) -> TokenRules:
-        """What the ids mean to a model that writes them."""
+        """The grammar of the ids."""
         ends = self.config.end_token
         return TokenRules(
             size=self.event_format.sizes[0],
@@ -90,13 +90,13 @@ class ChoraleConverter(TokenConverter):
 
     @property
     def event_format(self) -> EventFormat:
-        """One id a token."""
+        """One id per token."""
         pitches = self.config.max_pitch - self.config.min_pitch + 1
         return EventFormat("categorical", (FIRST_PITCH + pitches,))
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """Pitches."""
+        """The ids of all pitches."""
         return ((0, FIRST_PITCH, self.event_format.sizes[0] - 1),)
 
     # Notes to ids --------------------------------------------------------------------------
@@ -104,12 +104,11 @@ class ChoraleConverter(TokenConverter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the rows of a NoteSequence of up to four voices.
 
-        Each instrument is a voice, in the order of their numbers, or the other way round if the
-        last is the higher; voices that are missing rest. Row k holds tokens from k * crop to
-        (k + 2) * crop.
+        Each instrument is a voice, in order of their numbers, reversed if the last is higher than
+        the first; missing voices rest. Row k holds the tokens from k * crop to (k + 2) * crop.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples, once=False)
@@ -120,7 +119,7 @@ class ChoraleConverter(TokenConverter):
         return windows.result()
 
     def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
-        """Returns the ids of a whole NoteSequence; the report counts what is left out."""
+        """Returns the ids of a whole NoteSequence; `report` counts dropped items."""
         report = Report() if report is None else report
         grid = self._grid(sequence, report)
         if grid is None:
@@ -128,13 +127,13 @@ class ChoraleConverter(TokenConverter):
         return self.ids_of_grid(grid)
 
     def ids_of_grid(self, grid: ArrayLike) -> list[int]:
-        """Returns the ids of pitches int (T, 4), -1 for a voice that rests."""
+        """Returns the ids of pitches int (T, 4), -1 for rests."""
         grid = np.asarray(grid)
-        ids = np.where(grid == NOTHING, SILENT, grid - self.config.min_pitch + FIRST_PITCH)
+        ids = np.where(grid == REST, SILENT, grid - self.config.min_pitch + FIRST_PITCH)
         return [*map(int, ids.ravel())] + [END] * self.config.end_token
 
     def _grid(self, sequence, report: Report):
-        """Returns pitches int (T, 4); None, and a line of the report, where there are none."""
+        """Returns pitches int (T, 4); reports the reason and returns None if there are none."""
         config = self.config
         if not is_playable(sequence, report):
             return None
@@ -161,7 +160,7 @@ class ChoraleConverter(TokenConverter):
         if not step_at(tempos, last) <= MAX_STEPS:
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return None
-        grid = np.full((to_step(step_at(tempos, last), 1), VOICES), NOTHING)
+        grid = np.full((to_step(step_at(tempos, last), 1), VOICES), REST)
         if not len(grid):
             report.drop("piece shorter than a step")
             return None
@@ -172,7 +171,7 @@ class ChoraleConverter(TokenConverter):
         return grid
 
     def seconds(self, ids: Sequence[int], qpm: float) -> float:
-        """Returns how long `ids` last at `qpm` quarter notes a minute."""
+        """Returns the duration of `ids` in seconds at `qpm` quarter notes a minute."""
         return len(ids) // VOICES * 60 / qpm / self.config.steps_per_quarter
 
     # Ids to notes --------------------------------------------------------------------------
@@ -180,17 +179,17 @@ class ChoraleConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: Sequence[int] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe; every order of ids is music.
+        """Returns the NoteSequence that ids describe; every sequence of ids is valid.
 
-        Equal pitches of a voice on neighbouring steps are one note.
+        Equal pitches of a voice at successive steps are one note.
 
         Args:
-            events: Int (T,); the first 1 ends them, and a 0 is a voice that rests.
+            events: Int (T,); the first 1 ends the piece, and 0 is a rest.
             qpm: Quarter notes a minute.
             programs: General MIDI programs of the four voices.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         programs = self._programs(None if programs is None else tuple(programs))
         ids = np.asarray(events, int)

@@ -1,4 +1,4 @@
-"""Chord symbols as people write them, rewritten as note_seq reads them."""
+"""Rewriting of common chord symbols in the spelling of note_seq."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SIGNS = str.maketrans(
     }
 )
 SYMBOL = re.compile(r"([A-G])(#+|b+)?(.*?)(?:/([A-Ga-g])(#+|b+)?)?")
-MAJOR = re.compile(r"M(?![aAiI])")  # of a seventh: Cm7 and CM7 differ
-# Kinds of chords in small letters, and what they are called instead.
+MAJOR = re.compile(r"M(?![aAiI])")  # a major seventh: Cm7 and CM7 differ
+# Patterns of chord qualities in lower case, and their spelling in note_seq.
 KINDS = (
     (r"^(?:major|maj|ma)(?![a-z])", "maj"),
     (r"^(?:minor|min|mi)", "m"),
@@ -53,10 +53,10 @@ KINDS = (
 
 
 def canonical_text(symbol: str) -> str:
-    """Returns a chord symbol in the spelling of note_seq, as far as it is known.
+    """Returns a chord symbol in the spelling of note_seq; unknown symbols stay unchanged.
 
-    Signs such as ♯, ♭, Δ, ° and ø are spelt out, and so are other names of kinds: `Cmi7`, `C^7`,
-    `C2`. A root is a capital letter: in files `f` is forte.
+    Signs such as ♯, ♭, Δ, ° and ø are replaced, and so are other spellings of chord qualities:
+    `Cmi7`, `C^7`, `C2`. Roots must be capital letters, because `f` in files means forte.
     """
     text = symbol.strip().translate(SIGNS)
     if re.sub(r"[\s._-]", "", text).lower() in NO_CHORD_WORDS:
@@ -68,6 +68,6 @@ def canonical_text(symbol: str) -> str:
     kind = MAJOR.sub("maj", kind).lower()
     for pattern, spelling in KINDS:
         kind = re.sub(pattern, spelling, kind)
-    # Several changes in one pair of parentheses: note_seq reads one in each.
+    # note_seq reads one alteration in each pair of parentheses.
     kind = kind.replace(",", ")(").replace(" ", "")
     return f"{root}{sign}{kind}" + (f"/{bass.upper()}{bass_sign}" if bass else "")

@@ -1,4 +1,4 @@
-"""Chords as one of 49 classes a step: none, or a root and one of four triads."""
+"""Chords as 49 classes: no chord, or a root with one of four triads."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from magenta_lite.errors import UserError
 NO_CHORD = 0
 ROOTS = 12
 TRIADS = ("major", "minor", "augmented", "diminished")  # 12 classes each, C to B, from 1 up
-CHORDS_PER_BAR = 2  # where chords have to be inferred from the notes
+CHORDS_PER_BAR = 2  # for chords that are inferred from the notes
 CHORDS_PER_2_2_BAR = 1
 TRIAD_PITCHES = ({0, 4, 7}, {0, 3, 7}, {0, 4, 8}, {0, 3, 6})  # semitones above the root
 EXAMPLES = "C, Am, F#m7, Bb/D, Gsus4, Bdim, or N.C. for none"
-SEPARATORS = re.compile(r"[|\s]+|,(?![^()]*\))")  # no comma within parentheses
+SEPARATORS = re.compile(r"[|\s]+|,(?![^()]*\))")  # no commas within parentheses
 
 
 class UnusableChords(Exception):
-    """Chords that are not among the 49 classes.
+    """Raised for chords that are not among the 49 classes.
 
     Attributes:
-        reason: What is wrong, as a reason of a report.
-        symbol: The chord symbol, where there is one.
+        reason: Reason for a report.
+        symbol: The chord symbol, if there is one.
     """
 
     def __init__(self, reason: str, symbol: str = ""):
@@ -38,7 +38,7 @@ class UnusableChords(Exception):
         self.symbol = symbol
 
     def as_result(self) -> EncodeResult:
-        """Returns what a piece with such chords encodes to: nothing, and the reason."""
+        """Returns an `EncodeResult` without examples, with the reason in its report."""
         report = Report()
         report.drop(self.reason, self.symbol)
         return EncodeResult([], report)
@@ -46,9 +46,9 @@ class UnusableChords(Exception):
 
 @functools.lru_cache(maxsize=4096)
 def canonical(symbol: str) -> str:
-    """Returns a chord symbol as note_seq writes it: `Cmaj7` of `CΔ7`.
+    """Returns a chord symbol in the spelling of note_seq: `Cmaj7` for `CΔ7`.
 
-    What note_seq reads is left as it is.
+    Symbols that note_seq can read stay unchanged.
 
     Raises:
         UnusableChords: If it cannot be read.
@@ -71,10 +71,10 @@ def canonical(symbol: str) -> str:
 def chord_class(symbol: str) -> int:
     """Returns the class of a chord symbol such as `Am7`, `F#dim`, `Bb/D` or `N.C.`.
 
-    Only root and triad count: bass, sevenths and further notes do not.
+    Only root and triad count; bass, sevenths and extensions are ignored.
 
     Raises:
-        UnusableChords: If it cannot be read, or its triad is none of the four, as in `Csus4`.
+        UnusableChords: If it cannot be read, or has none of the four triads, like `Csus4`.
     """
     root_and_triad = _root_and_triad(symbol)
     if root_and_triad is None:
@@ -103,9 +103,9 @@ def _root_and_triad(symbol: str) -> tuple[int, int] | None:
 
 
 def nearest_class(symbol: str) -> int:
-    """Returns the class of a chord symbol, or of the triad with the most pitches in common.
+    """Returns the class of a chord symbol, or that of the triad with the most common pitches.
 
-    The major one counts as nearer than the minor: `Csus4` and `C5` are C.
+    Ties go to major: `Csus4` and `C5` are C.
 
     Raises:
         UnusableChords: If it cannot be read.
@@ -123,16 +123,16 @@ def nearest_class(symbol: str) -> int:
 
 
 def typed_symbols(text: str, flag: str = "chords") -> list[str]:
-    """Returns the chord symbols that a user wrote, as `canonical` has them.
+    """Returns the chord symbols that a user typed, in the spelling of `canonical`.
 
-    Small letters name roots as capitals do: `am` is A minor, `b` is B, `bb` is B flat.
+    Roots may be lower-case letters: `am` is A minor, `b` is B, `bb` is B flat.
 
     Args:
-        text: With spaces, commas or bar lines between them, e.g. "C g7 | Am, F♯m".
-        flag: Where it was written.
+        text: Symbols separated by spaces, commas or bar lines, e.g. "C g7 | Am, F♯m".
+        flag: Name of the flag, for error messages.
 
     Raises:
-        UserError: If a symbol cannot be read; says which, and where.
+        UserError: If a symbol cannot be read, or there are none; names the symbol and the flag.
     """
     symbols = []
     for number, word in enumerate(SEPARATORS.sub(" ", text).split(), start=1):
@@ -148,14 +148,14 @@ def typed_symbols(text: str, flag: str = "chords") -> list[str]:
 
 
 def parse_chords(text: str, steps: int) -> np.ndarray:
-    """Returns the chords that a user wrote, spread evenly over `steps`: uint8 (steps,).
+    """Returns the chords that a user typed, spread evenly over `steps`: uint8 (steps,).
 
     Args:
-        text: See `typed_symbols`.
+        text: Chord symbols; see `typed_symbols`.
         steps: Number of steps T.
 
     Raises:
-        UserError: If a symbol is unknown, or there are none, or more than steps.
+        UserError: If a symbol is unknown, or there are no symbols, or more symbols than steps.
     """
     classes = [nearest_class(symbol) for symbol in typed_symbols(text)]
     if len(classes) > steps:
@@ -164,7 +164,7 @@ def parse_chords(text: str, steps: int) -> np.ndarray:
 
 
 def transpose_chords(controls: Any, semitones: int) -> np.ndarray:
-    """Returns chord classes (T,) with every root moved by `semitones`; no chord stays none."""
+    """Returns chord classes (T,) transposed by `semitones`; `NO_CHORD` stays unchanged."""
     classes = np.asarray(controls)
     triads, roots = np.divmod(classes.astype(int) - 1, ROOTS)
     moved = 1 + triads * ROOTS + (roots + semitones) % ROOTS
@@ -172,34 +172,34 @@ def transpose_chords(controls: Any, semitones: int) -> np.ndarray:
 
 
 class ChordLine:
-    """The chords of a stretch: each holds from its step to the next one's.
+    """The chords of a stretch; each chord lasts until the next one.
 
     Args:
-        chords: Class of the chord at each step where one begins.
+        chords: Class of each chord by the step at which it begins.
     """
 
     def __init__(self, chords: dict[int, int]):
         self._starts = np.array(sorted(chords), int)
-        # One entry in front: before the first chord there is none.
+        # The first entry is for the steps before the first chord.
         self._classes = np.array([NO_CHORD, *(chords[s] for s in sorted(chords))], np.uint8)
 
     def at(self, steps: Any) -> np.ndarray:
-        """Returns the class at each of `steps` (N,): uint8 (N,)."""
+        """Returns the chord class uint8 (N,) at each of `steps` (N,)."""
         return self._classes[np.searchsorted(self._starts, np.asarray(steps), side="right")]
 
 
 def chord_line(
     stretch: Stretch, steps_per_quarter: int, classify: Callable[[str], int] = chord_class
 ) -> ChordLine:
-    """Returns the chords of a stretch: its chord symbols, or inferred where it has none.
+    """Returns the chords of a stretch, inferred from the notes if it has no chord symbols.
 
     Args:
-        stretch: Where the chords stand.
-        steps_per_quarter: Grid.
-        classify: Gives the class of a chord symbol, 0 to 255.
+        stretch: The stretch of music.
+        steps_per_quarter: Grid resolution.
+        classify: Maps a chord symbol to its class, 0 to 255.
 
     Raises:
-        UnusableChords: If there is a chord without a class, or none can be inferred.
+        UnusableChords: If a chord has no class, or chords cannot be inferred.
     """
     symbols = _symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
@@ -207,7 +207,7 @@ def chord_line(
 
 
 def _symbols(sequence) -> list[tuple[float, str]]:
-    """Returns (seconds, symbol) in order of time."""
+    """Returns pairs of a time in seconds and a chord symbol, in order of time."""
     from note_seq.protobuf import music_pb2
 
     symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
@@ -224,7 +224,7 @@ def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[fl
     if stretch.steps_per_bar(1) != QUARTERS_PER_BAR:
         raise UnusableChords("music without chord symbols that is not in 4/4")
     chord_inference = _chord_inference()
-    # Only what chords are inferred from: what else a piece holds may be at impossible times.
+    # Only the notes are copied: other events of the piece may have invalid times.
     bare = music_pb2.NoteSequence()
     bare.tempos.add(qpm=stretch.qpm)
     bare.time_signatures.add(numerator=QUARTERS_PER_BAR, denominator=4)
@@ -242,15 +242,15 @@ def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[fl
 
 @functools.cache
 def _chord_inference():
-    """Returns note_seq's module, made to keep the table that it computes anew for every piece.
+    """Returns note_seq's chord inference with a cache of its transition table.
 
-    The table depends on constants only; without this it takes 0.6 of the 0.7 seconds of a piece.
+    The table depends on constants only; computing it takes 0.6 of the 0.7 seconds of a piece.
     """
     from note_seq import chord_inference
 
     name = "_key_chord_transition_distribution"
     compute = getattr(chord_inference, name, None)
-    if compute is None:  # another version of note_seq: slow then, not wrong
+    if compute is None:  # another version of note_seq: slow, but correct
         return chord_inference
     tables = {}
 

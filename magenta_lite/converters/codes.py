@@ -1,4 +1,4 @@
-"""What the codes are that a prior or an upsampler writes."""
+"""Converter of VQ-VAE codes, for priors and upsamplers."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from magenta_lite.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class CodesConverterConfig:
-    """Codes of one level of a VQ-VAE, in contexts of a fixed number.
+    """Codes of one level of a VQ-VAE, in contexts of fixed length.
 
-    Where a frame has several codes, all that is told here of one is of a frame, but for `codes`.
+    With residual quantizers, lengths and ratios count frames of several codes.
 
     Attributes:
-        level: 0 is the finest.
-        codes: Different codes of the level; of a frame with several, of each codebook.
-        quantizers: Codes of a frame, one of each codebook of a residual VQ-VAE; 1 for any other.
-        context: Codes of an example.
-        hop: Samples of a code.
-        sample_rate: Of the sound, in Hz.
-        above_ratio: Codes below one of the level above, whose codes an example has too; 1 for none.
-        artists: Artists that are told apart; 0 for examples without labels.
-        genres: Genres that are told apart.
-        max_genres: Genres of a piece.
-        lyric_tokens: Characters of the lyrics of an example.
-        lyric_vocabulary: Different characters.
-        vqvae: Run directory of the VQ-VAE that makes them. It says what codes there are.
-        channels: Of the sound.
-        artist_names: Of the artists 1, 2 …; 0 stands for all others. The data say them.
-        genre_names: Of the genres, likewise.
+        level: Level of the VQ-VAE; 0 is the finest.
+        codes: Codebook size.
+        quantizers: Codes of a frame, one for each residual quantizer; 1 for other VQ-VAEs.
+        context: Context length, in codes.
+        hop: Hop length, in samples.
+        sample_rate: Sample rate of the audio, in Hz.
+        above_ratio: Ratio of hop lengths of the level above, whose codes are part of an example,
+            and of this level; 1 without them.
+        artists: Number of artist labels; 0 for examples without labels.
+        genres: Number of genre labels.
+        max_genres: Maximum number of genres of a piece.
+        lyric_tokens: Characters of lyrics of an example.
+        lyric_vocabulary: Vocabulary size of lyrics.
+        vqvae: Run directory of the VQ-VAE, which determines the codes.
+        channels: Channels of the audio.
+        artist_names: Names of the artists 1, 2 …, set by the data; 0 stands for all others.
+        genre_names: Names of the genres, in the same way.
     """
 
     kind: ClassVar[str] = "codes"
@@ -71,12 +72,12 @@ class CodesConverterConfig:
 
     @property
     def sample_length(self) -> int:
-        """Samples of an example."""
+        """Length of an example in samples."""
         return self.context * self.hop
 
 
 class CodesConverter(Converter):
-    """What is known of codes. Sound becomes codes, and they sound, by the VQ-VAE of the config.
+    """Describes codes; the VQ-VAE of the config converts audio to codes and back.
 
     Args:
         config: A `CodesConverterConfig`.
@@ -86,21 +87,21 @@ class CodesConverter(Converter):
 
     @property
     def sample_rate(self) -> int:
-        """Of the sound, in Hz."""
+        """Sample rate of the audio, in Hz."""
         return self.config.sample_rate
 
     @property
     def channels(self) -> int:
-        """Of the sound."""
+        """Channels of the audio."""
         return self.config.channels
 
     @property
     def event_format(self) -> EventFormat:
-        """A code, or a frame of several."""
+        """One code, or one frame of several codes, a step."""
         codes, count = self.config.codes, self.config.quantizers
         return EventFormat("categorical" if count == 1 else "multi_categorical", (codes,) * count)
 
     @property
     def window_steps(self) -> int:
-        """Codes, or frames, of an example."""
+        """Context length, in codes or frames."""
         return self.config.context

@@ -1,4 +1,4 @@
-"""What all converters share: grid, transposition, and writing their settings down."""
+"""The base class of converters: interface, transposition and serialization."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
 
 EXAMPLE = "{example}"
-LOWEST = -127  # semitones: every example ends up at the bottom of its range
+LOWEST = -127  # semitones; moves every example to the bottom of its range
 
 
 class Converter:
-    """Notes to numbers and back.
+    """Converts music to arrays and back.
 
-    Subclasses give `event_format`, `window_steps`, `encode` and `decode`.
+    Subclasses define `event_format`, `window_steps`, `encode` and `decode`.
 
     Attributes:
         config: The converter section.
-        default_programs: General MIDI programs that `decode` gives its melodic parts.
-        pitch_ids: (part, lowest id, highest id) of ids that are pitches; they move together
-            under transposition.
-        fixed_segment_id: Segments that begin with this id, drum tracks, do not move under
-            transposition; None without.
-        pitch_ranges: Lowest and highest id of each of `pitch_ids` that can be played; None for all.
-        crop: Steps of a training example that is a part of what is stored; 0 for all of it.
-        crop_grid: Crops begin at multiples of so many steps.
-        crop_prefix: So many steps at the front of what is stored begin every crop of it.
-        folds_pitches: Pitches that leave their range under transposition move by octaves.
-        rejects_transpositions: A transposition that would leave the range is not drawn, instead of
-            moving by less.
+        default_programs: Default General MIDI programs of the melodic parts, for `decode`.
+        pitch_ids: (part, lowest id, highest id) of the ids that are pitches, which are transposed.
+        fixed_segment_id: First id of segments that are not transposed (drum tracks); None without.
+        pitch_ranges: Lowest and highest playable id of each of `pitch_ids`; None for all.
+        crop: Length of a training example that is cropped from a stored row, in steps; 0 for whole
+            rows.
+        crop_grid: Crops begin at multiples of this number of steps.
+        crop_prefix: Number of steps at the beginning of a stored row that precede each crop.
+        folds_pitches: Whether pitches out of range after transposition are folded by octaves.
+        rejects_transpositions: Whether transpositions that leave the range are rejected instead of
+            reduced.
     """
 
     config_class: ClassVar[type]
@@ -47,7 +46,7 @@ class Converter:
     crop_prefix: int = 0
     folds_pitches: bool = False
     rejects_transpositions: bool = False
-    # Whether there are `text_of` and `contour`.
+    # Whether `text_of` and `contour` are implemented.
     writes_text: ClassVar[bool] = False
     has_contours: ClassVar[bool] = False
 
@@ -56,72 +55,72 @@ class Converter:
 
     @property
     def event_format(self) -> EventFormat:
-        """What the numbers of an example mean."""
+        """Format of the examples."""
         raise NotImplementedError
 
     @property
     def generate_flags(self) -> tuple[str, ...]:
-        """What `generate` must be told of a model of such music, beside its run.
+        """Flags that `generate` requires for a model of this music, in addition to its run.
 
-        `EXAMPLE` in it stands for the path of a file of such music.
+        `EXAMPLE` is a placeholder for the path of a music file.
         """
         needed = {"chords": ("--chords=C Am F G",), "hits": (f"--input={EXAMPLE}",)}
         return needed.get(self.event_format.control, ())
 
     @property
     def window_steps(self) -> int:
-        """Steps T of an example."""
+        """Length T of an example in steps."""
         raise NotImplementedError
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """See the class."""
+        """(part, lowest id, highest id) of the ids that are pitches."""
         return ()
 
     @property
     def steps_per_bar(self) -> int:
-        """Steps of a 4/4 bar."""
+        """Length of a 4/4 bar in steps."""
         return QUARTERS_PER_BAR * self.config.steps_per_quarter
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the examples of a NoteSequence that is not quantised, and a report."""
+        """Returns the examples of an unquantized NoteSequence, with a report."""
         raise NotImplementedError
 
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that `events` describe.
+        """Returns the NoteSequence of `events`.
 
         Args:
-            events: (T, *event_shape), values as `event_format` says.
+            events: Array (T, *event_shape) of `event_format`.
             qpm: Quarter notes a minute.
             programs: General MIDI programs of the melodic parts; None for `default_programs`.
         """
         raise NotImplementedError
 
     def for_inference(self, unmarked_drums: bool = True) -> Converter:
-        """Returns the converter for music of a user, of which more is read than in training.
+        """Returns the converter for input of generation, which accepts more than that of training.
 
         Args:
-            unmarked_drums: Read the notes of a file that marks none as drums as drums.
+            unmarked_drums: Whether all notes of a file without drum notes are read as drums.
         """
         del unmarked_drums
         return self
 
     def text_of(self, sequence: NoteSequence) -> str:
-        """Returns the ids of a NoteSequence as text, where `writes_text`."""
+        """Returns the ids of a NoteSequence as text, if `writes_text`."""
         raise NotImplementedError
 
     def contour(self, events: Any) -> Any:
-        """Returns what is alike in examples, or NoteSequences, that are, where `has_contours`."""
+        """Returns features of an example or NoteSequence for comparisons, if `has_contours`."""
         raise NotImplementedError
 
     def check_programs(self, programs: tuple[int, ...]) -> None:
-        """Raises: UserError if these are no General MIDI programs for `decode`; none are always."""
+        """Raises: UserError if `programs` are not valid for `decode`; an empty tuple is valid."""
         self._programs(programs or None)
 
     def _programs(self, programs: tuple[int, ...] | None) -> tuple[int, ...]:
-        """Returns `programs` checked, or the defaults."""
+        """Returns the validated `programs`, or the defaults."""
         if programs is None:
             return self.default_programs
         if len(programs) != len(self.default_programs):
@@ -136,7 +135,7 @@ class Converter:
     # Transposition -------------------------------------------------------------------------
 
     def possible_shift(self, events: Events, semitones: int) -> int:
-        """Returns `semitones`, reduced until all notes of `events` fit; 0 without notes."""
+        """Returns `semitones` reduced so that all notes of `events` fit; 0 without notes."""
         lowest, highest = None, None
         for ids, (_, low, high), moves in self._pitch_columns(np.asarray(events)):
             if moves.any():
@@ -146,27 +145,26 @@ class Converter:
         return 0 if lowest is None else int(np.clip(semitones, lowest, highest))
 
     def transpose(self, events: Events, semitones: int) -> np.ndarray:
-        """Returns `events` with every note moved by `possible_shift` semitones.
+        """Returns `events` transposed by `possible_shift` semitones.
 
-        The shift is reduced until all notes fit, so that the rhythm stays whole. (The original
-        drops the notes that leave the range.)
+        The shift is reduced so that all notes fit and the rhythm is preserved. (The original drops
+        notes that leave the range.)
         """
         events = np.asarray(events)
         moved = events.copy()
         shift = self.possible_shift(events, semitones)
-        # Read from `events`, written to `moved`: ids that moved from one range into the next
-        # must not move twice.
+        # Reads `events` and writes `moved`, so that ids that enter another range do not move twice.
         targets = (ids for ids, _, _ in self._pitch_columns(moved))
         for target, (ids, _, moves) in zip(targets, self._pitch_columns(events), strict=True):
             target[moves] = ids[moves].astype(int) + shift
         return moved
 
     def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
-        """Returns what an example and all its transpositions have in common.
+        """Returns a key that an example shares with all its transpositions.
 
         Args:
             events: (T, *event_shape).
-            controls: Chord classes uint8 (T,), which move with the notes; None without.
+            controls: Chord classes uint8 (T,), transposed with the notes; None without chords.
         """
         key = self.transpose(events, LOWEST).tobytes()
         if controls is None:
@@ -174,7 +172,7 @@ class Converter:
         return key + transpose_chords(controls, self.possible_shift(events, LOWEST)).tobytes()
 
     def _pitch_columns(self, events: np.ndarray):
-        """Yields (ids of the part, entry of `pitch_ids`, which ids move) for each entry."""
+        """Yields (ids of the part, entry of `pitch_ids`, mask of moved ids) for each entry."""
         parts = events if events.ndim == 2 else events[:, None]  # a view (T, P)
         movable = self._movable(events)
         for part, low, high in self.pitch_ids:
@@ -182,10 +180,10 @@ class Converter:
             yield ids, (part, low, high), movable & (ids >= low) & (ids <= high)
 
     def _movable(self, events: np.ndarray) -> np.ndarray:
-        """Returns at which steps ids of a pitch's range are pitches, bool (T,)."""
+        """Returns the mask bool (T,) of the steps that can be transposed."""
         return np.ones(len(events), bool)
 
-    # As text -------------------------------------------------------------------------------
+    # Serialization -------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
         """Returns the converter's settings as plain values."""
@@ -193,13 +191,13 @@ class Converter:
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Converter:
-        """Returns the converter that `to_json` described."""
+        """Returns the converter of the result of `to_json`."""
         values = {key: value for key, value in tree.items() if key != "kind"}
         return cls(cls.config_class(**values))
 
 
 def check_at_least(config: Any, lowest: float, *names: str) -> None:
-    """Raises: UserError if one of the fields `names` of a converter section is below `lowest`."""
+    """Raises: UserError if a field in `names` of a converter section is below `lowest`."""
     for name in names:
         value = getattr(config, name)
         if not value >= lowest:

@@ -1,4 +1,4 @@
-"""Drum pitches in classes of what sounds alike; the first pitch of a class is the one decoded."""
+"""Classes of drum pitches of similar sound; the first pitch of a class is used for decoding."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ REDUCED: Pitches = (
     (51, 53, 59, 82),  # ride
 )
 
-# A class for every pitch. Its order is an older grouping's: 43 stands with the high toms, 52 with
-# the rides; 22 and 26 are missing.
+# A class for every pitch, in the order of an older grouping: 43 is a high tom, 52 a ride; 22 and 26
+# are missing.
 _FULL_ORDER: Pitches = (
     (36, 35),
     (38, 27, 28, 31, 32, 33, 34, 37, 39, 40, 56, 65, 66, 75, 85),
@@ -31,7 +31,7 @@ _FULL_ORDER: Pitches = (
 )
 FULL: Pitches = tuple((pitch,) for pitches in _FULL_ORDER for pitch in pitches)
 
-# What a Roland TD-11 sends, the kit of the Groove MIDI Dataset.
+# Pitches of a Roland TD-11, the kit of the Groove MIDI Dataset.
 ROLAND: Pitches = (
     (36,),
     (38, 37, 40),
@@ -80,12 +80,12 @@ def class_of_pitch(classes: Pitches) -> dict[int, int]:
 
 
 def pitch_of_class(classes: Pitches) -> tuple[int, ...]:
-    """Returns the MIDI pitch that stands for each class."""
+    """Returns the MIDI pitch that each class decodes to."""
     return tuple(pitches[0] for pitches in classes)
 
 
 def drum_name(pitch: int) -> str:
-    """Returns what a drummer calls the drum of a MIDI pitch; General MIDI's name for rare ones."""
+    """Returns a drummer's name for the drum of a MIDI pitch, or General MIDI's name."""
     import pretty_midi
 
     return NAMES.get(pitch) or pretty_midi.note_number_to_drum_name(pitch).lower() or str(pitch)

@@ -1,6 +1,6 @@
-"""Finding the drum tracks in a piece, by the rules that Magenta's models were trained with.
+"""Extraction of the drum tracks of a piece, by the rules of Magenta's training data.
 
-A drum track is a list of sets, one per step: bit k of an integer says whether class k is hit.
+A drum track is a list of sets of drums, one per step; bit k of a set is the hit of class k.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from magenta_lite.typing import Events
 
 
 class DrumTrack(NamedTuple):
-    """Sets of drums from the step `start` on; both ends are on bar lines."""
+    """Sets of drums from the step `start`; both ends are on bar lines."""
 
     start: int
     events: list[int]
@@ -24,12 +24,12 @@ class DrumTrack(NamedTuple):
 def hits_by_step(
     notes: Iterable[tuple[int, int, Any]], class_of: dict[int, int], report: Report
 ) -> dict[int, int]:
-    """Returns the set of classes hit on each step that has any.
+    """Returns the set of classes hit at each step with hits.
 
     Args:
         notes: (start, end, NoteSequence note), drum notes only.
         class_of: Class of each MIDI pitch.
-        report: Counts what is left out.
+        report: Collects the counts of dropped items.
     """
     hits: dict[int, int] = {}
     for start, _, note in notes:
@@ -52,15 +52,15 @@ def extract_drum_tracks(
     leading_bars: int,
     report: Report,
 ) -> list[DrumTrack]:
-    """Returns the drum tracks of a piece, each from the bar of its first hit to the end of a bar.
+    """Returns the drum tracks of a piece, each in whole bars from the bar of its first hit.
 
     Args:
-        hits: Set of classes on each step that has any.
+        hits: Set of classes hit at each step with hits.
         steps_per_bar: Length of a bar.
-        gap_bars: Bars without a hit after which a new track begins; infinite for one track.
-        max_bars: Longer tracks are cut; infinite for none.
-        leading_bars: How many silent bars before the first track to keep.
-        report: Counts what is left out.
+        gap_bars: Bars without a hit after which a new track begins; infinity for one track.
+        max_bars: Maximum length; longer tracks are truncated.
+        leading_bars: Maximum number of silent bars to keep before the first track.
+        report: Collects the counts of dropped items.
     """
     tracks: list[DrumTrack] = []
     for step in sorted(hits):

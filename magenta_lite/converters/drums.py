@@ -1,4 +1,4 @@
-"""Drums as the set of what is hit on each 16th step."""
+"""Drums as the set of classes hit at each 16th step."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ CLASSES = {"reduced": drum_classes.REDUCED, "full": drum_classes.FULL}
 
 @dataclasses.dataclass(frozen=True)
 class DrumsConverterConfig:
-    """How drum tracks are found in a piece and cut into windows.
+    """Extraction of drum tracks and windows.
 
     Attributes:
         bars: Length of a window in 4/4 bars.
-        classes: `reduced`, 9 classes of drums that sound alike, or `full`, 61 single pitches.
-        roll: Give a bit for each class, instead of one id for the set of all that are hit.
-        max_bars: Longer drum tracks are cut.
-        gap_bars: Bars without a hit that end a drum track.
-        steps_per_quarter: Grid; 4 is 16th notes.
-        pad_edges: Keep silent bars before the first hit, and fill the last window with silence,
-            so that drums whose first or last bar is silent encode. The original refuses them,
-            its own samples included.
-        max_examples: At most so many windows of a piece, the first ones; 0 for all.
+        classes: `reduced`, 9 classes of similar drums, or `full`, 61 single pitches.
+        roll: Encode one bit for each class, instead of one id for the set of hits.
+        max_bars: Maximum length; longer drum tracks are truncated.
+        gap_bars: Bars without a hit after which a drum track ends.
+        steps_per_quarter: Grid resolution; 4 is 16th notes.
+        pad_edges: Keep silent bars before the first hit and pad the last window with silence, to
+            encode drums whose first or last bar is silent. The original rejects them, including
+            its own samples.
+        max_examples: Maximum number of windows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "drums"
@@ -67,11 +67,11 @@ class DrumsConverterConfig:
 
 
 class DrumsConverter(Converter):
-    """Drums of a NoteSequence as sets of classes, and back.
+    """Converts the drums of a NoteSequence to sets of classes, and back.
 
-    All drum notes together are one track; velocity and length do not count. Without `roll` an
-    example is the id of each step's set, the sum of 2 ** class over its classes: 0 is silence,
-    5 is kick and closed hi-hat. With `roll` it is the bits themselves.
+    All drum notes form one track; velocities and durations are ignored. Without `roll` an example
+    has one id a step, the sum of 2 ** class over the classes hit: 0 is silence, 5 is kick and
+    closed hi-hat. With `roll` it has one bit for each class.
 
     Args:
         config: A `DrumsConverterConfig`.
@@ -87,7 +87,7 @@ class DrumsConverter(Converter):
 
     @property
     def event_format(self) -> EventFormat:
-        """Sets as ids, or as bits."""
+        """Sets of drums as ids or as bits."""
         classes = len(self._pitches)
         if self.config.roll:
             return EventFormat("roll", (classes,))
@@ -95,20 +95,19 @@ class DrumsConverter(Converter):
 
     @property
     def window_steps(self) -> int:
-        """Steps T of a window."""
+        """Length T of a window in steps."""
         return self.config.bars * self.steps_per_bar
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of every drum track in a NoteSequence.
 
-        Windows are `bars` long and start on every bar; they come in order of time, each only
-        once.
+        Windows are `bars` long and start on every bar, in order of time, without duplicates.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint16 arrays (T,), or uint8 (T, D) with `roll`, and a report of what was left out.
+            Uint16 arrays (T,), or uint8 (T, D) with `roll`, and a report of dropped items.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
@@ -129,7 +128,7 @@ class DrumsConverter(Converter):
             steps_per_bar=self.steps_per_bar,
             gap_bars=max(config.gap_bars, padding),  # silence inside a window must not split it
             max_bars=config.max_bars,
-            # More silence than this would fill whole windows.
+            # More leading silence would give silent windows.
             leading_bars=max(padding - 1, 0),
             report=report,
         )
@@ -150,15 +149,15 @@ class DrumsConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
+        """Returns the NoteSequence of sets of drums; each hit lasts one step.
 
         Args:
             events: Int (T,), or (T, D) with `roll`.
             qpm: Quarter notes a minute.
-            programs: None or empty: drums have none.
+            programs: Must be None or empty.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         self._programs(programs)
         classes = len(self._pitches)

@@ -1,4 +1,4 @@
-"""Pieces on a grid of steps: where tempo and meter hold, and on which step each note falls."""
+"""Quantization: stretches of constant tempo and meter, and the steps of their notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Events = TypeVar("_Events", list[int], np.ndarray)
 
 QUARTERS_PER_BAR = 4
 DEFAULT_QPM = 120.0
-MAX_STEPS = 1_000_000  # 35 hours of 16ths at 120 quarter notes a minute: no music
+MAX_STEPS = 1_000_000  # 35 hours of 16ths at 120 quarter notes a minute
 
 
 @dataclasses.dataclass
@@ -28,8 +28,8 @@ class Stretch:
     Attributes:
         sequence: A NoteSequence that starts at time 0.
         qpm: Quarter notes a minute.
-        numerator: Of the time signature.
-        denominator: Of the time signature.
+        numerator: Numerator of the time signature.
+        denominator: Denominator of the time signature.
     """
 
     sequence: Any
@@ -38,7 +38,7 @@ class Stretch:
     denominator: int
 
     def steps_per_bar(self, steps_per_quarter: int) -> float:
-        """Returns the length of a bar in steps, which need not be whole; 0 if it has none."""
+        """Returns the length of a bar in steps, possibly fractional; 0 for an invalid meter."""
         if self.denominator == 0:
             return 0.0
         return 4 * steps_per_quarter * self.numerator / self.denominator
@@ -49,10 +49,10 @@ class Stretch:
 
 
 def stretches(sequence: NoteSequence) -> list[Stretch]:
-    """Cuts a NoteSequence where tempo or time signature change.
+    """Splits a NoteSequence at changes of tempo or time signature.
 
-    A piece starts in 4/4 at 120 quarter notes a minute unless it says otherwise. Notes over a cut
-    end there, and time starts again at 0 behind it.
+    A piece starts in 4/4 at 120 quarter notes a minute by default. Notes end at the splits, and the
+    time of each stretch starts at 0.
     """
     qpms = {tempo.qpm for tempo in sequence.tempos}
     meters = {(meter.numerator, meter.denominator) for meter in sequence.time_signatures}
@@ -61,12 +61,12 @@ def stretches(sequence: NoteSequence) -> list[Stretch]:
     if len(qpms) > 1 or len(meters) > 1 or any(late):
         from note_seq import sequences_lib
 
-        parts = sequences_lib.split_note_sequence_on_time_changes(_with_its_length(sequence))
+        parts = sequences_lib.split_note_sequence_on_time_changes(_with_full_length(sequence))
     return [_stretch(part) for part in parts]
 
 
-def _with_its_length(sequence):
-    """Returns `sequence` with a total time that holds all its notes: no change behind it counts."""
+def _with_full_length(sequence):
+    """Returns `sequence` with a total time that includes all notes; later changes are ignored."""
     last = max((note.end_time for note in sequence.notes), default=0.0)
     if sequence.total_time >= last:
         return sequence
@@ -86,11 +86,11 @@ def _stretch(sequence) -> Stretch:
 
 
 def is_playable(sequence: NoteSequence, report: Report) -> bool:
-    """Returns whether a NoteSequence has notes, all at possible times; reports it if not."""
+    """Returns whether a NoteSequence has notes, all at valid times, or reports why not."""
     if not sequence.notes:
         report.drop("no notes")
         return False
-    # Written so that a time that is not a number fails, too.
+    # This form of the comparison is false for NaN.
     if all(0 <= note.start_time <= note.end_time < math.inf for note in sequence.notes):
         return True
     report.drop("a note has negative time or ends before it starts")
@@ -98,7 +98,7 @@ def is_playable(sequence: NoteSequence, report: Report) -> bool:
 
 
 def stretches_with_notes(sequence: NoteSequence, report: Report) -> list[Stretch]:
-    """Returns the `stretches` of a playable piece that have notes; reports an unplayable one."""
+    """Returns the `stretches` of a playable piece that have notes; reports unplayable pieces."""
     if not is_playable(sequence, report):
         return []
     parts = [part for part in stretches(sequence) if part.sequence.notes]
@@ -108,7 +108,7 @@ def stretches_with_notes(sequence: NoteSequence, report: Report) -> list[Stretch
 
 
 def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> bool:
-    """Returns whether bars have four quarters, and tempo and length are music's; or reports it."""
+    """Returns whether a stretch has bars of four quarters and a valid tempo, or reports why not."""
     bar = stretch.steps_per_bar(steps_per_quarter)
     if bar != QUARTERS_PER_BAR * steps_per_quarter:
         report.drop(f"time signature {stretch.numerator}/{stretch.denominator} is not 4/4")
@@ -126,7 +126,7 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
 def common_time_stretches(
     sequence: NoteSequence, steps_per_quarter: int, report: Report
 ) -> list[Stretch]:
-    """Returns the stretches of a piece that have four quarters a bar; reports the others."""
+    """Returns the stretches of a piece with four quarters a bar; reports the others."""
     parts = stretches_with_notes(sequence, report)
     return [part for part in parts if is_common_time(part, steps_per_quarter, report)]
 
@@ -134,9 +134,9 @@ def common_time_stretches(
 def tempo_map(
     sequence: NoteSequence, steps_per_quarter: int
 ) -> list[tuple[float, float, float]] | None:
-    """Returns (seconds, steps until then, steps a second from then on) of each tempo, in order.
+    """Returns (time in seconds, its step, steps a second from then on) of each tempo, in order.
 
-    None if a tempo is impossible.
+    Returns None if a tempo is invalid.
     """
     tempos = sorted(((tempo.time, tempo.qpm) for tempo in sequence.tempos), key=lambda t: t[0])
     if not all(0 <= time < math.inf and 0 < qpm < math.inf for time, qpm in tempos):
@@ -148,21 +148,21 @@ def tempo_map(
 
 
 def step_at(tempos: Sequence[tuple[float, float, float]], seconds: float) -> float:
-    """Returns at which step of a `tempo_map`, with its fraction, a time lies."""
+    """Returns the fractional step of a time under a `tempo_map`."""
     start, steps, rate = tempos[bisect.bisect_right(tempos, seconds, key=lambda t: t[0]) - 1]
     return steps + (seconds - start) * rate
 
 
 def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> float:
-    """Returns the time of a step of a `tempo_map`: the inverse of `step_at`."""
+    """Returns the time of a step under a `tempo_map`: the inverse of `step_at`."""
     start, steps, rate = tempos[bisect.bisect_right(tempos, step, key=lambda t: t[1]) - 1]
     return start + (step - steps) / rate
 
 
 def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence whose notes lie where they do in quarters, at one tempo throughout.
+    """Returns a NoteSequence at one tempo, with the positions of all notes in quarters unchanged.
 
-    It is the tempo that holds longest. Without it a ritardando would cut a song in two.
+    The tempo is that which lasts longest. Otherwise a ritardando would split a song.
     """
     tempos = tempo_map(sequence, 1)
     if tempos is None:
@@ -189,12 +189,12 @@ def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
 
 
 def to_step(seconds: float, steps_per_second: float) -> int:
-    """Returns the nearest step, the later one of two."""
+    """Returns the nearest step; ties go to the later one."""
     return math.floor(seconds * steps_per_second + 0.5)
 
 
 def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, Any]]:
-    """Yields (start, end, note) in steps for each note; a note lasts at least one step."""
+    """Yields (start step, end step, note) of each note; notes last at least one step."""
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
     for note in stretch.sequence.notes:
         start = to_step(note.start_time, steps_per_second)
@@ -203,6 +203,6 @@ def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, in
 
 
 def bar_windows(events: _Events, steps: int, steps_per_bar: int) -> Iterator[tuple[int, _Events]]:
-    """Yields (start, events) of each window of `steps` that starts on a bar and fits."""
+    """Yields (start, events) of each complete window of `steps` that starts on a bar."""
     for start in range(0, len(events) - steps + 1, steps_per_bar):
         yield start, events[start : start + steps]

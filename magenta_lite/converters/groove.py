@@ -1,4 +1,4 @@
-"""Drumming with its feel: what is hit, how hard, and how early or late."""
+"""Expressive drumming: hits, velocities and timing offsets."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from magenta_lite.typing import Events, NoteSequence
 PITCH_MAPS = {"roland": drum_classes.ROLAND, "reduced": drum_classes.REDUCED}
 DRUMS = 9  # classes of every map
 LOUDEST = 127  # MIDI velocity
-HIT = 0.5  # a class with more than this is hit
+HIT = 0.5  # threshold of hits
 
 
 @dataclasses.dataclass(frozen=True)
 class GrooveConverterConfig:
-    """How drumming is cut into windows, and what of it the encoder network does not see.
+    """Extraction of windows, and the features that are hidden from the encoder network.
 
     Attributes:
         bars: Length of a window in 4/4 bars.
-        humanize: The network sees what is hit only: it learns velocities and timing.
-        tapify: The network sees a tap at each step with a hit, not which drum: it learns the kit.
-        fixed_velocities: The network does not see velocities.
-        added_classes: Classes that the network does not see (0 kick, 1 snare, 2 closed hi-hat,
-            3 open hi-hat, 4 low, 5 mid and 6 high tom, 7 crash, 8 ride): it learns to add them.
-        hits_as_controls: Give what is hit to converter and decoder at every step.
-        max_note_dropout: In training the network does not see each hit with a probability of up
-            to this, more likely the softer it is.
+        humanize: Hide velocities and offsets, which the model learns to add.
+        tapify: Replace the drums of each step by a tap; the model learns to choose the drums.
+        fixed_velocities: Hide velocities.
+        added_classes: Classes to hide (0 kick, 1 snare, 2 closed hi-hat, 3 open hi-hat, 4 low,
+            5 mid and 6 high tom, 7 crash, 8 ride), which the model learns to add.
+        hits_as_controls: Condition encoder and decoder on the hits at every step.
+        max_note_dropout: Maximum probability in training of hiding a hit, which is higher for
+            softer hits.
         pitch_map: `roland`, the pitches of a Roland kit as in the Groove MIDI Dataset, or
             `reduced`, all General MIDI drums.
-        inference_pitch_map: The same for music that a user brings to a trained model.
-        steps_per_quarter: Grid; 4 is 16th notes.
-        hop_bars: A window starts on every so many bars, at most `bars`; 0: where the last ended.
-        pad_edges: Fill up the last window with silence instead of leaving it out.
-        unmarked_drums: Read all notes of a piece that has none on the drum channel as drums: pads
-            and drum machines often send on another one, and so do pianos.
-        max_examples: At most so many windows of a piece, the first ones; 0 for all.
+        inference_pitch_map: The pitch map for input of generation.
+        steps_per_quarter: Grid resolution; 4 is 16th notes.
+        hop_bars: Hop length of windows in bars, at most `bars`; 0 for windows without overlap.
+        pad_edges: Pad the last window with silence instead of dropping it.
+        unmarked_drums: Read all notes of a piece without notes on the drum channel as drums: pads
+            and drum machines often use other channels, but so do pianos.
+        max_examples: Maximum number of windows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "groove"
@@ -94,11 +94,11 @@ class GrooveConverterConfig:
 
 
 class GrooveConverter(Converter):
-    """Drumming of a NoteSequence as hits, velocities and offsets, and back.
+    """Converts the drumming of a NoteSequence to hits, velocities and offsets, and back.
 
-    An example has 27 numbers a step: of each of 9 classes whether it is hit (0 or 1), then its
-    velocities (0 to 1), then its offsets (-1 to 1, in half steps; positive is before the grid).
-    It is what the model shall give back; `network_input` defines what the encoder network sees.
+    An example has 27 numbers a step: the hits (0 or 1) of 9 classes, then their velocities (0 to
+    1), then their offsets (-1 to 1, in half steps; positive is before the grid). Examples are the
+    targets of the model; `network_input` returns the input of the encoder network.
 
     Args:
         config: A `GrooveConverterConfig`.
@@ -113,10 +113,10 @@ class GrooveConverter(Converter):
         self._pitch_of = drum_classes.pitch_of_class(classes)
 
     def for_inference(self, unmarked_drums: bool = True) -> GrooveConverter:
-        """Returns the converter for music that a user brings: it knows more drums.
+        """Returns the converter for input of generation, with `inference_pitch_map`.
 
         Args:
-            unmarked_drums: As in the config; of files that were named one by one all are drums.
+            unmarked_drums: Whether all notes of a piece without drum notes are read as drums.
         """
         config = self.config
         wide = dataclasses.replace(
@@ -128,7 +128,7 @@ class GrooveConverter(Converter):
 
     @property
     def event_format(self) -> EventFormat:
-        """27 numbers a step, and what of them the encoder network does not see."""
+        """27 numbers a step, and the features that are hidden from the encoder network."""
         config = self.config
         changes = ("humanize", "tapify", "fixed_velocities")
         return EventFormat(
@@ -142,24 +142,23 @@ class GrooveConverter(Converter):
 
     @property
     def window_steps(self) -> int:
-        """Steps T of a window."""
+        """Length T of a window in steps."""
         return self.config.bars * self.steps_per_bar
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of the drumming in a NoteSequence.
 
-        Windows follow each other from the start of the piece, or overlap where `hop_bars` says
-        so; what is left at its end is left out. A piece whose notes are in several tempos or time
-        signatures gives none.
+        Windows start every `hop_bars` bars from the beginning of the piece; an incomplete last
+        window is dropped. A piece with several tempos or time signatures has no windows.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Float32 arrays (T, 27), and a report of what was left out.
+            Float32 arrays (T, 27), and a report of dropped items.
         """
         report = Report()
-        # Repeats stay, as in the original: no two performances are alike.
+        # Duplicates are kept, as in the original.
         windows = Windows(report, self.config.max_examples, once=False)
         stretch = self._only_stretch(sequence, report)
         if stretch is not None:
@@ -188,7 +187,7 @@ class GrooveConverter(Converter):
         return drums
 
     def _groove(self, stretch: Stretch, report: Report) -> np.ndarray:
-        """Returns all of a piece: float32 (T, 27), T in whole bars from time 0."""
+        """Returns a whole piece, float32 (T, 27), in whole bars from time 0."""
         per_second = stretch.steps_per_second(self.config.steps_per_quarter)
         hits: dict[tuple[int, int], tuple[float, float]] = {}  # velocity and offset
         softer = 0
@@ -216,7 +215,7 @@ class GrooveConverter(Converter):
     def _add_windows(self, groove: np.ndarray, windows: Windows, report: Report) -> None:
         steps = self.window_steps
         hop = self.config.hop_bars * self.steps_per_bar or steps
-        unit = hop if len(groove) > steps else steps  # what the next window needs
+        unit = hop if len(groove) > steps else steps  # length of the next window's new steps
         rest = (len(groove) - steps) % unit
         if rest and self.config.pad_edges:
             groove = np.pad(groove, ((0, unit - rest), (0, 0)))
@@ -231,14 +230,14 @@ class GrooveConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that hits, velocities and offsets describe.
+        """Returns the NoteSequence of hits, velocities and offsets.
 
-        Each hit lasts a step; one that would start before the piece starts with it.
+        Each hit lasts one step; times before the beginning of the piece are clipped to it.
 
         Args:
             events: Float (T, 27).
             qpm: Quarter notes a minute.
-            programs: None or empty: drums have none.
+            programs: Must be None or empty.
         """
         self._programs(programs)
         events = np.asarray(events, np.float32).reshape(-1, 3 * DRUMS)
@@ -251,7 +250,7 @@ class GrooveConverter(Converter):
             velocity = round(LOUDEST * float(velocities[step, drum]))
             note = sequence.notes.add(
                 pitch=self._pitch_of[drum],
-                velocity=min(max(velocity, 1), LOUDEST),  # 0 would be no note
+                velocity=min(max(velocity, 1), LOUDEST),  # velocity 0 is a note-off
                 start_time=max(start, 0.0),
                 end_time=start + seconds,
                 instrument=DRUM_INSTRUMENT,
@@ -262,7 +261,7 @@ class GrooveConverter(Converter):
 
 
 def network_input(events: np.ndarray, form: EventFormat) -> np.ndarray:
-    """Returns what the encoder network sees of a groove, but for the dropout of notes.
+    """Returns the input of the encoder network for a groove, without note dropout.
 
     Args:
         events: Float (..., T, 27).
@@ -289,5 +288,5 @@ def network_input(events: np.ndarray, form: EventFormat) -> np.ndarray:
 
 
 def hit_controls(events: np.ndarray, form: EventFormat) -> np.ndarray:
-    """Returns what `control="hits"` gives both networks: the hits of a groove, (..., T, D)."""
+    """Returns the control `hits` of both networks: the hits of a groove, (..., T, D)."""
     return events[..., : form.sizes[0]]

@@ -1,4 +1,4 @@
-"""Monophonic melodies as one event per 16th step: no event, note off, or a note's pitch."""
+"""Monophonic melodies as one event per 16th step: no event, note-off, or a pitch."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ FIRST_PITCH_ID = 2
 
 @dataclasses.dataclass(frozen=True)
 class MelodyConverterConfig:
-    """How melodies are found in a piece and cut into windows.
+    """Extraction of melodies and windows.
 
     Attributes:
         bars: Length of a window in 4/4 bars; 0 for whole melodies.
-        steps_per_quarter: Grid; 4 is 16th notes.
-        min_pitch: Lowest MIDI pitch; notes below are left out.
-        max_pitch: Highest MIDI pitch; notes above are left out.
-        programs: Lowest and highest General MIDI program that may be a melody; None for all.
-        max_bars: Longer melodies are cut.
-        gap_bars: Bars of silence that end a melody.
-        skip_polyphony: Leave an instrument once two of its notes start together, instead of
-            keeping the higher one.
-        end_token: Add an event for the end of a melody.
-        pad_edges: Keep silent bars before the first note, and fill the last window with silence,
-            so that music whose first or last bar is silent encodes. The original refuses it,
-            its own samples included.
-        max_examples: At most so many windows of a piece, the first ones; 0 for all.
-        chords: Give the chord of each step with a window: the piece's chord symbols, or inferred
-            where it has none.
+        steps_per_quarter: Grid resolution; 4 is 16th notes.
+        min_pitch: Minimum MIDI pitch; lower notes are dropped.
+        max_pitch: Maximum MIDI pitch; higher notes are dropped.
+        programs: Lowest and highest General MIDI program of melodies; None for all.
+        max_bars: Maximum length; longer melodies are truncated.
+        gap_bars: Bars of silence after which a melody ends.
+        skip_polyphony: Drop the rest of an instrument once two of its notes start together,
+            instead of keeping the higher one.
+        end_token: Whether melodies end with an end token.
+        pad_edges: Keep silent bars before the first note and pad the last window with silence, to
+            encode music whose first or last bar is silent. The original rejects it, including its
+            own samples.
+        max_examples: Maximum number of windows of a piece; 0 for all.
+        chords: Add the chord of each step as a control: from the chord symbols of the piece, or
+            inferred if it has none.
     """
 
     kind: ClassVar[str] = "melody"
@@ -97,11 +97,11 @@ def event_of(event_id: int, min_pitch: int) -> int:
 
 
 class MelodyConverter(Converter):
-    """Melodies of a NoteSequence as event ids, and back.
+    """Converts melodies of a NoteSequence to event ids, and back.
 
-    Ids: 0 no event (a note goes on, or silence does), 1 note off, 2 and up a note-on from
-    `min_pitch` up, and last the end token where there is one: 90 ids with the defaults, as
-    Magenta's MusicVAE has them (Roberts et al. 2018, https://arxiv.org/abs/1803.05428).
+    Ids: 0 no event (a note or a rest continues), 1 note-off, 2 and up note-ons from `min_pitch`
+    up, and last the optional end token: 90 ids with the defaults, as in Magenta's MusicVAE
+    (Roberts et al. 2018, https://arxiv.org/abs/1803.05428).
 
     Args:
         config: A `MelodyConverterConfig`.
@@ -112,19 +112,19 @@ class MelodyConverter(Converter):
 
     @property
     def event_format(self) -> EventFormat:
-        """One id a step; chords beside it where the config has them."""
+        """One id a step, with chords as controls if the config has them."""
         control = "chords" if self.config.chords else ""
         return EventFormat("categorical", (self.depth,), control=control, end_id=self.end_id)
 
     @property
     def depth(self) -> int:
-        """Number of ids V."""
+        """Vocabulary size V."""
         pitches = self.config.max_pitch - self.config.min_pitch + 1
         return FIRST_PITCH_ID + pitches + self.config.end_token
 
     @property
     def end_id(self) -> int | None:
-        """Id of the end token; None without one."""
+        """Id of the end token; None without it."""
         return self.depth - 1 if self.config.end_token else None
 
     @property
@@ -134,12 +134,12 @@ class MelodyConverter(Converter):
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """The note-ons."""
+        """The ids of note-ons."""
         return ((0, self.note_ids[0], self.note_ids[-1]),)
 
     @property
     def window_steps(self) -> int:
-        """Steps T of a window; of the longest melody when whole melodies are encoded."""
+        """Length T in steps of a window, or of the longest melody if `bars` is 0."""
         bars = self.config.bars or self.config.max_bars
         return bars * self.steps_per_bar + self.config.end_token
 
@@ -148,15 +148,15 @@ class MelodyConverter(Converter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of every melody in a NoteSequence.
 
-        Windows are `bars` long and start on every bar; they come in order of instrument and
-        time, each only once.
+        Windows are `bars` long and start on every bar, in order of instrument and time, without
+        duplicates.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint8 arrays (T,), their chords uint8 (T,) where the config has them, and a report of
-            what was left out.
+            Uint8 arrays (T,), their chords uint8 (T,) where the config has them, and a report
+            of dropped items.
         """
         config = self.config
         report = Report()
@@ -218,7 +218,7 @@ class MelodyConverter(Converter):
             gap_bars=max(config.gap_bars, padding),  # silence inside a window must not split it
             max_bars=config.max_bars,
             skip_polyphony=config.skip_polyphony,
-            # More silence than this would fill whole windows.
+            # More leading silence would give silent windows.
             leading_bars=max(padding - 1, 0),
             report=report,
         )
@@ -246,15 +246,15 @@ class MelodyConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that event ids describe.
+        """Returns the NoteSequence of event ids.
 
         Args:
-            events: Int (T,); what follows an end token is ignored.
+            events: Int (T,); ids after an end token are ignored.
             qpm: Quarter notes a minute.
-            programs: General MIDI program of the melody, one; None for the first.
+            programs: One General MIDI program, for the melody; None for the default.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         events = [int(event) for event in events]
         if events and not 0 <= min(events) <= max(events) < self.depth:
@@ -272,9 +272,9 @@ class MelodyConverter(Converter):
         return np.eye(self.depth, dtype=bool)[np.asarray(events)]
 
     def valid_next(self, events: Events) -> np.ndarray:
-        """Returns which ids may follow `events` (T,): bool (V,).
+        """Returns the mask bool (V,) of valid next ids after `events` (T,).
 
-        A note-off needs a sounding note; nothing but no event follows an end token.
+        A note-off requires a sounding note; only no event follows an end token.
         """
         valid = np.ones(self.depth, bool)
         sounding = False

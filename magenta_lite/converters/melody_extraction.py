@@ -1,7 +1,7 @@
-"""Finding the melodies of an instrument, by the rules that Magenta's models were trained with.
+"""Extraction of the melodies of an instrument, by the rules of Magenta's training data.
 
-A melody is a list of events, one per step: `NO_EVENT` (a note goes on, or silence does),
-`NOTE_OFF`, or a MIDI pitch.
+A melody is a list of events, one per step: `NO_EVENT` (a note or a rest continues), `NOTE_OFF`, or
+a MIDI pitch.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ NOTE_OFF = -1
 
 
 class StepNote(NamedTuple):
-    """A note on the grid; the order of its fields is the order melodies are read in."""
+    """A quantized note; its fields define the order in which melodies are extracted."""
 
     start: int
-    falling_pitch: int  # minus the MIDI pitch: the highest of several notes comes first
+    falling_pitch: int  # minus the MIDI pitch, so that higher notes come first
     end: int
 
 
 class Melody(NamedTuple):
-    """Events from the step `start` on; both ends are on bar lines."""
+    """Events from the step `start`; both ends are on bar lines."""
 
     start: int
     events: list[int]
@@ -42,18 +42,18 @@ def extract_melodies(
     """Returns the melodies of one instrument, each starting and ending on a bar line.
 
     - A melody starts with the bar of its first note, and ends before `gap_bars` of silence.
-    - Of several notes that start together the highest counts.
-    - A note that starts while another sounds ends it, and with it whatever was to come.
-    - The last bar is filled up with silence.
+    - Of several notes that start together only the highest is kept.
+    - A note ends the previous note if that still sounds.
+    - The last bar is padded with silence.
 
     Args:
-        notes: Of one instrument.
+        notes: Notes of one instrument.
         steps_per_bar: Length of a bar.
-        gap_bars: Bars of silence after which a new melody begins; infinite for one melody.
-        max_bars: Longer melodies are cut; infinite for none.
-        skip_polyphony: Give up at the first two notes that start together.
-        leading_bars: How many silent bars before the first melody to keep.
-        report: Counts what is left out.
+        gap_bars: Bars of silence after which a new melody begins; infinity for one melody.
+        max_bars: Maximum length; longer melodies are truncated.
+        skip_polyphony: Stop at the first two notes that start together.
+        leading_bars: Maximum number of silent bars to keep before the first melody.
+        report: Collects the counts of dropped items.
     """
     notes = sorted(notes)
     melodies = []
@@ -79,7 +79,7 @@ def extract_melodies(
 
 
 def _one_melody(notes, origin, gap_steps, skip_polyphony, report) -> list[int] | None:
-    """Returns the events of the first melody in sorted `notes`; None to give the instrument up."""
+    """Returns the events of the first melody in sorted `notes`; None to stop the extraction."""
     events: list[int] = []
     last_start = last_end = None
     for note in notes:
@@ -101,13 +101,13 @@ def _one_melody(notes, origin, gap_steps, skip_polyphony, report) -> list[int] |
 
 
 def as_fresh_melody(events: list[int]) -> list[int]:
-    """Returns a cut-out part as a melody of its own: no note-off before its first note."""
+    """Returns an excerpt as a separate melody, without note-offs before its first note."""
     first = next((i for i, event in enumerate(events) if event >= 0), len(events))
     return [NO_EVENT] * first + events[first:]
 
 
 def fill_up(events: list[int], steps: int) -> list[int]:
-    """Returns a melody that ends on a bar line with silence after it, `steps` long in all."""
+    """Returns a melody that ends on a bar line padded with silence to `steps`."""
     if len(events) >= steps:
         return events
     sounding = next((event for event in reversed(events) if event != NO_EVENT), NOTE_OFF)

@@ -1,4 +1,4 @@
-"""Pairs of a melody and the performance that holds it, for models that accompany melodies."""
+"""Pairs of a melody and the performance that contains it, for models of accompaniments."""
 
 from __future__ import annotations
 
@@ -36,21 +36,22 @@ MELODY_STEP = 0.1  # seconds
 
 @dataclasses.dataclass(frozen=True)
 class MelodyPerformanceConverterConfig:
-    """How performances are cut into examples.
+    """Segmentation of performances.
 
     Attributes:
-        max_tokens: Tokens of the performance in an example; segments of more are left out.
-        min_tokens: Segments of fewer are left out.
-        min_seconds: Shortest segment.
-        max_seconds: Longest segment.
-        passes: For training each stretch of a piece is cut up so many times, each time otherwise.
-        stretches: In training each piece is also taken at these multiples of its length.
-        min_pitch: Notes below are left out.
-        max_pitch: Notes above are left out.
-        max_silence: Longest silence that generated music may hold, in seconds; 0 for any.
-        max_hung_note: Longest that notes last which no token ends, in seconds; 0 for up to the
-            last token.
-        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+        max_tokens: Maximum length of the performance in an example, in tokens; longer segments are
+            dropped.
+        min_tokens: Minimum length in tokens; shorter segments are dropped.
+        min_seconds: Minimum duration of a segment.
+        max_seconds: Maximum duration of a segment.
+        passes: Number of different random segmentations of each training piece.
+        stretches: Factors of duration for time-stretching of training pieces.
+        min_pitch: Minimum MIDI pitch; lower notes are dropped.
+        max_pitch: Maximum MIDI pitch; higher notes are dropped.
+        max_silence: Maximum silence in generated music, in seconds; 0 for any.
+        max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
+            until the last token.
+        max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "melody_performance"
@@ -80,12 +81,12 @@ class MelodyPerformanceConverterConfig:
 
 
 class MelodyPerformanceConverter(TokenConverter):
-    """A melody on a grid of 100 ms and the performance around it, as one row of ids.
+    """Converts performances to rows of a melody on a grid of 100 ms and the performance.
 
-    The performance's ids are those of a `PerformanceConverter`, with an end. The melody stands
-    before them: its ids, of a `TextMelodyCodec`, count from `rules.size` on and are filled up to
-    `rules.input_steps`. The melody is found in the performance, which keeps it, and lasts from one
-    note to the next (Huang et al. 2018, §4.3).
+    The performance has the ids of a `PerformanceConverter` with an end token. It follows the
+    melody, whose ids, of a `TextMelodyCodec`, are offset by `rules.size` and padded to
+    `rules.input_steps`. The melody is extracted from the performance, which still contains it, and
+    is played legato (Huang et al. 2018, §4.3).
 
     Args:
         config: A `MelodyPerformanceConverterConfig`.
@@ -100,7 +101,7 @@ class MelodyPerformanceConverter(TokenConverter):
 
     @property
     def crop(self) -> int:
-        return 0  # segments begin where their melody does
+        return 0  # segments are not cropped, since they begin with their melody
 
     def __init__(self, config: MelodyPerformanceConverterConfig):
         super().__init__(config)
@@ -117,7 +118,7 @@ class MelodyPerformanceConverter(TokenConverter):
 
     @property
     def rules(self) -> TokenRules:
-        """What the ids of the performance mean to a model that writes them."""
+        """The grammar of the performance's ids."""
         steps = round(self.config.max_seconds * self.melody.steps_per_second)
         return dataclasses.replace(
             self.performance.rules, inputs=self.melody.size, input_steps=steps
@@ -125,31 +126,31 @@ class MelodyPerformanceConverter(TokenConverter):
 
     @property
     def event_format(self) -> EventFormat:
-        """One id a token; the melody's behind the performance's."""
+        """One id per token; the melody's ids follow those of the performance."""
         return EventFormat("categorical", (self.codec.size + self.melody.size,))
 
     @property
     def window_steps(self) -> int:
-        """Ids of a row."""
+        """Length of a row in ids."""
         return self.rules.input_steps + self.config.max_tokens
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """Note-ons, note-offs, and the melody's pitches."""
+        """The ids of note-ons, note-offs, and the pitches of melodies."""
         first = self.codec.size
         return (*self.performance.pitch_ids, (0, first + FIRST_PITCH, first + self.melody.size - 1))
 
     # Notes to ids --------------------------------------------------------------------------
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the segments of a NoteSequence, in order of time, for every pass and stretch.
+        """Returns the segments of a NoteSequence, in order of time, for all passes and stretches.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint16 arrays of at most `window_steps` ids, and a report of what was left out; those of
-            other passes than the first, and of other stretches than 1, are for training only.
+            Uint16 arrays of at most `window_steps` ids, and a report of dropped items; those of
+            further passes and stretches are for training only.
         """
         config, report = self.config, Report()
         train_only: list[bool] = []
@@ -157,7 +158,7 @@ class MelodyPerformanceConverter(TokenConverter):
         notes = self.codec.notes(sequence, report) if is_playable(sequence, report) else []
         if not notes:
             return result
-        # The same piece is cut in the same way wherever it is read.
+        # The seed makes the segmentation of a piece reproducible.
         rng = np.random.default_rng([len(notes), round(1000 * notes[-1].start)])
         for number in range(config.passes):
             for start, end in self._cuts(notes[-1].start, rng):
@@ -182,9 +183,9 @@ class MelodyPerformanceConverter(TokenConverter):
         return result
 
     def _cuts(self, last: float, rng: np.random.Generator) -> Iterator[tuple[float, float]]:
-        """Yields where segments begin and end, one after the other, up to the second `last`."""
+        """Yields (start, end) of successive segments in seconds, up to the time `last`."""
         config, start = self.config, 0.0
-        # No stretch may be longer than the longest segment; a rounded melody is not, then, either.
+        # Stretched segments, with rounded melodies, must not exceed `max_seconds`.
         longest = (config.max_seconds - MELODY_STEP) / max(config.stretches)
         while start <= last:
             end = start + rng.uniform(min(config.min_seconds, longest), longest)
@@ -192,7 +193,7 @@ class MelodyPerformanceConverter(TokenConverter):
             start = end
 
     def _row(self, segment, melody, seconds: float, stretch: float, report) -> np.ndarray | None:
-        """Returns the ids of a segment and its melody; None if it is left out."""
+        """Returns the ids of a segment and its melody; None if it is dropped."""
         config = self.config
         ids = [*self.codec.ids(_stretched(segment, stretch)), END]
         if len(ids) < config.min_tokens:
@@ -204,32 +205,34 @@ class MelodyPerformanceConverter(TokenConverter):
         if not melody:
             report.drop("segment without a melody")
             return None
-        sung = self.melody.ids_of(_drawn_out(_stretched(melody, stretch), seconds * stretch))
-        sung += [0] * (self.rules.input_steps - len(sung))
-        row = [*(id + self.codec.size for id in sung), *ids]
+        inputs = self.melody.ids_of(
+            _legato_sequence(_stretched(melody, stretch), seconds * stretch)
+        )
+        inputs += [0] * (self.rules.input_steps - len(inputs))
+        row = [*(id + self.codec.size for id in inputs), *ids]
         return np.array(row, self.event_format.event_dtype)
 
     def _melody_of(self, notes: list[PlayedNote]) -> list[PlayedNote]:
-        """Returns the melody of notes in order: themselves if they never overlap."""
+        """Returns the melody of sorted notes: all of them if they never overlap."""
         if all(a.end <= b.start for a, b in itertools.pairwise(notes)):
             return notes
         found = melody_notes(_as_sequence(notes)).notes
         return [PlayedNote(n.start_time, n.pitch, n.end_time, n.velocity) for n in found]
 
     def melody_ids(self, sequence: NoteSequence) -> list[int]:
-        """Returns the ids (I,) of the melody of a NoteSequence, for a model to accompany.
+        """Returns the ids (I,) of the melody of a NoteSequence.
 
-        A piece whose notes never overlap is taken as it is; from others the likeliest melody.
+        A piece whose notes never overlap is a melody; otherwise the likeliest melody is inferred.
         """
         notes = self.codec.notes(sequence, Report()) if is_playable(sequence, Report()) else []
-        return self.melody.ids_of(_drawn_out(self._melody_of(notes))) if notes else []
+        return self.melody.ids_of(_legato_sequence(self._melody_of(notes))) if notes else []
 
     def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
         """Returns the ids of a whole NoteSequence as a performance."""
         return self.performance.ids_of(sequence, **kwargs)
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
-        """Returns how long the performance's `ids` last; times do not depend on `qpm`."""
+        """Returns the duration of the performance's `ids` in seconds, independent of `qpm`."""
         return self.performance.seconds(ids, qpm)
 
     # Ids to notes --------------------------------------------------------------------------
@@ -237,9 +240,9 @@ class MelodyPerformanceConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of a row's performance, or of a performance alone.
+        """Returns the NoteSequence of the performance of a row, or of a performance alone.
 
-        The other arguments, and errors, are those of `PerformanceConverter.decode`.
+        Further arguments and errors are those of `PerformanceConverter.decode`.
         """
         ids = np.asarray(events)
         sizes = self.event_format.sizes[0]
@@ -261,8 +264,8 @@ def _as_sequence(notes: Iterable[PlayedNote]):
     return sequence
 
 
-def _drawn_out(notes: list[PlayedNote], seconds: float = 0.0):
-    """Returns a melody as a NoteSequence, each note up to the next, the last up to `seconds`."""
+def _legato_sequence(notes: list[PlayedNote], seconds: float = 0.0):
+    """Returns a legato melody as a NoteSequence; its last note ends at `seconds` or later."""
     sequence = _as_sequence(notes)
     sequence.total_time = max(sequence.total_time, seconds)
     return legato(sequence)

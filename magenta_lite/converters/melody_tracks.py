@@ -1,4 +1,4 @@
-"""Which instrument of a piece plays its melody."""
+"""Selection of the instrument that plays the melody of a piece."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ OTHER_NAMES = re.compile(
     r"bass|drum|perc|pad\b|chord|rhythm|comp\b|accomp|harmon(y|ies)|left|\blh\b|tenor|alto", re.I
 )
 BASS_PROGRAMS = range(32, 40)
-LOWEST_MELODY = 48.0  # mean MIDI pitch; what lies below is a bass
+LOWEST_MELODY = 48.0  # mean MIDI pitch; lower tracks are basses
 MIDDLE_C, TWO_OCTAVES = 60, 24
 
 
 class Track(NamedTuple):
-    """An instrument of a piece that is no drum.
+    """A melodic instrument of a piece.
 
     Attributes:
-        instrument: Its number in the NoteSequence.
-        name: "track 2 'Lead'": its number from 1, and what it is called.
-        notes: Its notes, in the order of the piece.
+        instrument: Number of the instrument in the NoteSequence.
+        name: Display name with a number from 1, e.g. "track 2 'Lead'".
+        notes: Notes of the instrument, in the order of the NoteSequence.
     """
 
     instrument: int
@@ -31,7 +31,7 @@ class Track(NamedTuple):
     notes: list[Any]
 
     def alone(self, sequence: NoteSequence) -> NoteSequence:
-        """Returns `sequence` without the notes of others."""
+        """Returns `sequence` with the notes of this track only."""
         only = type(sequence)()
         only.CopyFrom(sequence)
         del only.notes[:]
@@ -40,9 +40,9 @@ class Track(NamedTuple):
 
 
 def melodic_tracks(sequence: NoteSequence) -> list[Track]:
-    """Returns the instruments of a NoteSequence, the likeliest to play the melody first.
+    """Returns the melodic instruments of a NoteSequence, the likeliest melody first.
 
-    What tells a melody: its name, notes one at a time, many of them, high ones; and it is no bass.
+    The ranking considers name, monophony, number of notes, pitch, and whether it is a bass.
     """
     names = {info.instrument: info.name for info in sequence.instrument_infos}
     parts = {info.part: info.name for info in sequence.part_infos}  # of a score
@@ -53,9 +53,9 @@ def melodic_tracks(sequence: NoteSequence) -> list[Track]:
     most = max(map(len, by_instrument.values()), default=0)
     ranked = []
     for instrument, notes in sorted(by_instrument.items()):
-        called = (names.get(instrument) or parts.get(notes[0].part, "")).strip()
-        track = Track(instrument, _shown(instrument, called, notes), notes)
-        ranked.append((_score(called, notes, most), track))
+        label = (names.get(instrument) or parts.get(notes[0].part, "")).strip()
+        track = Track(instrument, _display_name(instrument, label, notes), notes)
+        ranked.append((_score(label, notes, most), track))
     return [track for _, track in sorted(ranked, key=lambda pair: -pair[0])]
 
 
@@ -70,12 +70,12 @@ def _score(name: str, notes: list, most: int) -> float:
     return 4 * named - 3 * is_bass + 2 * alone + busy + (pitch - MIDDLE_C) / TWO_OCTAVES
 
 
-def _shown(instrument: int, name: str, notes: list) -> str:
+def _display_name(instrument: int, name: str, notes: list) -> str:
     import pretty_midi
 
-    called = f"'{name}'"
+    label = f"'{name}'"
     if not name:
         program = notes[0].program
         known = pretty_midi.program_to_instrument_name(program) if 0 <= program <= 127 else program
-        called = f"({known})"
-    return f"track {instrument + 1} {called}"
+        label = f"({known})"
+    return f"track {instrument + 1} {label}"

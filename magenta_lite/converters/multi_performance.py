@@ -1,4 +1,4 @@
-"""A bar of several instruments with their dynamics, as tracks of performance events."""
+"""Bars of several instruments as tracks of performance events."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from magenta_lite.typing import Events, NoteSequence
 
 PITCHES = PROGRAMS = 128
 VELOCITIES = 127  # 1 to 127
-FRAME = 2  # events of a track that are no music: the first, which names it, and its end
+FRAME = 2  # events of a track besides its music: the first, its program, and the last, its end
 SUSTAIN_PEDAL = 64  # number of the control change
 
 
 @dataclasses.dataclass(frozen=True)
 class MultiPerformanceConverterConfig:
-    """Which bars of a piece are taken.
+    """Selection of bars.
 
     Attributes:
-        velocity_bins: How many velocities are told apart; 0 for none.
-        steps_per_quarter: Grid; 24 holds 16ths and triplets.
-        min_instruments: Bars with fewer are left out.
-        max_instruments: Bars with more are left out: the tracks of an example.
-        min_events: Bars with fewer in all are left out.
-        max_events: Bars with a track of more are left out: the length of a track, including
-            the first event, which names its program, and the last, its end.
-        first_only: Take the first bar of a piece only.
-        chords: Give the chord of each event with a bar: the piece's chord symbols, or inferred
-            where it has none.
-        pad_edges: Take bars with fewer instruments or events too, and cut tracks that are too
-            long. The original refuses them, its own samples included.
-        max_examples: At most so many bars of a piece, the first ones; 0 for all.
+        velocity_bins: Number of velocity bins; 0 for no velocities.
+        steps_per_quarter: Grid resolution; 24 represents 16ths and triplets.
+        min_instruments: Minimum number of instruments; other bars are dropped.
+        max_instruments: Maximum number of instruments, and number of tracks of an example.
+        min_events: Minimum total number of events; other bars are dropped.
+        max_events: Maximum length of a track, including the first event, its program, and the
+            last, its end; other bars are dropped.
+        first_only: Encode the first bar of a piece only.
+        chords: Add the chord of each event as a control: from the chord symbols of the piece, or
+            inferred if it has none.
+        pad_edges: Encode bars with fewer instruments or events too, and truncate long tracks. The
+            original rejects them, including its own samples.
+        max_examples: Maximum number of bars of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "multi_performance"
@@ -69,7 +69,7 @@ class MultiPerformanceConverterConfig:
 
 
 class BarNote(NamedTuple):
-    """A note in a bar, times in steps from the bar's start; in the order notes are read in."""
+    """A note in a bar, with times in steps from the bar's start; fields define the sort order."""
 
     start: int
     pitch: int
@@ -78,7 +78,7 @@ class BarNote(NamedTuple):
 
 
 class TrackKey(NamedTuple):
-    """What makes a track of its own; in the order of tracks."""
+    """Key of a track; fields define the order of tracks."""
 
     is_drum: bool
     program: int
@@ -86,7 +86,7 @@ class TrackKey(NamedTuple):
 
 
 class Track(NamedTuple):
-    """Ids of a track, and the step in the bar at which each stands."""
+    """Ids of a track, and the step of each id in the bar."""
 
     ids: list[int]
     steps: list[int]
@@ -94,7 +94,7 @@ class Track(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Ids:
-    """Where the ids of each kind of event begin; they follow each other in this order."""
+    """First id of each kind of event, in ascending order."""
 
     note_off: int
     shift: int
@@ -111,19 +111,19 @@ class Ids:
 
 
 class MultiPerformanceConverter(Converter):
-    """Bars of a NoteSequence with all their instruments, and back.
+    """Converts bars of a NoteSequence with all their instruments to ids, and back.
 
-    A bar has `max_instruments` tracks of `max_events` ids: first the program, or that it is
-    drums; then note-ons, note-offs, time shifts in 96ths of a bar and changes of velocity; then
-    an end, and zeros. A missing track is an end and zeros. Drums come last, others in order of
-    program. Ids of the defaults: 0 note-on, 128 note-off, 256 shift by 1 to 96 steps, 352
-    velocity, 360 program, 488 drums, 489 end (Simon et al. 2018,
+    A bar has `max_instruments` tracks of `max_events` ids: first the program or the drums id; then
+    note-ons, note-offs, time shifts in 96ths of a bar and velocity changes; then the end id and
+    padding with zeros. A missing track consists of the end id and padding. Tracks are in order of
+    program, drums last. First ids with the defaults: 0 note-on, 128 note-off, 256 shift by 1 to 96
+    steps, 352 velocity, 360 program, 488 drums, 489 end (Simon et al. 2018,
     https://arxiv.org/abs/1806.00195).
 
-    Differences: notes go to the bar of their nearest step, where the original cuts before it
-    rounds and so loses notes that are a little early; notes of one step are in order of pitch,
-    not of the time that rounding took away; an instrument that changes its program inside a bar
-    is two tracks.
+    Differences from the original: notes belong to the bar of their quantized step, where the
+    original splits bars first and loses notes that are slightly early; notes of one step are sorted
+    by pitch, not by unquantized time; an instrument that changes its program within a bar has two
+    tracks.
 
     Args:
         config: A `MultiPerformanceConverterConfig`.
@@ -137,7 +137,7 @@ class MultiPerformanceConverter(Converter):
 
     @property
     def event_format(self) -> EventFormat:
-        """One id a step, in segments that are tracks."""
+        """One id a step, with one segment for each track."""
         return EventFormat(
             "categorical",
             (self.ids.end + 1,),
@@ -148,17 +148,17 @@ class MultiPerformanceConverter(Converter):
 
     @property
     def window_steps(self) -> int:
-        """Ids T of a bar."""
+        """Length T of a bar in ids."""
         return self.config.max_instruments * self.config.max_events
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """Note-ons and note-offs; those of drums and what follows an end stay."""
+        """The ids of note-ons and note-offs; those of drums and after an end are not transposed."""
         return ((0, 0, PITCHES - 1), (0, PITCHES, 2 * PITCHES - 1))
 
     @property
     def fixed_segment_id(self) -> int:
-        """The id that names drums."""
+        """The id of drum tracks."""
         return self.ids.drums
 
     def _movable(self, events: np.ndarray) -> np.ndarray:
@@ -169,14 +169,14 @@ class MultiPerformanceConverter(Converter):
     # Notes to ids --------------------------------------------------------------------------
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the bars of a NoteSequence, in order of time, each only once.
+        """Returns the bars of a NoteSequence, in order of time, without duplicates.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint16 arrays (T,), their chords uint8 (T,) where the config has them, and a report of
-            what was left out.
+            Uint16 arrays (T,), their chords uint8 (T,) where the config has them, and a report
+            of dropped items.
         """
         config = self.config
         report = Report()
@@ -265,7 +265,7 @@ class MultiPerformanceConverter(Converter):
         return Track(ids, steps)
 
     def _fits(self, tracks: list[Track], report: Report) -> bool:
-        """Returns whether a bar is taken, or reports why not; with `pad_edges` cuts its tracks."""
+        """Returns whether a bar is kept, or reports why not; `pad_edges` truncates its tracks."""
         config = self.config
         lengths = [len(track.ids) - FRAME for track in tracks]
         most = config.max_events - FRAME
@@ -287,7 +287,7 @@ class MultiPerformanceConverter(Converter):
         return False
 
     def _joined(self, tracks: list[list[int]], missing: list[int]) -> np.ndarray:
-        """Returns tracks (N, <= max_events) with zeros after them, end to end, int (T,)."""
+        """Returns zero-padded tracks (N, <= max_events), concatenated to int (T,)."""
         joined = np.zeros((self.config.max_instruments, self.config.max_events), int)
         for row, track in itertools.zip_longest(joined, tracks, fillvalue=missing):
             row[: len(track)] = track
@@ -302,19 +302,18 @@ class MultiPerformanceConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe: one bar, an instrument for each track.
+        """Returns the NoteSequence of ids: one bar, with an instrument for each track.
 
-        Every order of ids is music: what says nothing (a note-off without its note, a note of no
-        length, a program inside a track) is passed over, and notes that do not end do so with
-        the bar.
+        Every sequence of ids is valid: a note-off without its note, a note of zero length and a
+        program inside a track are ignored, and notes without a note-off end with the bar.
 
         Args:
             events: Int (T,).
             qpm: Quarter notes a minute.
-            programs: None or empty: the tracks carry their own.
+            programs: Must be None or empty, since tracks have their own programs.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         self._programs(programs)
         events = np.asarray(events)
@@ -364,7 +363,7 @@ class MultiPerformanceConverter(Converter):
 
 
 def with_sustain(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence whose notes sound as long as the sustain pedal holds them."""
+    """Returns a NoteSequence with the sustain pedal applied to its notes."""
     if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
         return sequence
     from note_seq import sequences_lib
@@ -373,5 +372,5 @@ def with_sustain(sequence: NoteSequence) -> NoteSequence:
 
 
 def _chords_of(track: Track, chords: ChordLine, first_step: int) -> list[int]:
-    """Returns the chord at each event's time; the event that names the track has none."""
+    """Returns the chord class of each event; 0 for the first event, the program."""
     return [0, *chords.at(first_step + np.array(track.steps[1:])).tolist()]

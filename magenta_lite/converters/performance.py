@@ -1,4 +1,4 @@
-"""Piano performances as Music Transformer reads them: 310 ids, whole pieces in rows."""
+"""Piano performances as tokens of a Music Transformer."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ RESERVED = 2
 
 @dataclasses.dataclass(frozen=True)
 class PerformanceConverterConfig:
-    """Which performances are taken, and in what pieces they are read.
+    """Selection of performances and length of examples.
 
     Attributes:
-        crop: Tokens of a training example. Rows of an example are twice as long, so that a crop
-            may begin anywhere.
-        stretches: In training each piece is also taken at these multiples of its length.
-        end_token: Whether pieces end with a token that says so.
-        min_tokens: Shorter pieces are left out.
-        min_pitch: Notes below are left out.
-        max_pitch: Notes above are left out.
-        max_silence: Longest silence that generated music may hold, in seconds; 0 for any.
-        max_hung_note: Longest that notes last which no token ends, in seconds; 0 for up to the
-            last token.
-        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+        crop: Length of a training example in tokens. Stored rows are twice as long, so that a crop
+            can begin at any token.
+        stretches: Factors of duration for time-stretching of training pieces.
+        end_token: Whether pieces end with an end token.
+        min_tokens: Minimum length; shorter pieces are dropped.
+        min_pitch: Minimum MIDI pitch; lower notes are dropped.
+        max_pitch: Maximum MIDI pitch; higher notes are dropped.
+        max_silence: Maximum silence in generated music, in seconds; 0 for any.
+        max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
+            until the last token.
+        max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "performance"
@@ -67,7 +67,7 @@ class PerformanceConverterConfig:
 
 
 def check_stretches(stretches: tuple[float, ...]) -> None:
-    """Raises: UserError if one of `stretches` is no factor, or the music as it is is not there."""
+    """Raises: UserError if one of `stretches` is not positive, or 1.0 is missing."""
     if 1.0 not in stretches or min(stretches) <= 0:
         raise UserError(
             f"converter.stretches={list(stretches)} must be positive and hold 1.0, which "
@@ -76,11 +76,11 @@ def check_stretches(stretches: tuple[float, ...]) -> None:
 
 
 class PerformanceConverter(TokenConverter):
-    """Performances of a NoteSequence as ids, and back.
+    """Converts performances to ids, and back.
 
-    Ids: 0 fills up, 1 ends, then note-on and note-off of each pitch, shifts of 1 to 100 steps of
-    10 ms, and 32 velocities: 310 with the defaults (Huang et al. 2018, §3.2; Oore et al. 2018). The
-    sustain pedal is applied to notes; all instruments but drums are played by one.
+    Ids: 0 padding, 1 end, then note-ons, note-offs, time shifts of 1 to 100 steps of 10 ms, and 32
+    velocities: 310 ids with the defaults (Huang et al. 2018, §3.2; Oore et al. 2018). The sustain
+    pedal is applied to notes; all instruments except drums are merged.
 
     Args:
         config: A `PerformanceConverterConfig`.
@@ -97,7 +97,7 @@ class PerformanceConverter(TokenConverter):
 
     @property
     def rules(self) -> TokenRules:
-        """What the ids mean to a model that writes them."""
+        """The grammar of the ids."""
         codec, ends = self.codec, self.config.end_token
         return TokenRules(
             size=codec.size,
@@ -112,28 +112,28 @@ class PerformanceConverter(TokenConverter):
 
     @property
     def event_format(self) -> EventFormat:
-        """One id a token."""
+        """One id per token."""
         return EventFormat("categorical", (self.codec.size,))
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """Note-ons and note-offs."""
+        """The ids of note-ons and note-offs."""
         return ((0, *self.codec.note_on), (0, *self.codec.note_off))
 
     # Notes to ids --------------------------------------------------------------------------
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the rows of a NoteSequence, in order of time, for every stretch.
+        """Returns the rows of a NoteSequence, in order of time, for all stretches.
 
-        Row k holds tokens from k * crop to (k + 2) * crop: a crop of it that begins in its first
-        half may be any of the piece, and the first halves of all rows are the piece.
+        Row k holds the tokens from k * crop to (k + 2) * crop, so every crop of the piece begins in
+        the first half of a row, and the first halves of all rows together are the piece.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint16 arrays of at most 2 * crop ids, and a report of what was left out; those of
-            other stretches than 1 are for training only.
+            Uint16 arrays of at most 2 * crop ids, and a report of dropped items; those of
+            stretches other than 1 are for training only.
         """
         config, report = self.config, Report()
         rows, train_only = [], []
@@ -157,12 +157,12 @@ class PerformanceConverter(TokenConverter):
     def ids_of(
         self, sequence: NoteSequence, stretch: float = 1.0, report: Report | None = None
     ) -> list[int]:
-        """Returns the ids of a whole NoteSequence, the token that ends it too if there is one.
+        """Returns the ids of a whole NoteSequence, including the end token if there is one.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
-            stretch: Multiple of its length at which it is taken.
-            report: Counts what is left out.
+            sequence: An unquantized NoteSequence.
+            stretch: Factor of duration.
+            report: Collects the counts of dropped items.
         """
         report = Report() if report is None else report
         if not is_playable(sequence, report):
@@ -174,7 +174,7 @@ class PerformanceConverter(TokenConverter):
         return self.codec.ids(notes) + [END] * (self.config.end_token and bool(notes))
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
-        """Returns how long `ids` last; times do not depend on `qpm`."""
+        """Returns the duration of `ids` in seconds, which does not depend on `qpm`."""
         return self.codec.steps(ids) / self.codec.steps_per_second
 
     # Ids to notes --------------------------------------------------------------------------
@@ -182,15 +182,15 @@ class PerformanceConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe; every order of ids is music.
+        """Returns the NoteSequence of ids; every sequence of ids is valid.
 
         Args:
-            events: Int (T,); the first 1 ends them, 0 is nothing.
-            qpm: Tempo that the sequence has; times do not depend on it.
-            programs: General MIDI program, one; None for the first.
+            events: Int (T,); the first 1 ends the piece, and 0 is ignored.
+            qpm: Tempo of the sequence; times do not depend on it.
+            programs: One General MIDI program; None for the default.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         (program,) = self._programs(programs)
         ids = [int(id) for id in itertools.takewhile(lambda id: id != END, events)]

@@ -1,4 +1,4 @@
-"""Notes of a performance as note-ons, note-offs, time that passes and dynamics, and back."""
+"""Codec of performances: note-ons, note-offs, time shifts and velocities."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from magenta_lite.converters.grid import MAX_STEPS, to_step
 from magenta_lite.converters.multi_performance import VELOCITIES, with_sustain
 from magenta_lite.typing import NoteSequence
 
-VELOCITY = 100  # of notes before the first change of velocity
+VELOCITY = 100  # velocity before the first velocity event
 
 
 class PlayedNote(NamedTuple):
-    """A note, in the order in which notes are read.
+    """A note; fields define the sort order.
 
     Attributes:
-        start: Seconds, or steps.
+        start: Onset in seconds or steps.
         pitch: MIDI pitch.
-        end: Seconds, or steps.
+        end: Offset in seconds or steps.
         velocity: 1 to 127.
     """
 
@@ -32,16 +32,17 @@ class PlayedNote(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PerformanceCodec:
-    """Ids from `first_id` on: note-ons, note-offs, shifts of 1 to `max_shift` steps, velocities.
+    """Codec of ids from `first_id`: note-ons, note-offs, shifts by 1 to `max_shift`, velocities.
 
     Attributes:
         min_pitch: Lowest MIDI pitch.
         max_pitch: Highest MIDI pitch.
-        velocity_bins: How many velocities are told apart; 0 for none.
-        steps_per_second: Grid.
-        max_shift: Longest shift of one event, in steps.
-        first_id: Ids below it are no events.
-        max_hung: Longest note that no note-off ends, in steps; 0 for up to the last step.
+        velocity_bins: Number of velocity bins; 0 for no velocities.
+        steps_per_second: Grid resolution.
+        max_shift: Maximum shift of one event, in steps.
+        first_id: First id of events; lower ids are reserved.
+        max_hung: Maximum duration of notes without a note-off, in steps; 0 to hold them until the
+            last step.
     """
 
     min_pitch: int = 0
@@ -75,7 +76,7 @@ class PerformanceCodec:
 
     @property
     def size(self) -> int:
-        """Number of ids, those below `first_id` too."""
+        """Vocabulary size, including the ids below `first_id`."""
         return self.velocity_id + self.velocity_bins
 
     @property
@@ -83,10 +84,10 @@ class PerformanceCodec:
         return -(-VELOCITIES // max(self.velocity_bins, 1))
 
     def notes(self, sequence: NoteSequence, report: Report) -> list[PlayedNote]:
-        """Returns the notes of a playable NoteSequence, pedal applied, in order.
+        """Returns the sorted notes of a playable NoteSequence, with the sustain pedal applied.
 
-        Notes out of range are left out before the pedal is applied, as in the original: they cut
-        no other note off.
+        Notes out of range are dropped before the pedal is applied, as in the original, so that they
+        do not cut off other notes.
         """
         kept = type(sequence)()
         kept.CopyFrom(sequence)
@@ -114,7 +115,7 @@ class PerformanceCodec:
         return sorted(played, key=lambda note: note[:2])
 
     def ids(self, notes: Iterable[PlayedNote]) -> list[int]:
-        """Returns the ids of notes in order, times in seconds."""
+        """Returns the ids of sorted notes with times in seconds."""
         rate = self.steps_per_second
         changes = []
         for rank, note in enumerate(notes):
@@ -137,21 +138,21 @@ class PerformanceCodec:
         return ids
 
     def shifts(self, steps: int) -> list[int]:
-        """Returns the shifts that pass so many steps, the longest first."""
+        """Returns the ids of time shifts by `steps`, the longest first."""
         whole, rest = divmod(steps, self.max_shift)
         return [self.shift[1]] * whole + [self.shift[0] + rest - 1] * (rest > 0)
 
     def steps(self, ids: Iterable[int]) -> int:
-        """Returns how many steps pass in `ids`."""
+        """Returns the duration of `ids` in steps."""
         first, last = self.shift
         return sum(id - first + 1 for id in ids if first <= id <= last)
 
     def decoded(self, ids: Iterable[int]) -> Iterator[PlayedNote]:
-        """Yields the notes of ids, times in steps, in the order in which they end.
+        """Yields the notes of ids, with times in steps, in the order of their ends.
 
-        Every order of ids is music: a note-off ends the oldest note of its pitch, or does nothing
-        without one; a note of no length is passed over, and so is an id below `first_id`; notes
-        that do not end do so with the last step, or after `max_hung` steps.
+        Every sequence of ids is valid: a note-off ends the oldest note of its pitch, if any; notes
+        of zero length and ids below `first_id` are ignored; notes without a note-off end with the
+        last step, or after `max_hung` steps.
         """
         sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
         now, velocity = 0, VELOCITY
@@ -170,14 +171,14 @@ class PerformanceCodec:
                 now += id - self.shift[0] + 1
             else:
                 velocity = min(1 + (id - self.velocity_id) * self._bin_size, VELOCITIES)
-        for place, started in sounding.items():  # as their pitches first came up
+        for place, started in sounding.items():  # in the order of their first pitches
             for start, loudness in started:
                 end = min(now, start + self.max_hung) if self.max_hung else now
                 if start < end:
                     yield PlayedNote(start, place + self.min_pitch, end, loudness)
 
     def cut(self, ids: Iterable[int], steps: int) -> list[int]:
-        """Returns `ids` up to the step `steps`; silence is added, or a shift shortened."""
+        """Returns `ids` truncated or padded with shifts to a duration of `steps`."""
         kept, now = [], 0
         first, last = self.shift
         for id in ids:

@@ -1,7 +1,7 @@
-"""Melodies as the input of a model that accompanies them: one id a step, 92 ids.
+"""Melodies as inputs of models of accompaniments: one id a step, 92 ids.
 
-A melody is found in a performance by `melody_notes`, drawn out by `legato`, and turned into ids by
-a `TextMelodyCodec`. Rhythms and chords have ids of the same kind.
+`melody_notes` infers the melody of a performance, `legato` extends its notes, and a
+`TextMelodyCodec` converts it to ids. Rhythms and chords have similar codecs.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from magenta_lite.typing import NoteSequence
 
 PAD, END = 0, 1
 RESERVED = 2
-FIRST_PITCH = 4  # behind an id for "no event" and one for "note off"
+FIRST_PITCH = 4  # after the ids of "no event" and "note-off"
 CHORDS_SIZE = RESERVED + CHORD_CLASSES
 TEMPOS = "melody with several tempos, on a grid of quarters"
 
 
 @dataclasses.dataclass(frozen=True)
 class TextMelodyCodec:
-    """Notes on a grid, one id a step: 2 nothing new, 3 a note ends, 4 and up a pitch begins.
+    """Codec of melodies, with one id a step: 2 no event, 3 note-off, 4 and up note-ons.
 
-    Ids 0 and 1 fill up and end, as in performances; there are 92 with the pitches of a piano
-    (Magenta's `TextMelodyConverterAbsolute`, and `TextMelodyConverter` on a grid of quarters).
+    Ids 0 and 1 are padding and end, as in performances; there are 92 ids with the pitches of a
+    piano (Magenta's `TextMelodyConverterAbsolute`; `TextMelodyConverter` on a grid of quarters).
 
     Attributes:
         min_pitch: Lowest MIDI pitch.
         max_pitch: Highest MIDI pitch.
-        steps_per_second: Grid; 10 steps are 100 ms each.
-        steps_per_quarter: Grid in musical time instead, for pieces of one tempo; 0 for seconds.
+        steps_per_second: Grid resolution; 10 for steps of 100 ms.
+        steps_per_quarter: Grid resolution in musical time instead, for pieces of one tempo; 0 to
+            use `steps_per_second`.
     """
 
     min_pitch: int = 21
@@ -48,35 +49,35 @@ class TextMelodyCodec:
 
     @property
     def size(self) -> int:
-        """Number of ids."""
+        """Vocabulary size."""
         return FIRST_PITCH + self.max_pitch - self.min_pitch + 1
 
     # Notes to ids --------------------------------------------------------------------------
 
     def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
-        """Returns the ids (T,) of a NoteSequence up to its total time, silence at its end too.
+        """Returns the ids (T,) of a NoteSequence up to its total time.
 
-        Where notes overlap the later one counts, and an end is an end whatever else sounds: as in
-        the original, which reads melodies only.
+        Of overlapping notes the later one counts, and every end is a note-off, as in the original,
+        which expects melodies.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
-            report: Counts what is left out: drums, notes out of range, the whole of a piece of
-                several tempos on a grid of quarters.
+            sequence: An unquantized NoteSequence.
+            report: Collects the counts of dropped items: drums, notes out of range, and pieces
+                with several tempos on a grid of quarters.
         """
         report = Report() if report is None else report
         notes, rate = self._notes(sequence, report), self._rate(sequence, report)
         return [self._id(event) for event in _melody(notes, sequence, rate, report)]
 
     def ids_of_events(self, events: Iterable[int]) -> list[int]:
-        """Returns the ids of MIDI pitches, -1 for a note that ends, -2 for nothing new.
+        """Returns the ids of events: MIDI pitches, -1 for note-off, -2 for no event.
 
         Raises:
             UserError: If a pitch is out of range.
         """
         events = list(events)
         for event in events:
-            if event not in (NO_EVENT, NOTE_OFF) and not self._holds(event):
+            if event not in (NO_EVENT, NOTE_OFF) and not self._in_range(event):
                 raise UserError(
                     f"{event} in a melody is no pitch from {self.min_pitch} to {self.max_pitch}; "
                     f"-1 ends a note and -2 goes on"
@@ -84,10 +85,10 @@ class TextMelodyCodec:
         return [self._id(event) for event in events]
 
     def ids_of_text(self, text: str) -> list[int]:
-        """Returns the ids of a melody that a user wrote: "60 -2 67 -1" or "[60, -2, 67, -1]".
+        """Returns the ids of a melody that a user typed: "60 -2 67 -1" or "[60, -2, 67, -1]".
 
         Raises:
-            UserError: If something is no whole number, or a pitch is out of range.
+            UserError: If a word is not an integer, or a pitch is out of range.
         """
         words = text.strip(" []").replace(",", " ").split()
         try:
@@ -100,28 +101,28 @@ class TextMelodyCodec:
         return self.ids_of_events(events)
 
     def _id(self, event: int) -> int:
-        """Returns the id of -2, -1 or a pitch."""
+        """Returns the id of an event: -2, -1 or a pitch."""
         return event - NO_EVENT + RESERVED if event < 0 else event - self.min_pitch + FIRST_PITCH
 
-    def _holds(self, pitch: int) -> bool:
+    def _in_range(self, pitch: int) -> bool:
         return self.min_pitch <= pitch <= self.max_pitch
 
     def _notes(self, sequence, report: Report) -> list:
-        """Returns the notes that have an id, in order of their beginnings."""
+        """Returns the notes in range, sorted by onset."""
         if not is_playable(sequence, report):
             return []
         notes = []
         for note in sequence.notes:
             if note.is_drum:
                 report.drop("drum note")
-            elif not self._holds(note.pitch):
+            elif not self._in_range(note.pitch):
                 report.drop(f"pitch outside {self.min_pitch}-{self.max_pitch}")
             else:
                 notes.append(note)
         return sorted(notes, key=lambda note: note.start_time)
 
     def _rate(self, sequence, report: Report) -> float:
-        """Returns steps a second; 0, and a line of the report, if there is no such grid."""
+        """Returns the steps a second; reports the reason and returns 0 if there is no grid."""
         if not self.steps_per_quarter:
             return self.steps_per_second
         return self.steps_per_quarter * _qpm(sequence, report) / 60
@@ -129,10 +130,10 @@ class TextMelodyCodec:
     # Ids to notes --------------------------------------------------------------------------
 
     def events_of(self, ids: Iterable[int]) -> list[int]:
-        """Returns MIDI pitches, -1 for a note that ends, -2 for nothing new, up to the first 1.
+        """Returns MIDI pitches, -1 for note-off and -2 for no event, up to the first id 1.
 
         Raises:
-            ValueError: If an id is not one of these.
+            ValueError: If an id is out of range.
         """
         ids = [int(id) for id in itertools.takewhile(lambda id: id != END, ids)]
         if ids and not 0 <= min(ids) <= max(ids) < self.size:
@@ -147,11 +148,11 @@ class TextMelodyCodec:
     def decode(
         self, ids: Iterable[int], qpm: float = DEFAULT_QPM, program: int = 0
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids (T,), as long as they are; every order of ids is music.
+        """Returns the NoteSequence of ids (T,); every sequence of ids is valid.
 
         Args:
-            ids: The first 1 ends them, and 0 is nothing new.
-            qpm: Quarter notes a minute; times depend on it on a grid of quarters only.
+            ids: Int (T,); the first 1 ends the melody, and 0 is no event.
+            qpm: Quarter notes a minute; it affects times only on a grid of quarters.
             program: General MIDI program.
         """
         events = self.events_of(ids)
@@ -166,13 +167,13 @@ class TextMelodyCodec:
 
 @dataclasses.dataclass(frozen=True)
 class RhythmCodec:
-    """Where notes begin, and how loud: 2 nothing new, 4 and up one of the velocities; 36 ids.
+    """Codec of onsets with velocities: 2 no event, 4 and up the velocity bins; 36 ids.
 
     Magenta's `FlattenedTextMelodyConverterAbsolute`. Id 3 is not used.
 
     Attributes:
-        steps_per_second: Grid.
-        velocity_bins: How many velocities are told apart.
+        steps_per_second: Grid resolution.
+        velocity_bins: Number of velocity bins.
     """
 
     steps_per_second: int = 10
@@ -180,15 +181,15 @@ class RhythmCodec:
 
     @property
     def size(self) -> int:
-        """Number of ids."""
+        """Vocabulary size."""
         return FIRST_PITCH + self.velocity_bins
 
     def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
         """Returns the ids (T,) of a NoteSequence up to its total time.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
-            report: Counts what is left out.
+            sequence: An unquantized NoteSequence.
+            report: Collects the counts of dropped items.
         """
         report, notes = Report() if report is None else report, []
         if is_playable(sequence, report):
@@ -198,10 +199,10 @@ class RhythmCodec:
                 else:
                     notes.append(note)
         notes.sort(key=lambda note: note.start_time)
-        timed = _timed(notes, sequence, self.steps_per_second, report)
-        ids = [RESERVED] * _length(timed, sequence, self.steps_per_second)
+        quantized = _quantized(notes, sequence, self.steps_per_second, report)
+        ids = [RESERVED] * _length(quantized, sequence, self.steps_per_second)
         bin_size = -(-VELOCITIES // self.velocity_bins)
-        for start, _, note in timed:
+        for start, _, note in quantized:
             ids[start] = FIRST_PITCH + (min(note.velocity, VELOCITIES) - 1) // bin_size
         return ids
 
@@ -209,24 +210,24 @@ class RhythmCodec:
 def chord_ids_of(
     sequence: NoteSequence, steps_per_quarter: int = 1, report: Report | None = None
 ) -> list[int]:
-    """Returns the chord at each step of a piece of one tempo, 51 ids.
+    """Returns the chord id of each step of a piece of one tempo.
 
-    2 is no chord, then come 12 roots each of major, minor, augmented and diminished. They go on
-    up to the total time, or to the last chord symbol, if that comes later. A piece without chord
-    symbols has its chords inferred.
+    The 51 ids are 2 for no chord, then 12 roots each of major, minor, augmented and diminished, up
+    to the total time or the last chord symbol, whichever is later. Without chord symbols the chords
+    are inferred.
 
     Args:
-        sequence: A NoteSequence that is not quantised.
-        steps_per_quarter: Grid.
-        report: Counts what is left out.
+        sequence: An unquantized NoteSequence.
+        steps_per_quarter: Grid resolution.
+        report: Collects the counts of dropped items.
     """
     report = Report() if report is None else report
     if not is_playable(sequence, report):
         return []
     qpm = _qpm(sequence, report)
     rate = steps_per_quarter * qpm / 60
-    timed = _timed(list(sequence.notes), sequence, rate, report)
-    if not timed:
+    quantized = _quantized(list(sequence.notes), sequence, rate, report)
+    if not quantized:
         return []
     meter = sequence.time_signatures[0] if sequence.time_signatures else None
     numerator, denominator = (meter.numerator, meter.denominator) if meter else (4, 4)
@@ -235,12 +236,12 @@ def chord_ids_of(
     except UnusableChords as error:
         report.drop(error.reason, error.symbol)
         return []
-    steps = max(_length(timed, sequence, rate), _last_chord(sequence, rate))
+    steps = max(_length(quantized, sequence, rate), _last_chord(sequence, rate))
     return [RESERVED + int(chord) for chord in chords.at(range(steps))]
 
 
 def chord_ids_of_text(text: str) -> list[int]:
-    """Returns the ids of chords that a user wrote, one a step: "C G Am F N.C.".
+    """Returns the ids of chords that a user typed, one a step: "C G Am F N.C.".
 
     Raises:
         UserError: If a symbol is unknown.
@@ -252,21 +253,21 @@ def chord_ids_of_text(text: str) -> list[int]:
 
 
 def melody_notes(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence of the melody that a performance seems to have, times unchanged.
+    """Returns a NoteSequence of the inferred melody of a performance, with times unchanged.
 
-    The most likely line of notes is taken, where high notes and small intervals are likelier
-    (note_seq's inference). Drums have no part in it, nor has the pedal: apply that first. Notes
-    of the melody begin with notes of the performance, which keeps all of its own.
+    note_seq's inference prefers high notes and small intervals. It ignores drums and the sustain
+    pedal, which must be applied first. Notes of the melody start with notes of the performance,
+    which is not modified.
 
     Args:
-        sequence: A NoteSequence that is not quantised.
+        sequence: An unquantized NoteSequence.
 
     Returns:
-        A NoteSequence with tempos, time signatures and total time of `sequence`, and notes of
-        velocity 127 on an instrument that it does not have. Without notes if it is no music.
+        A NoteSequence with the tempos, time signatures and total time of `sequence`, and notes of
+        velocity 127 on an unused instrument; without notes if `sequence` is not playable.
 
     Raises:
-        UserError: If a piece is too long: about 5,000 notes.
+        UserError: If a piece is too long, with about 5,000 notes.
     """
     import numpy as np
     from note_seq import melody_inference
@@ -279,7 +280,7 @@ def melody_notes(sequence: NoteSequence) -> NoteSequence:
     melody.total_time = _seconds(sequence)
     notes = len(sequence.notes)
     try:
-        with np.errstate(divide="ignore", invalid="ignore"):  # logarithms of what cannot be
+        with np.errstate(divide="ignore", invalid="ignore"):  # logarithms of zero probabilities
             melody_inference.infer_melody_for_sequence(melody)
     except melody_inference.MelodyInferenceError as error:
         raise UserError(
@@ -293,9 +294,9 @@ def melody_notes(sequence: NoteSequence) -> NoteSequence:
 
 
 def legato(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence whose notes last until the next one begins, the last to the end.
+    """Returns a NoteSequence in which each note lasts until the next, and the last to the end.
 
-    As melodies were prepared for Magenta's accompaniment model: rests of a player do not matter.
+    Magenta's accompaniment model was trained on such melodies, without rests.
     """
     drawn = type(sequence)()
     drawn.CopyFrom(sequence)
@@ -311,18 +312,18 @@ def legato(sequence: NoteSequence) -> NoteSequence:
 
 
 def _melody(notes: Sequence, sequence, rate: float, report: Report) -> list[int]:
-    """Returns pitches, -1 and -2 for notes in order, at `rate` steps a second."""
-    timed = _timed(notes, sequence, rate, report)
-    events = [NO_EVENT] * _length(timed, sequence, rate)
-    for start, end, note in timed:
+    """Returns the melody events of sorted notes, at `rate` steps a second."""
+    quantized = _quantized(notes, sequence, rate, report)
+    events = [NO_EVENT] * _length(quantized, sequence, rate)
+    for start, end, note in quantized:
         events[start] = note.pitch
         if end < len(events):
             events[end] = NOTE_OFF
     return events
 
 
-def _timed(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple]:
-    """Returns (first step, step behind it, note) of each of `notes`; none if it is no music."""
+def _quantized(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple]:
+    """Returns (start step, end step, note) of each note; empty if the piece cannot be quantized."""
     if not notes or not rate:
         return []
     if not _seconds(sequence) * rate <= MAX_STEPS:
@@ -336,14 +337,14 @@ def _timed(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple
     ]
 
 
-def _length(timed: Sequence[tuple], sequence, rate: float) -> int:
-    """Returns the steps up to the total time, or to the end of the last note; 0 without notes."""
-    last = max((end for _, end, _ in timed), default=0)
-    return max(last, to_step(_seconds(sequence), rate)) if timed else 0
+def _length(quantized: Sequence[tuple], sequence, rate: float) -> int:
+    """Returns the length in steps, up to total time or last note; 0 without notes."""
+    last = max((end for _, end, _ in quantized), default=0)
+    return max(last, to_step(_seconds(sequence), rate)) if quantized else 0
 
 
 def _last_chord(sequence, rate: float) -> int:
-    """Returns the step of the last chord symbol, 0 without any."""
+    """Returns the step of the last chord symbol; 0 without chord symbols."""
     from note_seq.protobuf import music_pb2
 
     symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
@@ -352,16 +353,16 @@ def _last_chord(sequence, rate: float) -> int:
 
 
 def _seconds(sequence) -> float:
-    """Returns how long playable music is; a total time that is no number does not count."""
+    """Returns the duration of playable music; a total time that is not finite is ignored."""
     last = max(note.end_time for note in sequence.notes)
     return max(last, sequence.total_time) if math.isfinite(sequence.total_time) else last
 
 
 def _qpm(sequence, report: Report) -> float:
-    """Returns the one tempo of a piece; 0, and a line of the report, if there is none."""
+    """Returns the tempo of a piece; reports the reason and returns 0 if it is not unique."""
     tempos = {tempo.qpm for tempo in sequence.tempos}
     if not sequence.tempos or sequence.tempos[0].time > 0:
-        tempos.add(DEFAULT_QPM)  # as long as a piece says nothing
+        tempos.add(DEFAULT_QPM)  # until the first tempo event
     if len(tempos) > 1:
         report.drop(TEMPOS)
         return 0.0

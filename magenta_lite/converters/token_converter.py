@@ -1,4 +1,4 @@
-"""What converters share whose examples are rows of one long stream of tokens."""
+"""The base class of converters to tokens of transformers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from magenta_lite.typing import Events, NoteSequence
 
 
 class TokenConverter(Converter):
-    """Music as tokens that a transformer writes, of which it trains on crops.
+    """Converts music to rows of tokens, of which transformers train on crops.
 
-    Subclasses give `rules`, `ids_of` and `seconds` beside what an `Converter` gives, and a setting
-    `crop`.
+    Subclasses define `rules`, `ids_of` and `seconds` in addition to the methods of `Converter`, and
+    a config field `crop`.
 
     Attributes:
-        crop_grid: Crops begin at multiples of so many tokens.
-        rejects_transpositions: Music that transposed would leave the range is not transposed so, as
-            in the original, instead of by less.
+        crop_grid: Crops begin at multiples of this number of tokens.
+        rejects_transpositions: Transpositions that leave the range are rejected, as in the
+            original.
     """
 
     crop_grid = 1
@@ -29,7 +29,7 @@ class TokenConverter(Converter):
 
     @property
     def rules(self) -> TokenRules:
-        """What the ids mean to a model that writes them."""
+        """The grammar of the ids."""
         raise NotImplementedError
 
     def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
@@ -37,19 +37,19 @@ class TokenConverter(Converter):
         raise NotImplementedError
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
-        """Returns how long `ids` last at `qpm` quarter notes a minute."""
+        """Returns the duration of `ids` in seconds at `qpm` quarter notes a minute."""
         raise NotImplementedError
 
     @property
     def window_steps(self) -> int:
-        """Tokens of a row."""
+        """Length of a row in tokens."""
         return 2 * self.config.crop
 
     @property
     def crop(self) -> int:
-        """Tokens of a training example, which begins anywhere in the first half of its row."""
+        """Length of a training example in tokens; it begins in the first half of its row."""
         return self.config.crop
 
     def valid_next(self, ids: Events) -> np.ndarray:
-        """Returns which ids may follow `ids` (T,): bool (size,); see `TokenRules`."""
+        """Returns the mask bool (size,) of valid next ids after `ids` (T,); see `TokenRules`."""
         return self.rules.valid_next(ids)

@@ -1,4 +1,4 @@
-"""What tokens mean to a model that writes them: which may follow, and how time goes on."""
+"""The grammar of tokens: roles of ids, valid next ids, and time shifts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ NO_IDS = (0, -1)
 
 @dataclasses.dataclass(frozen=True)
 class TokenRules:
-    """Ids of a vocabulary by what they do. Ranges are (first, last), `NO_IDS` for none.
+    """The roles of the ids of a vocabulary. Ranges are (first, last), or `NO_IDS`.
 
     Attributes:
-        size: Number of ids. Id 0 fills up and is never written.
-        inputs: Number of ids of the melody that a model accompanies; 0 without one.
-        input_steps: Ids of the melody in an example, in front of the others; they count from `size`
-            there.
-        note_on: Begins the notes of neighbouring pitches.
-        note_off: Ends them, in the same order.
-        shift: Lets 1, 2, ... steps pass.
-        end: Ends the piece; None if no piece ends.
-        steps_per_second: Of the steps that shifts let pass; 0 if tokens do not tell time.
-        max_silence: Longest silence that may be written, in steps; 0 for any.
+        size: Vocabulary size. Id 0 is padding and is never written.
+        inputs: Vocabulary size of input melodies; 0 without them.
+        input_steps: Length of the melody that precedes the tokens of an example, whose ids are
+            offset by `size`.
+        note_on: Note-ons of consecutive pitches.
+        note_off: Note-offs of the same pitches.
+        shift: Time shifts by 1, 2, ... steps.
+        end: The end token; None without it.
+        steps_per_second: Resolution of time shifts; 0 if tokens do not encode time.
+        max_silence: Maximum silence in steps; 0 for any.
         never: Ids that are never written.
     """
 
@@ -46,14 +46,14 @@ class TokenRules:
 
     @property
     def pitches(self) -> int:
-        """How many pitches have notes that begin and end; 0 if tokens do not say."""
+        """Number of pitches with note-ons and note-offs; 0 without them."""
         return self.note_on[1] - self.note_on[0] + 1
 
     def valid_next(self, ids: Events) -> np.ndarray:
-        """Returns which ids may follow `ids` (T,): bool (size,).
+        """Returns the mask bool (size,) of valid next ids after `ids` (T,).
 
-        Only notes that sound can end, only notes that do not can begin; a silence does not grow
-        beyond `max_silence`; a piece ends when nothing sounds.
+        Only sounding notes can end, and only silent pitches can begin; no silence exceeds
+        `max_silence`; a piece cannot end while notes sound.
         """
         sounding, silent = np.zeros(self.pitches, bool), 0
         for id in ids:

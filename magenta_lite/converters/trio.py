@@ -1,4 +1,4 @@
-"""A melody, a bass and drums together, one event of each per 16th step."""
+"""Trios of melody, bass and drums, with one event of each per 16th step."""
 
 from __future__ import annotations
 
@@ -42,20 +42,19 @@ CLASS_OF_DRUM = drum_classes.class_of_pitch(drum_classes.REDUCED)
 
 @dataclasses.dataclass(frozen=True)
 class TrioConverterConfig:
-    """How trios are put together from the instruments of a piece and cut into windows.
+    """Extraction of trios and windows.
 
     Attributes:
         bars: Length of a window in 4/4 bars.
-        gap_bars: A part counts as playing so many bars before and after each of its notes; a
-            window is taken where all three play.
-        max_bars: What follows in a longer piece is left out.
-        steps_per_quarter: Grid; 4 is 16th notes.
-        melody_programs: Lowest and highest General MIDI program of an instrument that is a melody.
-        bass_programs: The same of a bass.
-        pad_edges: Take every window with a note in it, whichever parts rest or are missing, and
-            fill up pieces that are shorter than a window. The original refuses them, its own
-            samples included.
-        max_examples: At most so many windows of a piece, the first ones; 0 for all.
+        gap_bars: Number of bars around each note in which a part counts as playing; windows in
+            which all three parts play are kept.
+        max_bars: Maximum length of a piece; longer pieces are truncated.
+        steps_per_quarter: Grid resolution; 4 is 16th notes.
+        melody_programs: Lowest and highest General MIDI program of melodies.
+        bass_programs: Lowest and highest General MIDI program of basses.
+        pad_edges: Keep every window with a note, even if parts rest or are missing, and pad pieces
+            that are shorter than a window. The original rejects them, including its own samples.
+        max_examples: Maximum number of windows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "trio"
@@ -94,8 +93,8 @@ class Part:
     """One instrument of a piece.
 
     Attributes:
-        ids: Its events from time 0 to the end of the piece, int (T,).
-        plays: In which bars it has notes, bool (bars,).
+        ids: Event ids from time 0 to the end of the piece, int (T,).
+        plays: Mask of the bars with notes, bool (bars,).
     """
 
     ids: np.ndarray
@@ -103,10 +102,11 @@ class Part:
 
 
 class TrioConverter(Converter):
-    """Trios of a NoteSequence, and back.
+    """Converts trios of a NoteSequence to ids, and back.
 
-    An example has three ids a step: melody and bass as in `MelodyConverter` (0 no event, 1 note
-    off, 2 to 89 the pitches 21 to 108), and the set of drums as in `DrumsConverter` (0 to 511).
+    An example has three ids a step: melody and bass as in `MelodyConverter` (0 no event, 1
+    note-off, 2 to 89 the pitches 21 to 108), and the set of drums as in `DrumsConverter` (0 to
+    511).
 
     Args:
         config: A `TrioConverterConfig`.
@@ -117,35 +117,35 @@ class TrioConverter(Converter):
 
     @property
     def event_format(self) -> EventFormat:
-        """One id of each part."""
+        """One id of each part a step."""
         return EventFormat("multi_categorical", (PITCH_CLASSES, PITCH_CLASSES, DRUM_SETS))
 
     @property
     def window_steps(self) -> int:
-        """Steps T of a window."""
+        """Length T of a window in steps."""
         return self.config.bars * self.steps_per_bar
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """The note-ons of melody and bass."""
+        """The ids of note-ons of melody and bass."""
         return ((0, FIRST_PITCH_ID, PITCH_CLASSES - 1), (1, FIRST_PITCH_ID, PITCH_CLASSES - 1))
 
     # Notes to ids --------------------------------------------------------------------------
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the windows of every melody with every bass and every drum track.
+        """Returns the windows of all combinations of a melody, a bass and a drum track.
 
-        Windows are `bars` long and start on every bar; they come in order of the instruments'
-        numbers (melody, bass, drums) and time.
+        Windows are `bars` long and start on every bar, in order of the instruments' numbers
+        (melody, bass, drums) and time.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint16 arrays (T, 3), and a report of what was left out.
+            Uint16 arrays (T, 3), and a report of dropped items.
         """
         report = Report()
-        # Repeats stay, as in the original: 16 bars that are the same again are part of a form.
+        # Duplicates are kept, as in the original, since repeats are part of a form.
         windows = Windows(report, self.config.max_examples, once=False)
         for stretch in common_time_stretches(sequence, self.config.steps_per_quarter, report):
             parts = self._parts(stretch, report)
@@ -167,7 +167,7 @@ class TrioConverter(Converter):
         return parts
 
     def _notes_by_instrument(self, stretch: Stretch, report: Report) -> dict[tuple[str, int], list]:
-        """Returns (start, end, note) of each (part, instrument) that belongs to one part only."""
+        """Returns (start, end, note) by (part, instrument), for instruments with one part only."""
         by_instrument: dict[int, dict[str, list]] = {}
         for quantized in quantize(stretch, self.config.steps_per_quarter):
             note = quantized[2]
@@ -198,7 +198,7 @@ class TrioConverter(Converter):
         return ""
 
     def _bars(self, stretch: Stretch) -> int:
-        """Returns the length of the stretch in bars, silence at its end included."""
+        """Returns the length of the stretch in bars, including silence at its end."""
         config = self.config
         notes_end = max(end for _, end, _ in quantize(stretch, config.steps_per_quarter))
         total = stretch.sequence.total_time * stretch.steps_per_second(config.steps_per_quarter)
@@ -246,7 +246,7 @@ class TrioConverter(Converter):
         return ids if hits else None
 
     def _complete(self, parts: dict[str, list[Part]], report: Report) -> bool:
-        """Returns whether there is at least one of each part; with `pad_edges` makes it so."""
+        """Returns whether all parts are present; `pad_edges` adds silent parts for missing ones."""
         missing = [name for name in PARTS if not parts[name]]
         if len(missing) == len(PARTS) or (missing and not self.config.pad_edges):
             report.drop(f"no {' and no '.join(missing)}")
@@ -274,7 +274,7 @@ class TrioConverter(Converter):
                 report.drop("window in which melody, bass or drums rest too long")
 
     def _all_play(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Returns in which bars all parts play, or nearly, bool (bars,)."""
+        """Returns the mask bool (bars,) of bars in which all parts play within `gap_bars`."""
         gap = self.config.gap_bars
         near = np.array([np.convolve(plays, np.ones(2 * gap + 1), "full") > 0 for plays in parts])
         near = near[:, gap : gap + len(parts[0])]
@@ -287,7 +287,7 @@ class TrioConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe: instruments 0, 1 and 9.
+        """Returns the NoteSequence of ids, with instruments 0, 1 and 9.
 
         Args:
             events: Int (T, 3).
@@ -295,7 +295,7 @@ class TrioConverter(Converter):
             programs: General MIDI programs of melody and bass; None for 0 and 33.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         events = np.asarray(events).reshape(-1, len(PARTS))
         if (events < 0).any() or (events >= self.event_format.sizes).any():
@@ -313,5 +313,5 @@ class TrioConverter(Converter):
 
 
 def has_note(ids: np.ndarray) -> bool:
-    """Returns whether anything is played in ids (T, 3)."""
+    """Returns whether ids (T, 3) contain a note or a drum hit."""
     return bool((ids[:, :2] >= FIRST_PITCH_ID).any() or ids[:, 2].any())

@@ -1,4 +1,4 @@
-"""Collecting the windows of a piece: each once, in order, at most so many."""
+"""Collection of the windows of a piece, without duplicates and up to a limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from magenta_lite.converters.base import EncodeResult, Report
 
 
 class Windows:
-    """The windows of one piece, as they are found.
+    """Collects the windows of one piece.
 
     Args:
-        report: Counts what is left out.
-        limit: At most so many windows, the first ones; 0 for all.
-        once: Leave out a window that is the same as an earlier one, controls included.
+        report: Collects the counts of dropped items.
+        limit: Maximum number of windows; 0 for all.
+        once: Whether windows that equal an earlier one, including controls, are dropped.
     """
 
     def __init__(self, report: Report, limit: int = 0, once: bool = True):
@@ -25,7 +25,7 @@ class Windows:
         self._over = 0
 
     def add(self, events: np.ndarray, controls: np.ndarray | None = None) -> None:
-        """Adds a window; its controls if the converter has any."""
+        """Adds a window, with its controls if the converter has any."""
         key = events.tobytes(), b"" if controls is None else controls.tobytes()
         if self._once and key in self._seen:
             self._report.drop("same window again in the piece")

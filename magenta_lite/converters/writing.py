@@ -1,4 +1,4 @@
-"""Notes of decoded events, added to a NoteSequence."""
+"""Helpers that write decoded events to a NoteSequence."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def new_sequence(qpm: float, metrical: bool = True) -> NoteSequence:
 
     Args:
         qpm: Quarter notes a minute.
-        metrical: Whether its notes lie on beats and in bars of 4/4. A performance, whose tempo
-            means nothing, has no time signature: it is shown in seconds.
+        metrical: Whether notes are aligned to beats in 4/4. A performance without a meaningful
+            tempo has no time signature, and is plotted in seconds.
     """
     from note_seq import constants
     from note_seq.protobuf import music_pb2
@@ -31,18 +31,18 @@ def new_sequence(qpm: float, metrical: bool = True) -> NoteSequence:
 
 
 def add_marker(sequence: NoteSequence, text: str, seconds: float) -> None:
-    """Marks a place in a NoteSequence: a marker of its MIDI file, a line in its picture.
+    """Adds a marker to a NoteSequence, which is written to MIDI files and drawn in plots.
 
     Args:
         sequence: NoteSequence to add to.
-        text: What is there, in a word or two.
-        seconds: Where.
+        text: Label.
+        seconds: Time.
     """
     sequence.text_annotations.add(text=text, time=seconds)
 
 
 def markers(sequence: NoteSequence) -> list[tuple[float, str]]:
-    """Returns the places that a NoteSequence marks, in seconds, and what is there."""
+    """Returns the times in seconds and the labels of the markers of a NoteSequence."""
     unknown = sequence.TextAnnotation.UNKNOWN  # neither a chord symbol nor a beat
     return [(a.time, a.text) for a in sequence.text_annotations if a.annotation_type == unknown]
 
@@ -63,7 +63,7 @@ def add_melody(
         seconds: Length of a step.
         program: General MIDI program.
         instrument: Number of the instrument.
-        name: Of the instrument's track.
+        name: Name of the track.
     """
     sequence.instrument_infos.add(instrument=instrument, name=name)
     note = None
@@ -91,7 +91,7 @@ def add_drums(
 
     Args:
         sequence: NoteSequence to add to.
-        hits: For each step the classes that are hit.
+        hits: Classes hit at each step.
         pitches: MIDI pitch of each class.
         seconds: Length of a step.
     """

@@ -1,1 +1,1 @@
-"""Keras layers that two families or more share."""
+"""Keras layers shared by several families."""

@@ -1,10 +1,10 @@
 """Attention with and without relative positions, global and in blocks.
 
 Shape letters: B batch, H heads, L queries, K keys, D key depth, V value depth, R rows of a table.
-Queries count as scaled already. Relative terms follow Music Transformer (Huang et al. 2018,
+Queries must be scaled already. Relative terms follow Music Transformer (Huang et al. 2018,
 https://arxiv.org/abs/1809.04281, §3.4) and Shaw et al. 2018 (https://arxiv.org/abs/1803.02155):
-q_i · e_(j-i) is added to the logit of query i and key j. Each query's products with all rows of
-the table of e are made at once, O(L D) memory beyond the logits, and then moved into place.
+q_i · e_(j-i) is added to the logit of query i and key j. The products of each query with all rows
+of the table of e are computed at once, with O(L D) memory beyond the logits, and then skewed.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ import tensorflow as tf
 
 from magenta_lite.typing import Tensor
 
-MASKED = -1e9  # added to the logit of a key that a query must not see
-# Blocks of queries: smaller ones make products slower, more of them graphs larger.
+MASKED = -1e9  # added to the logits of masked keys
+# Blocks of queries: smaller blocks slow down the products, more blocks enlarge the graph.
 SMALLEST_BLOCK = 128
 MOST_BLOCKS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Distances:
-    """Which relative distances the rows of a table stand for.
+    """The relative distances that the rows of a table represent.
 
     Attributes:
-        both_sides: Row R // 2 is distance 0 and rows after it are keys to the right (R is odd);
+        both_sides: Row R // 2 is distance 0 and the rows after it are keys to the right (R is odd);
             otherwise the last row is distance 0 and all rows are keys to the left.
-        clip: Farther distances use the farthest row; otherwise they have no term.
+        clip: Larger distances use the farthest row; otherwise they have no relative term.
     """
 
     both_sides: bool = False
     clip: bool = False
 
     def spread(self, products: Tensor, queries: int, keys: int) -> Tensor:
-        """Returns products (..., R) with the rows of a table, one column for each distance.
+        """Expands products with the rows of a table to one column for each distance.
 
         Args:
-            products: Float.
-            queries: L.
-            keys: K.
+            products: Float (..., R).
+            queries: Number of queries L.
+            keys: Number of keys K.
 
         Returns:
-            (..., K), or (..., L + K - 1) with `both_sides`; the farthest to the left first.
+            Float (..., K), or (..., L + K - 1) with `both_sides`; the leftmost distance first.
         """
         rows = products.shape[-1]
         left, right = self._reach(rows)
@@ -62,25 +62,25 @@ class Distances:
         return tf.pad(kept, [[0, 0]] * (len(products.shape) - 1) + [missing])
 
     def rows_for(self, table: Tensor, length: int) -> Tensor:
-        """Returns the table (..., R, D) with one row for each distance, as `spread` has columns."""
+        """Expands the rows of a table (..., R, D) as `spread` expands columns."""
         columns = self.spread(tf.linalg.matrix_transpose(table), length, length)
         return tf.linalg.matrix_transpose(columns)
 
     def used_rows(self, rows: int, queries: int, keys: int) -> slice:
-        """Returns which rows of a table of R rows any of L queries and K keys can need."""
+        """Returns the slice of the R rows of a table that L queries and K keys can use."""
         if self.clip:
             return slice(0, rows)
         left, right = self._reach(rows)
-        far = max(self._farthest(queries, keys))  # the same on both sides: the middle stays it
+        far = max(self._farthest(queries, keys))  # symmetric: the middle row keeps its place
         return slice(max(left - far, 0), rows - max(right - far, 0))
 
     def _farthest(self, queries: int, keys: int) -> tuple[int, int]:
-        """Returns how far keys can be to the left and to the right of queries."""
-        # Both begin together; one-sided, they end together, for queries that look back.
+        """Returns the largest distances of keys to the left and to the right of queries."""
+        # Two-sided, the first query is at the first key; one-sided, the last at the last.
         return (queries - 1, keys - 1) if self.both_sides else (keys - 1, 0)
 
     def _reach(self, rows: int) -> tuple[int, int]:
-        """Returns the farthest distances to the left and to the right that have rows."""
+        """Returns the largest distances to the left and to the right that have rows."""
         return (rows // 2, rows // 2) if self.both_sides else (rows - 1, 0)
 
 
@@ -90,32 +90,32 @@ CLIPPED = Distances(both_sides=True, clip=True)
 
 
 def skew(products: Tensor, keys: int) -> Tensor:
-    """Moves products by distance to products by key ("skewing", Huang et al. 2018, §3.4.1).
+    """Reindexes products from distances to keys ("skewing", Huang et al. 2018, §3.4.1).
 
     Args:
-        products: Float (..., L, C); column C - 1 - d (one-sided), or the middle one - d, is of the
-            key d to the left of the query.
-        keys: K.
+        products: Float (..., L, C); column C - 1 - d (one-sided), or the middle one - d, belongs to
+            the key at distance d to the left of the query.
+        keys: Number of keys K.
 
     Returns:
-        (..., L, K). Where a query's distance to a key has no column, a number of another query
-        stands: mask it.
+        Float (..., L, K). Entries whose distance has no column hold values of other queries and
+        must be masked.
     """
     *batch, length, columns = products.shape
     batch = [-1 if n is None else n for n in batch]
-    # One more column a row, one row fewer: every row starts one place further to the left.
+    # With one more column and one row fewer, each row starts one column further to the left.
     padded = tf.pad(products, [[0, 0]] * (len(batch) + 1) + [[1, 0]])
     flat = tf.reshape(padded, [*batch, length * (columns + 1)])
-    # Not an index: its gradient is several times as slow as that of `tf.slice`.
+    # The gradient of `tf.slice` is several times as fast as that of indexing.
     rest = tf.slice(flat, [0] * len(batch) + [length], [-1] * (len(batch) + 1))
     moved = tf.reshape(rest, [*batch, length, columns])
     return moved if keys == columns else moved[..., :keys]
 
 
 def unskew(weights: Any, columns: int) -> Tensor:
-    """Moves weights (..., L, K) by key to columns (..., L, C) by distance; `skew`'s transpose.
+    """Reindexes weights (..., L, K) from keys to distances (..., L, C): the transpose of `skew`.
 
-    What has no column must be zero.
+    Weights whose distance has no column must be zero.
     """
     *batch, length, keys = weights.shape
     batch = [-1 if n is None else n for n in batch]
@@ -126,12 +126,12 @@ def unskew(weights: Any, columns: int) -> Tensor:
 
 
 def causal_bias(queries: int, keys: int) -> Tensor:
-    """Returns what hides later keys: float32 (L, K), the last query standing at the last key."""
+    """Returns the causal mask float32 (L, K); the last query is at the last key."""
     return (1 - tf.linalg.band_part(tf.ones([queries, keys]), -1, keys - queries)) * MASKED
 
 
 def padding_bias(is_padding: Tensor) -> Tensor:
-    """Returns what hides keys for which bool (B, K) is true: float32 (B, 1, 1, K)."""
+    """Returns the mask float32 (B, 1, 1, K) of padded keys, those where bool (B, K) is true."""
     return tf.cast(is_padding, tf.float32)[:, None, None, :] * MASKED
 
 
@@ -140,16 +140,16 @@ def relative_logits(
 ) -> Tensor:
     """Returns q_i · e_(j-i) for queries i and keys j.
 
-    The last query stands at the last key; with `both_sides` the first at the first.
+    The last query is at the last key; with `both_sides` the first query is at the first key.
 
     Args:
         q: Float (B, H, L, D).
         table: Float (H, R, D), or (R, D) for all heads.
-        distances: What the rows mean.
-        keys: K; L if None.
+        distances: The distances of the rows.
+        keys: Number of keys K; L if None.
 
     Returns:
-        (B, H, L, K); without `both_sides` only for keys that are not after the query.
+        Float (B, H, L, K); without `both_sides` valid only for keys that are not after the query.
     """
     queries = q.shape[2]
     columns = keys or queries
@@ -168,21 +168,21 @@ def attend(
     distances: Distances = PAST,
     keep: Tensor | None = None,
 ) -> Tensor:
-    """Attention of every query to all keys.
+    """Computes the attention of every query to all keys.
 
     Args:
         q: Float (B, H, L, D), scaled.
-        k: (B, H, K, D).
-        v: (B, H, K, V).
-        bias: Added to the logits, broadcasts to (B, H, L, K); None for nothing.
-        key_table: (H, R, D) or (R, D), a relative term of the logits; of other keys than those of
-            the queries (K ≠ L) with both sides.
-        value_table: (H, R, V) or (R, V), a relative term of the output; K = L then.
-        distances: What rows of the tables mean.
-        keep: Factors of the weights, broadcasts to (B, H, L, K), for dropout; None for 1.
+        k: Float (B, H, K, D).
+        v: Float (B, H, K, V).
+        bias: Added to the logits, broadcasts to (B, H, L, K); None for no bias.
+        key_table: Float (H, R, D) or (R, D), for a relative term of the logits; if K ≠ L, with
+            both sides.
+        value_table: Float (H, R, V) or (R, V), for a relative term of the output; requires K = L.
+        distances: The distances of the rows of the tables.
+        keep: Dropout factors of the weights, broadcast to (B, H, L, K); None for no dropout.
 
     Returns:
-        (B, H, L, V), of the type of `v`; the softmax is in float32.
+        Float (B, H, L, V), in the type of `v`; the softmax is computed in float32.
     """
     logits = tf.matmul(q, k, transpose_b=True)
     if key_table is not None:
@@ -192,7 +192,7 @@ def attend(
     if value_table is not None:
         rows = distances.rows_for(value_table, q.shape[2])
         by_distance = unskew(weights, rows.shape[-2])
-        out += tf.matmul(by_distance, _for_each(by_distance, rows))
+        out += tf.matmul(by_distance, _broadcast_rows(by_distance, rows))
     return out
 
 
@@ -203,20 +203,21 @@ def attend_causally(
     key_table: Tensor | None = None,
     draw: Callable[[int], Tensor] | None = None,
 ) -> Tensor:
-    """Attention of every query to the keys up to its own.
+    """Computes causal attention.
 
-    Queries are taken in blocks, each with the keys that any of it may see: little more than half
-    the work of `attend` with a bias.
+    Queries are processed in blocks, each with the keys up to its last query: little more than half
+    the work of `attend` with a causal mask.
 
     Args:
         q: Float (B, H, L, D), scaled.
-        k: (B, H, L, D).
-        v: (B, H, L, V).
-        key_table: (H, R, D) or (R, D), a relative term of the logits; the last row is distance 0.
-        draw: Gives, for n, factors of dropout (B, n); None for 1. All heads have the same.
+        k: Float (B, H, L, D).
+        v: Float (B, H, L, V).
+        key_table: Float (H, R, D) or (R, D), for a relative term of the logits; the last row is
+            distance 0.
+        draw: Returns n dropout factors (B, n), shared by all heads; None for no dropout.
 
     Returns:
-        (B, H, L, V).
+        Float (B, H, L, V).
     """
     length = q.shape[2]
     block = max(SMALLEST_BLOCK, -(-length // MOST_BLOCKS))
@@ -228,7 +229,7 @@ def attend_causally(
         sizes = [math.prod(shape) for shape in shapes]
         drawn = tf.split(draw(sum(sizes)), sizes, axis=1)
         keeps = [tf.reshape(x, [-1, *shape]) for x, shape in zip(drawn, shapes, strict=True)]
-    # Split and joined again, not indexed: the gradients of indices are slow.
+    # Split and concatenated, because the gradients of indexing are slow.
     q, k, v = (tf.split(x, [shape[1] for shape in shapes], axis=2) for x in (q, k, v))
     out = []
     for i, (end, keep) in enumerate(zip(ends, keeps, strict=True)):
@@ -249,37 +250,38 @@ def attend_in_blocks(
     value_table: Tensor | None = None,
     keep: Tensor | None = None,
 ) -> Tensor:
-    """Causal attention to the own block and the one before it (Huang et al. 2018, §3.5).
+    """Computes causal attention to the current and the previous block (Huang et al. 2018, §3.5).
 
-    A sequence of less than two blocks is one block. As in the original, a relative term of the
+    A sequence shorter than two blocks is one block. As in the original, a relative term of the
     output is added from the second block on.
 
     Args:
         q: Float (B, H, L, D), scaled.
-        k: (B, H, L, D).
-        v: (B, H, L, V).
-        block: Positions of a block.
-        key_table: (H, R, D) or (R, D) with R of at least two blocks; the last row is distance 0.
-        value_table: (H, R, V) or (R, V).
-        keep: Factors of the weights of dropout, (B, 1 or H, L, two blocks), the block before
-            first; None for 1.
+        k: Float (B, H, L, D).
+        v: Float (B, H, L, V).
+        block: Block length in positions.
+        key_table: Float (H, R, D) or (R, D), where R is at least two blocks; the last row is
+            distance 0.
+        value_table: Float (H, R, V) or (R, V).
+        keep: Dropout factors of the weights, (B, 1 or H, L, two blocks), the previous block first;
+            None for no dropout.
 
     Returns:
-        (B, H, L, V).
+        Float (B, H, L, V).
     """
     length = q.shape[2]
     if length < 2 * block:
         keep = None if keep is None else keep[..., -length:]
         return attend(q, k, v, causal_bias(length, length), key_table, keep=keep)
-    rest = -length % block
-    q, k, v = (tf.pad(x, [[0, 0], [0, 0], [0, rest], [0, 0]]) for x in (q, k, v))
+    padding = -length % block
+    q, k, v = (tf.pad(x, [[0, 0], [0, 0], [0, padding], [0, 0]]) for x in (q, k, v))
     if keep is not None:
-        keep = tf.pad(keep, [[0, 0], [0, 0], [0, rest], [0, 0]])
+        keep = tf.pad(keep, [[0, 0], [0, 0], [0, padding], [0, 0]])
     head = None if keep is None else keep[:, :, :block, block:]
     q0, k0, v0 = (x[:, :, :block] for x in (q, k, v))
     first = attend(q0, k0, v0, causal_bias(block, block), key_table, keep=head)
 
-    blocks = (length + rest) // block
+    blocks = (length + padding) // block
 
     def tail(x):  # (B, H, n - 1, block, ...)
         return tf.reshape(x[:, :, block:], [-1, x.shape[1], blocks - 1, block, x.shape[3]])
@@ -298,17 +300,21 @@ def attend_in_blocks(
     out = tf.matmul(weights, v1)
     if value_table is not None:
         by_distance = unskew(weights, 2 * block)
-        out += tf.matmul(by_distance, _for_each(by_distance, value_table[..., -2 * block :, :]))
-    out = tf.reshape(out, [-1, v.shape[1], length + rest - block, v.shape[3]])
+        out += tf.matmul(
+            by_distance, _broadcast_rows(by_distance, value_table[..., -2 * block :, :])
+        )
+    out = tf.reshape(out, [-1, v.shape[1], length + padding - block, v.shape[3]])
     return tf.concat([first, out], axis=2)[:, :, :length]
 
 
 def timing_signal(positions: Tensor, channels: int) -> Tensor:
-    """Sines of a geometric row of wavelengths, then cosines (Vaswani et al. 2017, §3.5).
+    """Returns sinusoids of a geometric series of wavelengths (Vaswani et al. 2017, §3.5).
+
+    Sines come first, then cosines.
 
     Args:
-        positions: Number of each position, (L,).
-        channels: C; an odd one leaves the last channel at zero.
+        positions: Positions (L,).
+        channels: Number of channels C; if it is odd, the last channel is zero.
 
     Returns:
         Float32 (L, C).
@@ -323,14 +329,14 @@ def timing_signal(positions: Tensor, channels: int) -> Tensor:
 
 def _with_rows(q, rows):
     """Returns the products of q (B, H, ..., L, D) with rows (H, R, D) or (R, D)."""
-    return tf.matmul(q, _for_each(q, rows), transpose_b=True)
+    return tf.matmul(q, _broadcast_rows(q, rows), transpose_b=True)
 
 
-def _for_each(like, rows):
-    """Repeats rows (H, R, D) or (R, D) for all batch axes of `like` (B, H, ..., L, D).
+def _broadcast_rows(like, rows):
+    """Broadcasts rows (H, R, D) or (R, D) to all batch axes of `like` (B, H, ..., L, D).
 
-    Not left to the product: oneDNN, which TensorFlow 2.21 uses on CPUs, writes beyond its memory
-    when it broadcasts (https://github.com/tensorflow/tensorflow/pull/120199).
+    `tf.matmul` must not broadcast them: oneDNN, which TensorFlow 2.21 uses on CPUs, then writes
+    out of bounds (https://github.com/tensorflow/tensorflow/pull/120199).
     """
     if len(rows.shape) == 3:
         rows = tf.reshape(rows, [rows.shape[0], *[1] * (len(like.shape) - 4), *rows.shape[1:]])

@@ -1,4 +1,4 @@
-"""Initial values of weights, and how to do without those that take long."""
+"""Initializers of weights, and a context that skips the slow ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _replaced = contextvars.ContextVar("replaced", default=False)
 
 @contextlib.contextmanager
 def replaced_at_once() -> Iterator[None]:
-    """Makes orthogonal weights zeros, for models whose weights are all read from a file.
+    """Initializes orthogonal weights with zeros, for models whose weights are read from a file.
 
-    Decomposing a large model's matrices takes longer than reading them.
+    Orthogonalizing the matrices of a large model takes longer than reading them.
     """
     token = _replaced.set(True)
     try:

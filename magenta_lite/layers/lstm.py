@@ -1,8 +1,8 @@
 """An LSTM with few, large products and fused element-wise work, for fast training on CPUs.
 
-A step is one product, of its input and the last output together, and one fused pass for the gates.
-Inputs that are wide are multiplied for all steps at once, so that a step reads fewer weights.
-Going back, the gradient of each kernel is one product over all steps instead of a small one a step.
+A step is one product of the concatenated input and last output, and one fused pass for the gates.
+Wide inputs are projected for all steps at once, so that a step reads fewer weights. In the backward
+pass the gradient of each kernel is one product over all steps instead of one small product a step.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from magenta_lite.layers.initial_values import orthogonal_gates
 from magenta_lite.typing import Tensor
 
 WIDE_INPUT = 512  # channels
-# From here on a recurrent kernel does not fit into a CPU's cache, and TensorFlow's products of few
-# rows are up to twice as fast as XLA's.
+# Recurrent kernels of this width and above exceed a CPU's cache; TensorFlow's products of few rows
+# are then up to twice as fast as XLA's.
 WIDE_UNITS = 1024
 
 
 def lstm_cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM after its products, in float32 inside.
+    """Computes one step of an LSTM from its pre-activations, in float32.
 
     Args:
         gates: Float (B, 4U), pre-activations i, f, g, o.
@@ -53,7 +53,7 @@ def _fused_cell(product, every_step, c):
 
 @inner_graph(jit_compile=True)
 def _activations(product, every_step):
-    """Returns the activations of the gates of all steps, as `_fused_cell` gives them of one."""
+    """Returns the gate activations of all steps, as `_fused_cell` returns those of one step."""
     gates = tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32)
     i, f, g, o = tf.split(gates, 4, axis=-1)
     activations = [tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)]
@@ -62,7 +62,7 @@ def _activations(product, every_step):
 
 @inner_graph(jit_compile=True)
 def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
-    """Gradients of the pre-activations (B, 4U) and of the previous cell state (B, U)."""
+    """Returns the gradients of pre-activations (B, 4U) and of the previous cell state (B, U)."""
     i, f, g, o = tf.split(tf.cast(activations, tf.float32), 4, axis=-1)
     dh = tf.cast(dh_out, tf.float32) + tf.cast(dh_recurrent, tf.float32)
     tanh_c = tf.tanh(c)
@@ -83,7 +83,7 @@ def _tensor_array(shape, dtype, steps):
 def _scan(x, matrix, every_step, h0, c0):
     """Returns outputs (T, B, U), cell states (T, B, U) and gate activations (T, B, 4U).
 
-    `matrix` is kernel and recurrent kernel, or the recurrent kernel if `x` is its product already.
+    `matrix` is kernel and recurrent kernel, or the recurrent kernel alone if `x` is projected.
     """
     steps = tf.shape(x)[0]
     is_projected = matrix.shape[0] == h0.shape[1]
@@ -139,22 +139,22 @@ def lstm_scan(
 ) -> Tensor:
     """Runs an LSTM over all steps.
 
-    In float32 the whole loop is compiled. In bfloat16 or with many units only a step's
-    element-wise part is: XLA's products are slower on CPUs than TensorFlow's there.
+    In float32 the whole loop is compiled. In bfloat16 or with many units only the element-wise
+    part of a step is compiled, since XLA's products are then slower on CPUs than TensorFlow's.
 
     Args:
         x: Float (T, B, C).
         kernel: Float (C, 4U), gates i, f, g, o.
         recurrent_kernel: Float (U, 4U).
-        every_step: Float (B, 4U) or (1, 4U), added to the gates at every step: the bias, and
-            what a constant input adds.
+        every_step: Float (B, 4U) or (1, 4U), added to the gates at every step: the bias and the
+            projection of a constant input.
         h0: Float (B, U), initial output.
         c0: Float32 (B, U), initial cell state.
-        recompute: Keep outputs and cell states only, and compute the gates of all steps again
-            when the gradient needs them: one product, and a third of the memory.
+        recompute: Keep outputs and cell states only, and recompute the gates of all steps in the
+            backward pass: one more product, and a third of the memory.
 
     Returns:
-        Float (T, B, U), the outputs h of every step, in the type of `x`.
+        Float (T, B, U), the output h of every step, in the type of `x`.
     """
 
     @tf.custom_gradient
@@ -165,7 +165,7 @@ def lstm_scan(
 
 
 def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, c0):
-    # Without this an eager tape would differentiate the compiled loop once more by itself.
+    # Without this an eager tape would differentiate the compiled loop a second time.
     x, kernel, recurrent_kernel, every_step, h0, c0 = (
         tf.stop_gradient(tensor) for tensor in (x, kernel, recurrent_kernel, every_step, h0, c0)
     )
@@ -180,7 +180,7 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
         h, c, activations = scan(projected, recurrent_kernel, every_step, h0, c0)
     else:
         h, c, activations = scan(x, matrix, every_step, h0, c0)
-    h = tf.ensure_shape(h, [x.shape[0], *h.shape[1:]])  # loops forget how many steps they make
+    h = tf.ensure_shape(h, [x.shape[0], *h.shape[1:]])  # loops lose the static number of steps
     kept = None if recompute else activations
 
     def gradient(dh_out):
@@ -188,7 +188,7 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
         c_previous = tf.concat([c0[None], c[:-1]], axis=0)
         activations = kept
         if recompute:
-            # Not before the gradient is there, or this would be kept after all.
+            # Without the dependency the gates would be computed in the forward pass and kept.
             with tf.control_dependencies([dh_out]):
                 inputs = tf.concat([tf.identity(x), h_previous], axis=-1)
             activations = _activations(tf.tensordot(inputs, matrix, axes=1), every_step)
@@ -211,7 +211,7 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
 
 
 def _rows(x):
-    """Returns (T, B, N) as (T * B, N)."""
+    """Reshapes x (T, B, N) to (T * B, N)."""
     return tf.reshape(x, [-1, x.shape[-1]])
 
 
@@ -219,9 +219,9 @@ def _rows(x):
 class LSTM(keras.layers.Layer):
     """A long short-term memory layer over time-major sequences (Hochreiter & Schmidhuber 1997).
 
-    Gates are in Keras' order i, f, g, o and the forget gate's bias starts at 1. The kernel starts
-    glorot-uniform, the recurrent kernel of each gate orthogonal (Saxe et al. 2013). Element-wise
-    work is done in float32, products in the layer's compute type.
+    Gates are in Keras' order i, f, g, o. The forget gate's bias is initialized to 1, the kernel
+    Glorot-uniform, and the recurrent kernel of each gate orthogonal (Saxe et al. 2013). Products
+    are computed in the layer's compute type, element-wise operations in float32.
 
     Shape letters: T steps, B batch, C input channels, K channels of a constant input, U units.
 
@@ -229,24 +229,24 @@ class LSTM(keras.layers.Layer):
         units: Width U of output and cell state.
         input_size: Input channels C.
         constant_size: Channels K of an input that is the same at every step, such as a latent
-            vector; its part of the kernel stands below the input's.
+            vector; its rows of the kernel follow those of the input.
 
     Call arguments:
         x: Float (T, B, C).
-        constant: Float (B, K), or None when `constant_size` is 0 or when `x` (T, B, C + K) holds
-            it at every step.
-        state: The pair (h, c) of float (B, U) to start from; None starts from zeros.
+        constant: Float (B, K); None if `constant_size` is 0 or `x` (T, B, C + K) contains it at
+            every step.
+        state: Initial state, a pair (h, c) of float (B, U); None for zeros.
 
     Returns:
         Float (T, B, U), the output of every step.
     """
 
     def __init__(self, units: int, input_size: int, constant_size: int = 0, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)  # casts by itself, the cell state stays float32
+        super().__init__(autocast=False, **kwargs)  # `call` casts; the cell state stays float32
         self.units = units
         self.input_size = input_size
         self.constant_size = constant_size
-        self.recompute = False  # set by whoever trains, see `lstm_scan`
+        self.recompute = False  # set by the trainer; see `lstm_scan`
         rows = input_size + constant_size
         # Glorot's limit over kernel and recurrent kernel together, like TensorFlow 1's cells.
         limit = (6 / (rows + units + 4 * units)) ** 0.5

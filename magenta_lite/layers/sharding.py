@@ -1,4 +1,4 @@
-"""Splitting a batch so that several cores work on it without waiting for one another."""
+"""Splits a batch into shards that several CPU cores process independently."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 
 import tensorflow as tf
 
-# A fixed number, not the number of cores: sums are then rounded alike on every machine.
+# Independent of the number of cores, so that sums are rounded alike on every machine.
 SHARDS = 2
-MIN_ROWS = 16  # a shard's products become too small below,
-MIN_ROWS_PER_UNIT = 1 / 16  # and all the sooner the more weights they have to read
+# Smaller shards make products inefficient, and the more so the more weights they read.
+MIN_ROWS = 16
+MIN_ROWS_PER_UNIT = 1 / 16
 
 
 def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor], units: int) -> Any:
-    """Calls `function(inputs)` on shards of the rows and joins what it returns.
+    """Calls `function(inputs)` on shards of the rows and concatenates the results.
 
     A recurrent step alternates a product, which uses all cores, with element-wise work, which
-    does not. Independent shards overlap the one with the other, which makes training up to 40 %
-    faster on four CPU cores. A GPU, or a batch of unknown or small size, is not split.
+    does not. Independent shards overlap the two, which makes training up to 40 % faster on four
+    CPU cores. The batch is not split on a GPU, nor if its size is small or unknown.
 
     Args:
-        function: Of a dict like `inputs`; returns a structure of tensors whose first axis is the
-            rows.
+        function: Maps a dict like `inputs` to a structure of tensors whose first axis is the rows.
         inputs: Tensors whose first axis is the rows.
-        units: Of the widest layer.
+        units: Width of the widest layer.
 
     Returns:
-        What `function(inputs)` would.
+        The result of `function(inputs)`.
     """
     rows = next(iter(inputs.values())).shape[0]
     least = SHARDS * max(MIN_ROWS, units * MIN_ROWS_PER_UNIT)

@@ -1,9 +1,9 @@
-"""Factorised attention of the Sparse Transformer (Child et al. 2019, §4.2 and §4.3).
+"""Factorized attention of the Sparse Transformer (Child et al. 2019, §4.2 and §4.3).
 
-https://arxiv.org/abs/1904.10509. Half of the heads see what is near, the others a grid of what is
-far; through two layers every position reaches all before it. With a stride l near the root of the
-length L the work grows with L √L. Shape letters: B batch, H heads, L steps, D and V depths, l
-stride, n blocks of l steps, c summary columns.
+https://arxiv.org/abs/1904.10509. Half of the heads attend to near positions, the others to a grid
+of distant ones; two layers connect every position to all previous ones. With a stride l near the
+square root of the length L the cost is O(L √L). Shape letters: B batch, H heads, L steps, D key
+depth, V value depth, l stride, n blocks of l steps, c summary columns.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ KINDS = ("strided", "fixed")
 def visible(
     kind: str, stride: int, summary: int, query: Tensor, key: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Returns what the two halves of the heads see of `key` at `query`: a pair of bools.
+    """Returns whether each half of the heads attends from `query` to `key`: a pair of bools.
 
-    Strided: the last l positions; every l-th one before. Fixed: the own block of l positions; the
-    last c of each block. Never what comes later.
+    Strided: the last l positions; every l-th position before. Fixed: the block of l positions of
+    the query; the last c positions of each block. Later positions are always masked.
 
     Args:
         kind: One of `KINDS`.
-        stride: l.
-        summary: c, for `fixed`.
-        query: Position, integers that broadcast with `key`.
-        key: Position.
+        stride: Stride l.
+        summary: Summary columns c, for `fixed`.
+        query: Integer positions that broadcast with `key`.
+        key: Integer positions.
     """
     past = key <= query
     if kind == "strided":
@@ -49,33 +49,33 @@ def attend_sparsely(
     summary: int = 0,
     draw: Callable[[int], Tensor] | None = None,
 ) -> Tensor:
-    """Attention of every query to the keys that its head can see.
+    """Computes the attention of every query to the keys that its head attends to.
 
-    A query that sees none gets zeros.
+    The output of a query without keys is zero.
 
     Args:
         q: Float (B, H, L, D), scaled; H is even.
-        k: (B, H, L, D).
-        v: (B, H, L, V).
+        k: Float (B, H, L, D).
+        v: Float (B, H, L, V).
         kind: One of `KINDS`.
-        stride: l.
-        summary: c, for `fixed`.
-        draw: Gives, for a number, factors of dropout (B, number); None for 1. Heads of one half
-            have the same.
+        stride: Stride l.
+        summary: Summary columns c, for `fixed`.
+        draw: Returns n dropout factors (B, n), shared by the heads of one half; None for no
+            dropout.
 
     Returns:
-        (B, H, L, V).
+        Float (B, H, L, V).
     """
     length = q.shape[2]
-    rest = -length % stride
-    blocks = (length + rest) // stride
+    padding = -length % stride
+    blocks = (length + padding) // stride
 
-    def cut(x):  # two halves of the heads, (B, H / 2, n, l, D)
-        padded = tf.pad(x, [[0, 0], [0, 0], [0, rest], [0, 0]])
+    def split(x):  # two halves of the heads, (B, H / 2, n, l, D)
+        padded = tf.pad(x, [[0, 0], [0, 0], [0, padding], [0, 0]])
         shape = [-1, x.shape[1] // 2, blocks, stride, x.shape[3]]
         return [tf.reshape(half, shape) for half in tf.split(padded, 2, axis=1)]
 
-    (q1, q2), (k1, k2), (v1, v2) = cut(q), cut(k), cut(v)
+    (q1, q2), (k1, k2), (v1, v2) = split(q), split(k), split(v)
     if kind == "strided":
         near, far = _strided(q1, k1, v1, q2, k2, v2)
     else:
@@ -83,7 +83,7 @@ def attend_sparsely(
     out = []
     for queries, keys, values, positions, back in (near, far):
         seen = visible(kind, stride, summary, *positions)[len(out)]
-        seen &= positions[1] >= 0  # there is no block before the first one
+        seen &= positions[1] >= 0  # the first block has no previous one
         bias = np.where(seen, 0.0, MASKED).astype(np.float32)
         logits = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32) + bias
         weights = tf.nn.softmax(logits) * seen.any(axis=-1, keepdims=True).astype(np.float32)
@@ -91,13 +91,13 @@ def attend_sparsely(
             shape = np.broadcast_shapes(bias.shape, (1, *weights.shape[2:]))
             weights *= tf.reshape(draw(int(np.prod(shape))), [-1, *shape])
         attended = back(tf.matmul(tf.cast(weights, values.dtype), values))
-        shape = [-1, v.shape[1] // 2, length + rest, v.shape[3]]
+        shape = [-1, v.shape[1] // 2, length + padding, v.shape[3]]
         out.append(tf.reshape(attended, shape))
     return tf.concat(out, axis=1)[:, :, :length]
 
 
 def _strided(q1, k1, v1, q2, k2, v2):
-    """Returns, for both halves, queries, keys, values, their positions, and the way back."""
+    """Returns queries, keys, values, positions and the inverse layout of each half of heads."""
     blocks, stride = q1.shape[2:4]
     block, step = np.arange(blocks)[:, None, None], np.arange(stride)
 
@@ -109,17 +109,17 @@ def _strided(q1, k1, v1, q2, k2, v2):
     keys = (block - 1) * stride + np.arange(2 * stride)[None, None]
     near = (q1, with_before(k1), with_before(v1), (queries, keys), tf.identity)
 
-    def turned(x):  # (B, H, l, n, D), and back
+    def transposed(x):  # (B, H, l, n, D); its own inverse
         return tf.transpose(x, [0, 1, 3, 2, 4])
 
     column = step[:, None, None]
     row = np.arange(blocks) * stride
     positions = (column + row[:, None], column + row)
-    return near, (turned(q2), turned(k2), turned(v2), positions, turned)
+    return near, (transposed(q2), transposed(k2), transposed(v2), positions, transposed)
 
 
 def _fixed(q1, k1, v1, q2, k2, v2, summary: int):
-    """As `_strided`."""
+    """Returns the same tuples as `_strided` for the pattern `fixed`."""
     blocks, stride = q1.shape[2:4]
     block, step = np.arange(blocks)[:, None, None], np.arange(stride)
     positions = (block * stride + step[:, None], block * stride + step)

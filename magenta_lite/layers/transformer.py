@@ -1,7 +1,7 @@
-"""A layer of a transformer: attention to itself, to a memory if there is one, feed-forward.
+"""A transformer layer: self-attention, optional cross-attention to a memory, and feed-forward.
 
-Every part reads a normalised input and adds to it ("pre-norm"). Shape letters: B batch, T steps,
-C channels, H heads, D key depth, V value depth, K slots of a cache.
+Every sublayer is residual and reads a normalized input ("pre-norm"). Shape letters: B batch, T
+steps, C channels, H heads, D key depth, V value depth, K slots of a cache.
 """
 
 from __future__ import annotations
@@ -34,25 +34,26 @@ class LayerSizes:
     """Sizes of a layer.
 
     Attributes:
-        hidden: C.
-        keys: Width of queries and keys of all heads.
-        filter: Width inside the feed-forward part.
-        heads: H.
-        table_rows: Rows R of the table of distances; 0 for none.
-        shared_table: Whether all heads have the same table.
-        both_sides: Whether a position attends to later ones too (the table is 2R - 1 long then).
-        block: Attention is to the own block of so many positions and the one before; 0 to all.
-        memory: Whether there is attention to a memory.
-        pattern: `strided` or `fixed` for attention to some of the past, as in `sparse_attention`;
-            empty for all of it.
-        stride: Of the pattern.
+        hidden: Hidden size C.
+        keys: Total width of queries and keys over all heads.
+        filter: Hidden width of the feed-forward sublayer.
+        heads: Number of heads H.
+        table_rows: Rows R of the table of relative distances; 0 for no relative attention.
+        shared_table: Whether all heads share one table.
+        both_sides: Whether attention is bidirectional (the table then has 2R - 1 rows).
+        block: Block length in positions, for attention to the current and the previous block; 0
+            for attention to all positions.
+        memory: Whether the layer has cross-attention to a memory.
+        pattern: Sparse attention pattern of `sparse_attention`, `strided` or `fixed`; empty for
+            dense attention.
+        stride: Stride of the pattern.
         summary: Summary columns of the pattern `fixed`.
-        biases: Whether the products of attention have biases.
-        gelu: Whether the inside of the feed-forward part is a GELU (x * sigmoid(1.702 x)), not a
+        biases: Whether the projections of attention have biases.
+        gelu: Whether the feed-forward activation is a GELU (x * sigmoid(1.702 x)) instead of a
             ReLU.
-        deviation: Standard deviation of initial kernels, times the root of their rows; 0 for
-            those of Glorot and Bengio (2010).
-        output_scale: Factor on it for the kernels whose products are added to what passes through.
+        deviation: Standard deviation of initial kernels, times the square root of their rows; 0
+            for the initialization of Glorot and Bengio (2010).
+        output_scale: Factor on `deviation` for the kernels that write to the residual stream.
     """
 
     hidden: int
@@ -74,11 +75,11 @@ class LayerSizes:
 
 
 class Dropout:
-    """Leaves out a share at random, by numbers that belong to each example.
+    """Stateless dropout with a seed for each example.
 
     Args:
-        seeds: Int32 (B, 2); None leaves nothing out.
-        rate: Share that is left out.
+        seeds: Int32 (B, 2); None for no dropout.
+        rate: Dropout rate.
     """
 
     def __init__(self, seeds: Tensor | None, rate: float):
@@ -86,53 +87,53 @@ class Dropout:
         self.rate = rate
 
     def __call__(self, x: Tensor, place: int) -> Tensor:
-        """Returns `x` (B, ...) with a share at zero and the rest scaled up.
+        """Applies dropout to `x` (B, ...) and scales the rest up.
 
         Args:
-            x: What some of is left out.
-            place: Different wherever something else is to be left out.
+            x: Float (B, ...).
+            place: Added to the seed; calls with different places are independent.
         """
         keep = self.keep(place, x.shape[1:])
         return x if keep is None else x * tf.cast(keep, x.dtype)
 
     def at(self, place: int) -> Callable[[int], Tensor] | None:
-        """Returns what gives, for n, factors (B, n) at `place`; None for 1."""
+        """Returns a function of n that returns factors (B, n) at `place`; None for no dropout."""
         return None if self.seeds is None else lambda count: self.keep(place, (count,))
 
     def keep(self, place: int, shape: Sequence[int]) -> Any:
-        """Returns factors float32 (B, *shape), 0 or 1 / (1 - rate); None for 1."""
+        """Returns factors float32 (B, *shape), 0 or 1 / (1 - rate); None for no dropout."""
         if self.seeds is None:
             return None
 
         count = math.prod(shape)
 
         def row(seed):
-            # Two numbers of 16 bits from each: drawing takes as long as what it is drawn for.
+            # Two 16-bit numbers from each integer, since sampling dominates the cost of dropout.
             bits = tf.random.stateless_uniform(
                 [-(-count // 2)], [seed[0], seed[1] + place], None, None, tf.int32
             )
             return tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count]
 
         drawn = tf.map_fn(row, self.seeds, fn_output_signature=tf.uint16)
-        left_out = round(self.rate * 2**16)
-        kept = tf.cast(drawn >= tf.constant(left_out, tf.uint16), tf.float32)
-        return tf.reshape(kept, [-1, *shape]) * (2**16 / (2**16 - left_out))
+        dropped = round(self.rate * 2**16)
+        kept = tf.cast(drawn >= tf.constant(dropped, tf.uint16), tf.float32)
+        return tf.reshape(kept, [-1, *shape]) * (2**16 / (2**16 - dropped))
 
 
 class TransformerLayer(keras.layers.Layer):
-    """One layer; its weights are those of Vaswani et al. (2017), or of Child et al. (2019).
+    """A transformer layer with the weights of Vaswani et al. (2017) or of Child et al. (2019).
 
     Args:
         sizes: A `LayerSizes` or its dict.
-        number: Of the layer, which tells its dropout from others'.
+        number: Number of the layer, which makes its dropout independent of other layers.
     """
 
     def __init__(self, sizes: LayerSizes | dict[str, Any], number: int = 0, **kwargs: Any):
-        # Types are chosen below: products in the type of the input, everything else in float32.
+        # No autocast: products are in the type of the input, everything else in float32.
         super().__init__(autocast=False, **kwargs)
         self.sizes = LayerSizes(**sizes) if isinstance(sizes, dict) else sizes
         self.number = number
-        # Set by training: compute the insides again for the gradient instead of keeping them.
+        # Set by the trainer: recompute activations in the backward pass instead of keeping them.
         self.recompute = False
         sizes, hidden = self.sizes, self.sizes.hidden
         self.attention = self._attention("self")
@@ -191,15 +192,15 @@ class TransformerLayer(keras.layers.Layer):
         memory_bias: Tensor | None = None,
         dropout: Dropout | None = None,
     ) -> Tensor:
-        """Returns what the layer makes of all steps.
+        """Returns the output float (B, T, C) of the layer for all steps.
 
         Args:
             x: Float (B, T, C).
-            bias: Added to the logits of attention, broadcasts to (B, H, T, T); None: every step
-                attends to those before it and to itself.
-            memory: (B, K, C) that is attended to.
-            memory_bias: Like `bias`, (B, 1, 1, K).
-            dropout: A `Dropout`; None leaves nothing out.
+            bias: Added to the logits of attention, broadcasts to (B, H, T, T); None for causal
+                attention.
+            memory: Float (B, K, C), read by cross-attention.
+            memory_bias: Added to the logits of cross-attention, (B, 1, 1, K).
+            dropout: A `Dropout`; None for no dropout.
         """
         dropout = dropout or Dropout(None, 0.0)
         place = 8 * self.number
@@ -221,7 +222,7 @@ class TransformerLayer(keras.layers.Layer):
     def _attend(self, q, k, v, bias, dropout, place):
         sizes, length = self.sizes, q.shape[2]
         table = None if self.table is None else tf.cast(self.table, q.dtype)
-        # One draw for all heads: they cost as much as the attention itself.
+        # All heads share their dropout, since sampling costs as much as the attention itself.
         if sizes.block:
             keep = dropout.keep(place, (1, length, 2 * sizes.block))
             return attend_in_blocks(q, k, v, sizes.block, table, keep=keep)
@@ -243,15 +244,15 @@ class TransformerLayer(keras.layers.Layer):
         return self._joined(attend(q, k, v, bias, keep=keep), weights)
 
     def keys_values(self, x: Tensor, attention: str = "attention") -> list[Tensor]:
-        """Returns keys (B, H, T, D) and values (B, H, T, V) of normalised x (B, T, C)."""
+        """Returns keys (B, H, T, D) and values (B, H, T, V) of normalized x (B, T, C)."""
         return self._projected(x, getattr(self, attention), "kv")
 
     def _projected(self, x, weights, names: str):
-        """Returns what `names` says, q (scaled), k or v, of x (B, T, C): (B, H, T, D) of each."""
+        """Returns the projections `names`, of q (scaled), k and v, of x (B, T, C): (B, H, T, D)."""
         scale = (self.sizes.keys // self.sizes.heads) ** -0.5
         kernels = [weights[n] * scale if n == "q" else weights[n] for n in names]
         widths = [kernel.shape[1] for kernel in kernels]
-        # One product for all is faster than one for each.
+        # One product is faster than one for each projection.
         together = product(x, tf.concat(kernels, axis=1))
         if self.sizes.biases:
             biases = [
@@ -271,22 +272,22 @@ class TransformerLayer(keras.layers.Layer):
         out = product(flat, weights["out"])
         return out + tf.cast(weights["out_bias"], out.dtype) if self.sizes.biases else out
 
-    # One step after the other ----------------------------------------------------------------
+    # Incremental decoding --------------------------------------------------------------------
 
     def step_weights(self) -> dict[str, Any]:
-        """Returns tensors that a step needs, in float32, with what is used together joined."""
+        """Returns the float32 weights of a step; kernels of one product are concatenated."""
         self_, memory, sizes = self.attention, self.memory_attention, self.sizes
         table = None
         if self.table is not None:
             table = tf.convert_to_tensor(self.table)
             table = tf.repeat(table[None], sizes.heads, axis=0) if sizes.shared_table else table
-        of_attention = {}
+        biases = {}
         if sizes.biases:
-            of_attention = {
+            biases = {
                 "qkv_bias": tf.concat([self_[f"{n}_bias"] for n in "qkv"], axis=0),
                 "out_bias": tf.convert_to_tensor(self_["out_bias"]),
             }
-        return of_attention | {
+        return biases | {
             "qkv": tf.concat([self_["q"], self_["k"], self_["v"]], axis=1),
             "out": tf.convert_to_tensor(self_["out"]),
             "table": table,
@@ -321,21 +322,21 @@ class TransformerLayer(keras.layers.Layer):
         values: Tensor,
         memory: tuple | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Makes one step at one position; keys and values of the others are kept in rings.
+        """Computes one step, with keys and values of other positions in a ring buffer.
 
-        Position p lies in slot p % K.
+        Position p is in slot p % K.
 
         Args:
-            weights: What `step_weights` gives.
+            weights: Result of `step_weights`.
             x: Float32 (B, C).
             position: Int32 scalar.
-            keys: Float32 (B * H, K, D): with an axis more XLA copies them at every step.
-            values: (B * H, K, V).
-            memory: Pair of keys (B * H, K, D) and values of a memory, and the bias (K,) of its
-                filling; None without.
+            keys: Float32 (B * H, K, D); with four axes XLA would copy them at every step.
+            values: Float32 (B * H, K, V).
+            memory: A pair of keys (B * H, K, D) and values of the memory, and the bias (K,) that
+                masks its padding; None without a memory.
 
         Returns:
-            What the layer makes of x, and keys and values with this position.
+            Output float32 (B, C), and keys and values with this position.
         """
         sizes, size = self.sizes, keys.shape[1]
         projected = tf.matmul(normalize(x, *self.attention["norm"]), weights["qkv"])
@@ -370,11 +371,11 @@ class TransformerLayer(keras.layers.Layer):
         return x + tf.matmul(inside, kernel) + bias, keys, values
 
     def _one_step(self, x):
-        """Returns x (B, H * D) as (B * H, 1, D)."""
+        """Reshapes x (B, H * D) to (B * H, 1, D)."""
         return tf.reshape(x, [-1, 1, x.shape[1] // self.sizes.heads])
 
     def _seen_by_heads(self, position, stands_at, rows):
-        """Returns which slots the heads see by their pattern: bool (B * H, 1, K)."""
+        """Returns which slots the heads attend to by their pattern: bool (B * H, 1, K)."""
         sizes = self.sizes
         halves = visible(sizes.pattern, sizes.stride, sizes.summary, position, stands_at)
         by_head = tf.repeat(tf.stack(halves), sizes.heads // 2, axis=0)
@@ -396,17 +397,17 @@ class TransformerLayer(keras.layers.Layer):
 
 
 def product(x: Tensor, kernel: Tensor) -> Tensor:
-    """Returns x (..., C), of one unknown axis at most, times a kernel (C, D), in the type of x."""
+    """Returns x (..., C), with at most one unknown axis, times a kernel (C, D), as type of x."""
     out = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.cast(kernel, x.dtype))
     return tf.reshape(out, [*(-1 if n is None else n for n in x.shape[:-1]), kernel.shape[1]])
 
 
 def normalize(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Layer normalisation (Ba et al. 2016) of x (..., C), in float32; the type of `x` returns."""
+    """Applies layer normalization (Ba et al. 2016) to x (..., C) in float32; keeps its type."""
     wide = tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
     normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)
-    # Keras gives a layer of mixed precision its weights in that of the products.
+    # Keras casts the weights of a mixed-precision layer to its compute type.
     scale, bias = tf.cast(scale, tf.float32), tf.cast(bias, tf.float32)
     return tf.cast(normed * scale + bias, x.dtype)
 
@@ -415,18 +416,18 @@ def ring_of_distances(q: Tensor, table: Tensor, position: Tensor, size: int) -> 
     """Returns the relative term of the logits of one position.
 
     Args:
-        q: Float (B * H, 1, D), of `position`.
-        table: (H, R, D), the last row is distance 0.
+        q: Float (B * H, 1, D), the query at `position`.
+        table: Float (H, R, D); the last row is distance 0.
         position: Int32 scalar.
-        size: Slots K; position p lies in slot p % K.
+        size: Number of slots K; position p is in slot p % K.
 
     Returns:
-        (B * H, 1, K).
+        Float (B * H, 1, K).
     """
     heads, rows, depth = table.shape
     by_head = tf.reshape(q, [-1, heads, depth])
     products = tf.einsum("bhd,hrd->bhr", by_head, table[:, max(rows - size, 0) :])
     by_distance = tf.pad(products, [[0, 0], [0, 0], [max(size - rows, 0), 0]])
     # Column m is distance K - 1 - m, and slot s is (position - s) % K away.
-    turned = tf.roll(by_distance, position + 1, axis=-1)
-    return tf.reshape(turned, [-1, 1, size])
+    by_slot = tf.roll(by_distance, position + 1, axis=-1)
+    return tf.reshape(by_slot, [-1, 1, size])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -260,7 +259,6 @@ def test_bernoulli_draws_are_true_as_often_as_asked():
     assert len({row.tobytes() for row in drawn[0]["keep"]}) == 64
 
 
-@dataclasses.dataclass
 class FakeConverter(Converter):
     """A converter with what `batches_for` asks for."""
 

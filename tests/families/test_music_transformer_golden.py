@@ -39,7 +39,9 @@ def recorded(name):
 
 def imported(name, manifest, variables=None):
     variables = variables or Variables(RecipeReader(manifest), name)
-    converter = SimpleNamespace(rules=TokenRules(310, 92 if "melody" in name else 0, never=()))
+    converter = SimpleNamespace(
+        rules=TokenRules(310, 92 if "melody" in name else 0, never=()), crop=0
+    )
     config = ExperimentConfig(
         converter=None,
         model=MusicTransformerConfig(heads=manifest["hparams"]["num_heads"], dropout=0.0),

@@ -1,1 +1,1 @@
-"""Event sequences as MelodyRNN reads them: what a network sees of the past, and its labels."""
+"""Event sequences for MelodyRNN: converters, input features and labels."""

@@ -1,7 +1,7 @@
-"""Chords under a melody as ids, and what a model reads of them.
+"""Chords of a melody as ids, and their input vectors.
 
-An id is a class: 0 no chord, then 12 roots, C to B, of each of `KINDS`; plus 256 for each semitone
-that the bass lies above the root. Stored examples keep the class alone, which fits into a byte.
+An id is a class (0 no chord, then 12 roots, C to B, of each of `KINDS`) plus 256 for each semitone
+from the root up to the bass. Stored examples contain the class only, which fits into a byte.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from magenta_lite.converters.chord_symbols import NO_CHORD_SYMBOL
 from magenta_lite.converters.chords import NO_CHORD, ROOTS, TRIADS, canonical, chord_class
 
-# Semitones above the root. The first four are `TRIADS`, so that both ways share their classes.
+# Semitones above the root. The first four are `TRIADS`, whose classes both readings share.
 KINDS = (
     (0, 4, 7),
     (0, 3, 7),
@@ -37,11 +37,11 @@ KINDS = (
     (0, 2, 4, 7, 11),
     (0, 7),
 )
-CLASSES = 256  # ids of one bass: as many as a byte holds, of which not all are used
+CLASSES = 256  # ids of one bass, the values of a byte; not all are used
 
 
 def _pitch_vectors() -> np.ndarray:
-    """Returns what is read of each id: whether there is none, the root, the pitches, the bass."""
+    """Returns the vector of each id: no chord, root, pitches and bass."""
     vectors = np.zeros((ROOTS * CLASSES, 1 + 3 * ROOTS), np.uint8)
     vectors[:, 0] = 1
     for kind, intervals in enumerate(KINDS):
@@ -56,8 +56,8 @@ def _pitch_vectors() -> np.ndarray:
     return vectors
 
 
-# By what an encoding reads of a chord: the vector uint8 of each id. `triads`: which of 49 classes,
-# sevenths and bass do not count. `pitches`: root, all pitches and bass.
+# The uint8 vector of each id, by reading. `triads`: one-hot of 49 classes, without sevenths and
+# bass. `pitches`: root, all pitches and bass.
 CHORD_VECTORS = {
     "triads": np.eye(1 + len(TRIADS) * ROOTS, dtype=np.uint8),
     "pitches": _pitch_vectors(),
@@ -69,11 +69,11 @@ def chord_id(symbol: str, reading: str) -> int:
 
     Args:
         symbol: `N.C.` for no chord.
-        reading: A key of `CHORD_VECTORS`. For `pitches`, a chord that is none of `KINDS` counts as
-            the one with the most pitches in common.
+        reading: A key of `CHORD_VECTORS`. For `pitches`, unknown chords are mapped to the kind with
+            the fewest different pitches.
 
     Raises:
-        UnusableChords: If it cannot be read, or is no triad where only those are known.
+        UnusableChords: If it cannot be read, or has no class for `triads`.
     """
     return chord_class(symbol) if reading == "triads" else _id_of_pitches(symbol)
 

@@ -1,4 +1,4 @@
-"""What converters of event sequences share: one id per event, whole pieces instead of windows."""
+"""The base class of converters to event sequences."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from magenta_lite.converters.grid import MAX_STEPS, Stretch
 
 
 class EventSequenceConverter(Converter):
-    """Music as one event after the other, for a model that predicts the next one.
+    """Converts whole pieces to sequences of event ids, for models that predict the next event.
 
-    Subclasses give `encoding` beside what an `Converter` gives.
+    Subclasses define `encoding` in addition to the methods of `Converter`.
     """
 
     @property
     def encoding(self) -> EventEncoding:
-        """What a model sees of the events, and the classes it predicts."""
+        """The input features and the classes of a model."""
         raise NotImplementedError
 
     @property
     def depth(self) -> int:
-        """Number of ids."""
+        """Vocabulary size."""
         raise NotImplementedError
 
     @property
     def event_format(self) -> EventFormat:
-        """One id an event."""
+        """One id per event."""
         return EventFormat("categorical", (self.depth,))
 
     @property
     def window_steps(self) -> int:
-        """Events of the longest sequence."""
+        """Maximum length of a sequence in events."""
         return self.config.max_steps
 
     def _bar(self, stretch: Stretch, report: Report) -> int:
-        """Returns the length of a bar in steps; 0, and a line of the report, if there is none."""
+        """Returns the bar length in steps; reports the reason and returns 0 if it is invalid."""
         grid = self.config.steps_per_quarter
         bar = stretch.steps_per_bar(grid)
         if bar < 1 or bar != int(bar):
@@ -54,7 +54,7 @@ class EventSequenceConverter(Converter):
         return int(bar)
 
     def _checked_ids(self, ids) -> list[int]:
-        """Returns `ids` as a list. Raises: ValueError if one is none of this converter's."""
+        """Returns `ids` as a list. Raises: ValueError if an id is out of range."""
         ids = [int(id) for id in ids]
         if ids and not 0 <= min(ids) <= max(ids) < self.depth:
             raise ValueError(f"Event ids must lie in [0, {self.depth}): {ids}")

@@ -1,4 +1,4 @@
-"""Whole drum tracks as the set of what is hit on each step, for a model that continues them."""
+"""Whole drum tracks as the set of classes hit at each step, for models that continue them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ HAND_CLAP = 39
 ANY_DRUM = ((HAND_CLAP, *(pitch for pitch in range(128) if pitch != HAND_CLAP)),)
 CLASSES = {"kit": drum_classes.REDUCED, "one": ANY_DRUM}
 COUNTER_BITS = {"kit": 6, "one": 0}
-FIRST_CLASS = 1  # the set of the first class alone: the kick of a kit
+FIRST_CLASS = 1  # id of the set of the first class only: the kick of a kit
 
 
 @dataclasses.dataclass(frozen=True)
 class EventDrumsConverterConfig:
-    """How drum tracks are found in a piece, and what a model sees of them.
+    """Extraction and encoding of drum tracks.
 
     Attributes:
-        classes: `kit`, sets of 9 classes of drums that sound alike, with a counter of the steps;
-            `one`, whether anything is hit.
-        steps_per_quarter: Grid; 4 is 16th notes.
-        min_bars: Shorter tracks are left out.
-        max_steps: Longer tracks are cut.
-        gap_bars: Bars without a hit that end a track.
-        max_examples: At most so many tracks of a piece, the first ones; 0 for all.
+        classes: `kit`, sets of 9 classes of similar drums, with a step counter as a feature; `one`,
+            one class of all drums.
+        steps_per_quarter: Grid resolution; 4 is 16th notes.
+        min_bars: Minimum length; shorter tracks are dropped.
+        max_steps: Maximum length; longer tracks are truncated.
+        gap_bars: Bars without a hit after which a track ends.
+        max_examples: Maximum number of tracks of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "event_drums"
@@ -62,9 +62,9 @@ class FoundDrums(NamedTuple):
     """A drum track of a piece.
 
     Attributes:
-        steps_per_bar: Length of the piece's bar.
-        start: Step in the stretch at which it begins.
-        events: For each step, to that of the last hit, the id of the set that is hit.
+        steps_per_bar: Length of a bar in steps.
+        start: First step of the track in its stretch.
+        events: Id of the set of drums at each step, up to the last hit.
     """
 
     steps_per_bar: int
@@ -73,10 +73,10 @@ class FoundDrums(NamedTuple):
 
 
 class EventDrumsConverter(EventSequenceConverter):
-    """Whole drum tracks of a NoteSequence as ids of sets of drums, and back.
+    """Converts whole drum tracks to ids of sets of drums, and back.
 
-    An id is the sum of 2 ** class over the classes that are hit: 0 is silence, 5 is kick and
-    closed hi-hat. All drum notes together are one track; velocity and length do not count.
+    An id is the sum of 2 ** class over the classes hit: 0 is silence, 5 is kick and closed hi-hat.
+    All drum notes form one track; velocities and durations are ignored.
 
     Args:
         config: An `EventDrumsConverterConfig`.
@@ -91,7 +91,7 @@ class EventDrumsConverter(EventSequenceConverter):
 
     @property
     def encoding(self) -> EventEncoding:
-        """The set, and where in the music it stands."""
+        """The set of drums and the step counter."""
         return EventEncoding(
             num_ids=self.depth,
             counter_bits=COUNTER_BITS[self.config.classes],
@@ -102,19 +102,19 @@ class EventDrumsConverter(EventSequenceConverter):
 
     @property
     def depth(self) -> int:
-        """Number of ids: of sets."""
+        """Vocabulary size: the number of sets of drums."""
         return 2 ** len(self._pitches)
 
     # Notes to ids --------------------------------------------------------------------------
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns every drum track of a NoteSequence, in order of time, each only once.
+        """Returns every drum track of a NoteSequence, in order of time, without duplicates.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Arrays (T,) of 2 to `max_steps` ids, and a report of what was left out.
+            Arrays (T,) of 2 to `max_steps` ids, and a report of dropped items.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
@@ -124,7 +124,7 @@ class EventDrumsConverter(EventSequenceConverter):
         return windows.result()
 
     def tracks(self, stretch: Stretch, report: Report) -> Iterator[FoundDrums]:
-        """Yields the drum tracks of a stretch, whatever their length; reports what is lost."""
+        """Yields the drum tracks of a stretch, of any length; reports dropped notes."""
         bar = self._bar(stretch, report)
         if not bar:
             return
@@ -168,15 +168,15 @@ class EventDrumsConverter(EventSequenceConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that sets of drums describe; each hit lasts a step.
+        """Returns the NoteSequence of sets of drums; each hit lasts one step.
 
         Args:
             events: Int (T,).
             qpm: Quarter notes a minute.
-            programs: None or empty: drums have none.
+            programs: Must be None or empty.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         self._programs(programs)
         bits = as_bits(self._checked_ids(events), len(self._pitches))

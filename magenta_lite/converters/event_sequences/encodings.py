@@ -1,8 +1,8 @@
-"""What an event model sees of the events so far, and the classes that it predicts the next with.
+"""Input features and labels of event models.
 
-Events of melodies are ids: 0 no event, 1 note-off, 2 and up note-ons from `min_pitch` up; drums and
-performances have ids of their own. A model reads a vector for each event and predicts a class for
-the next one. Several classes can mean the same event: itself, and "what was `d` steps ago".
+Events of melodies have the ids 0 no event, 1 note-off, 2 and up note-ons from `min_pitch` up; drums
+and performances have other ids. A model reads a vector for each event and predicts a class of the
+next one. Several classes can represent an event: its own, and repeats of the event `d` steps ago.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOTE_OFF_ID = 1
 FIRST_PITCH_ID = 2
 
 KEYS = 12
-# Row k: which pitch classes the major key of pitch class k contains.
+# Row k is the mask of the pitch classes of the major key of pitch class k.
 MAJOR_KEYS = np.array(
     [[(c - k) % 12 in {0, 2, 4, 5, 7, 9, 11} for c in range(12)] for k in range(KEYS)]
 )
@@ -31,35 +31,33 @@ RECENT_PITCHES = 3
 
 @dataclasses.dataclass(frozen=True)
 class EventEncoding:
-    """How events become the vectors that a model reads, and the classes that it predicts.
+    """The encoding of events as input vectors and classes of a model.
 
-    Without `key_features` a vector holds, one after the other: the event; what would come next if
-    the music repeated itself at each of `distances`; the counter of the next step, bit i as 1 or
-    -1; and whether the event repeated that of each of `distances` ago. Classes are the ids, then
-    one for each distance.
+    Without `key_features` a vector consists of: the event; the events that would repeat each of
+    `distances` at the next step; the counter of the next step, bit i as 1 or -1; and whether the
+    event repeated that of each of `distances` ago. Classes are the ids, then one for each distance.
 
-    With `key_features` it holds: the sounding pitch; whether one sounds; whether none does;
-    whether the last event began a note; whether the melody rises (1) or falls (-1); repeats at
-    each of `distances`; the counter; whether the next step begins a bar; the major keys that fit
+    With `key_features` it consists of: the sounding pitch; whether a note sounds; whether none
+    sounds; whether the last event was an onset; whether the melody rises (1) or falls (-1); repeats
+    at each of `distances`; the counter; whether the next step begins a bar; the major keys that fit
     most of the notes so far; and those that fit most of the last three pitches. Classes are
     pitches, no event, note-off, then one for each distance.
 
-    With `chords` the chord of the next event stands before all of that.
+    With `chords` the chord of the next event precedes the other features.
 
     Attributes:
-        num_ids: Number N of event ids.
-        distances: Steps back that the model can look and repeat, the nearest first.
+        num_ids: Number of event ids N.
+        distances: Lookback distances in steps, in ascending order.
         counter_bits: Bits of the step counter.
-        key_features: See above; for melodies only.
-        min_pitch: MIDI pitch of id 2; matters to keys.
-        steps_per_bar: Matters to the bar line.
-        chords: What is read of a chord, a key of `CHORD_VECTORS`; empty without chords.
-        usual_id: The event that happens most; matters to what is measured.
-        onset_ids: Lowest and highest id with which a note begins; empty for `FIRST_PITCH_ID` and
-            up. Matters to what is measured.
-        shift_ids: Lowest and highest id that moves time on, by 1 step, 2 steps and so on; empty
-            where every event is a step.
-        start_id: The event that music made from nothing begins with.
+        key_features: Whether to use the features of keys, for melodies only.
+        min_pitch: MIDI pitch of id 2, for features of keys.
+        steps_per_bar: Length of a bar in steps, for features of keys.
+        chords: Reading of chords, a key of `CHORD_VECTORS`; empty without chords.
+        usual_id: The most frequent event, for metrics.
+        onset_ids: Lowest and highest id of onsets, for metrics; empty for `FIRST_PITCH_ID` and up.
+        shift_ids: Lowest and highest id of time shifts by 1 step, 2 steps and so on; empty if every
+            event is a step.
+        start_id: The first event of pieces without a primer.
     """
 
     num_ids: int
@@ -87,7 +85,7 @@ class EventEncoding:
 
     @property
     def input_size(self) -> int:
-        """Width D of the vector of an event, its chord included."""
+        """Width D of an input vector, including the chord."""
         repeats, chord = len(self.distances), self.chord_size
         if self.key_features:
             return chord + self.num_pitches + 4 + repeats + self.counter_bits + 1 + 2 * KEYS
@@ -95,56 +93,56 @@ class EventEncoding:
 
     @property
     def chord_size(self) -> int:
-        """Width of the part of the vector that stands for a chord."""
+        """Width of the chord in an input vector."""
         return CHORD_VECTORS[self.chords].shape[1] if self.chords else 0
 
     @property
     def num_classes(self) -> int:
-        """Number V of classes."""
+        """Number of classes V."""
         return self.num_ids + len(self.distances)
 
     @property
     def reach(self) -> int:
-        """How many events back, the last one included, a vector depends on."""
+        """Number of past events that a vector depends on, including the last one."""
         return max(self.distances, default=0) + 1
 
     def own_class(self, ids: Any) -> Any:
-        """Returns the class that means event `ids` and nothing else; ints or arrays of any kind."""
+        """Returns the class of event `ids` that is not a repeat; ints or arrays of any kind."""
         if not self.key_features:
             return ids
         return (ids - FIRST_PITCH_ID) % self.num_ids
 
     def own_id(self, classes: Any) -> Any:
-        """Returns the id that a class below `num_ids` means; the inverse of `own_class`."""
+        """Returns the id of a class below `num_ids`; the inverse of `own_class`."""
         return (classes + FIRST_PITCH_ID) % self.num_ids if self.key_features else classes
 
 
 class History:
-    """The events of several sequences side by side, one added at a time.
+    """The past events of a batch of sequences.
 
-    Adding an event costs the same however many came before.
+    The cost of adding an event does not depend on the number of past events.
 
     Args:
-        encoding: Says what a model sees of it.
-        rows: How many sequences B.
+        encoding: The encoding of events.
+        rows: Number of sequences B.
     """
 
     def __init__(self, encoding: EventEncoding, rows: int = 1):
         self.encoding = encoding
         self.length = 0
-        self._recent = np.full((rows, encoding.reach), -1)  # the last one last; -1 before the start
+        self._recent = np.full((rows, encoding.reach), -1)  # in order of time; -1 before the start
         self._counts = np.zeros((rows, 12), int)  # note-ons of each pitch class
-        self._last_pitches = np.full((rows, RECENT_PITCHES), -1)  # different ones, the last first
+        self._last_pitches = np.full((rows, RECENT_PITCHES), -1)  # distinct pitches, the last first
         self._sounding = np.full(rows, -1)
         self._attack = np.zeros(rows, bool)
         self._direction = np.zeros(rows, int)
 
     def add(self, ids: Events, chords: Events | None = None) -> np.ndarray:
-        """Adds the next event of each sequence; returns what a model then reads.
+        """Adds the next event of each sequence and returns the next input vectors.
 
         Args:
             ids: Int (B,).
-            chords: Ids int (B,) of the chords of the events after these, if the encoding has any.
+            chords: Chord ids int (B,) of the following events, if the encoding has chords.
 
         Returns:
             Float32 (B, D).
@@ -164,13 +162,13 @@ class History:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def repeated(self, distance: int) -> np.ndarray:
-        """Returns the events (B,) that stand `distance` before the next; no event before all."""
+        """Returns the events (B,) `distance` before the next; no event before the start."""
         return np.maximum(self._recent[:, -distance], NO_EVENT_ID)
 
     def classes(self, ids: Events) -> np.ndarray:
-        """Returns the class (B,) that a model should predict where the next event is `ids` (B,).
+        """Returns the label (B,) for the next events `ids` (B,).
 
-        The furthest repeat goes first. Before there is anything to repeat, no event counts as one.
+        The farthest repeat takes precedence. Before the start, no event counts as a repeat.
         """
         ids = np.asarray(ids, int)
         encoding = self.encoding
@@ -183,7 +181,7 @@ class History:
         return classes
 
     def ids(self, classes: ArrayLike) -> np.ndarray:
-        """Returns the event (B,) that each of `classes` (B,) means as the next one."""
+        """Returns the next event (B,) of each of `classes` (B,)."""
         classes = np.asarray(classes, int)
         ids = self.encoding.own_id(classes)
         for i, distance in enumerate(self.encoding.distances):
@@ -239,16 +237,16 @@ class History:
 def encode_events(
     encoding: EventEncoding, ids: Events, chords: Events | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a model reads of a whole sequence and should answer.
+    """Returns the input vectors and the labels of a whole sequence.
 
     Args:
-        encoding: How.
-        ids: Int (T,).
-        chords: Ids int (T,) of the chords of the events, if the encoding has any.
+        encoding: The encoding of events.
+        ids: Event ids int (T,).
+        chords: Chord ids int (T,) of the events, if the encoding has chords.
 
     Returns:
-        Float32 (T - 1, D), the vectors of all events but the last, and int (T - 1,), the classes of
-        all but the first.
+        Input vectors float32 (T - 1, D) of all events except the last, and labels int (T - 1,) of
+        all events except the first.
     """
     history = History(encoding)
     inputs, classes = [], []
@@ -259,14 +257,17 @@ def encode_events(
 
 
 def best_keys(counts: np.ndarray) -> np.ndarray:
-    """Returns which major keys contain most of the notes: bool (B, 12) of `counts` (B, 12).
+    """Returns the mask bool (B, 12) of the major keys that contain most of the notes.
 
-    `counts` has the notes of each pitch class; keys that tie are all among the best.
+    Tied keys are all true.
+
+    Args:
+        counts: Number of notes of each pitch class, int (B, 12).
     """
     fitting = counts @ MAJOR_KEYS.T.astype(int)
     return fitting == fitting.max(axis=1, keepdims=True)
 
 
 def _one_hot(values: np.ndarray, size: int) -> np.ndarray:
-    """Returns int (B, size); all zeros for values that are outside."""
+    """Returns one-hots int (B, size); zeros for values out of range."""
     return (values[:, None] == np.arange(size)).astype(int)

@@ -1,4 +1,4 @@
-"""Whole melodies in the range and key that MelodyRNN knows, one event per 16th step."""
+"""Whole melodies in the range and key of MelodyRNN, with one event per 16th step."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ MIDDLE_C = 60
 
 @dataclasses.dataclass(frozen=True)
 class EventMelodyConverterConfig:
-    """How melodies are found in a piece, and what a model sees of them.
+    """Extraction and encoding of melodies.
 
     Attributes:
-        encoding: `one_hot`, the last event alone; `lookback`, with what came one and two bars
-            before; `key`, pitch, direction and keys instead of the bare event, and repeats.
+        encoding: `one_hot`, the last event only; `lookback`, also events of one and two bars ago;
+            `key`, pitch, direction, keys and repeats instead of the event.
         min_pitch: Lowest MIDI pitch of the model's range; the highest is at least 11 above.
         max_pitch: Highest MIDI pitch of the model's range.
-        transpose_to_key: Major key, 0 (C) to 11, that melodies are moved to, near the middle of
-            the range; null to leave them where they are. Notes still outside are folded in.
-        lookback_distances: Steps back that `lookback` and `key` compare with; 16 is a 4/4 bar.
-        steps_per_quarter: Grid; 4 is 16th notes.
-        min_bars: Shorter melodies are left out.
-        max_steps: Longer melodies are cut.
-        min_unique_pitches: Melodies with fewer pitches, octaves not counted, are left out.
-        gap_bars: Bars of silence that end a melody.
-        skip_polyphony: Leave an instrument once two of its notes start together, instead of
-            keeping the higher one.
-        chords: Give the chord of each step with a melody, and to a model the chord of the step it
-            predicts: `triads`, 49 classes, or `pitches`, root, pitches and bass. The piece's
-            chord symbols, or inferred where it has none. Empty without chords.
-        max_examples: At most so many melodies of a piece, the first ones; 0 for all.
+        transpose_to_key: Major key, 0 (C) to 11, that melodies are transposed to, near the middle
+            of the range; null for no transposition. Notes still out of range are folded.
+        lookback_distances: Lookback distances of `lookback` and `key` in steps; 16 is a 4/4 bar.
+        steps_per_quarter: Grid resolution; 4 is 16th notes.
+        min_bars: Minimum length; shorter melodies are dropped.
+        max_steps: Maximum length; longer melodies are truncated.
+        min_unique_pitches: Minimum number of pitch classes; other melodies are dropped.
+        gap_bars: Bars of silence after which a melody ends.
+        skip_polyphony: Drop the rest of an instrument once two of its notes start together,
+            instead of keeping the higher one.
+        chords: Condition the model on the chord of the predicted step: `triads`, 49 classes, or
+            `pitches`, root, pitches and bass; from the chord symbols of the piece, or inferred if
+            it has none. Empty without chords.
+        max_examples: Maximum number of melodies of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "event_melody"
@@ -114,10 +114,11 @@ class FoundMelody(NamedTuple):
     """A melody of a piece.
 
     Attributes:
-        instrument: Its number in the piece.
-        steps_per_bar: Length of the piece's bar.
-        start: Step in the stretch at which it begins.
-        events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step, to the end of the last note.
+        instrument: Number of the instrument in the piece.
+        steps_per_bar: Length of a bar in steps.
+        start: First step of the melody in its stretch.
+        events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step, up to the end of the last
+            note.
     """
 
     instrument: int
@@ -127,10 +128,10 @@ class FoundMelody(NamedTuple):
 
 
 class EventMelodyConverter(EventSequenceConverter):
-    """Whole melodies of a NoteSequence as event ids, and back.
+    """Converts whole melodies to event ids, and back.
 
-    Ids: 0 no event (a note goes on, or silence does), 1 note off, 2 and up a note-on from
-    `min_pitch` up. What a model reads and predicts is made of them by `encoding`.
+    Ids: 0 no event (a note or a rest continues), 1 note-off, 2 and up note-ons from `min_pitch` up.
+    `encoding` defines the input vectors and labels of a model.
 
     Args:
         config: An `EventMelodyConverterConfig`.
@@ -138,11 +139,11 @@ class EventMelodyConverter(EventSequenceConverter):
 
     config_class = EventMelodyConverterConfig
     default_programs = (0,)
-    folds_pitches = True  # under transposition as in `squash`: the range may be narrow
+    folds_pitches = True  # as in `squash`, because the range may be narrow
 
     @property
     def encoding(self) -> EventEncoding:
-        """What a model sees of the events, and the classes it predicts."""
+        """The input features and the classes of a model."""
         config, low = self.config, self.config.min_pitch
         return EventEncoding(
             num_ids=self.depth,
@@ -157,28 +158,28 @@ class EventMelodyConverter(EventSequenceConverter):
 
     @property
     def event_format(self) -> EventFormat:
-        """One id a step; chords beside it where the config has them."""
+        """One id a step, with chords as controls if the config has them."""
         control = "chords" if self.config.chords else ""
         return EventFormat("categorical", (self.depth,), control=control)
 
     @property
     def generate_flags(self) -> tuple[str, ...]:
-        """Chords, to a model of melodies over chords."""
+        """Backing chords, for models conditioned on chords."""
         return ("--backing_chords=C G Am F C F G C",) if self.config.chords else ()
 
     @property
     def depth(self) -> int:
-        """Number of ids."""
+        """Vocabulary size."""
         return FIRST_PITCH_ID + self.config.max_pitch - self.config.min_pitch + 1
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """The note-ons."""
+        """The ids of note-ons."""
         return ((0, FIRST_PITCH_ID, self.depth - 1),)
 
     @property
     def default_primer(self) -> list[int]:
-        """What a model goes on from when it is given nothing: middle C, as in the original."""
+        """The primer of pieces without input: middle C, as in the original."""
         return [MIDDLE_C]
 
     # Notes to ids --------------------------------------------------------------------------
@@ -186,14 +187,14 @@ class EventMelodyConverter(EventSequenceConverter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns every melody of a NoteSequence.
 
-        They come in order of instrument and time, each only once.
+        They are in order of instrument and time, without duplicates.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
             Uint8 arrays (T,) of 2 to `max_steps` steps, their chords uint8 (T,) where the config
-            has them, and a report of what was left out.
+            has them, and a report of dropped items.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
@@ -217,16 +218,16 @@ class EventMelodyConverter(EventSequenceConverter):
         return chord_line(stretch, self.config.steps_per_quarter, classify)
 
     def squash(self, events: Sequence[int]) -> Squashed:
-        """Moves melody events into the model's key and range; see `squash`."""
+        """Transposes and folds melody events to the key and range of the config; see `squash`."""
         config = self.config
         return squash(events, config.min_pitch, config.max_pitch, config.transpose_to_key)
 
     def to_ids(self, events: Sequence[int]) -> np.ndarray:
-        """Returns the ids (T,) of melody events inside the range."""
+        """Returns the ids (T,) of melody events in range."""
         return np.array([event_id(event, self.config.min_pitch) for event in events], np.uint8)
 
     def melodies(self, stretch: Stretch, report: Report) -> Iterator[FoundMelody]:
-        """Yields the melodies of each instrument, whatever their length; reports what is lost."""
+        """Yields the melodies of each instrument, of any length; reports dropped notes."""
         bar = self._bar(stretch, report)
         if not bar:
             return
@@ -256,7 +257,7 @@ class EventMelodyConverter(EventSequenceConverter):
                 yield FoundMelody(instrument, bar, melody.start, events)
 
     def _is_kept(self, melody: FoundMelody, report: Report) -> bool:
-        """Returns whether a melody is long and rich enough, or reports why not."""
+        """Returns whether a melody has enough bars and pitches, or reports why not."""
         config = self.config
         if len(melody.events) < max(config.min_bars * melody.steps_per_bar, 2):
             report.drop(f"melody shorter than {config.min_bars} bars")
@@ -286,7 +287,7 @@ class EventMelodyConverter(EventSequenceConverter):
         windows.add(self.to_ids(squashed.events), controls)
 
     def move_chords(self, chords: np.ndarray, semitones: int) -> np.ndarray:
-        """Returns chord ids (T,) with the roots moved, and basses along with them."""
+        """Returns chord ids (T,) transposed by `semitones`, including their basses."""
         above, classes = np.divmod(chords.astype(int), CLASSES)
         moved = above * CLASSES + transpose_chords(classes, semitones)
         return moved.astype(chords.dtype)
@@ -296,20 +297,20 @@ class EventMelodyConverter(EventSequenceConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that event ids describe.
+        """Returns the NoteSequence of event ids.
 
         Args:
             events: Int (T,).
             qpm: Quarter notes a minute.
-            programs: General MIDI program of the melody, one; None for the first.
+            programs: One General MIDI program, for the melody; None for the default.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         return self.decode_events(self.to_events(events), qpm, programs)
 
     def to_events(self, ids: Events) -> list[int]:
-        """Returns melody events of ids (T,). Raises: ValueError if one is none."""
+        """Returns the melody events of ids (T,). Raises: ValueError if an id is out of range."""
         ids = self._checked_ids(ids)
         return as_fresh_melody([event_of(id, self.config.min_pitch) for id in ids])
 

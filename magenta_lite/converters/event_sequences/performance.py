@@ -1,4 +1,4 @@
-"""Performances as note-ons, note-offs, time that passes and dynamics, all instruments as one."""
+"""Performances as note-ons, note-offs, time shifts and velocities, with merged instruments."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
 
-NO_MORE = -1  # stands after the last event where several are side by side
+NO_MORE = -1  # padding after the last event of a sequence in a batch
 
 
 @dataclasses.dataclass(frozen=True)
 class EventPerformanceConverterConfig:
-    """Which performances are taken, and how fine their times and dynamics are.
+    """Selection of performances, and resolution of their times and velocities.
 
     Attributes:
-        velocity_bins: How many velocities are told apart; 0 for none.
-        steps_per_second: Grid; 100 steps are 10 ms each.
-        max_shift: Longest shift of one event, in steps.
-        seconds: Pieces are cut into parts of so many seconds; 0 to leave them whole.
-        min_events: Shorter parts are left out.
-        max_events: Longer parts are cut.
-        merge_programs: Take pieces of several programs as if one played them all, drums left out;
-            otherwise they are left out.
-        max_examples: At most so many parts of a piece, the first ones; 0 for all.
+        velocity_bins: Number of velocity bins; 0 for no velocities.
+        steps_per_second: Grid resolution; 100 for steps of 10 ms.
+        max_shift: Maximum shift of one event, in steps.
+        seconds: Duration of the parts that pieces are split into; 0 for whole pieces.
+        min_events: Minimum length of a part; shorter parts are dropped.
+        max_events: Maximum length of a part; longer parts are truncated.
+        merge_programs: Merge all programs of a piece except drums; otherwise pieces of several
+            programs are dropped.
+        max_examples: Maximum number of parts of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "event_performance"
@@ -62,13 +62,13 @@ class EventPerformanceConverterConfig:
 
 
 class EventPerformanceConverter(EventSequenceConverter):
-    """Performances of a NoteSequence as event ids, and back.
+    """Converts performances to event ids, and back.
 
-    Ids: 0 note-on, 128 note-off, 256 time passes, by 1 to `max_shift` steps, then a change of
-    velocity to each of the bins: 388 ids with the defaults, 356 without velocities (Simon & Oore
-    2017, https://magenta.tensorflow.org/performance-rnn). The sustain pedal is applied to notes.
+    First ids: 0 note-on, 128 note-off, 256 time shift by 1 to `max_shift` steps, then one velocity
+    change for each bin: 388 ids with the defaults, 356 without velocities (Simon & Oore 2017,
+    https://magenta.tensorflow.org/performance-rnn). The sustain pedal is applied to notes.
 
-    Difference from Magenta: parts are not stretched in time for training.
+    Difference from Magenta: there is no time-stretching in training.
 
     Args:
         config: An `EventPerformanceConverterConfig`.
@@ -87,7 +87,7 @@ class EventPerformanceConverter(EventSequenceConverter):
 
     @property
     def encoding(self) -> EventEncoding:
-        """The event alone."""
+        """The last event only."""
         longest = self.codec.shift[1]
         return EventEncoding(
             num_ids=self.depth,
@@ -99,30 +99,30 @@ class EventPerformanceConverter(EventSequenceConverter):
 
     @property
     def depth(self) -> int:
-        """Number of ids."""
+        """Vocabulary size."""
         return self.codec.size
 
     @property
     def window_steps(self) -> int:
-        """Events of the longest part."""
+        """Maximum length of a part in events."""
         return self.config.max_events
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """Note-ons and note-offs."""
+        """The ids of note-ons and note-offs."""
         return ((0, *self.codec.note_on), (0, *self.codec.note_off))
 
     # Notes to ids --------------------------------------------------------------------------
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the parts of a NoteSequence, in order of time, each only once.
+        """Returns the parts of a NoteSequence, in order of time, without duplicates.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint16 arrays (T,) of `min_events` to `max_events` ids, and a report of what was left
-            out.
+            Uint16 arrays (T,) of `min_events` to `max_events` ids, and a report of dropped
+            items.
         """
         config, report = self.config, Report()
         windows = Windows(report, config.max_examples)
@@ -148,7 +148,7 @@ class EventPerformanceConverter(EventSequenceConverter):
         return False
 
     def _parts(self, notes: Sequence[PlayedNote]) -> Iterator[list[PlayedNote]]:
-        """Yields the notes of each part, times from its start; notes end with it."""
+        """Yields the notes of each part, with times from its start; notes are cut at its end."""
         seconds = self.config.seconds
         if not seconds:
             yield list(notes)
@@ -161,7 +161,7 @@ class EventPerformanceConverter(EventSequenceConverter):
             ]
 
     def steps(self, ids: Events) -> int:
-        """Returns how many steps pass in `ids` (T,)."""
+        """Returns the duration of `ids` (T,) in steps."""
         return self.codec.steps(ids)
 
     # Ids to notes --------------------------------------------------------------------------
@@ -169,18 +169,18 @@ class EventPerformanceConverter(EventSequenceConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe.
+        """Returns the NoteSequence of ids.
 
-        Every order of ids is music: a note-off without its note and a note of no length are
-        passed over, and notes that do not end do so with the last step.
+        Every sequence of ids is valid: a note-off without its note and a note of zero length are
+        ignored, and notes without a note-off end with the last step.
 
         Args:
-            events: Int (T,); -1 and what follows it is no event.
-            qpm: Tempo that the sequence has; times do not depend on it.
-            programs: General MIDI program, one; None for the first.
+            events: Int (T,); ids from the first -1 on are ignored.
+            qpm: Tempo of the sequence; times do not depend on it.
+            programs: One General MIDI program; None for the default.
 
         Raises:
-            ValueError: If an id is not one of this converter's.
+            ValueError: If an id is out of range.
         """
         (program,) = self._programs(programs)
         ids = itertools.takewhile(lambda id: id != NO_MORE, events)
@@ -193,6 +193,6 @@ class EventPerformanceConverter(EventSequenceConverter):
         return sequence
 
     def cut(self, ids: Events, steps: int) -> list[int]:
-        """Returns `ids` (T,) up to the step `steps`; silence is added, or a shift shortened."""
+        """Returns `ids` (T,) truncated or padded with shifts to a duration of `steps`."""
         events = itertools.takewhile(lambda id: id != NO_MORE, map(int, ids))
         return self.codec.cut(events, steps)

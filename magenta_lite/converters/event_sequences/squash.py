@@ -1,4 +1,4 @@
-"""Moving a melody into the key and the octaves that a model knows, and back."""
+"""Transposition of a melody to the key and range of a model, and back."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MIDI_PITCHES = 128
 
 @dataclasses.dataclass(frozen=True)
 class Squashed:
-    """A melody that was moved into a range.
+    """A melody transposed and folded to a range.
 
     Attributes:
-        events: `NO_EVENT`, `NOTE_OFF` or a pitch inside the range, for each step.
-        original: The events before.
-        shift: Semitones that all notes were moved by, before those still outside were folded.
-        folded: How many notes were folded: moved by octaves of their own.
+        events: `NO_EVENT`, `NOTE_OFF` or a pitch in range, for each step.
+        original: The original events.
+        shift: Transposition of all notes in semitones, before folding.
+        folded: Number of notes that were folded, that is, moved by octaves.
     """
 
     events: list[int]
@@ -30,15 +30,15 @@ class Squashed:
     folded: int
 
     def undo(self, events: Sequence[int], restore_folded: bool = True) -> list[int]:
-        """Moves a melody that begins as this one back to where this one came from.
+        """Transposes this melody, or a continuation of it, back to the original key and range.
 
         Args:
-            events: This melody, or one that goes on from it.
-            restore_folded: Give the notes of this melody back as they were. The original only
-                moves all by the same interval, so folded notes come back in another octave.
+            events: This melody or a continuation of it.
+            restore_folded: Whether folded notes of this melody return to their original octaves.
+                The original code moves all notes by the same interval.
 
         Returns:
-            Events with pitches from 0 to 127; what would lie outside is moved by octaves.
+            Events with pitches from 0 to 127; other pitches are moved by octaves.
         """
         moved = [fold(event - self.shift, 0, MIDI_PITCHES) if event >= 0 else event
                  for event in events]  # fmt: skip
@@ -51,7 +51,7 @@ class Squashed:
 def squash(
     events: Iterable[int], min_pitch: int, max_pitch: int, key: int | None = None
 ) -> Squashed:
-    """Transposes a melody to a major key near the middle of a range, then folds what is outside.
+    """Transposes a melody to a major key near the middle of a range and folds notes out of range.
 
     Args:
         events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step.
@@ -72,18 +72,18 @@ def squash(
 def _shift(notes: list[int], min_pitch: int, max_pitch: int, key: int) -> int:
     to_key = key - major_key(notes)
     middle = (min(notes) + max(notes)) / 2 + to_key
-    octaves = round(((min_pitch + max_pitch) / 2 - middle) / OCTAVE)  # half to even, as Python 3
+    octaves = round(((min_pitch + max_pitch) / 2 - middle) / OCTAVE)  # rounds half to even
     return to_key + OCTAVE * octaves
 
 
 def major_key(notes: Sequence[int]) -> int:
-    """Returns the major key, 0 (C) to 11, that contains most of the notes; of equals the lowest."""
+    """Returns the lowest major key, 0 (C) to 11, that contains most of the notes."""
     counts = np.bincount(np.asarray(notes) % OCTAVE, minlength=OCTAVE)
     return int(best_keys(counts[None])[0].argmax())
 
 
 def fold(pitch: int, low: int, high: int) -> int:
-    """Moves a pitch by octaves to the end of [low, high) that it lies beyond."""
+    """Moves a pitch by octaves to the nearest end of [low, high)."""
     if pitch < low:
         return low + (pitch - low) % OCTAVE
     if pitch >= high:

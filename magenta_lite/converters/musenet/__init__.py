@@ -1,1 +1,1 @@
-"""MuseNet's tokens: vocabulary, notes to ids and back, and where in a piece each token stands."""
+"""MuseNet's tokens: vocabulary, converter, grammar and positions of tokens in a piece."""

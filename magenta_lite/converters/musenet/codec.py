@@ -1,6 +1,6 @@
-"""Notes as MuseNet's tokens, and back. Times are units of 10 ms.
+"""Conversion between notes and MuseNet's tokens. Times are in units of 10 ms.
 
-Tokens of one moment stand in the order of the encodings that the original's service gave.
+Tokens of one moment are in the order of the encodings of the original's web service.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from magenta_lite.converters.musenet.vocabulary import BY_NAME, DRUMS, INSTRUMEN
 
 PLACE = {instrument: place for place, instrument in enumerate(INSTRUMENTS)}
 
-# Repairs, in units. What a plucked string or a long note of the others sounds for at most.
+# Limits of repaired notes, in units: minimum duration, gap before repeats, maximum durations.
 SHORTEST, GAP = 2, 1
 LONGEST_PLUCKED, LONGEST = 500, 1000
 PLUCKED = ("bass", "guitar", "harp")
@@ -26,11 +26,11 @@ class Note(NamedTuple):
     """A note of one of the ten instruments.
 
     Attributes:
-        start: Units.
-        end: Units.
+        start: Onset in units.
+        end: End in units.
         pitch: MIDI pitch, or drum key.
         velocity: 1 to 127.
-        instrument: Who plays it.
+        instrument: The instrument.
     """
 
     start: int
@@ -41,13 +41,13 @@ class Note(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What ids describe.
+    """Notes decoded from ids.
 
     Attributes:
-        notes: In order of start, instrument and pitch.
-        units: How long the ids last.
-        unmatched: Note-offs that ended no note.
-        hung: Notes that no note-off ended.
+        notes: Notes in order of start, instrument and pitch.
+        units: Duration of the ids in units.
+        unmatched: Number of note-offs without a note.
+        hung: Number of notes without a note-off.
     """
 
     notes: list[Note]
@@ -57,7 +57,7 @@ class Decoded(NamedTuple):
 
 
 def ids(notes: Iterable[Note]) -> list[int]:
-    """Returns the ids of notes, without prefix and end; see `moments`."""
+    """Returns the ids of notes, without prefix and end token; see `moments`."""
     found, now = [], 0
     for time, tokens in moments(notes):
         found += vocabulary.wait_ids(time - now)
@@ -67,10 +67,10 @@ def ids(notes: Iterable[Note]) -> list[int]:
 
 
 def moments(notes: Iterable[Note]) -> list[tuple[int, list[int]]]:
-    """Returns times at which something begins or ends, and the ids of what does.
+    """Returns the times of note-ons and note-offs with their sorted ids.
 
-    Drums come first, then all by pitch, those of one pitch by id. A note that is struck again has
-    no off: the new on ends it. What is the same twice is there once.
+    Ids are sorted by drums first, then pitch, then id. A note that is struck again at its end has
+    no note-off, since the new note-on ends it. Duplicate ids are removed.
     """
     at: dict[int, set[int]] = collections.defaultdict(set)
     struck: dict[int, set[tuple[Instrument, int]]] = collections.defaultdict(set)
@@ -85,16 +85,16 @@ def moments(notes: Iterable[Note]) -> list[tuple[int, list[int]]]:
 
 
 def order(id: int) -> tuple[bool, int, int]:
-    """Returns what ids of one moment are sorted by."""
+    """Returns the sort key of an id within a moment."""
     return id < vocabulary.FIRST_DRUM, id % vocabulary.PITCHES, id
 
 
 def decode(tokens: Iterable[int]) -> Decoded:
-    """Returns the notes of ids; every order of ids is music.
+    """Returns the notes of ids; every sequence of ids is valid.
 
-    An on ends the note of its instrument and pitch that sounds, and an off too. A drum hit ends
-    with the next wait. What still sounds at the end ends there. `end` and `end_sample` end the
-    piece; what is no note and no wait is passed over.
+    A note-on or note-off ends the sounding note of its instrument and pitch. A drum hit ends with
+    the next wait. Notes that sound at the end of the piece end there. `end` and `end_sample` end
+    the piece; ids other than notes and waits are ignored.
     """
     notes: list[Note] = []
     sounding: dict[tuple[Instrument, int], Note] = {}
@@ -129,10 +129,11 @@ def in_order(notes: Iterable[Note]) -> list[Note]:
 
 
 def repaired(notes: Sequence[Note]) -> list[Note]:
-    """Returns notes that any synthesizer plays well.
+    """Returns notes with durations that any synthesizer plays well.
 
-    They last at least 20 ms, end 10 ms before the next of their instrument and pitch, and not
-    after 5 s (bass, guitar, harp) or 10 s; those of no length go. Drums are struck as they are.
+    They last at least 20 ms and at most 5 s (bass, guitar, harp) or 10 s, and end 10 ms before the
+    next note of their instrument and pitch; notes of zero length are dropped. Drum hits may touch,
+    and have no maximum.
     """
     kept: list[Note] = []
     following: dict[tuple[Instrument, int], int] = {}
@@ -152,10 +153,10 @@ def repaired(notes: Sequence[Note]) -> list[Note]:
 
 
 def contour(notes: Iterable[Note]) -> np.ndarray:
-    """Returns a number for each note that stays the same in any key, tempo and volume.
+    """Returns a number for each note that is invariant to key, tempo and volume.
 
-    It says who plays, how far the pitch is from the one before (of drums, which drum), and whether
-    they begin together.
+    It encodes the instrument, the interval from the previous pitch (for drums, the drum), and
+    whether the note starts together with the previous one.
 
     Returns:
         Int (N,), in the order of `in_order`.

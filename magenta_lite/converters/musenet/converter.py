@@ -1,4 +1,4 @@
-"""Pieces of many instruments as rows of MuseNet's tokens, and back."""
+"""Converter between multi-instrument pieces and rows of MuseNet's tokens."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.typing import Events, NoteSequence
 
 PREFIX = 3  # style, instruments, start
-ORIGINAL = ("original",)  # styles of the original
-ROUNDING = 1e-8  # seconds: times halfway between two units go up, however they were computed
+ORIGINAL = ("original",)  # selects the styles of the original
+ROUNDING = 1e-8  # seconds; makes times halfway between two units round up despite rounding errors
 
 
 @dataclasses.dataclass(frozen=True)
 class MuseNetConverterConfig:
-    """Which pieces are taken, and in what parts they are read.
+    """Selection of pieces, styles and length of examples.
 
     Attributes:
-        crop: Tokens of a training example, its prefix of three too.
-        min_tokens: Shorter pieces are left out.
-        styles: Names of the styles that a model can tell apart, at most 610; those of
-            `vocabulary.styles` unless given; `[original]` for the original's.
-        max_note: Longest note that a model writes, in seconds.
-        max_silence: Longest silence that it writes, in seconds.
-        max_examples: At most so many rows of a piece, the first ones; 0 for all.
+        crop: Length of a training example in tokens, including the prefix of three.
+        min_tokens: Minimum length; shorter pieces are dropped.
+        styles: Names of the styles, at most 610; empty for those of `vocabulary.styles`,
+            `[original]` for those of the original.
+        max_note: Maximum duration of generated notes, in seconds.
+        max_silence: Maximum silence in generated music, in seconds.
+        max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
     kind: ClassVar[str] = "musenet_tokens"
@@ -63,12 +63,12 @@ class MuseNetConverterConfig:
 
 
 class MuseNetConverter(TokenConverter):
-    """Music for the ten instruments of MuseNet as its ids, and back.
+    """Converts music to ids of MuseNet's ten instruments, and back.
 
-    A row begins with its style, the families of instruments in the whole piece and `start`; then
-    notes and waits of 10 ms units follow, and `end`. A step is three numbers: the id, in which
-    128th of the piece it stands, and how many 128ths are to come (see `places`). Id 0, the off of a
-    pitch that no piano has, fills up.
+    A row begins with its style, the families of instruments of the whole piece and `start`,
+    followed by notes, waits in units of 10 ms, and `end`. A step has three numbers: the id, the
+    128th of the piece that it belongs to, and the number of remaining 128ths (see `places`).
+    Padding is id 0, the note-off of a pitch that pianos lack.
 
     Args:
         config: A `MuseNetConverterConfig`.
@@ -87,7 +87,7 @@ class MuseNetConverter(TokenConverter):
 
     @property
     def rules(self) -> MuseNetRules:
-        """What a model may write."""
+        """The grammar of the ids."""
         config, rate = self.config, vocabulary.UNITS_PER_SECOND
         return MuseNetRules(
             max_note=round(config.max_note * rate),
@@ -96,25 +96,25 @@ class MuseNetConverter(TokenConverter):
 
     @property
     def event_format(self) -> EventFormat:
-        """An id, and two numbers of where it stands."""
+        """An id and its two positions in the piece."""
         return EventFormat("multi_categorical", (vocabulary.SIZE, places.PARTS, places.PARTS))
 
     @property
     def window_steps(self) -> int:
-        """Tokens of a row: the prefix, and twice what a crop has of the piece."""
+        """Length of a row in tokens: the prefix, and two crops without prefix."""
         return PREFIX + 2 * (self.config.crop - PREFIX)
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
-        """The notes of all instruments but drums."""
+        """The ids of notes of all instruments except drums."""
         blocks = vocabulary.FIRST_DRUM // vocabulary.PITCHES
         size = vocabulary.PITCHES
-        # Not pitch 0: the piano's off of it fills up.
+        # Without pitch 0, whose note-off of the piano is padding.
         return tuple((0, size * block + 1, size * (block + 1) - 1) for block in range(blocks))
 
     @property
     def pitch_ranges(self) -> tuple[tuple[int, int], ...]:
-        """What can be played of each of `pitch_ids`."""
+        """Lowest and highest playable id of each of `pitch_ids`."""
         firsts = [low - 1 for _, low, _ in self.pitch_ids]
         players = [vocabulary.token(first).instrument for first in firsts]
         ranges = [vocabulary.BY_NAME[player].range for player in players]
@@ -127,15 +127,15 @@ class MuseNetConverter(TokenConverter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the rows of a NoteSequence, in order of time.
 
-        Row k holds the prefix and, of the piece, the tokens from k * C to (k + 2) * C, where C is
-        what a crop has room for behind the prefix.
+        Row k holds the prefix and the tokens of the piece from k * C to (k + 2) * C, where C is the
+        length of a crop without its prefix.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
+            sequence: An unquantized NoteSequence.
 
         Returns:
-            Uint16 arrays of at most `window_steps` rows of three, and a report of what was left
-            out or is played by another instrument.
+            Uint16 arrays (T, 3), T at most `window_steps`, and a report of dropped notes and of
+            notes that were assigned to other instruments.
         """
         config, report = self.config, Report()
         notes = self.notes_of(sequence, report)
@@ -160,10 +160,10 @@ class MuseNetConverter(TokenConverter):
         return EncodeResult(rows, report)
 
     def prefix(self, style: str | None, families: Iterable[str]) -> list[int]:
-        """Returns the three ids in front of a piece, those of what is not known being `NOT_SAID`.
+        """Returns the prefix of three ids, with `NOT_SAID` for a missing style or set of families.
 
         Raises:
-            UserError: If a style or family has no such name.
+            UserError: If a style or family has an unknown name.
         """
         style = style and canonical(style)
         if style and style not in self.styles:
@@ -172,18 +172,18 @@ class MuseNetConverter(TokenConverter):
         for family in families:
             if family not in vocabulary.FAMILIES:
                 raise unknown_name("family of instruments", family, vocabulary.FAMILIES)
-        nothing = vocabulary.NOT_SAID
+        unspecified = vocabulary.NOT_SAID
         chosen = vocabulary.instrument_set_id(families)
         return [
-            self.styles[style] if style else nothing,
-            chosen or nothing,
+            self.styles[style] if style else unspecified,
+            chosen or unspecified,
             vocabulary.START,
         ]
 
     def style_of(self, sequence: NoteSequence) -> str | None:
-        """Returns the style that a NoteSequence names, or that a folder of its file is called by.
+        """Returns the style of a NoteSequence, from its genre or the folders of its file.
 
-        Case, spaces and hyphens do not matter; the innermost folder that is a style decides.
+        Case, spaces and hyphens are ignored; the innermost folder with the name of a style counts.
         """
         folders = PurePosixPath(sequence.filename.replace("\\", "/")).parts[:-1]
         for name in (*sequence.sequence_metadata.genre, *reversed(folders)):
@@ -192,11 +192,11 @@ class MuseNetConverter(TokenConverter):
         return None
 
     def notes_of(self, sequence: NoteSequence, report: Report | None = None) -> list[Note]:
-        """Returns the notes of a NoteSequence as the ten instruments play them.
+        """Returns the notes of a NoteSequence, assigned to the ten instruments.
 
         Args:
-            sequence: A NoteSequence that is not quantised.
-            report: Counts what is left out, and what another instrument plays.
+            sequence: An unquantized NoteSequence.
+            report: Collects the counts of dropped and of reassigned notes.
         """
         report = Report() if report is None else report
         if not is_playable(sequence, report):
@@ -228,23 +228,23 @@ class MuseNetConverter(TokenConverter):
     def ids_of(
         self, sequence: NoteSequence, report: Report | None = None, **kwargs: Any
     ) -> list[int]:
-        """Returns the ids of a whole NoteSequence, without prefix, with the `end`."""
+        """Returns the ids of a whole NoteSequence, without prefix, including `end`."""
         notes = self.notes_of(sequence, report)
         return codec.ids(notes) + [END] * bool(notes)
 
     def contour(self, events: Any) -> np.ndarray:
-        """Returns a number for each note of a row (T, 3), or of a NoteSequence; see `codec`."""
+        """Returns `codec.contour` of a row (T, 3) or of a NoteSequence."""
         if hasattr(events, "notes"):
             return codec.contour(self.notes_of(events))
         return codec.contour(codec.decode(np.asarray(events)[:, 0]).notes)
 
     def text_of(self, sequence: NoteSequence) -> str:
-        """Returns the ids of a NoteSequence, prefix and all, as people saved them from MuseNet."""
+        """Returns the ids of a NoteSequence, including the prefix, as text like MuseNet's."""
         prefix = self.prefix(self.style_of(sequence), families_of(self.notes_of(sequence)))
         return " ".join(map(str, prefix + self.ids_of(sequence))) + "\n"
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
-        """Returns how long `ids` last; times do not depend on `qpm`."""
+        """Returns the duration of `ids` in seconds, which does not depend on `qpm`."""
         waits = (int(id) - vocabulary.FIRST_WAIT + 1 for id in ids)
         units = sum(wait for wait in waits if 1 <= wait <= vocabulary.MAX_WAIT)
         return units / vocabulary.UNITS_PER_SECOND
@@ -254,17 +254,17 @@ class MuseNetConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe; every order of ids is music.
+        """Returns the NoteSequence of ids; every sequence of ids is valid.
 
-        Notes are repaired as `codec.repaired` says. Each instrument has its own MIDI channel.
+        Notes are repaired by `codec.repaired`. Each instrument has its own MIDI channel.
 
         Args:
-            events: Int (T,) or (T, 3), with or without a prefix; `end` ends them.
-            qpm: Tempo that the sequence has; times do not depend on it.
-            programs: None; the ids say what plays.
+            events: Int (T,) or (T, 3), with or without a prefix; `end` ends the piece.
+            qpm: Tempo of the sequence; times do not depend on it.
+            programs: Must be None or empty, since ids encode the instruments.
 
         Raises:
-            ValueError: If an id is not one of MuseNet's.
+            ValueError: If an id is out of range.
         """
         self._programs(programs or None)
         ids = np.asarray(events)
@@ -273,12 +273,12 @@ class MuseNetConverter(TokenConverter):
 
 
 def canonical(style: str) -> str:
-    """Returns how a style is written: small letters, no spaces or hyphens."""
+    """Returns a style in lower case, with underscores for spaces and hyphens."""
     return re.sub(r"[\s-]+", "_", style.strip().lower())
 
 
 def to_sequence(notes: Iterable[Note], qpm: float = 120.0) -> NoteSequence:
-    """Returns a NoteSequence of notes, each instrument with its program on a channel of its own."""
+    """Returns a NoteSequence of notes, with a program and a channel for each instrument."""
     sequence, second = new_sequence(qpm, metrical=False), vocabulary.UNITS_PER_SECOND
     for note in notes:
         added = sequence.notes.add()
@@ -294,7 +294,7 @@ def to_sequence(notes: Iterable[Note], qpm: float = 120.0) -> NoteSequence:
 
 
 def families_of(notes: Iterable[Note]) -> list[str]:
-    """Returns the families that play, as an instrument set names them."""
+    """Returns the families of instruments of notes, in the order of instrument sets."""
     playing = {note.instrument.family for note in notes}
     return [family for family in reversed(vocabulary.FAMILIES) if family in playing]
 
@@ -306,7 +306,7 @@ def _group_name(group: int) -> str:
 
 
 def _report_overlaps(notes: list[Note], report: Report) -> None:
-    """Counts notes that ids cannot tell apart from others of their instrument and pitch."""
+    """Reports notes that overlap others of their instrument and pitch, which ids cannot encode."""
     doubled = Counter((n.start, vocabulary.on_id(n.instrument, n.pitch, n.velocity)) for n in notes)
     report.drop(
         "note doubled by another of its instrument and pitch",

@@ -1,7 +1,7 @@
-"""Where in a piece each token stands: what MuseNet's extra embeddings tell the model.
+"""Positions of tokens in a piece, for the additional embeddings of MuseNet.
 
-The makers named them (https://openai.com/research/musenet) and left open how they count; where they
-did, the choice here is: by tokens, those behind the prefix only.
+The published description (https://openai.com/research/musenet) names the embeddings without
+defining their units; here they count tokens after the prefix.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Places(NamedTuple):
     """Int (T,) each, for T tokens.
 
     Attributes:
-        moment: Waits before the token; a wait belongs to the moment that it ends.
-        chord: Number of the note, on or off, in its moment, at most 31; 0 for all but notes.
-        part: In which 128th of the piece, from 0.
-        countdown: How many 128ths of the piece are still to come after it, rounded down; 0 at the
-            last token.
+        moment: Number of waits before the token; a wait belongs to the moment that it ends.
+        chord: Number of the note-on or note-off in its moment, at most 31; 0 for other tokens.
+        part: The 128th of the piece that contains the token, from 0.
+        countdown: Number of 128ths of the piece after the token, rounded down; 0 at the last
+            token.
     """
 
     moment: np.ndarray
@@ -37,13 +37,13 @@ class Places(NamedTuple):
 def places(
     tokens: ArrayLike, prefix: int = 0, offset: int = 0, length: int | None = None
 ) -> Places:
-    """Returns where tokens stand.
+    """Returns the positions of tokens in their piece.
 
     Args:
         tokens: Int (T,).
-        prefix: How many of them, at the front, tell of the piece and are not of it.
-        offset: Number in the piece of the first token behind the prefix.
-        length: Tokens of the piece, without prefix; None if it ends with the last of these.
+        prefix: Length of the prefix in tokens.
+        offset: Position in the piece of the first token after the prefix.
+        length: Length of the piece in tokens, without prefix; None if it ends with `tokens`.
     """
     tokens = np.asarray(tokens, int)
     behind = np.maximum(np.arange(len(tokens)) - prefix, 0)
@@ -63,10 +63,10 @@ def places(
 
 
 def part(number: Any, length: int) -> np.ndarray:
-    """Returns the 128th of a piece of `length` tokens in which its tokens `number` (T,) are."""
+    """Returns the 128th of a piece of `length` tokens that contains its tokens `number` (T,)."""
     return np.clip(PARTS * number // length, 0, PARTS - 1)
 
 
 def countdown(number: Any, length: int) -> np.ndarray:
-    """Returns the 128ths of a piece of `length` tokens after its tokens `number` (T,)."""
+    """Returns the number of 128ths of a piece of `length` tokens after its tokens `number` (T,)."""
     return np.clip(PARTS * (length - 1 - number) // length, 0, PARTS - 1)

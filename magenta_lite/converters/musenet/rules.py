@@ -1,4 +1,4 @@
-"""What MuseNet's tokens mean to a model that writes them: which may follow which."""
+"""The grammar of MuseNet's tokens."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from magenta_lite.converters.musenet.vocabulary import (
 )
 from magenta_lite.typing import Events
 
-SLOTS = (len(INSTRUMENTS) - 1) * PITCHES  # notes that can sound: of all instruments but drums
+SLOTS = (len(INSTRUMENTS) - 1) * PITCHES  # pitches of all instruments except drums
 
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-    """What every id does: int or bool (4864,) each.
+    """Properties of every id: int or bool (4864,) each.
 
     Attributes:
-        on: Slot of the note that it begins; -1 for none.
-        off: Slot of the note that it ends; -1.
-        units: How long it waits.
-        rank: Its place in the order of a moment; -1 for what is no note and no drum hit.
-        written: Whether a model writes it at all.
+        on: Slot of the note that a note-on begins; -1 for other ids.
+        off: Slot of the note that a note-off ends; -1 for other ids.
+        units: Duration of a wait; 0 for other ids.
+        rank: Position in the order of a moment; -1 for ids other than notes and drum hits.
+        written: Whether a model can write the id.
     """
 
     on: np.ndarray
@@ -42,7 +42,7 @@ class Tables:
 
 @functools.cache
 def tables() -> Tables:
-    """Returns what every id does."""
+    """Returns the properties of every id."""
     on, off, units, rank = (np.full(SIZE, value, np.int32) for value in (-1, -1, 0, -1))
     written = np.zeros(SIZE, bool)
     in_order = sorted(range(FIRST_WAIT), key=codec.order)
@@ -60,15 +60,16 @@ def tables() -> Tables:
 
 @dataclasses.dataclass(frozen=True)
 class MuseNetRules:
-    """Which of MuseNet's ids may follow others. Times are units of 10 ms.
+    """The grammar of MuseNet's ids. Times are in units of 10 ms.
 
-    Within a moment ids come in the order of `codec.moments`. Only what sounds can end, or be struck
-    again, and not in the moment in which it began. Time goes on as long as no note is longer than
-    `max_note`; one that is must end, whatever the order. A piece ends when nothing sounds.
+    Within a moment, ids are in the order of `codec.moments`. Only sounding notes can end, and a
+    note can neither end nor be struck again in the moment in which it began. No wait extends a note
+    beyond `max_note`; a note of that duration can end regardless of the order. A piece cannot end
+    while notes sound.
 
     Attributes:
-        max_note: Longest note.
-        max_silence: Longest silence.
+        max_note: Maximum duration of a note.
+        max_silence: Maximum duration of silence.
     """
 
     max_note: int = 1000
@@ -83,29 +84,29 @@ class MuseNetRules:
 
     @property
     def steps_per_second(self) -> int:
-        """Units of a second."""
+        """Units per second."""
         return vocabulary.UNITS_PER_SECOND
 
     def valid_next(self, ids: Events) -> np.ndarray:
-        """Returns which ids may follow `ids` (T,): bool (4864,)."""
-        what = tables()
+        """Returns the mask bool (4864,) of valid next ids after `ids` (T,)."""
+        table = tables()
         age, silent, last = np.full(SLOTS, -1), 0, -1
         for id in ids:
-            if what.on[id] >= 0:
-                age[what.on[id]] = 0
-            if what.off[id] >= 0:
-                age[what.off[id]] = -1
-            age[age >= 0] += what.units[id]
-            silent = 0 if (age >= 0).any() or what.rank[id] >= 0 else silent + what.units[id]
-            last = max(last, what.rank[id]) if what.rank[id] >= 0 else -1
-        valid = what.written & ((what.rank < 0) | (what.rank > last))
-        overdue = (what.off >= 0) & (age[what.off] >= self.max_note)
-        valid |= what.written & overdue
-        valid &= (what.on < 0) | (age[what.on] != 0)
-        valid &= (what.off < 0) | (age[what.off] > 0)
-        waits = what.units > 0
-        valid &= ~waits | (age.max() + what.units <= self.max_note) | (age.max() < 0)
+            if table.on[id] >= 0:
+                age[table.on[id]] = 0
+            if table.off[id] >= 0:
+                age[table.off[id]] = -1
+            age[age >= 0] += table.units[id]
+            silent = 0 if (age >= 0).any() or table.rank[id] >= 0 else silent + table.units[id]
+            last = max(last, table.rank[id]) if table.rank[id] >= 0 else -1
+        valid = table.written & ((table.rank < 0) | (table.rank > last))
+        overdue = (table.off >= 0) & (age[table.off] >= self.max_note)
+        valid |= table.written & overdue
+        valid &= (table.on < 0) | (age[table.on] != 0)
+        valid &= (table.off < 0) | (age[table.off] > 0)
+        waits = table.units > 0
+        valid &= ~waits | (age.max() + table.units <= self.max_note) | (age.max() < 0)
         if (age < 0).all():
-            valid &= ~waits | (silent + what.units <= self.max_silence)
+            valid &= ~waits | (silent + table.units <= self.max_silence)
         valid[self.end] = (age < 0).all()
         return valid

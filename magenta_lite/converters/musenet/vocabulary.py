@@ -1,7 +1,7 @@
-"""The 4,864 tokens of MuseNet: what each id means, as a token and as text.
+"""The vocabulary of 4,864 tokens of MuseNet, with their text format.
 
-MuseNet (Payne 2019, https://openai.com/research/musenet) was never published; what its ids mean was
-found from its web service by those who wrote programs for it.
+MuseNet (Payne 2019, https://openai.com/research/musenet) was never published; authors of clients
+for its web service determined the meaning of its ids.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from magenta_lite.errors import UserError
 SIZE = 4864
 PITCHES = 128
 UNITS_PER_SECOND = 100
-MAX_WAIT = 128  # units of one token
+MAX_WAIT = 128  # maximum units of one token
 
 PIANO_VOLUMES = tuple(range(24, 121, 8))
 OTHER_VOLUME = 80
 FIRST_DRUM = 30 * PITCHES
 FIRST_WAIT = 31 * PITCHES
 START, END, END_SAMPLE = 4096, 4097, 4098
-NO_FAMILIES = 4098  # plus the families' bits: an instrument set
+NO_FAMILIES = 4098  # plus the bits of the families, the id of an instrument set
 FIRST_STYLE, LAST_STYLE = 4226, 4835
-NOT_SAID = SIZE - 1  # unused in the original; here in place of a style or set that is not known
+NOT_SAID = SIZE - 1  # unused in the original; here an unknown style or instrument set
 
 PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
-LOWEST_OF_OCTAVE_0 = 21  # the web service began octaves at A: A0 is 21, C3 is 60, A3 is 57
+LOWEST_OF_OCTAVE_0 = 21  # octaves of the web service begin at A: A0 is 21, C3 is 60, A3 is 57
 
 
 class Instrument(NamedTuple):
     """One of the ten instruments.
 
     Attributes:
-        name: As the ids' text has it.
-        family: Whose bit an instrument set has.
-        program: General MIDI program that plays it.
-        programs: General MIDI programs that become it.
-        on: Block of 128 ids of its note-ons, the first of several volumes for the piano.
-        off: Block of its note-offs; None for drums.
-        range: Lowest and highest MIDI pitch that any of its programs' instruments plays.
+        name: Name in the text format.
+        family: Family of instruments, in instrument sets.
+        program: General MIDI program for decoding.
+        programs: General MIDI programs that are encoded as this instrument.
+        on: Block of 128 ids of note-ons; for the piano, the first of several volumes.
+        off: Block of 128 ids of note-offs; None for drums.
+        range: Lowest and highest MIDI pitch over the instruments of `programs`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Instrument(NamedTuple):
     range: tuple[int, int]
 
 
-# In the order of their MIDI channels. The piano also plays all programs that no other does.
+# In the order of their MIDI channels. The piano also plays all programs not listed here.
 INSTRUMENTS = (
     Instrument("piano", "piano", 0, (), 1, 0, (21, 108)),
     Instrument("violin", "strings", 40, (40, 41, 44, 45, 48, 49, 50, 51), 14, 15, (24, 103)),
@@ -70,23 +70,23 @@ INSTRUMENTS = (
 )
 BY_NAME = {instrument.name: instrument for instrument in INSTRUMENTS}
 PIANO, DRUMS = BY_NAME["piano"], BY_NAME["drums"]
-# Bit n of an instrument set is that of FAMILIES[n].
+# Bit n of an instrument set is FAMILIES[n].
 FAMILIES = ("drums", "winds", "harp", "guitar", "bass", "strings", "piano")
 _BY_PROGRAM = {program: i for i in INSTRUMENTS for program in i.programs}
 
 
 class Token(NamedTuple):
-    """What an id means; fields that say nothing about its kind are None.
+    """Meaning of an id; fields that do not apply to its kind are None.
 
     Attributes:
         kind: `note_on`, `note_off`, `drum_hit`, `wait`, `start`, `end`, `end_sample`,
             `instrument_set`, `style`, `style_unnamed` or `unused`.
-        instrument: Of a note.
+        instrument: Name of the instrument of a note.
         pitch: MIDI pitch, or drum key.
         volume: MIDI velocity; 0 for a note-off.
-        units: Of a wait, 10 ms each.
-        families: Of an instrument set.
-        name: Of a style.
+        units: Duration of a wait in units of 10 ms.
+        families: Families of an instrument set.
+        name: Name of a style.
     """
 
     kind: str
@@ -99,21 +99,21 @@ class Token(NamedTuple):
 
 
 def instrument_of(program: int, is_drum: bool = False) -> Instrument:
-    """Returns the instrument that a General MIDI program becomes."""
+    """Returns the instrument that encodes a General MIDI program."""
     return DRUMS if is_drum else _BY_PROGRAM.get(program, PIANO)
 
 
 def on_id(instrument: Instrument, pitch: int, velocity: int) -> int:
-    """Returns the id of a note that begins, or of a drum hit; only pianos have volumes."""
+    """Returns the id of a note-on or of a drum hit; only the piano has volumes."""
     block = instrument.on
     if instrument is PIANO:
-        # To the nearest volume, the louder of two: (velocity + 4) // 8 * 8.
+        # The nearest volume, (velocity + 4) // 8 * 8; ties go to the louder one.
         block = min(max((velocity + 4) // 8 - 2, 1), len(PIANO_VOLUMES))
     return PITCHES * block + pitch
 
 
 def off_id(instrument: Instrument, pitch: int) -> int:
-    """Returns the id of a note that ends, of an instrument other than drums."""
+    """Returns the id of a note-off, of an instrument other than drums."""
     assert instrument.off is not None
     return PITCHES * instrument.off + pitch
 
@@ -125,14 +125,14 @@ def wait_ids(units: int) -> list[int]:
 
 
 def instrument_set_id(families: Iterable[str]) -> int | None:
-    """Returns the id that says which families play; None if none does."""
+    """Returns the id of the instrument set of families; None without families."""
     mask = sum(1 << FAMILIES.index(family) for family in set(families))
     return NO_FAMILIES + mask if mask else None
 
 
 @functools.cache
 def token(id: int) -> Token:
-    """Returns what an id means. Raises: ValueError if it is none of 0 to 4863."""
+    """Returns the meaning of an id. Raises: ValueError if it is not in 0 to 4863."""
     if not 0 <= id < SIZE:
         raise ValueError(f"MuseNet's ids are 0 to {SIZE - 1}: {id}")
     block, pitch = divmod(id, PITCHES)
@@ -165,13 +165,13 @@ def _blocks() -> list[tuple[Instrument, int]]:
 
 @functools.cache
 def original_styles() -> tuple[str, ...]:
-    """Returns the names of the 610 original styles, in the order of their ids; five are empty."""
+    """Returns the names of the 610 original styles in the order of their ids; five are empty."""
     return _lines("original_styles.txt")
 
 
 @functools.cache
 def styles() -> tuple[str, ...]:
-    """Returns the styles of new models: genres, periods and ensembles, no names of people."""
+    """Returns the default styles: genres, periods and ensembles, without names of people."""
     return _lines("styles.txt")
 
 
@@ -181,7 +181,11 @@ def _lines(name: str) -> tuple[str, ...]:
 
 
 def played_by(names: Iterable[str]) -> np.ndarray:
-    """Returns which ids are no notes of others than these instruments or families: bool (4864,)."""
+    """Returns the mask bool (4864,) of all ids except notes of instruments not in `names`.
+
+    Args:
+        names: Names of instruments or families.
+    """
     wanted = set(names)
     players = {i.name for i in INSTRUMENTS if {i.name, i.family} & wanted}
     return np.array([token(id).instrument in {None, *players} for id in range(SIZE)])
@@ -191,9 +195,9 @@ def played_by(names: Iterable[str]) -> np.ndarray:
 
 
 def text(id: int) -> str:
-    """Returns an id as MuseNet's makers wrote it: `piano:v72:G1`, `wait:12`, `piano_strings`.
+    """Returns an id in MuseNet's text format: `piano:v72:G1`, `wait:12`, `piano_strings`.
 
-    What has no such form is its kind and id: `unused:4863`.
+    Ids without a text format have their kind and id: `unused:4863`.
     """
     meaning = token(id)
     if meaning.units:
@@ -211,15 +215,15 @@ def text(id: int) -> str:
 
 @functools.cache
 def ids_of_text() -> dict[str, int]:
-    """Returns the id of each text; of a style that has the name of an instrument set, the set's."""
+    """Returns the id of each text; of a style and an instrument set of one name, the set."""
     return {text(id): id for id in reversed(range(SIZE))}
 
 
 def read_ids(words: str) -> list[int]:
-    """Returns the ids of a list as people saved it from MuseNet: numbers or texts, one a word.
+    """Returns the ids of a text file saved from MuseNet: words that are numbers or texts.
 
     Raises:
-        UserError: If a word is neither.
+        UserError: If a word is neither an id nor a text.
     """
     known, ids = ids_of_text(), []
     for word in words.replace(",", " ").replace("[", " ").replace("]", " ").split():

@@ -1,4 +1,4 @@
-"""Sizes and objective of MuseNet."""
+"""Model and objective sections of MuseNet's configs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.modeling.sections import ModelSection, Objective
 
-LEAST_FILLINGS = 4  # of a critic's store in a run
+MIN_REFILLS = 4  # of the buffer of generations in a run
 ATTENTIONS = ("full", "strided", "fixed")
 
 
@@ -17,17 +17,16 @@ class MuseNetConfig(ModelSection):
     """Sizes of the network.
 
     Attributes:
-        layers: How many.
-        hidden_size: Width of what layers pass on; feed-forward parts are four times as wide inside.
-        heads: Of every attention.
-        positions: Tokens of the context, and moments in it, that have a vector each. How many
-            tokens back attention reaches while a piece is written.
-        dropout: Share left out, in training, of embeddings, attention weights, the insides of
-            feed-forward layers and what each layer adds.
-        attention: `full`, as the original's, or `strided` or `fixed`, the Sparse Transformer's, to
-            some of the past: see `sparse_attention`.
-        stride: Of those, near the root of the context.
-        summary: Columns of each block that `fixed` sees from afar.
+        layers: Number of layers.
+        hidden_size: Width of the residual stream; feed-forward layers are four times as wide.
+        heads: Attention heads of each layer.
+        positions: Context length in tokens; also the number of position and moment embeddings.
+        dropout: Dropout rate of embeddings, attention weights, feed-forward activations and
+            residual branches.
+        attention: `full`, as in the original, or the Sparse Transformer's `strided` or `fixed`; see
+            `sparse_attention`.
+        stride: Stride of sparse attention, near the square root of the context length.
+        summary: Summary columns of each block, for `fixed`.
     """
 
     kind: ClassVar[str] = "musenet"
@@ -43,7 +42,7 @@ class MuseNetConfig(ModelSection):
 
     @property
     def longest_crop(self) -> int:
-        """Tokens of the longest example that the model can read."""
+        """Maximum length of a training example, in tokens."""
         return self.positions
 
     def __post_init__(self) -> None:
@@ -67,23 +66,22 @@ class MuseNetConfig(ModelSection):
 
 @dataclasses.dataclass(frozen=True)
 class MuseNetObjective(Objective):
-    """Cross-entropy of the next token, and how pieces are varied in training.
+    """Cross-entropy of the next token, with data augmentation.
 
     Attributes:
-        prefix_dropout: Share of examples without style, and share without instruments, so that a
-            model also writes what it is not told.
-        place_dropout: Share of examples without part and countdown, for pieces of no planned
-            length.
-        volume_shift: The piano's notes of an example are up to so many volumes softer or louder.
-        time_stretch: An example is up to this share slower or faster.
-        mixup: Concentration of the Beta distribution by whose draws examples are mixed in pairs,
-            their embeddings and what is expected of them; 0 for none.
-        critic: Weight of the loss of the critic, which tells music from the model's own; 0 for no
-            critic.
-        critic_share: Share of examples that are the model's own, from a store of them. They do not
-            count otherwise.
-        critic_every: Steps between two fillings of the store.
-        critic_pieces: How many it holds.
+        prefix_dropout: Probability of masking the style of an example, and of masking its
+            instruments, so that the model also generates without conditioning.
+        place_dropout: Probability of masking part and countdown, for pieces of open length.
+        volume_shift: Maximum shift of the piano's volume, in volume bins, up or down.
+        time_stretch: Maximum relative change of tempo, up or down.
+        mixup: Concentration of the Beta distribution of mixup, which mixes the embeddings and
+            targets of pairs of examples; 0 for no mixup.
+        critic: Weight of the loss of the critic, which classifies music as real or generated; 0
+            for no critic.
+        critic_share: Share of generated examples, from a buffer of generations; they count for the
+            critic's loss only.
+        critic_every: Steps between two refills of the buffer.
+        critic_pieces: Size of the buffer, in examples.
     """
 
     kind: ClassVar[str] = "musenet_objective"
@@ -111,12 +109,12 @@ class MuseNetObjective(Objective):
             raise UserError(f"objective.volume_shift={self.volume_shift} must be 0 to 12")
 
     def shortened(self, steps: int, planned: int) -> MuseNetObjective:
-        """Returns the objective of a shorter run: the store is filled four times at least.
+        """Returns the objective of a shorter run, which refills the buffer at least four times.
 
         Args:
-            steps: Of the run.
-            planned: That this objective is meant for.
+            steps: Steps of the run.
+            planned: Steps that this objective was configured for.
         """
         del planned
-        every = min(self.critic_every, max(steps // LEAST_FILLINGS, 1))
+        every = min(self.critic_every, max(steps // MIN_REFILLS, 1))
         return dataclasses.replace(self, critic_every=every)

@@ -1,4 +1,4 @@
-"""How well a MuseNet predicts held-out music."""
+"""Evaluation of a MuseNet on held-out music."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ MEANINGS = {
 
 
 def evaluate(model: MuseNet, examples: Any, seed: int) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains.
+    """Returns the metrics described in `MEANINGS`.
 
     Args:
         model: A trained model.
-        examples: A `collections.Examples`. Of rows with two crops the first one counts.
+        examples: A `collections.Examples`; of rows with two crops the first one is evaluated.
         seed: Not used.
     """
     del seed
     crop = min(examples.events.shape[1], model.crop)
     kept = np.arange(crop) < np.asarray(examples.lengths)[:, None]
     events = np.where(kept[..., None], examples.events[:, :crop], 0).astype(np.int32)
-    # A crop of zeros fills up: batches of one size are traced once.
+    # Padded with empty crops, so that all batches have one size and are traced once.
     events = np.pad(events, [[0, -len(events) % BATCH], [0, 0], [0, 0]])
     events = with_open_end(tf.constant(events)).numpy()
-    of_id = np.array([_place(id) for id in range(vocabulary.SIZE)], np.int32)
+    kind_of_id = np.array([_kind_index(id) for id in range(vocabulary.SIZE)], np.int32)
 
     @graph_function
     def sums(events):
         ids, logits, counts = events[..., 0], model({"events": events}), counted(events)
         nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
         right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == ids, tf.float32)
-        places = tf.gather(of_id, ids)
+        kinds = tf.gather(kind_of_id, ids)
         return [
-            tf.math.unsorted_segment_sum(x * counts, places, len(KINDS) + 1)
+            tf.math.unsorted_segment_sum(x * counts, kinds, len(KINDS) + 1)
             for x in (nll, right, tf.ones_like(nll))
         ]
 
@@ -80,7 +80,7 @@ def evaluate(model: MuseNet, examples: Any, seed: int) -> dict[str, float]:
     }
 
 
-def _place(id: int) -> int:
-    """Returns which of `KINDS` an id is of; their number for none of them."""
+def _kind_index(id: int) -> int:
+    """Returns the index of an id's kind in `KINDS`; `len(KINDS)` for other kinds."""
     kind = vocabulary.token(id).kind
     return KINDS.index(kind) if kind in KINDS else len(KINDS)

@@ -1,4 +1,4 @@
-"""What `generate` does with a MuseNet: from nothing, going on, or with others who join a piece."""
+"""Generation with a MuseNet: sampling, continuation and accompaniment."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from magenta_lite.families.musenet.model import MuseNet
     from magenta_lite.families.musenet.options import MuseNetOptions
 
-TOKENS_PER_SECOND = 300  # more than any music has
+TOKENS_PER_SECOND = 300  # upper bound
 
 
 def generate(model: MuseNet, converter: MuseNetConverter, options: MuseNetOptions) -> list:
-    """Returns NoteSequences, `options.num_outputs` of each input.
+    """Returns NoteSequences, `options.num_outputs` for each input.
 
     Args:
         model: A trained model.
-        converter: Its converter.
-        options: `GenerateOptions` of its family.
+        converter: The converter of the model.
+        options: Generation options of the family.
 
     Raises:
-        UserError: If the mode's input is missing or holds no notes, or a name or number does not
-            fit.
+        UserError: If the mode's input is missing or has no notes, or an option has an invalid
+            value.
     """
     options.check(converter)
     if options.rank == "critic" and options.candidates > 1 and not model.objective.critic:
@@ -45,18 +45,20 @@ def generate(model: MuseNet, converter: MuseNetConverter, options: MuseNetOption
             "--rank=likelihood"
         )
     sequences = []
-    for name, start in _starts(converter, options):
+    for name, start in _inputs(converter, options):
         notes = converter.notes_of(start)
         constraints = _constraints(options, name, notes)
-        # The style asked for, or that of what is gone on from.
+        # The requested style, or that of the input.
         style = options.style or converter.style_of(start)
         primer = converter.prefix(style, _families(options, notes))
         if options.mode == "continue":
             primer += codec.ids(notes)
         total = _total(model, options, len(primer), constraints.units)
         describe = _seconds_of(constraints.units) if constraints.units else None
-        asked = dataclasses.replace(options, num_outputs=options.num_outputs * options.candidates)
-        rows = generate_tokens(model, primer, asked, total, constraints, describe)
+        expanded = dataclasses.replace(
+            options, num_outputs=options.num_outputs * options.candidates
+        )
+        rows = generate_tokens(model, primer, expanded, total, constraints, describe)
         rows = _best(model, rows, options, constraints)
         pieces = [converter.decode(row, options.qpm) for row in rows]
         if options.mode == "continue":
@@ -67,7 +69,7 @@ def generate(model: MuseNet, converter: MuseNetConverter, options: MuseNetOption
 
 
 def _best(model, rows, options, constraints: Constraints):
-    """Returns the best of all candidates, the best first."""
+    """Returns the best candidates by score, the best first."""
     if options.candidates == 1:
         return rows
     by_critic, by_likelihood = judged(model, rows, constraints)
@@ -80,32 +82,32 @@ def _best(model, rows, options, constraints: Constraints):
 
 
 def _families(options, notes) -> set[str]:
-    """Returns who plays: as asked, beside those of what they join; or those of what is there."""
-    asked = {
+    """Returns the families of instruments that play: those requested, and those of the input."""
+    requested = {
         i.family for i in vocabulary.INSTRUMENTS if {i.name, i.family} & set(options.instruments)
     }
-    there = set(families_of(notes))
-    return asked | there if options.mode == "accompany" else asked or there
+    given = set(families_of(notes))
+    return requested | given if options.mode == "accompany" else requested or given
 
 
 def _constraints(options, name: str, notes) -> Constraints:
-    """Returns what a piece is to be that continues notes, or in which others accompany them."""
-    joins, asked = options.mode == "accompany", options.instruments
-    limited = asked and (options.strict or joins)
-    allowed = vocabulary.played_by(asked) if limited else np.ones(vocabulary.SIZE, bool)
+    """Returns the constraints of a piece that continues or accompanies notes."""
+    accompanies, requested = options.mode == "accompany", options.instruments
+    limited = requested and (options.strict or accompanies)
+    allowed = vocabulary.played_by(requested) if limited else np.ones(vocabulary.SIZE, bool)
     guidance = None if options.guidance == 1 else options.guidance
-    if not joins:
+    if not accompanies:
         units = round((options.minutes or 0) * 60 * vocabulary.UNITS_PER_SECOND)
         return Constraints(units, allowed, guidance)
-    nobody = vocabulary.played_by([])
-    others = allowed & ~vocabulary.played_by({note.instrument.name for note in notes}) | nobody
-    if np.array_equal(others, nobody):
+    no_notes = vocabulary.played_by([])
+    others = allowed & ~vocabulary.played_by({note.instrument.name for note in notes}) | no_notes
+    if np.array_equal(others, no_notes):
         raise UserError(f"All of --instruments play in {name} already; ask others to join")
     return Constraints(max(note.end for note in notes), others, guidance, given_notes(notes))
 
 
 def _seconds_of(units: int):
-    """Returns what describes how far the shortest of some pieces of `units` is."""
+    """Returns a function that describes the progress of the shortest piece, of length `units`."""
     rate = vocabulary.UNITS_PER_SECOND
 
     def describe(state) -> str:
@@ -114,25 +116,25 @@ def _seconds_of(units: int):
     return describe
 
 
-def _starts(converter, options) -> list:
-    """Returns pairs of a name and the NoteSequence to go on from, an empty one to begin."""
+def _inputs(converter, options) -> list:
+    """Returns pairs of a name and the NoteSequence to continue, an empty one for sampling."""
     from note_seq.protobuf import music_pb2
 
     if options.mode == "sample":
         return [("", music_pb2.NoteSequence())]
-    starts = []
+    inputs = []
     for name, piece in options.inputs:
         report = Report()
         if options.mode == "continue":
             piece = first_seconds(name, piece, options)
         if not converter.notes_of(piece, report):
             raise UserError(f"{name} has nothing to go on from: {report.table()}")
-        starts.append((name, piece))
-    return starts
+        inputs.append((name, piece))
+    return inputs
 
 
 def _total(model, options, primer: int, units: int) -> int:
-    """Returns how many tokens a piece may have, or raises a UserError if it has no room."""
+    """Returns the maximum number of tokens. Raises: UserError if the primer leaves no room."""
     seen = model.sizes.positions
     if units and primer < seen:
         return primer + TOKENS_PER_SECOND * units // vocabulary.UNITS_PER_SECOND

@@ -1,4 +1,4 @@
-"""Which of MuseNet's tokens may follow others, and what a piece is to be, in a graph."""
+"""MuseNet's grammar and the constraints of generated pieces, as TensorFlow operations."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ NEVER = 2**30  # units
 
 
 class GrammarState(NamedTuple):
-    """What the grammar remembers of N pieces; times are in units of 10 ms.
+    """State of the grammar for N pieces; times are in units of 10 ms.
 
     Attributes:
-        age: Int32 (N, S), how long the note of each slot has sounded; -1 if it does not.
-        silent: Int32 (N,), how long nothing has sounded.
-        rank: Int32 (N,), of the last note of the moment; -1 before its first.
+        age: Int32 (N, S), duration so far of the note in each slot; -1 for silent slots.
+        silent: Int32 (N,), duration of the current silence.
+        rank: Int32 (N,), rank of the last note of the moment; -1 before the first.
         units: Int32 (N,), length of the piece.
         waits: Int32 (N,), number of waits.
-        notes: Int32 (N,), number of notes of the moment so far.
-        moment: Int32 (N,), of the last token.
-        chord: Int32 (N,), place of the last token in its moment.
-        given: Int32 (N,), how many of the given tokens are written.
+        notes: Int32 (N,), number of notes of the current moment.
+        moment: Int32 (N,), moment of the last token.
+        chord: Int32 (N,), position of the last token in its moment.
+        given: Int32 (N,), number of given tokens written so far.
     """
 
     age: Any
@@ -48,9 +48,9 @@ class GivenNotes(NamedTuple):
     """Notes that a piece must contain, of instruments that play nothing else.
 
     Attributes:
-        ids: Int32 (M,), their tokens without waits, and a last one that is never written.
-        times: Int32 (M,), of the tokens, in units; the last one never comes.
-        slots: Bool (S,), the notes of these instruments.
+        ids: Int32 (M,), their tokens without waits, and a sentinel that is never written.
+        times: Int32 (M,), times of the tokens in units; `NEVER` for the sentinel.
+        slots: Bool (S,), slots of the notes of these instruments.
     """
 
     ids: Any
@@ -59,14 +59,14 @@ class GivenNotes(NamedTuple):
 
 
 class Constraints(NamedTuple):
-    """What a piece is to be.
+    """Constraints on generated pieces.
 
     Attributes:
-        units: Int32 scalar, its length in units of 10 ms; 0 for open.
-        allowed: Bool (4864,), which tokens may be written.
+        units: Int32 scalar, length in units of 10 ms; 0 for open length.
+        allowed: Bool (4864,), mask of the tokens that may be written.
         guidance: Float scalar, scale of classifier-free guidance by style and instruments (Ho and
-            Salimans 2022, https://arxiv.org/abs/2207.12598); None for none.
-        given: Notes that other instruments accompany; None for none.
+            Salimans 2022, https://arxiv.org/abs/2207.12598); None for no guidance.
+        given: Notes that other instruments accompany; None without them.
     """
 
     units: Any
@@ -76,10 +76,10 @@ class Constraints(NamedTuple):
 
 
 class MuseNetGrammar:
-    """The grammar of `MuseNetRules.valid_next`, under constraints; see `decoding.Grammar`.
+    """The grammar of `MuseNetRules.valid_next` with constraints; see `decoding.Grammar`.
 
-    A piece of a given length does not end before 95 % of it, and begins no note after it. Given
-    notes are written at their times, in the order of their moments, and their instruments write
+    A piece of fixed length ends at 95 % of its length or later, and starts no note beyond it. Given
+    notes are written at their times, in the order of their moments, and their instruments play
     nothing else.
 
     Args:
@@ -96,46 +96,46 @@ class MuseNetGrammar:
         return GrammarState(age, zeros, zeros - 1, zeros, zeros, zeros, zeros, zeros, zeros)
 
     def allowed(self, state: GrammarState, conditioning: Constraints) -> Tensor:
-        what, rules, age, given = tables(), self.rules, state.age, conditioning.given
-        is_on, is_off, waits = what.on >= 0, what.off >= 0, what.units > 0
-        later = (what.rank < 0) | (what.rank > state.rank[:, None])
+        table, rules, age, given = tables(), self.rules, state.age, conditioning.given
+        is_on, is_off, waits = table.on >= 0, table.off >= 0, table.units > 0
+        later = (table.rank < 0) | (table.rank > state.rank[:, None])
 
-        players = np.maximum(what.on, what.off)[: vocabulary.FIRST_DRUM : PITCHES] // PITCHES
+        players = np.maximum(table.on, table.off)[: vocabulary.FIRST_DRUM : PITCHES] // PITCHES
 
         def of_slots(values):  # bool (N, S) as (N, 4864), by blocks of ids: faster than by id
             blocks = tf.gather(tf.reshape(values, [-1, SLOTS // PITCHES, PITCHES]), players, axis=1)
             flat = tf.reshape(blocks, [-1, vocabulary.FIRST_DRUM])
             return tf.pad(flat, [[0, 0], [0, rules.size - vocabulary.FIRST_DRUM]])
 
-        may = later | (of_slots(age >= rules.max_note) & is_off)
-        may &= ~is_on | of_slots(age != 0)
-        may &= ~is_off | of_slots(age > 0)
+        allowed = later | (of_slots(age >= rules.max_note) & is_off)
+        allowed &= ~is_on | of_slots(age != 0)
+        allowed &= ~is_off | of_slots(age > 0)
         sounds = tf.reduce_any(age >= 0, axis=1, keepdims=True)
-        # What is given may be as long as it is.
+        # The length of given notes is not limited.
         free = age if given is None else tf.where(given.slots, -1, age)
         oldest = tf.reduce_max(free, axis=1, keepdims=True)
-        may &= ~waits | (oldest < 0) | (oldest + what.units <= rules.max_note)
+        allowed &= ~waits | (oldest < 0) | (oldest + table.units <= rules.max_note)
         if given is None:
-            short = state.silent[:, None] + what.units <= rules.max_silence
-            may &= ~waits | sounds | short
+            short = state.silent[:, None] + table.units <= rules.max_silence
+            allowed &= ~waits | sounds | short
         is_end = np.arange(rules.size) == rules.end
-        may &= ~is_end | ~sounds
+        allowed &= ~is_end | ~sounds
         units, length = state.units[:, None], conditioning.units
-        # A piece of a given length: no end before its time, and then nothing but ends.
-        may &= ~is_end | (length <= 0) | (20 * units >= 19 * length)
+        # A piece of fixed length: no early end, and only note-offs and the end beyond its length.
+        allowed &= ~is_end | (length <= 0) | (20 * units >= 19 * length)
         over = (length > 0) & (units >= length)
-        may &= ~over | is_off | is_end | (waits & sounds)
-        # Notes that a primer left sounding can end, whoever plays them; given ones at their time.
+        allowed &= ~over | is_off | is_end | (waits & sounds)
+        # Notes of a primer can end even if their instrument is masked; given notes end on time.
         if given is None:
-            return may & (conditioning.allowed | is_off) & what.written
-        may &= conditioning.allowed & what.written
-        # Time stops where a given note begins or ends, until that is written in its order.
+            return allowed & (conditioning.allowed | is_off) & table.written
+        allowed &= conditioning.allowed & table.written
+        # No wait passes the time of a given token before that is written, in order of rank.
         id = tf.gather(given.ids, state.given)[:, None]
         time = tf.gather(given.times, state.given)[:, None]
-        due, rank = time == units, tf.gather(what.rank, id)
-        may &= (units + what.units <= time) & ~(due & (waits | (what.rank > rank)))
-        may &= ~is_end | (time == NEVER)
-        return may | (due & (np.arange(rules.size) == id))
+        due, rank = time == units, tf.gather(table.rank, id)
+        allowed &= (units + table.units <= time) & ~(due & (waits | (table.rank > rank)))
+        allowed &= ~is_end | (time == NEVER)
+        return allowed | (due & (np.arange(rules.size) == id))
 
     def next_state(
         self, state: GrammarState, ids: Tensor, conditioning: Constraints | None = None
@@ -144,10 +144,10 @@ class MuseNetGrammar:
         if conditioning is not None and conditioning.given is not None:
             due = tf.gather(conditioning.given.times, count) == state.units
             count += tf.cast(due & (tf.gather(conditioning.given.ids, count) == ids), tf.int32)
-        what, slots = tables(), tf.range(SLOTS)
-        begins = tf.gather(what.on, ids)[:, None] == slots
-        ends = tf.gather(what.off, ids)[:, None] == slots
-        units, rank = tf.gather(what.units, ids), tf.gather(what.rank, ids)
+        table, slots = tables(), tf.range(SLOTS)
+        begins = tf.gather(table.on, ids)[:, None] == slots
+        ends = tf.gather(table.off, ids)[:, None] == slots
+        units, rank = tf.gather(table.units, ids), tf.gather(table.rank, ids)
         age = tf.where(begins, 0, tf.where(ends, -1, state.age))
         age += tf.where(age >= 0, units[:, None], 0)
         heard = (rank >= 0) | tf.reduce_any(age >= 0, axis=1)
@@ -165,18 +165,18 @@ class MuseNetGrammar:
         )
 
     def truncated(self, state: GrammarState, of_window: GrammarState) -> GrammarState:
-        """Returns the state of a piece of which only a window stays in the context.
+        """Returns the state of pieces whose context was truncated to a window.
 
         Args:
-            state: Of the whole piece.
-            of_window: After the window alone, in which moments are counted anew.
+            state: State after the whole pieces.
+            of_window: State after the window alone, whose moments count from 0.
         """
         counted = ("waits", "notes", "moment", "chord")
         return state._replace(**{name: getattr(of_window, name) for name in counted})
 
 
 def given_notes(notes: Iterable[Note]) -> GivenNotes:
-    """Returns the `codec.Note`s of some instruments as a piece must contain them."""
+    """Returns the tokens, times and slots of `codec.Note`s that a piece must contain."""
     pairs = [(time, id) for time, ids in codec.moments(notes) for id in ids]
     slots = np.zeros(SLOTS, bool)
     for note in notes:

@@ -1,4 +1,4 @@
-"""A MuseNet's inference functions as compiled graphs: for `export` and samples in training."""
+"""Inference functions of a MuseNet as graphs, for `export` and for samples in training."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def inference_functions(
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
-    Shape letters: N outputs, P tokens of a primer. Tokens are int32 ids. `num_tokens` counts
-    prefix and primer; at most the model's `positions`.
+    Shape letters: N outputs, P tokens of a primer. Tokens are int32 ids. `num_tokens` includes
+    prefix and primer, and is at most the model's `positions`.
 
     - `generate(style, families, strict, minutes, num_outputs, num_tokens, temperature, top_k,
       top_p, min_p, seed)` and `serving_default`: `events` (N, num_tokens), zeros after the end of
-      a piece that ends, and `log_likelihood` float32 (N,) of what was drawn, in nats. `style` is
-      the id of a style, 0 for open; `families` the sum of the bits drums 1, winds 2, harp 4,
-      guitar 8, bass 16, strings 32 and piano 64, 0 for open; `strict` lets no others play;
-      `minutes`, a float, is the length, 0 for open. `temperature`, a float, is 0 for the most
-      probable token; `top_k`, 0 for all, `top_p`, 1 for all, and `min_p`, 0 for all, leave only the
-      most probable tokens to be drawn.
-    - `continue(primer, ...)`: the same from ids (P,), without prefix.
+      a piece, and `log_likelihood` float32 (N,) of the sampled tokens, in nats. `style` is the id
+      of a style, 0 for open; `families` the sum of the bits drums 1, winds 2, harp 4, guitar 8,
+      bass 16, strings 32 and piano 64, 0 for open; `strict` masks all other instruments;
+      `minutes`, a float, is the length, 0 for open. `temperature` is a float, 0 for the most
+      probable token; `top_k` (0 for all), `top_p` (1 for all) and `min_p` (0 for all) restrict
+      sampling to the most probable tokens.
+    - `continue(primer, ...)`: the same for ids (P,), without prefix.
     """
 
     settings = (
@@ -45,12 +45,12 @@ def inference_functions(
         tf.TensorSpec([], tf.float32, "minutes"),
         *decoding.specs(),
     )
-    # What no family plays, and what each of them plays.
+    # The tokens allowed without any family, and with each family.
     by_family = [vocabulary.played_by([family]) for family in vocabulary.FAMILIES]
-    nobody, played = vocabulary.played_by([]), np.stack(by_family)
+    no_notes, played = vocabulary.played_by([]), np.stack(by_family)
 
-    def written(primer, told, num_outputs, num_tokens, drawing, seed):
-        style, families, strict, minutes = told
+    def sampled(primer, conditioning, num_outputs, num_tokens, sampling, seed):
+        style, families, strict, minutes = conditioning
         front = tf.stack(
             [
                 tf.where(style > 0, style, vocabulary.NOT_SAID),
@@ -59,7 +59,7 @@ def inference_functions(
             ]
         )
         bits = tf.bitwise.right_shift(families, tf.range(len(vocabulary.FAMILIES))) % 2 > 0
-        wanted = nobody | tf.reduce_any(bits[:, None] & played, axis=0)
+        wanted = no_notes | tf.reduce_any(bits[:, None] & played, axis=0)
         units = tf.cast(tf.round(minutes * 60 * vocabulary.UNITS_PER_SECOND), tf.int32)
         events, score = decoding.sample(
             model,
@@ -67,7 +67,7 @@ def inference_functions(
             num_outputs,
             num_tokens,
             seed,
-            Sampler(*drawing),
+            Sampler(*sampling),
             Constraints(units, wanted | ~strict | (families == 0)),
         )
         return {"events": events, "log_likelihood": score}
@@ -77,16 +77,20 @@ def inference_functions(
         primer, style, families, strict, minutes, num_outputs, num_tokens, temperature, top_k,
         top_p, min_p, seed,
     ):  # fmt: skip
-        told, drawing = (style, families, strict, minutes), (temperature, top_k, top_p, min_p)
-        return written(primer, told, num_outputs, num_tokens, drawing, seed)
+        conditioning = style, families, strict, minutes
+        sampling = temperature, top_k, top_p, min_p
+        return sampled(primer, conditioning, num_outputs, num_tokens, sampling, seed)
 
     @graph_function(input_signature=settings)
     def generate(
         style, families, strict, minutes, num_outputs, num_tokens, temperature, top_k, top_p,
         min_p, seed,
     ):  # fmt: skip
-        told, drawing = (style, families, strict, minutes), (temperature, top_k, top_p, min_p)
-        return written(tf.zeros([0], tf.int32), told, num_outputs, num_tokens, drawing, seed)
+        conditioning = style, families, strict, minutes
+        sampling = temperature, top_k, top_p, min_p
+        return sampled(
+            tf.zeros([0], tf.int32), conditioning, num_outputs, num_tokens, sampling, seed
+        )
 
     return {
         "continue": go_on,
@@ -99,7 +103,7 @@ def inference_functions(
 def sampling_arguments(
     model: MuseNet, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
-    """Returns arguments of `sample`: nothing said, as much as one call writes."""
+    """Returns arguments of `sample`: no conditioning, and the length of a sample in training."""
     return {
         "style": tf.constant(0),
         "families": tf.constant(0),

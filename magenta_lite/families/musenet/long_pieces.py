@@ -1,7 +1,6 @@
-"""Pieces longer than the context of a MuseNet, whose positions are learned.
+"""Generation of pieces longer than the context of a MuseNet, whose positions are learned.
 
-Where the context is full, the model reads the prefix and the last half of it again, and so loses
-sight of what is farther back.
+When the context is full, the model reads its prefix and its last half again and forgets the rest.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ def generate_tokens(
     constraints: Constraints,
     describe: Callable[[DecodeState], str] | None = None,
 ) -> np.ndarray:
-    """Returns int32 (N, T), a primer and its continuation, T at most `total`.
+    """Returns primers with their continuations, int32 (N, T), T at most `total`.
 
     Args:
         model: A trained `MuseNet`.
-        primer: Tokens to continue, the prefix among them.
-        options: Has `num_outputs`, `seed` and the settings of a `Sampler`.
-        total: Tokens of each output, primer included.
-        constraints: What the pieces are to be.
-        describe: See `Progress`.
+        primer: Tokens to continue, including the prefix.
+        options: Options with `num_outputs`, `seed` and the settings of a `Sampler`.
+        total: Maximum tokens of each output, primer included.
+        constraints: Constraints of the pieces.
+        describe: Describes the progress; see `Progress`.
     """
     ids, outputs, span = np.array(primer, np.int32), options.num_outputs, model.attention_span
     state, constraints = decoding.begin(model, ids, outputs, min(total, span), constraints)
@@ -53,7 +52,7 @@ def generate_tokens(
         removed.append(state.tokens[:, PREFIX : span - span // 2].numpy())
         state = _truncated(model, state, constraints, span // 2)
         count = removed[-1].shape[1]
-        # The positions left count from the front of what is in the context.
+        # Positions now count from the start of the truncated context.
         uniforms = tf.roll(uniforms, -count, axis=0)
         progress.removed += count
     tokens = state.tokens.numpy()[:, :position]
@@ -61,7 +60,7 @@ def generate_tokens(
 
 
 def _truncated(model, state: DecodeState, constraints: Constraints, keep: int) -> DecodeState:
-    """Returns the state with the prefix and the last `keep` tokens in the context, read again."""
+    """Returns the state after re-reading the prefix and the last `keep` tokens of the context."""
     position = int(state.position)
     window = tf.concat(
         [state.tokens[:, :PREFIX], state.tokens[:, position - keep : position]], axis=1

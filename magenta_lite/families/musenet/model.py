@@ -1,4 +1,4 @@
-"""MuseNet: a decoder that writes for many instruments, told style, instruments and length."""
+"""MuseNet: a multi-instrument decoder conditioned on style, instruments and length."""
 
 from __future__ import annotations
 
@@ -46,36 +46,35 @@ if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
     from magenta_lite.converters.musenet.converter import MuseNetConverter
 
-UNKNOWN = PARTS  # the last row of the tables of part and countdown
+UNKNOWN = PARTS  # the last embedding of part and of countdown
 EXTRAS = ("position", "moment", "chord", "part", "countdown")
-EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
-DEVIATION = 0.125  # of initial weights, times the root of what a sum is over
+EMBEDDING_DROPOUT = 6  # place in `Dropout`; each layer uses places from a multiple of 8 on
+DEVIATION = 0.125  # standard deviation of initial weights, times the square root of the fan-in
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
 class MuseNet(MusicModel):
     """A transformer that predicts the next token of a piece for ten instruments.
 
-    After MuseNet (Payne 2019, https://openai.com/research/musenet), of which the makers published
-    an account, with the layers of the Sparse Transformer (Child et al. 2019,
-    https://arxiv.org/abs/1904.10509, §5.2 and §5.4) and full attention. To the embedding of a token
-    those of its position, moment, place in a chord, part and countdown are added.
+    Follows the published description of MuseNet (Payne 2019,
+    https://openai.com/research/musenet), with the layers of the Sparse Transformer (Child et al.
+    2019, https://arxiv.org/abs/1904.10509, §5.2 and §5.4) and full attention. The embeddings of
+    position, moment, position in a chord, part and countdown are added to that of a token.
 
-    Shape letters: B batch, T tokens, V vocabulary, C channels.
+    Shape letters: B batch, T tokens, V vocabulary size, C channels.
 
     Args:
-        rules: What the V tokens mean; a `MuseNetRules` or its dict. Token 0 fills up.
+        rules: Grammar of the V tokens; a `MuseNetRules` or its dict. Token 0 is padding.
         model: Sizes; a `MuseNetConfig` or its dict.
         objective: Loss; a `MuseNetObjective` or its dict.
-        crop: Tokens of an example in training; 0 if they differ.
+        crop: Length of training examples in tokens; 0 for varying lengths.
 
     Call arguments:
-        batch: A dict of `events` int (B, T, 3): ids, parts and countdowns (see `places`), the
-            first three of a piece being its prefix; and what `random_inputs` names.
+        batch: A dict of `events` int (B, T, 3): ids, parts and countdowns (see `places`), which
+            begin with the prefix of three tokens; and the random inputs named by `random_inputs`.
 
     Returns:
-        Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
-        before it.
+        Logits float32 (B, T, V); those at t predict token t from the tokens before it.
     """
 
     Options = MuseNetOptions
@@ -122,21 +121,23 @@ class MuseNet(MusicModel):
             self.add_weight(shape=shape, initializer="zeros", name="norm_bias"),
         )
         normal = keras.initializers.RandomNormal(stddev=DEVIATION * sizes.hidden_size**-0.5)
-        judges = self.objective.critic > 0
+        has_critic = self.objective.critic > 0
         self.critic = (
-            self.add_weight(shape=shape, initializer=normal, name="critic", trainable=judges),
-            self.add_weight(shape=(), initializer="zeros", name="critic_bias", trainable=judges),
+            self.add_weight(shape=shape, initializer=normal, name="critic", trainable=has_critic),
+            self.add_weight(
+                shape=(), initializer="zeros", name="critic_bias", trainable=has_critic
+            ),
         )
-        self._renewing = None
-        if judges:
-            self._add_store()
+        self._refill = None
+        if has_critic:
+            self._add_buffer()
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
         self.grammar = MuseNetGrammar(self.rules)
         self.built = True
 
-    def _add_store(self) -> None:
-        """Makes room for the model's own music: int32 (N, T, 3), and whether there is any."""
+    def _add_buffer(self) -> None:
+        """Adds the buffer of generations, int32 (N, T, 3), and a flag that it is filled."""
         kept = {"initializer": "zeros", "dtype": "int32", "trainable": False}
         shape = (self.objective.critic_pieces, self.crop, 3)
         self.generations = self.add_weight(shape=shape, name="generations", **kept)
@@ -170,9 +171,9 @@ class MuseNet(MusicModel):
     def prepare(self, step: int, examples: Any, seed: int) -> None:
         if not self.renewed_every or not step or step % self.renewed_every:
             return
-        if self._renewing is None:
-            self._renewing = Generations(self)
-        self._renewing.renew(examples, step, seed)
+        if self._refill is None:
+            self._refill = Generations(self)
+        self._refill.renew(examples, step, seed)
 
     # The network ---------------------------------------------------------------------------
 
@@ -182,9 +183,9 @@ class MuseNet(MusicModel):
         return self.logits(self._read(batch, training))
 
     def judge(self, batch: Batch, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Returns the logits, and float32 (B,) that the music of a row is not the model's own.
+        """Returns the logits, and the critic's logits float32 (B,) that a row is real music.
 
-        The critic reads what the last layer gives at the last token.
+        The critic reads the output of the last layer at the last token.
         """
         x = self._read(batch, training)
         last = last_places(tf.cast(batch["events"], tf.int32)[..., 0])
@@ -194,7 +195,7 @@ class MuseNet(MusicModel):
         return self.logits(x), judgement + tf.cast(bias, tf.float32)
 
     def _read(self, batch, training):
-        """Returns what the last layer gives (B, T, C)."""
+        """Returns the output (B, T, C) of the last layer."""
         events = tf.cast(batch["events"], tf.int32)
         ids, part, countdown = tf.unstack(events, axis=2)
         dropout = Dropout(batch.get("dropout") if training else None, self.sizes.dropout)
@@ -207,7 +208,7 @@ class MuseNet(MusicModel):
         return x
 
     def _embed_shifted(self, ids, part, countdown):
-        """Returns what the layers read at each step: the token before it, and where that is."""
+        """Returns the decoder inputs (B, T, C): embeddings of the previous token, and positions."""
         moment, chord = moments_and_chords(ids)
         x = self._embed(ids, moment, chord, part, countdown)
         x = tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
@@ -224,17 +225,17 @@ class MuseNet(MusicModel):
         return sum(looked_up, tf.gather(self.embedding, ids))
 
     def logits(self, x: Tensor) -> Tensor:
-        """Returns logits float32 (..., V) of what the last layer gives (..., C)."""
+        """Returns logits float32 (..., V) of the output (..., C) of the last layer."""
         normed = normalize(x, *self.norm)
         return tf.cast(product(normed, tf.transpose(self.embedding)), tf.float32)
 
-    # One token after the other ---------------------------------------------------------------
+    # Incremental decoding ------------------------------------------------------------------
 
     cache_grows = True
 
     @property
     def context_length(self) -> int:
-        """Tokens that the model sees at once; see `decoding.CachedDecoder` for this and others."""
+        """Context length in tokens; `decoding.CachedDecoder` documents this and the following."""
         return self.sizes.positions
 
     attention_span = max_length = context_length
@@ -255,19 +256,20 @@ class MuseNet(MusicModel):
     ) -> list[tuple[Tensor, Tensor]]:
         """Returns keys and values (B, H, T, D) of each layer.
 
-        With guidance they are (2B, H, T, D), the second half without style and instruments.
+        With guidance they are (2B, H, T, D); the second half is not conditioned on style and
+        instruments.
 
         Args:
             ids: Tokens int (B, T).
-            constraints: What the pieces are to be.
-            grammar_state: Of whole pieces, where these tokens are their ends.
+            constraints: Constraints of the pieces.
+            grammar_state: State after the whole pieces, if the tokens are only their last part.
         """
         units = units_after(ids)
         if grammar_state is not None:
             units += grammar_state.units[:, None] - units[:, -1:]
         if constraints.guidance is not None:
-            nothing = tf.fill([tf.shape(ids)[0], 2], vocabulary.NOT_SAID)
-            ids = tf.concat([ids, tf.concat([nothing, ids[:, 2:]], axis=1)], axis=0)
+            unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.NOT_SAID)
+            ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
             units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(ids, *_places(units, constraints))
         x = tf.cast(x, self.decoder[0].compute_dtype)
@@ -278,7 +280,7 @@ class MuseNet(MusicModel):
         return pairs
 
     def step_weights(self) -> tuple:
-        """Returns the weights of all layers as `step` needs them."""
+        """Returns the weights of all layers in the form that `step` reads."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
     def step(
@@ -303,8 +305,8 @@ class MuseNet(MusicModel):
         new_keys, new_values = zip(*new, strict=True)
         logits = self.logits(x)
         if guided:
-            given, open_ = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
-            logits = open_ + constraints.guidance * (given - open_)
+            conditional, unconditional = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
+            logits = unconditional + constraints.guidance * (conditional - unconditional)
         return logits, new_keys, new_values
 
     # The objective -------------------------------------------------------------------------
@@ -324,7 +326,7 @@ class MuseNet(MusicModel):
         return logs
 
     def varied(self, batch: Batch) -> Batch:
-        """Returns the batch with its pieces played otherwise, and told less, by its draws."""
+        """Returns the augmented batch, with its conditioning masked at random."""
         objective, events = self.objective, tf.cast(batch["events"], tf.int32)
         if objective.critic:
             own = tf.cast(batch["own"], tf.int32) * self.generated
@@ -338,14 +340,15 @@ class MuseNet(MusicModel):
         hidden = batch["told"] < [objective.prefix_dropout] * 2 + [objective.place_dropout]
         front = tf.where(hidden[:, :2], vocabulary.NOT_SAID, ids[:, :2])
         ids = tf.concat([front, ids[:, 2:]], axis=1)
-        # What is in front of a crop stands where its first token does.
+        # The prefix gets the part and countdown of the first token after it.
         part, countdown = (
             tf.concat([tf.repeat(x[:, PREFIX : PREFIX + 1], PREFIX, axis=1), x[:, PREFIX:]], axis=1)
             for x in (part, countdown)
         )
-        lost = hidden[:, 2:]
+        no_places = hidden[:, 2:]
         events = tf.stack(
-            [ids, tf.where(lost, UNKNOWN, part), tf.where(lost, UNKNOWN, countdown)], axis=2
+            [ids, tf.where(no_places, UNKNOWN, part), tf.where(no_places, UNKNOWN, countdown)],
+            axis=2,
         )
         return batch | {"events": with_open_end(events)}
 
@@ -357,9 +360,10 @@ class MuseNet(MusicModel):
         sample_weight: Tensor | None = None,
         training: bool = True,
     ) -> Tensor:
-        """Returns the mean cross-entropy over all tokens behind the prefix, in nats.
+        """Returns the mean cross-entropy over all tokens after the prefix, in nats.
 
-        With a critic its own is added, times `objective.critic`: music and generations weigh alike.
+        The critic's cross-entropy is added, times `objective.critic`; real and generated music have
+        equal weight in it.
         """
         logits, judgement = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
         counts = counts_of(x)
@@ -384,14 +388,14 @@ class MuseNet(MusicModel):
     def _critic_loss(self, judgement, own):
         share = self.objective.critic_share
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(1 - own, judgement)
-        there = tf.cast(self.generated, tf.float32)  # else there is nothing to tell apart
-        weight = there * (own / share + (1 - own) / (1 - share)) / 2
+        filled = tf.cast(self.generated, tf.float32)  # no loss before the first generations
+        weight = filled * (own / share + (1 - own) / (1 - share)) / 2
         right = tf.cast((judgement > 0) == (own < 0.5), tf.float32)
         self.critic_accuracy.update_state(right, sample_weight=weight)
         return tf.reduce_mean(weight * entropy)
 
     def places_of(self, ids: Tensor, constraints: Constraints) -> tuple[Tensor, Tensor]:
-        """Returns part and countdown int32 (B, T) of ids (B, T) of pieces under constraints."""
+        """Returns parts and countdowns int32 (B, T) of ids (B, T) under constraints."""
         return _places(units_after(tf.convert_to_tensor(ids)), constraints)
 
     def get_config(self) -> dict[str, Any]:
@@ -403,7 +407,7 @@ class MuseNet(MusicModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
-    # What a family gives -----------------------------------------------------------------
+    # Interface of the family ---------------------------------------------------------------
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: MuseNetConverter) -> Self:
@@ -430,18 +434,18 @@ class MuseNet(MusicModel):
 
 
 def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns moment and place in its chord of ids int32 (B, T); see `places.Places`."""
+    """Returns moments and positions in chords of ids int32 (B, T); see `places.Places`."""
     waits = tf.cast((ids >= vocabulary.FIRST_WAIT) & (ids < vocabulary.START), tf.int32)
     notes = tf.cast(ids < vocabulary.FIRST_WAIT, tf.int32)
     moment = tf.cumsum(waits, axis=1, exclusive=True)
     seen = tf.cumsum(notes, axis=1, exclusive=True)
-    # How many notes there were when the moment began, the largest number at a wait so far.
+    # The number of notes before the moment: the maximum over previous waits.
     first = _running_max(tf.where(waits > 0, seen, 0))
     return moment, notes * tf.minimum(seen - first, CHORD_PLACES - 1)
 
 
 def _running_max(x):
-    """Returns the largest so far of each row of x (B, T)."""
+    """Returns the running maximum of each row of x (B, T)."""
     step = 1
     while step < x.shape[1]:
         x = tf.maximum(x, tf.pad(x, [[0, 0], [step, 0]])[:, : x.shape[1]])
@@ -450,18 +454,18 @@ def _running_max(x):
 
 
 def units_after(ids: Tensor) -> Tensor:
-    """Returns how long a piece is after each of its ids (B, T), in units: int32 (B, T)."""
+    """Returns the length of a piece after each of its ids (B, T), in units: int32 (B, T)."""
     return tf.cumsum(tf.gather(tables().units, ids), axis=1)
 
 
 def counts_of(batch: Batch) -> Tensor:
-    """Returns which tokens of a batch count: float (B, T); see `counted`."""
+    """Returns the mask of predicted tokens of a batch: float (B, T); see `counted`."""
     counts = counted(batch["events"])
     return counts * (1 - batch["own"])[:, None] if "own" in batch else counts
 
 
 def _places(units, constraints: Constraints):
-    """Returns parts and countdowns, int32, of tokens after which a piece is `units` long."""
+    """Returns parts and countdowns, int32, of tokens at the time `units`."""
     length = tf.maximum(constraints.units, 1)
     part = tf.clip_by_value(PARTS * units // length, 0, PARTS - 1)
     known = constraints.units > 0

@@ -1,4 +1,4 @@
-"""What a MuseNet may be asked for; no TensorFlow."""
+"""Generation options of a MuseNet; imports no TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tokens of an example count, and what the last one is where the piece goes on."""
+"""Targets of training examples: the mask of predicted tokens, and open ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAD = 0
 
 
 def with_open_end(events: Tensor) -> Tensor:
-    """Returns events int32 (B, T, 3) whose last id says so where the piece goes on."""
+    """Returns events int32 (B, T, 3) whose last id is `END_SAMPLE` if the piece continues."""
     ids, rest = events[..., :1], events[..., 1:]
     last = ids[:, -1:]
     open_end = (last != vocabulary.END) & (last != PAD)
@@ -22,7 +22,7 @@ def with_open_end(events: Tensor) -> Tensor:
 
 
 def counted(events: Tensor) -> Tensor:
-    """Returns which tokens count: float (B, T), 0 for the prefix and what fills up."""
-    there = tf.cast(events[..., 0] != PAD, tf.float32)
-    behind = np.arange(events.shape[1]) >= PREFIX
-    return there * tf.constant(behind.astype(np.float32))
+    """Returns the mask of predicted tokens: float (B, T), 0 for prefix and padding."""
+    not_padding = tf.cast(events[..., 0] != PAD, tf.float32)
+    after_prefix = np.arange(events.shape[1]) >= PREFIX
+    return not_padding * tf.constant(after_prefix.astype(np.float32))

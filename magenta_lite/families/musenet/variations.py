@@ -1,4 +1,4 @@
-"""How pieces are varied while MuseNet trains: mixed, played softer or louder, slower or faster."""
+"""Data augmentation of MuseNet: mixup, volume shifts and time stretching."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from magenta_lite.typing import Batch, Tensor
 
 
 def partners(x: Tensor) -> Tensor:
-    """Returns x (B, ...) with rows 0 and 1 changed, 2 and 3, and so on."""
+    """Returns x (B, ...) with rows 0 and 1 swapped, 2 and 3 swapped, and so on."""
     pairs = tf.reshape(x, [-1, 2, *x.shape[1:]])
     return tf.reshape(tf.reverse(pairs, [1]), tf.shape(x))
 
 
 def mixed(x: Tensor, share: Tensor) -> Tensor:
-    """Returns x (B, ...) of which `share` is each row's own and the rest its partner's.
+    """Returns rows x (B, ...) mixed with their partners, weighted by `share` and 1 - `share`.
 
-    Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), in the space of embeddings.
+    This is mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412) of embeddings.
     """
     return share * x + (1 - share) * partners(x)
 
 
 def shares(batch: Batch) -> Tensor:
-    """Returns how much of each row of a mixed batch is its own, float (B,), as Beta draws.
+    """Returns the mixup weight of each row, float (B,), sampled from a Beta distribution.
 
-    Both rows of a pair have the first one's. Where one is the model's own nothing is mixed.
+    Both rows of a pair share the weight of the first. Pairs with a generated row are not mixed.
+
+    Raises:
+        UserError: If the batch has an odd number of rows.
     """
     rows = batch["mix"].shape[0]
     if rows % 2:
@@ -35,7 +38,7 @@ def shares(batch: Batch) -> Tensor:
             f"objective.mixup mixes examples in pairs, and a replica has {rows} of them at once; "
             "choose a train.batch_size that leaves it an even number, or objective.mixup=0"
         )
-    of_pairs = batch["mix"][::2] + 1e-30  # gammas this small can both be 0
+    of_pairs = batch["mix"][::2] + 1e-30  # Gamma samples this small can both be 0
     share = tf.repeat(of_pairs[:, 0] / tf.reduce_sum(of_pairs, axis=1), 2)
     if "own" not in batch:
         return share
@@ -44,12 +47,15 @@ def shares(batch: Batch) -> Tensor:
 
 
 def louder_piano(ids: Tensor, draw: Tensor, most: int) -> Tensor:
-    """Returns ids int32 (B, T) with the piano by up to `most` volumes softer or louder.
+    """Returns ids with the volume of the piano shifted by up to `most` volume bins.
 
     Args:
         ids: Int32 (B, T).
-        draw: Float (B, 1) in [0, 1).
-        most: How many volumes.
+        draw: Uniform samples, float (B, 1) in [0, 1).
+        most: Maximum shift in volume bins.
+
+    Returns:
+        Int32 (B, T).
     """
     shift = tf.cast(tf.floor(draw * (2 * most + 1)), tf.int32) - most
     volume, pitch = ids // vocabulary.PITCHES, ids % vocabulary.PITCHES
@@ -59,13 +65,16 @@ def louder_piano(ids: Tensor, draw: Tensor, most: int) -> Tensor:
 
 
 def stretched(ids: Tensor, factor: Tensor) -> Tensor:
-    """Returns ids int32 (B, T) with times multiplied, what is rounded off carried on.
+    """Returns ids with times multiplied by a factor and rounded without accumulating errors.
 
-    No token waits less than 1 unit or more than 128, as before; what that changes is not carried.
+    Waits are clipped to 1 to 128 units; the error of clipping is not corrected.
 
     Args:
         ids: Int32 (B, T).
         factor: Float (B, 1).
+
+    Returns:
+        Int32 (B, T).
     """
     units = tf.gather(tables().units, ids)
     times = tf.cast(tf.round(tf.cast(tf.cumsum(units, axis=1), tf.float32) * factor), tf.int32)

@@ -1,4 +1,4 @@
-"""Sizes and objective of a Music Transformer."""
+"""Model and objective sections of Music Transformer's configs."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ class MusicTransformerConfig(ModelSection):
     """Sizes of the network.
 
     Attributes:
-        layers: Of the decoder; and of the encoder, in a model that accompanies.
-        hidden_size: Width of what layers pass on.
-        key_size: Width of queries and keys of all heads together.
-        filter_size: Width inside the feed-forward layers.
-        heads: Of every attention.
-        attention: `relative`: every position attends to all before it, and distances have learned
-            vectors; `relative_local`: to its own block and the one before, likewise; `absolute`:
-            to all, without distances; `learned`: to all, with a learned vector for each position
-            instead of sines, and so up to `positions` only.
-        max_relative_position: How many distances have a vector; farther ones have none.
-        sines: Whether sines tell every position apart at the input, beside distances too, as in the
-            original. Without them relative attention is the same everywhere, so that a model goes
-            on beyond the length that it was trained on; accompaniments need them.
-        share_relative_table: Whether all heads of a layer have the same vectors.
-        block_length: Positions of a block of `relative_local`.
-        positions: How many tokens back attention reaches while a piece is written, where blocks do
-            not say; and how many positions have vectors, with `learned`.
-        tie_embeddings: Whether one matrix is embedding and output, as in the released model.
-        dropout: Share left out, in training, of embeddings, attention weights, the insides of
-            feed-forward layers and what each layer adds.
+        layers: Number of decoder layers; also of encoder layers, in a model of accompaniments.
+        hidden_size: Width of the residual stream.
+        key_size: Total width of queries and keys over all heads.
+        filter_size: Hidden width of the feed-forward layers.
+        heads: Attention heads of each layer.
+        attention: `relative`: causal attention with learned relative positions; `relative_local`:
+            the same within the current and the previous block; `absolute`: causal attention with
+            sinusoidal positions only; `learned`: causal attention with learned positions instead
+            of sinusoids, up to `positions`.
+        max_relative_position: Number of relative distances with embeddings; larger distances have
+            no relative term.
+        sines: Whether sinusoidal positions are added to the input embeddings, also with relative
+            attention, as in the original. Without them relative attention is translation
+            invariant, so a model generalizes to longer sequences than those of its training;
+            models of accompaniments need them.
+        share_relative_table: Whether all heads of a layer share the relative embeddings.
+        block_length: Block length of `relative_local`, in positions.
+        positions: Attention span while generating, in tokens, unless `block_length` determines it;
+            for `learned`, the number of position embeddings.
+        tie_embeddings: Whether input and output embeddings are shared, as in the released model.
+        dropout: Dropout rate of embeddings, attention weights, feed-forward activations and
+            residual branches.
     """
 
     kind: ClassVar[str] = "music_transformer"
@@ -56,7 +58,7 @@ class MusicTransformerConfig(ModelSection):
 
     @property
     def longest_crop(self) -> int | None:
-        """Tokens of the longest example that the model can read; None for any length."""
+        """Maximum length of a training example, in tokens; None for any length."""
         return self.positions if self.attention == "learned" else None
 
     def __post_init__(self) -> None:
@@ -86,9 +88,9 @@ class MusicTransformerConfig(ModelSection):
 
     @property
     def table_rows(self) -> int:
-        """Rows of a layer's table of distances; 0 for none."""
+        """Rows of a layer's table of relative embeddings; 0 for none."""
         if self.attention == "relative_local":
-            return 4 * self.block_length  # the original's; the last half is used
+            return 4 * self.block_length  # as in the original, which uses the last half
         return self.max_relative_position if self.attention == "relative" else 0
 
 
@@ -97,7 +99,7 @@ class NextTokenObjective(Objective):
     """Cross-entropy of the next token.
 
     Attributes:
-        label_smoothing: Share of the target that goes to all other tokens alike, in training.
+        label_smoothing: Target probability that is spread over all other tokens, in training.
     """
 
     kind: ClassVar[str] = "next_token"

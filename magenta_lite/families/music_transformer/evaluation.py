@@ -1,4 +1,4 @@
-"""How well a Music Transformer predicts held-out music."""
+"""Evaluation of a Music Transformer on held-out music."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ MEANINGS = {
 
 
 def evaluate(model: MusicTransformer, examples: Any, seed: int) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains.
+    """Returns the metrics described in `MEANINGS`.
 
     Args:
         model: A trained model.
-        examples: A `collections.Examples`. Of rows with two crops the first one counts, so that
-            every token of a piece counts once.
+        examples: A `collections.Examples`; of rows with two crops the first one is evaluated, so
+            that every token of a piece counts once.
         seed: Not used.
     """
     del seed
@@ -54,7 +54,7 @@ def evaluate(model: MusicTransformer, examples: Any, seed: int) -> dict[str, flo
 
     nll = right = 0.0
     for start in range(0, len(events), BATCH):
-        # Batches of one size: a smaller last one would be traced anew.
+        # The last batch is padded, so that all batches have one size and are traced once.
         rows = events[start : start + BATCH]
         rows = np.pad(rows, [[0, BATCH - len(rows)], [0, 0]])
         new_nll, new_right = sums(tf.constant(rows))

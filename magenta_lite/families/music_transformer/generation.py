@@ -1,4 +1,4 @@
-"""What `generate` does with a Music Transformer: from nothing, going on, or to a melody."""
+"""Generation with a Music Transformer: sampling, continuation and accompaniment."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 
 ROUNDING = 1e-6  # seconds
-TOKENS = 1024  # of a piece, unless the user says
-MELODY_ROUNDED_TO = 100  # steps, so that few shapes are compiled
-SAME = 0.1  # seconds between a note and that of the melody which it is
+TOKENS = 1024  # default length of a piece
+MELODY_MULTIPLE = 100  # steps; melodies are padded to a multiple, so that few shapes are compiled
+MATCH_TOLERANCE = 0.1  # seconds between a note and the melody note that it matches
 
 
 def generate(model: MusicTransformer, converter: Any, options: MusicTransformerOptions) -> list:
-    """Returns NoteSequences, `options.num_outputs` of each input.
+    """Returns NoteSequences, `options.num_outputs` for each input.
 
     Args:
         model: A trained model.
-        converter: Its converter.
-        options: `GenerateOptions` of its family.
+        converter: The converter of the model.
+        options: Generation options of the family.
 
     Raises:
-        UserError: If the mode's input is missing or holds no notes, or a number does not fit.
+        UserError: If the mode's input is missing or has no notes, or an option has an invalid
+            value.
     """
     options.check(converter)
     total = options.num_tokens
@@ -61,7 +62,7 @@ def generate(model: MusicTransformer, converter: Any, options: MusicTransformerO
 
 
 def _accompaniments(model, converter, options, total: int) -> list:
-    """Returns NoteSequences of melodies and what the model plays to them."""
+    """Returns NoteSequences of melodies with generated accompaniments."""
     melodies = [(name, _melody_ids(converter, name, song)) for name, song in options.inputs]
     if options.primer_melody:
         ids = WRITTEN_MELODY.ids_of_text(options.primer_melody)
@@ -78,16 +79,16 @@ def _accompaniments(model, converter, options, total: int) -> list:
                 f"{converter.config.max_seconds:.0f} s at most",
                 file=sys.stderr,
             )
-        filled = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_ROUNDED_TO])
+        padded = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_MULTIPLE])
         melody = converter.melody.decode(ids) if options.drop_melody else None
-        for row in generate_tokens(model, [], options, total, filled):
+        for row in generate_tokens(model, [], options, total, padded):
             piece = converter.decode(row, options.qpm, options.programs or None)
             sequences.append(_without(piece, melody) if options.drop_melody else piece)
     return sequences
 
 
 def _melody_ids(converter, name: str, song) -> list[int]:
-    """Returns the ids of the melody of a song, and says where it is."""
+    """Returns the ids of the melody of a song, and prints its track."""
     tracks = melodic_tracks(song)
     if len(tracks) > 1:
         song = tracks[0].alone(song)
@@ -100,7 +101,7 @@ def _melody_ids(converter, name: str, song) -> list[int]:
 
 
 def _without(piece, melody):
-    """Returns a NoteSequence without its notes that are those of the melody."""
+    """Returns a NoteSequence without the notes of the melody."""
     wanted = collections.defaultdict(list)
     for note in melody.notes:
         wanted[note.pitch].append(note.start_time)
@@ -108,7 +109,9 @@ def _without(piece, melody):
     rest.CopyFrom(piece)
     del rest.notes[:]
     for note in piece.notes:
-        near = [t for t in wanted[note.pitch] if abs(t - note.start_time) <= SAME + ROUNDING]
+        near = [
+            t for t in wanted[note.pitch] if abs(t - note.start_time) <= MATCH_TOLERANCE + ROUNDING
+        ]
         if near:
             wanted[note.pitch].remove(near[0])
         else:
@@ -116,8 +119,8 @@ def _without(piece, melody):
     return rest
 
 
-def _primer(converter, name: str, piece: Any, options, total: int, reach: int) -> list[int]:
-    """Returns the tokens of a primer; cut, with a notice, to what leaves room to go on."""
+def _primer(converter, name: str, piece: Any, options, total: int, span: int) -> list[int]:
+    """Returns the tokens of a primer, cut to half the attention span `span`, with a notice."""
     from note_seq import sequences_lib
 
     report = Report()
@@ -131,7 +134,7 @@ def _primer(converter, name: str, piece: Any, options, total: int, reach: int) -
             f"--num_tokens={total} counts them; ask for more, or less of the primer with "
             "--primer_seconds"
         )
-    room, length = reach // 2, piece.total_time
+    room, length = span // 2, piece.total_time
     while len(ids) > room:
         length *= 0.9 * room / len(ids)
         start = piece.total_time - length
@@ -141,7 +144,7 @@ def _primer(converter, name: str, piece: Any, options, total: int, reach: int) -
         )
     if length < piece.total_time:
         print(
-            f"{name}: the model sees {reach} tokens at once, so it goes on from the last "
+            f"{name}: the model sees {span} tokens at once, so it goes on from the last "
             f"{length:.1f} s of the primer",
             file=sys.stderr,
         )
@@ -153,7 +156,7 @@ def _without_end(converter, ids: list[int]) -> list[int]:
 
 
 def _music(converter, tokens, primer: list[int], options):
-    """Returns the NoteSequence of tokens (T,), without the primer if the user wants that."""
+    """Returns the NoteSequence of tokens (T,), without the primer if `only_new` is set."""
     piece = converter.decode(tokens, options.qpm, options.programs or None)
     if not primer:
         return piece

@@ -1,4 +1,4 @@
-"""Which tokens of a performance may follow others, in a graph."""
+"""The grammar of performance tokens, as TensorFlow operations."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from magenta_lite.typing import Tensor
 class TokenGrammar:
     """The grammar of `TokenRules.valid_next`; see `decoding.Grammar`.
 
-    Its state: which of P pitches sound, bool (N, P), and for how many steps none has, int32 (N,).
+    The state is a pair: the sounding pitches, bool (N, P), and the duration of the current silence
+    in steps, int32 (N,).
 
     Args:
-        rules: What the tokens mean.
+        rules: Grammar of the tokens.
     """
 
     def __init__(self, rules: TokenRules):

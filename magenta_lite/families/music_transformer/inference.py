@@ -1,4 +1,4 @@
-"""A Music Transformer's inference functions as compiled graphs: for `generate` and `export`."""
+"""Inference functions of a Music Transformer as graphs, for `generate` and `export`."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ def inference_functions(
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: N outputs, P tokens of a primer, B batch, T tokens. Tokens are int32 ids.
-    `num_tokens` counts the primer; at most four times the model's `positions`.
+    `num_tokens` includes the primer, and is at most four times the model's `positions`.
 
     - `continue(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed)`:
-      `events` (N, num_tokens) of a primer (P,), zeros after the end of a piece that ends, and
-      `log_likelihood` float32 (N,) of what was drawn, in nats. `temperature` is a float scalar, 0
-      for the most probable token at each step; `top_k`, 0 for all, `top_p`, 1 for all, and
-      `min_p`, 0 for all, leave only the most probable tokens to be drawn.
+      `events` (N, num_tokens) for a primer (P,), zeros after the end of a piece, and
+      `log_likelihood` float32 (N,) of the sampled tokens, in nats. `temperature` is a float scalar,
+      0 for the most probable token at each step; `top_k` (0 for all), `top_p` (1 for all) and
+      `min_p` (0 for all) restrict sampling to the most probable tokens.
     - `generate` and `serving_default`: the same without a primer.
-    - `log_likelihood(events)`: of tokens (B, T), filled up with 0, float32 (B,) in nats.
+    - `log_likelihood(events)`: float32 (B,), in nats, of tokens (B, T) padded with 0.
 
-    A model of accompaniments has other ones:
+    A model of accompaniments has these instead:
 
-    - `accompany(melody, num_outputs, num_tokens, ...)` and `serving_default`: to a melody (I,), one
-      id a step, filled up with 0 or not; steps beyond those of an example in training are cut off.
-    - `log_likelihood(events, melody)`: of tokens (B, T) to melodies (B, I).
+    - `accompany(melody, num_outputs, num_tokens, ...)` and `serving_default`: the same for a melody
+      (I,), one id a step, optionally padded with 0; longer melodies than in training are cut off.
+    - `log_likelihood(events, melody)`: float32 (B,) of tokens (B, T) given melodies (B, I).
     """
 
     settings = decoding.specs()
 
-    def written(primer, num_outputs, num_tokens, seed, *drawing, melody=None):
-        sampler = Sampler(*drawing)
+    def sampled(primer, num_outputs, num_tokens, seed, *sampling, melody=None):
+        sampler = Sampler(*sampling)
         events, score = decoding.sample(
             model, primer, num_outputs, num_tokens, seed, sampler, melody
         )
@@ -53,34 +53,34 @@ def inference_functions(
     def ids(*shape, name):
         return tf.TensorSpec(shape, tf.int32, name)
 
-    nothing = tf.zeros([0], tf.int32)
+    no_primer = tf.zeros([0], tf.int32)
     if model.rules.inputs:
 
         @graph_function(input_signature=[ids(None, name="melody"), *settings])
         def accompany(melody, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
-            drawing = (temperature, top_k, top_p, min_p)
-            return written(nothing, num_outputs, num_tokens, seed, *drawing, melody=melody)
+            sampling = (temperature, top_k, top_p, min_p)
+            return sampled(no_primer, num_outputs, num_tokens, seed, *sampling, melody=melody)
 
         @graph_function(
             input_signature=[ids(None, None, name="events"), ids(None, None, name="melody")]
         )
-        def of_pairs(events, melody):
+        def log_likelihood_of_pairs(events, melody):
             return {"log_likelihood": model.log_likelihood(events, melody)}
 
         return {
             "accompany": accompany,
-            "log_likelihood": of_pairs,
+            "log_likelihood": log_likelihood_of_pairs,
             "sample": accompany,
             "serving_default": accompany,
         }
 
     @graph_function(input_signature=[ids(None, name="primer"), *settings])
     def go_on(primer, num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
-        return written(primer, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
+        return sampled(primer, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
 
     @graph_function(input_signature=settings)
     def generate(num_outputs, num_tokens, temperature, top_k, top_p, min_p, seed):
-        return written(nothing, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
+        return sampled(no_primer, num_outputs, num_tokens, seed, temperature, top_k, top_p, min_p)
 
     @graph_function(input_signature=[ids(None, None, name="events")])
     def log_likelihood(events):
@@ -98,7 +98,7 @@ def inference_functions(
 def sampling_arguments(
     model: MusicTransformer, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
-    """Returns arguments of `sample`; where it needs a melody, a scale."""
+    """Returns arguments of `sample`; the melody of a model of accompaniments is a scale."""
     melody = {}
     if model.rules.inputs:
         melody = {"melody": tf.constant(TextMelodyCodec().ids_of_events(SCALE))}

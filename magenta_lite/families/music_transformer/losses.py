@@ -1,4 +1,4 @@
-"""The loss of tokens."""
+"""Negative log-likelihood of tokens."""
 
 from __future__ import annotations
 

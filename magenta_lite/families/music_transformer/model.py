@@ -1,4 +1,4 @@
-"""Music Transformer: a decoder of attention layers, with or without an encoder of a melody."""
+"""Music Transformer: a transformer decoder, optionally with an encoder of a melody."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from magenta_lite.converters.token_converter import TokenConverter
 
 TARGET_SPACES = 32
-EMBEDDING_DROPOUT = 6  # place of draws; layers have multiples of 8 and some more
+EMBEDDING_DROPOUT = 6  # place in `Dropout`; each layer uses places from a multiple of 8 on
 MEMORY_DROPOUT = 7
-ENCODER_PLACES = 1024  # layers of the encoder count from here
+FIRST_ENCODER_LAYER = 1024  # number of the first encoder layer, for its dropout
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
@@ -51,30 +51,29 @@ class MusicTransformer(MusicModel):
     """A transformer that predicts the next token of a performance (Huang et al. 2018).
 
     https://arxiv.org/abs/1809.04281. Layers are those of tensor2tensor's `transformer`, whose
-    checkpoints it can hold: normalised inputs, sines added to the embeddings, queries that know
-    their distance to keys. An encoder may read a melody that the decoder attends to.
+    checkpoints can be loaded: pre-norm, sinusoidal positions added to the embeddings, and relative
+    attention. An optional encoder reads a melody that the decoder attends to.
 
-    Shape letters: B batch, T tokens, I inputs, V vocabulary, C channels.
+    Shape letters: B batch, T tokens, I inputs, V vocabulary size, C channels.
 
     Args:
-        rules: What the V tokens mean; a `TokenRules` or its dict. With `inputs` there is an encoder
-            of a melody. Token 0 fills up and counts for nothing.
+        rules: Grammar of the V tokens; a `TokenRules` or its dict. With `inputs` the model has an
+            encoder of a melody. Token 0 is padding and does not count in the loss.
         model: Sizes; a `MusicTransformerConfig` or its dict.
         objective: Loss; a `NextTokenObjective` or its dict.
-        crop: Tokens of an example in training; 0 if they differ.
+        crop: Length of training examples in tokens; 0 for varying lengths.
 
     Call arguments:
-        batch: A dict of `events` int (B, T); `inputs` int (B, I) with a melody, unless it stands
-            in front of the events as in examples; and the seed that `random_inputs` names for
-            dropout, without which there is none.
+        batch: A dict of `events` int (B, T); `inputs` int (B, I), the melodies, unless they precede
+            the events as in stored examples; and the random inputs named by `random_inputs`,
+            without which there is no dropout.
 
     Returns:
-        Logits float32 (B, T, V): those at t are of token t, of which the model has seen all
-        before it.
+        Logits float32 (B, T, V); those at t predict token t from the tokens before it.
 
-    Differences from the original: the attention weights that dropout leaves out are the same in
-    all heads of a layer; an encoder beside a relative decoder knows distances to both sides,
-    where the original's code gives later positions the distances of others.
+    Differences from the original: dropout of attention weights is shared by all heads of a layer;
+    the encoder of a model with relative attention has relative distances to both sides, where the
+    original's code assigns wrong distances to later positions.
     """
 
     Options = MusicTransformerOptions
@@ -110,16 +109,16 @@ class MusicTransformer(MusicModel):
         if sizes.attention == "learned":
             self.position_table = self._embedding(sizes.positions, "positions")
         if not sizes.sines:
-            # Before the first token there is nothing, and zeros cannot be normalized.
+            # The input before the first token must not be zero, which cannot be normalized.
             self.start = self._embedding(1, "start")
         self.decoder = self._stack("decoder", 0, memory=bool(input_size))
         self.decoder_norm = self._norm("decoder")
         self.encoder, self.input_embedding = [], None
         if input_size:
             self.input_embedding = self._embedding(input_size, "input_embedding")
-            # The original tells an encoder what it encodes for; it is always the first of these.
+            # The original's encoder reads a target-space embedding, which is always the first.
             self.target_spaces = self._embedding(TARGET_SPACES, "target_spaces")
-            self.encoder = self._stack("encoder", ENCODER_PLACES, both_sides=True)
+            self.encoder = self._stack("encoder", FIRST_ENCODER_LAYER, both_sides=True)
             self.encoder_norm = self._norm("encoder")
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
@@ -141,7 +140,7 @@ class MusicTransformer(MusicModel):
     def _stack(self, name: str, first: int, both_sides: bool = False, memory: bool = False):
         sizes = self.sizes
         local = sizes.attention == "relative_local" and not both_sides
-        # Blocks look back only; an encoder beside them attends to everything without distances.
+        # Local attention is causal; its encoder uses global attention without relative positions.
         rows = 0 if both_sides and sizes.attention == "relative_local" else sizes.table_rows
         layer = LayerSizes(
             hidden=sizes.hidden_size,
@@ -163,11 +162,11 @@ class MusicTransformer(MusicModel):
     # The network ---------------------------------------------------------------------------
 
     def separated(self, batch: Batch) -> Batch:
-        """Returns the batch with melodies that stood in front of `events` as `inputs` (B, I)."""
+        """Moves melodies that precede `events` in the batch to `inputs` (B, I)."""
         if not self.rules.inputs or "inputs" in batch:
             return batch
         steps, events = self.rules.input_steps, tf.cast(batch["events"], tf.int32)
-        melodies = tf.maximum(events[:, :steps] - self.rules.size, PAD)  # none in filled-up rows
+        melodies = tf.maximum(events[:, :steps] - self.rules.size, PAD)  # PAD in padded rows
         return batch | {"inputs": melodies, "events": events[:, steps:]}
 
     def call(self, batch: Batch, training: bool = False) -> Tensor:
@@ -196,12 +195,12 @@ class MusicTransformer(MusicModel):
         return pairs
 
     def step_weights(self) -> tuple:
-        """Returns the weights of all layers as `step` needs them."""
+        """Returns the weights of all layers in the form that `step` reads."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
     @property
     def context_length(self) -> int:
-        """Tokens of the longest primer; see `decoding.CachedDecoder` for this and others."""
+        """Maximum primer, in tokens; `decoding.CachedDecoder` documents this and the following."""
         return self.sizes.positions
 
     @property
@@ -219,11 +218,11 @@ class MusicTransformer(MusicModel):
         return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
 
     def condition(self, inputs: Tensor, rows: Any) -> tuple[tuple, Any]:
-        """Reads the melody that pieces accompany; see `decoding.CachedDecoder.condition`.
+        """Encodes the melody that pieces accompany; see `decoding.CachedDecoder.condition`.
 
         Args:
-            inputs: Int32 (I,), the melody, of a model that has one; see `encode`.
-            rows: Int scalar N.
+            inputs: Melody int32 (I,), for a model of accompaniments; see `encode`.
+            rows: Number of pieces N, int scalar.
 
         Returns:
             The other arguments of `prefill`, and the `memory` of `step` for N pieces.
@@ -251,28 +250,28 @@ class MusicTransformer(MusicModel):
     ) -> tuple[Tensor, tuple, tuple]:
         """Reads one token of each piece; see `decoding.CachedDecoder.step`.
 
-        Its conditioning, `memory`, are keys and values of the melody for each layer, and the bias
-        of its padding.
+        Its conditioning, `memory`, consists of keys and values of the melody for each layer, and
+        the bias that masks padding.
         """
         del grammar_state
         x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
         new = []
         for i, layer in enumerate(self.decoder):
-            of_layer = (memory[0][i], memory[1]) if memory else None
-            x, k, v = layer.step(weights[i], x, position, keys[i], values[i], of_layer)
+            layer_memory = (memory[0][i], memory[1]) if memory else None
+            x, k, v = layer.step(weights[i], x, position, keys[i], values[i], layer_memory)
             new.append((k, v))
         new_keys, new_values = zip(*new, strict=True)
         return self.logits(x), new_keys, new_values
 
     def encode(self, inputs: Tensor, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """Returns the memory (B, I, C) of melodies int (B, I), and the bias that hides filling.
+        """Returns the memory (B, I, C) of melodies int (B, I), and the bias that masks padding.
 
-        Where I is not known, melodies are cut or filled up to `rules.input_steps`.
+        If I is unknown, melodies are cut or padded to `rules.input_steps`.
         """
         dropout = dropout or Dropout(None, 0.0)
         inputs = tf.cast(inputs, tf.int32)
         if inputs.shape[1] is None:
-            inputs = _to_length(inputs, self.rules.input_steps)
+            inputs = _cut_or_pad(inputs, self.rules.input_steps)
         x = self._lookup(self.input_embedding, inputs) + self.target_spaces[0]
         x += self.position_signal(tf.range(inputs.shape[1]))
         x = tf.cast(dropout(x, MEMORY_DROPOUT), self.encoder[0].compute_dtype)
@@ -282,7 +281,7 @@ class MusicTransformer(MusicModel):
         return normalize(x, *self.encoder_norm), bias
 
     def embed_shifted(self, ids: Tensor) -> Tensor:
-        """Returns what the decoder reads at each step: the token before it, and where it is."""
+        """Returns the decoder inputs (B, T, C): embeddings of the previous token, and positions."""
         shifted = tf.pad(self._lookup(self.embedding, ids), [[0, 0], [1, 0], [0, 0]])[:, :-1]
         return shifted + self.position_signal(tf.range(ids.shape[1]))
 
@@ -291,7 +290,7 @@ class MusicTransformer(MusicModel):
         return rows * tf.cast(ids != PAD, tf.float32)[..., None]
 
     def position_signal(self, positions: Tensor) -> Tensor:
-        """Returns what tells positions (T,) apart: float32 (T, C); without sines, the first."""
+        """Returns position embeddings float32 (T, C); without sines, of the first position only."""
         if self.position_table is not None:
             return tf.gather(self.position_table, positions)
         if not self.sizes.sines:
@@ -300,7 +299,7 @@ class MusicTransformer(MusicModel):
         return timing_signal(positions, self.sizes.hidden_size)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Returns logits float32 (..., V) of what the last layer gives (..., C)."""
+        """Returns logits float32 (..., V) of the output (..., C) of the last layer."""
         normed = normalize(x, *self.decoder_norm)
         return tf.cast(product(normed, tf.transpose(self.softmax)), tf.float32)
 
@@ -329,7 +328,7 @@ class MusicTransformer(MusicModel):
     ) -> Tensor:
         """Returns the mean cross-entropy over all tokens of the batch `x`, in nats.
 
-        With label smoothing the entropy of the smoothed target is subtracted, so that 0 is best.
+        With label smoothing the entropy of the smoothed target is subtracted, so the minimum is 0.
         """
         counts = _counts(x["events"])
         if "mean_count" not in x:
@@ -353,14 +352,14 @@ class MusicTransformer(MusicModel):
     # Inference -----------------------------------------------------------------------------
 
     def log_likelihood(self, events: Tensor, inputs: Tensor | None = None) -> Tensor:
-        """Returns log probabilities float32 (B,), in nats, of int (B, T); filling counts nothing.
+        """Returns the log probability of each row of tokens, float32 (B,), in nats.
 
         Args:
-            events: Tokens, filled up with 0; where T is not known, at most `positions`.
-            inputs: Melodies int (B, I), of a model that has them.
+            events: Tokens int (B, T), padded with 0; if T is unknown, at most `positions`.
+            inputs: Melodies int (B, I), for a model of accompaniments.
         """
         if events.shape[1] is None:
-            events = _to_length(events, self.sizes.positions)
+            events = _cut_or_pad(events, self.sizes.positions)
         nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
         return -tf.reduce_sum(nll * _counts(events), axis=1)
 
@@ -373,7 +372,7 @@ class MusicTransformer(MusicModel):
             "objective": dataclasses.asdict(self.objective),
         }
 
-    # What a family gives -----------------------------------------------------------------
+    # Interface of the family ---------------------------------------------------------------
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: TokenConverter) -> Self:
@@ -399,8 +398,8 @@ class MusicTransformer(MusicModel):
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
 
 
-def _to_length(ids, length: int):
-    """Returns ids (B, T) with T = `length`, cut or filled up."""
+def _cut_or_pad(ids, length: int):
+    """Returns ids (B, T) cut or padded to T = `length`."""
     return tf.ensure_shape(tf.pad(ids, [[0, 0], [0, length]])[:, :length], [None, length])
 
 

@@ -1,4 +1,4 @@
-"""What a Music Transformer may be asked for; no TensorFlow."""
+"""Generation options of a Music Transformer; imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import SamplingOptions, option
 
-WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # what --primer_melody is written in
+WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # format of --primer_melody
 
 
 @dataclasses.dataclass(frozen=True)
 class MusicTransformerOptions(SamplingOptions):
-    """Options of a Music Transformer; one that reads melodies accompanies them, and no more."""
+    """Options of a Music Transformer; a model of accompaniments supports that mode only."""
 
     family: ClassVar[str] = "music_transformer"
 
