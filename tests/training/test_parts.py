@@ -10,6 +10,7 @@ from small_run import small_config
 
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.sections import ModelSection
 from magenta_lite.training.run_directory import RunDirectory
 from magenta_lite.training.schedules import DecayToMinimum
 from magenta_lite.training.trainer import intervals
@@ -57,7 +58,7 @@ def test_run_may_go_on_for_longer_but_not_with_other_sizes(directory):
 
 def test_run_of_another_family_is_refused_with_both_names(directory):
     @dataclasses.dataclass(frozen=True)
-    class OtherModel:
+    class OtherModel(ModelSection):
         kind = "melody_rnn"
 
     other = dataclasses.replace(small_config(), model=OtherModel())
