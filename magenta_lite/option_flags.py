@@ -7,7 +7,6 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -49,8 +48,6 @@ def given(options_class: type[GenerateOptions]) -> dict[str, Any]:
                 f"--{name} means nothing to this {options_class.family} model; "
                 + (hint or f"it is an option of {others}")
             )
-        if own[name].metadata["is_text_or_file"]:
-            value = _text(name, value)
         found[name] = tuple(value) if isinstance(value, list) else value
     return found
 
@@ -102,14 +99,3 @@ def _define(name: str, kind: Any, metadata: Mapping[str, Any], help: str) -> Non
         cli.define_path(name, None, help)
     else:
         flags.DEFINE_string(name, None, help)
-
-
-def _text(name: str, given: str) -> str:
-    """Returns the content of the file `given`, or `given` itself if there is no such file."""
-    try:
-        path = Path(given)
-        return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
-    except UnicodeDecodeError as error:
-        raise UserError(f"--{name}={given} is no text in UTF-8") from error
-    except OSError:  # too long for a file name
-        return given

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from processes import run
 
-from magenta_lite.config import get_config, save_config
+from magenta_lite.config import GenerateConfig, get_config, save_config
 from magenta_lite.converters import build_converter
+from magenta_lite.errors import UserError
 from magenta_lite.families import FAMILIES
 from magenta_lite.modeling.options import options_of
 
@@ -86,3 +87,14 @@ def test_a_model_knows_no_options_that_its_family_lacks(name):
     options_class = FAMILIES[config.family].options_class
     names = options_class.names(build_converter(config.converter))
     assert set(names) <= set(options_of(options_class))
+
+
+def test_lyrics_are_a_text_or_the_file_that_holds_it_in_python_too(tmp_path):
+    options_class, defaults = FAMILIES["jukebox"].options_class, GenerateConfig()
+    path = tmp_path / "song.txt"
+    path.write_text("la la", encoding="utf-8")
+    assert options_class.of(defaults, lyrics=str(path)).lyrics == "la la"
+    assert options_class.of(defaults, lyrics="no file").lyrics == "no file"
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(UserError, match="is no text in UTF-8"):
+        options_class.of(defaults, lyrics=str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from magenta_lite.errors import UserError
@@ -30,7 +31,7 @@ def option(
         most: Largest allowed number.
         choices: Allowed values; empty for any.
         is_path: Whether the text, or each text of a tuple, is a path, in which `~` is expanded.
-        is_text_or_file: Whether the flag takes a text or the path of a text file.
+        is_text_or_file: Whether the user gives a text or the path of a text file.
     """
     metadata = {
         "help": help,
@@ -88,6 +89,9 @@ class GenerateOptions:
             **given: Values of fields; None for the default.
         """
         given = {name: value for name, value in given.items() if value is not None}
+        for name, field in options_of(cls).items():
+            if name in given and field.metadata["is_text_or_file"]:
+                given[name] = _text(name, given[name])
         fields = ("num_outputs", "temperature", "qpm", "programs")
         chosen = {name: getattr(defaults, name) for name in fields} | given
         return cls(**chosen, qpm_given="qpm" in given)
@@ -186,3 +190,14 @@ def options_of(options_class: type[GenerateOptions]) -> dict[str, dataclasses.Fi
     """Returns the fields of a class of options that were made by `option`, by name."""
     fields = dataclasses.fields(options_class)
     return {field.name: field for field in fields if "help" in field.metadata}
+
+
+def _text(name: str, given: str) -> str:
+    """Returns the content of the file `given`, or `given` itself if there is no such file."""
+    try:
+        path = Path(given)
+        return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
+    except UnicodeDecodeError as error:
+        raise UserError(f"--{name}={given} is no text in UTF-8") from error
+    except OSError:  # too long for a file name
+        return given

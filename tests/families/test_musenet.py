@@ -489,7 +489,7 @@ def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
         ({"mode": "continue", "inputs": [("s", 1)], "num_tokens": 9}, "The primer is"),
         (
             {"mode": "continue", "inputs": [("s", 2)], "minutes": 1.0, "primer_seconds": 60.0},
-            "and the model sees 256;",
+            "the model sees 256; shorten it",
         ),
         ({"candidates": 2}, "--rank=likelihood"),
     ],

@@ -135,14 +135,18 @@ def _inputs(converter, options) -> list:
 
 def _total(model, options, primer: int, units: int) -> int:
     """Returns the maximum number of tokens. Raises: UserError if the primer leaves no room."""
-    seen = model.sizes.positions
-    if units and primer < seen:
-        return primer + TOKENS_PER_SECOND * units // vocabulary.UNITS_PER_SECOND
-    total = options.num_tokens or seen
-    if primer >= min(total, seen):
-        counted = "" if units else f" --num_tokens={total} counts them,"
+    context = model.sizes.positions
+    if primer >= context:
         raise UserError(
-            f"The primer is {primer} tokens,{counted} and the model sees {seen}; ask for more, or "
-            "less of it with --primer_seconds"
+            f"The primer is {primer} tokens, and the model sees {context}; shorten it with "
+            "--primer_seconds"
+        )
+    if units:
+        return primer + TOKENS_PER_SECOND * units // vocabulary.UNITS_PER_SECOND
+    total = options.num_tokens or context
+    if primer >= total:
+        raise UserError(
+            f"The primer is {primer} tokens, and --num_tokens={total} counts them; raise it, or "
+            "shorten the primer with --primer_seconds"
         )
     return total
