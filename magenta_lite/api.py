@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magenta_lite.config import ExperimentConfig, get_config
+from magenta_lite.config import ExperimentConfig, get_config, load_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.audio import Audio
 from magenta_lite.errors import UserError
+from magenta_lite.families import FAMILIES
+from magenta_lite.modeling.family import Facts
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -62,24 +66,48 @@ def load(path: str | os.PathLike, checkpoint: str = "best") -> Run:
 def build_model(config: ExperimentConfig) -> MusicModel:
     """Returns the untrained model of a config.
 
+    A Jukebox prior gets the codebook size and the rates of its VQ-VAE, `converter.vqvae`.
+
     Raises:
         UserError: If the sections of the config are incompatible.
     """
     from magenta_lite.families import building
 
+    config = _completed(config)
     return building.build_model(config, build_converter(config.converter), config.train.precision)
 
 
-def as_run(config: ExperimentConfig, model: MusicModel) -> Run:
+def as_run(config: ExperimentConfig, model: MusicModel, data_dir: str | None = None) -> Run:
     """Returns a run for a model that you trained yourself, to generate with it and to save it.
 
     Args:
         config: The config that the model was built from.
         model: The model.
+        data_dir: Folder of built data sets, from which a Jukebox prior gets the names of its
+            artists and genres; None for `~/tensorflow_datasets`.
     """
+    from magenta_lite.datasets import built_facts
     from magenta_lite.training.run import Run
 
+    config = _completed(config, functools.partial(built_facts, data_dir=data_dir))
     return Run(config, build_converter(config.converter), model)
+
+
+def _completed(
+    config: ExperimentConfig, facts: Callable[..., Facts] = lambda *_: {}
+) -> ExperimentConfig:
+    """Returns the config, completed from the run that encodes its data, if it names one.
+
+    Args:
+        config: The config.
+        facts: Returns the metadata of the pieces of a data section in an encoding.
+    """
+    encoded = FAMILIES[config.family].encoded_data
+    path = encoded and encoded.run_dir(config)
+    if not encoded or not path:
+        return config
+    encoder = load_config(path / "config.yaml")
+    return encoded.completed(config, encoder, lambda data: facts(data, encoder.converter))
 
 
 def dataset(
@@ -105,9 +133,12 @@ def dataset(
         UserError: If there are no such data, or the split has fewer examples than a batch.
     """
     from magenta_lite.data.pipeline import batches_for
-    from magenta_lite.datasets import open_data
+    from magenta_lite.datasets import completed, open_data
+    from magenta_lite.training.run import load_encoder
 
-    examples = open_data(config, data_dir).split(split)
+    encoder = load_encoder(config)
+    config = completed(config, encoder, data_dir)
+    examples = open_data(config, encoder, data_dir).split(split)
     size, count = batch_size or config.train.batch_size, len(examples.lengths)
     training = split == "train"
     if count < size and not training:

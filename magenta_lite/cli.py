@@ -84,6 +84,13 @@ def define_data_dir_flag() -> None:
     define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
 
 
+def define_vqvae_flag() -> None:
+    """Defines --vqvae."""
+    define_path(
+        "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior models."
+    )
+
+
 def define_checkpoint_flag() -> None:
     """Defines --checkpoint, for commands that load a run; see `load_run`."""
     flags.DEFINE_string(
@@ -133,11 +140,22 @@ def chosen_config() -> ExperimentConfig:
 
 
 def with_data(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns `config` with the source of --data, if the command has that flag and it is given."""
-    if "data" not in FLAGS or FLAGS.data is None:
-        return config
-    data = dataclasses.replace(config.data, source=FLAGS.data)
-    return dataclasses.replace(config, data=data)
+    """Returns `config` with --data and --vqvae, those of them that the command has and are given.
+
+    Raises:
+        UserError: If --vqvae is given for a model whose data no other run encodes.
+    """
+    from magenta_lite.families import FAMILIES
+
+    if "vqvae" in FLAGS and FLAGS.vqvae:
+        encoded = FAMILIES[config.family].encoded_data
+        if encoded is None:
+            raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
+        config = encoded.with_run_dir(config, FLAGS.vqvae)
+    if "data" in FLAGS and FLAGS.data is not None:
+        data = dataclasses.replace(config.data, source=FLAGS.data)
+        config = dataclasses.replace(config, data=data)
+    return config
 
 
 class OutlivingStream:

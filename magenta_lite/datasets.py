@@ -9,18 +9,24 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import tfds_datasets
-from magenta_lite.config import DataConfig, ExperimentConfig, load_config
+from magenta_lite.config import DataConfig, ExperimentConfig
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EventFormat
-from magenta_lite.data import building, codes, naming, stored
+from magenta_lite.data import building, naming, stored
 from magenta_lite.data.collections import Collection
+from magenta_lite.data.encoded import EncodedCollection, open_encoded
 from magenta_lite.data.specs import DATASETS
 from magenta_lite.errors import UserError
+from magenta_lite.families import FAMILIES
+from magenta_lite.modeling.family import EncodedData, Facts
+
+if TYPE_CHECKING:
+    from magenta_lite.training.run import Run
 
 
 def open_collection(
@@ -50,34 +56,84 @@ def open_collection(
     return collection
 
 
-def open_data(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> Any:
+def open_data(
+    config: ExperimentConfig, encoder: Run | None, data_dir: str | None = None, built: str = ""
+) -> Collection | EncodedCollection:
     """Returns the collection for a run of `config`; see `open_collection`.
 
-    For a model of codes, these are the codes of its VQ-VAE; see `codes.open_codes`.
+    Args:
+        config: The config, `completed` if another run encodes its data.
+        encoder: The run that encodes the data; None if the converter does.
+        data_dir: As of `open_collection`.
+        built: As of `open_collection`.
     """
-    if config.converter.kind != "codes":
+    if encoder is None:
         return open_collection(config.data, config.converter, data_dir, built)
-    from magenta_lite.training.run import load_run  # imports TensorFlow
+    sound = open_collection(config.data, encoder.config.converter, data_dir, built)
+    encoded = _encoded_data(config)
+    make_examples = functools.partial(encoded.examples, config)
+    collection = open_encoded(sound, encoded.encoder(encoder.model), make_examples)
+    if not collection.sizes["train"]:
+        table = collection.report.table()
+        raise UserError(f"No piece of {config.data.source} makes an example:\n{table}")
+    return collection
 
-    run = load_run(Path(config.converter.vqvae))
-    sound = open_collection(config.data, run.config.converter, data_dir, built)
-    return codes.open_codes(config, sound, run.model)
+
+def completed(
+    config: ExperimentConfig, encoder: Run | None, data_dir: str | None = None, built: str = ""
+) -> ExperimentConfig:
+    """Returns the config, completed from the run that encodes its data, and from the data.
+
+    Args:
+        config: The config.
+        encoder: The run that encodes the data; None if the converter does.
+        data_dir: As of `open_collection`.
+        built: As of `open_collection`.
+
+    Raises:
+        UserError: If that run does not fit the config, or its data cannot be opened.
+    """
+    if encoder is None:
+        return config
+
+    def facts(data: DataConfig) -> Facts:
+        return open_collection(data, encoder.config.converter, data_dir, built).facts
+
+    return _encoded_data(config).completed(config, encoder.config, facts)
 
 
-def data_set_name(config: ExperimentConfig, data_dir: str | None = None, built: str = "") -> str:
+def built_facts(data: DataConfig, converter_config: Any, data_dir: str | None = None) -> Facts:
+    """Returns the metadata of the pieces of a data set; none if it has not been built."""
+    if naming.is_gone(data.source):
+        return {}
+    if not data.source.startswith(naming.TFDS):
+        with _quiet():
+            if not _builder(data.source, converter_config)(data_dir=data_dir).is_prepared():
+                return {}
+    return open_collection(data, converter_config, data_dir).facts
+
+
+def _encoded_data(config: ExperimentConfig) -> EncodedData:
+    encoded = FAMILIES[config.family].encoded_data
+    assert encoded is not None  # there is a run that encodes them
+    return encoded
+
+
+def data_set_name(
+    config: ExperimentConfig, encoder: Run | None, data_dir: str | None = None, built: str = ""
+) -> str:
     """Returns the name of the data set that `open_data` opens, without building it.
 
-    The name identifies the data: folders with the same content have the same name. For a model of
-    codes, it is the name of the data set of sound.
+    The name identifies the data: folders with the same content have the same name. For encoded
+    data, it is the name of the data set of sound.
     """
-    source, converter_config = config.data.source, config.converter
-    if converter_config.kind == "codes":
-        converter_config = load_config(Path(converter_config.vqvae) / "config.yaml").converter
+    source = config.data.source
     if source.startswith(naming.TFDS):
         return source
     if built and naming.is_gone(source):
         return built
     with _quiet():
+        converter_config = (encoder.config if encoder else config).converter
         return _builder(source, converter_config)(data_dir=data_dir).info.full_name
 
 

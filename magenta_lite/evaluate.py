@@ -37,6 +37,7 @@ def main() -> None:
     cli.load_tensorflow()
     from magenta_lite.data.splitting import few_held_out
     from magenta_lite.datasets import open_data
+    from magenta_lite.training.run import load_encoder
     from magenta_lite.training.run_directory import RunDirectory, replace_text
 
     run = cli.load_run()
@@ -44,7 +45,7 @@ def main() -> None:
     config = cli.with_data(run.config)
     data = config.data
     built = "" if FLAGS.data else RunDirectory(directory).built
-    collection = open_data(config, FLAGS.data_dir, built)
+    collection = open_data(config, load_encoder(config), FLAGS.data_dir, built)
     splits = [FLAGS.split] if FLAGS.split else SPLITS
     split = next((name for name in splits if len(collection.split(name).events)), "")
     if not split:

@@ -15,7 +15,6 @@ python -m magenta_lite.import_checkpoint --config=jukebox_prior_1b_lyrics \\
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from absl import flags
@@ -28,9 +27,7 @@ FLAGS = flags.FLAGS
 cli.define_path(
     "checkpoint", None, "Prefix, directory, tar, .mag or .pth.tar file, or magenta-js folder."
 )
-cli.define_path(
-    "vqvae", None, "Of a Jukebox prior: the run directory of the VQ-VAE that it goes with."
-)
+cli.define_vqvae_flag()
 cli.define_path("run_dir", None, "Where to write; must not hold a run yet.")
 cli.define_config_flags()
 
@@ -39,7 +36,7 @@ def main() -> None:
     for name in ("checkpoint", "run_dir"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing")
-    config = _with_vqvae(cli.chosen_config())
+    config = cli.chosen_config()
     cli.load_tensorflow()
     from magenta_lite.checkpoints import magenta_js
     from magenta_lite.checkpoints.readers import READERS
@@ -75,16 +72,6 @@ def main() -> None:
     print(f"Wrote {path} (step {step}). Next:")
     for command in next_steps(Path(FLAGS.run_dir), config, converter):
         print(f"  {command}")
-
-
-def _with_vqvae(config):
-    """Returns the config with the VQ-VAE of --vqvae."""
-    if not FLAGS.vqvae:
-        return config
-    if config.converter.kind != "codes":
-        raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
-    path = str(Path(FLAGS.vqvae).resolve())
-    return dataclasses.replace(config, converter=dataclasses.replace(config.converter, vqvae=path))
 
 
 if __name__ == "__main__":

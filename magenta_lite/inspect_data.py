@@ -38,16 +38,18 @@ def main() -> int:
     """Prints a summary of the source, and returns the exit code."""
     from magenta_lite.data import building, naming, summaries
     from magenta_lite.data.splitting import few_held_out
+    from magenta_lite.families import FAMILIES
 
     if FLAGS.data and not FLAGS.config:
         if FLAGS.json or FLAGS.set:
             raise UserError("--json and --set are for one configuration; give its --config")
         return _overview(FLAGS.data)
     config = cli.chosen_config()
-    if config.converter.kind == "codes":
+    encoded = FAMILIES[config.family].encoded_data
+    if encoded is not None:
         raise UserError(
-            f"{config.name} reads the codes of a VQ-VAE; give the --config of that to see what it "
-            "is trained on"
+            f"The data of {config.name} are encoded by {encoded.run_about}; give the --config of "
+            "that to see what it is trained on"
         )
     sources, listing = naming.list_source(config.data.source, config.converter)
     windows = building.build(sources, listing, config.converter)

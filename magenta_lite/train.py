@@ -11,7 +11,6 @@ python -m magenta_lite.train --config=jukebox_prior_mini --vqvae=runs/vqvae_mini
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from pathlib import Path
 
@@ -32,9 +31,7 @@ cli.define_path(
     None,
     "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
 )
-cli.define_path(
-    "vqvae", None, "The run directory of the VQ-VAE whose codes a Jukebox prior models."
-)
+cli.define_vqvae_flag()
 flags.DEFINE_float(
     "minutes",
     None,
@@ -62,25 +59,14 @@ def main() -> int:
     from magenta_lite.training.strategy import is_chief, make_strategy
 
     strategy = make_strategy(FLAGS.strategy)  # before any other TensorFlow code
-    from magenta_lite.data.naming import absolute_source
-    from magenta_lite.datasets import data_set_name
-    from magenta_lite.training.run_directory import RunDirectory
-
-    directory = RunDirectory(run_dir)
-    built = "" if FLAGS.data else directory.built
-    source = absolute_source(config.data.source)  # independent of the working directory
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
-    config = _completed(config, built)
     from magenta_lite.converters import build_converter
     from magenta_lite.next_steps import next_steps
     from magenta_lite.shell import quoted
     from magenta_lite.training.signals import Stopped
     from magenta_lite.training.trainer import train
 
-    # Checks the directory before the data are built.
-    directory.check(config, data_set_name(config, FLAGS.data_dir, built))
     opening = time.monotonic()
-    collection = _open_collection(config, strategy, built)
+    config, collection = _open_data(config, run_dir, strategy)
     began += time.monotonic() - opening  # the time for building data does not count
     try:
         kept = _sets("train.batch_size")
@@ -138,33 +124,31 @@ def _sets(key: str) -> bool:
     return any(text.partition("=")[0].strip() == key for text in FLAGS.set)
 
 
-def _completed(config, built: str):
-    """Returns the config, completed from the VQ-VAE of --vqvae for a model of codes."""
-    if config.converter.kind != "codes":
-        if FLAGS.vqvae:
-            raise UserError(f"--vqvae means nothing to {config.name}; leave it out")
-        return config
-    from magenta_lite.data.codes import completed
-    from magenta_lite.datasets import open_collection
+def _open_data(config, run_dir: Path, strategy):
+    """Returns the completed config, and its data.
 
-    if FLAGS.vqvae:
-        converter = dataclasses.replace(config.converter, vqvae=FLAGS.vqvae)
-        config = dataclasses.replace(config, converter=converter)
-    open_sound = functools.partial(open_collection, data_dir=FLAGS.data_dir, built=built)
-    return completed(config, open_sound)
-
-
-def _open_collection(config, strategy, built: str):
-    """Opens the data. The chief builds them, if necessary, while the other workers wait."""
-    from magenta_lite.datasets import open_data
+    The chief builds them, if necessary, while the other workers wait.
+    """
+    from magenta_lite import datasets
+    from magenta_lite.data.naming import absolute_source
+    from magenta_lite.training.run import load_encoder
+    from magenta_lite.training.run_directory import RunDirectory
     from magenta_lite.training.strategy import is_chief, wait_for_all
 
+    directory = RunDirectory(run_dir)
+    built = "" if FLAGS.data else directory.built
+    source = absolute_source(config.data.source)  # independent of the working directory
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    encoder = load_encoder(config)
+    config = datasets.completed(config, encoder, FLAGS.data_dir, built)
+    # Checks the directory before the data are built.
+    directory.check(config, datasets.data_set_name(config, encoder, FLAGS.data_dir, built))
     if not is_chief():
         wait_for_all(strategy)
-    collection = open_data(config, FLAGS.data_dir, built)
+    collection = datasets.open_data(config, encoder, FLAGS.data_dir, built)
     if is_chief():
         wait_for_all(strategy)
-    return collection
+    return config, collection
 
 
 if __name__ == "__main__":

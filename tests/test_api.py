@@ -179,6 +179,43 @@ def test_batches_of_a_folder_of_music_fit_a_model(made, folder, tmp_path):
         ml.dataset(config, "validation", 10_000, str(tmp_path / "built"))
 
 
+def test_a_prior_takes_after_its_vqvae_and_the_labels_of_its_data(tmp_path):
+    """Its codebook size and hop length differ from those of the prior's configuration."""
+    rng, rows = np.random.default_rng(0), ["file,artist,genre"]
+    for split in ("train", "validation", "test"):
+        path = tmp_path / "music" / split / "a.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, rng.uniform(-0.5, 0.5, 12_000), 8000)
+        rows.append(f"{split}/a.wav,player {split},noise")
+    (tmp_path / "music" / "labels.csv").write_text("\n".join(rows))
+    sizes = ("model.width=4", "model.codes=16", "model.downs=[2,2]", "converter.sample_rate=8000")
+    config = ml.get_config("vqvae_tiny", [*sizes, f"data.source={tmp_path / 'music'}"])
+    keras.utils.set_random_seed(0)
+    ml.as_run(config, ml.build_model(config)).save(tmp_path / "vqvae")
+
+    config = ml.get_config(
+        "jukebox_prior_tiny", ["model.depth=1", f"converter.vqvae={tmp_path / 'vqvae'}"]
+    )
+    data_dir = str(tmp_path / "built")
+    model = ml.build_model(config)
+    assert (model.sizes.codes, model.sizes.hop, model.sizes.sample_rate) == (16, 16, 8000)
+    assert ml.as_run(config, model, data_dir).config.converter.genre_names == ()  # not built yet
+    data = ml.dataset(config, batch_size=2, data_dir=data_dir)
+    batch = next(iter(data))
+    events, labels = batch["events"].numpy(), batch["labels"].numpy()
+    assert events.shape == (2, 64) and 0 <= events.min() < events.max() < 16
+    assert set(labels[:, 0]) == {12_000} and set(labels[:, 4]) == {1}
+    model.compile(optimizer="adam", jit_compile=False)
+    model.fit(data, steps_per_epoch=2, verbose=0)
+    run = ml.as_run(config, model, data_dir)
+    assert run.config.converter.genre_names == ("noise",)
+    again = run.save(tmp_path / "prior")
+    options = {"total_seconds": 0.3, "num_outputs": 1, "seed": 1, "genre": "noise"}
+    (piece,), (same,) = run.generate(**options), again.generate(**options)
+    assert piece.samples.shape == (2400, 1) and piece.sample_rate == 8000
+    np.testing.assert_array_equal(piece.samples, same.samples)
+
+
 def test_pieces_are_heard_and_seen(made, folder):
     (piece, _) = made["MelodyRNN"]
     sound = ml.synthesize(piece)

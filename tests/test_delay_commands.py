@@ -10,19 +10,19 @@ import soundfile
 import tensorflow as tf
 from processes import run
 
-from magenta_lite.config import get_config, save_config
+from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.audio import Audio
 from magenta_lite.converters.base import Report
-from magenta_lite.data.codes import CodedPiece, completed, contexts
-from magenta_lite.datasets import open_collection, open_data
+from magenta_lite.datasets import open_data
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
+from magenta_lite.families.jukebox.data import CodesData
 from magenta_lite.families.jukebox.evaluation import evaluate
 from magenta_lite.families.jukebox.options import DelayPriorOptions
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.serving.saved_model import export_saved_model
-from magenta_lite.training.run import load_run, write_imported_run
+from magenta_lite.training.run import load_encoder, load_run, write_imported_run
 from magenta_lite.unfinished import Unfinished
 
 RATE, HOP, CONTEXT, BOOKS = 4000, 16, 64, 3
@@ -65,7 +65,9 @@ def loaded(place):
 
 def test_a_trained_prior_reads_writes_and_is_served(place, loaded):
     prior, coder = loaded
-    examples = open_data(prior.config, str(place / "data")).split("test")
+    examples = open_data(prior.config, load_encoder(prior.config), str(place / "data")).split(
+        "test"
+    )
     sound, _ = soundfile.read(place / "music" / "test" / "a.wav", dtype="int16")
     (codes,) = coder.encode(sound[:, None])
     assert codes.shape == (6000 // HOP, BOOKS) and len(np.unique(codes)) > 8
@@ -114,13 +116,13 @@ def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, 
 def test_pieces_are_cut_into_contexts_of_frames():
     config, report = get_config("jukebox_delay_tiny"), Report()
     codes = np.arange(100 * BOOKS).reshape(100, BOOKS)
-    pieces = [CodedPiece("long", [codes]), CodedPiece("short", [codes[:63]])]
-    examples = contexts(config, pieces, {}, report)
+    pieces = [("long", [codes]), ("short", [codes[:63]])]
+    examples = CodesData().examples(config, pieces, {}, report)
     assert examples.events.shape == (4, CONTEXT, BOOKS) and examples.pieces == ["long"] * 4
     starts = [0, 16, 32, 36]
     np.testing.assert_array_equal(examples.events[:, 0, 0], np.multiply(starts, BOOKS))
-    assert report.places == {"sound shorter than the 64 codes of a context": ["short"]}
-    assert contexts(config, [], {}, report).events.shape == (0, CONTEXT, BOOKS)
+    assert report.places == {"sound shorter than a context, 64 codes or 0.3 s": ["short"]}
+    assert CodesData().examples(config, [], {}, report).events.shape == (0, CONTEXT, BOOKS)
 
 
 def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
@@ -128,9 +130,9 @@ def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
         ("vqvae_tiny", "jukebox_delay_tiny", "each frame in one, and jukebox_delay_tiny reads 3"),
         ("rvqvae_tiny", "jukebox_prior_tiny", "in 3 codes, and jukebox_prior_tiny reads one"),
     ):
-        save_config(get_config(vqvae), tmp_path / "config.yaml")
+        config = get_config(prior, [f"converter.vqvae={tmp_path}"])
         with pytest.raises(UserError, match=words):
-            completed(get_config(prior, [f"converter.vqvae={tmp_path}"]), open_collection)
+            CodesData().completed(config, get_config(vqvae), lambda data: {})
 
 
 def test_upsamplers_mean_nothing_to_it(place):

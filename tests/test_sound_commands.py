@@ -151,6 +151,21 @@ def test_a_song_goes_on_from_a_sound(place):
     assert not np.array_equal(first[RATE:], second[RATE:])
 
 
+@pytest.mark.parametrize("name", ["jukebox_prior_tiny", "jukebox_upsampler_tiny"])
+def test_the_python_api_completes_a_config_as_train_does(place, name):
+    import magenta_lite as ml
+    from magenta_lite.config import load_config
+
+    config = ml.get_config(name, [f"converter.vqvae={place / 'vqvae_tiny'}"])
+    run_ = ml.as_run(config, ml.build_model(config), str(place / "data"))
+    trained = load_config(place / name / "config.yaml")
+    for section in ("converter", "model", "data"):
+        assert getattr(run_.config, section) == getattr(trained, section)
+    assert run_.config.converter.artist_names == ("player 0", "player 1")
+    (batch,) = ml.dataset(config, "test", 1, str(place / "data")).take(1)
+    assert set(batch) >= {"events", "labels"} and batch["events"].shape == (1, 64)
+
+
 @pytest.mark.parametrize("name", ["vqvae_legacy", "vqvae_module_prefix"])
 def test_published_files_become_runs(tmp_path, name):
     """Of both formats of PyTorch, of a VQ-VAE with random weights in the original's layout."""

@@ -3,13 +3,99 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
 
 from magenta_lite.modeling.options import GenerateOptions
 
 if TYPE_CHECKING:
+    from magenta_lite.config import DataConfig, ExperimentConfig
+    from magenta_lite.converters.base import Report
+    from magenta_lite.modeling.examples import Examples
     from magenta_lite.modeling.music_model import MusicModel
+
+Facts = Mapping[str, Mapping[str, Any]]  # metadata of the pieces of a data set, by their names
+OpenFacts = Callable[["DataConfig"], Facts]
+EncodedPiece = tuple[str, list[np.ndarray]]  # name of a piece, and its arrays
+
+
+class PieceEncoder(Protocol):
+    """Encodes pieces of sound with a trained model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights, which identifies the encoding."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the sound in Hz."""
+        ...
+
+    def encode(self, sound: np.ndarray) -> list[np.ndarray]:
+        """Returns the arrays of a piece, for its samples int16 (T, channels)."""
+        ...
+
+
+class EncodedData:
+    """The data of a family whose examples the trained model of another run encodes.
+
+    Examples are the codes of a VQ-VAE. The data set contains sound, in the encoding of the other
+    run; the encoded pieces are cached on disk.
+
+    Attributes:
+        run_field: Field of the converter section with the directory of the other run.
+        run_about: Description of that run, for messages.
+    """
+
+    run_field: ClassVar[str]
+    run_about: ClassVar[str]
+
+    def run_dir(self, config: ExperimentConfig) -> Path | None:
+        """Returns the absolute path of the other run; None if the config names none."""
+        path = getattr(config.converter, self.run_field)
+        return Path(path).expanduser().resolve() if path else None
+
+    def with_run_dir(self, config: ExperimentConfig, path: str) -> ExperimentConfig:
+        """Returns the config with another run."""
+        path = str(Path(path).expanduser().resolve())
+        converter = dataclasses.replace(config.converter, **{self.run_field: path})
+        return dataclasses.replace(config, converter=converter)
+
+    def completed(
+        self, config: ExperimentConfig, encoder: ExperimentConfig, facts: OpenFacts
+    ) -> ExperimentConfig:
+        """Returns the config with all values that depend on the other run and on the data.
+
+        Args:
+            config: Its converter section names the other run.
+            encoder: Config of the other run.
+            facts: Opens the source of a data section, and returns the metadata of its pieces.
+
+        Raises:
+            UserError: If the other run does not fit the config.
+        """
+        raise NotImplementedError
+
+    def encoder(self, model: Any) -> PieceEncoder:
+        """Returns the encoder of the other run's model."""
+        raise NotImplementedError
+
+    def examples(
+        self, config: ExperimentConfig, pieces: Iterable[EncodedPiece], facts: Facts, report: Report
+    ) -> Examples:
+        """Returns the examples of encoded pieces.
+
+        Args:
+            config: A config from `completed`.
+            pieces: The encoded pieces of a split.
+            facts: Metadata of the pieces.
+            report: Counts the examples, and the pieces that are dropped.
+        """
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +113,7 @@ class Family:
         shown_configs: Configurations that represent all those with the same input music.
         aliases: Other names to look it up by.
         belongs_to: Name of the family that it is listed under; empty for its own.
+        encoded_data: How another trained model encodes its data; None for data of notes or sound.
     """
 
     name: str
@@ -39,6 +126,7 @@ class Family:
     shown_configs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     belongs_to: str = ""
+    encoded_data: EncodedData | None = None
 
 
 FAMILIES: dict[str, Family] = {}

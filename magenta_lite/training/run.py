@@ -12,6 +12,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.converter import Converter
 from magenta_lite.data.inputs import read_inputs
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.families import FAMILIES
 from magenta_lite.families.building import build_model
 from magenta_lite.layers.initial_values import replaced_at_once
 from magenta_lite.modeling.music_model import MusicModel
@@ -153,6 +154,24 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     restore_first(model, files)
     newest, _ = checkpoint_files(directory.checkpoints)[0]
     return Run(config, converter, model, directory.path, steps_done(model), newest)
+
+
+def load_encoder(config: ExperimentConfig) -> Run | None:
+    """Loads the run that encodes the data of a config, e.g. a VQ-VAE; None if the converter does.
+
+    Raises:
+        UserError: If the config names no such run.
+        CheckpointError: As of `load_run`.
+    """
+    encoded = FAMILIES[config.family].encoded_data
+    if encoded is None:
+        return None
+    path = encoded.run_dir(config)
+    if path is None:
+        raise UserError(
+            f"--{encoded.run_field} is missing: the run directory of {encoded.run_about}"
+        )
+    return load_run(path)
 
 
 def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path | None:

@@ -145,11 +145,11 @@ def test_the_name_of_a_data_set_is_known_before_it_is_built(music, tmp_path):
     from magenta_lite.config import get_config
 
     config = get_config("cat-mel_2bar", [f"data.source={music}"])
-    name = data_set_name(config, str(tmp_path))
+    name = data_set_name(config, None, str(tmp_path))
     assert not (tmp_path / "midi_dir").exists()
     assert _open(music, tmp_path).name == name
     gone = dataclasses.replace(config, data=DataConfig(source=str(tmp_path / "nowhere")))
-    assert data_set_name(gone, str(tmp_path), built=name) == name
+    assert data_set_name(gone, None, str(tmp_path), built=name) == name
 
 
 def test_a_folder_with_the_name_of_a_collection_is_mentioned(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
+from magenta_lite.families.jukebox.data import CodesData
 from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.options import DelayPriorOptions, JukeboxOptions
 from magenta_lite.modeling.family import Family, register
@@ -30,6 +31,7 @@ register(
         about="sound; a VQ-VAE, then priors of its codes",
         first_config="vqvae_mini",
         aliases=("vqvae",),
+        encoded_data=CodesData(),
     )
 )
 register(
@@ -42,5 +44,6 @@ register(
         about="codes of a VQ-VAE with several codes per frame",
         first_config="vqvae_mini",
         belongs_to="jukebox",
+        encoded_data=CodesData(),
     )
 )

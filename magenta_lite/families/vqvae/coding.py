@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from magenta_lite.families.vqvae.config import VQVAEConfig
 from magenta_lite.families.vqvae.losses import sound_of
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.music_model import fingerprint
 
 if TYPE_CHECKING:
     from magenta_lite.families.vqvae.model import VQVAE
@@ -66,10 +68,14 @@ class Coder:
 
     Args:
         model: A trained VQ-VAE.
+
+    Attributes:
+        sample_rate: Sample rate of the sound in Hz.
     """
 
     def __init__(self, model: VQVAE):
         self._model = model
+        self.sample_rate = model.sample_rate
         levels, sizes = range(model.sizes.levels), model.sizes
         several = [sizes.quantizers] if sizes.quantizers > 1 else []
 
@@ -90,6 +96,11 @@ class Coder:
 
         self._read = [reading(level) for level in levels]
         self._play = [playing(level) for level in levels]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights."""
+        return fingerprint(self._model)
 
     def encode(self, sound: np.ndarray) -> list[np.ndarray]:
         """Returns the codes of a whole sound: int32 (S,), or (S, N), of each level.
