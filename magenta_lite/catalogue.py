@@ -89,15 +89,13 @@ def about(config: Any) -> str:
         "melody_performance": "piano accompaniments of melodies",
         "chorale": "four-part chorales",
         "musenet_tokens": "bands of up to ten instruments",
-        "audio": "sound in codes and back",
-        "codes": "codes of a VQ-VAE's coarsest level",
     }
     if config.family == "vqvae" and config.model.quantizers > 1:
         return "sound in several codes a frame and back"
-    if config.family == "jukebox_delay":
-        return "codes of a VQ-VAE with several codes a frame (rvqvae_…)"
     if config.family == "jukebox" and converter.above_ratio > 1:
         return "upsamplers: codes of a finer level"
+    if config.family == "jukebox":
+        return "codes of a VQ-VAE's coarsest level"
     more = _groove_words(converter) if converter.kind == "groove" else ()
     return ", ".join([words.get(converter.kind, FAMILIES[config.family].about), *more])
 

@@ -11,12 +11,11 @@ import numpy as np
 from magenta_lite.config import ExperimentConfig, config_names, get_config, load_config
 from magenta_lite.converters.converter import EXAMPLE
 from magenta_lite.errors import UserError
+from magenta_lite.families import FAMILIES
+from magenta_lite.modeling.options import options_of
 from magenta_lite.shell import command
 
 EXAMPLE_SECONDS = 10.0  # length of an example of sound
-CODES = ("jukebox", "jukebox_delay")  # families of models of codes
-
-NO_CONFIGURATION = "# No configuration writes all codes above these: generate needs them, too"
 
 
 def next_steps(
@@ -36,8 +35,13 @@ def next_steps(
         data_dir: Folder of built data sets; None for the default.
     """
     data = [f"--data_dir={data_dir}"] if data_dir else []
-    if config.family in CODES:
-        steps = _with_other_levels(run_dir, config, data)
+    family = FAMILIES[config.family]
+    encoded = family.encoded_data
+    if encoded and not encoded.run_dir(config):
+        missing = f"# generate needs {encoded.run_about}"
+        steps = [f"{missing}: import this again with --{encoded.run_field}=RUN"]
+    elif "upsamplers" in options_of(family.options_class):
+        steps = _with_upsamplers(run_dir, config, data)
     else:
         needed = converter.generate_flags
         if any(EXAMPLE in flag for flag in needed):
@@ -125,10 +129,12 @@ class CodesRun(NamedTuple):
     Attributes:
         run_dir: The run directory.
         config: Config of the run.
+        trained: Whether the run exists.
     """
 
     run_dir: Path
     config: ExperimentConfig
+    trained: bool = True
 
     @property
     def level(self) -> int:
@@ -140,42 +146,36 @@ class CodesRun(NamedTuple):
         """Whether it is an upsampler, conditioned on the codes of the level above."""
         return self.config.converter.above_ratio > 1
 
+    def training(self, data: list[str]) -> str:
+        """Returns the command that trains the run."""
+        flags = (f"--vqvae={self.config.converter.vqvae}", f"--run_dir={self.run_dir}")
+        return command("train", f"--config={self.config.name}", *flags, *data)
 
-def _with_other_levels(run_dir: Path, config: ExperimentConfig, data: list[str]) -> list[str]:
-    """Returns commands to generate sound with a prior or an upsampler.
 
-    Commands to train the missing runs of other levels come first.
+def _with_upsamplers(run_dir: Path, config: ExperimentConfig, data: list[str]) -> list[str]:
+    """Returns commands to train the missing runs of levels above this one, and to generate sound.
 
     Args:
-        run_dir: The run directory.
+        run_dir: Run directory of a prior or an upsampler.
         config: Config of the run.
         data: Flags for the folder of data sets.
     """
-    if not config.converter.vqvae:
-        return ["# generate needs the VQ-VAE of these codes: import this again with --vqvae=RUN"]
     runs = [CodesRun(run_dir, config), *_siblings(run_dir, config)]
-    top = next((run for run in runs if not run.upsamples), None)
-    missing: list[CodesRun] = []
-    if top is None:
-        top = _planned(run_dir, config)
-        if top is None:
-            return [NO_CONFIGURATION]
-        missing.append(top)
     upsamplers = {run.level: run for run in reversed(runs) if run.upsamples}
-    for level in range(config.converter.level + 1, top.level):
-        if level not in upsamplers:
-            planned = _planned(run_dir, config, level)
-            if planned is None:
-                return [NO_CONFIGURATION]
-            missing.insert(1, planned)
-            upsamplers[level] = planned
-    finer, level = [], top.level - 1
-    while level in upsamplers:
-        finer.append(str(upsamplers[level].run_dir))
-        level -= 1
-    flags = [f"--upsamplers={','.join(finer)}"] if finer else []
-    steps = [_training(run, data) for run in missing]
-    return [*steps, command("generate", f"--run_dir={top.run_dir}", *flags)]
+    prior = next((run for run in runs if not run.upsamples), None) or _planned(run_dir, config)
+    chain = [prior]
+    while prior is not None and (level := prior.level - len(chain)) >= 0:
+        run = upsamplers.get(level)
+        if run is None and level < config.converter.level:
+            break
+        chain.append(run or _planned(run_dir, config, level))
+    found = [run for run in chain if run is not None]
+    if len(found) < len(chain):
+        return ["# No configuration writes all codes above these: generate needs them, too"]
+    finer = ",".join(str(run.run_dir) for run in found[1:])
+    flags = [f"--upsamplers={finer}"] if finer else []
+    steps = [run.training(data) for run in found if not run.trained]
+    return [*steps, command("generate", f"--run_dir={found[0].run_dir}", *flags)]
 
 
 def _siblings(run_dir: Path, config: ExperimentConfig) -> list[CodesRun]:
@@ -212,10 +212,6 @@ def _planned(
         same = (other.model.codes, other.model.hop) == (there.codes, there.hop_lengths[level])
         if same and (other.converter.above_ratio > 1) == (upsampled is not None):
             converter = dataclasses.replace(other.converter, vqvae=config.converter.vqvae)
-            return CodesRun(run_dir.parent / name, dataclasses.replace(other, converter=converter))
+            other = dataclasses.replace(other, converter=converter)
+            return CodesRun(run_dir.parent / name, other, trained=False)
     return None
-
-
-def _training(run: CodesRun, data: list[str]) -> str:
-    vqvae = f"--vqvae={run.config.converter.vqvae}"
-    return command("train", f"--config={run.config.name}", vqvae, f"--run_dir={run.run_dir}", *data)

@@ -17,7 +17,8 @@ from magenta_lite.config import config_names, get_config, save_config
 from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.listing import read_file
-from magenta_lite.next_steps import CODES, next_steps, write_example
+from magenta_lite.families import FAMILIES
+from magenta_lite.next_steps import next_steps, write_example
 from magenta_lite.shell import command, quoted
 
 VQVAES = ("vqvae_tiny", "vqvae_mini", "vqvae_small", "jukebox_vqvae", "rvqvae_tiny", "rvqvae_mini")
@@ -59,7 +60,7 @@ def _vqvae_of(config) -> str:
 def _run(folder: Path, name: str, trained: bool = True):
     """Writes the config of a run; of one over codes with the run of its VQ-VAE."""
     config = get_config(name)
-    if config.family in CODES and _vqvae_of(config):
+    if FAMILIES[config.family].encoded_data and _vqvae_of(config):
         vqvae = folder / _vqvae_of(config)
         vqvae.mkdir(parents=True, exist_ok=True)
         save_config(get_config(vqvae.name), vqvae / "config.yaml")

@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.converters.base import EventFormat
-from magenta_lite.converters.converter import Converter
+from magenta_lite.converters.converter import Converter, check_at_least
 from magenta_lite.errors import UserError
 
 
@@ -58,12 +58,9 @@ class CodesConverterConfig:
     def __post_init__(self) -> None:
         for name in ("artist_names", "genre_names"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.level < 0:
-            raise UserError(f"converter.level={self.level} must not be negative")
-        least_one = ("codes", "quantizers", "context", "hop", "sample_rate", "above_ratio")
-        for name in (*least_one, "max_genres"):
-            if getattr(self, name) < 1:
-                raise UserError(f"converter.{name}={getattr(self, name)} must be at least 1")
+        check_at_least(self, 0, "level")
+        names = ("codes", "quantizers", "context", "hop", "sample_rate", "above_ratio")
+        check_at_least(self, 1, *names, "max_genres")
         if self.context % self.above_ratio:
             raise UserError(
                 f"converter.context={self.context} must be a multiple of "

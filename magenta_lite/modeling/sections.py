@@ -5,15 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
+from magenta_lite.errors import UserError
 
-class ModelSection:
-    """The section `model` of a config: sizes. A subclass is a frozen dataclass.
+
+class _Section:
+    """A section of a config. A subclass is a frozen dataclass.
 
     Attributes:
-        kind: Its name in a saved config, the name of its family.
+        section: Name of the section.
+        kind: Name of the subclass in a saved config.
     """
 
+    section: ClassVar[str]
     kind: ClassVar[str]
+
+    def check_at_least(self, lowest: float, *names: str) -> None:
+        """Raises: UserError if a field in `names` is below `lowest`."""
+        for name in names:
+            value = getattr(self, name)
+            if not value >= lowest:
+                raise UserError(f"{self.section}.{name}={value} must be at least {lowest}")
+
+
+class ModelSection(_Section):
+    """The section `model` of a config: sizes. Its `kind` is the name of its family."""
+
+    section = "model"
 
     @property
     def longest_crop(self) -> int | None:
@@ -21,14 +38,10 @@ class ModelSection:
         return None
 
 
-class Objective:
-    """The section `objective` of a config: the loss. A subclass is a frozen dataclass.
+class Objective(_Section):
+    """The section `objective` of a config: the loss."""
 
-    Attributes:
-        kind: Its name in a saved config.
-    """
-
-    kind: ClassVar[str]
+    section = "objective"
 
     def shortened(self, steps: int, planned: int) -> Self:
         """Returns the objective with its schedules rescaled to a shorter run.

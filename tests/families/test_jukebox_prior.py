@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from jukebox_golden import GOLDEN, PRIORS, model_of, recorded, unfolded
+from weight_counts import prior_weights
 
 from magenta_lite.checkpoints.jukebox import (
     config_from_state,
@@ -20,10 +21,7 @@ from magenta_lite.config import TrainConfig, config_names, get_config
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.jukebox.alignment import align
-from magenta_lite.families.jukebox.config import (
-    JukeboxPriorConfig,
-    parameter_count,
-)
+from magenta_lite.families.jukebox.config import JukeboxPriorConfig
 from magenta_lite.families.jukebox.labels import PieceLabels
 from magenta_lite.families.jukebox.model import JukeboxPrior, JukeboxUpsampler
 from magenta_lite.families.jukebox.sampling import write_window
@@ -88,7 +86,7 @@ def test_logits_losses_and_gradients_are_the_recorded_ones(name):
         flat = (flat.transpose(2, 1, 0) if flat.ndim == 3 else flat).reshape(-1)
         assert np.linalg.norm(flat) == pytest.approx(size, rel=1e-5), key
         assert flat @ np.cos(np.arange(flat.size)) == pytest.approx(along, abs=2e-5 * size), key
-    assert model.count_params() == parameter_count(model.sizes) == facts["n_params"]
+    assert model.count_params() == prior_weights(model.sizes) == facts["n_params"]
     for key, x in state_of(model).items():
         np.testing.assert_array_equal(x, state[key])
 
@@ -220,7 +218,7 @@ def test_configs_have_the_originals_sizes(original):
     config = get_config(f"jukebox_{ORIGINALS[original]}")
     assert state_shapes(config.model) == unfolded(facts["shapes"])
     assert len(state_shapes(config.model)) == facts["tensors"]
-    assert parameter_count(config.model) == facts["parameters"]
+    assert prior_weights(config.model) == facts["parameters"]
     assert config.converter.sample_length == facts["sample_length"]
 
 
@@ -230,7 +228,7 @@ def test_there_is_no_other_config_and_small_ones_have_the_size_of_the_formula():
     assert found == names
     for name, count in SIZES.items():
         config = get_config(f"jukebox_{name}")
-        assert parameter_count(config.model) == count
+        assert prior_weights(config.model) == count
         if count < 1e5:
             assert build_model(config, None).count_params() == count
 

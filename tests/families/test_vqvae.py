@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from processes import run
+from weight_counts import vqvae_weights
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
@@ -18,7 +19,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.codebook import Choice, Codebook
-from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective, parameter_counts
+from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.convolutions import Decoder, Encoder, Snake
 from magenta_lite.families.vqvae.evaluation import MEANINGS, evaluate
 from magenta_lite.families.vqvae.model import VQVAE
@@ -69,7 +70,7 @@ def batches(model, clips, batch_size: int = 4):
 def test_presets_have_the_published_number_of_weights(name):
     config = get_config(name)
     convolutions, codebooks = PRESETS[name]
-    counts = parameter_counts(config.model)
+    counts = vqvae_weights(config.model)
     assert counts == {"convolutions": convolutions, "codebooks": codebooks}
     # Every level has codes enough for its codebook in a step, or revives codes with a new start.
     tokens = config.train.batch_size * config.converter.crop / config.model.hop_lengths[-1]
@@ -79,7 +80,7 @@ def test_presets_have_the_published_number_of_weights(name):
 
 
 def check_counts(model):
-    counts = parameter_counts(model.sizes)
+    counts = vqvae_weights(model.sizes)
     trained = sum(np.prod(weight.shape) for weight in model.trainable_weights)
     assert trained == counts["convolutions"]
     books = [book for quantizer in model.quantizers for book in quantizer.codebooks]

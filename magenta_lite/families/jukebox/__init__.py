@@ -41,7 +41,7 @@ register(
         objective_class=NextCodeObjective,
         options_class=DelayPriorOptions,
         model_class=_delay_prior,
-        about="codes of a VQ-VAE with several codes per frame",
+        about="codes of a VQ-VAE with several codes a frame (rvqvae_…)",
         first_config="vqvae_mini",
         belongs_to="jukebox",
         encoded_data=CodesData(),

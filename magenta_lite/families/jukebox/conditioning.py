@@ -8,6 +8,7 @@ Shape letters: B batch, L context length in codes, W width, T characters of lyri
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
@@ -168,39 +169,23 @@ class CodeConditioner(_ConditioningLayer):
         wide, inside, stride = config.width, config.conditioner_width, config.conditioner_stride
         deviation = DEVIATION * config.initial_scale
         self.embedding = table(self, "embedding", config.codes, wide, deviation)
-        conv, transposed = keras.layers.Conv1D, keras.layers.Conv1DTranspose
-        self.enter = convolution(conv, wide, inside, 3, "enter", dtype=dtype)
+        conv = functools.partial(convolution, keras.layers.Conv1D, dtype=dtype)
+        transposed = functools.partial(convolution, keras.layers.Conv1DTranspose, dtype=dtype)
+        self.enter = conv(wide, inside, 3, "enter")
         self.residuals, self.lengthen = [], []
         for s in range(config.conditioner_stages):
             self.residuals.append(
                 [
                     (
-                        convolution(
-                            conv,
-                            inside,
-                            inside,
-                            3,
-                            f"dilated_{s}_{i}",
-                            dilation_rate=d,
-                            dtype=dtype,
-                        ),
-                        convolution(conv, inside, inside, 1, f"mixing_{s}_{i}", dtype=dtype),
+                        conv(inside, inside, 3, f"dilated_{s}_{i}", dilation_rate=dilation),
+                        conv(inside, inside, 1, f"mixing_{s}_{i}"),
                     )
-                    for i, d in enumerate(config.conditioner_dilations)
+                    for i, dilation in enumerate(config.conditioner_dilations)
                 ]
             )
             outputs = wide if s == config.conditioner_stages - 1 else inside
-            self.lengthen.append(
-                convolution(
-                    transposed,
-                    inside,
-                    outputs,
-                    2 * stride,
-                    f"lengthen_{s}",
-                    strides=stride,
-                    dtype=dtype,
-                )
-            )
+            layer = transposed(inside, outputs, 2 * stride, f"lengthen_{s}", strides=stride)
+            self.lengthen.append(layer)
         self.norm = norm_weights(self, "norm", wide)
 
     def call(self, above: Tensor) -> Tensor:

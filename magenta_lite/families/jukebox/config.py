@@ -93,14 +93,6 @@ class TransformerSizes:
         """The kind of attention of each layer."""
         return attention_kinds(self.order, self.depth)
 
-    @property
-    def parameters(self) -> int:
-        """Number of weights of all layers."""
-        w, s, f = self.width, self.attention_width, self.feed_forward_width
-        # Self-attention and cross attention have equally many.
-        layer = 4 * w + 3 * (w * s + s) + s * w + w + 2 * w * f + f + w
-        return self.depth * layer
-
 
 @dataclasses.dataclass(frozen=True)
 class JukeboxPriorConfig(ModelSection):
@@ -204,17 +196,14 @@ class JukeboxPriorConfig(ModelSection):
         self._check_kinds()
 
     def _check_sizes(self) -> None:
-        least_one = ("codes", "context", "width", "depth", "heads", "blocks", "spread", "hop")
+        names = ("codes", "context", "width", "depth", "heads", "blocks", "spread", "hop")
+        self.check_at_least(1, *names, "sample_rate", "max_genres")
         if self.separate_lyrics:
-            least_one += ("lyric_width", "lyric_depth", "lyric_heads", "lyric_blocks")
+            self.check_at_least(1, "lyric_width", "lyric_depth", "lyric_heads", "lyric_blocks")
         if self.conditioner_stages:
-            least_one += ("conditioner_width", "conditioner_depth", "conditioner_growth")
-        for name in (*least_one, "sample_rate", "max_genres"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
-        for name in ("artists", "genres", "time_bins", "lyric_tokens", "conditioner_stages"):
-            if getattr(self, name) < 0:
-                raise UserError(f"model.{name}={getattr(self, name)} must not be negative")
+            self.check_at_least(1, "conditioner_width", "conditioner_depth", "conditioner_growth")
+        names = ("artists", "genres", "time_bins", "lyric_tokens", "conditioner_stages")
+        self.check_at_least(0, *names)
         if self.conditioner_stages and (self.conditioner_stride < 2 or self.conditioner_stride % 2):
             raise UserError(f"model.conditioner_stride={self.conditioner_stride} must be even")
         if self.context % self.above_ratio:
@@ -384,26 +373,4 @@ class NextCodeObjective(Objective):
     lyric_share: float = 0.4
 
     def __post_init__(self) -> None:
-        if self.lyric_share < 0:
-            raise UserError(f"objective.lyric_share={self.lyric_share} must not be negative")
-
-
-def parameter_count(config: JukeboxPriorConfig) -> int:
-    """Returns the number of weights without building the model; tied weights count once."""
-    music, w = config.music, config.width
-    total = music.vocabulary * w * (2 if config.merged else 1) + music.length * w
-    total += music.parameters
-    total += (config.artists + config.genres + 3 * config.time_bins) * w
-    if not config.labelled:
-        total += w  # the start token
-    if config.separate_lyrics:
-        lyrics, v = config.lyric_encoder, config.lyric_width
-        total += (1 + lyrics.vocabulary + lyrics.length) * v + lyrics.parameters
-        total += v * w + w + 2 * w + lyrics.vocabulary * w
-    if config.conditioner_stages:
-        c, stages = config.conditioner_width, config.conditioner_stages
-        kernel = 2 * config.conditioner_stride
-        residual = c * c * 3 + c + c * c + c
-        total += config.codes * w + w * c * 3 + c + stages * config.conditioner_depth * residual
-        total += (stages - 1) * (c * c * kernel + c) + c * w * kernel + w + 2 * w
-    return total
+        self.check_at_least(0, "lyric_share")

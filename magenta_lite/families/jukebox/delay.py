@@ -9,11 +9,9 @@ Shape letters: B batch, T frames, N codebooks, K codes, W width; S = T + N - 1 s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.jukebox import evaluation, generation, inference
@@ -26,10 +24,8 @@ from magenta_lite.families.jukebox.blocks import (
 )
 from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.factored_attention import DEVIATION
-from magenta_lite.families.jukebox.losses import bits_of
-from magenta_lite.families.jukebox.model import Conditioning
+from magenta_lite.families.jukebox.model import CodesModel, Conditioning
 from magenta_lite.families.jukebox.options import DelayPriorOptions
-from magenta_lite.modeling.music_model import COUNTED_EXAMPLES, MusicModel, share_of_commonest
 from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
@@ -104,7 +100,7 @@ class DelayTransformer(TokenTransformer):
 
 
 @keras.saving.register_keras_serializable("magenta_lite")
-class DelayPrior(MusicModel):
+class DelayPrior(CodesModel):
     """A transformer that predicts the codes of all codebooks at once, each for another frame.
 
     At step s it predicts the code of codebook n for frame s - n, conditioned on all earlier steps,
@@ -120,18 +116,13 @@ class DelayPrior(MusicModel):
         Logits float32 (B, T, N, K).
     """
 
-    upsamples = False
-
     Options = DelayPriorOptions
-    metric_meanings = evaluation.MEANINGS
 
     def __init__(self, model: DelayPriorConfig | dict[str, Any], **kwargs: Any):
         dtype = kwargs.pop("dtype", "float32")
         super().__init__(dtype=dtype, **kwargs)
         self.sizes = DelayPriorConfig(**model) if isinstance(model, dict) else model
         self.music = DelayTransformer(self.sizes, name="music")
-        self.bits = keras.metrics.Mean(name="bits_per_token")
-        self.accuracy = keras.metrics.Mean(name="accuracy")
         self.built = True
 
     def call(self, batch: Batch, training: bool = False) -> Tensor:
@@ -161,27 +152,6 @@ class DelayPrior(MusicModel):
         """Returns the frame that each codebook's token at a step belongs to, int32 (N,)."""
         return position - tf.range(self.sizes.quantizers)
 
-    # The objective -------------------------------------------------------------------------
-
-    def majority_accuracy(self, examples: Any) -> float:
-        return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Returns the mean cross-entropy per code, in bits."""
-        codes = tf.cast(x["events"], tf.int32)
-        bits = bits_of(codes, y_pred)
-        self.bits.update_state(bits)
-        right = tf.argmax(y_pred, axis=-1, output_type=tf.int32) == codes
-        self.accuracy.update_state(tf.cast(right, tf.float32))
-        return self.scale_loss(tf.reduce_mean(bits))
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "model": dataclasses.asdict(self.sizes)}
 
@@ -205,6 +175,3 @@ class DelayPrior(MusicModel):
         self, num_outputs: int, temperature: float, seed: int
     ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
-
-    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
-        return ()  # codes are no pictures

@@ -44,9 +44,8 @@ class DelayPriorConfig(ModelSection):
     hop: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("codes", "context", "width", "depth", "heads", "sample_rate", "hop"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
+        names = ("codes", "context", "width", "depth", "heads", "sample_rate", "hop")
+        self.check_at_least(1, *names)
         if self.quantizers < 2:
             raise UserError(
                 f"model.quantizers={self.quantizers} must be at least 2; a jukebox_prior_… reads "

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from magenta_lite.families.jukebox.losses import bits_of
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.examples import Examples
 
 if TYPE_CHECKING:
     from magenta_lite.families.jukebox.delay import DelayPrior
@@ -25,12 +26,12 @@ MEANINGS = {
 }
 
 
-def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict[str, float]:
+def evaluate(model: JukeboxPrior | DelayPrior, examples: Examples, seed: int) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; the last one only for a model with lyrics.
 
     Args:
         model: A trained prior, upsampler or `DelayPrior`.
-        examples: A `collections.Examples` of codes.
+        examples: Held-out contexts of codes.
         seed: Unused.
     """
     del seed

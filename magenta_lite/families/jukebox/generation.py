@@ -11,7 +11,7 @@ import difflib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from magenta_lite.families.jukebox.delay import DelayPrior
     from magenta_lite.families.jukebox.model import JukeboxPrior
     from magenta_lite.families.jukebox.options import PriorOptions
+    from magenta_lite.families.jukebox.windows import Window
 
 SECONDS = 2.0  # minimum time between two lines of progress
 TOP_HOP, HOP = 8, 2  # context length / hop length of windows: of the top level, of the others
@@ -54,7 +55,7 @@ def generate(
         )
     options.check(converter)
     vqvae = options.runs[converter.config.vqvae].model
-    coder = Coder(vqvae)
+    coder, hops = Coder(vqvae), vqvae.hop_lengths
     writers = [(model, converter), *_upsamplers(options, converter)]
     writers.sort(key=lambda pair: -pair[1].config.level)
     levels = [converter.config.level for _, converter in writers]
@@ -64,14 +65,13 @@ def generate(
     rate, rows = converter.sample_rate, options.num_outputs
     samples = round(options.total_seconds * rate)
     weights = [fingerprint(model) for model in (vqvae, *(writer for writer, _ in writers))]
-    prompt = _prompt(coder, vqvae.hop_lengths[-1], options, converter, levels)
+    prompt = _prompt(coder, hops[-1], options, converter, levels)
     piece = Piece(options, weights, levels, prompt)
     # No level is shorter than the longest context of an upsampler.
     longest = [each.config.sample_length for model, each in writers if model.upsamples]
-    whole = max([samples, *longest])
-    hop = vqvae.hop_lengths[-1]
-    whole = -(-whole // hop) * hop
-    if samples <= piece.prompt_length(vqvae.hop_lengths):
+    whole = -(-max([samples, *longest]) // hops[-1]) * hops[-1]
+    prompted = max(codes.shape[1] * hops[level] for level, codes in prompt.items())
+    if samples <= prompted:
         raise UserError(
             f"--total_seconds={options.total_seconds:g} counts the prompt, which is as long; ask "
             "for more, or give less of it with --prompt_seconds"
@@ -90,10 +90,9 @@ def generate(
             sampler=Sampler.of(options)._replace(temperature=options.temperature_of(place)),
             labels_at=_labels(writer, config, options, whole, rows),
             above=piece.codes.get(config.level + 1) if writer.upsamples else None,
-            after_window=Progress(piece, config, total),
+            after_window=piece.saver(config, total),
         )
-    start = piece.prompt_length(vqvae.hop_lengths) / rate
-    markers = ((start, "continuation"),) if start else ()
+    markers = ((prompted / rate, "continuation"),) if prompted else ()
 
     def sound(row: int, level: int) -> Audio:
         return Audio(coder.decode(piece.codes[level][row], level)[:samples], rate, markers)
@@ -173,7 +172,6 @@ class Piece:
     ):
         self._kept = options.unfinished
         self.codes, self.seed = dict(prompt), options.seed
-        self._first = prompt
         if self._kept is None:
             return
         asked = dataclasses.asdict(options.replace(inputs=(), seed=0, unfinished=None, runs={}))
@@ -185,42 +183,32 @@ class Piece:
             self.seed = self._kept.seed
             print(f"Going on from {self._kept.path}, of seed {self.seed}", file=sys.stderr)
 
-    def prompt_length(self, hops: Sequence[int]) -> int:
-        """Returns the length of the prompt in samples."""
-        return max(codes.shape[1] * hops[level] for level, codes in self._first.items())
+    def saver(self, config: Any, total: int) -> Callable[[np.ndarray, Window], None]:
+        """Returns a function that saves the codes after a window, and prints the progress.
 
-    def keep(self, level: int, codes: np.ndarray) -> None:
-        """Saves the current codes of a level."""
-        self.codes[level] = codes
-        if self._kept is not None:
-            self._kept.keep({str(level): codes for level, codes in self.codes.items()})
+        Args:
+            config: Converter section of the level.
+            total: Final number of codes of the level.
+        """
+        level, second = config.level, config.sample_rate / config.hop
+        start, began = self.codes[level].shape[1], time.monotonic()
+        printed = began
 
+        def after_window(codes: np.ndarray, window: Window) -> None:
+            nonlocal printed
+            self.codes[level] = codes
+            if self._kept is not None:
+                self._kept.keep({str(each): codes for each, codes in self.codes.items()})
+            now, done = time.monotonic(), codes.shape[1]
+            if now - printed < SECONDS and done < total:
+                return
+            printed = now
+            speed = (done - start) / max(now - began, 1e-9)
+            print(
+                f"Level {level}: {done / second:.1f} of {total / second:.1f} s, "
+                f"{codes.shape[0] * speed / second:.2f} s of sound a second, "
+                f"{(total - done) / speed:,.0f} s left",
+                file=sys.stderr,
+            )
 
-class Progress:
-    """Saves the codes after each window, and prints the progress of a level.
-
-    Args:
-        piece: The codes so far.
-        config: Converter section of the level.
-        total: Final number of codes.
-    """
-
-    def __init__(self, piece: Piece, config: Any, total: int):
-        self._piece, self._config, self._total = piece, config, total
-        self._start = piece.codes[config.level].shape[1]
-        self._began = self._printed = time.monotonic()
-
-    def __call__(self, codes: np.ndarray, window: Any) -> None:
-        self._piece.keep(self._config.level, codes)
-        now, done = time.monotonic(), codes.shape[1]
-        if now - self._printed < SECONDS and done < self._total:
-            return
-        self._printed = now
-        second = self._config.sample_rate / self._config.hop
-        speed = (done - self._start) / max(now - self._began, 1e-9)
-        left = (self._total - done) / speed
-        print(
-            f"Level {self._config.level}: {done / second:.1f} of {self._total / second:.1f} s, "
-            f"{codes.shape[0] * speed / second:.2f} s of sound a second, {left:,.0f} s left",
-            file=sys.stderr,
-        )
+        return after_window

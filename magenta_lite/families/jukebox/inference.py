@@ -13,7 +13,6 @@ from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.sampling import Sampler, output_seeds
 
 if TYPE_CHECKING:
-    from magenta_lite.converters.converter import Converter
     from magenta_lite.families.jukebox.delay import DelayPrior
     from magenta_lite.families.jukebox.model import JukeboxPrior
 
@@ -111,11 +110,3 @@ def sampling_arguments(
     if model.upsamples:
         arguments["above"] = tf.zeros([num_outputs, sizes.context // sizes.above_ratio], tf.int32)
     return arguments
-
-
-def pictures(
-    model: JukeboxPrior | DelayPrior, converter: Converter, examples: Any, seed: int
-) -> tuple:
-    """Returns no pictures: codes cannot be shown without their VQ-VAE."""
-    del model, converter, examples, seed
-    return ()

@@ -43,16 +43,6 @@ PLAIN = str.maketrans(
 # Names --------------------------------------------------------------------------------------------
 
 
-def normalized_words(name: str) -> str:
-    """Returns a name in lower case, with one underscore for each run of other characters."""
-    return re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def normalized_phrase(name: str) -> str:
-    """Returns a name in lower case."""
-    return name.lower()
-
-
 @dataclasses.dataclass(frozen=True)
 class LabelNames:
     """The artists and genres that a model knows. Id 0 is that of unknown ones.
@@ -60,8 +50,7 @@ class LabelNames:
     Attributes:
         artists: Ids by normalised name; several names may share one.
         genres: Ids by normalised name, as of `artists`.
-        words: Whether each word of a genre is a genre of its own, and names are normalised by
-            `normalized_words`; otherwise a genre is one phrase (`normalized_phrase`).
+        words: Whether each word of a genre is a genre of its own; otherwise a genre is one phrase.
     """
 
     artists: dict[str, int]
@@ -77,8 +66,9 @@ class LabelNames:
         return cls(_numbered(of_artists), _numbered(of_genres), words)
 
     def normalized(self, name: str) -> str:
-        """Returns the normalised form of a name."""
-        return normalized_words(name) if self.words else normalized_phrase(name)
+        """Returns a name in lower case; with `words`, underscores replace other characters."""
+        name = name.lower()
+        return re.sub("[^a-z0-9]+", "_", name).strip("_") if self.words else name
 
     def _genre_parts(self, name: str) -> list[str]:
         normalized = self.normalized(name)
@@ -217,7 +207,7 @@ class PieceLabels:
         length = config.context * config.hop
         offset = self.offset + start * config.hop
         genres = self.genres[: config.max_genres] or (UNKNOWN,)
-        check_known(config, self.total, offset, length, self.artist, genres)
+        self._check(config, offset, length, genres)
         padded = [*genres, *[EMPTY_GENRE] * (config.max_genres - len(genres))]
         lyrics = self.window(config, start)
         ids = np.where(lyrics == PADDING, UNKNOWN, np.array([*self.characters, UNKNOWN])[lyrics])
@@ -229,33 +219,27 @@ class PieceLabels:
         count = len(self.characters)
         return lyric_window(count, config.lyric_tokens, self.total, offset, length)
 
-
-def check_known(
-    config: JukeboxPriorConfig,
-    total: int,
-    offset: int,
-    length: int,
-    artist: int,
-    genres: Sequence[int],
-) -> None:
-    """Raises: UserError if a label lies outside the range of a model."""
-    if not 0 <= artist < config.artists:
-        raise UserError(f"Artist {artist} is none of the model's {config.artists}")
-    if not all(0 <= genre < config.genres for genre in genres):
-        raise UserError(f"Genres {list(genres)} are not all of the model's {config.genres}")
-    if not 0 <= offset < total:
-        raise UserError(f"Sample {offset} is not in a piece of {total} samples")
-    if not config.time_bins:
-        return
-    rate = config.sample_rate
-    if not config.min_duration <= total / rate < config.max_duration:
-        raise UserError(
-            f"A piece of {total / rate:.2f} s ({total} samples at {rate} Hz) is not of "
-            f"{config.min_duration:g} s to less than {config.max_duration:g} s, which the model "
-            "knows; say that it is longer or shorter"
-        )
-    if offset + length > config.max_duration * rate:
-        raise UserError(
-            f"A context ends after {(offset + length) / rate:.2f} s; the model knows "
-            f"{config.max_duration:g} s"
-        )
+    def _check(
+        self, config: JukeboxPriorConfig, offset: int, length: int, genres: Sequence[int]
+    ) -> None:
+        """Raises: UserError if a label lies outside the range of a model."""
+        if not 0 <= self.artist < config.artists:
+            raise UserError(f"Artist {self.artist} is none of the model's {config.artists}")
+        if not all(0 <= genre < config.genres for genre in genres):
+            raise UserError(f"Genres {list(genres)} are not all of the model's {config.genres}")
+        total, rate = self.total, config.sample_rate
+        if not 0 <= offset < total:
+            raise UserError(f"Sample {offset} is not in a piece of {total} samples")
+        if not config.time_bins:
+            return
+        if not config.min_duration <= total / rate < config.max_duration:
+            raise UserError(
+                f"A piece of {total / rate:.2f} s ({total} samples at {rate} Hz) is not of "
+                f"{config.min_duration:g} s to less than {config.max_duration:g} s, which the "
+                "model knows; say that it is longer or shorter"
+            )
+        if offset + length > config.max_duration * rate:
+            raise UserError(
+                f"A context ends after {(offset + length) / rate:.2f} s; the model knows "
+                f"{config.max_duration:g} s"
+            )

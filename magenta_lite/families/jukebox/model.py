@@ -41,8 +41,63 @@ class Conditioning(NamedTuple):
     lyrics: Any = None
 
 
+class CodesModel(MusicModel):
+    """Base class of models of codes: their loss and its metrics.
+
+    Attributes:
+        sizes: The model section.
+        objective: A `NextCodeObjective`, for models with lyrics.
+        upsamples: Whether the model is conditioned on the codes of the level above.
+    """
+
+    metric_meanings = evaluation.MEANINGS
+    upsamples = False
+    sizes: Any
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.bits = keras.metrics.Mean(name="bits_per_token")
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.lyric_bits: Any = None  # without lyrics
+
+    def majority_accuracy(self, examples: Any) -> float:
+        return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Returns the mean cross-entropy per code, in bits.
+
+        With lyrics, the mean is over all tokens; characters have weight `objective.lyric_share`.
+        """
+        sizes = self.sizes
+        logits, lyric_logits = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
+        codes = tf.cast(x["events"], tf.int32) + sizes.shift
+        bits = bits_of(codes, logits)
+        self.bits.update_state(bits)
+        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == codes
+        self.accuracy.update_state(tf.cast(right, tf.float32))
+        loss = tf.reduce_mean(bits)
+        if lyric_logits is not None:
+            lyrics = tf.cast(x["labels"], tf.int32)[:, -sizes.lyric_tokens :]
+            lyric_bits = bits_of(lyrics, lyric_logits)
+            self.lyric_bits.update_state(lyric_bits)
+            lyric_loss = self.objective.lyric_share * tf.reduce_mean(lyric_bits)
+            total = sizes.context + sizes.lyric_tokens
+            loss = (loss * sizes.context + lyric_loss * sizes.lyric_tokens) / total
+        return self.scale_loss(loss)
+
+    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
+        return ()  # codes are no pictures
+
+
 @keras.saving.register_keras_serializable("magenta_lite")
-class JukeboxPrior(MusicModel):
+class JukeboxPrior(CodesModel):
     """A transformer that predicts the next code of the sound of a piece.
 
     After Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4). It may be
@@ -71,10 +126,7 @@ class JukeboxPrior(MusicModel):
     attention supports sampling, too; the length of a piece includes the prompt.
     """
 
-    upsamples = False
-
     Options = JukeboxOptions
-    metric_meanings = evaluation.MEANINGS
 
     def __init__(
         self,
@@ -102,9 +154,6 @@ class JukeboxPrior(MusicModel):
         if sizes.separate_lyrics:
             self.lyric_encoder = LyricEncoder(sizes, name="lyrics")
         self.conditioner = CodeConditioner(sizes, name="conditioner") if self.upsamples else None
-        self.bits = keras.metrics.Mean(name="bits_per_token")
-        self.accuracy = keras.metrics.Mean(name="accuracy")
-        self.lyric_bits: Any = None  # without lyrics
         if sizes.lyric_tokens:
             self.lyric_bits = keras.metrics.Mean(name="lyric_bits_per_token")
         self.built = True
@@ -187,40 +236,6 @@ class JukeboxPrior(MusicModel):
         _, of_codes = tf.split(weights, [sizes.front, sizes.context], axis=2)
         return tf.split(of_codes, [sizes.front, keys - sizes.front], axis=3)[0]
 
-    # The objective -------------------------------------------------------------------------
-
-    def majority_accuracy(self, examples: Any) -> float:
-        return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Returns the mean cross-entropy per code, in bits.
-
-        With lyrics, the mean is over all tokens; characters have weight `objective.lyric_share`.
-        """
-        sizes = self.sizes
-        logits, lyric_logits = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        codes = tf.cast(x["events"], tf.int32) + sizes.shift
-        bits = bits_of(codes, logits)
-        self.bits.update_state(bits)
-        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == codes
-        self.accuracy.update_state(tf.cast(right, tf.float32))
-        loss = tf.reduce_mean(bits)
-        if lyric_logits is not None:
-            lyrics = tf.cast(x["labels"], tf.int32)[:, -sizes.lyric_tokens :]
-            lyric_bits = bits_of(lyrics, lyric_logits)
-            self.lyric_bits.update_state(lyric_bits)
-            lyric_loss = self.objective.lyric_share * tf.reduce_mean(lyric_bits)
-            total = sizes.context + sizes.lyric_tokens
-            loss = (loss * sizes.context + lyric_loss * sizes.lyric_tokens) / total
-        return self.scale_loss(loss)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -249,9 +264,6 @@ class JukeboxPrior(MusicModel):
         self, num_outputs: int, temperature: float, seed: int
     ) -> dict[str, tf.Tensor]:
         return inference.sampling_arguments(self, num_outputs, temperature, seed)
-
-    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
-        return ()  # codes are no pictures
 
 
 @keras.saving.register_keras_serializable("magenta_lite")

@@ -94,18 +94,11 @@ def written(
     above: Tensor | None,
     chunk: int,
 ) -> Tensor:
-    """Does the same as `write_window` as part of a graph.
+    """Does the same as `write_window` as part of a graph, with a prompt of dynamic length.
 
-    Args:
-        model: As of `write_window`.
-        codes: Int32 (B, context), the prompt first.
-        given: Int32 scalar, length of the prompt.
-        total: Int32 scalar, final number of codes.
-        seeds: Int32 (B, 2).
-        sampler: How codes are drawn.
-        labels: Int32 (B, `label_size`); None for a model without labels.
-        above: Int32 (B, context / ratio); None for a prior.
-        chunk: Tokens of the prompt that are read per step, at most `model.music.longest_step`.
+    The arguments are those of `write_window`, as int32 tensors, except for `codes` (B, context),
+    which begin with the prompt, and its length `given`. `chunk` is at most
+    `model.music.longest_step`.
 
     Returns:
         Int32 (B, context), with new codes from `given` to `total`.
@@ -225,18 +218,23 @@ def write_level(
     codes, sampler = np.asarray(codes, np.int32), sampler or Sampler()
     rows, ratio = codes.shape[0], sizes.above_ratio
     if above is not None:
-        above = np.asarray(above, np.int32)
-        _check_above(above.shape[1], total, sizes.context, ratio)
+        above, needed = np.asarray(above, np.int32), max(total, sizes.context) // ratio
+        if above.shape[1] < needed:
+            raise UserError(
+                f"{total} codes need {needed} codes of the level above, there are "
+                f"{above.shape[1]}; a window of {sizes.context} codes needs "
+                f"{sizes.context // ratio}"
+            )
     for window in plan_windows(total, sizes.context, hop, codes.shape[1], ratio):
         seeds = row_seeds(seed, rows, window.start)
         labels = None if labels_at is None else np.asarray(labels_at(window.start))
         first = window.start // ratio
         there = None if above is None else above[:, first : first + sizes.context // ratio]
-        given = codes[:, window.start :]
+        size = rows_at_once or rows
         parts = [
             write_window(
                 model,
-                given[part],
+                codes[part, window.start :],
                 window.stop - window.start,
                 seeds[part],
                 sampler,
@@ -244,23 +242,9 @@ def write_level(
                 None if there is None else there[part],
                 compiled=compiled,
             )
-            for part in _parts(rows, rows_at_once)
+            for part in (slice(row, row + size) for row in range(0, rows, size))
         ]
         codes = np.concatenate([codes[:, : window.start], np.concatenate(parts)], axis=1)
         if after_window is not None:
             after_window(codes, window)
     return codes
-
-
-def _parts(rows: int, at_once: int) -> list[slice]:
-    size = at_once or rows
-    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
-
-
-def _check_above(there: int, total: int, context: int, ratio: int) -> None:
-    needed = max(total, context) // ratio
-    if there < needed:
-        raise UserError(
-            f"{total} codes need {needed} codes of the level above, there are {there}; a window "
-            f"of {context} codes needs {context // ratio}"
-        )

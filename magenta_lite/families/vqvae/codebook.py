@@ -150,7 +150,9 @@ class Codebook(keras.layers.Layer):
         if training:
             vectors = tf.where(self.ready > 0, vectors, self._first(x, choices[0]))
         codes, squares = nearest(rows, vectors)
-        weights = self._weights(rows, x, counted)
+        weights = tf.ones_like(rows[:, 0])
+        if counted is not None:
+            weights = tf.repeat(counted, tf.shape(x)[1])
         hits = tf.math.unsorted_segment_sum(weights, codes, self.codes)
         new, alive = vectors, tf.convert_to_tensor(self.hits) >= self.threshold
         if training:
@@ -169,11 +171,6 @@ class Codebook(keras.layers.Layer):
         shape = tf.shape(x)[:2]
         coded = tf.reshape(tf.gather(vectors, codes), tf.shape(x))
         return Coded(tf.reshape(codes, shape), tf.ensure_shape(coded, x.shape), statistics)
-
-    def _weights(self, rows, x, counted):
-        if counted is None:
-            return tf.ones_like(rows[:, 0])
-        return tf.repeat(counted, tf.shape(x)[1])
 
     def _learn(self, vectors, hits, sums, restarts):
         """Updates the codebook.

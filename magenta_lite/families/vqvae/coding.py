@@ -76,26 +76,20 @@ class Coder:
     def __init__(self, model: VQVAE):
         self._model = model
         self.sample_rate = model.sample_rate
-        levels, sizes = range(model.sizes.levels), model.sizes
+        sizes = model.sizes
         several = [sizes.quantizers] if sizes.quantizers > 1 else []
-
         # Of dynamic length: otherwise each length would be traced.
-        def reading(level):
-            @graph_function(input_signature=[tf.TensorSpec([1, None, sizes.channels], tf.float32)])
-            def read(sound):
-                return model.encode_level(sound, level)
+        sound = tf.TensorSpec([1, None, sizes.channels], tf.float32)
+        codes = tf.TensorSpec([1, None, *several], tf.int32)
 
-            return read
+        def of_levels(function, spec):
+            compiled = graph_function(input_signature=[spec])
+            return [
+                compiled(lambda x, level=level: function(x, level)) for level in range(sizes.levels)
+            ]
 
-        def playing(level):
-            @graph_function(input_signature=[tf.TensorSpec([1, None, *several], tf.int32)])
-            def play(codes):
-                return model.decode(codes, level)
-
-            return play
-
-        self._read = [reading(level) for level in levels]
-        self._play = [playing(level) for level in levels]
+        self._read = of_levels(model.encode_level, sound)
+        self._play = of_levels(model.decode, codes)
 
     @functools.cached_property
     def fingerprint(self) -> str:

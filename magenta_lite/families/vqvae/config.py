@@ -87,20 +87,10 @@ class VQVAEConfig(ModelSection):
                 f"model.downs={list(self.downs)} and model.multipliers={list(self.multipliers)} "
                 "must be at least 1 each"
             )
-        for name in (
-            "code_width",
-            "codes",
-            "width",
-            "depth",
-            "dilation_growth",
-            "channels",
-            "quantizers",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
-        for name in ("dilation_cycle", "k_means_steps", "factorized_width", "revival_threshold"):
-            if getattr(self, name) < 0:
-                raise UserError(f"model.{name}={getattr(self, name)} must not be negative")
+        names = ("code_width", "codes", "width", "depth", "dilation_growth", "channels")
+        self.check_at_least(1, *names, "quantizers")
+        names = ("dilation_cycle", "k_means_steps", "factorized_width", "revival_threshold")
+        self.check_at_least(0, *names)
         if int(self.residual_factor * self.width) < 1:
             raise UserError(
                 f"model.residual_factor={self.residual_factor} leaves no channel of "
@@ -195,11 +185,9 @@ class VQVAEObjective(Objective):
     def __post_init__(self) -> None:
         for name in ("fft_sizes", "fft_hops", "fft_windows", "stft"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("commitment", "multi_spectral", "spectral", "l1", "l2", "linf", "log_mel"):
-            if getattr(self, name) < 0:
-                raise UserError(f"objective.{name}={getattr(self, name)} must not be negative")
-        if self.linf_count < 1:
-            raise UserError(f"objective.linf_count={self.linf_count} must be at least 1")
+        names = ("commitment", "multi_spectral", "spectral", "l1", "l2", "linf", "log_mel")
+        self.check_at_least(0, *names)
+        self.check_at_least(1, "linf_count")
         if len(self.stft) != 3:
             raise UserError(f"objective.stft={list(self.stft)} must be [FFT size, hop, window]")
         if not len(self.fft_sizes) == len(self.fft_hops) == len(self.fft_windows) >= 1:
@@ -236,30 +224,3 @@ class VQVAEObjective(Objective):
     def shortest_clip(self) -> int:
         """Shortest length of a clip in samples: spectra are padded by reflection of half an FFT."""
         return max(self.stft[0], *self.fft_sizes) // 2 + 1
-
-
-def parameter_counts(config: VQVAEConfig) -> dict[str, int]:
-    """Returns the number of weights without building the model.
-
-    Returns:
-        `convolutions`, all weights that are trained by gradients (including the projections of
-        factorised codes), and `codebooks`, the vectors of all codes.
-    """
-    snake, total = int(config.snake), 0
-    for level in range(config.levels):
-        width, code = config.width_of(level), config.code_width
-        inside = int(config.residual_factor * width)
-        block = width * inside * 3 + inside + inside * width + width + snake * (width + inside)
-        residuals = config.depth_of(level) * block
-        for b in range(level + 1):
-            stages, kernel = config.downs[b], 2 * config.strides[b]
-            enters = code if b else config.channels
-            total += (enters + (stages - 1) * width) * width * kernel + stages * width
-            total += stages * residuals + width * code * 3 + code
-            total += code * width * 3 + width + stages * residuals
-            total += ((stages - 1) * width + code) * width * kernel + (stages - 1) * width + code
-        total += code * config.channels * 3 + config.channels
-        if config.factorized_width:
-            total += 2 * code * config.factorized_width + code + config.factorized_width
-    books = config.levels * config.quantizers * config.codes * config.codebook_width
-    return {"convolutions": total, "codebooks": books}

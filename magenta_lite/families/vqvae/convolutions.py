@@ -10,6 +10,7 @@ Shape letters: B batch, T steps, C channels of the sound, W width, E code width.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
@@ -149,13 +150,13 @@ class _LevelBlock(keras.layers.Layer):
         self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
         with keras.name_scope(self.name):
             self.residuals = [
-                [Residual(self.sizes, d, name=f"residual_{s}_{i}") for i, d in self._dilations()]
+                [
+                    Residual(self.sizes, dilation, name=f"residual_{s}_{i}")
+                    for i, dilation in enumerate(self.sizes.dilations)
+                ]
                 for s in range(self.sizes.stages)
             ]
         self.built = True
-
-    def _dilations(self):
-        return enumerate(self.sizes.dilations)
 
     def get_config(self):
         return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes)}
@@ -177,23 +178,17 @@ class EncoderBlock(_LevelBlock):
 
     def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        sizes, conv = self.sizes, keras.layers.Conv1D
+        sizes, conv = self.sizes, functools.partial(convolution, keras.layers.Conv1D)
         # The kernel spans two strides and is padded by half a stride at each side, so that every
         # stage divides the length exactly.
-        kernel, width = 2 * sizes.stride, sizes.width
+        stride, width = sizes.stride, sizes.width
+        inputs = [sizes.outside, *[width] * (sizes.stages - 1)]
         with keras.name_scope(self.name):
             self.shorten = [
-                convolution(
-                    conv,
-                    width if s else sizes.outside,
-                    width,
-                    kernel,
-                    f"shorten_{s}",
-                    strides=sizes.stride,
-                )
-                for s in range(sizes.stages)
+                conv(channels, width, 2 * stride, f"shorten_{s}", strides=stride)
+                for s, channels in enumerate(inputs)
             ]
-            self.leave = convolution(conv, width, sizes.code_width, 3, "leave")
+            self.leave = conv(width, sizes.code_width, 3, "leave")
 
     def call(self, x: Tensor) -> Tensor:
         for shorten, residuals in zip(self.shorten, self.residuals, strict=True):
@@ -219,19 +214,14 @@ class DecoderBlock(_LevelBlock):
 
     def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        sizes, width = self.sizes, self.sizes.width
+        sizes, width, stride = self.sizes, self.sizes.width, self.sizes.stride
+        transposed = functools.partial(convolution, keras.layers.Conv1DTranspose)
+        outputs = [*[width] * (sizes.stages - 1), sizes.outside]
         with keras.name_scope(self.name):
             self.enter = convolution(keras.layers.Conv1D, sizes.code_width, width, 3, "enter")
             self.lengthen = [
-                convolution(
-                    keras.layers.Conv1DTranspose,
-                    width,
-                    sizes.outside if s == sizes.stages - 1 else width,
-                    2 * sizes.stride,
-                    f"lengthen_{s}",
-                    strides=sizes.stride,
-                )
-                for s in range(sizes.stages)
+                transposed(width, channels, 2 * stride, f"lengthen_{s}", strides=stride)
+                for s, channels in enumerate(outputs)
             ]
 
     def call(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +11,7 @@ import tensorflow as tf
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.config import MAX_LEVELS
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.examples import Examples
 
 if TYPE_CHECKING:
     from magenta_lite.families.vqvae.model import VQVAE
@@ -31,12 +32,12 @@ MEANINGS = {
 }
 
 
-def evaluate(model: VQVAE, examples: Any, seed: int) -> dict[str, float]:
+def evaluate(model: VQVAE, examples: Examples, seed: int) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; of several quantizers, the mean over them.
 
     Args:
         model: A trained model.
-        examples: A `collections.Examples`; the first crop of each row is used.
+        examples: Held-out examples; the first crop of each row is used.
         seed: Unused.
     """
     del seed

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def generate(
     model: VQVAE, converter: AudioConverter, options: VQVAEOptions
 ) -> list[dict[str, Audio]]:
-    """Returns for each input the original and its reconstruction from each level's codes.
+    """Returns for each input the `original`, and its reconstructions `level-0`, `level-1` …
 
     Args:
         model: A trained model.
@@ -27,14 +27,11 @@ def generate(
         UserError: If there is no input.
     """
     options.check(converter)
-    coder = Coder(model)
-    return [reconstructed(coder, audio) for _, audio in options.inputs]
-
-
-def reconstructed(coder: Coder, audio: Audio) -> dict[str, Audio]:
-    """Returns a sound as `original`, and its reconstructions as `level-0`, `level-1` …"""
-    sounds = {"original": audio}
-    for level, codes in enumerate(coder.encode(audio.samples)):
-        heard = coder.decode(codes, level)[: len(audio.samples)]
-        sounds[f"level-{level}"] = Audio(heard, audio.sample_rate)
-    return sounds
+    coder, outputs = Coder(model), []
+    for _, audio in options.inputs:
+        sounds = {"original": audio}
+        for level, codes in enumerate(coder.encode(audio.samples)):
+            heard = coder.decode(codes, level)[: len(audio.samples)]
+            sounds[f"level-{level}"] = Audio(heard, audio.sample_rate)
+        outputs.append(sounds)
+    return outputs

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.converters.audio import FULL_SCALE
 from magenta_lite.typing import Tensor
 
 QUIET = 2e-3  # norm of a spectrum below which spectral convergence is 0
@@ -134,9 +135,6 @@ def bandwidth(clips: np.ndarray, resolution: Sequence[int]) -> Bandwidth:
         float(tf.norm(spectrum(tf.constant(clip[None], tf.float32), resolution))) for clip in clips
     ]
     return Bandwidth(float(np.mean(np.abs(samples))), float(np.var(samples)), float(np.mean(norms)))
-
-
-FULL_SCALE = 2**15  # full scale of 16-bit samples
 
 
 def sound_of(events: Tensor) -> Tensor:
