@@ -49,7 +49,7 @@ def inference_functions(
         above_size = sizes.context // sizes.above_ratio
         specs.append(tf.TensorSpec([None, above_size], tf.int32, "above"))
 
-    def drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, labels, above):
+    def sample(given, num_codes, temperature, top_k, top_p, min_p, seed, labels=None, above=None):
         rows, count = tf.shape(given)[0], tf.shape(given)[1]
         tf.debugging.assert_less_equal(
             num_codes, sizes.context, f"A context of the model has {sizes.context} codes"
@@ -69,17 +69,12 @@ def inference_functions(
         )
         return {"codes": found[:, :num_codes]}
 
-    def with_labels(
-        given, num_codes, temperature, top_k, top_p, min_p, seed, labels=None, above=None
-    ):
-        return drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, labels, above)
-
     def with_above(given, num_codes, temperature, top_k, top_p, min_p, seed, above):
-        return drawn(given, num_codes, temperature, top_k, top_p, min_p, seed, None, above)
+        return sample(given, num_codes, temperature, top_k, top_p, min_p, seed, None, above)
 
     only_above = model.upsamples and not sizes.labelled
-    sample = graph_function(with_above if only_above else with_labels, input_signature=specs)
-    return {"sample": sample, "serving_default": sample}
+    function = graph_function(with_above if only_above else sample, input_signature=specs)
+    return {"sample": function, "serving_default": function}
 
 
 def _several(sizes) -> list[int]:
