@@ -15,9 +15,8 @@ from pathlib import Path
 from magenta_lite.converters.audio import Audio, pieces
 from magenta_lite.datasets import open_collection
 from magenta_lite.errors import UserError
-from magenta_lite.families.vqvae.coding import Coder
-from magenta_lite.families.vqvae.generation import reconstructed
-from magenta_lite.families.vqvae.model import sound_of
+from magenta_lite.families.vqvae.losses import sound_of
+from magenta_lite.families.vqvae.options import VQVAEOptions
 from magenta_lite.outputs import write_sounds
 from magenta_lite.training.run import load_run
 
@@ -37,8 +36,8 @@ def main() -> None:
         raise UserError(f"{name} is not in the test split; that has {', '.join(known) or 'none'}")
     rate = run.converter.sample_rate
     samples = sound_of(known[name][: round(arguments.seconds * rate)]).numpy()
-    heard = reconstructed(Coder(run.model), Audio(samples, rate))
-    for path in write_sounds([heard], arguments.output_dir, Path(name).stem.partition("#")[0]):
+    heard = run.pieces(VQVAEOptions("reconstruct", ((name, Audio(samples, rate)),)))
+    for path in write_sounds(heard, arguments.output_dir, Path(name).stem.partition("#")[0]):
         print(path)
 
 

@@ -51,7 +51,7 @@ def noise(*shape: int) -> np.ndarray:
 def train(batch: int, steps: int) -> float:
     """Returns the training speed in seconds of sound per second."""
     from magenta_lite.data.pipeline import Batches
-    from magenta_lite.families.vqvae.model import sound_of
+    from magenta_lite.families.vqvae.losses import sound_of
     from magenta_lite.training.trainer import compile_model
 
     model, config = build("vqvae_mini")

@@ -148,8 +148,8 @@ def _check_vqvae(config: ExperimentConfig, vqvae: ExperimentConfig) -> None:
         )
     upsampler = model.above_ratio > 1
     if level >= sizes.levels or (upsampler and level + 1 >= sizes.levels):
-        what = f"the codes above level {level}" if upsampler else f"a level {level}"
-        raise UserError(f"{path} has no {what}, its levels are 0 to {sizes.levels - 1}")
+        what = f"level above {level}" if upsampler else f"level {level}"
+        raise UserError(f"{path} has no {what}; its levels are 0 to {sizes.levels - 1}")
     hops = sizes.hop_lengths
     if upsampler and hops[level + 1] != hops[level] * model.above_ratio:
         raise UserError(

@@ -183,6 +183,12 @@ class Piece:
             self.seed = self._kept.seed
             print(f"Going on from {self._kept.path}, of seed {self.seed}", file=sys.stderr)
 
+    def keep(self, level: int, codes: np.ndarray) -> None:
+        """Saves the current codes of a level."""
+        self.codes[level] = codes
+        if self._kept is not None:
+            self._kept.keep({str(level): codes for level, codes in self.codes.items()})
+
     def saver(self, config: Any, total: int) -> Callable[[np.ndarray, Window], None]:
         """Returns a function that saves the codes after a window, and prints the progress.
 
@@ -196,9 +202,7 @@ class Piece:
 
         def after_window(codes: np.ndarray, window: Window) -> None:
             nonlocal printed
-            self.codes[level] = codes
-            if self._kept is not None:
-                self._kept.keep({str(each): codes for each, codes in self.codes.items()})
+            self.keep(level, codes)
             now, done = time.monotonic(), codes.shape[1]
             if now - printed < SECONDS and done < total:
                 return
