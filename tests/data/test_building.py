@@ -11,6 +11,7 @@ import signal
 import numpy as np
 import pytest
 
+from magenta_lite.config import get_config
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.groove import GrooveConverterConfig
@@ -183,6 +184,43 @@ def test_converter_names_differ_with_every_value():
         for values in ({}, {"bars": 4}, {"programs": (0, 31)}, {"gap_bars": 2.0})
     }
     assert len(names) == 4
+
+
+# Names of built data sets contain them: a different name would build the data set again.
+CONVERTER_NAMES = {
+    "cat-mel_2bar": "melody_b1368571e2",
+    "cat-mel_2bar_med_chords": "melody_c39b8e1713",
+    "cat-drums_2bar": "drums_462e5253a5",
+    "cat-trio_16bar": "trio_10a2dac9e8",
+    "hier-multiperf_vel_1bar_med": "multi_performance_fabb1fd637",
+    "groovae_4bar": "groove_5a0ff4f5c0",
+    "groovae_2bar_humanize": "groove_5ca33370b6",
+    "groovae_2bar_tap_fixed_velocity_note_dropout": "groove_5ca33370b6",
+    "groovae_2bar_add_closed_hh": "groove_5ca33370b6",
+    "groovae_2bar_hits_control": "groove_5ca33370b6",
+    "basic_rnn": "event_melody_05aa7766f1",
+    "lookback_rnn": "event_melody_05aa7766f1",
+    "attention_rnn": "event_melody_05aa7766f1",
+    "mono_rnn": "event_melody_93898dec9c",
+    "chord_pitches_improv": "event_melody_da47776806",
+    "drum_kit_rnn": "event_drums_d45f568350",
+    "performance_with_dynamics": "event_performance_a45d031e52",
+    "music_transformer": "performance_bb8c489728",
+    "music_transformer_16": "performance_966593c065",
+    "music_transformer_jsb": "chorale_6d7600274e",
+    "music_transformer_melody": "melody_performance_70be5fac79",
+    "musenet_small": "musenet_tokens_6ae49e2530",
+    "vqvae_mini": "audio_04d63d0264",
+    "jukebox_prior_mini": "codes_4e6c04b333",
+}
+
+
+def test_converter_names_are_those_of_earlier_versions():
+    names = {
+        name: building.converter_name(building.stored_config(get_config(name).converter))
+        for name in CONVERTER_NAMES
+    }
+    assert names == CONVERTER_NAMES
 
 
 def _double_or_die(number: int, fatal: int) -> int:
