@@ -114,7 +114,7 @@ def describe(windows: Any, converter_config: Any) -> dict[str, Any]:
 
     lowest, highest = summaries.pitch_range(windows, converter_config) or (None, None)
     return {
-        "converter": building.converter_json(converter_config),
+        "converter": building.converter_of(converter_config).to_json(),
         "splits": windows.sizes,
         "lowest_pitch": lowest,
         "highest_pitch": highest,

@@ -43,17 +43,13 @@ class CollectionConfig(tfds.core.BuilderConfig):
     """One encoding of a data set or of a part of it.
 
     Attributes:
-        converter: Converter section, e.g. `MelodyConverterConfig`; settings that do not affect
-            storage are set to their defaults.
+        converter: Converter section, e.g. `MelodyConverterConfig`.
         argument: The part, the copy or the folder; see `DatasetSpec`. Empty for the whole data set,
             the download, or TFDS's folder of manual downloads.
     """
 
     converter: Any = None
     argument: str = ""
-
-    def __post_init__(self):
-        self.converter = building.stored_config(self.converter)
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -175,7 +171,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _generate_examples(self, windows: list[Window], split: str) -> Iterator:
         example = functools.partial(_example, converter_config=self.builder_config.converter)
-        return map(example, building.told(windows, f"Writing {split}"))
+        return map(example, building.with_progress(windows, f"Writing {split}"))
 
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)

@@ -64,8 +64,7 @@ class Converter:
 
         `EXAMPLE` is a placeholder for the path of a music file.
         """
-        needed = {"chords": ("--chords=C Am F G",), "hits": (f"--input={EXAMPLE}",)}
-        return needed.get(self.event_format.control, ())
+        return ("--chords=C Am F G",) if self.event_format.control == "chords" else ()
 
     @property
     def window_steps(self) -> int:
@@ -98,13 +97,14 @@ class Converter:
         """
         raise NotImplementedError
 
-    def for_inference(self, unmarked_drums: bool = True) -> Converter:
+    def for_inference(self, pitch_map: str = "reduced", unmarked_drums: bool = True) -> Converter:
         """Returns the converter for input of generation, which accepts more than that of training.
 
         Args:
+            pitch_map: Pitch map of grooves.
             unmarked_drums: Whether all notes of a file without drum notes are read as drums.
         """
-        del unmarked_drums
+        del pitch_map, unmarked_drums
         return self
 
     def text_of(self, sequence: NoteSequence) -> str:

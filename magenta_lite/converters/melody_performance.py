@@ -48,9 +48,6 @@ class MelodyPerformanceConverterConfig:
         stretches: Factors of duration for time-stretching of training pieces.
         min_pitch: Minimum MIDI pitch; lower notes are dropped.
         max_pitch: Maximum MIDI pitch; higher notes are dropped.
-        max_silence: Maximum silence in generated music, in seconds; 0 for any.
-        max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
-            until the last token.
         max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
@@ -64,8 +61,6 @@ class MelodyPerformanceConverterConfig:
     stretches: tuple[float, ...] = (1.0, 0.95, 0.975, 1.025, 1.05)
     min_pitch: int = 21
     max_pitch: int = 108
-    max_silence: float = 4.0
-    max_hung_note: float = 0.0
     max_examples: int = 0
 
     def __post_init__(self) -> None:
@@ -238,7 +233,11 @@ class MelodyPerformanceConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self,
+        events: Events,
+        qpm: float = 120.0,
+        programs: tuple[int, ...] | None = None,
+        max_hung_note: float = 0.0,
     ) -> NoteSequence:
         """Returns the NoteSequence of the performance of a row, or of a performance alone.
 
@@ -247,7 +246,7 @@ class MelodyPerformanceConverter(TokenConverter):
         ids = np.asarray(events)
         sizes = self.event_format.sizes[0]
         played = ids[(ids < self.codec.size) | (ids >= sizes)]
-        return self.performance.decode(played, qpm, programs)
+        return self.performance.decode(played, qpm, programs, max_hung_note)
 
 
 def _stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:

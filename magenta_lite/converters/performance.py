@@ -35,9 +35,6 @@ class PerformanceConverterConfig:
         min_tokens: Minimum length; shorter pieces are dropped.
         min_pitch: Minimum MIDI pitch; lower notes are dropped.
         max_pitch: Maximum MIDI pitch; higher notes are dropped.
-        max_silence: Maximum silence in generated music, in seconds; 0 for any.
-        max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
-            until the last token.
         max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
@@ -49,15 +46,13 @@ class PerformanceConverterConfig:
     min_tokens: int = 64
     min_pitch: int = 21
     max_pitch: int = 108
-    max_silence: float = 4.0
-    max_hung_note: float = 0.0
     max_examples: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
-        check_at_least(self, 0, "max_silence", "max_hung_note", "max_examples")
+        check_at_least(self, 0, "max_examples")
         check_stretches(self.stretches)
         if not 0 <= self.min_pitch < self.max_pitch <= 127:
             raise UserError(
@@ -91,9 +86,7 @@ class PerformanceConverter(TokenConverter):
 
     def __init__(self, config: PerformanceConverterConfig):
         super().__init__(config)
-        codec = PerformanceCodec(config.min_pitch, config.max_pitch, first_id=RESERVED)
-        hung = round(config.max_hung_note * codec.steps_per_second)
-        self.codec = dataclasses.replace(codec, max_hung=hung)
+        self.codec = PerformanceCodec(config.min_pitch, config.max_pitch, first_id=RESERVED)
 
     @property
     def rules(self) -> TokenRules:
@@ -106,7 +99,6 @@ class PerformanceConverter(TokenConverter):
             shift=codec.shift,
             end=END if ends else None,
             steps_per_second=codec.steps_per_second,
-            max_silence=round(self.config.max_silence * codec.steps_per_second),
             never=(PAD,) if ends else (PAD, END),
         )
 
@@ -180,7 +172,11 @@ class PerformanceConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self,
+        events: Events,
+        qpm: float = 120.0,
+        programs: tuple[int, ...] | None = None,
+        max_hung_note: float = 0.0,
     ) -> NoteSequence:
         """Returns the NoteSequence of ids; every sequence of ids is valid.
 
@@ -188,6 +184,8 @@ class PerformanceConverter(TokenConverter):
             events: Int (T,); the first 1 ends the piece, and 0 is ignored.
             qpm: Tempo of the sequence; times do not depend on it.
             programs: One General MIDI program; None for the default.
+            max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
+                until the last token.
 
         Raises:
             ValueError: If an id is out of range.
@@ -197,7 +195,7 @@ class PerformanceConverter(TokenConverter):
         if ids and not 0 <= min(ids) <= max(ids) < self.codec.size:
             raise ValueError(f"Event ids must lie in [0, {self.codec.size}): {ids}")
         sequence, second = new_sequence(qpm, metrical=False), self.codec.steps_per_second
-        for note in self.codec.decoded(ids):
+        for note in self.codec.decoded(ids, round(max_hung_note * second)):
             added: Any = sequence.notes.add()
             added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
             added.start_time, added.end_time = note.start / second, note.end / second

@@ -41,8 +41,6 @@ class PerformanceCodec:
         steps_per_second: Grid resolution.
         max_shift: Maximum shift of one event, in steps.
         first_id: First id of events; lower ids are reserved.
-        max_hung: Maximum duration of notes without a note-off, in steps; 0 to hold them until the
-            last step.
     """
 
     min_pitch: int = 0
@@ -51,7 +49,6 @@ class PerformanceCodec:
     steps_per_second: int = 100
     max_shift: int = 100
     first_id: int = 0
-    max_hung: int = 0
 
     @property
     def note_on(self) -> tuple[int, int]:
@@ -147,12 +144,12 @@ class PerformanceCodec:
         first, last = self.shift
         return sum(id - first + 1 for id in ids if first <= id <= last)
 
-    def decoded(self, ids: Iterable[int]) -> Iterator[PlayedNote]:
+    def decoded(self, ids: Iterable[int], max_hung: int = 0) -> Iterator[PlayedNote]:
         """Yields the notes of ids, with times in steps, in the order of their ends.
 
         Every sequence of ids is valid: a note-off ends the oldest note of its pitch, if any; notes
         of zero length and ids below `first_id` are ignored; notes without a note-off end with the
-        last step, or after `max_hung` steps.
+        last step, or after `max_hung` steps if that is not 0.
         """
         sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
         now, velocity = 0, VELOCITY
@@ -173,7 +170,7 @@ class PerformanceCodec:
                 velocity = min(1 + (id - self.velocity_id) * self._bin_size, VELOCITIES)
         for place, started in sounding.items():  # in the order of their first pitches
             for start, loudness in started:
-                end = min(now, start + self.max_hung) if self.max_hung else now
+                end = min(now, start + max_hung) if max_hung else now
                 if start < end:
                     yield PlayedNote(start, place + self.min_pitch, end, loudness)
 

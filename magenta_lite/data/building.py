@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.config import FORMER_CONVERTER_FIELDS
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.data import reading, splitting
@@ -31,23 +32,6 @@ SAME_MUSIC = "the same music as in other files"
 
 HASHED_WHOLE = 64 * 2**20  # bytes; of larger files this much is hashed, in evenly spaced blocks
 HASHED_BLOCK = 2**20
-
-# Settings, by kind of converter, that change a model's input but not the stored examples.
-# Collections that differ only in these are the same.
-NOT_STORED = {
-    "groove": (
-        "humanize",
-        "tapify",
-        "fixed_velocities",
-        "added_classes",
-        "hits_as_controls",
-        "max_note_dropout",
-        "inference_pitch_map",
-    ),
-    "event_melody": ("encoding", "lookback_distances"),
-    "melody_performance": ("max_silence", "max_hung_note"),
-    "performance": ("max_silence", "max_hung_note"),
-}
 
 
 @dataclasses.dataclass
@@ -90,16 +74,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def stored_config(converter_config: Any) -> Any:
-    """Returns `converter_config` with defaults for the settings that do not affect storage."""
-    names = NOT_STORED.get(converter_config.kind, ())
-    defaults = {f.name: f.default for f in dataclasses.fields(converter_config) if f.name in names}
-    return dataclasses.replace(converter_config, **defaults)
-
-
 def converter_json(converter_config: Any) -> dict[str, Any]:
-    """Returns the converter's settings as JSON values, with its `kind`."""
-    return json.loads(json.dumps(converter_of(converter_config).to_json()))
+    """Returns the converter's settings as JSON values, with its `kind`.
+
+    Fields that only earlier versions had are included, so that data sets keep their names.
+    """
+    former = FORMER_CONVERTER_FIELDS.get(converter_config.kind, {})
+    return former | json.loads(json.dumps(converter_of(converter_config).to_json()))
 
 
 def converter_name(converter_config: Any) -> str:
@@ -340,7 +321,7 @@ def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
             )
 
 
-def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
+def with_progress(windows: Sequence[Window], what: str) -> Iterator[Window]:
     """Yields `windows` and prints progress, prefixed with `what`."""
     last = time.monotonic()
     for i, window in enumerate(windows):

@@ -92,9 +92,9 @@ class GenerateOptions:
         for name, field in options_of(cls).items():
             if name in given and field.metadata["is_text_or_file"]:
                 given[name] = _text(name, given[name])
-        fields = ("num_outputs", "temperature", "qpm", "programs")
-        chosen = {name: getattr(defaults, name) for name in fields} | given
-        return cls(**chosen, qpm_given="qpm" in given)
+        names = [field.name for field in dataclasses.fields(cls)]
+        chosen = {name: getattr(defaults, name) for name in names if hasattr(defaults, name)}
+        return cls(**chosen | given, qpm_given="qpm" in given)
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:

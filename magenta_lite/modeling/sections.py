@@ -20,6 +20,11 @@ class ModelSection:
         """Largest length of a training example in tokens; None for no limit."""
         return None
 
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        """Flags that `generate` requires for this model, in addition to those of its converter."""
+        return ()
+
 
 class Objective:
     """The section `objective` of a config: the loss. A subclass is a frozen dataclass.

@@ -216,10 +216,7 @@ CONVERTER_NAMES = {
 
 
 def test_converter_names_are_those_of_earlier_versions():
-    names = {
-        name: building.converter_name(building.stored_config(get_config(name).converter))
-        for name in CONVERTER_NAMES
-    }
+    names = {name: building.converter_name(get_config(name).converter) for name in CONVERTER_NAMES}
     assert names == CONVERTER_NAMES
 
 

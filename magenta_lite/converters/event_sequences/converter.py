@@ -18,7 +18,7 @@ class EventSequenceConverter(Converter):
 
     @property
     def encoding(self) -> EventEncoding:
-        """The input features and the classes of a model."""
+        """The input features and the classes of a model, which its section may extend."""
         raise NotImplementedError
 
     @property

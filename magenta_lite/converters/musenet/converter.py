@@ -37,8 +37,6 @@ class MuseNetConverterConfig:
         min_tokens: Minimum length; shorter pieces are dropped.
         styles: Names of the styles, at most 610; empty for those of `vocabulary.styles`,
             `[original]` for those of the original.
-        max_note: Maximum duration of generated notes, in seconds.
-        max_silence: Maximum silence in generated music, in seconds.
         max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
@@ -47,8 +45,6 @@ class MuseNetConverterConfig:
     crop: int = 2048
     min_tokens: int = 64
     styles: tuple[str, ...] = ()
-    max_note: float = 10.0
-    max_silence: float = 4.0
     max_examples: int = 0
 
     def __post_init__(self) -> None:
@@ -56,7 +52,6 @@ class MuseNetConverterConfig:
         check_at_least(self, PREFIX + 1, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
-        check_at_least(self, 0.1, "max_note", "max_silence")
         most = vocabulary.LAST_STYLE - FIRST_STYLE + 1
         if len(self.styles) > most or len(set(self.styles)) < len(self.styles):
             raise UserError(f"converter.styles must be at most {most} names, each once")
@@ -88,11 +83,7 @@ class MuseNetConverter(TokenConverter):
     @property
     def rules(self) -> MuseNetRules:
         """The grammar of the ids."""
-        config, rate = self.config, vocabulary.UNITS_PER_SECOND
-        return MuseNetRules(
-            max_note=round(config.max_note * rate),
-            max_silence=round(config.max_silence * rate),
-        )
+        return MuseNetRules()
 
     @property
     def event_format(self) -> EventFormat:
