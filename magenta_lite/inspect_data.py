@@ -60,7 +60,7 @@ def main() -> int:
             print(few)
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
-    for hint in summaries.hints(windows.report, config.converter):
+    for hint in summaries.hints(windows.report):
         print(textwrap.fill(hint, _columns(), subsequent_indent="    ", break_on_hyphens=False))
     if FLAGS.json:
         _write_json(Path(FLAGS.json), numbers)

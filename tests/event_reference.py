@@ -12,12 +12,11 @@ from magenta_lite.converters.event_sequences.encodings import (
     FIRST_PITCH_ID,
     NO_EVENT_ID,
     NOTE_OFF_ID,
+    RECENT_PITCHES,
     EventEncoding,
     best_keys,
 )
 from magenta_lite.typing import Events
-
-RECENT_PITCHES = 3
 
 
 class History:

@@ -177,7 +177,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         sources, listing = self._sources(dl_manager)
         converter = self.builder_config.converter
         windows = building.build(sources, listing, converter)
-        summaries.check_usable(windows.sizes, windows.report, self.info.full_name, converter)
+        summaries.check_usable(windows.sizes, windows.report, self.info.full_name)
         return windows
 
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
@@ -229,7 +229,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             kept
             | "Sizes" >> beam.combiners.Count.PerKey()
             | "AllSizes" >> beam.combiners.ToDict()
-            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name, converter)
+            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name)
         )
         facts = (
             encoded
@@ -287,10 +287,8 @@ def _merge_reports(reports) -> Report:
     return merged
 
 
-def _check_sizes(
-    sizes: dict[str, int], report: Report, what: str, converter_config: Any
-) -> dict[str, int]:
-    summaries.check_usable(sizes, report, what, converter_config)
+def _check_sizes(sizes: dict[str, int], report: Report, what: str) -> dict[str, int]:
+    summaries.check_usable(sizes, report, what)
     empty = [split for split in building.SPLITS if not sizes.get(split)]
     if empty:
         raise ValueError(

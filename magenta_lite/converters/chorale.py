@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report, pitch_outside
 from magenta_lite.converters.converter import check_at_least
 from magenta_lite.converters.grid import MAX_STEPS, is_playable, step_at, tempo_map, to_step
 from magenta_lite.converters.token_converter import TokenConverter
@@ -146,7 +146,7 @@ class ChoraleConverter(TokenConverter):
             if note.is_drum:
                 report.drop("drum note")
             elif not config.min_pitch <= note.pitch <= config.max_pitch:
-                report.drop(f"pitch outside {config.min_pitch}-{config.max_pitch}")
+                report.drop(pitch_outside(config.min_pitch, config.max_pitch))
             else:
                 voices.setdefault(note.instrument, []).append(note)
         if not 1 <= len(voices) <= VOICES:

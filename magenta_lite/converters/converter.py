@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason
 from magenta_lite.converters.chords import transpose_chords
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
@@ -194,6 +194,11 @@ class Converter:
         """Returns the converter of the result of `to_json`."""
         values = {key: value for key, value in tree.items() if key != "kind"}
         return cls(cls.config_class(**values))
+
+
+def too_short(text: str) -> Reason:
+    """Returns the reason to drop music that `converter.pad_edges` keeps."""
+    return Reason.with_setting(text, "--set converter.pad_edges=true pads short music with silence")
 
 
 def check_at_least(config: Any, lowest: float, *names: str) -> None:

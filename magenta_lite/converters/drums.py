@@ -9,7 +9,7 @@ import numpy as np
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.converter import Converter, check_at_least, too_short
 from magenta_lite.converters.drum_extraction import (
     DrumTrack,
     as_bits,
@@ -139,7 +139,7 @@ class DrumsConverter(Converter):
         if self.config.pad_edges:
             events = events + [0] * (steps - len(events))
         if len(events) < steps:
-            report.drop(f"drum track shorter than {self.config.bars} bars")
+            report.drop(too_short(f"drum track shorter than {self.config.bars} bars"))
         for _, window in bar_windows(events, steps, self.steps_per_bar):
             if self.config.roll:
                 windows.add(as_bits(window, len(self._pitches)))

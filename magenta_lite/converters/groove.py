@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from magenta_lite.converters import drum_classes
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
+from magenta_lite.converters.converter import Converter, check_at_least, too_short
 from magenta_lite.converters.grid import (
     Stretch,
     bar_windows,
@@ -24,6 +24,13 @@ from magenta_lite.typing import Events, NoteSequence
 
 PITCH_MAPS = {"roland": drum_classes.ROLAND, "reduced": drum_classes.REDUCED}
 DRUMS = 9  # classes of every map
+OUTSIDE_MAP = {
+    "roland": Reason.with_setting(
+        "drum pitch outside the roland map",
+        "--set converter.pitch_map=reduced reads all General MIDI drums",
+    ),
+    "reduced": Reason("drum pitch outside the reduced map"),
+}
 LOUDEST = 127  # MIDI velocity
 HIT = 0.5  # threshold of hits
 
@@ -142,7 +149,12 @@ class GrooveConverter(Converter):
         notes = list(stretch.sequence.notes)
         drums = [note for note in notes if note.is_drum]
         if not drums and not self.config.unmarked_drums:
-            report.drop("piece without a note on the drum channel")
+            reason = Reason.with_setting(
+                "piece without a note on the drum channel",
+                "--set converter.unmarked_drums=true reads all notes of such files as drums, for "
+                "the recordings of pads",
+            )
+            report.drop(reason)
             return []
         if not drums:
             report.keep("notes that are not marked as drums, read as drums", len(notes))
@@ -158,7 +170,7 @@ class GrooveConverter(Converter):
         for note in self._drum_notes(stretch, report):
             drum = self._class_of.get(note.pitch)
             if drum is None:
-                report.drop(f"drum pitch outside the {self.config.pitch_map} map")
+                report.drop(OUTSIDE_MAP[self.config.pitch_map])
                 continue
             if note.velocity <= 0:
                 report.drop("note of velocity 0")
@@ -184,10 +196,8 @@ class GrooveConverter(Converter):
         if rest and self.config.pad_edges:
             groove = np.pad(groove, ((0, unit - rest), (0, 0)))
         elif rest:
-            report.drop(
-                f"bar at the end of a piece, short of a window of {self.config.bars}",
-                n=rest // self.steps_per_bar,
-            )
+            reason = f"bar at the end of a piece, short of a window of {self.config.bars}"
+            report.drop(too_short(reason), n=rest // self.steps_per_bar)
         for _, window in bar_windows(groove, steps, hop):
             windows.add(window)
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report, pitch_outside
 from magenta_lite.converters.chords import UnusableChords, chord_line
-from magenta_lite.converters.converter import Converter
+from magenta_lite.converters.converter import Converter, too_short
 from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stretches, quantize
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
@@ -204,8 +204,12 @@ class MelodyConverter(Converter):
                 step_note = StepNote(start, -note.pitch, end)
                 by_instrument.setdefault(note.instrument, []).append(step_note)
         report.drop("drum note", n=drums)
-        report.drop(f"note of a program outside {low}-{high}", n=other_program)
-        report.drop(f"pitch outside {config.min_pitch}-{config.max_pitch}", n=out_of_range)
+        program = Reason.with_setting(
+            f"note of a program outside {low}-{high}",
+            "--set converter.programs=null reads the notes of every program",
+        )
+        report.drop(program, n=other_program)
+        report.drop(pitch_outside(config.min_pitch, config.max_pitch), n=out_of_range)
         report.drop("note of velocity 0", n=silent)
         return [by_instrument[instrument] for instrument in sorted(by_instrument)]
 
@@ -231,7 +235,7 @@ class MelodyConverter(Converter):
         steps = self.config.bars * self.steps_per_bar
         events = fill_up(melody.events, steps) if self.config.pad_edges else melody.events
         if len(events) < steps:
-            report.drop(f"melody shorter than {self.config.bars} bars")
+            report.drop(too_short(f"melody shorter than {self.config.bars} bars"))
         for start, window in bar_windows(events, steps, self.steps_per_bar):
             yield melody.start + start, as_fresh_melody(window)
 

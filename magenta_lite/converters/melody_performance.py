@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.converter import check_at_least
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance import (
@@ -195,7 +195,12 @@ class MelodyPerformanceConverter(TokenConverter):
             report.drop(f"segment of fewer than {config.min_tokens} tokens")
             return None
         if len(ids) > config.max_tokens:
-            report.drop(f"segment of more than {config.max_tokens} tokens")
+            reason = Reason.with_setting(
+                f"segment of more than {config.max_tokens} tokens",
+                "--set converter.max_tokens=4096 reads longer ones, "
+                "--set converter.max_seconds=10 cuts shorter",
+            )
+            report.drop(reason)
             return None
         if not melody:
             report.drop("segment without a melody")

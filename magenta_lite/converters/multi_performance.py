@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.chords import ChordLine, UnusableChords, chord_line
 from magenta_lite.converters.converter import Converter, check_at_least
 from magenta_lite.converters.grid import Stretch, common_time_stretches, is_playable, quantize
@@ -270,11 +270,11 @@ class MultiPerformanceConverter(Converter):
         lengths = [len(track.ids) - FRAME for track in tracks]
         most = config.max_events - FRAME
         if len(tracks) < config.min_instruments and not config.pad_edges:
-            reason = f"bar with fewer than {config.min_instruments} instruments"
+            reason = _too_empty(f"bar with fewer than {config.min_instruments} instruments")
         elif len(tracks) > config.max_instruments:
             reason = f"bar with more than {config.max_instruments} instruments"
         elif sum(lengths) < config.min_events and not config.pad_edges:
-            reason = f"bar with fewer than {config.min_events} events in all"
+            reason = _too_empty(f"bar with fewer than {config.min_events} events in all")
         elif max(lengths) > most and not config.pad_edges:
             reason = f"bar with more than {most} events of an instrument"
         else:
@@ -374,3 +374,9 @@ def with_sustain(sequence: NoteSequence) -> NoteSequence:
 def _chords_of(track: Track, chords: ChordLine, first_step: int) -> list[int]:
     """Returns the chord class of each event; 0 for the first event, the program."""
     return [0, *chords.at(first_step + np.array(track.steps[1:])).tolist()]
+
+
+def _too_empty(text: str) -> Reason:
+    return Reason.with_setting(
+        text, "--set converter.pad_edges=true takes bars with little in them, too"
+    )

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from magenta_lite.converters.base import Report
+from magenta_lite.converters.base import Report, pitch_outside
 from magenta_lite.converters.grid import MAX_STEPS, to_step
 from magenta_lite.converters.multi_performance import VELOCITIES, with_sustain
 from magenta_lite.typing import NoteSequence
@@ -95,7 +95,7 @@ class PerformanceCodec:
             elif note.velocity <= 0:
                 report.drop("note of velocity 0")
             elif not self.min_pitch <= note.pitch <= self.max_pitch:
-                report.drop(f"pitch outside {self.min_pitch}-{self.max_pitch}")
+                report.drop(pitch_outside(self.min_pitch, self.max_pitch))
             else:
                 kept.notes.append(note)
         if not kept.notes:

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from magenta_lite.converters import drum_classes
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
+from magenta_lite.converters.converter import Converter, check_at_least, too_short
 from magenta_lite.converters.drum_extraction import as_bits, hits_by_step
 from magenta_lite.converters.grid import (
     MAX_STEPS,
@@ -182,7 +182,11 @@ class TrioConverter(Converter):
                 n = sum(map(len, parts.values()))
                 report.drop("note of an instrument that is several parts", n=n)
             elif not name:
-                reason = f"note of a program outside {a}-{b} (melody) and {c}-{d} (bass)"
+                reason = Reason.with_setting(
+                    f"note of a program outside {a}-{b} (melody) and {c}-{d} (bass)",
+                    "converter.melody_programs and converter.bass_programs say which instruments "
+                    "are taken",
+                )
                 report.drop(reason, n=len(notes))
             else:
                 kept[name, instrument] = notes
@@ -260,7 +264,7 @@ class TrioConverter(Converter):
         ids = np.stack([part.ids for part in trio], axis=-1).astype(np.uint16)
         complete = self._all_play([part.plays for part in trio])
         if len(complete) < self.config.bars:
-            report.drop(f"trio shorter than {self.config.bars} bars")
+            report.drop(too_short(f"trio shorter than {self.config.bars} bars"))
         for start, window in bar_windows(ids, self.window_steps, self.steps_per_bar):
             bar = start // self.steps_per_bar
             if self.config.pad_edges:
@@ -271,7 +275,11 @@ class TrioConverter(Converter):
             elif complete[bar : bar + self.config.bars].all():
                 windows.add(window)
             else:
-                report.drop("window in which melody, bass or drums rest too long")
+                reason = Reason.with_setting(
+                    "window in which melody, bass or drums rest too long",
+                    "--set converter.gap_bars=4 lets melody, bass and drums rest for longer",
+                )
+                report.drop(reason)
 
     def _all_play(self, parts: list[np.ndarray]) -> np.ndarray:
         """Returns the mask bool (bars,) of bars in which all parts play within `gap_bars`."""

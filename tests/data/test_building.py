@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 import shutil
 import signal
 
 import numpy as np
 import pytest
+from note_seq.protobuf.music_pb2 import NoteSequence
 
 from magenta_lite.config import get_config
-from magenta_lite.converters.base import Report
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import Reason, Report
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
@@ -175,7 +178,7 @@ def test_nothing_to_train_on_shows_the_report():
     with pytest.raises(
         UserError, match=r"(?s)my_midi gives nothing.*left out:\n +3 bar is not 4/4"
     ):
-        summaries.check_usable({"test": 4}, report, "my_midi", CONFIG)
+        summaries.check_usable({"test": 4}, report, "my_midi")
 
 
 def test_converter_names_differ_with_every_value():
@@ -316,16 +319,33 @@ def test_pitches_of_nothing_are_none():
 
 
 def test_hints_name_only_settings_that_the_converter_has():
-    report = Report()
-    report.drop("note of a program outside 0-31 (melody) and 32-39 (bass)")
-    report.drop("drum pitch outside the roland map")
-    report.drop("melody shorter than 2 bars")
-    melody = summaries.hints(report, MelodyConverterConfig())
+    song = NoteSequence()
+    for i, (pitch, program) in enumerate(((60, 90), (25, 0), (80, 0))):
+        note = song.notes.add(pitch=pitch, program=program, velocity=80, end_time=0.5)
+        note.instrument, note.is_drum = i, i == 2
+
+    def hints(config):
+        found = summaries.hints(build_converter(config).encode(song).report)
+        for name in re.findall(r"converter\.(\w+)", " ".join(found)):
+            assert hasattr(config, name), name
+        return found
+
+    melody = hints(MelodyConverterConfig(programs=(0, 31)))
     assert any("converter.programs=null" in hint for hint in melody)
     assert any("converter.pad_edges" in hint for hint in melody)
-    trio = summaries.hints(report, TrioConverterConfig())
-    assert not any("converter.programs" in hint for hint in trio)
+    trio = hints(TrioConverterConfig())
     assert any("converter.bass_programs" in hint for hint in trio)
-    groove = summaries.hints(report, GrooveConverterConfig())
+    groove = hints(GrooveConverterConfig())
     assert any("converter.pitch_map" in hint for hint in groove)
-    assert not any("converter.min_pitch" in hint for hint in groove)
+    assert not hints(GrooveConverterConfig(pitch_map="reduced"))
+
+
+def test_hints_of_the_most_frequent_reasons_come_first_and_each_once():
+    report, other = Report(), Report()
+    report.drop(Reason("rare", "Do this."))
+    report.drop("without a hint", n=9)
+    other.drop(Reason("frequent", "Do that."), n=3)
+    other.drop(Reason("frequent, too", "Do that."), n=2)
+    report.merge(other, "a.mid")
+    assert summaries.hints(report) == ["Do that.", "Do this."]
+    assert summaries.hints(Report.from_json(report.to_json())) == ["Do that.", "Do this."]

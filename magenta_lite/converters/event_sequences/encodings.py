@@ -19,6 +19,7 @@ NOTE_OFF_ID = 1
 FIRST_PITCH_ID = 2
 
 KEYS = 12
+RECENT_PITCHES = 3
 # Row k is the mask of the pitch classes of the major key of pitch class k.
 MAJOR_KEYS = np.array(
     [[(c - k) % 12 in {0, 2, 4, 5, 7, 9, 11} for c in range(12)] for k in range(KEYS)]
