@@ -28,9 +28,8 @@ SECTION_CLASSES: dict[str, type] = {
     for section in (family.config_class, family.objective_class)
 }
 
-# Names of sections in earlier versions, in files and in --set.
-FORMER_SECTIONS = {"converter": "encoder"}
-_SECTIONS_OF_FORMER_NAMES = {former: name for name, former in FORMER_SECTIONS.items()}
+# Sections by their names in earlier versions, in files and in --set.
+FORMER_SECTIONS = {"encoder": "converter"}
 
 # Fields that converter sections had in earlier versions, by kind, with their defaults. Now the
 # section `model` has them, or else `generate`. The names of built data sets depend on the defaults.
@@ -189,7 +188,7 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GenerateConfig:
-    """Defaults of `generate`.
+    """Settings of generation, and defaults of the options of `generate`.
 
     Attributes:
         temperature: Divisor of the logits; below 1 is more predictable, above 1 more random.
@@ -317,12 +316,11 @@ def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentCo
     for text in overrides:
         key, separator, value = text.partition("=")
         section, dot, field = key.strip().partition(".")
-        section = _SECTIONS_OF_FORMER_NAMES.get(section, section)
+        section = FORMER_SECTIONS.get(section, section)
         if not separator or not dot:
             raise UserError(f"--set {text} is not section.key=value, e.g. train.steps=500")
-        if section == "converter" and field in FORMER_CONVERTER_FIELDS.get(
-            config.converter.kind, ()
-        ):
+        former_fields = FORMER_CONVERTER_FIELDS.get(config.converter.kind, ())
+        if section == "converter" and field in former_fields:
             section = _section_of(field, type(config.model))
         _check_known(config, section, field)
         changes.setdefault(section, []).append(f"{field}={value}")
@@ -358,7 +356,7 @@ def load_config(path: Path) -> ExperimentConfig:
         raise UserError(f"{path} is missing: {path.parent} is not a run directory")
     try:
         tree: Any = OmegaConf.to_container(OmegaConf.load(path))
-        for section, former in FORMER_SECTIONS.items():
+        for former, section in FORMER_SECTIONS.items():
             if former in tree:
                 tree[section] = tree.pop(former)
         model_class = section_class(tree["model"]["kind"])

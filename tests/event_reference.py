@@ -9,13 +9,11 @@ from numpy.typing import ArrayLike
 
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS
 from magenta_lite.converters.event_sequences.encodings import (
-    FIRST_PITCH_ID,
-    NO_EVENT_ID,
-    NOTE_OFF_ID,
     RECENT_PITCHES,
     EventEncoding,
     best_keys,
 )
+from magenta_lite.converters.melody import FIRST_PITCH_ID, NO_EVENT_ID, NOTE_OFF_ID
 from magenta_lite.typing import Events
 
 

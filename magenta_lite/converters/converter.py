@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -82,7 +83,7 @@ class Converter:
         return QUARTERS_PER_BAR * self.config.steps_per_quarter
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the examples of an unquantized NoteSequence, with a report."""
+        """Returns the examples of an unquantized NoteSequence, and a report of dropped items."""
         raise NotImplementedError
 
     def decode(
@@ -92,8 +93,11 @@ class Converter:
 
         Args:
             events: Array (T, *event_shape) of `event_format`.
-            qpm: Quarter notes a minute.
+            qpm: Quarter notes a minute; the times of performances do not depend on it.
             programs: General MIDI programs of the melodic parts; None for `default_programs`.
+
+        Raises:
+            ValueError: If an id is out of range.
         """
         raise NotImplementedError
 
@@ -199,6 +203,23 @@ class Converter:
 def too_short(text: str) -> Reason:
     """Returns the reason to drop music that `converter.pad_edges` keeps."""
     return Reason.with_setting(text, "--set converter.pad_edges=true pads short music with silence")
+
+
+def checked_ids(ids: Iterable[Any], size: int) -> list[int]:
+    """Returns `ids` as a list. Raises: ValueError if an id is out of range."""
+    ids = [int(id) for id in ids]
+    if ids and not 0 <= min(ids) <= max(ids) < size:
+        raise ValueError(f"Event ids must lie in [0, {size}): {ids}")
+    return ids
+
+
+def check_pitch_range(config: Any) -> None:
+    """Raises: UserError if `min_pitch` and `max_pitch` of a converter section are no range."""
+    if not 0 <= config.min_pitch <= config.max_pitch <= 127:
+        raise UserError(
+            f"converter.min_pitch={config.min_pitch} and max_pitch={config.max_pitch} must be MIDI "
+            "pitches, 0 to 127, the lower first"
+        )
 
 
 def check_at_least(config: Any, lowest: float, *names: str) -> None:

@@ -122,9 +122,6 @@ class GrooveConverter(Converter):
         Windows start every `hop_bars` bars from the beginning of the piece; an incomplete last
         window is dropped. A piece with several tempos or time signatures has no windows.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Float32 arrays (T, 27), and a report of dropped items.
         """
@@ -204,14 +201,9 @@ class GrooveConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of hits, velocities and offsets.
+        """Returns the NoteSequence of hits, velocities and offsets, float (T, 27).
 
         Each hit lasts one step; times before the beginning of the piece are clipped to it.
-
-        Args:
-            events: Float (T, 27).
-            qpm: Quarter notes a minute.
-            programs: Must be None or empty.
         """
         self._programs(programs)
         events = np.asarray(events, np.float32).reshape(-1, 3 * DRUMS)

@@ -110,7 +110,7 @@ def as_fresh_melody(events: list[int]) -> list[int]:
     return [NO_EVENT] * first + events[first:]
 
 
-def fill_up(events: list[int], steps: int) -> list[int]:
+def padded(events: list[int], steps: int) -> list[int]:
     """Returns a melody that ends on a bar line padded with silence to `steps`."""
     if len(events) >= steps:
         return events

@@ -140,9 +140,6 @@ class MelodyPerformanceConverter(TokenConverter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the segments of a NoteSequence, in order of time, for all passes and stretches.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays of at most `window_steps` ids, and a report of dropped items; those of
             further passes and stretches are for training only.
@@ -244,10 +241,7 @@ class MelodyPerformanceConverter(TokenConverter):
         programs: tuple[int, ...] | None = None,
         max_hung_note: float = 0.0,
     ) -> NoteSequence:
-        """Returns the NoteSequence of the performance of a row, or of a performance alone.
-
-        Further arguments and errors are those of `PerformanceConverter.decode`.
-        """
+        """Returns the NoteSequence of the performance of a row, or of a performance alone."""
         ids = np.asarray(events)
         sizes = self.event_format.sizes[0]
         played = ids[(ids < self.codec.size) | (ids >= sizes)]

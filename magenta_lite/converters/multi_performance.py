@@ -11,7 +11,7 @@ import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.chords import ChordLine, UnusableChords, chord_line
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.converter import Converter, check_at_least, checked_ids
 from magenta_lite.converters.grid import Stretch, common_time_stretches, is_playable, quantize
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
@@ -171,9 +171,6 @@ class MultiPerformanceConverter(Converter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the bars of a NoteSequence, in order of time, without duplicates.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays (T,), their chords uint8 (T,) where the config has them, and a report
             of dropped items.
@@ -305,20 +302,11 @@ class MultiPerformanceConverter(Converter):
         """Returns the NoteSequence of ids: one bar, with an instrument for each track.
 
         Every sequence of ids is valid: a note-off without its note, a note of zero length and a
-        program inside a track are ignored, and notes without a note-off end with the bar.
-
-        Args:
-            events: Int (T,).
-            qpm: Quarter notes a minute.
-            programs: Must be None or empty, since tracks have their own programs.
-
-        Raises:
-            ValueError: If an id is out of range.
+        program inside a track are ignored, and notes without a note-off end with the bar. Tracks
+        have their own programs, so that `programs` must be None or empty.
         """
         self._programs(programs)
-        events = np.asarray(events)
-        if (events < 0).any() or (events > self.ids.end).any():
-            raise ValueError(f"Event ids must lie in [0, {self.ids.end + 1}): {events.tolist()}")
+        events = np.array(checked_ids(events, self.ids.end + 1))
         sequence = new_sequence(qpm)
         seconds = 60 / qpm / self.config.steps_per_quarter
         tracks = events.reshape(self.config.max_instruments, self.config.max_events).tolist()

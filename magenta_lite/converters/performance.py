@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.converter import check_at_least, check_pitch_range, checked_ids
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance_codec import PerformanceCodec
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
-from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
 
@@ -54,11 +53,7 @@ class PerformanceConverterConfig:
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
         check_stretches(self.stretches)
-        if not 0 <= self.min_pitch < self.max_pitch <= 127:
-            raise UserError(
-                f"converter.min_pitch={self.min_pitch} and max_pitch={self.max_pitch} must be MIDI "
-                "pitches, the lower first"
-            )
+        check_pitch_range(self)
 
 
 def check_stretches(stretches: tuple[float, ...]) -> None:
@@ -120,9 +115,6 @@ class PerformanceConverter(TokenConverter):
         Row k holds the tokens from k * crop to (k + 2) * crop, so every crop of the piece begins in
         the first half of a row, and the first halves of all rows together are the piece.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays of at most 2 * crop ids, and a report of dropped items; those of
             stretches other than 1 are for training only.
@@ -178,26 +170,12 @@ class PerformanceConverter(TokenConverter):
         programs: tuple[int, ...] | None = None,
         max_hung_note: float = 0.0,
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids; every sequence of ids is valid.
+        """Returns the NoteSequence of ids (T,); every sequence of ids is valid.
 
-        Args:
-            events: Int (T,); the first 1 ends the piece, and 0 is ignored.
-            qpm: Tempo of the sequence; times do not depend on it.
-            programs: One General MIDI program; None for the default.
-            max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
-                until the last token.
-
-        Raises:
-            ValueError: If an id is out of range.
+        The first 1 ends the piece, and 0 is ignored. Notes without a note-off last at most
+        `max_hung_note` seconds, or until the last token if it is 0.
         """
         (program,) = self._programs(programs)
-        ids = [int(id) for id in itertools.takewhile(lambda id: id != END, events)]
-        if ids and not 0 <= min(ids) <= max(ids) < self.codec.size:
-            raise ValueError(f"Event ids must lie in [0, {self.codec.size}): {ids}")
-        sequence, second = new_sequence(qpm, metrical=False), self.codec.steps_per_second
-        for note in self.codec.decoded(ids, round(max_hung_note * second)):
-            added: Any = sequence.notes.add()
-            added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
-            added.start_time, added.end_time = note.start / second, note.end / second
-            sequence.total_time = max(sequence.total_time, added.end_time)
-        return sequence
+        ids = checked_ids(itertools.takewhile(lambda id: id != END, events), self.codec.size)
+        max_hung = round(max_hung_note * self.codec.steps_per_second)
+        return self.codec.sequence(ids, qpm, program, max_hung)

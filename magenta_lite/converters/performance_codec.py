@@ -9,6 +9,7 @@ from typing import NamedTuple
 from magenta_lite.converters.base import Report, pitch_outside
 from magenta_lite.converters.grid import MAX_STEPS, to_step
 from magenta_lite.converters.multi_performance import VELOCITIES, with_sustain
+from magenta_lite.converters.writing import new_sequence
 from magenta_lite.typing import NoteSequence
 
 VELOCITY = 100  # velocity before the first velocity event
@@ -173,6 +174,23 @@ class PerformanceCodec:
                 end = min(now, start + max_hung) if max_hung else now
                 if start < end:
                     yield PlayedNote(start, place + self.min_pitch, end, loudness)
+
+    def sequence(
+        self, ids: Iterable[int], qpm: float, program: int, max_hung: int = 0
+    ) -> NoteSequence:
+        """Returns the NoteSequence of ids, whose times do not depend on `qpm`; see `decoded`."""
+        sequence = new_sequence(qpm, metrical=False)
+        for note in self.decoded(ids, max_hung):
+            end = note.end / self.steps_per_second
+            sequence.notes.add(
+                pitch=note.pitch,
+                velocity=note.velocity,
+                start_time=note.start / self.steps_per_second,
+                end_time=end,
+                program=program,
+            )
+            sequence.total_time = max(sequence.total_time, end)
+        return sequence
 
     def cut(self, ids: Iterable[int], steps: int) -> list[int]:
         """Returns `ids` truncated or padded with shifts to a duration of `steps`."""

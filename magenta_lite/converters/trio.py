@@ -26,7 +26,7 @@ from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     StepNote,
     extract_melodies,
-    fill_up,
+    padded,
 )
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, add_melody, new_sequence
@@ -138,9 +138,6 @@ class TrioConverter(Converter):
         Windows are `bars` long and start on every bar, in order of the instruments' numbers
         (melody, bass, drums) and time.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays (T, 3), and a report of dropped items.
         """
@@ -238,7 +235,7 @@ class TrioConverter(Converter):
             return None
         (melody,) = melodies
         steps = bars * self.steps_per_bar
-        events = fill_up([NO_EVENT] * melody.start + melody.events, steps)[:steps]
+        events = padded([NO_EVENT] * melody.start + melody.events, steps)[:steps]
         return np.array([event_id(event, MIN_PITCH) for event in events])
 
     def _drums(self, notes: list, bars: int, report: Report) -> np.ndarray | None:
@@ -295,15 +292,9 @@ class TrioConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids, with instruments 0, 1 and 9.
+        """Returns the NoteSequence of ids (T, 3), with instruments 0, 1 and 9.
 
-        Args:
-            events: Int (T, 3).
-            qpm: Quarter notes a minute.
-            programs: General MIDI programs of melody and bass; None for 0 and 33.
-
-        Raises:
-            ValueError: If an id is out of range.
+        `programs` are those of melody and bass.
         """
         events = np.asarray(events).reshape(-1, len(PARTS))
         if (events < 0).any() or (events >= self.event_format.sizes).any():

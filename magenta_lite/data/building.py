@@ -25,8 +25,8 @@ from magenta_lite.data import reading, splitting
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.workers import Crash, WorkerPool
 
-LINE_EVERY = 5.0  # seconds between two lines of progress
-ALONE_FOR = 2.0  # seconds of work before worker processes are started
+PROGRESS_SECONDS = 5.0  # seconds between two lines of progress
+SERIAL_SECONDS = 2.0  # seconds of work before worker processes are started
 
 SAME_MUSIC = "the same music as in other files"
 
@@ -204,7 +204,7 @@ def encode_sources(sources: Sequence[reading.Source], converter_config: Any) -> 
     """Yields `encode_source` of each source, in order, and prints progress."""
     progress = _Progress(len(sources))
     work = functools.partial(encode_source, converter_config=converter_config)
-    for source, answer in zip(sources, each_source(sources, work, progress.tell), strict=True):
+    for source, answer in zip(sources, each_source(sources, work, progress.show), strict=True):
         if isinstance(answer, Crash):
             report = Report()
             report.drop(f"file whose reading ended the process (code {answer.code})", source.name)
@@ -230,14 +230,14 @@ def each_source(
     start = time.monotonic()
     done = 0
     cores = _cores()
-    while done < len(sources) and (time.monotonic() - start < ALONE_FOR or cores == 1):
+    while done < len(sources) and (time.monotonic() - start < SERIAL_SECONDS or cores == 1):
         yield work(sources[done])
         done += 1
     rest = sources[done:]
     if not rest:
         return
     with WorkerPool(work, min(cores, len(rest))) as pool:
-        yield from pool.map(rest, waiting, LINE_EVERY)
+        yield from pool.map(rest, waiting, PROGRESS_SECONDS)
 
 
 def _cores() -> int:
@@ -326,7 +326,7 @@ def with_progress(windows: Sequence[Window], what: str) -> Iterator[Window]:
     last = time.monotonic()
     for i, window in enumerate(windows):
         yield window
-        if time.monotonic() - last >= LINE_EVERY:
+        if time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             say(f"{what}: {i + 1:,} of {len(windows):,}")
 
@@ -338,7 +338,7 @@ def converter_of(converter_config: Any) -> Any:
 
 
 class _Progress:
-    """Prints the progress of reading, at most every `LINE_EVERY` seconds."""
+    """Prints the progress of reading, at most every `PROGRESS_SECONDS` seconds."""
 
     def __init__(self, sources: int):
         self._sources = sources
@@ -349,10 +349,10 @@ class _Progress:
         self._done += 1
         self._pieces += len(encoded.pieces)
         self._windows += sum(len(piece.examples) for piece in encoded.pieces)
-        if time.monotonic() - self._printed >= LINE_EVERY:
-            self.tell()
+        if time.monotonic() - self._printed >= PROGRESS_SECONDS:
+            self.show()
 
-    def tell(self) -> None:
+    def show(self) -> None:
         self._printed = time.monotonic()
         # No estimate of the time left: a file may hold one tune or a thousand.
         say(

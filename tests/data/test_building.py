@@ -241,15 +241,15 @@ def test_a_worker_that_dies_costs_one_item_only():
 def test_workers_give_what_one_process_gives(tmp_path, monkeypatch, folk_dummy):
     sources, listing = folk_dummy
     alone = building.build(sources, listing, CONFIG)
-    monkeypatch.setattr(building, "ALONE_FOR", 0.0)
-    monkeypatch.setattr(building, "LINE_EVERY", 0.05)
+    monkeypatch.setattr(building, "SERIAL_SECONDS", 0.0)
+    monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.05)
     together = building.build(sources, listing, CONFIG)
     assert together.splits == alone.splits
     assert together.report.to_json() == alone.report.to_json()
 
 
 def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, folk_dummy):
-    monkeypatch.setattr(building, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.0)
     sources, listing = folk_dummy
     building.build(sources, listing, CONFIG)
     assert f"of {len(sources)} files" in capsys.readouterr().err

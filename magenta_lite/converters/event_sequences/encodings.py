@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS
-
-NO_EVENT_ID = 0
-NOTE_OFF_ID = 1
-FIRST_PITCH_ID = 2
+from magenta_lite.converters.melody import FIRST_PITCH_ID, NO_EVENT_ID
 
 KEYS = 12
 RECENT_PITCHES = 3

@@ -17,13 +17,13 @@ from magenta_lite.converters.chords import (
     chord_line,
     transpose_chords,
 )
-from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS, CLASSES, stored_class
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
-from magenta_lite.converters.event_sequences.encodings import FIRST_PITCH_ID, EventEncoding
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.event_sequences.squash import OCTAVE, Squashed, fold, squash
 from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
-from magenta_lite.converters.melody import event_id, event_of
+from magenta_lite.converters.melody import FIRST_PITCH_ID, event_id, event_of
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     NOTE_OFF,
@@ -169,9 +169,6 @@ class EventMelodyConverter(EventSequenceConverter):
 
         They are in order of instrument and time, without duplicates.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint8 arrays (T,) of 2 to `max_steps` steps, their chords uint8 (T,) where the config
             has them, and a report of dropped items.
@@ -277,21 +274,12 @@ class EventMelodyConverter(EventSequenceConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of event ids.
-
-        Args:
-            events: Int (T,).
-            qpm: Quarter notes a minute.
-            programs: One General MIDI program, for the melody; None for the default.
-
-        Raises:
-            ValueError: If an id is out of range.
-        """
+        """Returns the NoteSequence of event ids (T,)."""
         return self.decode_events(self.to_events(events), qpm, programs)
 
     def to_events(self, ids: Events) -> list[int]:
         """Returns the melody events of ids (T,). Raises: ValueError if an id is out of range."""
-        ids = self._checked_ids(ids)
+        ids = checked_ids(ids, self.depth)
         return as_fresh_melody([event_of(id, self.config.min_pitch) for id in ids])
 
     def decode_events(

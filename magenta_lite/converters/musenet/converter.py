@@ -121,9 +121,6 @@ class MuseNetConverter(TokenConverter):
         Row k holds the prefix and the tokens of the piece from k * C to (k + 2) * C, where C is the
         length of a crop without its prefix.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays (T, 3), T at most `window_steps`, and a report of dropped notes and of
             notes that were assigned to other instruments.
@@ -245,17 +242,11 @@ class MuseNetConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids; every sequence of ids is valid.
+        """Returns the NoteSequence of ids (T,) or of a row (T, 3), with or without a prefix.
 
-        Notes are repaired by `codec.repaired`. Each instrument has its own MIDI channel.
-
-        Args:
-            events: Int (T,) or (T, 3), with or without a prefix; `end` ends the piece.
-            qpm: Tempo of the sequence; times do not depend on it.
-            programs: Must be None or empty, since ids encode the instruments.
-
-        Raises:
-            ValueError: If an id is out of range.
+        Every sequence of ids is valid; `end` ends the piece. Notes are repaired by
+        `codec.repaired`. Each instrument has its own MIDI channel. Ids encode the instruments, so
+        that `programs` must be None or empty.
         """
         self._programs(programs or None)
         ids = np.asarray(events)
