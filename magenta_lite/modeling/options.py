@@ -85,7 +85,7 @@ class GenerateOptions:
         """Returns options with the values that a user gives and the defaults of a config.
 
         Args:
-            defaults: The section `generate` of the config.
+            defaults: The section `generate` of the config, with defaults by the names of fields.
             **given: Values of fields; None for the default.
         """
         given = {name: value for name, value in given.items() if value is not None}
