@@ -104,29 +104,27 @@ MELODIES = {"data": DataConfig(source="folk"), "programs": FIDDLE}
 
 event_rnn(
     "basic_rnn",
-    converter=EventMelodyConverterConfig(encoding="one_hot"),
+    converter=EventMelodyConverterConfig(),
     model=MelodyRNNConfig(),
     clip_norm=5.0,
     **MELODIES,
 )
 event_rnn(
     "lookback_rnn",
-    converter=EventMelodyConverterConfig(encoding="lookback"),
-    model=MelodyRNNConfig(),
+    converter=EventMelodyConverterConfig(),
+    model=MelodyRNNConfig(encoding="lookback"),
     clip_norm=5.0,
     **MELODIES,
 )
 event_rnn(
     "attention_rnn",
-    converter=EventMelodyConverterConfig(encoding="key"),
-    model=MelodyRNNConfig(attention_length=40),
+    converter=EventMelodyConverterConfig(),
+    model=MelodyRNNConfig(attention_length=40, encoding="key"),
     **MELODIES,
 )
 event_rnn(
     "mono_rnn",
-    converter=EventMelodyConverterConfig(
-        encoding="one_hot", min_pitch=0, max_pitch=127, transpose_to_key=None
-    ),
+    converter=EventMelodyConverterConfig(min_pitch=0, max_pitch=127, transpose_to_key=None),
     model=MelodyRNNConfig(),
     clip_norm=5.0,
     **MELODIES,
@@ -159,29 +157,27 @@ LEAD_SHEETS = {
 }
 
 
-def lead_sheets(encoding: str, chords: str) -> EventMelodyConverterConfig:
+def lead_sheets(chords: str) -> EventMelodyConverterConfig:
     """Returns the converter of melodies over chords."""
-    return EventMelodyConverterConfig(
-        encoding=encoding, chords=chords, transpose_to_key=None, min_unique_pitches=3
-    )
+    return EventMelodyConverterConfig(chords=chords, transpose_to_key=None, min_unique_pitches=3)
 
 
 event_rnn(
     "basic_improv",
-    converter=lead_sheets("one_hot", "triads"),
+    converter=lead_sheets("triads"),
     model=MelodyRNNConfig(units=(64, 64)),
     clip_norm=5.0,
     **LEAD_SHEETS,
 )
 event_rnn(
     "attention_improv",
-    converter=lead_sheets("key", "triads"),
-    model=MelodyRNNConfig(units=(128, 128, 128), attention_length=40),
+    converter=lead_sheets("triads"),
+    model=MelodyRNNConfig(units=(128, 128, 128), attention_length=40, encoding="key"),
     **LEAD_SHEETS,
 )
 event_rnn(
     "chord_pitches_improv",
-    converter=lead_sheets("one_hot", "pitches"),
+    converter=lead_sheets("pitches"),
     model=MelodyRNNConfig(units=(256, 256, 256)),
     **LEAD_SHEETS,
 )

@@ -97,7 +97,7 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
     flat_trio = config.converter.kind == "trio" and config.model.segments == 1
     steps = 1200 if flat_trio else 1000 if hits else 800 if tracks else 600
     generate = config.generate
-    if groove and config.converter.tapify:
+    if groove and config.model.tapify:
         generate = dataclasses.replace(generate, temperature=0.3)
     if groove:
         objective = dataclasses.replace(objective, max_beta=1.0)
@@ -186,10 +186,11 @@ patterns("nade-drums_2bar_reduced", converter=DRUM_ROLL, model=NADE)
 patterns("nade-drums_2bar_full", "nade-drums_2bar", converter=FULL_KIT, model=NADE)
 
 
-def groovae(*names: str, **changes) -> None:
-    """Registers a GrooVAE with `changes` to its converter, which define the encoder's input."""
-    converter = dataclasses.replace(GROOVE, **changes)
-    music_vae(*names, converter=converter, model=GROOVAE, objective=GROOVES)
+def groovae(*names: str, bars: int = 2, **changes) -> None:
+    """Registers a GrooVAE of 2 or `bars` bars, with `changes` to the input of its networks."""
+    converter = dataclasses.replace(GROOVE, bars=bars)
+    model = dataclasses.replace(GROOVAE, **changes)
+    music_vae(*names, converter=converter, model=model, objective=GROOVES)
 
 
 # Drumming with velocities and timing.

@@ -96,16 +96,16 @@ def about(config: Any) -> str:
         return "upsamplers: codes of a finer level"
     if config.family == "jukebox":
         return "codes of a VQ-VAE's coarsest level"
-    more = _groove_words(converter) if converter.kind == "groove" else ()
+    more = _groove_words(config.model) if converter.kind == "groove" else ()
     return ", ".join([words.get(converter.kind, FAMILIES[config.family].about), *more])
 
 
-def _groove_words(converter: Any) -> Iterator[str]:
-    if converter.humanize:
+def _groove_words(model: Any) -> Iterator[str]:
+    if model.humanize:
         yield "made of a plain pattern"
-    if converter.tapify:
+    if model.tapify:
         yield "made of taps"
-    if converter.added_classes:
+    if model.added_classes:
         yield "with drums added"
-    if converter.hits_as_controls:
+    if model.hits_as_controls:
         yield "for given hits"

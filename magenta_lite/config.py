@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from magenta_lite.converters import CONVERTERS, SOUND_CONVERTERS
+from magenta_lite.converters.groove import PITCH_MAPS
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.families import FAMILIES
 
@@ -27,9 +28,27 @@ SECTION_CLASSES: dict[str, type] = {
     for section in (family.config_class, family.objective_class)
 }
 
-# Names of sections in earlier versions, in files and in --set.
-FORMER_SECTIONS = {"converter": "encoder"}
-_SECTIONS_OF_FORMER_NAMES = {former: name for name, former in FORMER_SECTIONS.items()}
+# Sections by their names in earlier versions, in files and in --set.
+FORMER_SECTIONS = {"encoder": "converter"}
+
+# Fields that converter sections had in earlier versions, by kind, with their defaults. Now the
+# section `model` has them, or else `generate`. The names of built data sets depend on the defaults.
+_LIMITS = {"max_silence": 4.0, "max_hung_note": 0.0}
+FORMER_CONVERTER_FIELDS: dict[str, dict[str, Any]] = {
+    "groove": {
+        "humanize": False,
+        "tapify": False,
+        "fixed_velocities": False,
+        "added_classes": [],
+        "hits_as_controls": False,
+        "max_note_dropout": 0.0,
+        "inference_pitch_map": "reduced",
+    },
+    "event_melody": {"encoding": "key", "lookback_distances": [16, 32]},
+    "melody_performance": _LIMITS,
+    "performance": _LIMITS,
+    "musenet_tokens": {"max_note": 10.0, "max_silence": 4.0},
+}
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adafactor")
@@ -169,7 +188,7 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GenerateConfig:
-    """Defaults of `generate`.
+    """Settings of generation, and defaults of the options of `generate`.
 
     Attributes:
         temperature: Divisor of the logits; below 1 is more predictable, above 1 more random.
@@ -177,15 +196,31 @@ class GenerateConfig:
         qpm: Tempo of the MIDI files in quarter notes per minute.
         programs: General MIDI programs (0-127) of the melodic parts of the MIDI files; empty for
             the converter's own. Ignored with --data, as they fit the configuration's own data.
+        max_silence: Maximum silence of a Music Transformer or a MuseNet, in seconds; 0 for any
+            silence of a Music Transformer.
+        max_note: Maximum duration of a note of a MuseNet, in seconds.
+        max_hung_note: Maximum duration of notes without a note-off of a Music Transformer, in
+            seconds; 0 to hold them until the last token.
+        inference_pitch_map: Drums that a MusicVAE of grooves reads in inputs: `reduced`, those of
+            General MIDI, or `roland`.
     """
 
     temperature: float = 0.5
     num_outputs: int = 4
     qpm: float = 120.0
     programs: tuple[int, ...] = ()
+    max_silence: float = 4.0
+    max_note: float = 10.0
+    max_hung_note: float = 0.0
+    inference_pitch_map: str = "reduced"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "programs", tuple(self.programs))
+        for name in ("max_silence", "max_note", "max_hung_note"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"generate.{name}={getattr(self, name)} must be at least 0")
+        if self.inference_pitch_map not in PITCH_MAPS:
+            raise unknown_name("generate.inference_pitch_map", self.inference_pitch_map, PITCH_MAPS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,9 +316,12 @@ def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentCo
     for text in overrides:
         key, separator, value = text.partition("=")
         section, dot, field = key.strip().partition(".")
-        section = _SECTIONS_OF_FORMER_NAMES.get(section, section)
+        section = FORMER_SECTIONS.get(section, section)
         if not separator or not dot:
             raise UserError(f"--set {text} is not section.key=value, e.g. train.steps=500")
+        former_fields = FORMER_CONVERTER_FIELDS.get(config.converter.kind, ())
+        if section == "converter" and field in former_fields:
+            section = _section_of(field, type(config.model))
         _check_known(config, section, field)
         changes.setdefault(section, []).append(f"{field}={value}")
     sections = {
@@ -318,10 +356,16 @@ def load_config(path: Path) -> ExperimentConfig:
         raise UserError(f"{path} is missing: {path.parent} is not a run directory")
     try:
         tree: Any = OmegaConf.to_container(OmegaConf.load(path))
+        for former, section in FORMER_SECTIONS.items():
+            if former in tree:
+                tree[section] = tree.pop(former)
+        model_class = section_class(tree["model"]["kind"])
+        for field in FORMER_CONVERTER_FIELDS.get(tree["converter"]["kind"], ()):
+            if field in tree["converter"]:
+                tree[_section_of(field, model_class)][field] = tree["converter"].pop(field)
         sections = {}
         for section in ("converter", "model", "objective", "data", "train", "generate"):
-            former = FORMER_SECTIONS.get(section)
-            values = dict(tree[section] if section in tree else tree[former])
+            values = dict(tree[section])
             kind = values.pop("kind", None)
             cls = section_class(kind) if kind else _FIXED_SECTIONS[section]
             sections[section] = _merge(cls, OmegaConf.create(values), section)
@@ -338,6 +382,12 @@ def section_class(kind: str) -> type:
 
 
 _FIXED_SECTIONS = {"data": DataConfig, "train": TrainConfig, "generate": GenerateConfig}
+
+
+def _section_of(former_field: str, model_class: type) -> str:
+    """Returns the section that now has a field of `FORMER_CONVERTER_FIELDS`."""
+    names = {field.name for field in dataclasses.fields(model_class)}
+    return "model" if former_field in names else "generate"
 
 
 def _section_names(config: ExperimentConfig) -> list[str]:

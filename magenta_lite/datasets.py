@@ -203,7 +203,7 @@ def _open_tfds(name: str, converter_config: Any, data_dir: str | None) -> Collec
     try:
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir)
-        _check_converter(Collection(builder), building.stored_config(converter_config))
+        _check_converter(Collection(builder), converter_config)
         _check_features(builder, build_converter(converter_config).event_format)
         return Collection(_prepared(functools.partial(tfds.builder, name), data_dir))
     except UserError:

@@ -62,7 +62,7 @@ def main() -> int:
             print(few)
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
-    for hint in summaries.hints(windows.report, config.converter):
+    for hint in summaries.hints(windows.report):
         print(textwrap.fill(hint, _columns(), subsequent_indent="    ", break_on_hyphens=False))
     if FLAGS.json:
         _write_json(Path(FLAGS.json), numbers)
@@ -116,7 +116,7 @@ def describe(windows: Any, converter_config: Any) -> dict[str, Any]:
 
     lowest, highest = summaries.pitch_range(windows, converter_config) or (None, None)
     return {
-        "converter": building.converter_json(converter_config),
+        "converter": building.converter_of(converter_config).to_json(),
         "splits": windows.sizes,
         "lowest_pitch": lowest,
         "highest_pitch": highest,

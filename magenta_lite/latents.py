@@ -12,12 +12,16 @@ first minus the mean of the second, for
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from magenta_lite import cli
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
+
+if TYPE_CHECKING:
+    from magenta_lite.training.run import Run
 
 FLAGS = flags.FLAGS
 WRITTEN = ("latents.npz", "map.png", "attribute.npz")
@@ -46,7 +50,7 @@ def main() -> None:
     run = cli.load_run()
     if run.config.family != "music_vae":
         raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
-    groups = [_examples(source, run.converter) for source in FLAGS.input]
+    groups = [_examples(source, run) for source in FLAGS.input]
     means = [latents.encode_examples(run.model, events, chords) for events, chords, _ in groups]
     together = np.concatenate(means)
     pieces = [piece for _, _, names in groups for piece in names]
@@ -72,13 +76,15 @@ def main() -> None:
         print(path)
 
 
-def _examples(source: str, converter):
+def _examples(source: str, run: Run):
     """Returns the events, chords (or None) and piece names of the windows of a source."""
     from magenta_lite.data.naming import list_source
 
     sources, report = list_source(source)
     # The user's music may have other drums than the training data of a groove model.
-    converter = converter.for_inference(unmarked_drums=Path(source).is_file())
+    converter = run.converter.for_inference(
+        run.config.generate.inference_pitch_map, unmarked_drums=Path(source).is_file()
+    )
     events, controls, names = [], [], []
     for entry in sources:
         pieces, read = entry.read()

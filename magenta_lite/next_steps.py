@@ -43,7 +43,7 @@ def next_steps(
     elif "upsamplers" in options_of(family.options_class):
         steps = _with_upsamplers(run_dir, config, data)
     else:
-        needed = converter.generate_flags
+        needed = (*converter.generate_flags, *config.model.generate_flags)
         if any(EXAMPLE in flag for flag in needed):
             path = str(write_example(run_dir, converter, collection))
             needed = [flag.replace(EXAMPLE, path) for flag in needed]

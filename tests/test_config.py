@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from magenta_lite.api import build_model
 from magenta_lite.config import config_names, get_config, load_config, save_config
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
+from magenta_lite.families.music_transformer.options import MusicTransformerOptions
+from magenta_lite.families.music_vae.options import MusicVAEOptions
 
 ROOT = Path(__file__).parents[1]
 
@@ -149,3 +153,26 @@ def test_configs_and_converters_load_without_tensorflow_in_under_a_second():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert float(done.stdout) < 1.0
+
+
+def test_the_section_generate_gives_the_rules_of_a_model_and_defaults_of_options():
+    limits = ["generate.max_silence=1.5", "generate.max_hung_note=2"]
+    config = get_config("music_transformer_tiny", limits)
+    assert build_model(config).rules.max_silence == 150  # steps of 10 ms
+    assert MusicTransformerOptions.of(config.generate).max_hung_note == 2
+    assert MusicTransformerOptions.of(config.generate, max_hung_note=0.5).max_hung_note == 0.5
+    rules = build_model(get_config("musenet_tiny", ["generate.max_note=3"])).rules
+    assert (rules.max_note, rules.max_silence) == (300, 400)
+    with pytest.raises(UserError, match="max_silence"):
+        build_model(get_config("musenet_tiny", ["generate.max_silence=0"]))
+    groove = get_config("groovae_4bar", ["generate.inference_pitch_map=roland"])
+    assert MusicVAEOptions.of(groove.generate).inference_pitch_map == "roland"
+
+
+def test_tokens_without_note_offs_have_no_hanging_notes_to_end():
+    chorales, pianos = (
+        build_converter(get_config(name).converter)
+        for name in ("music_transformer_jsb", "music_transformer")
+    )
+    assert "max_hung_note" in MusicTransformerOptions.names(pianos)
+    assert "max_hung_note" not in MusicTransformerOptions.names(chorales)

@@ -12,7 +12,9 @@ import pytest
 import soundfile
 
 import magenta_lite.models  # noqa: F401, all that Keras needs to load a model
+from magenta_lite.api import build_model
 from magenta_lite.config import get_config, load_config
+from magenta_lite.errors import UserError
 from magenta_lite.training.run import load_run
 
 HERE = Path(__file__).parent / "previous_version"
@@ -95,3 +97,43 @@ def test_the_section_encoder_is_the_converter():
     assert config.converter == get_config("cat-mel_2bar_tiny").converter
     changed = get_config("cat-mel_2bar_tiny", ["encoder.bars=4", "converter.gap_bars=2"])
     assert (changed.converter.bars, changed.converter.gap_bars) == (4, 2)
+
+
+def test_fields_of_converters_that_belong_to_other_sections_are_read_there():
+    groove, melody, musenet = (
+        load_config(HERE / "trained" / name / "config.yaml")
+        for name in ("humanize", "attention_rnn", "musenet")
+    )
+    assert groove.model.humanize and groove.generate.inference_pitch_map == "reduced"
+    assert (melody.model.encoding, melody.model.lookback_distances) == ("key", (16, 32))
+    assert (musenet.generate.max_note, musenet.generate.max_silence) == (10.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "section", "value"),
+    [
+        ("groovae_4bar", "converter.tapify=true", "model", True),
+        ("groovae_4bar", "encoder.added_classes=[2,3]", "model", (2, 3)),
+        ("groovae_4bar", "converter.max_note_dropout=0.5", "model", 0.5),
+        ("groovae_4bar", "converter.inference_pitch_map=roland", "generate", "roland"),
+        ("attention_rnn", "converter.lookback_distances=[8]", "model", (8,)),
+        ("music_transformer", "converter.max_silence=2", "generate", 2.0),
+        ("music_transformer_melody", "converter.max_hung_note=1", "generate", 1.0),
+        ("musenet_small", "encoder.max_note=5", "generate", 5.0),
+    ],
+)
+def test_set_takes_these_fields_at_both_places(name, text, section, value):
+    field, given = text.partition(".")[2].split("=")
+    for override in (text, f"{section}.{field}={given}"):
+        config = get_config(name, [override])
+        assert getattr(getattr(config, section), field) == value
+        assert config.converter == get_config(name).converter
+
+
+def test_fields_of_another_converter_are_unknown():
+    with pytest.raises(UserError, match=r"converter\.tapify"):
+        get_config("cat-mel_2bar", ["converter.tapify=true"])
+    with pytest.raises(UserError, match="are for converter"):
+        build_model(get_config("cat-mel_2bar_tiny", ["model.tapify=true"]))
+    with pytest.raises(UserError, match="is for melodies"):
+        build_model(get_config("drum_kit_rnn_tiny", ["model.encoding=key"]))

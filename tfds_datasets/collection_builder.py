@@ -43,17 +43,13 @@ class CollectionConfig(tfds.core.BuilderConfig):
     """One encoding of a data set or of a part of it.
 
     Attributes:
-        converter: Converter section, e.g. `MelodyConverterConfig`; settings that do not affect
-            storage are set to their defaults.
+        converter: Converter section, e.g. `MelodyConverterConfig`.
         argument: The part, the copy or the folder; see `DatasetSpec`. Empty for the whole data set,
             the download, or TFDS's folder of manual downloads.
     """
 
     converter: Any = None
     argument: str = ""
-
-    def __post_init__(self):
-        self.converter = building.stored_config(self.converter)
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -175,13 +171,13 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _generate_examples(self, windows: list[Window], split: str) -> Iterator:
         example = functools.partial(_example, converter_config=self.builder_config.converter)
-        return map(example, building.told(windows, f"Writing {split}"))
+        return map(example, building.with_progress(windows, f"Writing {split}"))
 
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)
         converter = self.builder_config.converter
         windows = building.build(sources, listing, converter)
-        summaries.check_usable(windows.sizes, windows.report, self.info.full_name, converter)
+        summaries.check_usable(windows.sizes, windows.report, self.info.full_name)
         return windows
 
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
@@ -233,7 +229,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             kept
             | "Sizes" >> beam.combiners.Count.PerKey()
             | "AllSizes" >> beam.combiners.ToDict()
-            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name, converter)
+            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name)
         )
         facts = (
             encoded
@@ -291,10 +287,8 @@ def _merge_reports(reports) -> Report:
     return merged
 
 
-def _check_sizes(
-    sizes: dict[str, int], report: Report, what: str, converter_config: Any
-) -> dict[str, int]:
-    summaries.check_usable(sizes, report, what, converter_config)
+def _check_sizes(sizes: dict[str, int], report: Report, what: str) -> dict[str, int]:
+    summaries.check_usable(sizes, report, what)
     empty = [split for split in building.SPLITS if not sizes.get(split)]
     if empty:
         raise ValueError(

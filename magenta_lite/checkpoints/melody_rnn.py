@@ -126,7 +126,7 @@ def _check_events(config, converter, names: _Names, first_units: int) -> None:
     else:
         inputs = names.variables[names.lstm_kernels[0]].shape[0] - first_units
     classes = names.get("fully_connected/kernel").shape[1]
-    wanted = converter.encoding
+    wanted = config.model.event_encoding(converter)
     if (inputs, classes) != (wanted.input_size, wanted.num_classes):
         raise UserError(
             f"The checkpoint reads {inputs} numbers an event and predicts {classes} "

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.converter import EXAMPLE, Converter, check_at_least
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events
@@ -135,24 +135,27 @@ class AudioConverter(Converter):
         config, report = self.config, Report()
         shortest = max(config.crop / self.sample_rate, config.min_seconds)
         if audio.seconds < shortest:
-            report.drop(f"sound shorter than {shortest:.3g} s")
+            reason = Reason.with_setting(
+                f"sound shorter than {shortest:.3g} s",
+                "--set converter.crop=4096 takes shorter sound, for a model of short clips",
+            )
+            report.drop(reason)
             return EncodeResult([], report)
         samples, clipped = to_int16(audio.samples)
         if clipped is None:
             report.drop("sound with samples that are no numbers")
             return EncodeResult([], report)
-        quiet = f"(no sample above {config.silence:g} dB of full scale)"
         rows, positions = [], []
         for start in range(0, len(samples) - config.crop + 1, config.crop):
             row = samples[start : start + self.window_steps]
             if self._is_silent(row):
-                report.drop(f"silent clip {quiet}", f"at {start / self.sample_rate:.1f} s")
+                report.drop(self._silent("silent clip"), f"at {start / self.sample_rate:.1f} s")
                 continue
             rows.append(row)
             positions.append((start, len(samples)))
         if not rows:
             report = Report()
-            report.drop(f"silent sound {quiet}")
+            report.drop(self._silent("silent sound"))
             return EncodeResult([], report)
         if clipped:
             report.keep("samples clipped to full scale", clipped)
@@ -175,6 +178,12 @@ class AudioConverter(Converter):
                 f"Sound of {given[0]} Hz and {given[1]} channels cannot be encoded at {wanted[0]} "
                 f"Hz and {wanted[1]} channels; data.audio.read_audio converts it while it reads"
             )
+
+    def _silent(self, what: str) -> Reason:
+        return Reason.with_setting(
+            f"{what} (no sample above {self.config.silence:g} dB of full scale)",
+            "--set converter.silence=-90 takes quieter sound",
+        )
 
     def _is_silent(self, row: np.ndarray) -> bool:
         loudest = max(int(row.max()), -int(row.min()))

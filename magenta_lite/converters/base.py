@@ -12,6 +12,7 @@ import numpy as np
 
 MAX_LINES = 3  # of a reason in a table, including names of places
 NAME_WIDTH = 40  # columns of the name of a place
+COUNTS = ("kept", "dropped", "places", "hints")  # fields of a `Tally`
 PLACES_KEPT = 5  # places stored for each reason; the counts stay exact
 
 # The unit that a reason counts, by the beginning of the reason; otherwise files or pieces.
@@ -31,57 +32,87 @@ def unit_of(reason: str) -> str:
     return next((unit for unit, words in UNITS.items() if re.match(words, reason)), FILES)
 
 
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """Why music is dropped.
+
+    Attributes:
+        text: A short phrase for a musician, e.g. "bar is not 4/4". Its first words determine the
+            unit that is counted; see `unit_of`.
+        hint: A sentence on how to keep such music; empty without one.
+    """
+
+    text: str
+    hint: str = ""
+
+    @classmethod
+    def with_setting(cls, text: str, setting: str) -> Reason:
+        """Returns a reason with a hint at a setting, e.g. "--set converter.bars=1 does this"."""
+        return cls(text, f"To keep more: {setting}")
+
+
+def pitch_outside(low: int, high: int) -> Reason:
+    """Returns the reason to drop notes outside `converter.min_pitch` and `converter.max_pitch`."""
+    text = f"pitch outside {low}-{high}"
+    if (low, high) == (0, 127):  # no setting reads pitches that MIDI lacks
+        return Reason(text)
+    every = "--set converter.min_pitch=0 --set converter.max_pitch=127 reads every pitch"
+    return Reason.with_setting(text, every)
+
+
 @dataclasses.dataclass
 class Tally:
-    """Counts of kept items, and of dropped items by reason, with the first places of each."""
+    """Counts of kept items, and of dropped items by reason, with the first places of each.
+
+    Attributes:
+        kept: Counts by kind of item.
+        dropped: Counts by the text of the reason.
+        places: First places by the text of the reason.
+        hints: Hints of the reasons that have one, by the text of the reason.
+    """
 
     kept: Counter = dataclasses.field(default_factory=Counter)
     dropped: Counter = dataclasses.field(default_factory=Counter)
     places: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    hints: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def keep(self, what: str, n: int = 1) -> None:
         """Counts `n` items of kind `what` ("files", "melodies", "windows") as kept."""
         self.kept[what] += n
 
-    def drop(self, reason: str, place: str = "", n: int = 1) -> None:
+    def drop(self, reason: Reason | str, place: str = "", n: int = 1) -> None:
         """Counts `n` items as dropped for `reason`, at `place` (a file, a bar range)."""
         if n == 0:
             return
-        self.dropped[reason] += n
-        places = self.places.setdefault(reason, [])
-        if place and place not in places and len(places) < PLACES_KEPT:
-            places.append(place)
+        if isinstance(reason, str):
+            reason = Reason(reason)
+        self.dropped[reason.text] += n
+        self._add_place(reason.text, place)
+        if reason.hint:
+            self.hints[reason.text] = reason.hint
 
     def merge(self, other: Tally, place: str = "") -> None:
         """Adds the counts of `other`, and prefixes its places with `place` (a file)."""
         self.kept.update(other.kept)
-        for reason, n in other.dropped.items():
-            places = other.places.get(reason) or [""]
-            self.drop(reason, " ".join(filter(None, (place, places[0]))), n)
-            for name in places[1:]:
-                self.drop_place(reason, " ".join(filter(None, (place, name))))
+        self.dropped.update(other.dropped)
+        self.hints |= other.hints
+        for reason in other.dropped:
+            for name in other.places.get(reason) or [""]:
+                self._add_place(reason, f"{place} {name}".strip())
 
-    def drop_place(self, reason: str, place: str) -> None:
-        """Adds a place to a reason without counting it."""
+    def _add_place(self, reason: str, place: str) -> None:
         places = self.places.setdefault(reason, [])
-        if place not in places and len(places) < PLACES_KEPT:
+        if place and place not in places and len(places) < PLACES_KEPT:
             places.append(place)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain dicts and lists."""
-        return {
-            "kept": dict(self.kept),
-            "dropped": dict(self.dropped),
-            "places": {reason: list(places) for reason, places in self.places.items()},
-        }
+        return {name: dict(getattr(self, name)) for name in COUNTS}
 
 
 @dataclasses.dataclass
 class Report(Tally):
     """A `Tally` of pieces, passages, windows and notes, and one of whole files.
-
-    A reason is a short phrase that tells a musician what to change, e.g. "bar is not 4/4". Its
-    first words determine the unit that is counted; see `unit_of`.
 
     Attributes:
         files: Counts of used and unused music files.
@@ -89,19 +120,19 @@ class Report(Tally):
 
     files: Tally = dataclasses.field(default_factory=Tally)
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain dicts and lists."""
+        return super().to_json() | {"files": self.files.to_json()}
+
     def merge(self, other: Report, place: str = "") -> None:
         """Adds the counts of `other`, and prefixes its places with `place` (a file)."""
         super().merge(other, place)
         self.files.merge(other.files, place)
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns plain dicts and lists."""
-        return super().to_json() | {"files": self.files.to_json()}
-
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Report:
         """Returns the report that `to_json` described."""
-        return cls(*_counts(tree), files=Tally(*_counts(tree.get("files", {}))))
+        return cls(**_counts(tree), files=Tally(**_counts(tree.get("files", {}))))
 
     def main_reason(self) -> str:
         """Returns why nothing was kept: the most frequent reason of the largest unit."""
@@ -144,8 +175,10 @@ def _of(files: int) -> str:
     return "1 file is" if files == 1 else f"{files:,} files are"
 
 
-def _counts(tree: dict[str, Any]) -> tuple[Counter, Counter, dict[str, list[str]]]:
-    return Counter(tree.get("kept")), Counter(tree.get("dropped")), dict(tree.get("places", {}))
+def _counts(tree: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a `Tally`; earlier versions wrote no hints."""
+    counts = {name: dict(tree.get(name, {})) for name in COUNTS}
+    return counts | {name: Counter(counts[name]) for name in ("kept", "dropped")}
 
 
 def _line(n: int, reason: str, places: list[str], width: int) -> str:

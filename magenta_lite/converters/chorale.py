@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report, pitch_outside
+from magenta_lite.converters.converter import check_at_least, check_pitch_range, checked_ids
 from magenta_lite.converters.grid import MAX_STEPS, is_playable, step_at, tempo_map, to_step
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
@@ -56,11 +56,7 @@ class ChoraleConverterConfig:
         check_at_least(self, 0, "max_examples")
         if self.crop % VOICES:
             raise UserError(f"converter.crop={self.crop} must be a multiple of {VOICES}")
-        if not 0 <= self.min_pitch < self.max_pitch <= 127:
-            raise UserError(
-                f"converter.min_pitch={self.min_pitch} and max_pitch={self.max_pitch} must be MIDI "
-                "pitches, the lower first"
-            )
+        check_pitch_range(self)
 
 
 class ChoraleConverter(TokenConverter):
@@ -106,9 +102,6 @@ class ChoraleConverter(TokenConverter):
 
         Each instrument is a voice, in order of their numbers, reversed if the last is higher than
         the first; missing voices rest. Row k holds the tokens from k * crop to (k + 2) * crop.
-
-        Args:
-            sequence: An unquantized NoteSequence.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples, once=False)
@@ -146,7 +139,7 @@ class ChoraleConverter(TokenConverter):
             if note.is_drum:
                 report.drop("drum note")
             elif not config.min_pitch <= note.pitch <= config.max_pitch:
-                report.drop(f"pitch outside {config.min_pitch}-{config.max_pitch}")
+                report.drop(pitch_outside(config.min_pitch, config.max_pitch))
             else:
                 voices.setdefault(note.instrument, []).append(note)
         if not 1 <= len(voices) <= VOICES:
@@ -179,25 +172,15 @@ class ChoraleConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: Sequence[int] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence that ids describe; every sequence of ids is valid.
+        """Returns the NoteSequence that ids (T,) describe; every sequence of ids is valid.
 
-        Equal pitches of a voice at successive steps are one note.
-
-        Args:
-            events: Int (T,); the first 1 ends the piece, and 0 is a rest.
-            qpm: Quarter notes a minute.
-            programs: General MIDI programs of the four voices.
-
-        Raises:
-            ValueError: If an id is out of range.
+        The first 1 ends the piece, and 0 is a rest. Equal pitches of a voice at successive steps
+        are one note.
         """
         programs = self._programs(None if programs is None else tuple(programs))
-        ids = np.asarray(events, int)
-        size = self.event_format.sizes[0]
-        if ids.size and not 0 <= ids.min() <= ids.max() < size:
-            raise ValueError(f"Event ids must lie in [0, {size}): {ids}")
+        ids = checked_ids(events, self.event_format.sizes[0])
         if END in ids:
-            ids = ids[: list(ids).index(END)]
+            ids = ids[: ids.index(END)]
         ids = np.pad(ids, (0, -len(ids) % VOICES), constant_values=SILENT).reshape(-1, VOICES)
         sequence, step = new_sequence(qpm), 60 / qpm / self.config.steps_per_quarter
         for voice, column in enumerate(ids.T):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason
 from magenta_lite.converters.chords import transpose_chords
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
@@ -64,8 +65,7 @@ class Converter:
 
         `EXAMPLE` is a placeholder for the path of a music file.
         """
-        needed = {"chords": ("--chords=C Am F G",), "hits": (f"--input={EXAMPLE}",)}
-        return needed.get(self.event_format.control, ())
+        return ("--chords=C Am F G",) if self.event_format.control == "chords" else ()
 
     @property
     def window_steps(self) -> int:
@@ -83,7 +83,7 @@ class Converter:
         return QUARTERS_PER_BAR * self.config.steps_per_quarter
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the examples of an unquantized NoteSequence, with a report."""
+        """Returns the examples of an unquantized NoteSequence, and a report of dropped items."""
         raise NotImplementedError
 
     def decode(
@@ -93,18 +93,22 @@ class Converter:
 
         Args:
             events: Array (T, *event_shape) of `event_format`.
-            qpm: Quarter notes a minute.
+            qpm: Quarter notes a minute; the times of performances do not depend on it.
             programs: General MIDI programs of the melodic parts; None for `default_programs`.
+
+        Raises:
+            ValueError: If an id is out of range.
         """
         raise NotImplementedError
 
-    def for_inference(self, unmarked_drums: bool = True) -> Converter:
+    def for_inference(self, pitch_map: str = "reduced", unmarked_drums: bool = True) -> Converter:
         """Returns the converter for input of generation, which accepts more than that of training.
 
         Args:
+            pitch_map: Pitch map of grooves.
             unmarked_drums: Whether all notes of a file without drum notes are read as drums.
         """
-        del unmarked_drums
+        del pitch_map, unmarked_drums
         return self
 
     def text_of(self, sequence: NoteSequence) -> str:
@@ -194,6 +198,28 @@ class Converter:
         """Returns the converter of the result of `to_json`."""
         values = {key: value for key, value in tree.items() if key != "kind"}
         return cls(cls.config_class(**values))
+
+
+def too_short(text: str) -> Reason:
+    """Returns the reason to drop music that `converter.pad_edges` keeps."""
+    return Reason.with_setting(text, "--set converter.pad_edges=true pads short music with silence")
+
+
+def checked_ids(ids: Iterable[Any], size: int) -> list[int]:
+    """Returns `ids` as a list. Raises: ValueError if an id is out of range."""
+    ids = [int(id) for id in ids]
+    if ids and not 0 <= min(ids) <= max(ids) < size:
+        raise ValueError(f"Event ids must lie in [0, {size}): {ids}")
+    return ids
+
+
+def check_pitch_range(config: Any) -> None:
+    """Raises: UserError if `min_pitch` and `max_pitch` of a converter section are no range."""
+    if not 0 <= config.min_pitch <= config.max_pitch <= 127:
+        raise UserError(
+            f"converter.min_pitch={config.min_pitch} and max_pitch={config.max_pitch} must be MIDI "
+            "pitches, 0 to 127, the lower first"
+        )
 
 
 def check_at_least(config: Any, lowest: float, *names: str) -> None:

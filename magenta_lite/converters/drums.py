@@ -9,7 +9,7 @@ import numpy as np
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.converter import Converter, check_at_least, checked_ids, too_short
 from magenta_lite.converters.drum_extraction import (
     DrumTrack,
     as_bits,
@@ -103,9 +103,6 @@ class DrumsConverter(Converter):
 
         Windows are `bars` long and start on every bar, in order of time, without duplicates.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays (T,), or uint8 (T, D) with `roll`, and a report of dropped items.
         """
@@ -139,7 +136,7 @@ class DrumsConverter(Converter):
         if self.config.pad_edges:
             events = events + [0] * (steps - len(events))
         if len(events) < steps:
-            report.drop(f"drum track shorter than {self.config.bars} bars")
+            report.drop(too_short(f"drum track shorter than {self.config.bars} bars"))
         for _, window in bar_windows(events, steps, self.steps_per_bar):
             if self.config.roll:
                 windows.add(as_bits(window, len(self._pitches)))
@@ -149,23 +146,14 @@ class DrumsConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of sets of drums; each hit lasts one step.
+        """Returns the NoteSequence of ids (T,), or of bits (T, D) with `roll`.
 
-        Args:
-            events: Int (T,), or (T, D) with `roll`.
-            qpm: Quarter notes a minute.
-            programs: Must be None or empty.
-
-        Raises:
-            ValueError: If an id is out of range.
+        Each hit lasts one step.
         """
         self._programs(programs)
-        classes = len(self._pitches)
-        bits = np.asarray(events)
+        classes, bits = len(self._pitches), np.asarray(events)
         if not self.config.roll:
-            if bits.size and not 0 <= bits.min() <= bits.max() < 2**classes:
-                raise ValueError(f"Event ids must lie in [0, {2**classes}): {bits.tolist()}")
-            bits = as_bits(bits, classes)
+            bits = as_bits(checked_ids(events, 2**classes), classes)
         sequence = new_sequence(qpm)
         seconds = 60 / qpm / self.config.steps_per_quarter
         add_drums(sequence, map(np.flatnonzero, bits), self._pitches, seconds)

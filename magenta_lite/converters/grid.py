@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from magenta_lite.converters.base import Report
+from magenta_lite.converters.base import Reason, Report
 from magenta_lite.typing import NoteSequence
 
 _Events = TypeVar("_Events", list[int], np.ndarray)
@@ -111,7 +111,11 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
     """Returns whether a stretch has bars of four quarters and a valid tempo, or reports why not."""
     bar = stretch.steps_per_bar(steps_per_quarter)
     if bar != QUARTERS_PER_BAR * steps_per_quarter:
-        report.drop(f"time signature {stretch.numerator}/{stretch.denominator} is not 4/4")
+        reason = Reason(
+            f"time signature {stretch.numerator}/{stretch.denominator} is not 4/4",
+            "Only music in 4/4 or 2/2 has bars that fit these windows; no setting changes that",
+        )
+        report.drop(reason)
         return False
     if not 0 < stretch.qpm < math.inf:
         report.drop("tempo that is not a positive number")

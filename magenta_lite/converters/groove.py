@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from magenta_lite.converters import drum_classes
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
+from magenta_lite.converters.converter import Converter, check_at_least, too_short
 from magenta_lite.converters.grid import (
     Stretch,
     bar_windows,
@@ -24,27 +24,25 @@ from magenta_lite.typing import Events, NoteSequence
 
 PITCH_MAPS = {"roland": drum_classes.ROLAND, "reduced": drum_classes.REDUCED}
 DRUMS = 9  # classes of every map
+OUTSIDE_MAP = {
+    "roland": Reason.with_setting(
+        "drum pitch outside the roland map",
+        "--set converter.pitch_map=reduced reads all General MIDI drums",
+    ),
+    "reduced": Reason("drum pitch outside the reduced map"),
+}
 LOUDEST = 127  # MIDI velocity
 HIT = 0.5  # threshold of hits
 
 
 @dataclasses.dataclass(frozen=True)
 class GrooveConverterConfig:
-    """Extraction of windows, and the features that are hidden from the encoder network.
+    """Extraction of windows.
 
     Attributes:
         bars: Length of a window in 4/4 bars.
-        humanize: Hide velocities and offsets, which the model learns to add.
-        tapify: Replace the drums of each step by a tap; the model learns to choose the drums.
-        fixed_velocities: Hide velocities.
-        added_classes: Classes to hide (0 kick, 1 snare, 2 closed hi-hat, 3 open hi-hat, 4 low,
-            5 mid and 6 high tom, 7 crash, 8 ride), which the model learns to add.
-        hits_as_controls: Condition encoder and decoder on the hits at every step.
-        max_note_dropout: Maximum probability in training of hiding a hit, which is higher for
-            softer hits.
         pitch_map: `roland`, the pitches of a Roland kit as in the Groove MIDI Dataset, or
             `reduced`, all General MIDI drums.
-        inference_pitch_map: The pitch map for input of generation.
         steps_per_quarter: Grid resolution; 4 is 16th notes.
         hop_bars: Hop length of windows in bars, at most `bars`; 0 for windows without overlap.
         pad_edges: Pad the last window with silence instead of dropping it.
@@ -56,14 +54,7 @@ class GrooveConverterConfig:
     kind: ClassVar[str] = "groove"
 
     bars: int = 2
-    humanize: bool = False
-    tapify: bool = False
-    fixed_velocities: bool = False
-    added_classes: tuple[int, ...] = ()
-    hits_as_controls: bool = False
-    max_note_dropout: float = 0.0
     pitch_map: str = "roland"
-    inference_pitch_map: str = "reduced"
     steps_per_quarter: int = 4
     hop_bars: int = 0
     pad_edges: bool = False
@@ -71,7 +62,6 @@ class GrooveConverterConfig:
     max_examples: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "added_classes", tuple(self.added_classes))
         check_at_least(self, 1, "bars", "steps_per_quarter")
         check_at_least(self, 0, "max_examples")
         if not 0 <= self.hop_bars <= self.bars:
@@ -79,26 +69,16 @@ class GrooveConverterConfig:
                 f"converter.hop_bars={self.hop_bars} must lie in [0, {self.bars}], "
                 "the bars of a window; 0 is all of them"
             )
-        if not 0 <= self.max_note_dropout <= 1:
-            raise UserError(
-                f"converter.max_note_dropout={self.max_note_dropout} must lie in [0, 1]"
-            )
-        if not set(self.added_classes) <= set(range(DRUMS)):
-            raise UserError(
-                f"converter.added_classes={list(self.added_classes)} must be classes of drums, "
-                f"0 to {DRUMS - 1}"
-            )
-        for name in ("pitch_map", "inference_pitch_map"):
-            if getattr(self, name) not in PITCH_MAPS:
-                raise unknown_name(f"converter.{name}", getattr(self, name), PITCH_MAPS)
+        if self.pitch_map not in PITCH_MAPS:
+            raise unknown_name("converter.pitch_map", self.pitch_map, PITCH_MAPS)
 
 
 class GrooveConverter(Converter):
     """Converts the drumming of a NoteSequence to hits, velocities and offsets, and back.
 
     An example has 27 numbers a step: the hits (0 or 1) of 9 classes, then their velocities (0 to
-    1), then their offsets (-1 to 1, in half steps; positive is before the grid). Examples are the
-    targets of the model; `network_input` returns the input of the encoder network.
+    1), then their offsets (-1 to 1, in half steps; positive is before the grid). They are the
+    targets of a model; its section defines what its encoder network reads of them.
 
     Args:
         config: A `GrooveConverterConfig`.
@@ -112,33 +92,24 @@ class GrooveConverter(Converter):
         self._class_of = drum_classes.class_of_pitch(classes)
         self._pitch_of = drum_classes.pitch_of_class(classes)
 
-    def for_inference(self, unmarked_drums: bool = True) -> GrooveConverter:
-        """Returns the converter for input of generation, with `inference_pitch_map`.
+    def for_inference(
+        self, pitch_map: str = "reduced", unmarked_drums: bool = True
+    ) -> GrooveConverter:
+        """Returns the converter for input of generation, with another pitch map.
 
         Args:
+            pitch_map: A key of `PITCH_MAPS`.
             unmarked_drums: Whether all notes of a piece without drum notes are read as drums.
         """
-        config = self.config
-        wide = dataclasses.replace(
-            config,
-            pitch_map=config.inference_pitch_map,
-            unmarked_drums=unmarked_drums or config.unmarked_drums,
+        unmarked_drums = unmarked_drums or self.config.unmarked_drums
+        return GrooveConverter(
+            dataclasses.replace(self.config, pitch_map=pitch_map, unmarked_drums=unmarked_drums)
         )
-        return type(self)(wide)
 
     @property
     def event_format(self) -> EventFormat:
-        """27 numbers a step, and the features that are hidden from the encoder network."""
-        config = self.config
-        changes = ("humanize", "tapify", "fixed_velocities")
-        return EventFormat(
-            "groove",
-            (DRUMS,),
-            control="hits" if config.hits_as_controls else "",
-            input_changes=tuple(name for name in changes if getattr(config, name)),
-            hidden_classes=config.added_classes,
-            max_note_dropout=config.max_note_dropout,
-        )
+        """27 numbers a step."""
+        return EventFormat("groove", (DRUMS,))
 
     @property
     def window_steps(self) -> int:
@@ -150,9 +121,6 @@ class GrooveConverter(Converter):
 
         Windows start every `hop_bars` bars from the beginning of the piece; an incomplete last
         window is dropped. A piece with several tempos or time signatures has no windows.
-
-        Args:
-            sequence: An unquantized NoteSequence.
 
         Returns:
             Float32 arrays (T, 27), and a report of dropped items.
@@ -178,7 +146,12 @@ class GrooveConverter(Converter):
         notes = list(stretch.sequence.notes)
         drums = [note for note in notes if note.is_drum]
         if not drums and not self.config.unmarked_drums:
-            report.drop("piece without a note on the drum channel")
+            reason = Reason.with_setting(
+                "piece without a note on the drum channel",
+                "--set converter.unmarked_drums=true reads all notes of such files as drums, for "
+                "the recordings of pads",
+            )
+            report.drop(reason)
             return []
         if not drums:
             report.keep("notes that are not marked as drums, read as drums", len(notes))
@@ -194,7 +167,7 @@ class GrooveConverter(Converter):
         for note in self._drum_notes(stretch, report):
             drum = self._class_of.get(note.pitch)
             if drum is None:
-                report.drop(f"drum pitch outside the {self.config.pitch_map} map")
+                report.drop(OUTSIDE_MAP[self.config.pitch_map])
                 continue
             if note.velocity <= 0:
                 report.drop("note of velocity 0")
@@ -220,24 +193,17 @@ class GrooveConverter(Converter):
         if rest and self.config.pad_edges:
             groove = np.pad(groove, ((0, unit - rest), (0, 0)))
         elif rest:
-            report.drop(
-                f"bar at the end of a piece, short of a window of {self.config.bars}",
-                n=rest // self.steps_per_bar,
-            )
+            reason = f"bar at the end of a piece, short of a window of {self.config.bars}"
+            report.drop(too_short(reason), n=rest // self.steps_per_bar)
         for _, window in bar_windows(groove, steps, hop):
             windows.add(window)
 
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of hits, velocities and offsets.
+        """Returns the NoteSequence of hits, velocities and offsets, float (T, 27).
 
         Each hit lasts one step; times before the beginning of the piece are clipped to it.
-
-        Args:
-            events: Float (T, 27).
-            qpm: Quarter notes a minute.
-            programs: Must be None or empty.
         """
         self._programs(programs)
         events = np.asarray(events, np.float32).reshape(-1, 3 * DRUMS)
@@ -258,35 +224,3 @@ class GrooveConverter(Converter):
             )
             sequence.total_time = max(sequence.total_time, note.end_time)
         return sequence
-
-
-def network_input(events: np.ndarray, form: EventFormat) -> np.ndarray:
-    """Returns the input of the encoder network for a groove, without note dropout.
-
-    Args:
-        events: Float (..., T, 27).
-        form: The `EventFormat` of a `GrooveConverter`.
-
-    Returns:
-        Float (..., T, 27).
-    """
-    shape = events.shape
-    groove = events.reshape(*shape[:-1], 3, form.sizes[0]).copy()  # hits, velocities, offsets
-    velocities, offsets = groove[..., 1, :], groove[..., 2, :]  # views
-    if "tapify" in form.input_changes:
-        loudest = velocities.argmax(-1)[..., None, None]
-        tap = np.take_along_axis(groove, loudest, axis=-1)[..., 0]
-        groove[...] = 0
-        groove[..., drum_classes.OPEN_HI_HAT] = tap
-    if "humanize" in form.input_changes:
-        velocities[...] = 0
-        offsets[...] = 0
-    if "fixed_velocities" in form.input_changes:
-        velocities[...] = 0
-    groove[..., list(form.hidden_classes)] = 0
-    return groove.reshape(shape)
-
-
-def hit_controls(events: np.ndarray, form: EventFormat) -> np.ndarray:
-    """Returns the control `hits` of both networks: the hits of a groove, (..., T, D)."""
-    return events[..., : form.sizes[0]]

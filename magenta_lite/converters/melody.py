@@ -8,9 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report, pitch_outside
 from magenta_lite.converters.chords import UnusableChords, chord_line
-from magenta_lite.converters.converter import Converter
+from magenta_lite.converters.converter import (
+    Converter,
+    check_pitch_range,
+    checked_ids,
+    too_short,
+)
 from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stretches, quantize
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
@@ -19,7 +24,7 @@ from magenta_lite.converters.melody_extraction import (
     StepNote,
     as_fresh_melody,
     extract_melodies,
-    fill_up,
+    padded,
 )
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
@@ -72,11 +77,7 @@ class MelodyConverterConfig:
     def __post_init__(self) -> None:
         if self.programs is not None:
             object.__setattr__(self, "programs", tuple(self.programs))
-        if not 0 <= self.min_pitch <= self.max_pitch <= 127:
-            raise UserError(
-                f"converter.min_pitch={self.min_pitch} and max_pitch={self.max_pitch} must be "
-                "MIDI pitches, 0 to 127, the lower first"
-            )
+        check_pitch_range(self)
         if self.bars < 0 or self.steps_per_quarter < 1 or self.max_bars < max(1, self.bars):
             raise UserError(
                 f"converter.bars={self.bars}, steps_per_quarter={self.steps_per_quarter} and "
@@ -151,9 +152,6 @@ class MelodyConverter(Converter):
         Windows are `bars` long and start on every bar, in order of instrument and time, without
         duplicates.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint8 arrays (T,), their chords uint8 (T,) where the config has them, and a report
             of dropped items.
@@ -204,8 +202,12 @@ class MelodyConverter(Converter):
                 step_note = StepNote(start, -note.pitch, end)
                 by_instrument.setdefault(note.instrument, []).append(step_note)
         report.drop("drum note", n=drums)
-        report.drop(f"note of a program outside {low}-{high}", n=other_program)
-        report.drop(f"pitch outside {config.min_pitch}-{config.max_pitch}", n=out_of_range)
+        program = Reason.with_setting(
+            f"note of a program outside {low}-{high}",
+            "--set converter.programs=null reads the notes of every program",
+        )
+        report.drop(program, n=other_program)
+        report.drop(pitch_outside(config.min_pitch, config.max_pitch), n=out_of_range)
         report.drop("note of velocity 0", n=silent)
         return [by_instrument[instrument] for instrument in sorted(by_instrument)]
 
@@ -229,9 +231,9 @@ class MelodyConverter(Converter):
             yield melody
             return
         steps = self.config.bars * self.steps_per_bar
-        events = fill_up(melody.events, steps) if self.config.pad_edges else melody.events
+        events = padded(melody.events, steps) if self.config.pad_edges else melody.events
         if len(events) < steps:
-            report.drop(f"melody shorter than {self.config.bars} bars")
+            report.drop(too_short(f"melody shorter than {self.config.bars} bars"))
         for start, window in bar_windows(events, steps, self.steps_per_bar):
             yield melody.start + start, as_fresh_melody(window)
 
@@ -246,19 +248,8 @@ class MelodyConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of event ids.
-
-        Args:
-            events: Int (T,); ids after an end token are ignored.
-            qpm: Quarter notes a minute.
-            programs: One General MIDI program, for the melody; None for the default.
-
-        Raises:
-            ValueError: If an id is out of range.
-        """
-        events = [int(event) for event in events]
-        if events and not 0 <= min(events) <= max(events) < self.depth:
-            raise ValueError(f"Event ids must lie in [0, {self.depth}): {events}")
+        """Returns the NoteSequence of event ids (T,); those after an end token are ignored."""
+        events = checked_ids(events, self.depth)
         if self.end_id in events:
             events = events[: events.index(self.end_id)]
         (program,) = self._programs(programs)
@@ -266,10 +257,6 @@ class MelodyConverter(Converter):
         melody = [event_of(event, self.config.min_pitch) for event in events]
         add_melody(sequence, melody, 60 / qpm / self.config.steps_per_quarter, program)
         return sequence
-
-    def one_hot(self, events: Events) -> np.ndarray:
-        """Returns event ids int (T,) as bool (T, V)."""
-        return np.eye(self.depth, dtype=bool)[np.asarray(events)]
 
     def valid_next(self, events: Events) -> np.ndarray:
         """Returns the mask bool (V,) of valid next ids after `events` (T,).

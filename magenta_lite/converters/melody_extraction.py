@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from magenta_lite.converters.base import Report
+from magenta_lite.converters.base import Reason, Report
 
 NO_EVENT = -2
 NOTE_OFF = -1
+POLYPHONY = Reason.with_setting(
+    "instrument with notes that start together",
+    "--set converter.skip_polyphony=false takes the highest of several notes",
+)
 
 
 class StepNote(NamedTuple):
@@ -86,7 +90,7 @@ def _one_melody(notes, origin, gap_steps, skip_polyphony, report) -> list[int] |
         start, end = note.start - origin, note.end - origin
         if last_start is not None:
             if start == last_start and skip_polyphony:
-                report.drop("instrument with notes that start together")
+                report.drop(POLYPHONY)
                 return None
             if start == last_start:
                 report.drop("lower note of several that start together")
@@ -106,7 +110,7 @@ def as_fresh_melody(events: list[int]) -> list[int]:
     return [NO_EVENT] * first + events[first:]
 
 
-def fill_up(events: list[int], steps: int) -> list[int]:
+def padded(events: list[int], steps: int) -> list[int]:
     """Returns a melody that ends on a bar line padded with silence to `steps`."""
     if len(events) >= steps:
         return events

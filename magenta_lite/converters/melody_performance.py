@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.converter import check_at_least
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance import (
@@ -48,9 +48,6 @@ class MelodyPerformanceConverterConfig:
         stretches: Factors of duration for time-stretching of training pieces.
         min_pitch: Minimum MIDI pitch; lower notes are dropped.
         max_pitch: Maximum MIDI pitch; higher notes are dropped.
-        max_silence: Maximum silence in generated music, in seconds; 0 for any.
-        max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
-            until the last token.
         max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
@@ -64,8 +61,6 @@ class MelodyPerformanceConverterConfig:
     stretches: tuple[float, ...] = (1.0, 0.95, 0.975, 1.025, 1.05)
     min_pitch: int = 21
     max_pitch: int = 108
-    max_silence: float = 4.0
-    max_hung_note: float = 0.0
     max_examples: int = 0
 
     def __post_init__(self) -> None:
@@ -145,9 +140,6 @@ class MelodyPerformanceConverter(TokenConverter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the segments of a NoteSequence, in order of time, for all passes and stretches.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays of at most `window_steps` ids, and a report of dropped items; those of
             further passes and stretches are for training only.
@@ -200,7 +192,12 @@ class MelodyPerformanceConverter(TokenConverter):
             report.drop(f"segment of fewer than {config.min_tokens} tokens")
             return None
         if len(ids) > config.max_tokens:
-            report.drop(f"segment of more than {config.max_tokens} tokens")
+            reason = Reason.with_setting(
+                f"segment of more than {config.max_tokens} tokens",
+                "--set converter.max_tokens=4096 reads longer ones, "
+                "--set converter.max_seconds=10 cuts shorter",
+            )
+            report.drop(reason)
             return None
         if not melody:
             report.drop("segment without a melody")
@@ -238,16 +235,17 @@ class MelodyPerformanceConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self,
+        events: Events,
+        qpm: float = 120.0,
+        programs: tuple[int, ...] | None = None,
+        max_hung_note: float = 0.0,
     ) -> NoteSequence:
-        """Returns the NoteSequence of the performance of a row, or of a performance alone.
-
-        Further arguments and errors are those of `PerformanceConverter.decode`.
-        """
+        """Returns the NoteSequence of the performance of a row, or of a performance alone."""
         ids = np.asarray(events)
         sizes = self.event_format.sizes[0]
         played = ids[(ids < self.codec.size) | (ids >= sizes)]
-        return self.performance.decode(played, qpm, programs)
+        return self.performance.decode(played, qpm, programs, max_hung_note)
 
 
 def _stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:

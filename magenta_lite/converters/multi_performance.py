@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.chords import ChordLine, UnusableChords, chord_line
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.converter import Converter, check_at_least, checked_ids
 from magenta_lite.converters.grid import Stretch, common_time_stretches, is_playable, quantize
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
@@ -171,9 +171,6 @@ class MultiPerformanceConverter(Converter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the bars of a NoteSequence, in order of time, without duplicates.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays (T,), their chords uint8 (T,) where the config has them, and a report
             of dropped items.
@@ -270,11 +267,11 @@ class MultiPerformanceConverter(Converter):
         lengths = [len(track.ids) - FRAME for track in tracks]
         most = config.max_events - FRAME
         if len(tracks) < config.min_instruments and not config.pad_edges:
-            reason = f"bar with fewer than {config.min_instruments} instruments"
+            reason = _too_empty(f"bar with fewer than {config.min_instruments} instruments")
         elif len(tracks) > config.max_instruments:
             reason = f"bar with more than {config.max_instruments} instruments"
         elif sum(lengths) < config.min_events and not config.pad_edges:
-            reason = f"bar with fewer than {config.min_events} events in all"
+            reason = _too_empty(f"bar with fewer than {config.min_events} events in all")
         elif max(lengths) > most and not config.pad_edges:
             reason = f"bar with more than {most} events of an instrument"
         else:
@@ -305,20 +302,11 @@ class MultiPerformanceConverter(Converter):
         """Returns the NoteSequence of ids: one bar, with an instrument for each track.
 
         Every sequence of ids is valid: a note-off without its note, a note of zero length and a
-        program inside a track are ignored, and notes without a note-off end with the bar.
-
-        Args:
-            events: Int (T,).
-            qpm: Quarter notes a minute.
-            programs: Must be None or empty, since tracks have their own programs.
-
-        Raises:
-            ValueError: If an id is out of range.
+        program inside a track are ignored, and notes without a note-off end with the bar. Tracks
+        have their own programs, so that `programs` must be None or empty.
         """
         self._programs(programs)
-        events = np.asarray(events)
-        if (events < 0).any() or (events > self.ids.end).any():
-            raise ValueError(f"Event ids must lie in [0, {self.ids.end + 1}): {events.tolist()}")
+        events = np.array(checked_ids(events, self.ids.end + 1))
         sequence = new_sequence(qpm)
         seconds = 60 / qpm / self.config.steps_per_quarter
         tracks = events.reshape(self.config.max_instruments, self.config.max_events).tolist()
@@ -374,3 +362,9 @@ def with_sustain(sequence: NoteSequence) -> NoteSequence:
 def _chords_of(track: Track, chords: ChordLine, first_step: int) -> list[int]:
     """Returns the chord class of each event; 0 for the first event, the program."""
     return [0, *chords.at(first_step + np.array(track.steps[1:])).tolist()]
+
+
+def _too_empty(text: str) -> Reason:
+    return Reason.with_setting(
+        text, "--set converter.pad_edges=true takes bars with little in them, too"
+    )

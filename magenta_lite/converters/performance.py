@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.converter import check_at_least, check_pitch_range, checked_ids
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance_codec import PerformanceCodec
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
-from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
 
@@ -35,9 +34,6 @@ class PerformanceConverterConfig:
         min_tokens: Minimum length; shorter pieces are dropped.
         min_pitch: Minimum MIDI pitch; lower notes are dropped.
         max_pitch: Maximum MIDI pitch; higher notes are dropped.
-        max_silence: Maximum silence in generated music, in seconds; 0 for any.
-        max_hung_note: Maximum duration of notes without a note-off, in seconds; 0 to hold them
-            until the last token.
         max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
@@ -49,21 +45,15 @@ class PerformanceConverterConfig:
     min_tokens: int = 64
     min_pitch: int = 21
     max_pitch: int = 108
-    max_silence: float = 4.0
-    max_hung_note: float = 0.0
     max_examples: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
-        check_at_least(self, 0, "max_silence", "max_hung_note", "max_examples")
+        check_at_least(self, 0, "max_examples")
         check_stretches(self.stretches)
-        if not 0 <= self.min_pitch < self.max_pitch <= 127:
-            raise UserError(
-                f"converter.min_pitch={self.min_pitch} and max_pitch={self.max_pitch} must be MIDI "
-                "pitches, the lower first"
-            )
+        check_pitch_range(self)
 
 
 def check_stretches(stretches: tuple[float, ...]) -> None:
@@ -91,9 +81,7 @@ class PerformanceConverter(TokenConverter):
 
     def __init__(self, config: PerformanceConverterConfig):
         super().__init__(config)
-        codec = PerformanceCodec(config.min_pitch, config.max_pitch, first_id=RESERVED)
-        hung = round(config.max_hung_note * codec.steps_per_second)
-        self.codec = dataclasses.replace(codec, max_hung=hung)
+        self.codec = PerformanceCodec(config.min_pitch, config.max_pitch, first_id=RESERVED)
 
     @property
     def rules(self) -> TokenRules:
@@ -106,7 +94,6 @@ class PerformanceConverter(TokenConverter):
             shift=codec.shift,
             end=END if ends else None,
             steps_per_second=codec.steps_per_second,
-            max_silence=round(self.config.max_silence * codec.steps_per_second),
             never=(PAD,) if ends else (PAD, END),
         )
 
@@ -127,9 +114,6 @@ class PerformanceConverter(TokenConverter):
 
         Row k holds the tokens from k * crop to (k + 2) * crop, so every crop of the piece begins in
         the first half of a row, and the first halves of all rows together are the piece.
-
-        Args:
-            sequence: An unquantized NoteSequence.
 
         Returns:
             Uint16 arrays of at most 2 * crop ids, and a report of dropped items; those of
@@ -180,26 +164,18 @@ class PerformanceConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
+        self,
+        events: Events,
+        qpm: float = 120.0,
+        programs: tuple[int, ...] | None = None,
+        max_hung_note: float = 0.0,
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids; every sequence of ids is valid.
+        """Returns the NoteSequence of ids (T,); every sequence of ids is valid.
 
-        Args:
-            events: Int (T,); the first 1 ends the piece, and 0 is ignored.
-            qpm: Tempo of the sequence; times do not depend on it.
-            programs: One General MIDI program; None for the default.
-
-        Raises:
-            ValueError: If an id is out of range.
+        The first 1 ends the piece, and 0 is ignored. Notes without a note-off last at most
+        `max_hung_note` seconds, or until the last token if it is 0.
         """
         (program,) = self._programs(programs)
-        ids = [int(id) for id in itertools.takewhile(lambda id: id != END, events)]
-        if ids and not 0 <= min(ids) <= max(ids) < self.codec.size:
-            raise ValueError(f"Event ids must lie in [0, {self.codec.size}): {ids}")
-        sequence, second = new_sequence(qpm, metrical=False), self.codec.steps_per_second
-        for note in self.codec.decoded(ids):
-            added: Any = sequence.notes.add()
-            added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
-            added.start_time, added.end_time = note.start / second, note.end / second
-            sequence.total_time = max(sequence.total_time, added.end_time)
-        return sequence
+        ids = checked_ids(itertools.takewhile(lambda id: id != END, events), self.codec.size)
+        max_hung = round(max_hung_note * self.codec.steps_per_second)
+        return self.codec.sequence(ids, qpm, program, max_hung)

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from magenta_lite.converters.base import Report
+from magenta_lite.converters.base import Report, pitch_outside
 from magenta_lite.converters.grid import MAX_STEPS, to_step
 from magenta_lite.converters.multi_performance import VELOCITIES, with_sustain
+from magenta_lite.converters.writing import new_sequence
 from magenta_lite.typing import NoteSequence
 
 VELOCITY = 100  # velocity before the first velocity event
@@ -41,8 +42,6 @@ class PerformanceCodec:
         steps_per_second: Grid resolution.
         max_shift: Maximum shift of one event, in steps.
         first_id: First id of events; lower ids are reserved.
-        max_hung: Maximum duration of notes without a note-off, in steps; 0 to hold them until the
-            last step.
     """
 
     min_pitch: int = 0
@@ -51,7 +50,6 @@ class PerformanceCodec:
     steps_per_second: int = 100
     max_shift: int = 100
     first_id: int = 0
-    max_hung: int = 0
 
     @property
     def note_on(self) -> tuple[int, int]:
@@ -98,7 +96,7 @@ class PerformanceCodec:
             elif note.velocity <= 0:
                 report.drop("note of velocity 0")
             elif not self.min_pitch <= note.pitch <= self.max_pitch:
-                report.drop(f"pitch outside {self.min_pitch}-{self.max_pitch}")
+                report.drop(pitch_outside(self.min_pitch, self.max_pitch))
             else:
                 kept.notes.append(note)
         if not kept.notes:
@@ -147,12 +145,12 @@ class PerformanceCodec:
         first, last = self.shift
         return sum(id - first + 1 for id in ids if first <= id <= last)
 
-    def decoded(self, ids: Iterable[int]) -> Iterator[PlayedNote]:
+    def decoded(self, ids: Iterable[int], max_hung: int = 0) -> Iterator[PlayedNote]:
         """Yields the notes of ids, with times in steps, in the order of their ends.
 
         Every sequence of ids is valid: a note-off ends the oldest note of its pitch, if any; notes
         of zero length and ids below `first_id` are ignored; notes without a note-off end with the
-        last step, or after `max_hung` steps.
+        last step, or after `max_hung` steps if that is not 0.
         """
         sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
         now, velocity = 0, VELOCITY
@@ -173,9 +171,26 @@ class PerformanceCodec:
                 velocity = min(1 + (id - self.velocity_id) * self._bin_size, VELOCITIES)
         for place, started in sounding.items():  # in the order of their first pitches
             for start, loudness in started:
-                end = min(now, start + self.max_hung) if self.max_hung else now
+                end = min(now, start + max_hung) if max_hung else now
                 if start < end:
                     yield PlayedNote(start, place + self.min_pitch, end, loudness)
+
+    def sequence(
+        self, ids: Iterable[int], qpm: float, program: int, max_hung: int = 0
+    ) -> NoteSequence:
+        """Returns the NoteSequence of ids, whose times do not depend on `qpm`; see `decoded`."""
+        sequence = new_sequence(qpm, metrical=False)
+        for note in self.decoded(ids, max_hung):
+            end = note.end / self.steps_per_second
+            sequence.notes.add(
+                pitch=note.pitch,
+                velocity=note.velocity,
+                start_time=note.start / self.steps_per_second,
+                end_time=end,
+                program=program,
+            )
+            sequence.total_time = max(sequence.total_time, end)
+        return sequence
 
     def cut(self, ids: Iterable[int], steps: int) -> list[int]:
         """Returns `ids` truncated or padded with shifts to a duration of `steps`."""

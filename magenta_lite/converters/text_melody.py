@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
-from magenta_lite.converters.base import CHORD_CLASSES, Report
+from magenta_lite.converters.base import CHORD_CLASSES, Report, pitch_outside
 from magenta_lite.converters.chords import UnusableChords, chord_line, nearest_class, typed_symbols
 from magenta_lite.converters.grid import DEFAULT_QPM, MAX_STEPS, Stretch, is_playable, to_step
 from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
@@ -116,7 +116,7 @@ class TextMelodyCodec:
             if note.is_drum:
                 report.drop("drum note")
             elif not self._in_range(note.pitch):
-                report.drop(f"pitch outside {self.min_pitch}-{self.max_pitch}")
+                report.drop(pitch_outside(self.min_pitch, self.max_pitch))
             else:
                 notes.append(note)
         return sorted(notes, key=lambda note: note.start_time)

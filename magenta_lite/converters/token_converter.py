@@ -17,15 +17,9 @@ class TokenConverter(Converter):
 
     Subclasses define `rules`, `ids_of` and `seconds` in addition to the methods of `Converter`, and
     a config field `crop`.
-
-    Attributes:
-        crop_grid: Crops begin at multiples of this number of tokens.
-        rejects_transpositions: Transpositions that leave the range are rejected, as in the
-            original.
     """
 
-    crop_grid = 1
-    rejects_transpositions = True
+    rejects_transpositions = True  # as in the original
 
     @property
     def rules(self) -> TokenRules:

@@ -49,6 +49,10 @@ class TokenRules:
         """Number of pitches with note-ons and note-offs; 0 without them."""
         return self.note_on[1] - self.note_on[0] + 1
 
+    def with_max_silence(self, seconds: float) -> TokenRules:
+        """Returns these rules with a maximum silence in seconds; 0 for any."""
+        return dataclasses.replace(self, max_silence=round(seconds * self.steps_per_second))
+
     def valid_next(self, ids: Events) -> np.ndarray:
         """Returns the mask bool (size,) of valid next ids after `ids` (T,).
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from magenta_lite.converters import drum_classes
-from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
+from magenta_lite.converters.converter import Converter, check_at_least, too_short
 from magenta_lite.converters.drum_extraction import as_bits, hits_by_step
 from magenta_lite.converters.grid import (
     MAX_STEPS,
@@ -26,7 +26,7 @@ from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     StepNote,
     extract_melodies,
-    fill_up,
+    padded,
 )
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, add_melody, new_sequence
@@ -138,9 +138,6 @@ class TrioConverter(Converter):
         Windows are `bars` long and start on every bar, in order of the instruments' numbers
         (melody, bass, drums) and time.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays (T, 3), and a report of dropped items.
         """
@@ -182,7 +179,11 @@ class TrioConverter(Converter):
                 n = sum(map(len, parts.values()))
                 report.drop("note of an instrument that is several parts", n=n)
             elif not name:
-                reason = f"note of a program outside {a}-{b} (melody) and {c}-{d} (bass)"
+                reason = Reason.with_setting(
+                    f"note of a program outside {a}-{b} (melody) and {c}-{d} (bass)",
+                    "converter.melody_programs and converter.bass_programs say which instruments "
+                    "are taken",
+                )
                 report.drop(reason, n=len(notes))
             else:
                 kept[name, instrument] = notes
@@ -234,7 +235,7 @@ class TrioConverter(Converter):
             return None
         (melody,) = melodies
         steps = bars * self.steps_per_bar
-        events = fill_up([NO_EVENT] * melody.start + melody.events, steps)[:steps]
+        events = padded([NO_EVENT] * melody.start + melody.events, steps)[:steps]
         return np.array([event_id(event, MIN_PITCH) for event in events])
 
     def _drums(self, notes: list, bars: int, report: Report) -> np.ndarray | None:
@@ -260,7 +261,7 @@ class TrioConverter(Converter):
         ids = np.stack([part.ids for part in trio], axis=-1).astype(np.uint16)
         complete = self._all_play([part.plays for part in trio])
         if len(complete) < self.config.bars:
-            report.drop(f"trio shorter than {self.config.bars} bars")
+            report.drop(too_short(f"trio shorter than {self.config.bars} bars"))
         for start, window in bar_windows(ids, self.window_steps, self.steps_per_bar):
             bar = start // self.steps_per_bar
             if self.config.pad_edges:
@@ -271,7 +272,11 @@ class TrioConverter(Converter):
             elif complete[bar : bar + self.config.bars].all():
                 windows.add(window)
             else:
-                report.drop("window in which melody, bass or drums rest too long")
+                reason = Reason.with_setting(
+                    "window in which melody, bass or drums rest too long",
+                    "--set converter.gap_bars=4 lets melody, bass and drums rest for longer",
+                )
+                report.drop(reason)
 
     def _all_play(self, parts: list[np.ndarray]) -> np.ndarray:
         """Returns the mask bool (bars,) of bars in which all parts play within `gap_bars`."""
@@ -287,15 +292,9 @@ class TrioConverter(Converter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids, with instruments 0, 1 and 9.
+        """Returns the NoteSequence of ids (T, 3), with instruments 0, 1 and 9.
 
-        Args:
-            events: Int (T, 3).
-            qpm: Quarter notes a minute.
-            programs: General MIDI programs of melody and bass; None for 0 and 33.
-
-        Raises:
-            ValueError: If an id is out of range.
+        `programs` are those of melody and bass.
         """
         events = np.asarray(events).reshape(-1, len(PARTS))
         if (events < 0).any() or (events >= self.event_format.sizes).any():

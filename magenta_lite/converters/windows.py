@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, Report
+from magenta_lite.converters.base import EncodeResult, Reason, Report
 
 
 class Windows:
@@ -38,7 +38,11 @@ class Windows:
 
     def result(self) -> EncodeResult:
         """Returns the windows and the report."""
-        self._report.drop(f"more than {self._limit} windows in a piece", n=self._over)
+        reason = Reason.with_setting(
+            f"more than {self._limit} windows in a piece",
+            "--set converter.max_examples=0 takes every window of a piece",
+        )
+        self._report.drop(reason, n=self._over)
         if self._windows:
             self._report.keep("windows", len(self._windows))
         examples = [events for events, _ in self._windows]

@@ -18,36 +18,20 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.config import FORMER_CONVERTER_FIELDS
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.data import reading, splitting
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.workers import Crash, WorkerPool
 
-LINE_EVERY = 5.0  # seconds between two lines of progress
-ALONE_FOR = 2.0  # seconds of work before worker processes are started
+PROGRESS_SECONDS = 5.0  # seconds between two lines of progress
+SERIAL_SECONDS = 2.0  # seconds of work before worker processes are started
 
 SAME_MUSIC = "the same music as in other files"
 
 HASHED_WHOLE = 64 * 2**20  # bytes; of larger files this much is hashed, in evenly spaced blocks
 HASHED_BLOCK = 2**20
-
-# Settings, by kind of converter, that change a model's input but not the stored examples.
-# Collections that differ only in these are the same.
-NOT_STORED = {
-    "groove": (
-        "humanize",
-        "tapify",
-        "fixed_velocities",
-        "added_classes",
-        "hits_as_controls",
-        "max_note_dropout",
-        "inference_pitch_map",
-    ),
-    "event_melody": ("encoding", "lookback_distances"),
-    "melody_performance": ("max_silence", "max_hung_note"),
-    "performance": ("max_silence", "max_hung_note"),
-}
 
 
 @dataclasses.dataclass
@@ -90,16 +74,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def stored_config(converter_config: Any) -> Any:
-    """Returns `converter_config` with defaults for the settings that do not affect storage."""
-    names = NOT_STORED.get(converter_config.kind, ())
-    defaults = {f.name: f.default for f in dataclasses.fields(converter_config) if f.name in names}
-    return dataclasses.replace(converter_config, **defaults)
-
-
 def converter_json(converter_config: Any) -> dict[str, Any]:
-    """Returns the converter's settings as JSON values, with its `kind`."""
-    return json.loads(json.dumps(converter_of(converter_config).to_json()))
+    """Returns the converter's settings as JSON values, with its `kind`.
+
+    Fields that only earlier versions had are included, so that data sets keep their names.
+    """
+    former = FORMER_CONVERTER_FIELDS.get(converter_config.kind, {})
+    return former | json.loads(json.dumps(converter_of(converter_config).to_json()))
 
 
 def converter_name(converter_config: Any) -> str:
@@ -223,7 +204,7 @@ def encode_sources(sources: Sequence[reading.Source], converter_config: Any) -> 
     """Yields `encode_source` of each source, in order, and prints progress."""
     progress = _Progress(len(sources))
     work = functools.partial(encode_source, converter_config=converter_config)
-    for source, answer in zip(sources, each_source(sources, work, progress.tell), strict=True):
+    for source, answer in zip(sources, each_source(sources, work, progress.show), strict=True):
         if isinstance(answer, Crash):
             report = Report()
             report.drop(f"file whose reading ended the process (code {answer.code})", source.name)
@@ -249,14 +230,14 @@ def each_source(
     start = time.monotonic()
     done = 0
     cores = _cores()
-    while done < len(sources) and (time.monotonic() - start < ALONE_FOR or cores == 1):
+    while done < len(sources) and (time.monotonic() - start < SERIAL_SECONDS or cores == 1):
         yield work(sources[done])
         done += 1
     rest = sources[done:]
     if not rest:
         return
     with WorkerPool(work, min(cores, len(rest))) as pool:
-        yield from pool.map(rest, waiting, LINE_EVERY)
+        yield from pool.map(rest, waiting, PROGRESS_SECONDS)
 
 
 def _cores() -> int:
@@ -340,12 +321,12 @@ def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
             )
 
 
-def told(windows: Sequence[Window], what: str) -> Iterator[Window]:
+def with_progress(windows: Sequence[Window], what: str) -> Iterator[Window]:
     """Yields `windows` and prints progress, prefixed with `what`."""
     last = time.monotonic()
     for i, window in enumerate(windows):
         yield window
-        if time.monotonic() - last >= LINE_EVERY:
+        if time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             say(f"{what}: {i + 1:,} of {len(windows):,}")
 
@@ -357,7 +338,7 @@ def converter_of(converter_config: Any) -> Any:
 
 
 class _Progress:
-    """Prints the progress of reading, at most every `LINE_EVERY` seconds."""
+    """Prints the progress of reading, at most every `PROGRESS_SECONDS` seconds."""
 
     def __init__(self, sources: int):
         self._sources = sources
@@ -368,10 +349,10 @@ class _Progress:
         self._done += 1
         self._pieces += len(encoded.pieces)
         self._windows += sum(len(piece.examples) for piece in encoded.pieces)
-        if time.monotonic() - self._printed >= LINE_EVERY:
-            self.tell()
+        if time.monotonic() - self._printed >= PROGRESS_SECONDS:
+            self.show()
 
-    def tell(self) -> None:
+    def show(self) -> None:
         self._printed = time.monotonic()
         # No estimate of the time left: a file may hold one tune or a thousand.
         say(

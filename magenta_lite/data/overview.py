@@ -123,14 +123,14 @@ def overview(
 
 
 class _Progress:
-    """Prints the number of read files, at most every `building.LINE_EVERY` seconds."""
+    """Prints the number of read files, at most every `building.PROGRESS_SECONDS` seconds."""
 
     def __init__(self, sources: int):
         self._sources, self._done, self._printed = sources, 0, time.monotonic()
 
     def add(self) -> None:
         self._done += 1
-        if time.monotonic() - self._printed >= building.LINE_EVERY:
+        if time.monotonic() - self._printed >= building.PROGRESS_SECONDS:
             self.tell()
 
     def tell(self) -> None:

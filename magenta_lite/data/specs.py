@@ -120,7 +120,7 @@ class DatasetSpec:
         Raises:
             UserError: If `argument` is unknown.
         """
-        name = self._encoding_name(building.stored_config(converter_config))
+        name = self._encoding_name(converter_config)
         if not argument:
             return name
         sources = () if argument in self.parts else self.list_sources(argument)[0]
@@ -129,9 +129,9 @@ class DatasetSpec:
         labels = [source.labels for source in sources if isinstance(source, audio.AudioSource)]
         return f"{name}-{building.fingerprint(sources, repr(labels) if self.is_sound else '')}"
 
-    def _encoding_name(self, stored: Any) -> str:
-        known = (name for name, converter in self.encodings.items() if converter == stored)
-        return next(known, None) or building.converter_name(stored)
+    def _encoding_name(self, wanted: Any) -> str:
+        known = (name for name, converter in self.encodings.items() if converter == wanted)
+        return next(known, None) or building.converter_name(wanted)
 
 
 _BAND = ("trio_16bar", *DRUM_ENCODINGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from typing import Any
 
@@ -10,48 +9,14 @@ from magenta_lite.converters.base import Report
 from magenta_lite.data.building import SPLITS, Windows, arrays, converter_of
 from magenta_lite.errors import UserError
 
-# Hints by a phrase in the reason for dropping. A hint applies to converters that have the settings
-# it names.
-PAD = "--set converter.pad_edges=true pads short music with silence"
-HINTS = {
-    "program outside": "--set converter.programs=null reads the notes of every program",
-    "(melody) and": (
-        "converter.melody_programs and converter.bass_programs say which instruments are taken"
-    ),
-    "pitch outside": "--set converter.min_pitch=0 --set converter.max_pitch=127 reads every pitch",
-    "outside the roland map": "--set converter.pitch_map=reduced reads all General MIDI drums",
-    "shorter than": PAD,
-    "short of a window": PAD,
-    "bar with fewer than": "--set converter.pad_edges=true takes bars with little in them, too",
-    "rest too long": "--set converter.gap_bars=4 lets melody, bass and drums rest for longer",
-    "instrument with notes that start together": (
-        "--set converter.skip_polyphony=false takes the highest of several notes"
-    ),
-    "segment of more than": (
-        "--set converter.max_tokens=4096 reads longer ones, "
-        "--set converter.max_seconds=10 cuts shorter"
-    ),
-    "windows in a piece": "--set converter.max_examples=0 takes every window of a piece",
-    "sound shorter than": (
-        "--set converter.crop=4096 takes shorter sound, for a model of short clips"
-    ),
-    "no sample above": "--set converter.silence=-90 takes quieter sound",
-    "without a note on the drum channel": (
-        "--set converter.unmarked_drums=true reads all notes of such files as drums, for the "
-        "recordings of pads"
-    ),
-}
-# Reasons that no setting changes.
-FIXED = {"is not 4/4": "Only music in 4/4 or 2/2 has bars that fit these windows"}
 
-
-def check_usable(sizes: dict[str, int], report: Report, what: str, converter_config: Any) -> None:
+def check_usable(sizes: dict[str, int], report: Report, what: str) -> None:
     """Raises UserError with the report if the collection `what` has no training examples."""
     if not sizes.get("train"):
         raise UserError(
             f"{what} gives nothing to train on. What was read, and why it was left out:\n"
             + report.table()
-            + "".join(f"\n{hint}" for hint in hints(report, converter_config))
+            + "".join(f"\n{hint}" for hint in hints(report))
         )
 
 
@@ -70,20 +35,10 @@ def summary(sizes: dict[str, int], report: Report, width: int = 80) -> str:
     return "\n".join(filter(None, lines))
 
 
-def hints(report: Report, converter_config: Any) -> list[str]:
-    """Returns hints how to keep more music, for the reasons in `report`."""
-    found = [
-        f"To keep more: {hint}"
-        for words, hint in HINTS.items()
-        if any(words in reason for reason in report.dropped)
-        and all(hasattr(converter_config, name) for name in re.findall(r"converter\.(\w+)", hint))
-    ]
-    found += [
-        f"{why}; no setting changes that"
-        for words, why in FIXED.items()
-        if any(words in reason for reason in report.dropped)
-    ]
-    return list(dict.fromkeys(found))
+def hints(report: Report) -> list[str]:
+    """Returns the hints how to keep more music, those for the most frequent reasons first."""
+    reasons = [reason for reason, _ in report.dropped.most_common()]
+    return list(dict.fromkeys(report.hints[r] for r in reasons if r in report.hints))
 
 
 def pitch_range(windows: Windows, converter_config: Any) -> tuple[int, int] | None:

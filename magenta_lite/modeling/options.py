@@ -85,16 +85,16 @@ class GenerateOptions:
         """Returns options with the values that a user gives and the defaults of a config.
 
         Args:
-            defaults: The section `generate` of the config.
+            defaults: The section `generate` of the config, with defaults by the names of fields.
             **given: Values of fields; None for the default.
         """
         given = {name: value for name, value in given.items() if value is not None}
         for name, field in options_of(cls).items():
             if name in given and field.metadata["is_text_or_file"]:
                 given[name] = _text(name, given[name])
-        fields = ("num_outputs", "temperature", "qpm", "programs")
-        chosen = {name: getattr(defaults, name) for name in fields} | given
-        return cls(**chosen, qpm_given="qpm" in given)
+        names = [field.name for field in dataclasses.fields(cls)]
+        chosen = {name: getattr(defaults, name) for name in names if hasattr(defaults, name)}
+        return cls(**chosen | given, qpm_given="qpm" in given)
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:

@@ -37,6 +37,11 @@ class ModelSection(_Section):
         """Largest length of a training example in tokens; None for no limit."""
         return None
 
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        """Flags that `generate` requires for this model, in addition to those of its converter."""
+        return ()
+
 
 class Objective(_Section):
     """The section `objective` of a config: the loss."""

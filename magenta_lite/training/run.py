@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from magenta_lite.config import ExperimentConfig, load_config
+from magenta_lite.config import FORMER_CONVERTER_FIELDS, ExperimentConfig, load_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.converter import Converter
 from magenta_lite.data.inputs import read_inputs
@@ -191,10 +191,11 @@ def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path | No
     there = load_config(RunDirectory(Path(source).expanduser()).config)
     if there.family != config.family:
         raise UserError(f"--init_from={source} is a {there.family} run, not {config.family}")
+    inputs = {f"model.{name}" for name in FORMER_CONVERTER_FIELDS.get(config.converter.kind, ())}
     changed = [
         f"{key} ({old} there, {new} here)"
         for key, old, new in differences(there, config)
-        if key.startswith("model.")
+        if key.startswith("model.") and key not in inputs
     ]
     if changed:
         raise UserError(f"--init_from={source} has other sizes: {', '.join(changed)}")

@@ -169,7 +169,7 @@ def _draw_windows(run, held_out: Examples) -> np.ndarray:
     model = run.model
     sample = model.signatures()["sample"]
     count = max(EVENTS // model.length, LEAST_OUTPUTS)
-    control = run.converter.event_format.control
+    control = run.model.events_format.control
     if not control:
         temperature = run.config.generate.temperature
         arguments = model.signature_arguments(count, temperature, SEED)

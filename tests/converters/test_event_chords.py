@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from event_reference import encode_events
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.converters.chords import UnusableChords
@@ -11,12 +12,12 @@ from magenta_lite.converters.event_sequences.chord_ids import (
     chord_id,
     stored_class,
 )
-from magenta_lite.converters.event_sequences.encodings import encode_events
 from magenta_lite.converters.event_sequences.melody import (
     EventMelodyConverter,
     EventMelodyConverterConfig,
 )
 from magenta_lite.errors import UserError
+from magenta_lite.families.melody_rnn.config import MelodyRNNConfig
 
 SYMBOL = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
 
@@ -86,7 +87,7 @@ def lead_sheet(chords="C G", bars=8, meter=(4, 4), pitches=SCALE):
 
 
 def converter(**changes):
-    defaults = {"encoding": "one_hot", "chords": "triads", "transpose_to_key": None}
+    defaults = {"chords": "triads", "transpose_to_key": None}
     return EventMelodyConverter(EventMelodyConverterConfig(**(defaults | changes)))
 
 
@@ -126,12 +127,13 @@ def test_unknown_triads_leave_the_stretch_out_and_say_so():
 
 
 def test_a_model_reads_the_chord_of_the_event_that_it_predicts():
-    encoding = converter(encoding="key").encoding
+    key = MelodyRNNConfig(encoding="key")
+    encoding = key.event_encoding(converter())
     inputs, labels = encode_events(encoding, [14, 0, 16], chords=[1, 8, 22])
     assert (inputs.shape, len(labels)) == ((2, 123), 2)
     assert inputs[:, :49].nonzero()[1].tolist() == [8, 22]
     alone, _ = encode_events(
-        EventMelodyConverter(EventMelodyConverterConfig()).encoding, [14, 0, 16]
+        key.event_encoding(EventMelodyConverter(EventMelodyConverterConfig())), [14, 0, 16]
     )
     np.testing.assert_array_equal(inputs[:, 49:], alone)
 

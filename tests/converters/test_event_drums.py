@@ -1,13 +1,13 @@
 """Drum tracks for drum_kit_rnn: what is found, as which ids, and back to notes."""
 
 import pytest
+from event_reference import encode_events
 from note_seq.protobuf import music_pb2
 
 from magenta_lite.converters.event_sequences.drums import (
     EventDrumsConverter,
     EventDrumsConverterConfig,
 )
-from magenta_lite.converters.event_sequences.encodings import encode_events
 from magenta_lite.errors import UserError
 
 

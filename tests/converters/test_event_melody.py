@@ -5,26 +5,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from event_reference import History, encode_events
 from note_seq.protobuf import music_pb2
 
-from magenta_lite.converters.event_sequences.encodings import EventEncoding, History, encode_events
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.event_sequences.melody import (
     EventMelodyConverter,
     EventMelodyConverterConfig,
 )
 from magenta_lite.converters.event_sequences.squash import squash
 from magenta_lite.errors import UserError
+from magenta_lite.families.melody_rnn.config import MelodyRNNConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "melody_rnn"
 MELODIES = json.loads((GOLDEN / "melodies.json").read_text())
 EVERY_PITCH = {"min_pitch": 0, "max_pitch": 127, "transpose_to_key": None}
+ENCODINGS = {
+    "basic_rnn": "one_hot",
+    "mono_rnn": "one_hot",
+    "lookback_rnn": "lookback",
+    "attention_rnn": "key",
+}
 CONFIGS = {
-    "basic_rnn": EventMelodyConverterConfig(encoding="one_hot"),
-    "mono_rnn": EventMelodyConverterConfig(encoding="one_hot", **EVERY_PITCH),
-    "lookback_rnn": EventMelodyConverterConfig(encoding="lookback"),
-    "attention_rnn": EventMelodyConverterConfig(encoding="key"),
+    name: EventMelodyConverterConfig(**(EVERY_PITCH if name == "mono_rnn" else {}))
+    for name in ENCODINGS
 }
 each = pytest.mark.parametrize("name", CONFIGS)
+
+
+def encoding_of(name):
+    return MelodyRNNConfig(encoding=ENCODINGS[name]).event_encoding(
+        EventMelodyConverter(CONFIGS[name])
+    )
 
 
 @each
@@ -42,7 +54,7 @@ def test_inputs_and_labels_equal_the_original(name):
     recorded = np.load(GOLDEN / "encodings.npz")
     for i, melody in enumerate(MELODIES):
         ids = converter.to_ids(melody["squash"][name]["events"])
-        inputs, labels = encode_events(converter.encoding, ids)
+        inputs, labels = encode_events(encoding_of(name), ids)
         np.testing.assert_array_equal(inputs, recorded[f"{name}/{i:02d}/inputs"])
         np.testing.assert_array_equal(labels, recorded[f"{name}/{i:02d}/labels"])
 
@@ -50,8 +62,8 @@ def test_inputs_and_labels_equal_the_original(name):
 def test_sizes_are_those_of_the_original():
     sizes = {
         name: (encoding.input_size, encoding.num_classes)
-        for name, config in CONFIGS.items()
-        for encoding in [EventMelodyConverter(config).encoding]
+        for name in CONFIGS
+        for encoding in [encoding_of(name)]
     }
     assert sizes == {
         "basic_rnn": (38, 38),
@@ -65,7 +77,7 @@ def test_sizes_are_those_of_the_original():
 
 @each
 def test_labels_mean_the_events_they_were_made_of(name):
-    encoding = EventMelodyConverter(CONFIGS[name]).encoding
+    encoding = encoding_of(name)
     rows = np.random.default_rng(0).integers(0, 6, (50, 80))  # few ids: many repeats
     history = History(encoding, rows=50)
     for ids, following in zip(rows.T[:-1], rows.T[1:], strict=True):
@@ -77,7 +89,7 @@ def test_labels_mean_the_events_they_were_made_of(name):
 
 @each
 def test_rows_side_by_side_are_what_each_is_alone(name):
-    encoding = EventMelodyConverter(CONFIGS[name]).encoding
+    encoding = encoding_of(name)
     rows = np.random.default_rng(1).integers(0, encoding.num_ids, (5, 60))
     history = History(encoding, rows=5)
     together = np.stack([history.add(ids) for ids in rows.T], axis=1)
@@ -189,13 +201,17 @@ def test_encoded_notes_decode_to_themselves_moved_to_the_key():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"encoding": "lookbak"},
         {"min_pitch": 60, "max_pitch": 70},
         {"transpose_to_key": 12},
-        {"lookback_distances": (32, 16)},
         {"max_steps": 1},
     ],
 )
 def test_impossible_settings_are_refused(changes):
     with pytest.raises(UserError, match="converter"):
         EventMelodyConverterConfig(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"encoding": "lookbak"}, {"lookback_distances": (32, 16)}])
+def test_impossible_encodings_are_refused(changes):
+    with pytest.raises(UserError, match="model"):
+        MelodyRNNConfig(**changes)

@@ -3,28 +3,27 @@
 import numpy as np
 import pytest
 from golden_converters import CONVERTERS, decoded, drums, piece, recorded, sequences
+from groove_reference import hit_controls, network_input
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from magenta_lite.converters.groove import (
-    GrooveConverter,
-    GrooveConverterConfig,
-    hit_controls,
-    network_input,
-)
+from magenta_lite.converters.groove import GrooveConverter, GrooveConverterConfig
 from magenta_lite.errors import UserError
+from magenta_lite.families.music_vae.config import MusicVAEConfig
 
 TWO_BARS = GrooveConverter(GrooveConverterConfig())
 PADDED = GrooveConverter(GrooveConverterConfig(pad_edges=True))
+MODELS = {
+    "groove_4bar": MusicVAEConfig(),
+    "groove_2bar_humanize": MusicVAEConfig(humanize=True),
+    "groove_2bar_tap_fixed_velocity": MusicVAEConfig(tapify=True, fixed_velocities=True),
+    "groove_2bar_add_closed_hh": MusicVAEConfig(added_classes=(2,)),
+    "groove_2bar_hits_control": MusicVAEConfig(hits_as_controls=True),
+}
 BUILT = {
-    "groove_4bar": GrooveConverter(GrooveConverterConfig(bars=4)),
-    "groove_2bar_humanize": GrooveConverter(GrooveConverterConfig(humanize=True)),
-    "groove_2bar_tap_fixed_velocity": GrooveConverter(
-        GrooveConverterConfig(tapify=True, fixed_velocities=True)
-    ),
-    "groove_2bar_add_closed_hh": GrooveConverter(GrooveConverterConfig(added_classes=(2,))),
-    "groove_2bar_hits_control": GrooveConverter(GrooveConverterConfig(hits_as_controls=True)),
+    name: GrooveConverter(GrooveConverterConfig(bars=4 if name == "groove_4bar" else 2))
+    for name in MODELS
 }
 UNMAPPED = "drum pitch outside the roland map"
 
@@ -32,7 +31,7 @@ UNMAPPED = "drum pitch outside the roland map"
 @pytest.mark.parametrize("name", BUILT)
 def test_windows_inputs_and_controls_equal_the_recorded_ones(name):
     converter = BUILT[name]
-    form = converter.event_format
+    form = MODELS[name].input_format(converter.event_format)
     arrays = recorded(name)
     checked = 0
     for key, numbers in CONVERTERS[name]["sequences"].items():
@@ -161,8 +160,7 @@ def test_music_of_a_user_may_hold_every_drum():
     assert not TWO_BARS.encode(tune).examples
     (example,) = TWO_BARS.for_inference().encode(tune).examples
     assert np.argwhere(example[:, :9]).tolist() == [[0, 0], [28, 2]]
-    same = GrooveConverter(GrooveConverterConfig(inference_pitch_map="roland")).for_inference()
-    assert not same.encode(tune).examples
+    assert not TWO_BARS.for_inference("roland").encode(tune).examples
 
 
 def one_step(**classes):
@@ -185,9 +183,9 @@ def test_what_the_network_does_not_see():
     }
     for changes, expected in seen.items():
         settings = dict.fromkeys(changes, True)
-        form = GrooveConverter(GrooveConverterConfig(**settings)).event_format
+        form = MusicVAEConfig(**settings).input_format(TWO_BARS.event_format)
         np.testing.assert_array_equal(network_input(step, form), expected, err_msg=str(changes))
-    form = GrooveConverter(GrooveConverterConfig(added_classes=(2, 8))).event_format
+    form = MusicVAEConfig(added_classes=(2, 8)).input_format(TWO_BARS.event_format)
     assert form.hidden_classes == (2, 8)
     np.testing.assert_array_equal(network_input(step, form), one_step(c0=(1, 0.5, 0.25)))
     assert step[0, 2] == 1  # what was given is left alone
@@ -226,16 +224,16 @@ def test_format_and_shapes_agree():
         assert example.dtype == converter.event_format.event_dtype
         assert example.shape == (converter.window_steps, *converter.event_format.event_shape)
         assert converter.transposition_key(example) == example.tobytes()
-    config = GrooveConverterConfig(tapify=True, max_note_dropout=0.8)
-    assert GrooveConverter(config).event_format.max_note_dropout == 0.8
+    model = MusicVAEConfig(tapify=True, max_note_dropout=0.8)
+    assert model.input_format(TWO_BARS.event_format).max_note_dropout == 0.8
 
 
 def test_wrong_settings_are_refused():
     with pytest.raises(UserError, match="added_classes"):
-        GrooveConverterConfig(added_classes=(9,))
+        MusicVAEConfig(added_classes=(9,))
     with pytest.raises(UserError, match="roland"):
         GrooveConverterConfig(pitch_map="rolan")
     with pytest.raises(UserError, match="max_note_dropout"):
-        GrooveConverterConfig(max_note_dropout=1.5)
+        MusicVAEConfig(max_note_dropout=1.5)
     with pytest.raises(UserError, match=r"hop_bars=3 must lie in \[0, 2\]"):
         GrooveConverterConfig(hop_bars=3)

@@ -47,7 +47,7 @@ def one_hot(converter, examples):
     steps = max(len(example) for example in examples)
     padded = np.zeros((len(examples), steps, converter.depth), bool)
     for row, example in zip(padded, examples, strict=True):
-        row[: len(example)] = converter.one_hot(example)
+        row[: len(example)] = np.eye(converter.depth, dtype=bool)[example]
     return in_recorded_order(padded)
 
 
@@ -88,7 +88,10 @@ def test_chords_equal_the_recorded_ones():
         if not result.examples:
             continue
         both = [
-            np.concatenate([WITH_CHORDS.one_hot(events), np.eye(49, dtype=bool)[chords]], axis=-1)
+            np.concatenate(
+                [np.eye(WITH_CHORDS.depth, dtype=bool)[events], np.eye(49, dtype=bool)[chords]],
+                axis=-1,
+            )
             for events, chords in zip(result.examples, result.controls, strict=True)
         ]
         # Sorted by events, then chords, like the recorded ones, and as many as those without

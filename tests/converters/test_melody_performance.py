@@ -97,7 +97,7 @@ def test_what_is_left_out_is_counted():
     assert short.report.dropped["segment of fewer than 2000 tokens"] > 0
     long = make(max_tokens=20).encode(piece())
     assert long.report.dropped["segment of more than 20 tokens"] > 0
-    (hint,) = summaries.hints(long.report, make().config)
+    (hint,) = summaries.hints(long.report)
     assert "converter.max_tokens" in hint
     nothing = make().encode(music_pb2.NoteSequence())
     assert not nothing.examples

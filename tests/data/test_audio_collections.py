@@ -106,7 +106,7 @@ def test_dummy_folder_has_its_counts_and_labels():
         "samples": 12_800,
     }
     assert windows.facts["sub/c.ogg"]["lyrics"] == "La la"
-    assert summaries.hints(windows.report, AudioConverterConfig()) == [
+    assert summaries.hints(windows.report) == [
         "To keep more: --set converter.crop=4096 takes shorter sound, for a model of short clips",
         "To keep more: --set converter.silence=-90 takes quieter sound",
     ]

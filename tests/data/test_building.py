@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 import shutil
 import signal
 
 import numpy as np
 import pytest
+from note_seq.protobuf.music_pb2 import NoteSequence
 
-from magenta_lite.converters.base import Report
+from magenta_lite.config import get_config
+from magenta_lite.converters import build_converter
+from magenta_lite.converters.base import Reason, Report
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
@@ -174,7 +178,7 @@ def test_nothing_to_train_on_shows_the_report():
     with pytest.raises(
         UserError, match=r"(?s)my_midi gives nothing.*left out:\n +3 bar is not 4/4"
     ):
-        summaries.check_usable({"test": 4}, report, "my_midi", CONFIG)
+        summaries.check_usable({"test": 4}, report, "my_midi")
 
 
 def test_converter_names_differ_with_every_value():
@@ -183,6 +187,40 @@ def test_converter_names_differ_with_every_value():
         for values in ({}, {"bars": 4}, {"programs": (0, 31)}, {"gap_bars": 2.0})
     }
     assert len(names) == 4
+
+
+# Names of built data sets contain them: a different name would build the data set again.
+CONVERTER_NAMES = {
+    "cat-mel_2bar": "melody_b1368571e2",
+    "cat-mel_2bar_med_chords": "melody_c39b8e1713",
+    "cat-drums_2bar": "drums_462e5253a5",
+    "cat-trio_16bar": "trio_10a2dac9e8",
+    "hier-multiperf_vel_1bar_med": "multi_performance_fabb1fd637",
+    "groovae_4bar": "groove_5a0ff4f5c0",
+    "groovae_2bar_humanize": "groove_5ca33370b6",
+    "groovae_2bar_tap_fixed_velocity_note_dropout": "groove_5ca33370b6",
+    "groovae_2bar_add_closed_hh": "groove_5ca33370b6",
+    "groovae_2bar_hits_control": "groove_5ca33370b6",
+    "basic_rnn": "event_melody_05aa7766f1",
+    "lookback_rnn": "event_melody_05aa7766f1",
+    "attention_rnn": "event_melody_05aa7766f1",
+    "mono_rnn": "event_melody_93898dec9c",
+    "chord_pitches_improv": "event_melody_da47776806",
+    "drum_kit_rnn": "event_drums_d45f568350",
+    "performance_with_dynamics": "event_performance_a45d031e52",
+    "music_transformer": "performance_bb8c489728",
+    "music_transformer_16": "performance_966593c065",
+    "music_transformer_jsb": "chorale_6d7600274e",
+    "music_transformer_melody": "melody_performance_70be5fac79",
+    "musenet_small": "musenet_tokens_6ae49e2530",
+    "vqvae_mini": "audio_04d63d0264",
+    "jukebox_prior_mini": "codes_4e6c04b333",
+}
+
+
+def test_converter_names_are_those_of_earlier_versions():
+    names = {name: building.converter_name(get_config(name).converter) for name in CONVERTER_NAMES}
+    assert names == CONVERTER_NAMES
 
 
 def _double_or_die(number: int, fatal: int) -> int:
@@ -203,15 +241,15 @@ def test_a_worker_that_dies_costs_one_item_only():
 def test_workers_give_what_one_process_gives(tmp_path, monkeypatch, folk_dummy):
     sources, listing = folk_dummy
     alone = building.build(sources, listing, CONFIG)
-    monkeypatch.setattr(building, "ALONE_FOR", 0.0)
-    monkeypatch.setattr(building, "LINE_EVERY", 0.05)
+    monkeypatch.setattr(building, "SERIAL_SECONDS", 0.0)
+    monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.05)
     together = building.build(sources, listing, CONFIG)
     assert together.splits == alone.splits
     assert together.report.to_json() == alone.report.to_json()
 
 
 def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, folk_dummy):
-    monkeypatch.setattr(building, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.0)
     sources, listing = folk_dummy
     building.build(sources, listing, CONFIG)
     assert f"of {len(sources)} files" in capsys.readouterr().err
@@ -281,16 +319,35 @@ def test_pitches_of_nothing_are_none():
 
 
 def test_hints_name_only_settings_that_the_converter_has():
-    report = Report()
-    report.drop("note of a program outside 0-31 (melody) and 32-39 (bass)")
-    report.drop("drum pitch outside the roland map")
-    report.drop("melody shorter than 2 bars")
-    melody = summaries.hints(report, MelodyConverterConfig())
+    song = NoteSequence()
+    for i, (pitch, program) in enumerate(((60, 90), (25, 0), (80, 0))):
+        note = song.notes.add(pitch=pitch, program=program, velocity=80, end_time=0.5)
+        note.instrument, note.is_drum = i, i == 2
+
+    def hints(config):
+        found = summaries.hints(build_converter(config).encode(song).report)
+        for name in re.findall(r"converter\.(\w+)", " ".join(found)):
+            assert hasattr(config, name), name
+        return found
+
+    melody = hints(MelodyConverterConfig(programs=(0, 31)))
     assert any("converter.programs=null" in hint for hint in melody)
     assert any("converter.pad_edges" in hint for hint in melody)
-    trio = summaries.hints(report, TrioConverterConfig())
-    assert not any("converter.programs" in hint for hint in trio)
+    trio = hints(TrioConverterConfig())
     assert any("converter.bass_programs" in hint for hint in trio)
-    groove = summaries.hints(report, GrooveConverterConfig())
+    groove = hints(GrooveConverterConfig())
     assert any("converter.pitch_map" in hint for hint in groove)
-    assert not any("converter.min_pitch" in hint for hint in groove)
+    assert not any(
+        "pitch_map" in hint for hint in hints(GrooveConverterConfig(pitch_map="reduced"))
+    )
+
+
+def test_hints_of_the_most_frequent_reasons_come_first_and_each_once():
+    report, other = Report(), Report()
+    report.drop(Reason("rare", "Do this."))
+    report.drop("without a hint", n=9)
+    other.drop(Reason("frequent", "Do that."), n=3)
+    other.drop(Reason("frequent, too", "Do that."), n=2)
+    report.merge(other, "a.mid")
+    assert summaries.hints(report) == ["Do that.", "Do this."]
+    assert summaries.hints(Report.from_json(report.to_json())) == ["Do that.", "Do this."]

@@ -137,19 +137,9 @@ def test_groove_windows_are_stored_as_they_were_encoded(copy, tmp_path):
         np.testing.assert_array_equal(archive.split(split).events, examples.events)
 
 
-def test_what_only_the_network_does_not_see_shares_one_data_set(copy, tmp_path):
+def test_another_pitch_map_is_another_data_set(copy, tmp_path):
     source = f"groove_midi:{copy}"
     plain = opened(source, GROOVE, tmp_path)
-    changes = {
-        "humanize": True,
-        "tapify": True,
-        "fixed_velocities": True,
-        "added_classes": (2,),
-        "hits_as_controls": True,
-        "max_note_dropout": 0.8,
-        "inference_pitch_map": "roland",
-    }
-    assert opened(source, dataclasses.replace(GROOVE, **changes), tmp_path).name == plain.name
     other = dataclasses.replace(GROOVE, pitch_map="reduced")
     assert opened(source, other, tmp_path).name != plain.name
 
@@ -179,9 +169,7 @@ def test_bare_name_downloads_the_published_file(grooves, tmp_path, monkeypatch):
     collection = opened("groove_midi", GROOVE, tmp_path)
     assert asked == [groove_midi.URL]
     assert collection.name == "groove_midi/groove_2bar/1.0.0"
-    # By its name it fits every view of the same examples, and nothing else.
-    taps = dataclasses.replace(GROOVE, tapify=True)
-    assert opened("tfds:groove_midi/groove_2bar", taps, tmp_path).sizes == collection.sizes
+    assert opened("tfds:groove_midi/groove_2bar", GROOVE, tmp_path).sizes == collection.sizes
     with pytest.raises(UserError, match=r"converter\.pitch_map is roland there and reduced here"):
         opened(
             "tfds:groove_midi/groove_2bar",

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from event_reference import History, encode_events
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
-from magenta_lite.converters.event_sequences.encodings import History, encode_events
 from magenta_lite.data.collections import Examples
 from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import decoding, features
@@ -72,8 +72,8 @@ def batch_of(converter, model, rows=6, steps=40, seed=0):
 
 @each
 def test_features_in_the_graph_equal_the_converter_on_200_melodies(name):
-    converter, _ = made(name)
-    encoding, ids = converter.encoding, random_ids(converter, 200, 70)
+    converter, model = made(name)
+    encoding, ids = model.encoding, random_ids(converter, 200, 70)
     inputs, state = features.read_events(encoding, tf.constant(ids.T))
     labels = features.labels(encoding, tf.constant(ids.T)).numpy()
     for row, melody in enumerate(ids):
@@ -90,15 +90,15 @@ def test_features_in_the_graph_equal_the_converter_on_200_melodies(name):
 
 
 def test_probabilities_of_classes_that_mean_the_same_are_added_up():
-    converter, _ = made("lookback_rnn")
+    converter, model = made("lookback_rnn")
     ids = random_ids(converter, 5, 36)
-    _, state = features.read_events(converter.encoding, tf.constant(ids.T))
-    p = tf.nn.softmax(tf.random.normal([5, converter.encoding.num_classes]))
-    merged = features.event_probabilities(converter.encoding, state, p).numpy()
+    _, state = features.read_events(model.encoding, tf.constant(ids.T))
+    p = tf.nn.softmax(tf.random.normal([5, model.encoding.num_classes]))
+    merged = features.event_probabilities(model.encoding, state, p).numpy()
     expected = np.zeros_like(merged)
-    for row, chosen in itertools.product(range(5), range(converter.encoding.num_classes)):
+    for row, chosen in itertools.product(range(5), range(model.encoding.num_classes)):
         (id,) = features.event_of(
-            converter.encoding, decoding.take_rows(state, [row]), tf.constant([chosen])
+            model.encoding, decoding.take_rows(state, [row]), tf.constant([chosen])
         )
         expected[row, id] += p[row, chosen]
     np.testing.assert_allclose(merged, expected, atol=1e-6)
@@ -144,10 +144,10 @@ def test_steps_give_the_logits_of_whole_sequences(name):
     converter, model = made(name.split()[-1], *old)
     ids = random_ids(converter, 4, 40)
     expected = model({"events": tf.constant(ids)})
-    history, states = features.empty_history(converter.encoding, 4), model.zero_states(4)
+    history, states = features.empty_history(model.encoding, 4), model.zero_states(4)
     weights = model.layer_weights()
     for t in range(39):
-        x, history = features.add_event(converter.encoding, history, tf.constant(ids[:, t]), t)
+        x, history = features.add_event(model.encoding, history, tf.constant(ids[:, t]), t)
         logits, states = model.step(weights, x, states, t)
         np.testing.assert_allclose(logits, expected[:, t], rtol=1e-4, atol=1e-4)
 
@@ -238,12 +238,12 @@ def test_many_at_once_are_what_each_is_alone(name):
 
 @each
 def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
-    converter, model = made(name)
+    _, model = made(name)
     events, scores = model.continue_primer(PRIMER, 40, output_seeds(0, 6), temperature=1.0)
     np.testing.assert_array_equal(events[:, :8], np.tile(PRIMER, (6, 1)))
     whole, _ = model.log_likelihood(events, tf.fill([6], 48))
     first, _ = model.log_likelihood(events, tf.fill([6], 8))
-    if not converter.encoding.distances:  # else what was drawn may not be the preferred label
+    if not model.encoding.distances:  # else what was drawn may not be the preferred label
         np.testing.assert_allclose(scores, whole - first, atol=1e-3)
     greedy, _ = model.continue_primer(PRIMER, 40, output_seeds(0, 6), temperature=0.0)
     np.testing.assert_array_equal(greedy[0], greedy[1])
@@ -340,8 +340,8 @@ def test_evaluation_adds_up_what_the_model_says_of_each_melody(name):
 
 
 def test_the_melody_counts_as_guessed_whatever_class_says_so():
-    converter, _ = made("lookback_rnn")
-    encoding, ids = converter.encoding, tf.constant(random_ids(converter, 7, 40).T)
+    converter, model = made("lookback_rnn")
+    encoding, ids = model.encoding, tf.constant(random_ids(converter, 7, 40).T)
     logits = tf.random.normal([39, 7, encoding.num_classes], seed=3) * 2
     guessed = features.most_probable_events(encoding, ids, logits)
     for t in (1, 15, 16, 31, 38):

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from event_reference import encode_events
 from test_melody_rnn_generation import request
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.event_sequences.chord_ids import KINDS
-from magenta_lite.converters.event_sequences.encodings import encode_events
 from magenta_lite.data.collections import Examples
 from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import features
@@ -91,13 +91,13 @@ def test_configurations_have_the_size_of_the_original(name, count):
 
 @each
 def test_features_in_the_graph_equal_the_converter(name):
-    converter, _ = made(name)
+    converter, model = made(name)
     batch = batch_of(converter, rows=20)
     ids, chords = batch["events"].T, batch.get("controls")
     following = None if chords is None else tf.constant(chords.T[1:])
-    inputs, _ = features.read_events(converter.encoding, tf.constant(ids[:-1]), following)
+    inputs, _ = features.read_events(model.encoding, tf.constant(ids[:-1]), following)
     for row, (events, its_chords) in enumerate(by_row(batch)):
-        expected, _ = encode_events(converter.encoding, events, its_chords)
+        expected, _ = encode_events(model.encoding, events, its_chords)
         np.testing.assert_array_equal(inputs[:, row], expected)
 
 
@@ -113,12 +113,12 @@ def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
     assert (events == events[0]).all()
     events = events[:, events[0] >= 0]
     batch = {"events": events[:1]} | ({} if chords is None else {"controls": chords})
-    assert converter.encoding.shift_ids or events.shape[1] == length
+    assert model.encoding.shift_ids or events.shape[1] == length
     logits = model(batch)
     guessed = features.most_probable_events(
-        converter.encoding, tf.constant(events[:1].T), tf.transpose(logits, [1, 0, 2])
+        model.encoding, tf.constant(events[:1].T), tf.transpose(logits, [1, 0, 2])
     )
-    if not converter.encoding.distances:  # else of several classes that mean an event one was drawn
+    if not model.encoding.distances:  # else of several classes that mean an event one was drawn
         np.testing.assert_array_equal(guessed[:, 0], events[0, 1:])
     drawn = arguments | {"temperature": tf.constant(1.0)}
     assert len({row.tobytes() for row in functions["generate"](**drawn)["events"].numpy()}) > 1
@@ -218,5 +218,5 @@ def test_evaluation_adds_up_what_the_model_says_of_each_example(name):
     events = tf.constant(examples.events, tf.int32)
     labels, _ = model.log_likelihood(events, tf.constant(examples.lengths), chords)
     np.testing.assert_allclose(numbers["nll_per_step"], -np.sum(labels) / (8 * 39), rtol=1e-5)
-    usual = (examples.events[:, 1:] == converter.encoding.usual_id).mean()
+    usual = (examples.events[:, 1:] == model.encoding.usual_id).mean()
     np.testing.assert_allclose(numbers["no_event_share"], usual)

@@ -572,8 +572,8 @@ def test_guidance_moves_away_from_what_is_not_told():
 
 def test_others_join_a_piece_that_stays_as_it_is():
     """Its notes, longer and with longer rests than the model's own, are all there."""
-    converter = build_converter(MuseNetConverterConfig(max_note=2.0, max_silence=1.0))
-    model = small(rules=converter.rules, layers=1, positions=128)
+    converter = build_converter(MuseNetConverterConfig())
+    model = small(rules=MuseNetRules.in_seconds(2.0, 1.0), layers=1, positions=128)
     piece = scales()
     del piece.notes[20:]
     for start, length, drum in ((5.0, 4.0, False), (11.0, 0.5, False), (2.0, 0.1, True)):

@@ -102,14 +102,15 @@ def test_the_tests_know_every_configuration_of_the_original():
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_full_size_has_as_many_weights_as_the_original(name):
     config = get_config(name)
-    events = build_converter(config.converter).event_format
+    events = config.model.input_format(build_converter(config.converter).event_format)
     assert expected_parameters(config.model, events) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_full_size_reads_and_gives_as_many_channels_as_the_original(name):
     config = get_config(name)
-    model, events = config.model, build_converter(config.converter).event_format
+    model = config.model
+    events = model.input_format(build_converter(config.converter).event_format)
     control = inputs.control_size(events)
     head = make_head(events, model.nade_units)
     if model.decoder_per_part:
@@ -170,7 +171,7 @@ def train_a_little(name, folder):
     converter = build_converter(config.converter)
     model = build_model(config, converter)
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    assert trainable == expected_parameters(config.model, converter.event_format)
+    assert trainable == expected_parameters(config.model, model.events_format)
     compile_model(model, config.train)
     examples = made_up_examples(converter, 2 * BATCH)
     settings = {"batch_size": BATCH, "seed": 0, "transpose": config.data.transpose}

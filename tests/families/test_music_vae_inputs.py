@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from groove_reference import hit_controls, network_input
 
 from magenta_lite.config import config_names, get_config
-from magenta_lite.converters import build_converter, groove
+from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import CHORD_CLASSES, EventFormat
 from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae import inputs
@@ -37,7 +38,8 @@ RECORDED_OTHERS = {
 
 
 def format_of(name):
-    return build_converter(get_config(name).converter).event_format
+    config = get_config(name)
+    return config.model.input_format(build_converter(config.converter).event_format)
 
 
 def read(form, events, hidden_notes=None):
@@ -63,10 +65,10 @@ def recorded(name):
 def test_a_groove_is_seen_as_the_converter_says(name):
     form = format_of(name)
     events = made_up_events(form, 20, 32, seed=3)
-    np.testing.assert_array_equal(read(form, events), groove.network_input(events, form))
+    np.testing.assert_array_equal(read(form, events), network_input(events, form))
     told = inputs.control_vectors(form, events[..., :9], tf.float32)
     if form.control:
-        np.testing.assert_array_equal(told, groove.hit_controls(events, form))
+        np.testing.assert_array_equal(told, hit_controls(events, form))
 
 
 def test_these_are_all_grooves():
@@ -117,7 +119,8 @@ def test_chords_are_told_as_the_original_told_them():
 def test_the_model_is_told_chords_of_the_batch_and_hits_of_the_events(name):
     config = get_config(f"{name}_tiny")
     converter = build_converter(config.converter)
-    model, form = build_model(config, converter), converter.event_format
+    model = build_model(config, converter)
+    form = model.events_format
     batch = {"events": made_up_events(form, 3, model.length)}
     if form.control == "chords":
         batch["controls"] = made_up_chords(3, model.length)
@@ -184,7 +187,7 @@ def test_notes_are_hidden_before_they_become_taps():
     draws = uniforms(form, 50, 32, first=0.999)
     survivors = read(plain, events, draws)
     assert 0.3 < survivors[..., :9].sum() / events[..., :9].sum() < 0.8
-    expected = groove.network_input(survivors, form)
+    expected = network_input(survivors, form)
     np.testing.assert_array_equal(read(form, events, draws), expected)
 
 
@@ -192,7 +195,8 @@ def test_the_model_hides_notes_in_training_only_and_from_the_converter_only():
     keras.utils.set_random_seed(4)
     config = get_config(f"{DROPOUT}_tiny", ["model.dropout=0"])
     converter = build_converter(config.converter)
-    model, form = build_model(config, converter), converter.event_format
+    model = build_model(config, converter)
+    form = model.events_format
     assert "hidden_notes" in model.random_inputs()
     assert "hidden_notes" not in model.random_inputs(training=False)
     events = made_up_events(form, 4, model.length)

@@ -18,7 +18,7 @@ class EventSequenceConverter(Converter):
 
     @property
     def encoding(self) -> EventEncoding:
-        """The input features and the classes of a model."""
+        """The input features and the classes of a model, which its section may extend."""
         raise NotImplementedError
 
     @property
@@ -52,10 +52,3 @@ class EventSequenceConverter(Converter):
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return 0
         return int(bar)
-
-    def _checked_ids(self, ids) -> list[int]:
-        """Returns `ids` as a list. Raises: ValueError if an id is out of range."""
-        ids = [int(id) for id in ids]
-        if ids and not 0 <= min(ids) <= max(ids) < self.depth:
-            raise ValueError(f"Event ids must lie in [0, {self.depth}): {ids}")
-        return ids

@@ -10,7 +10,7 @@ import numpy as np
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, Report
-from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.drum_extraction import as_bits, extract_drum_tracks, hits_by_step
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
@@ -110,9 +110,6 @@ class EventDrumsConverter(EventSequenceConverter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns every drum track of a NoteSequence, in order of time, without duplicates.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Arrays (T,) of 2 to `max_steps` ids, and a report of dropped items.
         """
@@ -168,18 +165,9 @@ class EventDrumsConverter(EventSequenceConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of sets of drums; each hit lasts one step.
-
-        Args:
-            events: Int (T,).
-            qpm: Quarter notes a minute.
-            programs: Must be None or empty.
-
-        Raises:
-            ValueError: If an id is out of range.
-        """
+        """Returns the NoteSequence of sets of drums (T,); each hit lasts one step."""
         self._programs(programs)
-        bits = as_bits(self._checked_ids(events), len(self._pitches))
+        bits = as_bits(checked_ids(events, self.depth), len(self._pitches))
         sequence = new_sequence(qpm)
         seconds = 60 / qpm / self.config.steps_per_quarter
         add_drums(sequence, map(np.flatnonzero, bits), self._pitches, seconds)

@@ -17,13 +17,13 @@ from magenta_lite.converters.chords import (
     chord_line,
     transpose_chords,
 )
-from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS, CLASSES, stored_class
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
-from magenta_lite.converters.event_sequences.encodings import FIRST_PITCH_ID, EventEncoding
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.event_sequences.squash import OCTAVE, Squashed, fold, squash
 from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
-from magenta_lite.converters.melody import event_id, event_of
+from magenta_lite.converters.melody import FIRST_PITCH_ID, event_id, event_of
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     NOTE_OFF,
@@ -36,23 +36,18 @@ from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.typing import Events, NoteSequence
 
-# Bits of the step counter of each encoding.
-ENCODINGS = {"one_hot": 0, "lookback": 5, "key": 7}
 MIDDLE_C = 60
 
 
 @dataclasses.dataclass(frozen=True)
 class EventMelodyConverterConfig:
-    """Extraction and encoding of melodies.
+    """Extraction of melodies.
 
     Attributes:
-        encoding: `one_hot`, the last event only; `lookback`, also events of one and two bars ago;
-            `key`, pitch, direction, keys and repeats instead of the event.
         min_pitch: Lowest MIDI pitch of the model's range; the highest is at least 11 above.
         max_pitch: Highest MIDI pitch of the model's range.
         transpose_to_key: Major key, 0 (C) to 11, that melodies are transposed to, near the middle
             of the range; null for no transposition. Notes still out of range are folded.
-        lookback_distances: Lookback distances of `lookback` and `key` in steps; 16 is a 4/4 bar.
         steps_per_quarter: Grid resolution; 4 is 16th notes.
         min_bars: Minimum length; shorter melodies are dropped.
         max_steps: Maximum length; longer melodies are truncated.
@@ -68,11 +63,9 @@ class EventMelodyConverterConfig:
 
     kind: ClassVar[str] = "event_melody"
 
-    encoding: str = "key"
     min_pitch: int = 48
     max_pitch: int = 83
     transpose_to_key: int | None = 0
-    lookback_distances: tuple[int, ...] = (16, 32)
     steps_per_quarter: int = 4
     min_bars: int = 7
     max_steps: int = 512
@@ -83,9 +76,6 @@ class EventMelodyConverterConfig:
     max_examples: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lookback_distances", tuple(self.lookback_distances))
-        if self.encoding not in ENCODINGS:
-            raise unknown_name("converter.encoding", self.encoding, ENCODINGS)
         low, high = self.min_pitch, self.max_pitch
         if not 0 <= low <= low + OCTAVE - 1 <= high <= 127:
             raise UserError(
@@ -99,12 +89,6 @@ class EventMelodyConverterConfig:
             )
         if self.chords and self.chords not in CHORD_VECTORS:
             raise unknown_name("converter.chords", self.chords, CHORD_VECTORS)
-        distances = self.lookback_distances
-        if any(d < 1 for d in distances) or list(distances) != sorted(set(distances)):
-            raise UserError(
-                f"converter.lookback_distances={list(distances)} must be steps, 1 or more, "
-                "the nearest first"
-            )
         check_at_least(self, 1, "steps_per_quarter")
         check_at_least(self, 2, "max_steps")
         check_at_least(self, 0, "min_bars", "min_unique_pitches", "gap_bars", "max_examples")
@@ -131,7 +115,6 @@ class EventMelodyConverter(EventSequenceConverter):
     """Converts whole melodies to event ids, and back.
 
     Ids: 0 no event (a note or a rest continues), 1 note-off, 2 and up note-ons from `min_pitch` up.
-    `encoding` defines the input vectors and labels of a model.
 
     Args:
         config: An `EventMelodyConverterConfig`.
@@ -143,13 +126,10 @@ class EventMelodyConverter(EventSequenceConverter):
 
     @property
     def encoding(self) -> EventEncoding:
-        """The input features and the classes of a model."""
+        """The last event, and its chord if the config has chords."""
         config, low = self.config, self.config.min_pitch
         return EventEncoding(
             num_ids=self.depth,
-            distances=() if config.encoding == "one_hot" else config.lookback_distances,
-            counter_bits=ENCODINGS[config.encoding],
-            key_features=config.encoding == "key",
             min_pitch=low,
             steps_per_bar=self.steps_per_bar,
             chords=config.chords,
@@ -188,9 +168,6 @@ class EventMelodyConverter(EventSequenceConverter):
         """Returns every melody of a NoteSequence.
 
         They are in order of instrument and time, without duplicates.
-
-        Args:
-            sequence: An unquantized NoteSequence.
 
         Returns:
             Uint8 arrays (T,) of 2 to `max_steps` steps, their chords uint8 (T,) where the config
@@ -297,21 +274,12 @@ class EventMelodyConverter(EventSequenceConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of event ids.
-
-        Args:
-            events: Int (T,).
-            qpm: Quarter notes a minute.
-            programs: One General MIDI program, for the melody; None for the default.
-
-        Raises:
-            ValueError: If an id is out of range.
-        """
+        """Returns the NoteSequence of event ids (T,)."""
         return self.decode_events(self.to_events(events), qpm, programs)
 
     def to_events(self, ids: Events) -> list[int]:
         """Returns the melody events of ids (T,). Raises: ValueError if an id is out of range."""
-        ids = self._checked_ids(ids)
+        ids = checked_ids(ids, self.depth)
         return as_fresh_melody([event_of(id, self.config.min_pitch) for id in ids])
 
     def decode_events(

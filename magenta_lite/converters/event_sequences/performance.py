@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, Report
-from magenta_lite.converters.converter import check_at_least
+from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.multi_performance import VELOCITIES
 from magenta_lite.converters.performance_codec import PerformanceCodec, PlayedNote
 from magenta_lite.converters.windows import Windows
-from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
 
@@ -117,9 +116,6 @@ class EventPerformanceConverter(EventSequenceConverter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the parts of a NoteSequence, in order of time, without duplicates.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-
         Returns:
             Uint16 arrays (T,) of `min_events` to `max_events` ids, and a report of dropped
             items.
@@ -169,27 +165,15 @@ class EventPerformanceConverter(EventSequenceConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids.
+        """Returns the NoteSequence of ids (T,); those from the first -1 on are ignored.
 
         Every sequence of ids is valid: a note-off without its note and a note of zero length are
         ignored, and notes without a note-off end with the last step.
-
-        Args:
-            events: Int (T,); ids from the first -1 on are ignored.
-            qpm: Tempo of the sequence; times do not depend on it.
-            programs: One General MIDI program; None for the default.
-
-        Raises:
-            ValueError: If an id is out of range.
         """
         (program,) = self._programs(programs)
-        ids = itertools.takewhile(lambda id: id != NO_MORE, events)
-        sequence, second = new_sequence(qpm, metrical=False), self.config.steps_per_second
-        for note in sorted(self.codec.decoded(self._checked_ids(ids))):
-            added: Any = sequence.notes.add()
-            added.pitch, added.velocity, added.program = note.pitch, note.velocity, program
-            added.start_time, added.end_time = note.start / second, note.end / second
-            sequence.total_time = max(sequence.total_time, added.end_time)
+        ids = checked_ids(itertools.takewhile(lambda id: id != NO_MORE, events), self.depth)
+        sequence = self.codec.sequence(ids, qpm, program)
+        sequence.notes.sort(key=lambda n: (n.start_time, n.pitch, n.end_time, n.velocity))
         return sequence
 
     def cut(self, ids: Events, steps: int) -> list[int]:

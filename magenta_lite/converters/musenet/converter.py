@@ -37,8 +37,6 @@ class MuseNetConverterConfig:
         min_tokens: Minimum length; shorter pieces are dropped.
         styles: Names of the styles, at most 610; empty for those of `vocabulary.styles`,
             `[original]` for those of the original.
-        max_note: Maximum duration of generated notes, in seconds.
-        max_silence: Maximum silence in generated music, in seconds.
         max_examples: Maximum number of rows of a piece; 0 for all.
     """
 
@@ -47,8 +45,6 @@ class MuseNetConverterConfig:
     crop: int = 2048
     min_tokens: int = 64
     styles: tuple[str, ...] = ()
-    max_note: float = 10.0
-    max_silence: float = 4.0
     max_examples: int = 0
 
     def __post_init__(self) -> None:
@@ -56,7 +52,6 @@ class MuseNetConverterConfig:
         check_at_least(self, PREFIX + 1, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
-        check_at_least(self, 0.1, "max_note", "max_silence")
         most = vocabulary.LAST_STYLE - FIRST_STYLE + 1
         if len(self.styles) > most or len(set(self.styles)) < len(self.styles):
             raise UserError(f"converter.styles must be at most {most} names, each once")
@@ -88,11 +83,7 @@ class MuseNetConverter(TokenConverter):
     @property
     def rules(self) -> MuseNetRules:
         """The grammar of the ids."""
-        config, rate = self.config, vocabulary.UNITS_PER_SECOND
-        return MuseNetRules(
-            max_note=round(config.max_note * rate),
-            max_silence=round(config.max_silence * rate),
-        )
+        return MuseNetRules()
 
     @property
     def event_format(self) -> EventFormat:
@@ -129,9 +120,6 @@ class MuseNetConverter(TokenConverter):
 
         Row k holds the prefix and the tokens of the piece from k * C to (k + 2) * C, where C is the
         length of a crop without its prefix.
-
-        Args:
-            sequence: An unquantized NoteSequence.
 
         Returns:
             Uint16 arrays (T, 3), T at most `window_steps`, and a report of dropped notes and of
@@ -254,17 +242,11 @@ class MuseNetConverter(TokenConverter):
     def decode(
         self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
-        """Returns the NoteSequence of ids; every sequence of ids is valid.
+        """Returns the NoteSequence of ids (T,) or of a row (T, 3), with or without a prefix.
 
-        Notes are repaired by `codec.repaired`. Each instrument has its own MIDI channel.
-
-        Args:
-            events: Int (T,) or (T, 3), with or without a prefix; `end` ends the piece.
-            qpm: Tempo of the sequence; times do not depend on it.
-            programs: Must be None or empty, since ids encode the instruments.
-
-        Raises:
-            ValueError: If an id is out of range.
+        Every sequence of ids is valid; `end` ends the piece. Notes are repaired by
+        `codec.repaired`. Each instrument has its own MIDI channel. Ids encode the instruments, so
+        that `programs` must be None or empty.
         """
         self._programs(programs or None)
         ids = np.asarray(events)

@@ -16,8 +16,10 @@ from magenta_lite.converters.musenet.vocabulary import (
     SIZE,
     START,
 )
+from magenta_lite.errors import UserError
 from magenta_lite.typing import Events
 
+LEAST = 0.1  # seconds, of each limit
 SLOTS = (len(INSTRUMENTS) - 1) * PITCHES  # pitches of all instruments except drums
 
 
@@ -76,6 +78,15 @@ class MuseNetRules:
     max_silence: int = 400
 
     size = SIZE
+
+    @classmethod
+    def in_seconds(cls, max_note: float, max_silence: float) -> MuseNetRules:
+        """Returns rules with limits in seconds. Raises: UserError if one is below 0.1."""
+        for name, value in (("max_note", max_note), ("max_silence", max_silence)):
+            if not value >= LEAST:
+                raise UserError(f"generate.{name}={value} must be at least {LEAST} for a MuseNet")
+        rate = vocabulary.UNITS_PER_SECOND
+        return cls(round(max_note * rate), round(max_silence * rate))
 
     @property
     def end(self) -> int:

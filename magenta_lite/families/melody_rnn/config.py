@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
+from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.modeling.sections import ModelSection, Objective
 
+# Bits of the step counter of each encoding of melodies.
+ENCODINGS = {"one_hot": 0, "lookback": 5, "key": 7}
 LAYOUTS = ("first_layer", "all_layers")
 TARGETS = ("label", "event")
 
@@ -23,6 +27,10 @@ class MelodyRNNConfig(ModelSection):
             May 2017, or `all_layers`, as before and in the released attention_rnn and
             drum_kit_rnn.
         dropout: Dropout rate of every layer's outputs.
+        encoding: Input features: `one_hot`, the last event and, of drums, a step counter. For
+            melodies also `lookback`, which adds the events of one and two bars ago, and `key`:
+            pitch, direction, keys and repeats instead of the event.
+        lookback_distances: Lookback distances of `lookback` and `key` in steps; 16 is a 4/4 bar.
     """
 
     kind: ClassVar[str] = "melody_rnn"
@@ -31,9 +39,12 @@ class MelodyRNNConfig(ModelSection):
     attention_length: int = 0
     attention_layout: str = "first_layer"
     dropout: float = 0.5
+    encoding: str = "one_hot"
+    lookback_distances: tuple[int, ...] = (16, 32)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
+        object.__setattr__(self, "lookback_distances", tuple(self.lookback_distances))
         if not self.units or min(self.units) < 1:
             raise UserError(f"model.units={list(self.units)} needs at least one layer of 1 unit")
         if self.attention_length < 0:
@@ -42,6 +53,31 @@ class MelodyRNNConfig(ModelSection):
             raise unknown_name("model.attention_layout", self.attention_layout, LAYOUTS)
         if not 0 <= self.dropout < 1:
             raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")
+        if self.encoding not in ENCODINGS:
+            raise unknown_name("model.encoding", self.encoding, ENCODINGS)
+        distances = self.lookback_distances
+        if any(d < 1 for d in distances) or list(distances) != sorted(set(distances)):
+            raise UserError(
+                f"model.lookback_distances={list(distances)} must be steps, 1 or more, the "
+                "nearest first"
+            )
+
+    def event_encoding(self, converter: EventSequenceConverter) -> EventEncoding:
+        """Returns the input features and the classes of a model of a converter's events.
+
+        Raises:
+            UserError: If `encoding` is for melodies and the events are others.
+        """
+        if self.encoding == "one_hot":
+            return converter.encoding
+        if converter.config.kind != "event_melody":
+            raise UserError(f"model.encoding={self.encoding} is for melodies; give one_hot")
+        return dataclasses.replace(
+            converter.encoding,
+            distances=self.lookback_distances,
+            counter_bits=ENCODINGS[self.encoding],
+            key_features=self.encoding == "key",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,11 @@ import tensorflow as tf
 
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS
 from magenta_lite.converters.event_sequences.encodings import (
-    FIRST_PITCH_ID,
     MAJOR_KEYS,
-    NO_EVENT_ID,
-    NOTE_OFF_ID,
     RECENT_PITCHES,
     EventEncoding,
 )
+from magenta_lite.converters.melody import FIRST_PITCH_ID, NO_EVENT_ID, NOTE_OFF_ID
 from magenta_lite.graphs import inner_graph
 from magenta_lite.typing import Tensor
 

@@ -321,7 +321,7 @@ class MelodyRNN(MusicModel):
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: EventSequenceConverter) -> Self:
         return cls(
-            encoding=converter.encoding,
+            encoding=config.model.event_encoding(converter),
             length=converter.window_steps,
             model=config.model,
             objective=config.objective,

@@ -412,7 +412,7 @@ class MuseNet(MusicModel):
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: MuseNetConverter) -> Self:
         return cls(
-            rules=converter.rules,
+            rules=MuseNetRules.in_seconds(config.generate.max_note, config.generate.max_silence),
             crop=converter.crop,
             model=config.model,
             objective=config.objective,

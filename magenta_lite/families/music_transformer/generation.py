@@ -82,7 +82,7 @@ def _accompaniments(model, converter, options, total: int) -> list:
         padded = np.pad(np.array(ids, np.int32), [0, -len(ids) % MELODY_MULTIPLE])
         melody = converter.melody.decode(ids) if options.drop_melody else None
         for row in generate_tokens(model, [], options, total, padded):
-            piece = converter.decode(row, options.qpm, options.programs or None)
+            piece = _decoded(converter, row, options)
             sequences.append(_without(piece, melody) if options.drop_melody else piece)
     return sequences
 
@@ -155,9 +155,15 @@ def _without_end(converter, ids: list[int]) -> list[int]:
     return [id for id in ids if id != converter.rules.end]
 
 
+def _decoded(converter, tokens, options):
+    """Returns the NoteSequence of tokens (T,)."""
+    hung = {"max_hung_note": options.max_hung_note} if options.max_hung_note else {}
+    return converter.decode(tokens, options.qpm, options.programs or None, **hung)
+
+
 def _music(converter, tokens, primer: list[int], options):
     """Returns the NoteSequence of tokens (T,), without the primer if `only_new` is set."""
-    piece = converter.decode(tokens, options.qpm, options.programs or None)
+    piece = _decoded(converter, tokens, options)
     if not primer:
         return piece
     start = converter.seconds(primer, options.qpm)

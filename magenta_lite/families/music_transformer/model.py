@@ -377,7 +377,7 @@ class MusicTransformer(MusicModel):
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: TokenConverter) -> Self:
         return cls(
-            rules=converter.rules,
+            rules=converter.rules.with_max_silence(config.generate.max_silence),
             crop=converter.crop,
             model=config.model,
             objective=config.objective,

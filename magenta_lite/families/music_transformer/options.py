@@ -29,6 +29,9 @@ class MusicTransformerOptions(SamplingOptions):
         'e.g. "60 -2 67 -1".',
     )
     drop_melody: bool = option(False, "Write an accompaniment without its melody.")
+    max_hung_note: float = option(
+        0.0, "Longest duration in seconds of notes that the model does not end; 0 for any.", least=0
+    )
 
     mode_hints: ClassVar[dict[str, str]] = {
         "accompany": "; models of --config=music_transformer_melody accompany"
@@ -42,6 +45,8 @@ class MusicTransformerOptions(SamplingOptions):
     def names(cls, converter: Any) -> tuple[str, ...]:
         accompanies = bool(converter.rules.inputs)
         others = ("primer_seconds", "only_new") if accompanies else ("primer_melody", "drop_melody")
+        if not converter.rules.pitches:  # tokens without note-offs
+            others += ("max_hung_note",)
         return tuple(name for name in super().names(converter) if name not in others)
 
     def check(self, converter: Any) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from magenta_lite.converters.base import EventFormat
+from magenta_lite.converters.converter import EXAMPLE
+from magenta_lite.converters.groove import DRUMS
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.modeling.sections import ModelSection, Objective
 
+INPUT_CHANGES = ("humanize", "tapify", "fixed_velocities")
 SAMPLING_SCHEDULES = ("constant", "exponential", "inverse_sigmoid")
 
 
@@ -27,6 +31,16 @@ class MusicVAEConfig(ModelSection):
         decoder_per_part: Whether each part of the events (melody, bass, drums) has its own decoder.
         nade_units: Hidden units of NADE, for events that are sets of drums.
         dropout: Dropout rate of the inputs of every LSTM layer.
+        humanize: For grooves: hide velocities and offsets from the encoder network; the model
+            learns to add them.
+        tapify: For grooves: replace the drums of each step by a tap in the input of the encoder
+            network; the model learns to choose the drums.
+        fixed_velocities: For grooves: hide velocities.
+        added_classes: For grooves: classes to hide (0 kick, 1 snare, 2 closed hi-hat, 3 open
+            hi-hat, 4 low, 5 mid and 6 high tom, 7 crash, 8 ride), which the model learns to add.
+        hits_as_controls: For grooves: condition encoder and decoder on the hits at every step.
+        max_note_dropout: For grooves: maximum probability in training of hiding a hit, which is
+            higher for softer hits.
     """
 
     kind: ClassVar[str] = "music_vae"
@@ -39,9 +53,15 @@ class MusicVAEConfig(ModelSection):
     decoder_per_part: bool = False
     nade_units: int = 128
     dropout: float = 0.0
+    humanize: bool = False
+    tapify: bool = False
+    fixed_velocities: bool = False
+    added_classes: tuple[int, ...] = ()
+    hits_as_controls: bool = False
+    max_note_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("encoder_units", "decoder_units", "encoder_levels"):
+        for name in ("encoder_units", "decoder_units", "encoder_levels", "added_classes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("encoder_units", "decoder_units"):
             units = getattr(self, name)
@@ -57,6 +77,37 @@ class MusicVAEConfig(ModelSection):
                 f"model.dropout={self.dropout} works without model.encoder_levels only; "
                 "set one of them to 0 or []"
             )
+        if not 0 <= self.max_note_dropout <= 1:
+            raise UserError(f"model.max_note_dropout={self.max_note_dropout} must lie in [0, 1]")
+        if not set(self.added_classes) <= set(range(DRUMS)):
+            raise UserError(
+                f"model.added_classes={list(self.added_classes)} must be classes of drums, 0 to "
+                f"{DRUMS - 1}"
+            )
+
+    @property
+    def generate_flags(self) -> tuple[str, ...]:
+        return (f"--input={EXAMPLE}",) if self.hits_as_controls else ()
+
+    def input_format(self, events: EventFormat) -> EventFormat:
+        """Returns a converter's format with the changes to the input of the networks.
+
+        Raises:
+            UserError: If a setting for grooves is given for other events.
+        """
+        changes: dict[str, Any] = {
+            "input_changes": tuple(name for name in INPUT_CHANGES if getattr(self, name)),
+            "hidden_classes": self.added_classes,
+            "max_note_dropout": self.max_note_dropout,
+        }
+        if self.hits_as_controls:
+            changes["control"] = "hits"
+        if any(changes.values()) and events.kind != "groove":
+            raise UserError(
+                "model.humanize, tapify, fixed_velocities, added_classes, hits_as_controls and "
+                "max_note_dropout are for converter.kind=groove only"
+            )
+        return dataclasses.replace(events, **changes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,6 +49,7 @@ def generate(model: MusicVAE, converter: Converter, options: MusicVAEOptions) ->
         UserError: If the mode needs other inputs, or an input has no window.
     """
     options.check(converter)
+    options.check_hits(model.events_format.control == "hits")
     return _Generation(model, converter, options).sequences()
 
 
@@ -58,10 +59,10 @@ class _Generation:
     def __init__(self, model, converter, options):
         self.model = model
         self.converter = converter
-        self.format: EventFormat = converter.event_format
+        self.format: EventFormat = model.events_format
         self.options = options
         # Users' files have drums that the training set of a groove does not have.
-        self.reader = converter.for_inference()
+        self.reader = converter.for_inference(options.inference_pitch_map)
         self.bars = bars_of(converter)  # per window
         self.windows = math.ceil(options.bars / self.bars) if options.bars else 1
 
@@ -123,7 +124,7 @@ class _Generation:
                 f"{name} has no {' and no '.join(lacking)}, and this model is for "
                 f"{', '.join(PARTS)} together; with --bars={self.bars} it takes silence instead"
             )
-        return _windows(result, self.format)
+        return _windows(result)
 
     def _side_by_side(self, name: str, tune) -> list[Window]:
         report = Report()
@@ -142,7 +143,7 @@ class _Generation:
         events = np.zeros((self.model.length, *self.format.event_shape), self.format.event_dtype)
         if self.format.segments > 1:
             events[:: self.model.length // self.format.segments] = self.format.end_id
-        return events, _controls_of(events, np.full(len(events), NO_CHORD, np.uint8), self.format)
+        return events, np.full(len(events), NO_CHORD, np.uint8)
 
     # Latent vectors, float (pieces, windows, Z) ----------------------------------------------
 
@@ -194,8 +195,16 @@ class _Generation:
             return None
         else:
             length = self.model.length
-            controls = np.stack([padded([each for _, each in piece], length) for piece in given])
+            controls = np.stack(
+                [
+                    padded([self._controls_of(*window) for window in piece], length)
+                    for piece in given
+                ]
+            )
         return controls[np.arange(pieces) % len(controls)]
+
+    def _controls_of(self, events, chords):
+        return events[..., : self.format.sizes[0]] if self.format.control == "hits" else chords
 
     def _chords(self, text: str, windows: int) -> np.ndarray:
         """Returns the chords in a text, spread evenly over time: uint8 (windows, T)."""
@@ -357,11 +366,12 @@ def windows_side_by_side(
     Returns:
         `count` windows; None for windows that are silent or that the converter drops.
     """
-    form = converter.event_format
-    if form.kind == "groove":  # its converter cuts consecutive windows and keeps early hits
+    if (
+        converter.event_format.kind == "groove"
+    ):  # its converter cuts consecutive windows and keeps early hits
         result = with_silence(converter, hop_bars=0, max_examples=0).encode(tune)
         report.merge(result.report)
-        found = [window if window[0].any() else None for window in _windows(result, form)]
+        found = [window if window[0].any() else None for window in _windows(result)]
     else:
         converter, found = with_silence(converter), []
         steps_per_quarter = converter.config.steps_per_quarter
@@ -370,7 +380,7 @@ def windows_side_by_side(
             for part in _parts(stretch, steps, steps_per_quarter, count - len(found)):
                 result = converter.encode(part)
                 report.merge(result.report)
-                found += _windows(result, form)[:1] or [None]
+                found += _windows(result)[:1] or [None]
     return (found + [None] * count)[:count]
 
 
@@ -393,14 +403,9 @@ def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
         yield sequences_lib.extract_subsequence(snapped, first * seconds, (first + steps) * seconds)
 
 
-def _windows(result: EncodeResult, form: EventFormat) -> list[Window]:
+def _windows(result: EncodeResult) -> list[Window]:
     chords = result.controls or [None] * len(result.examples)
-    pairs = zip(result.examples, chords, strict=True)
-    return [(events, _controls_of(events, own, form)) for events, own in pairs]
-
-
-def _controls_of(events, chords, form: EventFormat) -> np.ndarray | None:
-    return {"": None, "chords": chords, "hits": events[..., : form.sizes[0]]}[form.control]
+    return list(zip(result.examples, chords, strict=True))
 
 
 def _lacking_parts(examples, form: EventFormat) -> list[str]:

@@ -533,7 +533,7 @@ class MusicVAE(MusicModel):
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
         return cls(
-            events=converter.event_format,
+            events=config.model.input_format(converter.event_format),
             length=converter.window_steps,
             model=config.model,
             objective=config.objective,

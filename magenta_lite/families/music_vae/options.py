@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from magenta_lite.converters.chords import typed_symbols
+from magenta_lite.converters.groove import PITCH_MAPS
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import SamplingOptions, option
 
@@ -39,6 +40,13 @@ class MusicVAEOptions(SamplingOptions):
         choices=("data", "standard"),
     )
 
+    inference_pitch_map: str = option(
+        "reduced",
+        "Drums that a model of grooves reads in --input: reduced, those of General MIDI; or "
+        "roland, the pitches of a Roland kit.",
+        choices=tuple(PITCH_MAPS),
+    )
+
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
@@ -46,9 +54,9 @@ class MusicVAEOptions(SamplingOptions):
 
     def check(self, converter: Any) -> None:
         super().check(converter)
-        mode, count, control = self.mode, len(self.inputs), converter.event_format.control
-        if mode == "sample" and count and control != "hits":
-            raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
+        mode, count = self.mode, len(self.inputs)
+        if converter.config.kind != "groove":
+            self.check_hits(False)
         if mode != "sample" and self.prior != MusicVAEOptions.prior:
             raise UserError(
                 f"--prior={self.prior} says what --mode=sample draws from; --mode={mode} draws "
@@ -66,22 +74,29 @@ class MusicVAEOptions(SamplingOptions):
             raise UserError(f"--mode={mode} needs at least one --input=FILE")
         if mode == "attribute":
             load_attribute(self.attribute)
-        self._check_chords(converter)
-        if control and mode == "sample" and not (count or self.chords):
-            raise UserError(
-                {
-                    "chords": "this model follows chords: give them with --chords, e.g. "
-                    '--chords="C G Am F"',
-                    "hits": "this model follows given hits: give a drum pattern with --input=FILE",
-                }[control]
-            )
+        self._check_chords(converter.event_format.control == "chords")
 
-    def _check_chords(self, converter) -> None:
-        if not self.chords:
+    def check_hits(self, follows_hits: bool) -> None:
+        """Checks whether an input is needed for sampling, or not allowed.
+
+        Raises:
+            UserError: If a model that follows hits samples without an input, or another with one.
+        """
+        if self.mode != "sample" or bool(self.inputs) == follows_hits:
             return
-        if converter.event_format.control != "chords":
+        if follows_hits:
+            raise UserError("this model follows given hits: give a drum pattern with --input=FILE")
+        raise UserError("--mode=sample takes no --input; did you mean --mode=reconstruct?")
+
+    def _check_chords(self, follows_chords: bool) -> None:
+        if self.chords and not follows_chords:
             raise UserError(f"--chords={self.chords}: this model does not follow chords")
-        typed_symbols(self.chords)
+        if self.chords:
+            typed_symbols(self.chords)
+        elif follows_chords and self.mode == "sample":
+            raise UserError(
+                'this model follows chords: give them with --chords, e.g. --chords="C G Am F"'
+            )
 
 
 def load_attribute(path: str) -> np.ndarray:
