@@ -15,11 +15,11 @@ import numpy as np
 import processes
 import pytest
 import soundfile
+from bad_files import write_bad_files, write_good_files
 
 from magenta_lite.checkpoints.tf1 import open_checkpoint
 from magenta_lite.config import load_config
 from magenta_lite.data.listing import read_file
-from magenta_lite.testing.bad_files import write_bad_files, write_good_files
 from magenta_lite.training.run import load_run
 
 ROOT = Path(__file__).parents[1]

@@ -10,6 +10,7 @@ import signal
 
 import numpy as np
 import pytest
+from bad_files import write_good_files
 
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.drums import DrumsConverterConfig
@@ -21,7 +22,6 @@ from magenta_lite.data import building, listing, reading, splitting, summaries
 from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.errors import UserError
-from magenta_lite.testing.bad_files import write_good_files
 
 CONFIG = MelodyConverterConfig(bars=2)
 
