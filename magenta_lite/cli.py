@@ -84,8 +84,9 @@ def define_data_dir_flag() -> None:
     define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
 
 
-def define_checkpoint_flag() -> None:
-    """Defines --checkpoint, for commands that load a run; see `load_run`."""
+def define_run_flags() -> None:
+    """Defines --run_dir and --checkpoint, for commands that load a run; see `load_run`."""
+    define_path("run_dir", None, "The run directory of `train`.")
     flags.DEFINE_string(
         "checkpoint",
         "best",
@@ -96,6 +97,23 @@ def define_checkpoint_flag() -> None:
         lambda value: value in ("best", "newest") or value.isdecimal(),
         message="it must be best, newest or a step, e.g. --checkpoint=500",
     )
+
+
+def require(*names: str) -> None:
+    """Raises: UserError if one of these flags is not given."""
+    for name in names:
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing, see --help")
+
+
+def make_folder(flag: str) -> Path:
+    """Creates the folder that a flag names. Raises: UserError if it cannot be created."""
+    folder = Path(FLAGS[flag].value)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--{flag}={folder} cannot be created: {error.strerror}") from error
+    return folder
 
 
 def load_run() -> Run:
@@ -182,22 +200,21 @@ def _open_closed_streams() -> None:
 
 
 def run(
-    main: Callable[[], Any], argv: list[str] | None = None, flag_help: FlagHelp | None = None
+    main: Callable[..., Any],
+    argv: list[str] | None = None,
+    takes_words: bool = False,
+    flag_help: FlagHelp | None = None,
 ) -> None:
     """Parses the flags, calls `main()` and exits with its code (None means 0).
 
     Args:
         main: The command.
         argv: Its name and arguments; None for those of this process.
+        takes_words: Whether it has positional arguments, which `main(words)` is called with.
         flag_help: Returns, for the arguments of a call with --help, help texts by flag name that
             replace the default ones; an empty text hides the flag.
     """
-    sys.exit(_call(main, sys.argv if argv is None else argv, flag_help=flag_help))
-
-
-def run_with_words(main: Callable[[list[str]], Any]) -> None:
-    """Like `run`, for a command with positional arguments: calls `main(words)`."""
-    sys.exit(_call(main, sys.argv, takes_words=True))
+    sys.exit(_call(main, sys.argv if argv is None else argv, takes_words, flag_help))
 
 
 def _call(

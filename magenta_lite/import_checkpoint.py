@@ -36,9 +36,7 @@ cli.define_config_flags()
 
 
 def main() -> None:
-    for name in ("checkpoint", "run_dir"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing")
+    cli.require("checkpoint", "run_dir")
     config = _with_vqvae(cli.chosen_config())
     cli.load_tensorflow()
     from magenta_lite.checkpoints import magenta_js

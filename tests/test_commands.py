@@ -432,7 +432,7 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
     attribute = np.load(written[2])["attribute"]
     np.testing.assert_allclose(attribute, means[0] - means[1], atol=1e-6)
     assert written[1].read_bytes().startswith(b"\x89PNG")
-    told_in_one_line("latents", "--run_dir=run", *arguments, cwd=place, has="is there already")
+    told_in_one_line("latents", "--run_dir=run", *arguments, cwd=place, has="exists already")
     arguments = ["--mode=attribute", "--input=music/good_009.mid", "--output_dir=more"]
     arguments += [f"--attribute={written[2]}", "--amount=2"]
     out, _ = run("generate", "--run_dir=run", *arguments, cwd=place)

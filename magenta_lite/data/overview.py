@@ -58,7 +58,7 @@ def table(rows: Sequence[Row], width: int) -> str:
     Below the table stands the most frequent reason for each configuration that cannot use more than
     half of the files.
     """
-    lines = [f"{'windows':>9} {'pieces':>8} {'files':>8}  configuration: what it makes"]
+    lines = [f"{'windows':>9} {'pieces':>8} {'files':>8}  configuration: what it generates"]
     for row in rows:
         counts = f"{row.windows:>9,} {row.pieces:>8,} {row.files:>8,}"
         lines.append(_cut(f"{counts}  {row.config}: {row.about}", width))
@@ -95,13 +95,7 @@ def gains(source: reading.Source, converters: Sequence[Any]) -> list[Gain]:
 def overview(
     sources: Sequence[reading.Source], configs: Sequence[Any], about: Callable[[Any], str]
 ) -> list[Row]:
-    """Returns the counts of sources of notes, or of sound, for each of several configs.
-
-    Args:
-        sources: The sources to read.
-        configs: `ExperimentConfig`s that all read notes, or one that reads sound.
-        about: Returns what the models of a config generate.
-    """
+    """Returns the counts of sources for each `ExperimentConfig`: all of notes, or one of sound."""
     rows = [Row(config.name, about(config)) for config in configs]
     windows: list[set[bytes]] = [set() for _ in configs]
     work = functools.partial(gains, converters=[config.converter for config in configs])

@@ -88,10 +88,7 @@ class Clipping(_Optimizer):
 class ClippedAdam(Clipping, keras.optimizers.Adam):
     """Adam (Kingma & Ba 2014) with epsilon outside the bias correction, as in TensorFlow 1.
 
-    Args:
-        learning_rate: Float or schedule.
-        epsilon: Added to the root of the second moment.
-        **kwargs: Arguments of `Clipping` and `keras.optimizers.Adam`.
+    Further arguments are those of `Clipping` and `keras.optimizers.Adam`.
     """
 
     def __init__(

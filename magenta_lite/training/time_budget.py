@@ -45,11 +45,7 @@ class Costs:
 def batch_size_for(costs: Costs, seconds: float, settings: TrainConfig, replicas: int) -> int:
     """Returns the batch size, halved until enough steps fit into the time or it is small.
 
-    Args:
-        costs: Measured costs; the time of a step is assumed to be proportional to the batch size.
-        seconds: Remaining time.
-        settings: Training section, with the batch size and the number of micro-batches.
-        replicas: Number of replicas.
+    The time of a step is assumed to be proportional to the batch size.
     """
     size, step = settings.batch_size, costs.step
     parts = replicas * settings.micro_batches
@@ -59,12 +55,7 @@ def batch_size_for(costs: Costs, seconds: float, settings: TrainConfig, replicas
 
 
 def plan(costs: Costs, seconds: float, minutes: float) -> tuple[int, int]:
-    """Returns the number of steps of a run, and the number of steps between checks.
-
-    Args:
-        costs: Measured costs.
-        seconds: Remaining time.
-        minutes: Time budget that the user gave.
+    """Returns the number of steps of a run of `seconds`, and the number of steps between checks.
 
     Raises:
         UserError: If the time is too short for a run.

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import chorales, folk, reading
-from magenta_lite.data.listing import list_sources
 from magenta_lite.data.synthetic.drumming import BAR, STYLES, Drummer, Hit, Style
 from magenta_lite.data.synthetic.harmony import (
     HALF_BAR,
@@ -109,14 +108,9 @@ def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
     """
     if collection not in COLLECTIONS:
         raise unknown_name("arranged collection", collection, filter(None, COLLECTIONS))
-    corpus = folk.corpus_folder()
-    sources, report = [], Report()
     folders, band = COLLECTIONS[collection]
-    for folder in folders:
-        found, listing = list_sources(str(corpus / folder))
-        sources += [ArrangedSource(s.path, s.name, s.member, band=band) for s in found]
-        report.merge(listing, folder)
-    return sources, report
+    sources, report = folk.list_corpus(folders)
+    return [ArrangedSource(s.path, s.name, s.member, band=band) for s in sources], report
 
 
 def arrange(sequence: NoteSequence, name: str, band: bool = True) -> NoteSequence:
