@@ -16,8 +16,7 @@ from magenta_lite.families import FAMILIES
 from magenta_lite.modeling.family import Family
 
 WIDTH = 79
-TWIN = "_tiny"
-
+TINY = "_tiny"  # suffix of the small variants
 
 # The families that are presented; the others are listed with the family that they belong to.
 PRESENTED = tuple(family for family in FAMILIES.values() if not family.belongs_to)
@@ -46,11 +45,11 @@ def listing(family: Family) -> str:
     """Returns lines with the configurations of a family, grouped by the music they generate."""
     together = collections.defaultdict(list)
     names = [name for name in config_names() if _presents(family, get_config(name).family)]
-    twins = [name for name in names if name.endswith(TWIN) and name.removesuffix(TWIN) in names]
+    variants = [name for name in names if name.endswith(TINY) and name.removesuffix(TINY) in names]
     for name in names:
-        if name not in twins:
+        if name not in variants:
             together[about(get_config(name))].append(name)
-    lines = [f"{family.name}: {family.about}", f"  begin with --config={family.first_config}"]
+    lines = [f"{family.name}: {family.about}", f"  start with --config={family.first_config}"]
     for what, named in together.items():
         lines.append(f"  {what}:")
         lines += textwrap.wrap(
@@ -61,8 +60,8 @@ def listing(family: Family) -> str:
             break_long_words=False,
             break_on_hyphens=False,
         )
-    if twins:
-        lines.append(f"  NAME{TWIN} is a small twin of most, for a first try")
+    if variants:
+        lines.append(f"  Most have a small variant NAME{TINY} for first tries")
     return "\n".join(lines)
 
 
@@ -80,22 +79,22 @@ def about(config: Any) -> str:
         "melody": f"melodies{length}{chords}",
         "drums": f"drum patterns{length}",
         "trio": f"melody, bass and drums{length}",
-        "groove": f"drumming{length} with its timing",
+        "groove": f"drum patterns{length} with velocities and timing",
         "multi_performance": f"a bar of up to eight instruments{chords}",
-        "event_melody": f"melodies that go on{chords}",
-        "event_drums": "drums and rhythms that go on",
-        "event_performance": "performances that go on",
+        "event_melody": f"continuations of melodies{chords}",
+        "event_drums": "continuations of drums and rhythms",
+        "event_performance": "continuations of performances",
         "performance": "piano performances",
         "melody_performance": "piano accompaniments of melodies",
         "chorale": "four-part chorales",
         "musenet_tokens": "bands of up to ten instruments",
-        "audio": "sound in codes and back",
-        "codes": "codes of a VQ-VAE's coarsest level",
+        "audio": "sound, encoded and decoded",
+        "codes": "codes of the coarsest level of a VQ-VAE",
     }
     if config.family == "vqvae" and config.model.quantizers > 1:
-        return "sound in several codes a frame and back"
+        return "sound, encoded in several codes per frame and decoded"
     if config.family == "jukebox_delay":
-        return "codes of a VQ-VAE with several codes a frame (rvqvae_…)"
+        return "codes of a VQ-VAE with several codes per frame (rvqvae_…)"
     if config.family == "jukebox" and converter.above_ratio > 1:
         return "upsamplers: codes of a finer level"
     more = _groove_words(converter) if converter.kind == "groove" else ()
@@ -104,10 +103,10 @@ def about(config: Any) -> str:
 
 def _groove_words(converter: Any) -> Iterator[str]:
     if converter.humanize:
-        yield "made of a plain pattern"
+        yield "given a quantised pattern"
     if converter.tapify:
-        yield "made of taps"
+        yield "given taps"
     if converter.added_classes:
-        yield "with drums added"
+        yield "with added drums"
     if converter.hits_as_controls:
-        yield "for given hits"
+        yield "given hits"

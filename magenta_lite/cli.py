@@ -74,14 +74,14 @@ def define_data_flags() -> None:
         None,
         "A folder (or zip, tar, file) of MIDI, ABC, MusicXML or NoteSequence TFRecords; "
         "of WAV, FLAC, OGG or MP3 for models of sound; folk, folk:kids, folk:essen; or tfds:NAME. "
-        "Default: what the configuration names.",
+        "Default: the data set of the configuration.",
     )
     define_data_dir_flag()
 
 
 def define_data_dir_flag() -> None:
     """Defines --data_dir."""
-    define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
+    define_path("data_dir", None, "Folder of built data sets. Default: ~/tensorflow_datasets.")
 
 
 def define_run_flags() -> None:
@@ -90,7 +90,7 @@ def define_run_flags() -> None:
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Which weights of the run: best (by its validations), newest, or those of a step.",
+        "The weights to load: best (by validation), newest, or those of a step.",
     )
     flags.register_validator(
         "checkpoint",
@@ -108,7 +108,7 @@ def require(*names: str) -> None:
 
 def make_folder(flag: str) -> Path:
     """Creates the folder that a flag names. Raises: UserError if it cannot be created."""
-    folder = Path(FLAGS[flag].value)
+    folder = Path(str(FLAGS[flag].value))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,7 +136,7 @@ def chosen_config() -> ExperimentConfig:
     from magenta_lite.config import config_names, get_config, override
 
     if not FLAGS.config:
-        raise UserError(f"--config is missing; to begin with, one of\n{catalogue.beginnings()}")
+        raise UserError(f"--config is missing; start with one of\n{catalogue.beginnings()}")
     family = catalogue.family_called(FLAGS.config)
     if family and FLAGS.config not in config_names():
         raise UserError(
@@ -278,8 +278,7 @@ def _print_error(error: Exception, argv: list[str]) -> None:
 def _help_text(helps: Mapping[str, str]) -> str:
     """Returns the command's docstring and the help of its flags, without those of other libraries.
 
-    Args:
-        helps: Help texts by flag name that replace the default ones; an empty text hides the flag.
+    `helps` are those of `run`'s `flag_help`.
     """
     ours = {FLAGS["debug"].name}
     main = sys.modules["__main__"]

@@ -7,9 +7,8 @@ Tensor2Tensor's trainer and decoder, for Music Transformer; and Jukebox's train 
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from magenta_lite.config import config_names, get_config
@@ -129,41 +128,6 @@ HPARAMS = {
 }
 
 
-@dataclasses.dataclass
-class Given:
-    """The flags of a command line.
-
-    Attributes:
-        verb: The command, e.g. `train`.
-        flags: Name and value of each flag; None without a value.
-        known: Returns whether the command has a flag of this name.
-    """
-
-    verb: str
-    flags: list[tuple[str, str | None]]
-    known: Callable[[str], bool]
-
-    @property
-    def config(self) -> str:
-        """The configuration named by a flag or by a checkpoint's file name; `CONFIG` if unknown."""
-        named = {name: value or "" for name, value in self.flags}
-        files = [Path(named[name]).name.partition(".")[0] for name in CHECKPOINTS if name in named]
-        names = (
-            named.get("config"),
-            named.get("hparams_set"),
-            ENCODINGS.get(named.get("melody_encoder_decoder", "")),
-            HPS.get(named.get("hps", "")),
-            f"jukebox_prior_{named.get('model')}",
-            *files,
-        )
-        return next((name for name in names if name in config_names()), "CONFIG")
-
-    @property
-    def family(self) -> str:
-        """The family of the configuration; empty if unknown."""
-        return "" if self.config == "CONFIG" else get_config(self.config).family
-
-
 def rewritten(verb: str, arguments: list[str], known: Callable[[str], bool]) -> str:
     """Returns one line with the translation of a command that has flags of the original code.
 
@@ -174,37 +138,54 @@ def rewritten(verb: str, arguments: list[str], known: Callable[[str], bool]) -> 
         arguments: Its arguments.
         known: Returns whether the command has a flag of this name.
     """
-    given = Given(verb, list(_flags(arguments, known)), known)
-    old = [name for name, _ in given.flags if not known(name)]
-    notes: list[str] = []
-    imported = [value for name, value in given.flags if name in CHECKPOINTS and not known(name)]
-    flags = []
-    for name, value in given.flags:
+    given = list(_flags(arguments))
+    old = {name: value for name, value in given if not known(name)}
+    config, flags, notes = _config_of(dict(given)), [], []
+    checkpoints = (
+        [] if verb == "import_checkpoint" else [name for name in old if name in CHECKPOINTS]
+    )
+    for name, value in given:
         if known(name):
             value = MODES.get(value, value) if name == "mode" and value else value
             flags.append(f"--{name}" if value is None else f"--{name}={value}")
-            continue
-        if name in CHECKPOINTS and verb != "import_checkpoint":
-            continue
-        written = _written(given, name, value, notes)
-        if written is None:
-            return ""
-        flags += written
+        elif name not in checkpoints:
+            written = _written(verb, config, name, value, notes)
+            if written is None:
+                return ""
+            flags += written
     if verb == "generate":
-        flags = _generating(given, flags)
+        flags = _generating(config, flags)
     commands = [command(verb, *flags)]
-    if imported and verb != "import_checkpoint":
-        commands.insert(0, _importing(given, imported[0] or "FILE"))
-    names = [f"--{name}" for name in dict.fromkeys(old)]
-    verb_form = "is" if len(names) == 1 else "are"
+    if checkpoints:
+        run_dir = dict(given).get("run_dir") or f"runs/{config}"
+        checkpoint = f"--checkpoint={old[checkpoints[0]] or 'FILE'}"
+        importing = command(
+            "import_checkpoint", f"--config={config}", checkpoint, f"--run_dir={run_dir}"
+        )
+        commands.insert(0, importing)
     remarks = f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
     return (
-        f"{', '.join(names)} of the original {verb_form} replaced here: "
-        f"{' && '.join(commands)}{remarks}"
+        f"{', '.join(f'--{name}' for name in old)} of the original "
+        f"{'is' if len(old) == 1 else 'are'} replaced here: {' && '.join(commands)}{remarks}"
     )
 
 
-def _flags(arguments: list[str], known: Callable[[str], bool]) -> Iterator[tuple[str, str | None]]:
+def _config_of(given: Mapping[str, str | None]) -> str:
+    """Returns the configuration named by a flag or by the file of a checkpoint, else `CONFIG`."""
+    named = {name: value or "" for name, value in given.items()}
+    files = [Path(named[name]).name.partition(".")[0] for name in CHECKPOINTS if name in named]
+    names = (
+        named.get("config"),
+        named.get("hparams_set"),
+        ENCODINGS.get(named.get("melody_encoder_decoder", "")),
+        HPS.get(named.get("hps", "")),
+        f"jukebox_prior_{named.get('model')}",
+        *files,
+    )
+    return next((name for name in names if name in config_names()), "CONFIG")
+
+
+def _flags(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
     """Yields name and value of each flag, written as --name=value or --name value."""
     rest = list(arguments)
     while rest:
@@ -219,9 +200,10 @@ def _flags(arguments: list[str], known: Callable[[str], bool]) -> Iterator[tuple
             yield name, rest.pop(0)
 
 
-def _written(given: Given, name: str, value: str | None, notes: list[str]) -> list[str] | None:
+def _written(
+    verb: str, config: str, name: str, value: str | None, notes: list[str]
+) -> list[str] | None:
     """Returns the replacement of a flag; None if it is not a flag of the original code."""
-    verb = given.verb
     if name in RENAMED.get(verb, {}):
         return [f"--{RENAMED[verb][name]}={value}"]
     if name == "config":
@@ -229,7 +211,7 @@ def _written(given: Given, name: str, value: str | None, notes: list[str]) -> li
     if verb == "train" and name in SETTINGS:
         return ["--set", f"{SETTINGS[name]}={value}"]
     if verb == "train" and name == "hparams":
-        return _hparams(given, value or "", notes)
+        return _hparams(config, value or "", notes)
     if verb == "train" and name == "sequence_example_file":
         notes.append("--data is the folder of its MIDI files or NoteSequences")
         return ["--data=FOLDER"]
@@ -241,7 +223,7 @@ def _written(given: Given, name: str, value: str | None, notes: list[str]) -> li
     if verb == "train" and name == "name":
         return [f"--run_dir=runs/{value}"]
     if verb == "train" and name in ("hps", "hparams_set", "melody_encoder_decoder"):
-        return [f"--config={given.config}"]
+        return [f"--config={config}"]
     if name in GONE:
         if GONE[name]:
             notes.append(f"without --{name}: {GONE[name]}")
@@ -249,28 +231,23 @@ def _written(given: Given, name: str, value: str | None, notes: list[str]) -> li
     return None
 
 
-def _generating(given: Given, flags: list[str]) -> list[str]:
+def _generating(config: str, flags: list[str]) -> list[str]:
     """Returns the flags of `generate` with a run directory, and with a mode if there is input."""
     if not any(flag.startswith("--run_dir") for flag in flags):
-        flags = [f"--run_dir=runs/{given.config}", *flags]
+        flags = [f"--run_dir=runs/{config}", *flags]
     reads = any(flag.startswith("--input") for flag in flags)
     if reads and not any(flag.startswith("--mode") for flag in flags):
         flags = [*flags, "--mode=continue"]
     return flags
 
 
-def _importing(given: Given, checkpoint: str) -> str:
-    run_dir = dict(given.flags).get("run_dir") or f"runs/{given.config}"
-    flags = f"--config={given.config}", f"--checkpoint={checkpoint}", f"--run_dir={run_dir}"
-    return command("import_checkpoint", *flags)
-
-
-def _hparams(given: Given, text: str, notes: list[str]) -> list[str]:
+def _hparams(config: str, text: str, notes: list[str]) -> list[str]:
     """Returns the --set flags of `a=1,b=[2,3]`."""
-    known = HPARAMS.get(given.family) or {k: v for of in HPARAMS.values() for k, v in of.items()}
+    family = "" if config == "CONFIG" else get_config(config).family
+    known = HPARAMS.get(family) or {k: v for of in HPARAMS.values() for k, v in of.items()}
     flags = []
     for name, value in re.findall(r"(\w+)['\"]?\s*[=:]\s*(\[[^\]]*\]|[^,}\s]+)", text):
-        if name == "max_seq_len" and given.family in ("", "music_vae") and value.isdigit():
+        if name == "max_seq_len" and family in ("", "music_vae") and value.isdigit():
             flags += ["--set", f"converter.bars={int(value) // 16}"]
         elif name not in known:
             notes.append(f"without {name}: the configuration has no such value")

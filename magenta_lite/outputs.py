@@ -67,10 +67,7 @@ def write_sequences(
 def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
     """Returns the sound of a NoteSequence, with a peak amplitude of 0.9; silence without notes.
 
-    Args:
-        sequence: A NoteSequence.
-        player: A player from `soundfont.open_soundfont`.
-        name: Name of the piece, for messages on standard error.
+    The player is one from `soundfont.open_soundfont`. Messages on standard error have the name.
     """
     from magenta_lite.plain_tones import PlainTones
     from magenta_lite.soundfont import RenderError
@@ -107,12 +104,10 @@ def write_picture(path: Path, figure: Figure) -> Path:
 
 
 def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
-    """Writes sounds as `.wav`, with a `.png` of their waveforms and spectrograms.
+    """Writes sounds as `STEM-001-of-004-NAME.wav`, and returns the paths.
 
-    Args:
-        outputs: One dict of `converters.audio.Audio` by name per piece.
-        folder: Created if missing.
-        stem: Files are named `STEM-001-of-004-NAME.wav` and `STEM-001-of-004.png`.
+    Each output is a dict of `converters.audio.Audio` by name. `STEM-001-of-004.png` shows their
+    waveforms and spectrograms. The folder is created if missing.
     """
     from magenta_lite.data.audio import write_audio
 

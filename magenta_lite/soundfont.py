@@ -50,10 +50,7 @@ class RenderError(Exception):
 
 
 class SoundFont:
-    """A soundfont in memory.
-
-    Args:
-        path: An SF2 file.
+    """An SF2 soundfont in memory.
 
     Raises:
         RenderError: If it cannot be read, or the renderer is not installed.
@@ -97,8 +94,8 @@ class SoundFont:
         velocity = max(LOUD / max(loudest, 1), 1.0)
         for volume in VOLUMES[sets_volume:]:  # volumes set by the piece cannot be raised
             share = volume / DEFAULT_VOLUME
-            loudness = {"volume": share, "velocity": velocity}
-            midi = midi_bytes(sequence, tracks=tracks, tail=TAIL + SHORTEST, **loudness)
+            tail = TAIL + SHORTEST
+            midi = midi_bytes(sequence, "", (), tracks, tail, volume=share, velocity=velocity)
             samples, rate = self._samples(midi)
             if _peak(samples) < CLIPPED:
                 break

@@ -30,19 +30,14 @@ SMALL_SIGMA = 0.1  # standard deviation for checkpoints without sigma
 
 
 class Converter(NamedTuple):
-    """The equivalent of a magenta-js data converter.
-
-    Attributes:
-        converter: Kind of the converter config.
-        events: Kind of the `EventFormat`.
-        configs: Names of the configurations that use it.
-    """
+    """The kinds of the equivalent of a data converter and its `EventFormat`, and their configs."""
 
     converter: str
     events: str
     configs: tuple[str, ...]
 
 
+MULTITRACK_SIZES = ("med", "big", "med_chords", "big_chords")
 CONVERTERS = {
     "MelodyConverter": Converter(
         "melody",
@@ -68,12 +63,7 @@ CONVERTERS = {
     "MultitrackConverter": Converter(
         "multi_performance",
         "categorical",
-        (
-            "hier-multiperf_vel_1bar_med",
-            "hier-multiperf_vel_1bar_big",
-            "hier-multiperf_vel_1bar_med_chords",
-            "hier-multiperf_vel_1bar_big_chords",
-        ),
+        tuple(f"hier-multiperf_vel_1bar_{size}" for size in MULTITRACK_SIZES),
     ),
     "GrooveConverter": Converter(
         "groove",

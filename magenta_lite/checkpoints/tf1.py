@@ -30,11 +30,9 @@ DATA_ENDINGS = (".index", ".data-")
 
 
 class Variables(Mapping):
-    """The variables of a checkpoint by name, read on access; records the accessed names.
+    """The variables of `tf.train.load_checkpoint` by name, read on access; records accessed names.
 
-    Args:
-        reader: Result of `tf.train.load_checkpoint`.
-        path: Path for error messages.
+    Errors name `path`.
     """
 
     def __init__(self, reader: Any, path: str):

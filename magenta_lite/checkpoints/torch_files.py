@@ -109,11 +109,7 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
 
 
 class Weights(dict):
-    """The weights of a checkpoint by name.
-
-    Attributes:
-        global_step: Training steps; 0 if unknown.
-    """
+    """The weights of a checkpoint by name, and its training steps; 0 if unknown."""
 
     global_step: int = 0
 

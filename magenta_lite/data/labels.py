@@ -41,12 +41,9 @@ class Found(NamedTuple):
 
 
 def read_labels(root: Path, names: Iterable[str], report: Report) -> Found:
-    """Reads the labels of sound files.
+    """Reads the labels of the sound files `names` in the folder `root`, which may be one file.
 
-    Args:
-        root: The folder of the sound files, or one sound file.
-        names: Names of the sound files, relative to `root`.
-        report: Counts labels of missing files, and labels that cannot be read.
+    The report counts labels of missing files, and labels that cannot be read.
 
     Raises:
         UserError: If the table has missing or unknown columns, or is not a CSV file.

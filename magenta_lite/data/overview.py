@@ -18,12 +18,9 @@ CRASH = "file whose reading ended the process"
 
 
 class Gain(NamedTuple):
-    """The result of encoding one source with one converter.
+    """The number of pieces of a source that have windows in the encoding of one converter.
 
-    Attributes:
-        pieces: Number of pieces that have windows.
-        windows: A hash of each window.
-        reason: Main reason for dropping pieces, if there are no windows.
+    `windows` has a hash of each; `reason` is the main reason if there are none.
     """
 
     pieces: int
@@ -33,15 +30,9 @@ class Gain(NamedTuple):
 
 @dataclasses.dataclass
 class Row:
-    """The counts of one configuration over all sources.
+    """The counts of one configuration over all sources; windows are distinct.
 
-    Attributes:
-        config: Name of the configuration.
-        about: What its models generate.
-        files: Number of files with windows.
-        pieces: Number of pieces with windows.
-        windows: Number of distinct windows.
-        reasons: Number of unused files by reason.
+    `about` describes what its models generate, `reasons` counts the unused files.
     """
 
     config: str

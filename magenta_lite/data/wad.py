@@ -108,15 +108,10 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
 
 
 def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
-    """Lists the distinct songs of several WAD files.
+    """Returns the distinct songs of WAD files, sorted by name, and a report of the dropped lumps.
 
-    Args:
-        path: A WAD file, or a folder, which is searched recursively; empty for the installed
-            Freedoom.
-
-    Returns:
-        The songs sorted by name, and a report of the dropped lumps. A song that is in several files
-        is taken from the first.
+    The path of a file, or of a folder, which is searched recursively; empty for the installed
+    Freedoom. A song that is in several files is taken from the first.
 
     Raises:
         UserError: If there is no WAD file.

@@ -70,13 +70,8 @@ class Prepare(_Callback):
 class Saver:
     """Saves the state of a run, at the end of an interval or after a signal.
 
-    Attributes:
-        directory: The run directory.
-        examples: The training split.
-        history: The validations, which decide which checkpoint is the best.
-        settings: Training section, with the number of checkpoints to keep.
-        chief: Whether this worker writes.
-        progress: Shows that a checkpoint is being saved.
+    `examples` is the training split, `chief` whether this worker writes; the history decides which
+    checkpoint is the best.
     """
 
     directory: RunDirectory
@@ -150,14 +145,8 @@ class WatchSteps(_Callback):
 class Interval(_Callback):
     """Ends each interval: records metrics, draws samples, saves, and stops if necessary.
 
-    Must come after the callbacks that may raise.
-
-    Attributes:
-        saver: Saves checkpoints; its history gets the new validation.
-        record: Writes metrics and pictures; None in a worker that writes nothing.
-        progress: Prints a line per interval.
-        signals: The received signals; None if signals are not handled.
-        in_words: Returns short descriptions of metrics.
+    Must come after the callbacks that may raise. `record` is None in a worker that writes nothing,
+    `signals` if signals are not handled; `in_words` returns short descriptions of metrics.
     """
 
     saver: Saver

@@ -49,24 +49,19 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def save_checkpoint(
-    model: keras.Model,
-    folder: Path,
-    keep: int,
-    chief: bool = True,
-    history: History | None = None,
+    model: keras.Model, folder: Path, keep: int, chief: bool = True, history: History | None = None
 ) -> Path:
-    """Writes the model's state at its current step; a reader never sees a partial file.
+    """Writes the state of a compiled model at its current step, and returns the path.
+
+    A reader never sees a partial file.
 
     Args:
         model: A compiled model.
         folder: Created if missing.
-        keep: Number of newest checkpoints to keep, besides the best one.
+        keep: Number of newest checkpoints to keep, besides the best one by the history.
         chief: False in a worker that writes nothing. It must still call this, because saving sums
             the metrics of all workers.
-        history: The validations, which decide which checkpoint is the best; None without any.
-
-    Returns:
-        The checkpoint's path.
+        history: The validations; None without any.
 
     Raises:
         CheckpointError: If it cannot be written. Earlier checkpoints are kept.
@@ -125,15 +120,9 @@ def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int,
 def restore_first(
     model: keras.Model, files: Sequence[tuple[int, Path]], report: Callable[[str], Any] = print
 ) -> Path | None:
-    """Loads the first intact checkpoint into a compiled model of the same sizes.
+    """Loads the first intact checkpoint into a compiled model; returns its path, if there are any.
 
-    Args:
-        model: The model.
-        files: Step and path of each checkpoint.
-        report: Called with a line about each broken checkpoint.
-
-    Returns:
-        Path of the checkpoint, or None if there are no files.
+    `files` has step and path of each; a line about each broken one is reported.
 
     Raises:
         CheckpointError: If there are checkpoints, but none is intact.

@@ -52,10 +52,7 @@ class RunDirectory:
     def check(self, config: ExperimentConfig, data: str = "") -> None:
         """Checks that a run of `config` may start or continue in the directory.
 
-        Args:
-            config: Config of the run.
-            data: Name of its data set. If the run was trained on the same data set, the path of
-                its source may differ.
+        If the run was trained on the same data set, by its name, the path of its source may differ.
 
         Raises:
             UserError: If the directory belongs to a different run, or is in use otherwise.
@@ -88,10 +85,7 @@ class RunDirectory:
     def prepare(self, config: ExperimentConfig, converter: Any, data: dict[str, Any]) -> None:
         """Creates the directory and writes the config, the converter and the environment.
 
-        Args:
-            config: Config of the run.
-            converter: Converter of the run.
-            data: Name and sizes of the data set, which are recorded.
+        The environment includes `data`, the name and the sizes of the data set.
 
         Raises:
             UserError: If the directory cannot be written.

@@ -39,13 +39,7 @@ from magenta_lite.training.run_directory import RunDirectory
 from magenta_lite.training.schedules import warmup_steps
 from magenta_lite.training.signals import Signals
 from magenta_lite.training.strategy import describe_devices, is_chief
-from magenta_lite.training.time_budget import (
-    Costs,
-    batch_size_for,
-    fitted,
-    plan,
-    with_batch_size,
-)
+from magenta_lite.training.time_budget import Costs, batch_size_for, fitted, plan, with_batch_size
 from magenta_lite.training.trial import measure
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
@@ -266,7 +260,7 @@ def _warn_about_data(data, held_out, directory, settings, say) -> None:
     if before and before["sizes"] and before != data:  # imported weights have no sizes
         say(
             "Warning: the data have changed. Before, this run was trained on "
-            f"{before['name']} ({_sizes(before['sizes'])}); it goes on with the data above"
+            f"{before['name']} ({_sizes(before['sizes'])}); it continues with the data above"
         )
     size = data["sizes"].get("train", 0)
     few = few_held_out("validation", held_out)

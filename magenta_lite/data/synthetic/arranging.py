@@ -16,14 +16,7 @@ from typing import Any, NamedTuple
 from magenta_lite.converters.base import Report
 from magenta_lite.data import chorales, folk, reading
 from magenta_lite.data.synthetic.drumming import BAR, STYLES, Drummer, Hit, Style
-from magenta_lite.data.synthetic.harmony import (
-    HALF_BAR,
-    Key,
-    Span,
-    Triad,
-    guess_chords,
-    guess_key,
-)
+from magenta_lite.data.synthetic.harmony import HALF_BAR, Key, Span, Triad, guess_chords, guess_key
 from magenta_lite.errors import unknown_name
 from magenta_lite.typing import NoteSequence
 
@@ -162,6 +155,19 @@ def harmony_of(parts: Mapping[str, list[Span]]) -> list[Span]:
     return [note for notes in parts.values() for note in notes] + parts.get("Bass", [])
 
 
+def chords_of(harmony: list[Span]) -> tuple[Key, list[Triad]]:
+    """Returns the key of a piece, and a chord for each half bar.
+
+    Raises:
+        NotArrangedError: If the piece is shorter than `MIN_BARS` bars.
+    """
+    bars = math.ceil(max(note.end for note in harmony) / BAR - 1e-6)
+    if bars < MIN_BARS:
+        raise NotArrangedError(f"shorter than {MIN_BARS} bars")
+    key = guess_key(harmony)
+    return key, guess_chords(harmony, 2 * bars, key)
+
+
 # Reading the meter ---------------------------------------------------------------------------
 
 
@@ -241,19 +247,15 @@ class Band:
             band: Whether bass and drums are added.
 
         Raises:
-            NotArrangedError: If the piece is shorter than `MIN_BARS` bars.
+            NotArrangedError: If the piece is too short.
         """
         melody = _one_at_a_time(melody)
-        end = max(note.end for note in harmony)
-        bars = math.ceil(end / BAR - 1e-6)
-        if bars < MIN_BARS:
-            raise NotArrangedError(f"shorter than {MIN_BARS} bars")
-        key = guess_key(harmony)
-        chords = guess_chords(harmony, 2 * bars, key)
+        key, chords = chords_of(harmony)
         if not band:
             return self._write(melody, [], [], chords)
-        drums = Drummer(self.style, self._rng).play(bars, math.floor(melody[-1].start))
+        drums = Drummer(self.style, self._rng).play(len(chords) // 2, math.floor(melody[-1].start))
         if bass is None:
+            end = max(note.end for note in harmony)
             bass = _bass_line(self.style, self._rng, chords, key, end)
         return self._write(melody, _one_at_a_time(bass), drums, chords)
 
