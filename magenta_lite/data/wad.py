@@ -110,7 +110,7 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
 def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
     """Returns the distinct songs of WAD files, sorted by name, and a report of the dropped lumps.
 
-    The path of a file, or of a folder, which is searched recursively; empty for the installed
+    `path` is a WAD file or a folder, which is searched recursively; empty selects the installed
     Freedoom. A song that is in several files is taken from the first.
 
     Raises:

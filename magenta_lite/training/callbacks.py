@@ -103,7 +103,7 @@ class WatchSteps(_Callback):
     progress: Progress
     signals: Signals | None
     saver: Saver
-    _losses: collections.deque = dataclasses.field(default_factory=collections.deque)
+    _losses: collections.deque = dataclasses.field(default_factory=collections.deque, init=False)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.step += 1

@@ -212,10 +212,5 @@ def schedule(train: TrainConfig) -> keras.optimizers.schedules.LearningRateSched
         return DecayToMinimum(
             train.learning_rate, train.learning_rate_decay, train.min_learning_rate
         )
-    return WarmUp(
-        train.learning_rate,
-        train.schedule,
-        warmup_steps(train),
-        train.steps,
-        train.min_learning_rate,
-    )
+    steps = warmup_steps(train), train.steps
+    return WarmUp(train.learning_rate, train.schedule, *steps, train.min_learning_rate)
