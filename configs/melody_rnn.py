@@ -15,13 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from magenta_lite.config import (
-    DataConfig,
-    ExperimentConfig,
-    GenerateConfig,
-    TrainConfig,
-    register,
-)
+from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.converters.event_sequences.drums import EventDrumsConverterConfig
 from magenta_lite.converters.event_sequences.melody import EventMelodyConverterConfig
 from magenta_lite.converters.event_sequences.performance import EventPerformanceConverterConfig

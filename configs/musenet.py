@@ -9,13 +9,7 @@ python -m magenta_lite.train --config=musenet_tiny --data=FOLDER
 
 from __future__ import annotations
 
-from magenta_lite.config import (
-    DataConfig,
-    ExperimentConfig,
-    GenerateConfig,
-    TrainConfig,
-    register,
-)
+from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 

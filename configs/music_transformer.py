@@ -13,13 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from magenta_lite.config import (
-    DataConfig,
-    ExperimentConfig,
-    GenerateConfig,
-    TrainConfig,
-    register,
-)
+from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.converters.chorale import ChoraleConverterConfig
 from magenta_lite.converters.melody_performance import MelodyPerformanceConverterConfig
 from magenta_lite.converters.performance import PerformanceConverterConfig

@@ -12,13 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from magenta_lite.config import (
-    DataConfig,
-    ExperimentConfig,
-    GenerateConfig,
-    TrainConfig,
-    register,
-)
+from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig

@@ -16,8 +16,7 @@ from magenta_lite.families import FAMILIES
 from magenta_lite.modeling.family import Family
 
 WIDTH = 79
-TWIN = "_tiny"
-
+TINY = "_tiny"  # suffix of the small variants
 
 # The families that are presented; the others are listed with the family that they belong to.
 PRESENTED = tuple(family for family in FAMILIES.values() if not family.belongs_to)
@@ -46,11 +45,11 @@ def listing(family: Family) -> str:
     """Returns lines with the configurations of a family, grouped by the music they generate."""
     together = collections.defaultdict(list)
     names = [name for name in config_names() if _presents(family, get_config(name).family)]
-    twins = [name for name in names if name.endswith(TWIN) and name.removesuffix(TWIN) in names]
+    variants = [name for name in names if name.endswith(TINY) and name.removesuffix(TINY) in names]
     for name in names:
-        if name not in twins:
+        if name not in variants:
             together[about(get_config(name))].append(name)
-    lines = [f"{family.name}: {family.about}", f"  begin with --config={family.first_config}"]
+    lines = [f"{family.name}: {family.about}", f"  start with --config={family.first_config}"]
     for what, named in together.items():
         lines.append(f"  {what}:")
         lines += textwrap.wrap(
@@ -61,8 +60,8 @@ def listing(family: Family) -> str:
             break_long_words=False,
             break_on_hyphens=False,
         )
-    if twins:
-        lines.append(f"  NAME{TWIN} is a small twin of most, for a first try")
+    if variants:
+        lines.append(f"  Most have a small variant NAME{TINY} for first tries")
     return "\n".join(lines)
 
 
@@ -80,32 +79,32 @@ def about(config: Any) -> str:
         "melody": f"melodies{length}{chords}",
         "drums": f"drum patterns{length}",
         "trio": f"melody, bass and drums{length}",
-        "groove": f"drumming{length} with its timing",
+        "groove": f"drum patterns{length} with velocities and timing",
         "multi_performance": f"a bar of up to eight instruments{chords}",
-        "event_melody": f"melodies that go on{chords}",
-        "event_drums": "drums and rhythms that go on",
-        "event_performance": "performances that go on",
+        "event_melody": f"continuations of melodies{chords}",
+        "event_drums": "continuations of drums and rhythms",
+        "event_performance": "continuations of performances",
         "performance": "piano performances",
         "melody_performance": "piano accompaniments of melodies",
         "chorale": "four-part chorales",
         "musenet_tokens": "bands of up to ten instruments",
     }
     if config.family == "vqvae" and config.model.quantizers > 1:
-        return "sound in several codes a frame and back"
+        return "sound, encoded in several codes per frame and decoded"
     if config.family == "jukebox" and converter.above_ratio > 1:
         return "upsamplers: codes of a finer level"
     if config.family == "jukebox":
-        return "codes of a VQ-VAE's coarsest level"
+        return "codes of the coarsest level of a VQ-VAE"
     more = _groove_words(config.model) if converter.kind == "groove" else ()
     return ", ".join([words.get(converter.kind, FAMILIES[config.family].about), *more])
 
 
 def _groove_words(model: Any) -> Iterator[str]:
     if model.humanize:
-        yield "made of a plain pattern"
+        yield "given a quantised pattern"
     if model.tapify:
-        yield "made of taps"
+        yield "given taps"
     if model.added_classes:
-        yield "with drums added"
+        yield "with added drums"
     if model.hits_as_controls:
-        yield "for given hits"
+        yield "given hits"

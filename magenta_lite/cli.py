@@ -74,14 +74,14 @@ def define_data_flags() -> None:
         None,
         "A folder (or zip, tar, file) of MIDI, ABC, MusicXML or NoteSequence TFRecords; "
         "of WAV, FLAC, OGG or MP3 for models of sound; folk, folk:kids, folk:essen; or tfds:NAME. "
-        "Default: what the configuration names.",
+        "Default: the data set of the configuration.",
     )
     define_data_dir_flag()
 
 
 def define_data_dir_flag() -> None:
     """Defines --data_dir."""
-    define_path("data_dir", None, "Where built data sets are kept. Default: ~/tensorflow_datasets.")
+    define_path("data_dir", None, "Folder of built data sets. Default: ~/tensorflow_datasets.")
 
 
 def define_vqvae_flag() -> None:
@@ -91,18 +91,36 @@ def define_vqvae_flag() -> None:
     )
 
 
-def define_checkpoint_flag() -> None:
-    """Defines --checkpoint, for commands that load a run; see `load_run`."""
+def define_run_flags() -> None:
+    """Defines --run_dir and --checkpoint, for commands that load a run; see `load_run`."""
+    define_path("run_dir", None, "The run directory of `train`.")
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Which weights of the run: best (by its validations), newest, or those of a step.",
+        "The weights to load: best (by validation), newest, or those of a step.",
     )
     flags.register_validator(
         "checkpoint",
         lambda value: value in ("best", "newest") or value.isdecimal(),
         message="it must be best, newest or a step, e.g. --checkpoint=500",
     )
+
+
+def require(*names: str) -> None:
+    """Raises: UserError if one of these flags is not given."""
+    for name in names:
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing, see --help")
+
+
+def make_folder(flag: str) -> Path:
+    """Creates the folder that a flag names. Raises: UserError if it cannot be created."""
+    folder = Path(str(FLAGS[flag].value))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--{flag}={folder} cannot be created: {error.strerror}") from error
+    return folder
 
 
 def load_run() -> Run:
@@ -125,7 +143,7 @@ def chosen_config() -> ExperimentConfig:
     from magenta_lite.config import config_names, get_config, override
 
     if not FLAGS.config:
-        raise UserError(f"--config is missing; to begin with, one of\n{catalogue.beginnings()}")
+        raise UserError(f"--config is missing; start with one of\n{catalogue.beginnings()}")
     family = catalogue.family_called(FLAGS.config)
     if family and FLAGS.config not in config_names():
         raise UserError(
@@ -200,22 +218,21 @@ def _open_closed_streams() -> None:
 
 
 def run(
-    main: Callable[[], Any], argv: list[str] | None = None, flag_help: FlagHelp | None = None
+    main: Callable[..., Any],
+    argv: list[str] | None = None,
+    takes_words: bool = False,
+    flag_help: FlagHelp | None = None,
 ) -> None:
     """Parses the flags, calls `main()` and exits with its code (None means 0).
 
     Args:
         main: The command.
         argv: Its name and arguments; None for those of this process.
+        takes_words: Whether it has positional arguments, which `main(words)` is called with.
         flag_help: Returns, for the arguments of a call with --help, help texts by flag name that
             replace the default ones; an empty text hides the flag.
     """
-    sys.exit(_call(main, sys.argv if argv is None else argv, flag_help=flag_help))
-
-
-def run_with_words(main: Callable[[list[str]], Any]) -> None:
-    """Like `run`, for a command with positional arguments: calls `main(words)`."""
-    sys.exit(_call(main, sys.argv, takes_words=True))
+    sys.exit(_call(main, sys.argv if argv is None else argv, takes_words, flag_help))
 
 
 def _call(
@@ -279,8 +296,7 @@ def _print_error(error: Exception, argv: list[str]) -> None:
 def _help_text(helps: Mapping[str, str]) -> str:
     """Returns the command's docstring and the help of its flags, without those of other libraries.
 
-    Args:
-        helps: Help texts by flag name that replace the default ones; an empty text hides the flag.
+    `helps` are those of `run`'s `flag_help`.
     """
     ours = {FLAGS["debug"].name}
     main = sys.modules["__main__"]

@@ -18,8 +18,7 @@ from magenta_lite.errors import UserError, unknown_name
 FLAGS = flags.FLAGS
 SPLITS = ("test", "validation", "train")  # the default is the first one with examples
 
-cli.define_path("run_dir", None, "The run directory of `train`.")
-cli.define_checkpoint_flag()
+cli.define_run_flags()
 flags.DEFINE_string(
     "split",
     None,
@@ -30,8 +29,7 @@ cli.define_data_flags()
 
 
 def main() -> None:
-    if not FLAGS.run_dir:
-        raise UserError("--run_dir is missing: the directory that `train` filled")
+    cli.require("run_dir")
     if FLAGS.split and FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
     cli.load_tensorflow()

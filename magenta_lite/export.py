@@ -10,12 +10,10 @@ from pathlib import Path
 from absl import flags
 
 from magenta_lite import cli
-from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
-cli.define_path("run_dir", None, "The run directory of `train`.")
-cli.define_checkpoint_flag()
+cli.define_run_flags()
 cli.define_path("output", None, "The SavedModel's directory; must not exist yet.")
 flags.DEFINE_bool(
     "xla",
@@ -25,9 +23,7 @@ flags.DEFINE_bool(
 
 
 def main() -> None:
-    for name in ("run_dir", "output"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing")
+    cli.require("run_dir", "output")
     cli.load_tensorflow()
     from magenta_lite.serving.saved_model import export_saved_model
 

@@ -30,9 +30,7 @@ def replaced(path: Path) -> Iterator[Path]:
 def unused_name(folder: Path, stem: str) -> str:
     """Returns the first of `stem`, `stem-2`, `stem-3` … without outputs in a folder.
 
-    Args:
-        folder: Folder of outputs named `STEM-001-of-004…` and `STEM-overview…`.
-        stem: Prefix of their names.
+    Outputs are named `STEM-001-of-004…` and `STEM-overview…`.
     """
     taken = {found[1] for path in folder.iterdir() if (found := OUTPUT.match(path.name))}
     names = (f"{stem}-{number}" if number > 1 else stem for number in itertools.count(1))

@@ -7,9 +7,8 @@ Tensor2Tensor's trainer and decoder, for Music Transformer; and Jukebox's train 
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from magenta_lite.config import config_names, get_config
@@ -50,58 +49,41 @@ SETTINGS = {
     "bs": "train.batch_size",
     "lr": "train.learning_rate",
 }
-# Flags without a replacement, with a note.
-ITSELF = "it goes by itself"
-IN_RUN = "the run directory says it"
-GONE = {
-    "log": "",
-    "hparams": IN_RUN,
-    "hparams_set": IN_RUN,
-    "decode_hparams": "--temperature, --top_k and --top_p say how it is drawn",
-    "problem": IN_RUN,
-    "model": IN_RUN,
-    "max_batch_size": ITSELF,
-    "save_generator_bundle": "a run directory is used as it is",
-    "bundle_description": "a run directory is used as it is",
-    "notes_per_second": "models of performances are not conditioned on it",
-    "pitch_class_histogram": "models of performances are not conditioned on it",
-    "disable_conditioning": "models of performances are not conditioned on it",
-    "tmp_dir": ITSELF,
-    "t2t_usr_dir": ITSELF,
-    "decode_from_file": "--input=FILE --mode=continue goes on from a file",
-    "decode_interactive": "",
-    "levels": "--upsamplers says which are written",
-    "sr": IN_RUN,
-    "hop_fraction": ITSELF,
-    "codes_file": "the same command goes on with what it wrote",
-    "summary_frequency": "--set train.checkpoint_every=500 says how often it measures",
-    "eval": "training measures as it goes; evaluate does afterwards",
-    "eval_steps": "training measures as it goes; evaluate does afterwards",
-    "eval_dir_suffix": "training measures as it goes; evaluate does afterwards",
-    "eval_ratio": "training holds pieces out by itself",
-    "keep_checkpoint_every_n_hours": "--set train.checkpoint_every=500 says how often",
-    "cache_dataset": ITSELF,
-    "mode": "",
-    "master": "--strategy says who computes",
-    "task": "--strategy says who computes",
-    "num_ps_tasks": "--strategy says who computes",
-    "num_sync_workers": "--strategy says who computes",
-    "worker_gpu": "--strategy says who computes",
-    "schedule": "",
-    "recursive": "folders are read with all below them",
-    "output_file": "training builds its data from the folder",
-    "output_dir": "training builds its data from the folder",
-    "output_filename": "--output_dir says where files go",
-    "labels": "labels.csv beside the sound is read by itself",
-    "train": "",
-    "test": "",
-    "epochs": "--set train.steps=2000 says how long",
-    "nworkers": ITSELF,
-    "sample_length": "--set converter.crop says how long",
-    "aug_shift": ITSELF,
-    "aug_blend": "",
-    "restore_vqvae": "import_checkpoint reads it, and --vqvae=RUN names it",
+# Flags without a replacement, by the note about them.
+GONE_BY_NOTE = {
+    "": ("log", "decode_interactive", "mode", "schedule", "train", "test", "aug_blend"),
+    "the run directory records it": ("hparams", "hparams_set", "problem", "model", "sr"),
+    "it is automatic": (
+        *("max_batch_size", "tmp_dir", "t2t_usr_dir", "hop_fraction", "cache_dataset"),
+        *("nworkers", "aug_shift"),
+    ),
+    "models of performances are not conditioned on it": (
+        *("notes_per_second", "pitch_class_histogram", "disable_conditioning"),
+    ),
+    "--strategy selects the devices": (
+        *("master", "task", "num_ps_tasks", "num_sync_workers", "worker_gpu"),
+    ),
+    "train evaluates at every checkpoint, and evaluate afterwards": (
+        *("eval", "eval_steps", "eval_dir_suffix"),
+    ),
+    "--set train.checkpoint_every=500 sets the interval": (
+        *("summary_frequency", "keep_checkpoint_every_n_hours"),
+    ),
+    "train builds the data set from the folder": ("output_file", "output_dir"),
+    "a run directory needs no bundle": ("save_generator_bundle", "bundle_description"),
+    "--temperature, --top_k and --top_p control sampling": ("decode_hparams",),
+    "--input=FILE --mode=continue continues a file": ("decode_from_file",),
+    "--upsamplers selects the levels": ("levels",),
+    "the same command resumes unfinished outputs": ("codes_file",),
+    "train holds out pieces automatically": ("eval_ratio",),
+    "folders are always read recursively": ("recursive",),
+    "--output_dir sets the folder of the outputs": ("output_filename",),
+    "labels.csv beside the sound files is read automatically": ("labels",),
+    "--set train.steps=2000 sets the length of training": ("epochs",),
+    "--set converter.crop sets the length": ("sample_length",),
+    "import_checkpoint reads it, and --vqvae=RUN names it": ("restore_vqvae",),
 }
+GONE = {name: note for note, names in GONE_BY_NOTE.items() for name in names}
 SWITCHES = ("recursive", "eval", "cache_dataset", "save_generator_bundle", "decode_interactive")
 MODES = {"primed": "continue", "ancestral": "sample"}
 ENCODINGS = {"onehot": "basic_rnn", "lookback": "lookback_rnn", "key": "attention_rnn"}
@@ -146,83 +128,64 @@ HPARAMS = {
 }
 
 
-@dataclasses.dataclass
-class Given:
-    """The flags of a command line.
-
-    Attributes:
-        verb: The command, e.g. `train`.
-        flags: Name and value of each flag; None without a value.
-        known: Returns whether the command has a flag of this name.
-    """
-
-    verb: str
-    flags: list[tuple[str, str | None]]
-    known: Callable[[str], bool]
-
-    @property
-    def config(self) -> str:
-        """The configuration named by a flag or by a checkpoint's file name; `CONFIG` if unknown."""
-        named = {name: value or "" for name, value in self.flags}
-        files = [Path(named[name]).name.partition(".")[0] for name in CHECKPOINTS if name in named]
-        names = (
-            named.get("config"),
-            named.get("hparams_set"),
-            ENCODINGS.get(named.get("melody_encoder_decoder", "")),
-            HPS.get(named.get("hps", "")),
-            f"jukebox_prior_{named.get('model')}",
-            *files,
-        )
-        return next((name for name in names if name in config_names()), "CONFIG")
-
-    @property
-    def family(self) -> str:
-        """The family of the configuration; empty if unknown."""
-        return "" if self.config == "CONFIG" else get_config(self.config).family
-
-
 def rewritten(verb: str, arguments: list[str], known: Callable[[str], bool]) -> str:
     """Returns one line with the translation of a command that has flags of the original code.
+
+    It is empty if a flag belongs neither to the command nor to the original code.
 
     Args:
         verb: The command, e.g. `train`.
         arguments: Its arguments.
         known: Returns whether the command has a flag of this name.
-
-    Returns:
-        The line; empty if a flag belongs neither to the command nor to the original code.
     """
-    given = Given(verb, list(_flags(arguments, known)), known)
-    old = [name for name, _ in given.flags if not known(name)]
-    notes: list[str] = []
-    imported = [value for name, value in given.flags if name in CHECKPOINTS and not known(name)]
-    flags = []
-    for name, value in given.flags:
+    given = list(_flags(arguments))
+    old = {name: value for name, value in given if not known(name)}
+    config, flags, notes = _config_of(dict(given)), [], []
+    checkpoints = (
+        [] if verb == "import_checkpoint" else [name for name in old if name in CHECKPOINTS]
+    )
+    for name, value in given:
         if known(name):
             value = MODES.get(value, value) if name == "mode" and value else value
             flags.append(f"--{name}" if value is None else f"--{name}={value}")
-            continue
-        if name in CHECKPOINTS and verb != "import_checkpoint":
-            continue
-        written = _written(given, name, value, notes)
-        if written is None:
-            return ""
-        flags += written
+        elif name not in checkpoints:
+            written = _written(verb, config, name, value, notes)
+            if written is None:
+                return ""
+            flags += written
     if verb == "generate":
-        flags = _generating(given, flags)
+        flags = _generating(config, flags)
     commands = [command(verb, *flags)]
-    if imported and verb != "import_checkpoint":
-        commands.insert(0, _importing(given, imported[0] or "FILE"))
-    names = [f"--{name}" for name in dict.fromkeys(old)]
-    verb_form = "is" if len(names) == 1 else "are"
+    if checkpoints:
+        run_dir = dict(given).get("run_dir") or f"runs/{config}"
+        checkpoint = f"--checkpoint={old[checkpoints[0]] or 'FILE'}"
+        importing = command(
+            "import_checkpoint", f"--config={config}", checkpoint, f"--run_dir={run_dir}"
+        )
+        commands.insert(0, importing)
     remarks = f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
     return (
-        f"{', '.join(names)} of the original {verb_form} written otherwise here: "
-        f"{' && '.join(commands)}{remarks}"
+        f"{', '.join(f'--{name}' for name in old)} of the original "
+        f"{'is' if len(old) == 1 else 'are'} replaced here: {' && '.join(commands)}{remarks}"
     )
 
 
-def _flags(arguments: list[str], known: Callable[[str], bool]) -> Iterator[tuple[str, str | None]]:
+def _config_of(given: Mapping[str, str | None]) -> str:
+    """Returns the configuration named by a flag or by the file of a checkpoint, else `CONFIG`."""
+    named = {name: value or "" for name, value in given.items()}
+    files = [Path(named[name]).name.partition(".")[0] for name in CHECKPOINTS if name in named]
+    names = (
+        named.get("config"),
+        named.get("hparams_set"),
+        ENCODINGS.get(named.get("melody_encoder_decoder", "")),
+        HPS.get(named.get("hps", "")),
+        f"jukebox_prior_{named.get('model')}",
+        *files,
+    )
+    return next((name for name in names if name in config_names()), "CONFIG")
+
+
+def _flags(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
     """Yields name and value of each flag, written as --name=value or --name value."""
     rest = list(arguments)
     while rest:
@@ -237,9 +200,10 @@ def _flags(arguments: list[str], known: Callable[[str], bool]) -> Iterator[tuple
             yield name, rest.pop(0)
 
 
-def _written(given: Given, name: str, value: str | None, notes: list[str]) -> list[str] | None:
+def _written(
+    verb: str, config: str, name: str, value: str | None, notes: list[str]
+) -> list[str] | None:
     """Returns the replacement of a flag; None if it is not a flag of the original code."""
-    verb = given.verb
     if name in RENAMED.get(verb, {}):
         return [f"--{RENAMED[verb][name]}={value}"]
     if name == "config":
@@ -247,51 +211,46 @@ def _written(given: Given, name: str, value: str | None, notes: list[str]) -> li
     if verb == "train" and name in SETTINGS:
         return ["--set", f"{SETTINGS[name]}={value}"]
     if verb == "train" and name == "hparams":
-        return _hparams(given, value or "", notes)
+        return _hparams(config, value or "", notes)
     if verb == "train" and name == "sequence_example_file":
-        notes.append("--data takes the MIDI files that it was made of, or their NoteSequences")
+        notes.append("--data is the folder of its MIDI files or NoteSequences")
         return ["--data=FOLDER"]
     if verb == "train" and name == "tfds_name":
-        return [
-            "--data=groove_midi" if (value or "").startswith("groove") else f"--data=tfds:{value}"
-        ]
+        is_groove = (value or "").startswith("groove")
+        return ["--data=groove_midi" if is_groove else f"--data=tfds:{value}"]
     if verb == "train" and name == "problem":
         return ["--data=maestro_midi" if "maestro" in (value or "") else "--data=FOLDER"]
     if verb == "train" and name == "name":
         return [f"--run_dir=runs/{value}"]
     if verb == "train" and name in ("hps", "hparams_set", "melody_encoder_decoder"):
-        return [f"--config={given.config}"]
+        return [f"--config={config}"]
     if name in GONE:
-        notes.extend([f"without --{name}: {GONE[name]}"] if GONE[name] else [])
+        if GONE[name]:
+            notes.append(f"without --{name}: {GONE[name]}")
         return []
     return None
 
 
-def _generating(given: Given, flags: list[str]) -> list[str]:
+def _generating(config: str, flags: list[str]) -> list[str]:
     """Returns the flags of `generate` with a run directory, and with a mode if there is input."""
     if not any(flag.startswith("--run_dir") for flag in flags):
-        flags = [f"--run_dir=runs/{given.config}", *flags]
+        flags = [f"--run_dir=runs/{config}", *flags]
     reads = any(flag.startswith("--input") for flag in flags)
     if reads and not any(flag.startswith("--mode") for flag in flags):
         flags = [*flags, "--mode=continue"]
     return flags
 
 
-def _importing(given: Given, checkpoint: str) -> str:
-    run_dir = dict(given.flags).get("run_dir") or f"runs/{given.config}"
-    flags = f"--config={given.config}", f"--checkpoint={checkpoint}", f"--run_dir={run_dir}"
-    return command("import_checkpoint", *flags)
-
-
-def _hparams(given: Given, text: str, notes: list[str]) -> list[str]:
+def _hparams(config: str, text: str, notes: list[str]) -> list[str]:
     """Returns the --set flags of `a=1,b=[2,3]`."""
-    known = HPARAMS.get(given.family) or {k: v for of in HPARAMS.values() for k, v in of.items()}
+    family = "" if config == "CONFIG" else get_config(config).family
+    known = HPARAMS.get(family) or {k: v for of in HPARAMS.values() for k, v in of.items()}
     flags = []
     for name, value in re.findall(r"(\w+)['\"]?\s*[=:]\s*(\[[^\]]*\]|[^,}\s]+)", text):
-        if name == "max_seq_len" and given.family in ("", "music_vae") and value.isdigit():
+        if name == "max_seq_len" and family in ("", "music_vae") and value.isdigit():
             flags += ["--set", f"converter.bars={int(value) // 16}"]
         elif name not in known:
-            notes.append(f"without {name}: no value of the configuration is the same")
+            notes.append(f"without {name}: the configuration has no such value")
         elif name.endswith("keep_prob") and re.fullmatch(r"[\d.]*\d", value):
             flags += ["--set", f"{known[name]}={1 - float(value):.6g}"]
         else:

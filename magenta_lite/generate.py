@@ -51,26 +51,28 @@ from magenta_lite.unfinished import Unfinished
 FLAGS = flags.FLAGS
 MOST_SEED = 2_000_000_000  # families add small numbers to seeds, which must stay below 2 ** 31
 
-cli.define_path("run_dir", None, "The run directory of `train`.")
-cli.define_checkpoint_flag()
+cli.define_run_flags()
 flags.DEFINE_string(
     "mode",
     "sample",
-    "What to do: sample, continue, accompany, reconstruct, interpolate, or attribute (adds one).",
+    "sample, continue, accompany, reconstruct, interpolate, or attribute (adds an attribute).",
 )
 cli.define_paths(
     "input",
     "A file of music (MIDI, ABC, MusicXML, MuseNet's tokens as .txt), or of sound for models of "
     "sound. Repeatable.",
 )
-flags.DEFINE_integer("num_outputs", None, "How many pieces to write.", lower_bound=1)
+flags.DEFINE_integer("num_outputs", None, "Number of pieces.", lower_bound=1)
 flags.DEFINE_float(
-    "temperature", None, "Below 1 tamer, above 1 wilder, 0 the most probable.", lower_bound=0.0
+    "temperature",
+    None,
+    "Below 1 closer to the most probable events, above 1 more varied; 0 takes the most probable.",
+    lower_bound=0.0,
 )
 flags.DEFINE_integer(
     "seed",
     None,
-    "The same seed gives the same music. Default: another one each time, in the files' names.",
+    "The same seed gives the same music. Default: a new one each time, part of the file names.",
     lower_bound=0,
     upper_bound=MOST_SEED,
 )
@@ -79,7 +81,7 @@ flags.DEFINE_list(
     "programs", None, "General MIDI programs (0-127) of the melodic parts, e.g. 24 or 0,33."
 )
 option_flags.define()
-flags.DEFINE_bool("tokens", False, "Write the ids of MuseNet pieces, too, as .txt.")
+flags.DEFINE_bool("tokens", False, "Also write the token ids of MuseNet pieces as .txt.")
 flags.DEFINE_bool(
     "copies",
     False,
@@ -92,12 +94,11 @@ cli.define_path(
     "SoundFont 2 file (.sf2) that plays the notes. Default: that of the environment variable "
     "MAGENTA_LITE_SOUNDFONT, or the one that comes with pretty_midi.",
 )
-cli.define_path("output_dir", "generated", "Where the files go.")
+cli.define_path("output_dir", "generated", "Folder of the files.")
 
 
 def main() -> None:
-    if not FLAGS.run_dir:
-        raise UserError("--run_dir is missing: the directory that `train` filled")
+    cli.require("run_dir")
     # Reports wrong input before TensorFlow is loaded, which takes seconds.
     config = load_config(Path(FLAGS.run_dir) / "config.yaml")
     converter = build_converter(config.converter)
@@ -114,7 +115,7 @@ def main() -> None:
     cli.load_tensorflow()
 
     run = cli.load_run()
-    folder = _made(Path(FLAGS.output_dir))
+    folder = cli.make_folder("output_dir")
     outputs = run.pieces(options)
 
     from magenta_lite.outputs import write_sequences, write_sounds
@@ -126,7 +127,9 @@ def main() -> None:
     if is_sound:
         paths = write_sounds(outputs, folder, stem)
     else:
-        about = _about(run.config.name, options, f"seed {seed}, " if options.draws else "")
+        about = [f"magenta_lite {run.config.name.rsplit(':', 1)[-1]}", f"mode {options.mode}"]
+        about += [f"seed {seed}"] if options.draws else []
+        about = ", ".join([*about, f"temperature {options.temperature:g}"])
         paths = write_sequences(outputs, folder, stem, player, about)
     if FLAGS.tokens:
         midi = [path for path in paths if path.suffix == ".mid"]
@@ -168,14 +171,6 @@ def _stem(mode: str) -> str:
     return f"{Path(os.path.abspath(FLAGS.run_dir)).name}-{mode}"
 
 
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output_dir={folder} cannot be made: {error.strerror}") from error
-    return folder
-
-
 def _report_memorization(run, sequences) -> None:
     from magenta_lite.data import memorization
     from magenta_lite.datasets import open_collection
@@ -195,14 +190,6 @@ def _player(is_sound: bool):
     from magenta_lite.soundfont import open_soundfont
 
     return open_soundfont(FLAGS.soundfont)
-
-
-def _about(name: str, options: GenerateOptions, seeded: str) -> str:
-    """Returns the origin of the music, as a text for the MIDI files."""
-    config = name.rsplit(":", 1)[-1]
-    return (
-        f"magenta_lite {config}, mode {options.mode}, {seeded}temperature {options.temperature:g}"
-    )
 
 
 def _programs() -> tuple[int, ...] | None:

@@ -24,11 +24,8 @@ def inner_graph(function: Callable | None = None, **options: Any) -> Callable:
     """Decorator that makes a function a graph, which is traced once and called from other graphs.
 
     Within `without_xla` the function is traced inline into the calling graph instead, so that the
-    latter contains neither its compilation nor an earlier traced graph.
-
-    Args:
-        function: A function of tensors.
-        options: Options of `tf.function`, above all `jit_compile=True`.
+    latter contains neither its compilation nor an earlier traced graph. Options are those of
+    `tf.function`, above all `jit_compile=True`.
     """
     if function is None:
         return functools.partial(inner_graph, **options)

@@ -33,9 +33,7 @@ cli.define_config_flags()
 
 
 def main() -> None:
-    for name in ("checkpoint", "run_dir"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing")
+    cli.require("checkpoint", "run_dir")
     config = cli.chosen_config()
     cli.load_tensorflow()
     from magenta_lite.checkpoints import magenta_js

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 WRITTEN = ("latents.npz", "map.png", "attribute.npz")
 
-cli.define_path("run_dir", None, "The run directory of `train`.")
-cli.define_checkpoint_flag()
+cli.define_run_flags()
 cli.define_paths(
     "input", "A folder, archive or file of music, or a collection such as folk. Repeatable."
 )
@@ -35,17 +34,17 @@ cli.define_path("output", "latents", "Output folder; it must not contain latents
 
 
 def main() -> None:
-    if not FLAGS.run_dir or not FLAGS.input:
-        raise UserError("--run_dir and at least one --input are needed, see --help")
-    folder = Path(FLAGS.output).expanduser()
+    cli.require("run_dir", "input")
+    folder = Path(FLAGS.output)
     there = [name for name in WRITTEN if (folder / name).exists()]
     if there:
-        raise UserError(f"{folder / there[0]} is there already; choose another --output")
+        raise UserError(f"{folder / there[0]} exists already; choose another --output")
     cli.load_tensorflow()
     import numpy as np
 
     from magenta_lite.families.music_vae import latents
-    from magenta_lite.plots import png_bytes, scatter
+    from magenta_lite.outputs import write_picture
+    from magenta_lite.plots import scatter
 
     run = cli.load_run()
     if run.config.family != "music_vae":
@@ -56,18 +55,14 @@ def main() -> None:
     pieces = [piece for _, _, names in groups for piece in names]
     group = np.repeat(np.arange(len(means)), [len(mu) for mu in means])
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={folder} cannot be made: {error.strerror}") from error
+    cli.make_folder("output")
     with replaced(folder / "latents.npz") as partial:
         np.savez(partial, mu=together, piece=np.array(pieces), group=group)
     places, shares = latents.project(together)
     labels = [Path(source).name or source for source in FLAGS.input]
     title = f"{len(together):,} windows; the axes hold {shares.sum():.0%} of the variance"
-    with replaced(folder / "map.png") as partial:
-        partial.write_bytes(png_bytes(scatter(places, group, labels, title)))
-    written = [folder / name for name in WRITTEN[:2]]
+    written = [folder / "latents.npz"]
+    written.append(write_picture(folder / "map.png", scatter(places, group, labels, title)))
     if len(means) == 2:
         with replaced(folder / "attribute.npz") as partial:
             latents.save_attribute(partial, latents.attribute_vector(*means))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,16 +33,7 @@ NOTE_OFF, CONTROL, NOTE_ON = range(3)
 
 @dataclasses.dataclass
 class Track:
-    """The events of one instrument.
-
-    Attributes:
-        name: Name of the track.
-        program: General MIDI program.
-        is_drum: Whether it is a drum kit.
-        notes: Notes of a NoteSequence.
-        controls: Control changes of a NoteSequence.
-        bends: Pitch bends of a NoteSequence.
-    """
+    """The events of one instrument: notes, control changes and pitch bends of a NoteSequence."""
 
     name: str
     program: int
@@ -84,10 +76,10 @@ def tracks_of(sequence: NoteSequence) -> list[Track]:
             # An event with another program applies to all tracks of its instrument.
             for track in [own] if own else playing.get(event.instrument) or [track_of(event)]:
                 (track.controls if kind == "control_changes" else track.bends).append(event)
-    taken: dict[str, int] = {}
+    taken = Counter()
     for key, track in sorted(tracks.items()):
         name = names.get(key[0]) or track.instrument
-        taken[name] = taken.get(name, 0) + 1
+        taken[name] += 1
         track.name = name if taken[name] == 1 else f"{name} {taken[name]}"
     return [track for _, track in sorted(tracks.items())]
 
@@ -139,7 +131,8 @@ def midi_bytes(
 
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_QUARTER, charset="utf-8")
     last = length_of(sequence) + tail
-    head = [(0, 0, message) for message in _heading(title, texts)]
+    head = [(0, 0, mido.MetaMessage("track_name", name=title))] if title else []
+    head += [(0, 0, mido.MetaMessage("text", text=text)) for text in texts]
     head += _changes(sequence, tempos, tick)
     file.tracks.append(_timed(head, tick(last)))
     for port, group in enumerate(groups_of(tracks_of(sequence) if tracks is None else tracks)):
@@ -153,14 +146,6 @@ def midi_bytes(
     return buffer.getvalue()
 
 
-def _heading(title: str, texts: Sequence[str]):
-    """Yields the messages of the title and the texts."""
-    if title:
-        yield mido.MetaMessage("track_name", name=title)
-    for text in texts:
-        yield mido.MetaMessage("text", text=text)
-
-
 def _changes(sequence, tempos, tick):
     """Yields (tick, order, message) of the events for all tracks."""
     rates = {tick(start): ticks_per_second for start, _, ticks_per_second in tempos}
@@ -170,10 +155,8 @@ def _changes(sequence, tempos, tick):
     for meter in sequence.time_signatures:
         numerator, denominator = meter.numerator, meter.denominator
         if 1 <= numerator <= 255 and denominator > 0 and denominator & (denominator - 1) == 0:
-            message = mido.MetaMessage(
-                "time_signature", numerator=numerator, denominator=denominator
-            )
-            yield tick(meter.time), 0, message
+            sizes = {"numerator": numerator, "denominator": denominator}
+            yield tick(meter.time), 0, mido.MetaMessage("time_signature", **sizes)
     for key in sequence.key_signatures:
         keys = MINOR_KEYS if key.mode == key.MINOR else MAJOR_KEYS
         yield tick(key.time), 0, mido.MetaMessage("key_signature", key=keys[key.key % 12])
@@ -192,17 +175,14 @@ def _events(track: Track, channel: int, port: int, tick, volume: float, velocity
     program = _limited(track.program)
     yield 0, CONTROL, mido.Message("program_change", channel=channel, program=program)
     if volume != 1:
-        level = _limited(DEFAULT_VOLUME * volume)
-        yield 0, CONTROL, _control(channel, VOLUME, level)
+        yield 0, CONTROL, _control(channel, VOLUME, _limited(DEFAULT_VOLUME * volume))
     for event in track.controls:
         number, value = event.control_number, event.control_value
         level = _limited(value * volume if number == VOLUME else value)
         yield tick(event.time), CONTROL, _control(channel, _limited(number), level)
     for bend in track.bends:
-        message = mido.Message(
-            "pitchwheel", channel=channel, pitch=min(max(bend.bend, -8192), 8191)
-        )
-        yield tick(bend.time), CONTROL, message
+        pitch = min(max(bend.bend, -8192), 8191)
+        yield tick(bend.time), CONTROL, mido.Message("pitchwheel", channel=channel, pitch=pitch)
     for note in track.notes:
         start = tick(note.start_time)
         end = max(tick(note.end_time), start + 1)

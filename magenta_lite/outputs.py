@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magenta_lite.converters.audio import Audio
 from magenta_lite.files import replaced
 from magenta_lite.modeling.options import Reconstruction
 from magenta_lite.plots import piano_rolls, png_bytes, sounds
 from magenta_lite.typing import NoteSequence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PEAK = 0.9  # peak amplitude of synthesized notes
 OVERVIEW = 16  # largest number of pieces in the overview
@@ -50,24 +53,21 @@ def write_sequences(
         for name, sequence in parts.items():
             midi, wav = folder / f"{name}.mid", folder / f"{name}.wav"
             paths += [midi, write_audio(wav, played(sequence, player, name))]
-        paths.append(_write_picture(folder / f"{title}.png", parts))
+        paths.append(write_picture(folder / f"{title}.png", _drawn(parts)))
     if count > 1:
         shown = {}
         for i, sequence in numbered:
             parts = {title.replace("-", " "): part for title, part in _parts(sequence, i).items()}
             if len(shown) + len(parts) <= OVERVIEW:
                 shown |= parts
-        paths.append(_write_picture(folder / f"{stem}-overview.png", shown))
+        paths.append(write_picture(folder / f"{stem}-overview.png", _drawn(shown)))
     return paths
 
 
 def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
     """Returns the sound of a NoteSequence, with a peak amplitude of 0.9; silence without notes.
 
-    Args:
-        sequence: A NoteSequence.
-        player: A player from `soundfont.open_soundfont`.
-        name: Name of the piece, for messages on standard error.
+    The player is one from `soundfont.open_soundfont`. Messages on standard error have the name.
     """
     from magenta_lite.plain_tones import PlainTones
     from magenta_lite.soundfont import RenderError
@@ -81,9 +81,7 @@ def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
     if peak:
         audio.samples *= PEAK / peak
     elif sequence.notes:
-        print(
-            f"{name}: the soundfont plays none of its notes; its sound is silent", file=sys.stderr
-        )
+        print(f"{name}: silent, as the soundfont plays none of its notes", file=sys.stderr)
     return audio
 
 
@@ -94,23 +92,22 @@ def _parts(piece, name) -> dict[str, Any]:
     return {f"{name}": piece}
 
 
-def _write_picture(path: Path, sequences: dict[str, Any]) -> Path:
+def _drawn(sequences: dict[str, Any]) -> Figure:
+    return piano_rolls(list(sequences.values()), list(sequences))
+
+
+def write_picture(path: Path, figure: Figure) -> Path:
+    """Writes a matplotlib figure as a PNG file; returns the path."""
     with replaced(path) as partial:
-        picture = piano_rolls(list(sequences.values()), list(sequences))
-        partial.write_bytes(png_bytes(picture))
+        partial.write_bytes(png_bytes(figure))
     return path
 
 
 def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
-    """Writes sounds as `.wav`, with a `.png` of their waveforms and spectrograms.
+    """Writes sounds as `STEM-001-of-004-NAME.wav`, and returns the paths.
 
-    Args:
-        outputs: One dict of `converters.audio.Audio` by name per piece.
-        folder: Created if missing.
-        stem: Files are named `STEM-001-of-004-NAME.wav` and `STEM-001-of-004.png`.
-
-    Returns:
-        The paths.
+    Each output is a dict of `converters.audio.Audio` by name. `STEM-001-of-004.png` shows their
+    waveforms and spectrograms. The folder is created if missing.
     """
     from magenta_lite.data.audio import write_audio
 
@@ -120,8 +117,6 @@ def write_sounds(outputs: Sequence, folder: Path, stem: str) -> list[Path]:
         name = f"{stem}-{i:03d}-of-{len(outputs):03d}"
         for part, audio in output.items():
             paths.append(write_audio(folder / f"{name}-{part}.wav", audio))
-        picture = folder / f"{name}.png"
-        with replaced(picture) as partial:
-            partial.write_bytes(png_bytes(sounds(list(output.values()), list(output))))
-        paths.append(picture)
+        figure = sounds(list(output.values()), list(output))
+        paths.append(write_picture(folder / f"{name}.png", figure))
     return paths

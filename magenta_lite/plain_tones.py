@@ -63,8 +63,7 @@ class PlainTones:
     def play(self, sequence: NoteSequence) -> Audio:
         """Returns the sound of a NoteSequence, with the sustain pedal applied.
 
-        Returns:
-            Mono sound at 44.1 kHz, until the last note has decayed; not normalised.
+        It is mono at 44.1 kHz, lasts until the last note has decayed, and is not normalised.
         """
         tones, hits = [], []
         for note in with_sustain(sequence).notes:

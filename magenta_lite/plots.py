@@ -192,13 +192,9 @@ def _name_instruments(axes, colors: dict[str, str]) -> None:
 def _write_above(axes, sequence, at: _TimeAxis, title: str) -> None:
     """Writes the title, the chord symbols and the markers."""
     above = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
-    chords = [
-        (note.time, note.text)
-        for note in sequence.text_annotations
-        if note.annotation_type == note.CHORD_SYMBOL
-    ]
-    for time, text in chords:
-        axes.annotate(text, (at(time), 1), (2, 3), fontsize=8, color="0.3", **above)
+    chords = [n for n in sequence.text_annotations if n.annotation_type == n.CHORD_SYMBOL]
+    for chord in chords:
+        axes.annotate(chord.text, (at(chord.time), 1), (2, 3), fontsize=8, color="0.3", **above)
     for time, text in markers(sequence):
         axes.annotate(text, (at(time), 1), (4, -11), fontsize=9, style="italic", **above)
     axes.set_title(title, fontsize=9, pad=16 if chords else 6)
@@ -207,17 +203,7 @@ def _write_above(axes, sequence, at: _TimeAxis, title: str) -> None:
 def scatter(
     places: np.ndarray, groups: np.ndarray, labels: Sequence[str], title: str = ""
 ) -> Figure:
-    """Draws a scatter plot.
-
-    Args:
-        places: Coordinates, float (N, 2).
-        groups: Index of the group of each point in `labels`, int (N,).
-        labels: Names of the groups.
-        title: Title of the plot.
-
-    Returns:
-        A matplotlib Figure.
-    """
+    """Draws points (N, 2) in the colours of their groups, indices int (N,) into `labels`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 6), dpi=100)
@@ -238,14 +224,12 @@ DEEPEST = -80.0  # dB, relative to the largest magnitude
 def sounds(audios: Sequence, titles: Sequence[str]) -> Figure:
     """Draws the waveform and the spectrogram of each sound, one sound below the other.
 
-    Args:
-        audios: Sounds, `converters.audio.Audio`; the mean of several channels is drawn.
-        titles: Title of each sound.
+    The mean of several channels is drawn. Spectrograms show decibels relative to the largest
+    magnitude of the first sound. Dashed lines are markers.
 
-    Returns:
-        A matplotlib Figure: seconds on the x-axis; frequency on the y-axis of spectrograms, with dB
-        as brightness, relative to the largest magnitude of the first sound. Dashed lines are
-        markers.
+    Args:
+        audios: `converters.audio.Audio`s.
+        titles: Title of each sound.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -262,15 +246,8 @@ def sounds(audios: Sequence, titles: Sequence[str]) -> Figure:
         magnitude = _spectrogram(mono)
         loudest = max(float(magnitude.max()), 1e-6) if loudest is None else loudest
         decibels = 20 * np.log10(np.maximum(magnitude / loudest, 10 ** (DEEPEST / 20)))
-        right.imshow(
-            decibels.T,
-            origin="lower",
-            aspect="auto",
-            extent=(0, seconds, 0, rate / 2000),
-            vmin=DEEPEST,
-            vmax=0.0,
-            cmap="magma",
-        )
+        look = {"vmin": DEEPEST, "vmax": 0.0, "cmap": "magma", "aspect": "auto"}
+        right.imshow(decibels.T, origin="lower", extent=(0, seconds, 0, rate / 2000), **look)
         right.set(ylabel="kHz")
         for time, text in audio.markers:
             left.axvline(time, color="black", linestyle="--", linewidth=1.2)

@@ -50,10 +50,7 @@ class RenderError(Exception):
 
 
 class SoundFont:
-    """A soundfont in memory.
-
-    Args:
-        path: An SF2 file.
+    """An SF2 soundfont in memory.
 
     Raises:
         RenderError: If it cannot be read, or the renderer is not installed.
@@ -74,8 +71,7 @@ class SoundFont:
     def play(self, sequence: NoteSequence) -> Audio:
         """Returns the sound of a NoteSequence, with its control changes and pitch bends.
 
-        Returns:
-            Stereo sound at 48 kHz, until the last note has decayed; not normalised.
+        It is stereo at 48 kHz, lasts until the last note has decayed, and is not normalised.
 
         Raises:
             RenderError: If the renderer fails.
@@ -98,13 +94,8 @@ class SoundFont:
         velocity = max(LOUD / max(loudest, 1), 1.0)
         for volume in VOLUMES[sets_volume:]:  # volumes set by the piece cannot be raised
             share = volume / DEFAULT_VOLUME
-            midi = midi_bytes(
-                sequence,
-                tracks=tracks,
-                tail=TAIL + SHORTEST,
-                volume=share,
-                velocity=velocity,
-            )
+            tail = TAIL + SHORTEST
+            midi = midi_bytes(sequence, "", (), tracks, tail, volume=share, velocity=velocity)
             samples, rate = self._samples(midi)
             if _peak(samples) < CLIPPED:
                 break
@@ -128,11 +119,7 @@ class SoundFont:
 
 
 def open_soundfont(path: str = "") -> SoundFont | PlainTones:
-    """Opens a soundfont: that of `path`, of an environment variable, or of pretty_midi.
-
-    Args:
-        path: Path of the soundfont; empty for `MAGENTA_LITE_SOUNDFONT`, or the one included with
-            pretty_midi if the variable is not set.
+    """Opens the soundfont of `path`, of the environment variable `VARIABLE`, or of pretty_midi.
 
     Returns:
         A `SoundFont`; `PlainTones`, with a message on standard error, if no soundfont was given and
@@ -190,13 +177,7 @@ def _layers(tracks: list[Track]) -> list[list[Track]]:
 
 
 def _ended(samples: np.ndarray, end: int, rate: int) -> np.ndarray:
-    """Returns samples (T, 2) without trailing silence, faded out.
-
-    Args:
-        samples: Samples of the music and a tail of `TAIL` seconds.
-        end: Length of the music in samples, which is kept.
-        rate: Sample rate in Hz.
-    """
+    """Returns samples (T, 2) faded out, without the silence after `end`, the last note's end."""
     loudest = _peak(samples)
     loud = np.flatnonzero(np.abs(samples[end:]).max(axis=1, initial=0) > INAUDIBLE * loudest)
     fade = round(FADE * rate)

@@ -29,7 +29,6 @@ import time
 TRAIN = (sys.executable, "-m", "magenta_lite.train")
 POLL = 0.2  # seconds
 GRACE = 3.0  # seconds to wait for the others after one worker ended
-WRONG_INPUT = 2
 
 
 def main(argv: list[str]) -> int:

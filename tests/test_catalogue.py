@@ -64,7 +64,7 @@ def test_families_are_found_however_they_are_written(name, family):
 @pytest.mark.parametrize(
     ("command", "arguments", "lines", "has"),
     [
-        ("train", [], 7, "cat-mel_2bar_tiny       music_vae: loops"),
+        ("train", [], 7, "cat-mel_2bar_tiny       music_vae: short pieces"),
         ("train", ["--config=music_vae"], 34, "cat-trio_16bar"),
         (
             "import_checkpoint",

@@ -15,11 +15,11 @@ import numpy as np
 import processes
 import pytest
 import soundfile
+from bad_files import write_bad_files, write_good_files
 
 from magenta_lite.checkpoints.tf1 import open_checkpoint
 from magenta_lite.config import load_config
 from magenta_lite.data.listing import read_file
-from magenta_lite.testing.bad_files import write_bad_files, write_good_files
 from magenta_lite.training.run import load_run
 
 ROOT = Path(__file__).parents[1]
@@ -432,7 +432,7 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
     attribute = np.load(written[2])["attribute"]
     np.testing.assert_allclose(attribute, means[0] - means[1], atol=1e-6)
     assert written[1].read_bytes().startswith(b"\x89PNG")
-    told_in_one_line("latents", "--run_dir=run", *arguments, cwd=place, has="is there already")
+    told_in_one_line("latents", "--run_dir=run", *arguments, cwd=place, has="exists already")
     arguments = ["--mode=attribute", "--input=music/good_009.mid", "--output_dir=more"]
     arguments += [f"--attribute={written[2]}", "--amount=2"]
     out, _ = run("generate", "--run_dir=run", *arguments, cwd=place)

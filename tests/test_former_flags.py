@@ -37,7 +37,7 @@ def new(verb: str, arguments: str) -> str:
     """Returns the line for a command as it was typed, without its first words."""
     line = rewritten(verb, shlex.split(arguments), flags_of(verb).__contains__)
     assert "\n" not in line
-    return line.partition("written otherwise here: ")[2]
+    return line.partition("replaced here: ")[2]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def new(verb: str, arguments: str) -> str:
             "--mode=primed --audio_file=a.wav --prompt_length_in_seconds=12",
             "generate --run_dir=runs/jukebox_prior_1b_lyrics --output_dir=out --num_outputs=2 "
             "--total_seconds=20 --mode=continue --input=a.wav --prompt_seconds=12 "
-            "(without --model: the run directory says it)",
+            "(without --model: the run directory records it)",
         ),
         (
             "train",
@@ -85,13 +85,13 @@ def new(verb: str, arguments: str) -> str:
             "train --config=cat-mel_2bar_small --set train.steps=9 --data=a.tfrecord "
             "--set model.latent_size=64 --set converter.bars=4 --set model.decoder_units='[512]' "
             "--set objective.free_bits=48 "
-            "(without use_cudnn: no value of the configuration is the same)",
+            "(without use_cudnn: the configuration has no such value)",
         ),
         (
             "train",
             "--sequence_example_file=/tmp/training_melodies.tfrecord --config=basic_rnn",
-            "train --data=FOLDER --config=basic_rnn (--data takes the MIDI files that it was made "
-            "of, or their NoteSequences)",
+            "train --data=FOLDER --config=basic_rnn (--data is the folder of its MIDI files or "
+            "NoteSequences)",
         ),
         (
             "train",
@@ -103,8 +103,8 @@ def new(verb: str, arguments: str) -> str:
         (
             "inspect_data",
             "--input_dir='my midi' --recursive",
-            "inspect_data --data='my midi' (without --recursive: folders are read with all below "
-            "them)",
+            "inspect_data --data='my midi' (without --recursive: folders are always read "
+            "recursively)",
         ),
         (
             "import_checkpoint",

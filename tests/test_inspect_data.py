@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_files import midi_bytes, write_good_files
 
 from magenta_lite.converters.audio import Audio
 from magenta_lite.data.audio import write_audio
 from magenta_lite.families import FAMILIES
 from magenta_lite.inspect_data import with_data_flag
-from magenta_lite.testing.bad_files import midi_bytes, write_good_files
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from bad_files import write_good_files
 
 from magenta_lite import cli
-from magenta_lite.testing.bad_files import write_good_files
 
 ROOT = Path(__file__).parents[1]
 NOTE = re.compile(r"[IWEF]\d{4} |WARNING|Warning|absl|retrac|OUT_OF_RANGE|Exception ignored")

@@ -49,6 +49,33 @@ def abc(number: int, notes: list[tuple[int, int]]) -> str:
     return f"X:{number}\nT:Walk {number}\nM:4/4\nL:1/8\nK:C\n{body} |]\n"
 
 
+def write_books(
+    folder: Path,
+    books: dict[str, int],
+    rng: random.Random,
+    bars: int,
+    other_meter: bool = False,
+    header: str = "",
+) -> None:
+    """Writes books of random ABC tunes.
+
+    Args:
+        folder: Folder of the books.
+        books: Number of tunes of each book, by its path.
+        rng: Random generator of the tunes.
+        bars: Length of the tunes.
+        other_meter: Whether books of several tunes get another one, in a meter that is not read.
+        header: Fields of all tunes.
+    """
+    for book, tunes in books.items():
+        path = folder / book
+        path.parent.mkdir(parents=True, exist_ok=True)
+        texts = [abc(number + 1, melody(rng, bars)) for number in range(tunes)]
+        if other_meter and tunes > 1:
+            texts.append(abc(99, melody(rng, bars)).replace("M:4/4", "M:6/8"))
+        path.write_text("\n".join(texts).replace("K:C", f"{header}K:C"), encoding="utf-8")
+
+
 def write_midi(path: Path, notes: list[tuple[int, int]], program: int = 0) -> None:
     """Writes `notes` as a MIDI file at 120 quarter notes per minute."""
     import note_seq
@@ -71,11 +98,7 @@ def write_midi(path: Path, notes: list[tuple[int, int]], program: int = 0) -> No
 def main() -> None:
     """Rewrites both folders."""
     rng = random.Random(1)
-    for book, tunes in BOOKS.items():
-        path = HERE / "folk" / "dummy_data" / book
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = "\n".join(abc(number + 1, melody(rng, 6)) for number in range(tunes))
-        path.write_text(text, encoding="utf-8")
+    write_books(HERE / "folk" / "dummy_data", BOOKS, rng, bars=6)
 
     folder = HERE / "midi_dir" / "dummy_data"
     (folder / "sub").mkdir(parents=True, exist_ok=True)

@@ -30,19 +30,14 @@ SMALL_SIGMA = 0.1  # standard deviation for checkpoints without sigma
 
 
 class Converter(NamedTuple):
-    """The equivalent of a magenta-js data converter.
-
-    Attributes:
-        converter: Kind of the converter config.
-        events: Kind of the `EventFormat`.
-        configs: Names of the configs that use it.
-    """
+    """The kinds of the equivalent of a data converter and its `EventFormat`, and their configs."""
 
     converter: str
     events: str
     configs: tuple[str, ...]
 
 
+MULTITRACK_SIZES = ("med", "big", "med_chords", "big_chords")
 CONVERTERS = {
     "MelodyConverter": Converter(
         "melody",
@@ -68,12 +63,7 @@ CONVERTERS = {
     "MultitrackConverter": Converter(
         "multi_performance",
         "categorical",
-        (
-            "hier-multiperf_vel_1bar_med",
-            "hier-multiperf_vel_1bar_big",
-            "hier-multiperf_vel_1bar_med_chords",
-            "hier-multiperf_vel_1bar_big_chords",
-        ),
+        tuple(f"hier-multiperf_vel_1bar_{size}" for size in MULTITRACK_SIZES),
     ),
     "GrooveConverter": Converter(
         "groove",
@@ -91,14 +81,7 @@ CONVERTERS = {
 
 
 class Weight(NamedTuple):
-    """One variable of the manifest.
-
-    Attributes:
-        shape: Shape of the variable.
-        dtype: NumPy type of the stored numbers.
-        scale: Scale of quantized weights, number * scale + minimum; None for other weights.
-        minimum: Minimum of quantized weights.
-    """
+    """One variable of the manifest; a quantized one is number * scale + minimum."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -113,9 +96,6 @@ class Weight(NamedTuple):
 
 class JsVariables(Variables):
     """The variables of a magenta-js folder, in the interface of `Variables`.
-
-    Args:
-        folder: The folder.
 
     Raises:
         UserError: If a file is missing, damaged or of the wrong length; names the file.
@@ -133,30 +113,25 @@ class JsVariables(Variables):
         """Returns the value of a variable in float32."""
         return self._values[name]
 
-    def fill_in_sigma(self, sigma: float = SMALL_SIGMA) -> str:
+    def fill_in_sigma(self) -> str:
         """Adds a constant sigma of the encoder if the folder has none.
 
         magenta-js encodes with mu only, and some of its folders do not contain sigma.
 
-        Args:
-            sigma: Standard deviation of every dimension of the posterior.
-
         Returns:
             A message about the added sigma; empty if the folder has its own.
         """
-        if any(name in self for name in SIGMA):
+        mu = self._values.get("encoder/mu/kernel")
+        if mu is None or any(name in self for name in SIGMA):  # no MusicVAE: loading mu reports it
             return ""
-        mu = self.get_tensor("encoder/mu/kernel") if "encoder/mu/kernel" in self else None
-        if mu is None:
-            return ""  # not a MusicVAE, which loading mu reports
         kernel = np.zeros_like(mu)
-        bias = np.full(mu.shape[1], np.log(np.expm1(sigma)), np.float32)  # inverse softplus
+        bias = np.full(mu.shape[1], np.log(np.expm1(SMALL_SIGMA)), np.float32)  # inverse softplus
         for name, value in zip(SIGMA, (kernel, bias), strict=True):
             self._values[name] = value
             self._shapes[name] = value.shape
         return (
             f"{self._path} has no encoder/sigma, as magenta-js does not need it: "
-            f"the posterior's standard deviation is set to {sigma:g} everywhere"
+            f"the posterior's standard deviation is set to {SMALL_SIGMA:g} everywhere"
         )
 
 
@@ -168,15 +143,13 @@ def is_folder(path: str | Path) -> bool:
 
 @contextlib.contextmanager
 def open_checkpoint(path: str | Path, converter: Any = None) -> Iterator[JsVariables]:
-    """Opens a magenta-js folder for reading, like `tf1.open_checkpoint`.
+    """Opens a magenta-js folder, or the folder of a manifest, like `tf1.open_checkpoint`.
 
-    Args:
-        path: The folder, or its manifest.
-        converter: The converter of the target config, whose kind must match; a missing sigma is
-            then replaced by a small constant, with a message. None for unchanged variables.
+    With the converter of the target configuration, whose kind must match, a missing sigma is
+    replaced by a small constant, with a message.
 
     Raises:
-        UserError: If it cannot be read, or belongs to another config; states the reason.
+        UserError: If it cannot be read, or belongs to another configuration; states the reason.
     """
     if converter is not None:
         check_config(path, converter)
@@ -188,10 +161,7 @@ def open_checkpoint(path: str | Path, converter: Any = None) -> Iterator[JsVaria
 
 
 def config_names(path: str | Path) -> tuple[str, ...]:
-    """Returns the names of the configs that a magenta-js folder can belong to.
-
-    Args:
-        path: The folder, or its manifest.
+    """Returns the names of the configurations that a magenta-js folder can belong to.
 
     Raises:
         UserError: If `config.json` is missing or damaged, or names an unknown converter.
@@ -204,14 +174,10 @@ def config_names(path: str | Path) -> tuple[str, ...]:
 
 
 def check_config(path: str | Path, converter: Any) -> None:
-    """Checks that the data converter of a magenta-js folder matches that of a config.
-
-    Args:
-        path: The folder, or its manifest.
-        converter: The converter of the config.
+    """Checks that the data converter of a magenta-js folder matches that of a configuration.
 
     Raises:
-        UserError: If it does not match; names the configs that the folder can belong to.
+        UserError: If it does not match; names the configurations that the folder can belong to.
     """
     file = _folder(path) / CONFIG
     name, _ = _converter(file)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magenta_lite.checkpoints import tf1
+from magenta_lite.checkpoints import checks, tf1
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM
 
 if TYPE_CHECKING:
@@ -88,19 +88,15 @@ def _read_single_file(file: Path, path: Path) -> Variables:
     try:
         return Variables(tf.train.load_checkpoint(str(file)), str(path))
     except (tf.errors.OpError, ValueError) as error:
-        line = str(error).splitlines()[0]
-        raise UserError(f"The checkpoint inside of {path} cannot be read: {line}") from error
+        raise UserError(
+            f"The checkpoint inside of {path} cannot be read: {first_line(error)}"
+        ) from error
 
 
 def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
     """Returns `config` with the model sizes and the layout of a checkpoint.
 
     The sizes of released models differ from the configs of their names.
-
-    Args:
-        config: An `ExperimentConfig`.
-        converter: The converter of `config`.
-        variables: Variables of the checkpoint.
 
     Raises:
         UserError: If the checkpoint belongs to a model of other events.
@@ -168,28 +164,14 @@ def _assign_attention(layer: AttentionLSTM, names: _Names) -> None:
     ):
         for part in ("kernel", "bias"):
             value = names.get(f"{ATTENTION}{theirs}/{part}")
-            _assign_weight(getattr(layer, f"{ours}_{part}"), value, f"{ATTENTION}{theirs}/{part}")
-    memory = names.get(f"{ATTENTION}/attention/attn_w")
-    _assign_weight(layer.memory_kernel, memory[0, 0], f"{ATTENTION}/attention/attn_w")
-    score = names.get(f"{ATTENTION}/attention/attn_v")
-    _assign_weight(layer.score, score, f"{ATTENTION}/attention/attn_v")
-
-
-def _assign_weight(variable, value: np.ndarray, name: str) -> None:
-    if tuple(variable.shape) != value.shape:
-        raise UserError(
-            f"{name} has shape {list(value.shape)} where this configuration needs "
-            f"{list(variable.shape)}: the checkpoint belongs to another one"
-        )
-    variable.assign(value)
+            checks.assign(getattr(layer, f"{ours}_{part}"), value, f"{ATTENTION}{theirs}/{part}")
+    memory, score = f"{ATTENTION}/attention/attn_w", f"{ATTENTION}/attention/attn_v"
+    checks.assign(layer.memory_kernel, names.get(memory)[0, 0], memory)
+    checks.assign(layer.score, names.get(score), score)
 
 
 class _Names:
-    """Finds variables by their current names, independent of the TensorFlow release.
-
-    Args:
-        variables: Variables of the checkpoint.
-    """
+    """Finds variables by their current names, independent of the TensorFlow release."""
 
     def __init__(self, variables: Variables):
         self.variables = variables
@@ -201,8 +183,7 @@ class _Names:
         self._kernels = [kernels[i] for i in sorted(kernels)]
         if not kernels:
             raise UserError(
-                "The checkpoint has no LSTM of a melody_rnn; it has "
-                f"{', '.join(sorted(variables)[:3])} …"
+                f"The checkpoint has no LSTM of a melody_rnn; it has {checks.some(variables)}"
             )
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.checkpoints import checks
 from magenta_lite.checkpoints.tf1 import Variables
 from magenta_lite.errors import UserError
 
@@ -25,20 +26,18 @@ def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
 
     The number of heads is that of `config` unless every head has its own relative embeddings.
 
-    Args:
-        config: An `ExperimentConfig`.
-        converter: The converter of `config`.
-        variables: Variables of the checkpoint.
-
     Raises:
         UserError: If the checkpoint belongs to a model of other tokens.
     """
     embeddings = _embeddings(variables)
     _check_tokens(config, converter, embeddings, variables)
+    layers = checks.count(variables, f"{BODY}/decoder/layer_{{}}/ffn/conv1/kernel")
+    if not layers:
+        raise UserError(f"The checkpoint has no {BODY}/decoder/layer_0: it is of another model")
     first = f"{BODY}/decoder/layer_0"
     attention = ATTENTION.format(layer=first, part=SELF)
     sizes: dict[str, Any] = {
-        "layers": _count_layers(variables, "decoder"),
+        "layers": layers,
         "hidden_size": variables[f"{attention}/q/kernel"].shape[0],
         "key_size": variables[f"{attention}/q/kernel"].shape[1],
         "filter_size": variables[f"{first}/ffn/conv1/kernel"].shape[1],
@@ -112,13 +111,7 @@ def _assign(variable, values, name: str) -> None:
             f"The checkpoint has no {name} embedding but {', '.join(sorted(values)) or 'none'}: "
             "it belongs to another configuration"
         )
-    value = values[name]
-    if tuple(variable.shape) != value.shape:
-        raise UserError(
-            f"{name} has shape {list(value.shape)} where this configuration needs "
-            f"{list(variable.shape)}: the checkpoint belongs to another one"
-        )
-    variable.assign(value)
+    checks.assign(variable, values[name], name)
 
 
 def _embeddings(variables: Variables) -> dict[str, np.ndarray]:
@@ -134,7 +127,7 @@ def _embeddings(variables: Variables) -> dict[str, np.ndarray]:
     if not shards:
         raise UserError(
             "The checkpoint has no symbol_modality of a tensor2tensor transformer; it has "
-            f"{', '.join(sorted(variables)[:3])} …"
+            f"{checks.some(variables)}"
         )
     joined = {}
     for purpose, numbered in shards.items():
@@ -162,14 +155,3 @@ def _check_tokens(config, converter, embeddings, variables: Variables) -> None:
             f"The checkpoint has {len(tokens)} tokens, {config.name} {converter.rules.size}: it "
             "belongs to another configuration"
         )
-
-
-def _count_layers(variables: Variables, part: str) -> int:
-    layers = {
-        int(match.group(1))
-        for name in variables
-        if (match := re.match(rf"{BODY}/{part}/layer_(\d+)/", name))
-    }
-    if not layers:
-        raise UserError(f"The checkpoint has no {BODY}/{part}/layer_0: it is of another model")
-    return max(layers) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,10 +16,6 @@ from magenta_lite.checkpoints import (
     torch_files,
     vqvae,
 )
-
-
-def _unchanged(config: Any, converter: Any, variables: Mapping[str, Any]) -> Any:
-    return config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +31,7 @@ class CheckpointReader:
 
     load_weights: Callable[[Any, Any], None]
     open: Callable[[str], AbstractContextManager[Any]] = tf1.open_checkpoint
-    fitted_config: Callable[[Any, Any, Any], Any] = _unchanged
+    fitted_config: Callable[[Any, Any, Any], Any] = lambda config, converter, variables: config
     licence: str = ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import lzma
 import re
+import shutil
 import tarfile
 import tempfile
 import zlib
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magenta_lite.errors import UserError
+from magenta_lite.checkpoints import checks
+from magenta_lite.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import keras
@@ -28,11 +30,9 @@ DATA_ENDINGS = (".index", ".data-")
 
 
 class Variables(Mapping):
-    """The variables of a checkpoint by name, read on access; records the accessed names.
+    """The variables of `tf.train.load_checkpoint` by name, read on access; records accessed names.
 
-    Args:
-        reader: Result of `tf.train.load_checkpoint`.
-        path: Path for error messages.
+    Errors name `path`.
     """
 
     def __init__(self, reader: Any, path: str):
@@ -51,7 +51,7 @@ class Variables(Mapping):
         if name not in self._shapes:
             raise UserError(
                 f"{self._path} has no variable {name}: it belongs to another configuration; "
-                f"it has {', '.join(sorted(self._shapes)[:3])} …"
+                f"it has {checks.some(self._shapes)}"
             )
         self.used.add(name)
         try:
@@ -59,7 +59,7 @@ class Variables(Mapping):
         except Exception as error:  # of TensorFlow, or converted by Python, e.g. to IndexError
             raise UserError(
                 f"{self._path} is damaged or cut off: {name} cannot be read "
-                f"({_first_line(error)}); download it again"
+                f"({first_line(error)}); download it again"
             ) from error
 
     def __contains__(self, name: object) -> bool:
@@ -73,11 +73,11 @@ class Variables(Mapping):
 
     def check_all_used(self) -> None:
         """Raises: UserError if variables were not used; names them."""
-        left = sorted(set(self._shapes) - self.used - {"global_step"})
+        left = set(self._shapes) - self.used - {"global_step"}
         if left:
             raise UserError(
                 f"{self._path} has {len(left)} variables that this configuration has no place "
-                f"for, so it belongs to another one: {', '.join(left[:3])} …"
+                f"for, so it belongs to another one: {checks.some(left)}"
             )
 
     @property
@@ -114,7 +114,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
             reader = tf.train.load_checkpoint(str(prefix))
         except (tf.errors.OpError, ValueError) as error:
             raise UserError(
-                f"{path} cannot be read as a checkpoint: {_first_line(error)}"
+                f"{path} cannot be read as a checkpoint: {first_line(error)}"
             ) from error
         yield Variables(reader, str(path))
 
@@ -154,21 +154,14 @@ def _unpack(path: Path, folder: Path) -> Path:
                 if not member.isfile() or not any(ending in name for ending in DATA_ENDINGS):
                     continue
                 if source := archive.extractfile(member):
-                    with source:
-                        _copy(source, folder / name)
+                    with source, (folder / name).open("wb") as file:
+                        shutil.copyfileobj(source, file)
     except (tarfile.TarError, EOFError, OSError, *DECOMPRESSION_ERRORS) as error:
-        raise UserError(f"{path} is damaged or cut off: {_first_line(error)}") from error
+        raise UserError(f"{path} is damaged or cut off: {first_line(error)}") from error
     indices = sorted(folder.glob("*.index"))
     if not indices:
         raise UserError(f"{path} holds no checkpoint: no file in it ends in .index")
     return indices[0].with_suffix("")
-
-
-def _copy(source, target: Path) -> None:
-    import shutil
-
-    with target.open("wb") as file:
-        shutil.copyfileobj(source, file)
 
 
 def _newest_in(folder: Path) -> Path:
@@ -184,10 +177,6 @@ def _newest_in(folder: Path) -> Path:
     if not indices:
         raise UserError(f"There is no checkpoint (no .index file) in {folder}")
     return indices[-1].with_suffix("")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
@@ -218,9 +207,4 @@ def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]
 def assign(layer: keras.layers.Layer, weights: list[np.ndarray], name: str) -> None:
     """Assigns the weights of a Keras layer. Raises: UserError if a shape does not match."""
     for variable, value in zip(layer.weights, weights, strict=True):
-        if tuple(variable.shape) != value.shape:
-            raise UserError(
-                f"{name} has shape {list(value.shape)} where this configuration needs "
-                f"{list(variable.shape)}: the checkpoint belongs to another one"
-            )
-        variable.assign(value)
+        checks.assign(variable, value, name)

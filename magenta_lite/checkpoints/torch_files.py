@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
@@ -109,11 +109,7 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
 
 
 class Weights(dict):
-    """The weights of a checkpoint by name.
-
-    Attributes:
-        global_step: Training steps; 0 if unknown.
-    """
+    """The weights of a checkpoint by name, and its training steps; 0 if unknown."""
 
     global_step: int = 0
 
@@ -123,7 +119,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Weights]:
     """Opens the weights in a file of `torch.save`.
 
     Raises:
-        UserError: If `read_torch_file` or `state_dict` fails.
+        UserError: See `read_torch_file` and `state_dict`.
     """
     tree = read_torch_file(path)
     weights = Weights(state_dict(tree))
@@ -195,7 +191,7 @@ class _Unpickler(pickle.Unpickler):
         except UserError:
             raise
         except Exception as error:  # a damaged pickle can raise any error
-            raise _damaged(self._path, f"its tree cannot be read ({_first_line(error)})") from error
+            raise _unreadable_tree(self._path, error) from error
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
@@ -319,7 +315,7 @@ def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
         with zipfile.ZipFile(path) as archive:
             records = {record.filename: record for record in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
-        raise _damaged(path, f"it begins like a ZIP ({_first_line(error)})") from error
+        raise _damaged(path, f"it begins like a ZIP ({first_line(error)[:80]})") from error
     count = sum(name.endswith("/data.pkl") for name in records)
     if count != 1:
         raise _not_torch(path, f"a ZIP with {count or 'no'} data.pkl; it has {_names(records)}")
@@ -396,7 +392,7 @@ def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
     except UserError:
         raise
     except (ValueError, OverflowError) as error:
-        raise _damaged(path, f"its tree cannot be read ({_first_line(error)})") from error
+        raise _unreadable_tree(path, error) from error
     return stream.getvalue()[: stream.tell()]
 
 
@@ -449,6 +445,10 @@ def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path} is damaged or cut off: {reason}; download it again")
 
 
+def _unreadable_tree(path: Path, error: Exception) -> UserError:
+    return _damaged(path, f"its tree cannot be read ({first_line(error)[:80]})")
+
+
 def _names(names) -> str:
     return ", ".join(_short(name) for name in list(names)[:3]) or "nothing"
 
@@ -456,7 +456,3 @@ def _names(names) -> str:
 def _short(value: Any) -> str:
     """Returns a short representation of any value from the file."""
     return repr(value[:80]) if isinstance(value, str | bytes) else f"a {type(value).__name__}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from magenta_lite.checkpoints import checks
 from magenta_lite.errors import UserError
 from magenta_lite.families.vqvae.config import VQVAEConfig
 
@@ -27,8 +27,6 @@ NOT_IN_SHAPES = (
     "codebook_decay",
     "revival_threshold",
 )
-AXES = (2, 1, 0)  # permutation of kernel axes between PyTorch and Keras, its own inverse
-MAX_NAMES = 3  # names in an error message
 CODEBOOK = "bottleneck.level_blocks.{}.k"
 
 
@@ -42,11 +40,6 @@ def fitted_config(config: Any, converter: Any, state: dict[str, np.ndarray]) -> 
 
 
 def load_weights(model: Any, state: dict[str, np.ndarray]) -> None:
-    """Loads a checkpoint into a `VQVAE`; see `load_state`."""
-    load_state(model, state)
-
-
-def load_state(model: Any, state: dict[str, np.ndarray]) -> None:
     """Loads a state into a `VQVAE`.
 
     A state has no moving averages of the codebooks. As in the original, they are initialized as if
@@ -56,17 +49,9 @@ def load_state(model: Any, state: dict[str, np.ndarray]) -> None:
         UserError: If an array is missing, has the wrong shape or does not belong to the model.
     """
     names = _names(model)
-    _check_names(set(names), set(state))
+    checks.check_names(state, names)
     for name, variable in names.items():
-        kernel = len(variable.shape) == 3
-        value = np.transpose(state[name], AXES) if kernel else np.asarray(state[name])
-        if tuple(variable.shape) != value.shape:
-            ours = np.array(variable.shape)[list(AXES)] if kernel else variable.shape
-            raise UserError(
-                f"{name} has shape {list(state[name].shape)} where this configuration needs "
-                f"{[int(n) for n in ours]}: the checkpoint belongs to another one"
-            )
-        variable.assign(value)
+        checks.assign(variable, reversed_axes(state[name]), name)
     for hop, quantizer in zip(model.hop_lengths, model.quantizers, strict=True):
         (codebook,) = quantizer.codebooks
         vectors = codebook.vectors.numpy()
@@ -75,36 +60,33 @@ def load_state(model: Any, state: dict[str, np.ndarray]) -> None:
 
 def state_of(model: Any) -> dict[str, np.ndarray]:
     """Returns the state of a `VQVAE`. Raises: UserError if the original lacks its options."""
-    return {
-        name: np.transpose(array, AXES) if array.ndim == 3 else array
-        for name, array in ((name, v.numpy()) for name, v in _names(model).items())
-    }
+    return {name: reversed_axes(weight.numpy()) for name, weight in _names(model).items()}
+
+
+def reversed_axes(array: np.ndarray) -> np.ndarray:
+    """Converts the kernel of a convolution between PyTorch and Keras; keeps other arrays."""
+    return array.transpose(2, 1, 0) if array.ndim == 3 else array
 
 
 def config_from_state(state: dict[str, np.ndarray], **not_in_shapes: Any) -> VQVAEConfig:
     """Returns the config of the VQ-VAE of a state.
 
-    Args:
-        state: Arrays by name.
-        **not_in_shapes: Fields of `VQVAEConfig` that cannot be inferred: dilations, decays,
-            thresholds; the defaults are those of the original.
+    Fields that cannot be inferred (`NOT_IN_SHAPES`) are given; their defaults are the original's.
 
     Raises:
         UserError: If the state is not that of a VQ-VAE.
     """
-    levels = _count(state, "encoders.{}.level_blocks.0.model.0.0.weight")
+    levels = checks.count(state, "encoders.{}.level_blocks.0.model.0.0.weight")
     if not levels or CODEBOOK.format(levels - 1) not in state:
-        raise UserError(
-            f"There is no VQ-VAE in a checkpoint of {', '.join(list(state)[:MAX_NAMES])} …"
-        )
+        raise UserError(f"There is no VQ-VAE in a checkpoint of {checks.some(state)}")
     downs, strides, widths, depths = [], [], [], []
     for level in range(levels):
         block = f"encoders.{levels - 1}.level_blocks.{level}.model"
         first = f"encoders.{level}.level_blocks.0.model"
-        downs.append(_count(state, f"{block}.{{}}.0.weight"))
+        downs.append(checks.count(state, f"{block}.{{}}.0.weight"))
         strides.append(_shape(state, f"{block}.0.0.weight")[2] // 2)
         widths.append(_shape(state, f"{first}.0.0.weight")[0])
-        depths.append(_count(state, f"{first}.0.1.model.{{}}.model.1.weight"))
+        depths.append(checks.count(state, f"{first}.0.1.model.{{}}.model.1.weight"))
     width, depth = math.gcd(*widths), math.gcd(*depths)
     if [w // width for w in widths] != [d // depth for d in depths]:
         raise UserError(
@@ -167,25 +149,6 @@ def _residuals(name: str, residuals) -> Iterator[tuple[str, keras.layers.Layer]]
     for i, residual in enumerate(residuals):
         yield f"{name}.model.{i}.model.1", residual.dilated
         yield f"{name}.model.{i}.model.3", residual.mixing
-
-
-def _check_names(ours: set[str], theirs: set[str]) -> None:
-    for names, problem in (
-        (ours - theirs, "has no"),
-        (theirs - ours, "has what this configuration has no place for:"),
-    ):
-        if names:
-            first = ", ".join(sorted(names)[:MAX_NAMES])
-            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-            raise UserError(
-                f"The checkpoint {problem} {first}{more}: it belongs to another configuration"
-            )
-
-
-def _count(state: dict[str, np.ndarray], pattern: str) -> int:
-    """Returns the number of names that match `pattern` with a number for its placeholder."""
-    expression = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
-    return len([name for name in state if expression.fullmatch(name)])
 
 
 def _shape(state: dict[str, np.ndarray], name: str) -> tuple[int, ...]:

@@ -70,4 +70,4 @@ def _size(size: int) -> str:
 
 if __name__ == "__main__":
     cli.define_data_dir_flag()
-    cli.run_with_words(main)
+    cli.run(main, takes_words=True)

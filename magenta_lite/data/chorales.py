@@ -13,11 +13,8 @@ FOLDER = "bach"
 def list_chorales(more: str = "") -> tuple[list[reading.Source], Report]:
     """Returns the files of the chorales, and a report of the dropped files.
 
-    Args:
-        more: The argument after `bach_chorales:`; must be empty.
-
     Raises:
-        UserError: If `more` is not empty, or music21 is not installed.
+        UserError: If there is an argument after `bach_chorales:`, or music21 is not installed.
     """
     if more:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 from magenta_lite.converters.base import Report
@@ -39,10 +40,18 @@ def list_books(books: str) -> tuple[list[reading.Source], Report]:
     """
     if books not in BOOKS:
         raise unknown_name("folk collection", books, filter(None, BOOKS))
-    corpus = corpus_folder()
-    sources, report = [], Report()
-    for book in BOOKS[books]:
-        found, listing = list_sources(str(corpus / book))
-        sources.extend(found)
-        report.merge(listing, book)
+    return list_corpus(BOOKS[books])
+
+
+def list_corpus(places: Iterable[str]) -> tuple[list[reading.Source], Report]:
+    """Returns the sources in folders or files of music21's corpus, and a report of dropped files.
+
+    Raises:
+        UserError: If music21 is not installed.
+    """
+    corpus, sources, report = corpus_folder(), [], Report()
+    for place in places:
+        found, listing = list_sources(corpus / place)
+        sources += found
+        report.merge(listing, place)
     return sources, report

@@ -46,7 +46,7 @@ def list_chorales(path: str | Path) -> tuple[list[Source], Report]:
     """
     if not path:
         raise UserError(
-            f"jsb_chorales is downloaded only to be trained on; get {URL} and give its path: "
+            f"jsb_chorales is downloaded only for training; get {URL} and give its path: "
             "jsb_chorales:PATH"
         )
     path = Path(path).expanduser()
@@ -61,8 +61,8 @@ def list_chorales(path: str | Path) -> tuple[list[Source], Report]:
         ]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(
-            f"{path} is not the file Jsb16thSeparated.json ({error!r:.80}); any other music is "
-            "given without the name in front: --data=PATH"
+            f"{path} is not the file Jsb16thSeparated.json ({error!r:.80}); other music is given "
+            "without the name of the data set: --data=PATH"
         ) from error
     return sources, Report()
 

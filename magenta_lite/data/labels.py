@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data.folders import read_table
@@ -22,13 +23,7 @@ MAX_TEXT = 2**20  # bytes of a file of labels or lyrics
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Labels of a piece; unknown ones are empty.
-
-    Attributes:
-        artist: Name of the artist.
-        genre: Name of the genre.
-        lyrics: The lyrics of the whole piece.
-    """
+    """Names of artist and genre, and lyrics, of a whole piece; unknown ones are empty."""
 
     artist: str = ""
     genre: str = ""
@@ -38,26 +33,17 @@ class Labels:
 FIELDS = tuple(field.name for field in dataclasses.fields(Labels))
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """The labels found in a folder.
-
-    Attributes:
-        of: Labels by the name of the sound file.
-        files: Names of the files that the labels were read from.
-    """
+class Found(NamedTuple):
+    """The labels by the name of the sound file, and the names of the files they were read from."""
 
     of: dict[str, Labels]
     files: frozenset[str]
 
 
 def read_labels(root: Path, names: Iterable[str], report: Report) -> Found:
-    """Reads the labels of sound files.
+    """Reads the labels of the sound files `names` in the folder `root`, which may be one file.
 
-    Args:
-        root: The folder of the sound files, or one sound file.
-        names: Names of the sound files, relative to `root`.
-        report: Counts labels of missing files, and labels that cannot be read.
+    The report counts labels of missing files, and labels that cannot be read.
 
     Raises:
         UserError: If the table has missing or unknown columns, or is not a CSV file.

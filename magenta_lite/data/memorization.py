@@ -12,13 +12,7 @@ INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
 
 
 class Passage(NamedTuple):
-    """A passage that a piece shares with a training example.
-
-    Attributes:
-        start: Index of its first contour number in the piece.
-        length: Number of contour numbers.
-        row: Index of the training example that contains it.
-    """
+    """A passage of a piece, from contour number `start` on, that the training example `row` has."""
 
     start: int
     length: int
@@ -26,31 +20,25 @@ class Passage(NamedTuple):
 
 
 def report(converter: Any, sequences: list, examples: Any) -> Iterator[str]:
-    """Yields a line per piece about its longest passage in the training set, in any key.
+    """Yields a line per NoteSequence about its longest passage in the training set, in any key.
 
-    Args:
-        converter: Has `contour`, which returns a number for each note of a piece or an example.
-        sequences: NoteSequences.
-        examples: The training set, a `collections.Examples`.
+    The converter has `contour`, which returns a number for each note of a piece or an example.
     """
     pairs = zip(examples.events, examples.lengths, strict=True)
     rows = [converter.contour(events[:length]) for events, length in pairs]
     for i, sequence in enumerate(sequences, start=1):
         found = longest_shared(converter.contour(sequence), rows)
         name = examples.pieces[found.row] if examples.pieces else f"example {found.row}"
-        share = f", of {name}" if found.length else ""
-        yield f"Piece {i}: {found.length} notes in a row stand in the training set, too{share}"
+        place = f", in {name}" if found.length else ""
+        yield f"Piece {i}: {found.length} notes in a row are also in the training set{place}"
 
 
 def longest_shared(piece: np.ndarray, rows: list[np.ndarray]) -> Passage:
-    """Returns the longest passage that a piece shares with any row, found by bisecting its length.
+    """Returns the longest passage that a piece shares with any row, of length 0 if there is none.
 
     Args:
         piece: Contour, int (T,).
         rows: Contours of the training examples, int (T,) each.
-
-    Returns:
-        The passage; its length is 0 if the piece has no number in common with the rows.
     """
     joined = np.concatenate(rows).astype(np.uint64)
     row_of = np.repeat(np.arange(len(rows)), [len(row) for row in rows])

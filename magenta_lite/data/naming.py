@@ -36,7 +36,12 @@ def find(source: str, converter_config: Any = None) -> tuple[DatasetSpec, str]:
     sound = getattr(converter_config, "kind", "") == "audio"
     name, colon, argument = source.partition(":")
     if name not in NAMED:
-        return DATASETS["audio_dir" if sound else "midi_dir"], str(_existing_path(source))
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise UserError(
+                f"There is no folder or file {path}; give one, or {', '.join(NAMED)} or tfds:NAME"
+            )
+        return DATASETS["audio_dir" if sound else "midi_dir"], str(path.resolve())
     spec = NAMED[name]
     if spec.is_sound != sound:
         fitting = [other.name for other in NAMED.values() if other.is_sound == sound]
@@ -46,7 +51,7 @@ def find(source: str, converter_config: Any = None) -> tuple[DatasetSpec, str]:
             f"{'sound files' if sound else 'MIDI files'}, or {', '.join(fitting)}"
         )
     if colon and not argument:
-        raise UserError(f"There is nothing behind the colon of {source}; give {name} or {name}:...")
+        raise UserError(f"{source} has no argument after its colon; give {name} or {name}:...")
     return spec, argument
 
 
@@ -62,7 +67,7 @@ def list_source(source: str, converter_config: Any = None) -> tuple[Sequence[Sou
     """
     if source.startswith(TFDS):
         raise UserError(
-            f"{source} is built already; only folders and {', '.join(NAMED)} can be looked into"
+            f"{source} is built already; only folders and {', '.join(NAMED)} can be inspected"
         )
     mention_folder(source)
     spec, argument = find(source, converter_config)
@@ -71,23 +76,25 @@ def list_source(source: str, converter_config: Any = None) -> tuple[Sequence[Sou
 
 def absolute_source(source: str) -> str:
     """Returns `source` with its path, if any, made absolute."""
-    if not source or source.startswith(TFDS):
+    name, path = source.partition(":")[0], _path_in(source)
+    if path is None:
         return source
-    name, _, argument = source.partition(":")
-    if name not in NAMED:
-        return os.path.abspath(Path(source).expanduser())
-    if argument and NAMED[name].argument == "copy":
-        return f"{name}:{os.path.abspath(Path(argument).expanduser())}"
-    return source
+    return f"{name}:{os.path.abspath(path)}" if name in NAMED else os.path.abspath(path)
 
 
 def is_gone(source: str) -> bool:
-    """Returns whether `source` is a path that does not exist."""
+    """Returns whether `source` has a path that does not exist."""
+    path = _path_in(source)
+    return path is not None and not path.exists()
+
+
+def _path_in(source: str) -> Path | None:
+    """Returns the path that a source is or has as its argument; None if there is none."""
     name, _, argument = source.partition(":")
     if name not in NAMED:
-        return not source.startswith(TFDS) and not Path(source).expanduser().exists()
-    is_path = bool(argument) and NAMED[name].argument == "copy"
-    return is_path and not Path(argument).expanduser().exists()
+        return Path(source).expanduser() if source and not source.startswith(TFDS) else None
+    is_copy = bool(argument) and NAMED[name].argument == "copy"
+    return Path(argument).expanduser() if is_copy else None
 
 
 @functools.cache  # printed once per process
@@ -98,12 +105,3 @@ def mention_folder(source: str) -> None:
             f"This is the collection {source} that comes with the package; there is also a folder "
             f"{source} here: for that write --data=./{source}"
         )
-
-
-def _existing_path(source: str) -> Path:
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise UserError(
-            f"There is no folder or file {path}; give one, or {', '.join(NAMED)} or tfds:NAME"
-        )
-    return path.resolve()

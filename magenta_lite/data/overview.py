@@ -18,12 +18,9 @@ CRASH = "file whose reading ended the process"
 
 
 class Gain(NamedTuple):
-    """The result of encoding one source with one converter.
+    """The number of pieces of a source that have windows in the encoding of one converter.
 
-    Attributes:
-        pieces: Number of pieces that have windows.
-        windows: A hash of each window.
-        reason: Main reason for dropping pieces, if there are no windows.
+    `windows` has a hash of each; `reason` is the main reason if there are none.
     """
 
     pieces: int
@@ -33,15 +30,9 @@ class Gain(NamedTuple):
 
 @dataclasses.dataclass
 class Row:
-    """The counts of one configuration over all sources.
+    """The counts of one configuration over all sources; windows are distinct.
 
-    Attributes:
-        config: Name of the configuration.
-        about: What its models generate.
-        files: Number of files with windows.
-        pieces: Number of pieces with windows.
-        windows: Number of distinct windows.
-        reasons: Number of unused files by reason.
+    `about` describes what its models generate, `reasons` counts the unused files.
     """
 
     config: str
@@ -58,7 +49,7 @@ def table(rows: Sequence[Row], width: int) -> str:
     Below the table stands the most frequent reason for each configuration that cannot use more than
     half of the files.
     """
-    lines = [f"{'windows':>9} {'pieces':>8} {'files':>8}  configuration: what it makes"]
+    lines = [f"{'windows':>9} {'pieces':>8} {'files':>8}  configuration: what it generates"]
     for row in rows:
         counts = f"{row.windows:>9,} {row.pieces:>8,} {row.files:>8,}"
         lines.append(_cut(f"{counts}  {row.config}: {row.about}", width))
@@ -95,13 +86,7 @@ def gains(source: reading.Source, converters: Sequence[Any]) -> list[Gain]:
 def overview(
     sources: Sequence[reading.Source], configs: Sequence[Any], about: Callable[[Any], str]
 ) -> list[Row]:
-    """Returns the counts of sources of notes, or of sound, for each of several configs.
-
-    Args:
-        sources: The sources to read.
-        configs: `ExperimentConfig`s that all read notes, or one that reads sound.
-        about: Returns what the models of a config generate.
-    """
+    """Returns the counts of sources for each `ExperimentConfig`: all of notes, or one of sound."""
     rows = [Row(config.name, about(config)) for config in configs]
     windows: list[set[bytes]] = [set() for _ in configs]
     work = functools.partial(gains, converters=[config.converter for config in configs])

@@ -9,8 +9,9 @@ nor the number of replicas therefore changes the training data.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ OCTAVE = 12
 ROWS_COUNTED = 1024
 PREFETCHED = 2  # batches
 MAX_BATCHES = 2**60  # more than the steps of any run times its replicas
+UNIFORM: Callable[..., Tensor] = functools.partial(tf.random.stateless_uniform, alg="philox")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,22 +85,13 @@ class Batches:
     fold: bool = False
     reject: bool = False
 
-    def dataset(
-        self,
-        start: int = 0,
-        strategy: tf.distribute.Strategy | None = None,
-    ) -> Any:
+    def dataset(self, start: int = 0, strategy: tf.distribute.Strategy | None = None) -> Any:
         """Returns an infinite data set of the batches from step `start` on.
 
-        Args:
-            start: First step.
-            strategy: Distributes the rows of every batch over its replicas.
-
-        Returns:
-            A data set (distributed, if there are several replicas) of dicts: `events` int32 or
-            float32 (b, T, *event_shape), `length` int32 (b,), `example` int64 (b,), the
-            example's number in the run, `controls` int32 (b, T) where there are any, `extras`
-            int32, and float32 (b, *shape) for each draw; b = B / replicas.
+        A strategy distributes the rows of every batch over its replicas. Batches are dicts:
+        `events` int32 or float32 (b, T, *event_shape), `length` int32 (b,), `example` int64 (b,),
+        the example's number in the run, `controls` int32 (b, T) where there are any, `extras`
+        int32, and float32 (b, *shape) for each random input; b = B / replicas.
 
         Raises:
             UserError: If B is not a multiple of the replicas.
@@ -154,14 +147,14 @@ class Batches:
         def draw(function, name, shape, **kwargs):
             """Draws for the global batch and returns this replica's rows."""
             seed = tf.stack([tf.constant(self._seed(name), tf.int64), step])
-            drawn = function([self.batch_size, *shape], seed, alg="philox", **kwargs)
+            drawn = function([self.batch_size, *shape], seed, **kwargs)
             mine = drawn[first_row : first_row + rows]
             return tf.ensure_shape(mine, [rows, *shape])
 
         if self.crop:
             start = tf.zeros_like(batch["length"])
             if self.shuffle:
-                where = draw(tf.random.stateless_uniform, "crop", ())
+                where = draw(UNIFORM, "crop", ())
                 start = _crop_start(
                     where, batch["length"] - self.crop_prefix, self.crop - self.crop_prefix
                 )
@@ -171,17 +164,11 @@ class Batches:
             )
         if self.pitch_ids and self.transpose != (0, 0):
             low, high = self._transpose_limits(step)
-            semitones = draw(
-                tf.random.stateless_uniform,
-                "transpose",
-                (),
-                minval=low,
-                maxval=high + 1,
-                dtype=tf.int32,
-            )
+            limits = {"minval": low, "maxval": high + 1, "dtype": tf.int32}
+            semitones = draw(UNIFORM, "transpose", (), **limits)
             moving = self._transposable(batch["events"])
             if self.reject:
-                where = draw(tf.random.stateless_uniform, "transpose", ())
+                where = draw(UNIFORM, "transpose", ())
                 semitones = self._valid_semitones(batch["events"], where, moving, low, high)
             batch["events"], shift = transposed(
                 batch["events"], semitones, self.pitch_ids, moving, self.fold
@@ -189,20 +176,7 @@ class Batches:
             if "controls" in batch:
                 batch["controls"] = rotated_chords(batch["controls"], shift)
         for name, wanted in self.random_inputs.items():
-            if wanted.kind == "seed":
-                bits = {"minval": None, "maxval": None, "dtype": tf.int32}
-                batch[name] = draw(
-                    tf.random.stateless_uniform, f"draw {name}", wanted.shape, **bits
-                )
-                continue
-            if wanted.kind == "gamma":
-                batch[name] = draw(
-                    _stateless_gamma, f"draw {name}", wanted.shape, concentration=wanted.p
-                )
-                continue
-            normal = wanted.kind == "normal"
-            function = tf.random.stateless_normal if normal else tf.random.stateless_uniform
-            batch[name] = draw(function, f"draw {name}", wanted.shape)
+            batch[name] = draw(_generator(wanted), f"draw {name}", wanted.shape)
             if wanted.kind == "bernoulli":
                 # Not bool: oneDNN logs an error when a model transposes a bool tensor.
                 batch[name] = tf.cast(batch[name] < wanted.p, tf.float32)
@@ -253,9 +227,15 @@ def _place_in_epoch(seed: int, epoch, position, size):
     return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=size - 1, rounds=12)
 
 
-def _stateless_gamma(shape, seed, alg, concentration: float):
-    del alg  # not an argument of stateless_gamma
-    return tf.random.stateless_gamma(shape, seed, alpha=concentration)
+def _generator(wanted: RandomInput) -> Callable[..., Tensor]:
+    """Returns the function of a shape and a seed that draws a random input."""
+    if wanted.kind == "normal":
+        return functools.partial(tf.random.stateless_normal, alg="philox")
+    if wanted.kind == "gamma":
+        return functools.partial(tf.random.stateless_gamma, alpha=wanted.p)
+    if wanted.kind == "seed":
+        return functools.partial(UNIFORM, minval=None, maxval=None, dtype=tf.int32)
+    return UNIFORM  # also for `bernoulli`
 
 
 def _gather(values, index):
@@ -274,14 +254,9 @@ def _crop_start(where, length, crop: int):
 
 
 def _cropped(ids, length, start, crop: int, prefix: int = 0):
-    """Cuts crops out of rows.
+    """Cuts crops out of rows of ids (b, T) or (b, T, P).
 
-    Args:
-        ids: Int32 (b, T), or (b, T, P).
-        length: Lengths of the rows, int32 (b,).
-        start: Number of steps after the prefix that are skipped, int32 (b,).
-        crop: Length of a crop in steps.
-        prefix: Number of leading steps of the row that begin the crop.
+    A crop is the first `prefix` steps of its row, and those after the next `start` (b,) steps.
 
     Returns:
         Ids (b, crop) or (b, crop, P), zero-padded, and their lengths int32 (b,).
@@ -359,13 +334,9 @@ def rejected_transpositions(
     transpose: tuple[int, int],
     ranges: Any = None,
 ) -> int:
-    """Counts the transpositions of all examples that move a pitch out of its range.
+    """Counts the transpositions of all examples (N, T) that move a pitch out of its range.
 
-    Args:
-        events: Integers (N, T).
-        pitch_ids: See `Batches`.
-        transpose: Lowest and highest transposition in semitones.
-        ranges: `Batches.pitch_ranges`.
+    The other arguments are attributes of `Batches`.
     """
     count = 0
     for start in range(0, len(events), ROWS_COUNTED):
@@ -386,33 +357,15 @@ def rotated_chords(classes: Tensor, semitones: Tensor) -> Tensor:
     return tf.where(classes > 0, moved, classes)
 
 
-def batches_for(
-    converter: Any,
-    examples: Any,
-    *,
-    batch_size: int,
-    seed: int,
-    random_inputs: Mapping[str, RandomInput] | None = None,
-    transpose: tuple[int, int] = (0, 0),
-    transpose_last: tuple[int, int] | None = None,
-    steps: int = 0,
-    shuffle: bool = True,
-) -> Batches:
+def batches_for(converter: Any, examples: Any, **settings: Any) -> Batches:
     """Returns the batches of a `collections.Examples` in the encoding of `converter`.
 
-    The other arguments are attributes of `Batches`.
+    The settings are the attributes of `Batches` that neither of them defines.
     """
     format = converter.event_format
     return Batches(
         events=examples.events,
         lengths=examples.lengths,
-        batch_size=batch_size,
-        seed=seed,
-        random_inputs=random_inputs or {},
-        shuffle=shuffle,
-        transpose=transpose,
-        transpose_last=transpose_last,
-        steps=steps,
         pitch_ids=converter.pitch_ids,
         pitch_ranges=converter.pitch_ranges,
         controls=examples.controls,
@@ -425,6 +378,7 @@ def batches_for(
         fixed_segment_id=converter.fixed_segment_id,
         fold=converter.folds_pitches,
         reject=converter.rejects_transpositions,
+        **settings,
     )
 
 

@@ -108,10 +108,7 @@ def split_bounds(hashes: Iterable[int]) -> tuple[int, int]:
 
     The bounds are fixed fractions of the hash range, so that new pieces do not move old ones. They
     are adjusted where a split would have less than half or more than twice its share of the
-    pieces. Of three or more pieces at least one is for validation; of six or more, one for test.
-
-    Args:
-        hashes: One hash per distinct piece.
+    distinct pieces. Of three or more at least one is for validation; of six or more, one for test.
     """
     ranked = sorted(set(hashes))
     n = len(ranked)
@@ -140,9 +137,6 @@ def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Re
 
     Only one split keeps windows: training before test before validation. Of identical windows in
     that split the first is kept.
-
-    Args:
-        windows: Pairs of split and window.
 
     Returns:
         The split, its windows in order, and a report of the dropped windows.
@@ -173,12 +167,10 @@ def _numbers(window: Window) -> tuple:
 def few_held_out(split: str, pieces: Iterable[str] | None) -> str:
     """Returns a warning if a held-out split has too few pieces for meaningful metrics, or "".
 
-    Args:
-        split: `validation` or `test`.
-        pieces: The piece of each of its windows; None if unknown.
+    `pieces` has the piece of each of its windows; None if unknown.
     """
     names = set(pieces or ())
     if not names or len(names) >= FEW:
         return ""
     count = "one piece" if len(names) == 1 else f"{len(names)} pieces"
-    return f"The {split} split is {count}: its numbers say little about other music"
+    return f"The {split} split is {count}: its metrics say little about other music"

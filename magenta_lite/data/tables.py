@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data.folders import walk
+from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.reading import Source
 from magenta_lite.data.splitting import SPLITS
 from magenta_lite.errors import UserError
@@ -50,58 +51,46 @@ class TabledDataset:
         """
         if not path:
             raise UserError(
-                f"{self.name} is downloaded only to be trained on; get {self.url} and give its "
+                f"{self.name} is downloaded only for training; get {self.url} and give its "
                 f"path: {self.name}:PATH"
             )
         path = Path(path).expanduser()
         if not path.exists():
             raise UserError(f"There is no file or folder {path}")
+        report = Report()
         try:
-            report = Report()
-            unpacked = path.is_dir()
-            files, table = self._unpacked(path, report) if unpacked else self._zipped(path)
-            rows = list(csv.DictReader(io.StringIO(table.decode("utf-8-sig"))))
-        except (zipfile.BadZipFile, UnicodeDecodeError, csv.Error, OSError) as error:
-            raise UserError(f"{path} cannot be read as the {self.title}: {error}") from error
-        if not rows or any(row.get(column) is None for row in rows for column in COLUMNS):
-            raise UserError(f"{self.table} of {path} has not the columns {' and '.join(COLUMNS)}")
-        return self._listed(rows, files, report)
-
-    def _unpacked(self, folder: Path, report: Report) -> tuple[dict[str, tuple[str, str]], bytes]:
-        """Returns path and zip member of each MIDI file by its name, and the table's content."""
-        tables = sorted(folder.glob(self.table)) + sorted(folder.glob(f"*/{self.table}"))
-        if not tables:
-            raise self._no_table(folder)
-        root = tables[0].parent
-        files = {
-            file.relative_to(root).as_posix(): (str(file), "")
-            for file in walk(root, report)
-            if file.suffix in SUFFIXES
-        }
-        return files, tables[0].read_bytes()
-
-    def _zipped(self, path: Path) -> tuple[dict[str, tuple[str, str]], bytes]:
-        with zipfile.ZipFile(path) as archive:
-            members = [PurePosixPath(name) for name in archive.namelist()]
-            tables = [member for member in members if member.name == self.table]
+            files = _files_in(path, report)
+            tables = [file for file in files if file.name == self.table]
             if not tables:
-                raise self._no_table(path)
-            root = min(tables, key=lambda table: len(table.parts)).parent
-            files = {
-                member.relative_to(root).as_posix(): (str(path), str(member))
-                for member in members
-                if member.suffix in SUFFIXES and member.is_relative_to(root)
-            }
-            return files, archive.read(str(root / self.table))
-
-    def _no_table(self, path: Path) -> UserError:
-        return UserError(
-            f"{path} has no {self.table}, so it is not the {self.title}; "
-            "any other music is given without the name in front: --data=PATH"
-        )
+                raise UserError(
+                    f"{path} has no {self.table}, so it is not the {self.title}; "
+                    "other music is given without the name of the data set: --data=PATH"
+                )
+            table = min(tables, key=lambda file: (len(file.parts), file))
+            text = files[table].read_bytes().decode("utf-8-sig")
+            rows = list(csv.DictReader(io.StringIO(text)))
+        except (
+            UnreadableError,
+            UnicodeDecodeError,
+            zipfile.BadZipFile,
+            csv.Error,
+            OSError,
+        ) as error:
+            raise UserError(
+                f"{path} cannot be read as the {self.title}: {error}; its {self.table} has the "
+                f"columns {' and '.join(COLUMNS)}"
+            ) from error
+        if not rows or any(row.get(column) is None for row in rows for column in COLUMNS):
+            raise UserError(f"{self.table} of {path} lacks the columns {' and '.join(COLUMNS)}")
+        beside = {
+            file.relative_to(table.parent).as_posix(): source
+            for file, source in files.items()
+            if file.suffix in SUFFIXES and file.is_relative_to(table.parent)
+        }
+        return self._listed(rows, beside, report)
 
     def _listed(
-        self, rows: Sequence[Mapping[str, str]], files: dict[str, tuple[str, str]], report: Report
+        self, rows: Sequence[Mapping[str, str]], files: Mapping[str, Source], report: Report
     ) -> tuple[list[Source], Report]:
         splits = {row["midi_filename"]: row["split"] for row in rows}
         sources = []
@@ -114,8 +103,17 @@ class TabledDataset:
             if name not in files:
                 report.drop(f"listed in {self.table} but missing", name)
                 continue
-            file, member = files[name]
-            sources.append(Source(file, name, member, split))
+            sources.append(dataclasses.replace(files[name], name=name, split=split))
         for name in sorted(files.keys() - splits.keys()):
             report.drop(f"not listed in {self.table}", name)
         return sources, report
+
+
+def _files_in(path: Path, report: Report) -> dict[PurePosixPath, Source]:
+    """Returns the files in a folder or a zip file by their paths in it."""
+    if path.is_dir():
+        names = [(file.relative_to(path).as_posix(), str(file), "") for file in walk(path, report)]
+    else:
+        with zipfile.ZipFile(path) as archive:
+            names = [(name, str(path), name) for name in archive.namelist()]
+    return {PurePosixPath(name): Source(file, name, member) for name, file, member in names}

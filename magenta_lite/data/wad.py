@@ -77,12 +77,9 @@ def read_directory(path: str | Path) -> list[Lump]:
 
 
 def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
-    """Returns the songs of one WAD file.
+    """Returns the songs `name/LUMP.mid` of one WAD file.
 
-    Args:
-        path: The WAD file.
-        name: Name of the file in reports; songs are named `name/LUMP.mid`.
-        report: Counts the other lumps, or the file if it cannot be read.
+    The report counts the other lumps, or the file `name` if it cannot be read.
     """
     try:
         lumps = read_directory(path)
@@ -111,15 +108,10 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
 
 
 def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
-    """Lists the distinct songs of several WAD files.
+    """Returns the distinct songs of WAD files, sorted by name, and a report of the dropped lumps.
 
-    Args:
-        path: A WAD file, or a folder, which is searched recursively; empty for the installed
-            Freedoom.
-
-    Returns:
-        The songs sorted by name, and a report of the dropped lumps. A song that is in several files
-        is taken from the first.
+    `path` is a WAD file or a folder, which is searched recursively; empty selects the installed
+    Freedoom. A song that is in several files is taken from the first.
 
     Raises:
         UserError: If there is no WAD file.
@@ -139,11 +131,7 @@ def list_songs(path: str | Path = "") -> tuple[list[Song], Report]:
 
 
 def _wad_files(path: str | Path, report: Report) -> Iterable[tuple[Path, str]]:
-    """Returns path and name of each WAD file.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """Returns path and name of each WAD file. Raises: UserError if there is none."""
     if not path:
         files = [INSTALLED_FOLDER / name for name in INSTALLED]
         found = [(file, file.name) for file in files if file.is_file()]

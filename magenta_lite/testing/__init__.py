@@ -1,1 +1,1 @@
-"""Made-up music and bad files, for tests of your own pipelines too."""
+"""Random examples, to try models without data."""

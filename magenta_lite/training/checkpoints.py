@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
 from magenta_lite.training.history import History
 
 BEST, NEWEST = "best", "newest"
@@ -43,25 +43,25 @@ def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Returns the path of the newest complete checkpoint in `folder`, if there is one."""
+    return next((path for _, path in checkpoint_files(folder)), None)
+
+
 def save_checkpoint(
-    model: keras.Model,
-    folder: Path,
-    keep: int,
-    chief: bool = True,
-    history: History | None = None,
+    model: keras.Model, folder: Path, keep: int, chief: bool = True, history: History | None = None
 ) -> Path:
-    """Writes the model's state at its current step; a reader never sees a partial file.
+    """Writes the state of a compiled model at its current step, and returns the path.
+
+    A reader never sees a partial file.
 
     Args:
         model: A compiled model.
         folder: Created if missing.
-        keep: Number of newest checkpoints to keep, besides the best one.
+        keep: Number of newest checkpoints to keep, besides the best one by the history.
         chief: False in a worker that writes nothing. It must still call this, because saving sums
             the metrics of all workers.
-        history: The validations, which decide which checkpoint is the best; None without any.
-
-    Returns:
-        The checkpoint's path.
+        history: The validations; None without any.
 
     Raises:
         CheckpointError: If it cannot be written. Earlier checkpoints are kept.
@@ -82,7 +82,7 @@ def save_checkpoint(
     except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        newest = next((p for _, p in checkpoint_files(folder)), None)
+        newest = newest_checkpoint(folder)
         left = f"{newest} is the newest that is whole" if newest else "there is none before it"
         raise CheckpointError(f"Cannot write checkpoint {path}: {error}; {left}") from error
     files = checkpoint_files(folder)
@@ -96,10 +96,7 @@ def save_checkpoint(
 def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int, Path]]:
     """Returns step and path of the acceptable checkpoints, the wanted one first.
 
-    Args:
-        folder: Need not exist.
-        wanted: `best`, `newest` or a step. The others are accepted in place of a broken best one.
-        history: The validations, which decide which checkpoint is the best.
+    `wanted` is `best`, `newest` or a step. The others are accepted in place of a broken best one.
 
     Raises:
         UserError: If there is no such checkpoint.
@@ -123,28 +120,15 @@ def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int,
 def restore_first(
     model: keras.Model, files: Sequence[tuple[int, Path]], report: Callable[[str], Any] = print
 ) -> Path | None:
-    """Loads the first intact checkpoint into `model`.
+    """Loads the first intact checkpoint into a compiled model; returns its path, if there are any.
 
-    Args:
-        model: A compiled model of the same sizes.
-        files: Step and path of each checkpoint.
-        report: Called with a line about each broken checkpoint.
-
-    Returns:
-        Path of the checkpoint, or None if there are no files.
+    `files` has step and path of each; a line about each broken one is reported.
 
     Raises:
         CheckpointError: If there are checkpoints, but none is intact.
     """
     for step, path in files:
-        problem = _problem(path)
-        if not problem:
-            try:
-                model.load_weights(path)
-                if steps_done(model) != step:
-                    problem = f"it holds step {steps_done(model)}"
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                problem = str(error).splitlines()[0] if str(error) else repr(error)
+        problem = _load(model, step, path)
         if not problem:
             return path
         report(f"Skipping broken checkpoint {path}: {problem}")
@@ -157,14 +141,19 @@ def restore_first(
     return None
 
 
-def _problem(path: Path) -> str:
-    """Returns what is wrong with a checkpoint file; "" if its checksums are correct."""
+def _load(model: keras.Model, step: int, path: Path) -> str:
+    """Loads a checkpoint file into `model`; returns what is wrong with it, or ""."""
     try:
         with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
+            if bad := archive.testzip():
+                return f"wrong checksum of {bad}"
     except (OSError, zipfile.BadZipFile, EOFError) as error:
         return f"{error} ({path.stat().st_size:,} bytes)"
-    return f"wrong checksum of {bad}" if bad else ""
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        return first_line(error)
+    return "" if steps_done(model) == step else f"it holds step {steps_done(model)}"
 
 
 def remove_partial(folder: Path) -> None:

@@ -75,7 +75,7 @@ class Feed:
         if not batch_size:
             say(f"No validation: {size} held-out examples for {replicas} replicas")
             if settings.patience:
-                say(f"train.patience={settings.patience} means nothing without validation")
+                say(f"train.patience={settings.patience} has no effect without validation")
             return cls(batches, strategy, None, None)
         validation = batches_for(
             converter,
@@ -121,4 +121,4 @@ def _report_rejected(batches, say) -> None:
     low, high = batches.transpose
     total = len(batches.events) * (high - low + 1)
     if count:
-        say(f"Transposition: {count:,} of {total:,} forms leave the range and are not drawn")
+        say(f"Transposition: {count:,} of {total:,} leave the range and are not drawn")

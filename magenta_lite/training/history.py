@@ -6,38 +6,26 @@ history as an uninterrupted one.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from magenta_lite.config import ExperimentConfig
 
 PREFIX = "val_"  # of the names of validation metrics
 
 
-@dataclasses.dataclass(frozen=True)
-class Validation:
-    """A validation.
-
-    Attributes:
-        step: Step of the validation.
-        loss: The loss by which checkpoints are compared; see `comparable_loss`.
-    """
+class Validation(NamedTuple):
+    """A step, and its loss by which checkpoints are compared; see `comparable_loss`."""
 
     step: int
     loss: float
 
 
 class History:
-    """The validations of a run, oldest first.
-
-    Args:
-        config: Config of the run, whose objective defines the comparable loss.
-        validations: The validations so far.
-    """
+    """The validations of a run, oldest first."""
 
     def __init__(self, config: ExperimentConfig, validations: list[Validation] | None = None):
         self._config = config
@@ -45,13 +33,7 @@ class History:
 
     @classmethod
     def read(cls, config: ExperimentConfig, metrics: Path, last_step: int | None = None) -> History:
-        """Reads `metrics.jsonl`, which need not exist.
-
-        Args:
-            config: Config of the run.
-            metrics: Path of the file.
-            last_step: Lines of later steps are ignored; None to read all.
-        """
+        """Reads `metrics.jsonl`, which need not exist, until `last_step` (None: until its end)."""
         history = cls(config)
         lines = metrics.read_text("utf-8").splitlines() if metrics.is_file() else []
         for line in lines:
@@ -112,20 +94,15 @@ def comparable_loss(config: ExperimentConfig, values: Mapping[str, Any]) -> floa
     """Returns the loss of a validation in a form that is comparable over the steps of a run.
 
     Objectives override `comparable_loss` if their loss is annealed, or has auxiliary terms that do
-    not measure the quality of the output.
-
-    Args:
-        config: Config of the run.
-        values: A line of `metrics.jsonl`.
-
-    Returns:
-        The loss; None if there was no validation.
+    not measure the quality of the output. None for a line of `metrics.jsonl` without validation.
     """
-    held_out = {
-        name.removeprefix(PREFIX): value
-        for name, value in values.items()
-        if name.startswith(PREFIX)
-    }
+    held_out = validation_of(values)
     if "loss" not in held_out:
         return None
     return float(config.objective.comparable_loss(held_out, config.train.steps))
+
+
+def validation_of(values: Mapping[str, float]) -> dict[str, float]:
+    """Returns the metrics of the validation among the metrics of a step."""
+    held_out = (name for name in values if name.startswith(PREFIX))
+    return {name.removeprefix(PREFIX): values[name] for name in held_out}

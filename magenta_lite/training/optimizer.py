@@ -88,10 +88,7 @@ class Clipping(_Optimizer):
 class ClippedAdam(Clipping, keras.optimizers.Adam):
     """Adam (Kingma & Ba 2014) with epsilon outside the bias correction, as in TensorFlow 1.
 
-    Args:
-        learning_rate: Float or schedule.
-        epsilon: Added to the root of the second moment.
-        **kwargs: Arguments of `Clipping` and `keras.optimizers.Adam`.
+    Further arguments are those of `Clipping` and `keras.optimizers.Adam`.
     """
 
     def __init__(
@@ -215,10 +212,5 @@ def schedule(train: TrainConfig) -> keras.optimizers.schedules.LearningRateSched
         return DecayToMinimum(
             train.learning_rate, train.learning_rate_decay, train.min_learning_rate
         )
-    return WarmUp(
-        train.learning_rate,
-        train.schedule,
-        warmup_steps(train),
-        train.steps,
-        train.min_learning_rate,
-    )
+    steps = warmup_steps(train), train.steps
+    return WarmUp(train.learning_rate, train.schedule, *steps, train.min_learning_rate)

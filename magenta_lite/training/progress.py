@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,18 +30,14 @@ class Progress:
     Args:
         settings: Training section, with the steps, the batch size and the time budget of the run.
         start: First step of this start of the run.
-        stream: Output stream; None for standard output.
+        stream: Output stream.
         in_words: Returns short descriptions of metrics, the most important one first.
     """
 
     def __init__(
-        self,
-        settings: TrainConfig,
-        start: int,
-        stream: Any = None,
-        in_words: Callable[[dict[str, float]], list[str]] = lambda measured: [],
+        self, settings: TrainConfig, start: int, stream: Any, in_words: Callable[..., list[str]]
     ):
-        self._stream = stream or sys.stdout
+        self._stream = stream
         self._start = self._step = start
         self._in_words = in_words
         self._logs: Mapping[str, Any] = {}

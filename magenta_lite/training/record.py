@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -22,37 +23,28 @@ if TYPE_CHECKING:
 SAMPLES = 4  # in the image of each validation
 
 
+@dataclasses.dataclass
 class Record:
     """Writes the metrics and images of each interval.
 
-    Args:
-        directory: The run directory.
-        config: Config of the run.
-        converter: Decodes the samples, which are drawn as piano rolls.
-        held_out: The validation split, from which models of sound draw reconstructions.
+    Images are piano rolls of samples; those of models of sound are reconstructions of `held_out`,
+    the validation split.
     """
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        config: ExperimentConfig,
-        converter: Converter,
-        held_out: Examples,
-    ):
-        self._directory = directory
-        self._config = config
-        self._converter = converter
-        self._held_out = held_out
-        self._sample = None
+    directory: RunDirectory
+    config: ExperimentConfig
+    converter: Converter
+    held_out: Examples
+    _sample: Any = None
 
     @functools.cached_property
     def _writer(self):
-        return tf.summary.create_file_writer(str(self._directory.events))
+        return tf.summary.create_file_writer(str(self.directory.events))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes the metrics of a step."""
         line = {"step": step, "time": round(time.time(), 3), **values}
-        with self._directory.metrics.open("a", encoding="utf-8") as file:
+        with self.directory.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -73,9 +65,9 @@ class Record:
         """Yields images of the model's output, uint8 (H, W, 4); none without validation."""
         from magenta_lite.plots import png_bytes
 
-        if not self._config.train.validation_examples:
+        if not self.config.train.validation_examples:
             return
-        figures = model.pictures(self._converter, self._held_out, self._config.train.seed)
+        figures = model.pictures(self.converter, self.held_out, self.config.train.seed)
         if figures is None:
             figures = self._piano_rolls(model, step)
         for figure in figures:
@@ -86,7 +78,7 @@ class Record:
 
         if self._sample is None:
             self._sample = model.signatures()["sample"]
-        temperature, seed = self._config.generate.temperature, self._config.train.seed
+        temperature, seed = self.config.generate.temperature, self.config.train.seed
         drawn = self._sample(**model.signature_arguments(SAMPLES, temperature, seed))
-        sequences = [self._converter.decode(events) for events in drawn["events"].numpy()]
+        sequences = [self.converter.decode(events) for events in drawn["events"].numpy()]
         return [piano_rolls(sequences, [f"step {step:,}, sample {i}" for i in range(SAMPLES)])]

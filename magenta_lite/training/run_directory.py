@@ -37,53 +37,22 @@ FREE_KEYS = (
 PACKAGES = ("magenta_lite", "tensorflow", "keras", "tensorflow-probability", "note-seq", "numpy")
 
 
-@dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """The paths in a run directory.
+    """A run directory, with the paths of its files and folders."""
 
-    Attributes:
-        path: Path of the directory.
-    """
-
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The config as YAML."""
-        return self.path / "config.yaml"
-
-    @property
-    def converter(self) -> Path:
-        """The converter's settings as JSON."""
-        return self.path / "converter.json"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, machine and data."""
-        return self.path / "environment.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Metrics, one JSON object per line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def events(self) -> Path:
-        """TensorBoard's folder."""
-        return self.path / "events"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of checkpoints."""
-        return self.path / "checkpoints"
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.yaml"
+        self.converter = path / "converter.json"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.events = path / "events"
+        self.checkpoints = path / "checkpoints"
 
     def check(self, config: ExperimentConfig, data: str = "") -> None:
         """Checks that a run of `config` may start or continue in the directory.
 
-        Args:
-            config: Config of the run.
-            data: Name of its data set. If the run was trained on the same data set, the path of
-                its source may differ.
+        If the run was trained on the same data set, by its name, the path of its source may differ.
 
         Raises:
             UserError: If the directory belongs to a different run, or is in use otherwise.
@@ -101,27 +70,22 @@ class RunDirectory:
                 f"({config.name}); choose another --run_dir"
             )
         changed = differences(there, config)
-        if _data_set(data) == self.built or _same_place(there.data.source, config.data.source):
+        # The source of the run may be a relative path, that of the config is an absolute one.
+        same_path = os.path.abspath(there.data.source) == config.data.source
+        if _data_set(data) == self.built or same_path:
             changed = [change for change in changed if change[0] != "data.source"]
         if changed:
             parts = ", ".join(f"{key} ({old} there, {new} now)" for key, old, new in changed)
-            names = (
-                f"of {there.name}"
-                if there.name == config.name
-                else (f"of {there.name}, not of {config.name}")
-            )
+            other = "" if there.name == config.name else f", not of {config.name},"
             raise UserError(
-                f"{self.path} holds a run {names} with other values: {parts}; "
+                f"{self.path} holds a run of {there.name}{other} with other values: {parts}; "
                 "choose another --run_dir, or give the values of that run"
             )
 
     def prepare(self, config: ExperimentConfig, converter: Any, data: dict[str, Any]) -> None:
         """Creates the directory and writes the config, the converter and the environment.
 
-        Args:
-            config: Config of the run.
-            converter: Converter of the run.
-            data: Name and sizes of the data set, which are recorded.
+        The environment includes `data`, the name and the sizes of the data set.
 
         Raises:
             UserError: If the directory cannot be written.
@@ -133,8 +97,11 @@ class RunDirectory:
                 with contextlib.suppress(json.JSONDecodeError, KeyError):
                     starts = json.loads(self.environment.read_text("utf-8"))["starts"]
             environment = {"starts": [*starts, describe_environment() | {"data": data}]}
-            replace_text(self.converter, _json(converter.to_json()))
-            replace_text(self.environment, _json(environment))
+            for path, tree in (
+                (self.converter, converter.to_json()),
+                (self.environment, environment),
+            ):
+                replace_text(path, json.dumps(tree, indent=2) + "\n")
             with replaced(self.config) as partial:
                 save_config(config, partial)
         except OSError as error:
@@ -212,10 +179,6 @@ def _git_revision() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _json(tree: Any) -> str:
-    return json.dumps(tree, indent=2) + "\n"
-
-
 def differences(there: ExperimentConfig, now: ExperimentConfig) -> list[tuple[str, Any, Any]]:
     """Returns key, old and new value of the changed settings that must not change in a run."""
     changed = []
@@ -233,21 +196,14 @@ def _data_set(name: str) -> str:
     return name.partition(", ")[0]
 
 
-def _same_place(old: str, new: str) -> bool:
-    """Returns whether the path `old`, which may be relative, is the absolute path `new`."""
-    return os.path.abspath(old) == new
-
-
 def _forget_events_after(path: Path, step: int) -> None:
     """Removes the events after `step` from a TensorBoard file."""
     import tensorflow as tf
 
-    kept = []
-    dropped = False
+    kept, dropped = [], False
     try:
         for record in tf.data.TFRecordDataset(str(path)):
-            event = tf.compat.v1.Event.FromString(record.numpy())
-            if event.step <= step:
+            if tf.compat.v1.Event.FromString(record.numpy()).step <= step:
                 kept.append(record.numpy())
             else:
                 dropped = True

@@ -35,9 +35,7 @@ class DecayToMinimum(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, initial: float, decay: float, minimum: float):
-        self.initial = initial
-        self.decay = decay
-        self.minimum = minimum
+        self.initial, self.decay, self.minimum = initial, decay, minimum
 
     def __call__(self, step: Tensor) -> Tensor:
         power = tf.pow(tf.constant(self.decay, tf.float32), tf.cast(step, tf.float32))
@@ -64,11 +62,8 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(
         self, peak: float, kind: str, warmup_steps: int, steps: int = 0, minimum: float = 0.0
     ):
-        self.peak = peak
-        self.kind = kind
-        self.warmup_steps = warmup_steps
-        self.steps = steps
-        self.minimum = minimum
+        self.peak, self.kind, self.minimum = peak, kind, minimum
+        self.warmup_steps, self.steps = warmup_steps, steps
 
     def __call__(self, step: Tensor) -> Tensor:
         step, warm = tf.cast(step, tf.float32), float(max(self.warmup_steps, 1))

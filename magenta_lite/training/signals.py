@@ -13,11 +13,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
-    """Training was stopped by a signal. The message is one line.
+    """Training was stopped by a signal after `step` steps, which are saved.
 
-    Attributes:
-        signum: Number of the signal.
-        step: Number of steps that are done and saved.
+    The message is one line.
     """
 
     def __init__(self, signum: int, step: int):
@@ -43,9 +41,9 @@ class Signals:
 
     def __init__(
         self,
-        say: Callable[[str], None] = print,
-        doing: Callable[[], str] = lambda: "this step",
-        kept: Callable[[], str] = lambda: "",
+        say: Callable[[str], None],
+        doing: Callable[[], str],
+        kept: Callable[[], str],
     ):
         self.received = 0
         self._say = say
@@ -82,7 +80,7 @@ class Signals:
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         if not self.received:
             self.received = number
-            self._say(f"{name}: stopping after {self._doing()}; once more ends at once")
+            self._say(f"{name}: stopping after {self._doing()}; again to quit immediately")
             return
         self._say(f"{name}: ended at once; {self._kept()}")
         os._exit(128 + number)

@@ -45,11 +45,7 @@ class Costs:
 def batch_size_for(costs: Costs, seconds: float, settings: TrainConfig, replicas: int) -> int:
     """Returns the batch size, halved until enough steps fit into the time or it is small.
 
-    Args:
-        costs: Measured costs; the time of a step is assumed to be proportional to the batch size.
-        seconds: Remaining time.
-        settings: Training section, with the batch size and the number of micro-batches.
-        replicas: Number of replicas.
+    The time of a step is assumed to be proportional to the batch size.
     """
     size, step = settings.batch_size, costs.step
     parts = replicas * settings.micro_batches
@@ -59,12 +55,7 @@ def batch_size_for(costs: Costs, seconds: float, settings: TrainConfig, replicas
 
 
 def plan(costs: Costs, seconds: float, minutes: float) -> tuple[int, int]:
-    """Returns the number of steps of a run, and the number of steps between checks.
-
-    Args:
-        costs: Measured costs.
-        seconds: Remaining time.
-        minutes: Time budget that the user gave.
+    """Returns the number of steps of a run of `seconds`, and the number of steps between checks.
 
     Raises:
         UserError: If the time is too short for a run.
@@ -113,15 +104,10 @@ def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> Exper
 def continued(
     config: ExperimentConfig, there: ExperimentConfig, path: Path, keep_batch_size: bool = False
 ) -> ExperimentConfig:
-    """Returns the config of a command with --minutes that resumes a run.
+    """Returns the config of a command with --minutes that resumes the run of config `there`.
 
-    The steps and the batch size are those that were chosen at the start of the run.
-
-    Args:
-        config: Config of the command.
-        there: Config of the run.
-        path: The run directory, for messages.
-        keep_batch_size: Whether the command sets the batch size.
+    The steps and the batch size are those that were chosen at the start of the run, unless the
+    command sets the batch size (`keep_batch_size`). Errors name the run directory `path`.
 
     Raises:
         UserError: If the run was started with another number of minutes.
@@ -131,7 +117,7 @@ def continued(
         had = f"--minutes={there.train.minutes:g}" if there.train.minutes else "no --minutes"
         raise UserError(
             f"--minutes={minutes:g} is for a new run: {path} began with {had} and has "
-            f"{there.train.steps:,} steps; choose another --run_dir, or go on with "
+            f"{there.train.steps:,} steps; choose another --run_dir, or continue with "
             f"--run_dir={path} --set train.steps=…"
         )
     batch_size = config.train.batch_size if keep_batch_size else there.train.batch_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from magenta_lite.training.averages import swap
 from magenta_lite.training.callbacks import Interval, Prepare, Saver, WatchSteps
 from magenta_lite.training.checkpoints import (
     checkpoint_files,
+    newest_checkpoint,
     remove_partial,
     restore_first,
     save_checkpoint,
@@ -37,13 +39,7 @@ from magenta_lite.training.run_directory import RunDirectory
 from magenta_lite.training.schedules import warmup_steps
 from magenta_lite.training.signals import Signals
 from magenta_lite.training.strategy import describe_devices, is_chief
-from magenta_lite.training.time_budget import (
-    Costs,
-    batch_size_for,
-    fitted,
-    plan,
-    with_batch_size,
-)
+from magenta_lite.training.time_budget import Costs, batch_size_for, fitted, plan, with_batch_size
 from magenta_lite.training.trial import measure
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and Adam's two moments
@@ -87,7 +83,8 @@ def train(
     began = time.monotonic() if began is None else began
     directory, settings, chief = RunDirectory(run_dir), config.train, is_chief()
     directory.check(config, collection.name)
-    say = print if chief else _nothing
+    stream = sys.stdout if chief else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    say = functools.partial(print, file=stream)
     converter = build_converter(config.converter)
     examples = {name: collection.split(name) for name in ("train", "validation")}
     data = {"name": collection.name, "sizes": dict(collection.sizes)}
@@ -121,11 +118,10 @@ def train(
 
     majority = model.majority_accuracy(examples["train"]) if chief else None
     in_words = functools.partial(model.in_words, majority=majority)
-    stream = sys.stdout if chief else _Silence()
     progress = Progress(settings, start, stream, in_words)
     signals = _signals(strategy, progress, directory)
     with progress, signals or contextlib.nullcontext():
-        say = progress.say if chief else _nothing
+        say = progress.say
         if settings.minutes and not directory.config.is_file():
             ends = began + 60 * settings.minutes
             config = _fitted(
@@ -158,8 +154,8 @@ def train(
         saver = Saver(directory, examples["train"], history, settings, chief, progress)
         callbacks = [
             Prepare(start, examples["train"], settings.seed),
-            WatchSteps(directory, start, progress, signals, saver),
-            Interval(history, settings.patience, saver, record, progress, signals, in_words),
+            WatchSteps(start, progress, signals, saver),
+            Interval(saver, record, progress, signals, in_words),
         ]
         for first, count, length in intervals(start, settings.steps, settings.checkpoint_every):
             feed.fit(model, first, count, length, callbacks)
@@ -193,7 +189,7 @@ def _fitted(
     progress.doing("measuring the speed")
 
     def measured(config: ExperimentConfig) -> tuple[Costs, float]:
-        feed = Feed.of(config, converter, model, examples, strategy, _nothing)
+        feed = Feed.of(config, converter, model, examples, strategy, say=lambda line: None)
 
         def fit(first: int, count: int, callbacks: list) -> None:
             feed.fit(model, first, 1, count, callbacks, validate=False)
@@ -264,7 +260,7 @@ def _warn_about_data(data, held_out, directory, settings, say) -> None:
     if before and before["sizes"] and before != data:  # imported weights have no sizes
         say(
             "Warning: the data have changed. Before, this run was trained on "
-            f"{before['name']} ({_sizes(before['sizes'])}); it goes on with the data above"
+            f"{before['name']} ({_sizes(before['sizes'])}); it continues with the data above"
         )
     size = data["sizes"].get("train", 0)
     few = few_held_out("validation", held_out)
@@ -289,24 +285,7 @@ def _signals(strategy, progress: Progress, directory: RunDirectory) -> Signals |
         return None
 
     def kept() -> str:
-        newest = next((path for _, path in checkpoint_files(directory.checkpoints)), None)
+        newest = newest_checkpoint(directory.checkpoints)
         return f"{newest} is kept" if newest else "there is no checkpoint yet"
 
     return Signals(progress.say, progress.unfinished, kept)
-
-
-def _nothing(line: str) -> None:
-    pass
-
-
-class _Silence:
-    """A null stream for workers other than the chief."""
-
-    def isatty(self) -> bool:
-        return False
-
-    def write(self, text: str) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass

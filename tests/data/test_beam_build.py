@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
+from bad_files import write_good_files
 from processes import run
 
 from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.data import building
 from magenta_lite.data.collections import Collection
-from magenta_lite.testing.bad_files import write_good_files
 from tfds_datasets.folk import folk_dataset_builder
 from tfds_datasets.groove_midi import groove_midi_dataset_builder
 from tfds_datasets.midi_dir import midi_dir_dataset_builder

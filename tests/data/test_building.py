@@ -11,6 +11,7 @@ import signal
 
 import numpy as np
 import pytest
+from bad_files import write_good_files
 from note_seq.protobuf.music_pb2 import NoteSequence
 
 from magenta_lite.config import get_config
@@ -25,7 +26,6 @@ from magenta_lite.data import building, listing, reading, splitting, summaries
 from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.errors import UserError
-from magenta_lite.testing.bad_files import write_good_files
 
 CONFIG = MelodyConverterConfig(bars=2)
 

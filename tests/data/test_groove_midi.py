@@ -152,7 +152,7 @@ def test_converter_that_finds_nothing_says_why(grooves, tmp_path):
 def test_looking_into_the_bare_name_asks_for_a_path():
     with pytest.raises(UserError, match="groove_midi:PATH"):
         list_source("groove_midi")
-    with pytest.raises(UserError, match="nothing behind the colon"):
+    with pytest.raises(UserError, match="no argument after its colon"):
         list_source("groove_midi:")
 
 

@@ -70,7 +70,7 @@ def test_an_unknown_split_is_a_user_error_that_names_it(copy):
 
 def test_what_is_not_the_data_set_is_a_user_error(copy):
     (copy / TABLE).write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="has not the columns midi_filename and split"):
+    with pytest.raises(UserError, match="lacks the columns midi_filename and split"):
         maestro.list_performances(copy)
     (copy / TABLE).unlink()
     with pytest.raises(UserError, match=rf"no {TABLE}, so it is not the MAESTRO.*--data=PATH"):

@@ -43,7 +43,5 @@ def test_key_and_tempo_do_not_hide_a_copy_and_the_instrument_matters():
     other = tune(pitches, 0.25, program=40)
     lines = list(report(converter, [copy, other], examples))
     # Of the first note of a copy it is not known how it is come to.
-    assert lines[0] == (
-        "Piece 1: 29 notes in a row stand in the training set, too, of book/tune.mid"
-    )
-    assert lines[1] == "Piece 2: 0 notes in a row stand in the training set, too"
+    assert lines[0] == ("Piece 1: 29 notes in a row are also in the training set, in book/tune.mid")
+    assert lines[1] == "Piece 2: 0 notes in a row are also in the training set"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import note_seq
 import pytest
+from bad_files import midi_bytes, write_bad_files, write_good_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magenta_lite.data import archives, formats, listing, reading
 from magenta_lite.errors import UserError
-from magenta_lite.testing.bad_files import midi_bytes, write_bad_files, write_good_files
 from tfds_datasets.arranged.make_dummy_data import hymn
 
 ROOT = Path(__file__).parents[2]

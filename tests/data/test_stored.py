@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from bad_files import write_good_files
 
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, naming, stored
 from magenta_lite.datasets import data_set_name, open_collection
 from magenta_lite.errors import UserError
-from magenta_lite.testing.bad_files import write_good_files
 
 MEL_2BAR = MelodyConverterConfig(bars=2, programs=(0, 31))
 

@@ -3,11 +3,11 @@
 import struct
 
 import pytest
+from bad_files import midi_bytes
 
 from magenta_lite.data import listing, wad
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.errors import UserError
-from magenta_lite.testing.bad_files import midi_bytes
 
 TUNE = midi_bytes([(60 + i % 5, i, i + 1) for i in range(32)])
 OTHER = midi_bytes([(72 - i % 7, i, i + 1) for i in range(32)])

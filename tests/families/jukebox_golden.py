@@ -8,8 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from magenta_lite.checkpoints.jukebox import load_state
-from magenta_lite.families.jukebox.config import JukeboxPriorConfig, NextCodeObjective
+from magenta_lite.checkpoints.jukebox import (
+    CONDITIONER,
+    EMBEDDINGS,
+    LAYER,
+    LYRICS,
+    MUSIC,
+    load_weights,
+)
+from magenta_lite.families.jukebox.config import (
+    JukeboxPriorConfig,
+    NextCodeObjective,
+    TransformerSizes,
+)
 from magenta_lite.families.jukebox.model import JukeboxPrior, JukeboxUpsampler
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "jukebox"
@@ -102,7 +113,7 @@ def model_of(config: JukeboxPriorConfig, state=None, **objective):
     kind = JukeboxUpsampler if config.conditioner_stages else JukeboxPrior
     model = kind(config, NextCodeObjective(**objective))
     if state is not None:
-        load_state(model, state)
+        load_weights(model, state)
     return model
 
 
@@ -116,3 +127,70 @@ def recorded(name: str):
     keys = {"events": "z", "labels": "y", "above": "z_cond"}
     batch = {ours: arrays[theirs] for ours, theirs in keys.items() if theirs in arrays}
     return facts, arrays, state, model, batch
+
+
+def state_shapes(config: JukeboxPriorConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each array of a checkpoint without building the model.
+
+    A tied output matrix is there twice.
+    """
+    w, shapes = config.width, {}
+    if config.labelled:
+        shapes[EMBEDDINGS["genres"]] = (config.genres, w)
+        shapes[EMBEDDINGS["artists"]] = (config.artists, w)
+    if config.time_bins:
+        shapes |= {
+            EMBEDDINGS[f"{n}_time"]: (config.time_bins, w)
+            for n in ("total", "absolute", "relative")
+        }
+    if config.conditioner_stages:
+        shapes |= _conditioner_shapes(config)
+    if config.separate_lyrics:
+        sizes = config.lyric_encoder
+        shapes |= _transformer_shapes(LYRICS, sizes, own_start=True)
+        shapes["prime_state_proj.w"] = (sizes.width, w)
+        shapes["prime_state_proj.b"] = (w,)
+        shapes |= _norm_shapes("prime_state_ln", w)
+        shapes["prime_x_out.weight"] = (sizes.vocabulary, w)
+    shapes |= _transformer_shapes(MUSIC, config.music, own_start=not config.labelled)
+    shapes[f"{MUSIC}.x_out.weight"] = (config.music.vocabulary, w)
+    return shapes
+
+
+def _transformer_shapes(prefix: str, sizes: TransformerSizes, own_start: bool):
+    w, s, f = sizes.width, sizes.attention_width, sizes.feed_forward_width
+    shapes = {f"{prefix}.start_token": (1, w)} if own_start else {}
+    shapes[f"{prefix}.x_emb.weight"] = (sizes.vocabulary, w)
+    shapes[f"{prefix}.pos_emb.pos_emb"] = (sizes.length, w)
+    for layer, kind in enumerate(sizes.kinds):
+        name = LAYER.format(prefix=prefix, layer=layer)
+        linears = {"attn.c_attn": (w, s if kind == "cross" else 3 * s), "attn.c_proj": (s, w)}
+        if kind == "cross":
+            linears["attn.c_enc_kv"] = (w, 2 * s)
+        linears |= {"mlp.c_fc": (w, f), "mlp.c_proj": (f, w)}
+        for part, shape in linears.items():
+            shapes |= {f"{name}{part}.w": shape, f"{name}{part}.b": shape[1:]}
+        shapes |= _norm_shapes(f"{name}ln_0", w) | _norm_shapes(f"{name}ln_1", w)
+    return shapes
+
+
+def _conditioner_shapes(config: JukeboxPriorConfig):
+    w, inside, stages = config.width, config.conditioner_width, config.conditioner_stages
+    shapes: dict[str, tuple[int, ...]] = {f"{CONDITIONER}x_emb.weight": (config.codes, w)}
+    kernels = {"0": (inside, w, 3)}
+    for s in range(stages):
+        for i in range(config.conditioner_depth):
+            kernels[f"{s + 1}.0.blocks.{i}.model.1"] = (inside, inside, 3)
+            kernels[f"{s + 1}.0.blocks.{i}.model.3"] = (inside, inside, 1)
+        # In transposed convolutions the input axis comes first.
+        outputs = w if s == stages - 1 else inside
+        kernels[f"{s + 1}.1"] = (inside, outputs, 2 * config.conditioner_stride)
+    for name, shape in kernels.items():
+        transposed = name.endswith(".1") and "blocks" not in name
+        shapes[f"{CONDITIONER}cond.model.{name}.weight"] = shape
+        shapes[f"{CONDITIONER}cond.model.{name}.bias"] = shape[1:2] if transposed else shape[:1]
+    return shapes | _norm_shapes(f"{CONDITIONER}ln", w)
+
+
+def _norm_shapes(name: str, width: int):
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}

@@ -7,16 +7,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from jukebox_golden import GOLDEN, PRIORS, model_of, recorded, unfolded
+from jukebox_golden import GOLDEN, PRIORS, model_of, recorded, state_shapes, unfolded
 from weight_counts import prior_weights
 
 from magenta_lite.checkpoints.jukebox import (
     config_from_state,
-    load_state,
-    state_of,
-    state_shapes,
+    load_weights,
     weights_by_name,
 )
+from magenta_lite.checkpoints.vqvae import reversed_axes
 from magenta_lite.config import TrainConfig, config_names, get_config
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
@@ -87,8 +86,9 @@ def test_logits_losses_and_gradients_are_the_recorded_ones(name):
         assert np.linalg.norm(flat) == pytest.approx(size, rel=1e-5), key
         assert flat @ np.cos(np.arange(flat.size)) == pytest.approx(along, abs=2e-5 * size), key
     assert model.count_params() == prior_weights(model.sizes) == facts["n_params"]
-    for key, x in state_of(model).items():
-        np.testing.assert_array_equal(x, state[key])
+    for key, weight in weights.items():
+        np.testing.assert_array_equal(reversed_axes(weight.numpy()), state[key])
+    assert state_shapes(model.sizes) == {key: x.shape for key, x in state.items()}
 
 
 @pytest.mark.parametrize("name", PRIORS)
@@ -255,9 +255,12 @@ def test_a_checkpoint_tells_its_sizes(name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: s.pop("prior.start_token"), "has no prior.start_token; check"),
+        (lambda s: s.pop("prior.start_token"), "has no prior.start_token: it belongs"),
         (lambda s: s.update({"a": 1, "b": 1, "c": 1, "d": 1}), "a, b, c and 1 more"),
-        (lambda s: s.update({"prior.start_token": np.ones((1, 3))}), "[1, 3], the model's of [1,"),
+        (
+            lambda s: s.update({"prior.start_token": np.ones((1, 3))}),
+            "[1, 3] where this configuration needs [1,",
+        ),
         (lambda s: s.update({"prior.x_out.weight": np.ones((16, 16))}), "model.merged=true"),
     ],
 )
@@ -266,7 +269,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(change, words):
     state = dict(state)
     change(state)
     with pytest.raises(UserError) as error:
-        load_state(model, state)
+        load_weights(model, state)
     assert words in str(error.value)
 
 

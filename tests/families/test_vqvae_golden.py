@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.checkpoints import vqvae as vqvae_checkpoints
-from magenta_lite.checkpoints.vqvae import config_from_state, load_state, state_of
+from magenta_lite.checkpoints.vqvae import config_from_state, load_weights, state_of
 from magenta_lite.errors import UserError
 from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.codebook import Choice
@@ -72,7 +72,7 @@ class Case:
 
     def load(self):
         """Puts the recorded state into the model, codebooks as before the first step."""
-        load_state(self.model, self.state)
+        load_weights(self.model, self.state)
         for level, quantizer in enumerate(self.model.quantizers):
             for name, ours in (("k_sum", "sums"), ("k_elem", "hits")):
                 variable = getattr(quantizer.codebooks[0], ours)
@@ -126,11 +126,11 @@ def test_states_go_in_and_come_out_in_the_order_of_the_original(case):
     names = list(case.state)
     short = {name: case.state[name] for name in names[1:]}
     with pytest.raises(UserError, match=rf"no {names[0]}: it belongs"):
-        load_state(case.model, short)
+        load_weights(case.model, short)
     with pytest.raises(UserError, match="no place for: extra:"):
-        load_state(case.model, case.state | {"extra": np.zeros(1)})
+        load_weights(case.model, case.state | {"extra": np.zeros(1)})
     with pytest.raises(UserError, match=r"has shape.*needs"):
-        load_state(case.model, case.state | {names[0]: np.zeros((1, 2, 3))})
+        load_weights(case.model, case.state | {names[0]: np.zeros((1, 2, 3))})
 
 
 def test_codes_and_sounds_are_the_recorded_ones(case):

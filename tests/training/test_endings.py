@@ -56,7 +56,7 @@ def test_patience_ends_a_run_and_the_same_command_again_knows_it(tmp_path, capsy
 
 def test_patience_without_validation_says_so_and_trains_on(tmp_path, capsys):
     train(tmp_path / "run", "train.patience=1", "train.validation_examples=0", "train.steps=4")
-    assert "train.patience=1 means nothing without validation" in capsys.readouterr().out
+    assert "train.patience=1 has no effect without validation" in capsys.readouterr().out
 
 
 AVERAGED = ("train.ema=0.9", "train.validation_examples=0")

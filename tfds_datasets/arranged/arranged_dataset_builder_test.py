@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from typing import ClassVar
-from unittest import mock
 
-import tensorflow_datasets as tfds
-
-from magenta_lite.data import building, folk
-from magenta_lite.data.synthetic import arranging
+from tfds_datasets import testing
 from tfds_datasets.arranged import arranged_dataset_builder
 
 
-class _ArrangedTest(tfds.testing.DatasetBuilderTestCase):
+class _ArrangedTest(testing.CollectionTestCase):
     DATASET_CLASS = arranged_dataset_builder.Builder
 
     def setUp(self):
         super().setUp()
-        patcher = mock.patch.object(folk, "corpus_folder", lambda: self.dummy_data)
-        patcher.start()
-        self.addCleanup(patcher.stop)
-        # The built splits must match reading and splitting without TFDS.
-        config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        windows = building.build(*arranging.list_tunes(config.argument), config.converter)
-        self.SPLITS = {split: n for split, n in windows.sizes.items() if n}
-        assert len(self.SPLITS) > 1, windows.report.table()
-        assert windows.report.kept["arrangements"] == 14, windows.report.table()
+        assert len(self.SPLITS) > 1, self.windows.report.table()
+        assert self.windows.report.kept["arrangements"] == 14, self.windows.report.table()
 
 
 class ArrangedTrioTest(_ArrangedTest):
@@ -56,6 +45,3 @@ class ArrangedMultiperfTest(_ArrangedTest):
 
 
 del _ArrangedTest
-
-if __name__ == "__main__":
-    tfds.testing.test_main()

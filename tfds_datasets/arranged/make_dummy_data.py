@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tfds_datasets.make_dummy_data import abc, melody
+from tfds_datasets.make_dummy_data import write_books
 
 FOLDER = Path(__file__).parent / "dummy_data"
 BARS = 18
@@ -69,13 +69,7 @@ def _measures(notes: list[tuple[str, int]]) -> str:
 def main() -> None:
     """Rewrites the folder."""
     rng = random.Random(2)
-    for book, tunes in BOOKS.items():
-        path = FOLDER / book
-        path.parent.mkdir(parents=True, exist_ok=True)
-        texts = [abc(number + 1, melody(rng, BARS)) for number in range(tunes)]
-        if tunes > 1:
-            texts.append(abc(99, melody(rng, BARS)).replace("M:4/4", "M:6/8"))
-        path.write_text("\n".join(texts), encoding="utf-8")
+    write_books(FOLDER, BOOKS, rng, BARS, other_meter=True)
     (FOLDER / "bach").mkdir(exist_ok=True)
     for i in range(HYMNS):
         (FOLDER / "bach" / f"hymn{i + 1}.xml").write_text(hymn(rng), encoding="utf-8")

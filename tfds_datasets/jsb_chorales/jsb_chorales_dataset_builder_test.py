@@ -11,7 +11,3 @@ class JsbChoralesTest(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = jsb_chorales_dataset_builder.Builder
     DL_DOWNLOAD_RESULT = "Jsb16thSeparated.json"
     SPLITS = {"train": 3, "validation": 1, "test": 2}  # noqa: RUF012
-
-
-if __name__ == "__main__":
-    tfds.testing.test_main()

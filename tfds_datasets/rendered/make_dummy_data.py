@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 from tfds_datasets.arranged.make_dummy_data import hymn
-from tfds_datasets.make_dummy_data import abc, melody
+from tfds_datasets.make_dummy_data import write_books
 
 FOLDER = Path(__file__).parent / "dummy_data"
 BARS = 10
@@ -26,11 +26,7 @@ HYMNS = 2
 def main() -> None:
     """Rewrites the folder."""
     rng = random.Random(4)
-    for book, tunes in BOOKS.items():
-        path = FOLDER / book
-        path.parent.mkdir(parents=True, exist_ok=True)
-        texts = [abc(number + 1, melody(rng, BARS)) for number in range(tunes)]
-        path.write_text("\n".join(texts), encoding="utf-8")
+    write_books(FOLDER, BOOKS, rng, BARS)
     (FOLDER / "bach").mkdir(exist_ok=True)
     for i in range(HYMNS):
         (FOLDER / "bach" / f"hymn{i + 1}.xml").write_text(hymn(rng), encoding="utf-8")

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from tfds_datasets.arranged.make_dummy_data import hymn
-from tfds_datasets.make_dummy_data import abc, melody
+from tfds_datasets.make_dummy_data import write_books
 
 FOLDER = Path(__file__).parent / "dummy_data"
 BARS = 4
@@ -28,13 +28,7 @@ LYRIC = '<lyric number="1"><syllabic>single</syllabic><text>{}</text></lyric></n
 def main() -> None:
     """Rewrites the folder."""
     rng = random.Random(5)
-    for book, tunes in BOOKS.items():
-        path = FOLDER / book
-        path.parent.mkdir(parents=True, exist_ok=True)
-        texts = [abc(number + 1, melody(rng, BARS)) for number in range(tunes)]
-        if tunes > 1:  # not in a meter that is played
-            texts.append(abc(99, melody(rng, BARS)).replace("M:4/4", "M:6/8"))
-        path.write_text("\n".join(texts).replace("K:C", "R:Reel\nK:C"), encoding="utf-8")
+    write_books(FOLDER, BOOKS, rng, BARS, other_meter=True, header="R:Reel\n")
     (FOLDER / "bach").mkdir(exist_ok=True)
     (FOLDER / "bach" / "sung.xml").write_text(_with_words(_short(hymn(rng))), encoding="utf-8")
     (FOLDER / "bach" / "played.xml").write_text(_short(hymn(rng)), encoding="utf-8")

@@ -15,16 +15,8 @@ from typing import Any, NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import chorales, folk, reading
-from magenta_lite.data.listing import list_sources
 from magenta_lite.data.synthetic.drumming import BAR, STYLES, Drummer, Hit, Style
-from magenta_lite.data.synthetic.harmony import (
-    HALF_BAR,
-    Key,
-    Span,
-    Triad,
-    guess_chords,
-    guess_key,
-)
+from magenta_lite.data.synthetic.harmony import HALF_BAR, Key, Span, Triad, guess_chords, guess_key
 from magenta_lite.errors import unknown_name
 from magenta_lite.typing import NoteSequence
 
@@ -109,14 +101,9 @@ def list_tunes(collection: str = "") -> tuple[list[ArrangedSource], Report]:
     """
     if collection not in COLLECTIONS:
         raise unknown_name("arranged collection", collection, filter(None, COLLECTIONS))
-    corpus = folk.corpus_folder()
-    sources, report = [], Report()
     folders, band = COLLECTIONS[collection]
-    for folder in folders:
-        found, listing = list_sources(str(corpus / folder))
-        sources += [ArrangedSource(s.path, s.name, s.member, band=band) for s in found]
-        report.merge(listing, folder)
-    return sources, report
+    sources, report = folk.list_corpus(folders)
+    return [ArrangedSource(s.path, s.name, s.member, band=band) for s in sources], report
 
 
 def arrange(sequence: NoteSequence, name: str, band: bool = True) -> NoteSequence:
@@ -166,6 +153,19 @@ def parts_of(sequence: NoteSequence) -> dict[str, list[Span]]:
 def harmony_of(parts: Mapping[str, list[Span]]) -> list[Span]:
     """Returns the notes from which chords are estimated: all notes, and those of a bass twice."""
     return [note for notes in parts.values() for note in notes] + parts.get("Bass", [])
+
+
+def chords_of(harmony: list[Span]) -> tuple[Key, list[Triad]]:
+    """Returns the key of a piece, and a chord for each half bar.
+
+    Raises:
+        NotArrangedError: If the piece is shorter than `MIN_BARS` bars.
+    """
+    bars = math.ceil(max(note.end for note in harmony) / BAR - 1e-6)
+    if bars < MIN_BARS:
+        raise NotArrangedError(f"shorter than {MIN_BARS} bars")
+    key = guess_key(harmony)
+    return key, guess_chords(harmony, 2 * bars, key)
 
 
 # Reading the meter ---------------------------------------------------------------------------
@@ -247,19 +247,15 @@ class Band:
             band: Whether bass and drums are added.
 
         Raises:
-            NotArrangedError: If the piece is shorter than `MIN_BARS` bars.
+            NotArrangedError: If the piece is too short.
         """
         melody = _one_at_a_time(melody)
-        end = max(note.end for note in harmony)
-        bars = math.ceil(end / BAR - 1e-6)
-        if bars < MIN_BARS:
-            raise NotArrangedError(f"shorter than {MIN_BARS} bars")
-        key = guess_key(harmony)
-        chords = guess_chords(harmony, 2 * bars, key)
+        key, chords = chords_of(harmony)
         if not band:
             return self._write(melody, [], [], chords)
-        drums = Drummer(self.style, self._rng).play(bars, math.floor(melody[-1].start))
+        drums = Drummer(self.style, self._rng).play(len(chords) // 2, math.floor(melody[-1].start))
         if bass is None:
+            end = max(note.end for note in harmony)
             bass = _bass_line(self.style, self._rng, chords, key, end)
         return self._write(melody, _one_at_a_time(bass), drums, chords)
 

@@ -16,9 +16,8 @@ from typing import NamedTuple
 from magenta_lite.converters.base import Report
 from magenta_lite.data import reading, splitting
 from magenta_lite.data.synthetic import arranging
-from magenta_lite.data.synthetic.arranging import NotArrangedError
 from magenta_lite.data.synthetic.drumming import BAR
-from magenta_lite.data.synthetic.harmony import HALF_BAR, Span, Triad, guess_chords, guess_key
+from magenta_lite.data.synthetic.harmony import HALF_BAR, Span, Triad
 from magenta_lite.errors import unknown_name
 from magenta_lite.typing import NoteSequence
 
@@ -88,24 +87,15 @@ def list_pieces(collection: str = "") -> tuple[list[RenderedSource], Report]:
 def render(sequence: NoteSequence, name: str) -> NoteSequence:
     """Returns a piano performance of a piece: four voices as a chorale, else a tune with chords.
 
-    Args:
-        sequence: A NoteSequence as in `arranging.arrange`.
-        name: Name of the piece, which seeds all random choices.
-
-    Returns:
-        A NoteSequence with sustain pedal events. Its times are those of the performance, without
-        relation to its bars.
+    It has sustain pedal events; its times are those of the performance, without relation to its
+    bars. The name of the piece seeds all random choices; see also `arranging.arrange`.
 
     Raises:
         NotArrangedError: If it is in another meter, or too short; the message is the reason.
     """
     parts = arranging.parts_of(sequence)
-    harmony = arranging.harmony_of(parts)
-    bars = math.ceil(max(note.end for note in harmony) / BAR - 1e-6)
-    if bars < arranging.MIN_BARS:
-        raise NotArrangedError(f"shorter than {arranging.MIN_BARS} bars")
+    _, chords = arranging.chords_of(arranging.harmony_of(parts))
     rng = random.Random(splitting.piece_hash(f"rendered {name}"))
-    chords = guess_chords(harmony, 2 * bars, guess_key(harmony))
     if "Melody" in parts:
         score = _tune(parts["Melody"], chords, rng)
         clock = Clock(score, 4 * BAR, rng.uniform(*TUNE_QPM), rng)

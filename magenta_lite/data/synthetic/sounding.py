@@ -52,14 +52,7 @@ METERS = ("4/4", "2/4", "2/2", "C", "C|")  # meters that can be rendered
 CHORALE_QPM = (60.0, 88.0)
 
 # Timbres of melody and accompaniment. The pedal affects only timbres that decay.
-BANDS = (
-    (PIANO, PIANO),
-    (LUTE, LUTE),
-    (FLUTE, HARP),
-    (FIDDLE, PIANO),
-    (REED, LUTE),
-    (ORGAN, ORGAN),
-)
+BANDS = ((PIANO, PIANO), (LUTE, LUTE), (FLUTE, HARP), (FIDDLE, PIANO), (REED, LUTE), (ORGAN, ORGAN))
 CONSORTS = (ORGAN, FIDDLE, REED)  # for chorales without lyrics
 VOICE_LEVELS = (0.5, 0.3, 0.3, 0.4)
 
@@ -72,11 +65,7 @@ class Collection(NamedTuple):
 
 
 # By the argument after `rendered_audio:`.
-COLLECTIONS = {
-    "": Collection(100, 60),
-    "folk": Collection(160, 0),
-    "chorales": Collection(0, 160),
-}
+COLLECTIONS = {"": Collection(100, 60), "folk": Collection(160, 0), "chorales": Collection(0, 160)}
 
 
 @dataclasses.dataclass(frozen=True)

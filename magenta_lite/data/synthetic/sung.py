@@ -43,10 +43,7 @@ class Chorale(NamedTuple):
 
 
 def read_chorale(data: bytes) -> Chorale:
-    """Reads the notes and the first verse of a chorale, without repeats.
-
-    Args:
-        data: Content of a MusicXML file, compressed or not.
+    """Reads the notes and the first verse of a chorale in MusicXML, without repeats.
 
     Raises:
         UnreadableError: If it is not MusicXML, or not for soprano, alto, tenor and bass.

@@ -28,7 +28,7 @@ register(
         objective_class=NextCodeObjective,
         options_class=JukeboxOptions,
         model_class=_jukebox_prior,
-        about="sound; a VQ-VAE, then priors of its codes",
+        about="sound, as codes of a VQ-VAE",
         first_config="vqvae_mini",
         aliases=("vqvae",),
         encoded_data=CodesData(),

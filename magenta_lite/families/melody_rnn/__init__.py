@@ -20,7 +20,7 @@ register(
         objective_class=NextEventObjective,
         options_class=MelodyRNNOptions,
         model_class=_model_class,
-        about="melodies, drums, performances that go on",
+        about="continues melodies, drums, performances",
         first_config="attention_rnn_tiny",
         shown_configs=(
             "attention_rnn",

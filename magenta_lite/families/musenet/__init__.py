@@ -20,7 +20,7 @@ register(
         objective_class=MuseNetObjective,
         options_class=MuseNetOptions,
         model_class=_model_class,
-        about="minutes of music for a band of your choice",
+        about="minutes of music for chosen instruments",
         first_config="musenet_nano",
         shown_configs=("musenet_small",),
     )

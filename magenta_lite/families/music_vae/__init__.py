@@ -20,7 +20,7 @@ register(
         objective_class=VAEObjective,
         options_class=MusicVAEOptions,
         model_class=_model_class,
-        about="loops to sample, morph and vary; grooves",
+        about="short pieces to sample, interpolate, vary",
         first_config="cat-mel_2bar_tiny",
         shown_configs=(
             "cat-mel_2bar",

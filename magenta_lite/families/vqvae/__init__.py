@@ -20,7 +20,7 @@ register(
         objective_class=VQVAEObjective,
         options_class=VQVAEOptions,
         model_class=_model_class,
-        about="sound in codes and back",
+        about="sound, encoded and decoded",
         first_config="vqvae_mini",
         shown_configs=("vqvae_mini",),
         belongs_to="jukebox",
