@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
+from magenta_lite.layers.base import Layer
 from magenta_lite.layers.initial_values import orthogonal_gates
 from magenta_lite.typing import Tensor
 
@@ -215,8 +216,8 @@ def _rows(x):
     return tf.reshape(x, [-1, x.shape[-1]])
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class LSTM(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.layers")
+class LSTM(Layer):
     """A long short-term memory layer over time-major sequences (Hochreiter & Schmidhuber 1997).
 
     Gates are in Keras' order i, f, g, o. The forget gate's bias is initialized to 1, the kernel
@@ -242,7 +243,7 @@ class LSTM(keras.layers.Layer):
     """
 
     def __init__(self, units: int, input_size: int, constant_size: int = 0, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)  # `call` casts; the cell state stays float32
+        super().__init__(**kwargs)
         self.units = units
         self.input_size = input_size
         self.constant_size = constant_size
@@ -259,7 +260,6 @@ class LSTM(keras.layers.Layer):
             name="recurrent_kernel", shape=(units, 4 * units), initializer=orthogonal_gates
         )
         self.bias = self.add_weight(name="bias", shape=(4 * units,), initializer=self._forget_bias)
-        self.built = True
 
     @staticmethod
     def _forget_bias(shape, dtype=None):
@@ -299,11 +299,3 @@ class LSTM(keras.layers.Layer):
             tf.cast(c, tf.float32),
             self.recompute,
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "input_size": self.input_size,
-            "constant_size": self.constant_size,
-        }

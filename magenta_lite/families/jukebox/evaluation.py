@@ -25,7 +25,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: JukeboxPrior | DelayPrior, examples: Any, seed: int) -> dict[str, float]:
+def measure(model: JukeboxPrior | DelayPrior, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; the last one only for a model with lyrics.
 
     Args:

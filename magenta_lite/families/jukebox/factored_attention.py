@@ -9,7 +9,6 @@ heads, D = S / H, M keys, Q new positions, T positions of a memory.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import keras
@@ -18,7 +17,8 @@ import tensorflow as tf
 
 from magenta_lite.families.jukebox.config import KINDS, TransformerSizes
 from magenta_lite.layers.attention import MASKED, attend, attend_causally, causal_bias
-from magenta_lite.layers.transformer import product
+from magenta_lite.layers.base import Layer
+from magenta_lite.layers.weights import linear
 from magenta_lite.typing import Tensor
 
 DEVIATION = 0.02  # standard deviation of initial kernels / `initial_scale`
@@ -26,8 +26,8 @@ DEVIATION = 0.02  # standard deviation of initial kernels / `initial_scale`
 SHARED_KEYS = ("dense", "summary", "summary_spread", "prime")
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class FactoredAttention(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class FactoredAttention(Layer):
     """Multi-head attention of one kind. Position p, in row p // C and column p % C, attends to:
 
     - `dense`: all positions up to p;
@@ -40,7 +40,7 @@ class FactoredAttention(keras.layers.Layer):
     - `prime`: the first `visible_front` positions up to p.
 
     Args:
-        sizes: A `TransformerSizes` or its dict.
+        sizes: Sizes of the transformer.
         kind: One of these kinds.
 
     Call arguments:
@@ -51,14 +51,13 @@ class FactoredAttention(keras.layers.Layer):
         Float (B, L, W).
     """
 
-    def __init__(self, sizes: TransformerSizes | dict[str, Any], kind: str, **kwargs: Any):
+    def __init__(self, sizes: TransformerSizes, kind: str, **kwargs: Any):
         # Matrix products are in the dtype of the input, the softmax is in float32.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         if kind not in KINDS:
             raise ValueError(f"'{kind}' is no kind of attention; there are {', '.join(KINDS)}")
-        self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
-        self.kind = kind
-        width, inside = self.sizes.width, self.sizes.attention_width
+        self.sizes, self.kind = sizes, kind
+        width, inside = sizes.width, sizes.attention_width
         queries = inside if kind == "cross" else 3 * inside
         self.qkv = self._linear("qkv", width, queries)
         self.memory_kv: Any = (
@@ -66,10 +65,10 @@ class FactoredAttention(keras.layers.Layer):
         )
         # Cross attention starts as zero: a new model ignores its lyrics.
         self.out = self._linear("out", inside, width, zeros=kind == "cross")
-        self.built = True
 
     def _linear(self, name: str, rows: int, columns: int, zeros: bool = False):
-        return linear(self, name, rows, columns, 0.0 if zeros else self.sizes.initial_scale)
+        scale = 0.0 if zeros else self.sizes.initial_scale
+        return linear_weights(self, name, rows, columns, scale)
 
     @property
     def visible_front(self) -> int:
@@ -81,7 +80,7 @@ class FactoredAttention(keras.layers.Layer):
 
     def call(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         q, k, v = self._projected(x, memory)
-        return apply_linear(self._attended(q, k, v), self.out)
+        return linear(self._attended(q, k, v), *self.out)
 
     def weights_of(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """Returns the weights of `cross` and `prime`: float32 (B, H, L, M)."""
@@ -95,16 +94,16 @@ class FactoredAttention(keras.layers.Layer):
     def _projected(self, x, memory=None):
         """Returns scaled q, k and v: (B, L, H, D) each."""
         if self.kind == "cross":
-            q = apply_linear(x, self.qkv)
+            q = linear(x, *self.qkv)
             k, v = self._of_memory(memory)
         else:
-            q, k, v = tf.split(apply_linear(x, self.qkv), 3, axis=-1)
+            q, k, v = tf.split(linear(x, *self.qkv), 3, axis=-1)
             k, v = self._heads(k), self._heads(v)
         scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
         return self._heads(q) * scale, k, v
 
     def _of_memory(self, memory):
-        pair = tf.split(apply_linear(memory, self.memory_kv), 2, axis=-1)
+        pair = tf.split(linear(memory, *self.memory_kv), 2, axis=-1)
         return [self._heads(x) for x in pair]
 
     def _heads(self, x):
@@ -254,10 +253,10 @@ class FactoredAttention(keras.layers.Layer):
             Float (B, Q, W), and the cache with the new positions.
         """
         if self.kind == "cross":
-            q = apply_linear(x, self.qkv)
+            q = linear(x, *self.qkv)
             scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
             out = joined(attend(by_heads(self._heads(q) * scale), *cache))
-            return apply_linear(out, self.out), cache
+            return linear(out, *self.out), cache
         q, k, v = self._projected(x)
         slots = tf.expand_dims(self._slot(positions), 1)
         keys, values = cache = tuple(
@@ -270,7 +269,7 @@ class FactoredAttention(keras.layers.Layer):
             out = joined(attend(by_heads(q), k, v, self._shared_bias(positions)))
         else:
             out = self._attend_own_keys(q, keys, values, positions)
-        return apply_linear(out, self.out), cache
+        return linear(out, *self.out), cache
 
     def _attend_own_keys(self, q, keys, values, positions):
         """Attends from each position to the keys of its row, previous row or column."""
@@ -298,10 +297,6 @@ class FactoredAttention(keras.layers.Layer):
         out = tf.transpose(out, [1, 0, 2, 3])
         return tf.reshape(out, [-1, q.shape[1], sizes.attention_width])
 
-    def get_config(self) -> dict[str, Any]:
-        config = {"sizes": dataclasses.asdict(self.sizes), "kind": self.kind}
-        return {**super().get_config(), **config}
-
 
 def by_heads(x: Tensor) -> Tensor:
     """Swaps the axes of positions and heads: (B, L, H, D) as (B, H, L, D), or back."""
@@ -313,7 +308,7 @@ def joined(x: Tensor) -> Tensor:
     return tf.reshape(by_heads(x), [-1, x.shape[2], x.shape[1] * x.shape[3]])
 
 
-def linear(
+def linear_weights(
     layer: keras.layers.Layer, name: str, rows: int, columns: int, scale: float
 ) -> tuple[keras.Variable, keras.Variable]:
     """Adds the kernel (rows, columns) and the bias of a linear map to a layer.
@@ -334,9 +329,3 @@ def linear(
         layer.add_weight(shape=(rows, columns), initializer=kernel, name=f"{name}_kernel"),
         layer.add_weight(shape=(columns,), initializer="zeros", name=f"{name}_bias"),
     )
-
-
-def apply_linear(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns a linear map of x (B, L, C), in the dtype of x."""
-    kernel, bias = weights
-    return product(x, kernel) + tf.cast(bias, x.dtype)

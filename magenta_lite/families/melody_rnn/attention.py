@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
+from magenta_lite.layers.base import Layer
 from magenta_lite.layers.lstm import LSTM
 from magenta_lite.typing import Tensor
 
@@ -352,8 +353,8 @@ def _shifted(first, steps):
     return tf.concat([first[None], steps[:-1]], axis=0)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class AttentionLSTM(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.melody_rnn")
+class AttentionLSTM(Layer):
     """LSTM layers with attention to their own last outputs.
 
     Bahdanau et al. (2014), https://arxiv.org/abs/1409.0473, applied to the layer's own past, as in
@@ -389,14 +390,14 @@ class AttentionLSTM(keras.layers.Layer):
         score_size: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.units = tuple(units)
         self.input_size = input_size
         self.length = length
         self.size = size or self.units[-1]
         self.score_size = score_size or self.size
         self.layers = [
-            LSTM(n, below, name=f"lstm_{i}")
+            LSTM(n, below, name=f"lstm_{i}", dtype=self.dtype_policy)
             for i, (n, below) in enumerate(
                 zip(self.units, [input_size, *self.units[:-1]], strict=True)
             )
@@ -410,7 +411,6 @@ class AttentionLSTM(keras.layers.Layer):
         self.score = self._weight("score", score_size, initializer="glorot_uniform")
         self.output_kernel = self._weight("output_kernel", self.units[-1] + size, size)
         self.output_bias = self._weight("output_bias", size)
-        self.built = True
 
     def _weight(self, name: str, *shape: int, initializer: str | None = None):
         default = "zeros" if len(shape) == 1 else "glorot_uniform"
@@ -450,13 +450,3 @@ class AttentionLSTM(keras.layers.Layer):
         if state is None:
             state = self.zero_state(tf.shape(x)[1])
         return attention_scan(self.prepared(), tf.cast(x, tf.float32), state, tuple(keep))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "input_size": self.input_size,
-            "length": self.length,
-            "size": self.size,
-            "score_size": self.score_size,
-        }

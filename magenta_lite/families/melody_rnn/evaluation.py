@@ -32,7 +32,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
+def measure(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains.
 
     Args:

@@ -31,7 +31,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MuseNet, examples: Any, seed: int) -> dict[str, float]:
+def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics described in `MEANINGS`.
 
     Args:

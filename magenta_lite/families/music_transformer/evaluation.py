@@ -26,7 +26,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MusicTransformer, examples: Any, seed: int) -> dict[str, float]:
+def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics described in `MEANINGS`.
 
     Args:

@@ -49,11 +49,11 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
+def measure(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains, as far as they apply.
 
     Args:
-        model: A `MusicVAE`.
+        model: A trained model.
         examples: A `collections.Examples`.
         seed: Seed of the posterior noise and of the samples.
     """

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from magenta_lite.families.vqvae.config import VQVAEConfig
+from magenta_lite.layers.base import Layer
 from magenta_lite.typing import Tensor
 
 
@@ -47,8 +48,8 @@ def convolution(
     return layer
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class Snake(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
+class Snake(Layer):
     """The Snake activation, x + sin²(a·x) / a, for periodic signals (Ziyin et al. 2020).
 
     https://arxiv.org/abs/2006.08195, equation 3.
@@ -64,17 +65,13 @@ class Snake(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(autocast=True, **kwargs)
         self.channels = channels
         self.alpha = self.add_weight(shape=(channels,), initializer="ones", name="alpha")
-        self.built = True
 
     def call(self, x: Tensor) -> Tensor:
         alpha: Tensor = keras.ops.cast(self.alpha, x.dtype)
         return x + keras.ops.square(keras.ops.sin(alpha * x)) / (alpha + 1e-9)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "channels": self.channels}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +99,12 @@ class BlockSizes:
     snake: bool = False
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class Residual(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
+class Residual(Layer):
     """x + Conv1(act(Conv3(act(x)))), where Conv3 is dilated.
 
     Args:
-        sizes: Sizes of its level block; a `BlockSizes` or its dict.
+        sizes: Sizes of its level block.
         dilation: Dilation in steps.
 
     Call arguments:
@@ -117,56 +114,48 @@ class Residual(keras.layers.Layer):
         Float (B, T, W).
     """
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], dilation: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
+    def __init__(self, sizes: BlockSizes, dilation: int, **kwargs: Any):
+        super().__init__(autocast=True, **kwargs)
+        self.sizes = sizes
         self.dilation = dilation
-        width, inside = self.sizes.width, self.sizes.residual_width
+        width, inside = sizes.width, sizes.residual_width
+        conv, dtype = keras.layers.Conv1D, self.dtype_policy
         with keras.name_scope(self.name):
             self.activations = [
-                Snake(n, name=f"snake_{i}") if self.sizes.snake else keras.ops.relu
+                Snake(n, name=f"snake_{i}", dtype=dtype) if sizes.snake else keras.ops.relu
                 for i, n in enumerate((width, inside))
             ]
-            conv = keras.layers.Conv1D
-            self.dilated = convolution(conv, width, inside, 3, "dilated", dilation_rate=dilation)
-            self.mixing = convolution(conv, inside, width, 1, "mixing")
-        self.built = True
+            details = {"dilation_rate": dilation, "dtype": dtype}
+            self.dilated = convolution(conv, width, inside, 3, "dilated", **details)
+            self.mixing = convolution(conv, inside, width, 1, "mixing", dtype=dtype)
 
     def call(self, x: Tensor) -> Tensor:
         before, between = self.activations
         return x + self.mixing(between(self.dilated(before(x))))
 
-    def get_config(self) -> dict[str, Any]:
-        config = {"sizes": dataclasses.asdict(self.sizes), "dilation": self.dilation}
-        return {**super().get_config(), **config}
 
-
-class _LevelBlock(keras.layers.Layer):
+class _LevelBlock(Layer):
     """Base class of encoder and decoder blocks: residual blocks in stages."""
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
-        super().__init__(**kwargs)
-        self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
+    def __init__(self, sizes: BlockSizes, **kwargs: Any):
+        super().__init__(autocast=True, **kwargs)
+        self.sizes = sizes
         with keras.name_scope(self.name):
             self.residuals = [
-                [Residual(self.sizes, d, name=f"residual_{s}_{i}") for i, d in self._dilations()]
-                for s in range(self.sizes.stages)
+                [
+                    Residual(sizes, d, name=f"residual_{s}_{i}", dtype=self.dtype_policy)
+                    for i, d in enumerate(sizes.dilations)
+                ]
+                for s in range(sizes.stages)
             ]
-        self.built = True
-
-    def _dilations(self):
-        return enumerate(self.sizes.dilations)
-
-    def get_config(self):
-        return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes)}
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class EncoderBlock(_LevelBlock):
     """Stages, each a strided convolution and residual blocks; then a convolution to code width.
 
     Args:
-        sizes: A `BlockSizes` or its dict.
+        sizes: Sizes of the block.
 
     Call arguments:
         x: Float (B, T, outside), T a multiple of stride ** stages.
@@ -175,9 +164,9 @@ class EncoderBlock(_LevelBlock):
         Float (B, T / stride ** stages, E).
     """
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
+    def __init__(self, sizes: BlockSizes, **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        sizes, conv = self.sizes, keras.layers.Conv1D
+        conv, dtype = keras.layers.Conv1D, self.dtype_policy
         # The kernel spans two strides and is padded by half a stride at each side, so that every
         # stage divides the length exactly.
         kernel, width = 2 * sizes.stride, sizes.width
@@ -190,10 +179,11 @@ class EncoderBlock(_LevelBlock):
                     kernel,
                     f"shorten_{s}",
                     strides=sizes.stride,
+                    dtype=dtype,
                 )
                 for s in range(sizes.stages)
             ]
-            self.leave = convolution(conv, width, sizes.code_width, 3, "leave")
+            self.leave = convolution(conv, width, sizes.code_width, 3, "leave", dtype=dtype)
 
     def call(self, x: Tensor) -> Tensor:
         for shorten, residuals in zip(self.shorten, self.residuals, strict=True):
@@ -203,12 +193,12 @@ class EncoderBlock(_LevelBlock):
         return self.leave(x)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class DecoderBlock(_LevelBlock):
     """A convolution from code width; then stages, each residual blocks and a transposed one.
 
     Args:
-        sizes: A `BlockSizes` or its dict.
+        sizes: Sizes of the block.
 
     Call arguments:
         x: Float (B, T, E).
@@ -217,11 +207,11 @@ class DecoderBlock(_LevelBlock):
         Float (B, T * stride ** stages, outside).
     """
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
+    def __init__(self, sizes: BlockSizes, **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        sizes, width = self.sizes, self.sizes.width
+        conv, width, dtype = keras.layers.Conv1D, sizes.width, self.dtype_policy
         with keras.name_scope(self.name):
-            self.enter = convolution(keras.layers.Conv1D, sizes.code_width, width, 3, "enter")
+            self.enter = convolution(conv, sizes.code_width, width, 3, "enter", dtype=dtype)
             self.lengthen = [
                 convolution(
                     keras.layers.Conv1DTranspose,
@@ -230,6 +220,7 @@ class DecoderBlock(_LevelBlock):
                     2 * sizes.stride,
                     f"lengthen_{s}",
                     strides=sizes.stride,
+                    dtype=dtype,
                 )
                 for s in range(sizes.stages)
             ]
@@ -243,14 +234,13 @@ class DecoderBlock(_LevelBlock):
         return x
 
 
-class _Stack(keras.layers.Layer):
+class _Stack(Layer):
     """Base class of encoders and decoders, which consist of the level blocks 0 to `level`."""
 
-    def __init__(self, config, level: int, **kwargs):
-        super().__init__(**kwargs)
-        self.config = VQVAEConfig(**config) if isinstance(config, dict) else config
+    def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):
+        super().__init__(autocast=True, **kwargs)
+        self.config = config
         self.level = level
-        self.built = True
 
     def _block_sizes(self, number: int, outside: int, dilations) -> BlockSizes:
         config, width = self.config, self.config.width_of(self.level)
@@ -265,17 +255,13 @@ class _Stack(keras.layers.Layer):
             snake=config.snake,
         )
 
-    def get_config(self):
-        config = {"config": dataclasses.asdict(self.config), "level": self.level}
-        return {**super().get_config(), **config}
 
-
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class Encoder(_Stack):
     """The encoder of level l: the encoder blocks 0 to l in sequence.
 
     Args:
-        config: A `VQVAEConfig` or its dict.
+        config: Sizes of the VQ-VAE.
         level: Level l.
 
     Call arguments:
@@ -285,14 +271,15 @@ class Encoder(_Stack):
         Float (B, T / hop length, E).
     """
 
-    def __init__(self, config: VQVAEConfig | dict[str, Any], level: int, **kwargs: Any):
+    def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):
         super().__init__(config, level, **kwargs)
-        config, dilations = self.config, self.config.dilations(level)
+        dilations = config.dilations(level)
         with keras.name_scope(self.name):
             self.blocks = [
                 EncoderBlock(
                     self._block_sizes(b, config.code_width if b else config.channels, dilations),
                     name=f"block_{b}",
+                    dtype=self.dtype_policy,
                 )
                 for b in range(level + 1)
             ]
@@ -303,12 +290,12 @@ class Encoder(_Stack):
         return x
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class Decoder(_Stack):
     """The decoder of level l: the decoder blocks l to 0 and a convolution; not clipped to [-1, 1].
 
     Args:
-        config: A `VQVAEConfig` or its dict.
+        config: Sizes of the VQ-VAE.
         level: Level l.
 
     Call arguments:
@@ -318,18 +305,18 @@ class Decoder(_Stack):
         Float (B, T * hop length, C).
     """
 
-    def __init__(self, config: VQVAEConfig | dict[str, Any], level: int, **kwargs: Any):
+    def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):
         super().__init__(config, level, **kwargs)
-        config, dilations = self.config, self.config.dilations(level)
+        dilations = config.dilations(level)
         if config.reverse_decoder_dilation:
             dilations = dilations[::-1]
-        width = config.code_width
+        conv, width, dtype = keras.layers.Conv1D, config.code_width, self.dtype_policy
         with keras.name_scope(self.name):
             self.blocks = [
-                DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}")
+                DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}", dtype=dtype)
                 for b in range(level + 1)
             ]
-            self.sound = convolution(keras.layers.Conv1D, width, config.channels, 3, "sound")
+            self.sound = convolution(conv, width, config.channels, 3, "sound", dtype=dtype)
 
     def call(self, x: Tensor) -> Tensor:
         for block in reversed(self.blocks):

@@ -31,7 +31,7 @@ MEANINGS = {
 }
 
 
-def evaluate(model: VQVAE, examples: Any, seed: int) -> dict[str, float]:
+def measure(model: VQVAE, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; of several quantizers, the mean over them.
 
     Args:
