@@ -56,7 +56,8 @@ def _saved(value: Any) -> Any:
 
 
 def _restored(value: Any, annotation: Any) -> Any:
-    for kind in (annotation, *typing.get_args(annotation)):
-        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            return kind(**value)
+    kinds = (annotation, *typing.get_args(annotation))  # several for an optional dataclass
+    sections: list[Any] = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    if sections and isinstance(value, Mapping):
+        return sections[0](**value)
     return keras.saving.deserialize_keras_object(value)

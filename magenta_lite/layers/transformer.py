@@ -373,7 +373,7 @@ def prefilled(
     x: Tensor,
     memory: Tensor | None = None,
     memory_bias: Tensor | None = None,
-) -> list[list[Tensor]]:
+) -> list[tuple[Tensor, Tensor]]:
     """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer of a causal stack.
 
     Args:
@@ -384,7 +384,8 @@ def prefilled(
     """
     x, pairs = tf.cast(x, layers[0].compute_dtype), []
     for layer in layers:
-        pairs.append(layer.keys_values(normalize(x, *layer.attention["norm"])))
+        keys, values = layer.keys_values(normalize(x, *layer.attention["norm"]))
+        pairs.append((keys, values))
         x = layer(x, None, memory, memory_bias)
     return pairs
 

@@ -106,12 +106,12 @@ class MusicModel(FromArguments, Model):
         """
         raise NotImplementedError
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: Any, converter: Any, /) -> list[Any]:
         """Generates music.
 
         Args:
             options: Options of the class `Options`.
-            converter: Converts between music and model inputs.
+            converter: A `Converter`, between music and model inputs.
 
         Returns:
             NoteSequences; or `Reconstruction`s; or, for a model of sound, dicts of `Audio`.
@@ -121,7 +121,7 @@ class MusicModel(FromArguments, Model):
         """
         raise NotImplementedError
 
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
+    def measure(self, examples: Any, seed: int = 0, /) -> dict[str, float]:
         """Returns evaluation metrics; `metric_meanings` explains them.
 
         Args:
@@ -130,7 +130,7 @@ class MusicModel(FromArguments, Model):
         """
         raise NotImplementedError
 
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    def signatures(self, /) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns compiled functions of dense tensors by the names of their SavedModel signatures.
 
         One of them is `serving_default`; models of notes also have `sample`.
@@ -138,12 +138,12 @@ class MusicModel(FromArguments, Model):
         raise NotImplementedError
 
     def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
+        self, num_outputs: int, temperature: float, seed: int, /
     ) -> dict[str, tf.Tensor]:
         """Returns arguments of `serving_default`, and of `sample` if there is one."""
         raise NotImplementedError
 
-    def pictures(self, converter: Converter, examples: Any, seed: int) -> Iterable[Any] | None:
+    def pictures(self, converter: Any, examples: Any, seed: int, /) -> Iterable[Any] | None:
         """Returns figures of model outputs; None for piano rolls of samples.
 
         Args:

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from jukebox_golden import GOLDEN
 
-from magenta_lite.families.jukebox.blocks import FactoredBlock, norm, quick_gelu
+from magenta_lite.families.jukebox.blocks import NORM_EPSILON, FactoredBlock
+from magenta_lite.layers.weights import normalize, quick_gelu
 from magenta_lite.families.jukebox.config import KINDS, TransformerSizes, attention_kinds
 from magenta_lite.families.jukebox.factored_attention import FactoredAttention
 from magenta_lite.modeling.sampling import Sampler

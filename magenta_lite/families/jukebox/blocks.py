@@ -241,4 +241,4 @@ def unembedded(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _norm(x, weights):
-    return normalize(x, *weights, NORM_EPSILON)
+    return normalize(x, *weights, epsilon=NORM_EPSILON)

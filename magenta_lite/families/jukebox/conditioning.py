@@ -130,7 +130,7 @@ class LyricEncoder(Layer):
 
     def call(self, lyrics: Tensor) -> Tensor:
         x = linear(self.reader(lyrics), *self.projection)
-        return normalize(x, *self.norm, NORM_EPSILON)
+        return normalize(x, *self.norm, epsilon=NORM_EPSILON)
 
     def logits(self, states: Any) -> Tensor:
         """Returns float32 logits (B, T, V) of the characters for outputs of the call."""
@@ -200,7 +200,7 @@ class CodeConditioner(Layer):
             for dilated, mixing in residuals:
                 x = self._residual(x, dilated, mixing)
             x = lengthen(x)
-        return normalize(x, *self.norm, NORM_EPSILON)
+        return normalize(x, *self.norm, epsilon=NORM_EPSILON)
 
     def _residual(self, x, dilated, mixing):
         config = self.config

@@ -81,7 +81,7 @@ class DelayTransformer(TokenTransformer):
     def logits(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Returns float32 logits (B, S, N, K) for outputs x (B, S, W) of the last layer."""
         del condition
-        logits = unembedded(normalize(x, *self.norm, NORM_EPSILON), self.output_matrix)
+        logits = unembedded(normalize(x, *self.norm, epsilon=NORM_EPSILON), self.output_matrix)
         return tf.reshape(logits, [-1, x.shape[1], self.model.quantizers, self.model.codes])
 
 

@@ -388,9 +388,10 @@ class AttentionLSTM(Layer):
         length: int,
         size: int | None = None,
         score_size: int | None = None,
+        dtype: Any = "float32",
         **kwargs: Any,
     ):
-        super().__init__(**{"dtype": "float32"} | kwargs)
+        super().__init__(dtype=dtype, **kwargs)
         self.units = tuple(units)
         self.input_size = input_size
         self.length = length

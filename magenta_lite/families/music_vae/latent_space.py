@@ -31,8 +31,8 @@ class AggregatedPosterior(Layer):
         size: Size Z of a latent vector.
     """
 
-    def __init__(self, size: int, **kwargs: Any):
-        super().__init__(**{"dtype": "float32", "trainable": False} | kwargs)
+    def __init__(self, size: int, dtype: Any = "float32", trainable: bool = False, **kwargs: Any):
+        super().__init__(dtype=dtype, trainable=trainable, **kwargs)
         self.size = size
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean")
         self.deviation = self.add_weight(shape=(size,), initializer="ones", name="deviation")

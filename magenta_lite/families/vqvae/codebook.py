@@ -101,9 +101,10 @@ class Codebook(Layer):
         reset_restarted: bool = False,
         k_means_steps: int = 0,
         unit_length: bool = False,
+        dtype: Any = "float32",
         **kwargs: Any,
     ):
-        super().__init__(**{"dtype": "float32"} | kwargs)
+        super().__init__(dtype=dtype, **kwargs)
         self.codes = codes
         self.width = width
         self.decay = decay

@@ -54,8 +54,8 @@ class Quantizer(Layer):
         A `Quantized`.
     """
 
-    def __init__(self, config: VQVAEConfig, **kwargs: Any):
-        super().__init__(**{"dtype": "float32"} | kwargs)
+    def __init__(self, config: VQVAEConfig, dtype: Any = "float32", **kwargs: Any):
+        super().__init__(dtype=dtype, **kwargs)
         self.config, width = config, config.codebook_width
         with keras.name_scope(self.name):
             self.codebooks = [
