@@ -9,9 +9,9 @@ import tensorflow as tf
 from jukebox_golden import GOLDEN
 
 from magenta_lite.families.jukebox.blocks import NORM_EPSILON, FactoredBlock
-from magenta_lite.layers.weights import normalize, quick_gelu
 from magenta_lite.families.jukebox.config import KINDS, TransformerSizes, attention_kinds
 from magenta_lite.families.jukebox.factored_attention import FactoredAttention
+from magenta_lite.layers.weights import normalize, quick_gelu
 from magenta_lite.modeling.sampling import Sampler
 
 SIZES = {
@@ -130,7 +130,10 @@ def test_stacks_of_layers_are_the_recorded_ones(name, order):
 def test_small_functions_are_the_recorded_ones():
     arrays = np.load(GOLDEN / "attention" / "functions.npz")
     np.testing.assert_allclose(quick_gelu(arrays["x"]), arrays["quick_gelu"], atol=1e-6)
-    normed = norm(*(tf.constant(arrays[f"ln/{name}"]) for name in ("x", "weight", "bias")))
+    normed = normalize(
+        *(tf.constant(arrays[f"ln/{name}"]) for name in ("x", "weight", "bias")),
+        epsilon=NORM_EPSILON,
+    )
     np.testing.assert_allclose(normed, arrays["ln/y"], rtol=1e-5, atol=1e-5)
     logits = tf.constant(arrays["filter/logits"][:, 0])
     filters = [name for name in arrays if name.startswith("filter/top")]

@@ -44,10 +44,11 @@ allowed, next_state = graph_function(GRAMMAR.allowed), graph_function(GRAMMAR.ne
 PRESETS = {"nano": 0.46, "tiny": 1.58, "small": 30.0, "base": 180, "large": 725, "72": 2060}
 
 
-def small(rules=RULES, objective=None, **sizes):
+def small(rules=RULES, objective=None, dtype=None, **sizes):
     keras.utils.set_random_seed(1)
     sizes = {"layers": 2, "hidden_size": 32, "heads": 2, "positions": 256, "dropout": 0.0} | sizes
-    return network.MuseNet(rules, MuseNetConfig(**sizes), objective or MuseNetObjective())
+    sizes, objective = MuseNetConfig(**sizes), objective or MuseNetObjective()
+    return network.MuseNet(rules, sizes, objective, dtype=dtype)
 
 
 @functools.cache
@@ -103,11 +104,7 @@ def events_of(rows, rng):
 
 
 def test_72_layers_begin_with_even_odds_and_finite_gradients():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = small(layers=72, hidden_size=64, heads=2, positions=64)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    model = small(dtype="mixed_bfloat16", layers=72, hidden_size=64, heads=2, positions=64)
     rng = np.random.default_rng(0)
     batch = {"events": tf.constant(events_of(rng.integers(1, 4096, (1, 64)), rng))}
     with tf.GradientTape() as tape:

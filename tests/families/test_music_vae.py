@@ -113,13 +113,8 @@ def test_decoding_is_traced_once_for_all_seeds_and_temperatures():
 
 
 def test_mixed_bfloat16_is_close_to_float32_and_finite(model):
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        config = get_config("cat-mel_2bar_tiny")
-        low = build_model(config, build_converter(config.converter))
-    finally:
-        keras.config.set_dtype_policy(policy)
+    config = get_config("cat-mel_2bar_tiny")
+    low = build_model(config, build_converter(config.converter), "mixed_bfloat16")
     low.set_weights(model.get_weights()[: len(low.weights)])
     batch = batch_of(8, model)
     full, reduced = model(batch), low(batch)
