@@ -200,6 +200,7 @@ class Conductor(Layer):
         super().__init__(**kwargs)
         self.units = tuple(units)
         self.steps = steps
+        self.latent_size = latent_size
         with keras.name_scope(self.name):
             self.initial_state = _initial_state_layer(self.units, latent_size)
             # The original feeds a zero, so there is one row of weights that nothing ever reads.
