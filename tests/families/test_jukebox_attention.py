@@ -16,12 +16,12 @@ from magenta_lite.modeling.sampling import Sampler
 
 SIZES = {
     "vocabulary": 1,
-    "length": 32,
-    "width": 12,
-    "depth": 1,
-    "heads": 2,
-    "attention_width": 8,
-    "feed_forward_width": 12,
+    "context_length": 32,
+    "hidden_dim": 12,
+    "num_layers": 1,
+    "num_heads": 2,
+    "attention_dim": 8,
+    "filter_dim": 12,
     "order": 0,
     "blocks": 4,
 }

@@ -51,7 +51,7 @@ class FactoredBlock(Layer):
         self.sizes, self.kind = sizes, kind
         # Set by training: recompute activations for the gradient to save memory.
         self.recompute = False
-        width, inside, scale = sizes.width, sizes.feed_forward_width, sizes.initial_scale
+        width, inside, scale = sizes.hidden_dim, sizes.filter_dim, sizes.initial_scale
         self.attention_norm = norm_weights(self, "attention_norm", width)
         with keras.name_scope(self.name):
             self.attention = FactoredAttention(
@@ -71,7 +71,7 @@ class FactoredBlock(Layer):
     def _added(self, x, attended):
         inside = linear(_norm(x + attended, self.feed_forward_norm), *self.enter)
         more = linear(quick_gelu(inside), *self.leave)
-        scale = 1 / self.sizes.depth if self.sizes.residual_scale else 1.0
+        scale = 1 / self.sizes.num_layers if self.sizes.residual_scale else 1.0
         return x + scale * (attended + more)
 
     def step(self, x: Tensor, positions: Tensor, cache: tuple) -> tuple[Tensor, tuple]:
@@ -93,7 +93,7 @@ class TokenTransformer(Layer):
             last layer's output and the condition; `own`: a separate weight; empty: none.
 
     Call arguments:
-        ids: Int32 (B, L), L = `sizes.length`.
+        ids: Int32 (B, L), L = `sizes.context_length`.
         start: Float (B, 1, W); None with `own_start`.
         condition: Float (B, L, W), added to the embeddings; None for none.
         memory: Float (B, T, W), for layers of cross attention.
@@ -111,10 +111,10 @@ class TokenTransformer(Layer):
     ):
         super().__init__(**kwargs)
         self.sizes, self.own_start, self.readout = sizes, own_start, readout
-        width, deviation = sizes.width, DEVIATION * sizes.initial_scale
+        width, deviation = sizes.hidden_dim, DEVIATION * sizes.initial_scale
         self.embedding = embedding_table(self, "embedding", sizes.vocabulary, width, deviation)
         deviation = POSITION_DEVIATION * sizes.initial_scale
-        self.positions = embedding_table(self, "positions", sizes.length, width, deviation)
+        self.positions = embedding_table(self, "positions", sizes.context_length, width, deviation)
         self.start = embedding_table(self, "start", 1, width, deviation) if own_start else None
         self.output_matrix = None
         if readout == "own":
@@ -143,7 +143,7 @@ class TokenTransformer(Layer):
 
     def _inputs(self, ids, start, condition):
         """Returns the input of the first layer, float (B, L, W)."""
-        before, _ = tf.split(self._embedded(ids), [self.sizes.length - 1, 1], axis=1)
+        before, _ = tf.split(self._embedded(ids), [self.sizes.context_length - 1, 1], axis=1)
         x = tf.concat([self._started(start, tf.shape(ids)[0]), before], axis=1) + self.positions
         x = tf.cast(x, self.compute_dtype)
         return x if condition is None else x + tf.cast(condition, x.dtype)
@@ -225,7 +225,7 @@ class TokenTransformer(Layer):
         if condition is not None:
             x += tf.cast(tf.gather(condition, positions, axis=1), x.dtype)
         # The layers need a static length.
-        x = tf.ensure_shape(x, [None, count, self.sizes.width])
+        x = tf.ensure_shape(x, [None, count, self.sizes.hidden_dim])
         new = []
         for layer, of_layer in zip(self.layers, cache, strict=True):
             x, of_layer = layer.step(x, positions, of_layer)

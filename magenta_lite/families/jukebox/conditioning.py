@@ -122,7 +122,7 @@ class LyricEncoder(Layer):
                 sizes, own_start=True, readout="", name="reader", dtype=self.dtype_policy
             )
         self.projection = linear_weights(
-            self, "projection", sizes.width, width, sizes.initial_scale
+            self, "projection", sizes.hidden_dim, width, sizes.initial_scale
         )
         self.norm = norm_weights(self, "norm", width)
         rows, deviation = sizes.vocabulary, DEVIATION * config.initial_scale

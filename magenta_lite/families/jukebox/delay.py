@@ -69,9 +69,11 @@ class DelayTransformer(TokenTransformer):
         sizes = model.transformer
         super().__init__(sizes, own_start=True, readout="", **kwargs)
         self.model = model
-        self.norm = norm_weights(self, "norm", sizes.width)
+        self.norm = norm_weights(self, "norm", sizes.hidden_dim)
         rows, deviation = model.quantizers * model.codes, DEVIATION * sizes.initial_scale
-        self.output_matrix = embedding_table(self, "output_matrix", rows, sizes.width, deviation)
+        self.output_matrix = embedding_table(
+            self, "output_matrix", rows, sizes.hidden_dim, deviation
+        )
 
     def _embedded(self, ids):
         """Returns the sum of the code embeddings of each step, (B, S, W)."""

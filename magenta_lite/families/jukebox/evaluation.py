@@ -28,10 +28,7 @@ MEANINGS = {
 def measure(model: JukeboxPrior | DelayPrior, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; the last one only for a model with lyrics.
 
-    Args:
-        model: A trained prior, upsampler or `DelayPrior`.
-        examples: A `collections.Examples` of codes.
-        seed: Unused.
+    The seed is unused.
     """
     del seed
     sizes: Any = model.sizes

@@ -44,7 +44,7 @@ class FactoredAttention(Layer):
         kind: One of these kinds.
 
     Call arguments:
-        x: Float (B, L, W), L = `sizes.length`.
+        x: Float (B, L, W), L = `sizes.context_length`.
         memory: For `cross`, float (B, T, W).
 
     Returns:
@@ -57,7 +57,7 @@ class FactoredAttention(Layer):
         if kind not in KINDS:
             raise ValueError(f"'{kind}' is no kind of attention; there are {', '.join(KINDS)}")
         self.sizes, self.kind = sizes, kind
-        width, inside = sizes.width, sizes.attention_width
+        width, inside = sizes.hidden_dim, sizes.attention_dim
         queries = inside if kind == "cross" else 3 * inside
         self.qkv = self._linear("qkv", width, queries)
         self.memory_kv: Any = (
@@ -74,7 +74,7 @@ class FactoredAttention(Layer):
     def visible_front(self) -> int:
         """Number of positions of `prime`: the first multiple of R above `sizes.prime`."""
         sizes = self.sizes
-        return min((sizes.prime // sizes.blocks + 1) * sizes.blocks, sizes.length)
+        return min((sizes.prime // sizes.blocks + 1) * sizes.blocks, sizes.context_length)
 
     # All positions at once -------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class FactoredAttention(Layer):
         q, k, _ = self._projected(x, memory)
         bias = None
         if self.kind == "prime":
-            k, bias = self._front(k), self._shared_bias(np.arange(self.sizes.length))
+            k, bias = self._front(k), self._shared_bias(np.arange(self.sizes.context_length))
         logits = tf.cast(tf.matmul(by_heads(q), by_heads(k), transpose_b=True), tf.float32)
         return tf.nn.softmax(logits if bias is None else logits + bias)
 
@@ -99,7 +99,7 @@ class FactoredAttention(Layer):
         else:
             q, k, v = tf.split(linear(x, *self.qkv), 3, axis=-1)
             k, v = self._heads(k), self._heads(v)
-        scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
+        scale = (self.sizes.attention_dim // self.sizes.num_heads) ** -0.5
         return self._heads(q) * scale, k, v
 
     def _of_memory(self, memory):
@@ -107,7 +107,7 @@ class FactoredAttention(Layer):
         return [self._heads(x) for x in pair]
 
     def _heads(self, x):
-        heads = self.sizes.heads
+        heads = self.sizes.num_heads
         return tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
 
     def _attended(self, q, k, v):
@@ -119,7 +119,7 @@ class FactoredAttention(Layer):
             return joined(attend(by_heads(q), by_heads(k), by_heads(v)))
         if kind in SHARED_KEYS:
             of_keys = self._front if kind == "prime" else self._summaries
-            bias = self._shared_bias(np.arange(sizes.length))
+            bias = self._shared_bias(np.arange(sizes.context_length))
             return joined(attend(by_heads(q), by_heads(of_keys(k)), by_heads(of_keys(v)), bias))
         if kind == "column":
             q, k, v = (self._by_columns(x) for x in (q, k, v))
@@ -129,7 +129,7 @@ class FactoredAttention(Layer):
             k, v = self._row_later(k), self._row_later(v)
         bias = causal_bias(sizes.row, sizes.row) if kind == "row" else None
         out = joined(attend(*(self._by_rows(x) for x in (q, k, v)), bias))
-        return tf.reshape(out, [-1, sizes.length, sizes.attention_width])
+        return tf.reshape(out, [-1, sizes.context_length, sizes.attention_dim])
 
     def _by_rows(self, x):
         """Returns x (B, L, H, D) as (B R, H, C, D)."""
@@ -145,9 +145,9 @@ class FactoredAttention(Layer):
     def _from_columns(self, x):
         """Returns x (B C, H, R, D) as (B, L, S)."""
         sizes = self.sizes
-        columns = tf.reshape(x, [-1, sizes.row, sizes.heads, sizes.blocks, x.shape[3]])
+        columns = tf.reshape(x, [-1, sizes.row, sizes.num_heads, sizes.blocks, x.shape[3]])
         table = tf.transpose(columns, [0, 3, 1, 2, 4])
-        return tf.reshape(table, [-1, sizes.length, sizes.attention_width])
+        return tf.reshape(table, [-1, sizes.context_length, sizes.attention_dim])
 
     def _row_later(self, x):
         """Returns x (B, L, H, D) shifted by one row, with zeros in row 0."""
@@ -177,10 +177,10 @@ class FactoredAttention(Layer):
         """Returns the position of each shared key, int (M,); -1 for keys that are never masked."""
         sizes, spread = self.sizes, self._spread
         if self.kind == "dense":
-            return np.arange(sizes.length)
+            return np.arange(sizes.context_length)
         if self.kind == "prime":
             return np.arange(self.visible_front)
-        ends = np.arange(sizes.length).reshape(sizes.blocks, -1)[:-1, sizes.row - spread :]
+        ends = np.arange(sizes.context_length).reshape(sizes.blocks, -1)[:-1, sizes.row - spread :]
         return np.concatenate([np.full(spread, -1), ends.reshape(-1)])
 
     def _shared_bias(self, positions):
@@ -205,8 +205,8 @@ class FactoredAttention(Layer):
         """
         if self.kind == "cross":
             return tuple(by_heads(x) for x in self._of_memory(memory))
-        heads = self.sizes.heads
-        depth = self.sizes.attention_width // heads
+        heads = self.sizes.num_heads
+        depth = self.sizes.attention_dim // heads
         empty = tf.zeros([self._slots, batch, heads, depth], self.compute_dtype)
         return empty, empty
 
@@ -214,7 +214,7 @@ class FactoredAttention(Layer):
     def longest_step(self) -> int:
         """Largest number of new positions per step."""
         rings = ("row", "previous_row")
-        return self.sizes.row if self.kind in rings else self.sizes.length
+        return self.sizes.row if self.kind in rings else self.sizes.context_length
 
     @property
     def _slots(self) -> int:
@@ -224,7 +224,7 @@ class FactoredAttention(Layer):
             return sizes.row * (2 if self.kind == "row" else 3)
         if self.kind == "prime" or self.kind in ("summary", "summary_spread"):
             return len(self._shared_positions()) + 1  # one for positions that are never read
-        return sizes.length
+        return sizes.context_length
 
     def _slot(self, positions):
         """Returns the slot of each position, int32 (Q,)."""
@@ -254,7 +254,7 @@ class FactoredAttention(Layer):
         """
         if self.kind == "cross":
             q = linear(x, *self.qkv)
-            scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
+            scale = (self.sizes.attention_dim // self.sizes.num_heads) ** -0.5
             out = joined(attend(by_heads(self._heads(q) * scale), *cache))
             return linear(out, *self.out), cache
         q, k, v = self._projected(x)
@@ -283,8 +283,8 @@ class FactoredAttention(Layer):
             # Row 0 reads row 2 as the one before, which is still zero.
             which, size, seen = (row + 2) % 3, sizes.row, tf.fill([q.shape[1]], sizes.row)
 
-        depth = sizes.attention_width // sizes.heads
-        shape = [self._slots // size, size, -1, sizes.heads, depth]
+        depth = sizes.attention_dim // sizes.num_heads
+        shape = [self._slots // size, size, -1, sizes.num_heads, depth]
 
         def own(cache):  # (Q, B, H, size, D)
             groups = tf.gather(tf.reshape(cache, shape), which)
@@ -295,7 +295,7 @@ class FactoredAttention(Layer):
         by_query = tf.expand_dims(tf.transpose(q, [1, 0, 2, 3]), 3)  # (Q, B, H, 1, D)
         out = tf.squeeze(attend(by_query, own(keys), own(values), bias), 3)
         out = tf.transpose(out, [1, 0, 2, 3])
-        return tf.reshape(out, [-1, q.shape[1], sizes.attention_width])
+        return tf.reshape(out, [-1, q.shape[1], sizes.attention_dim])
 
 
 def by_heads(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.base import Layer
-from magenta_lite.layers.lstm import LSTM
+from magenta_lite.layers.lstm import LSTM, cell, cell_gradient, flat_rows
 from magenta_lite.typing import Tensor
 
 
@@ -71,9 +71,9 @@ def attention_step(
     """
     below, states, activations = tf.concat([x, state.attended], axis=-1), [], []
     for i, ((kernel, bias), (h, c)) in enumerate(zip(weights.layers, state.layers, strict=True)):
-        h, c, gates = _cell(tf.matmul(tf.concat([below, h], axis=-1), kernel) + bias, c)
+        h, c, gates = cell(tf.matmul(tf.concat([below, h], axis=-1), kernel) + bias, c)
         states.append((h, c))
-        activations.append(tf.concat(gates, axis=-1))
+        activations.append(gates)
         below = h * keep[i] if keep else h
     query = _query(weights, states)
     hidden = tf.tanh(state.scored + query)  # (L, B, V)
@@ -188,7 +188,7 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
         d_memory = tf.where(other, d_memory, 0.0) + attention[..., None] * d_attended
         d_scored = tf.where(other, d_scored, 0.0) + d_hidden
         d_query = tf.reduce_sum(d_hidden, axis=0)
-        d_score += tf.linalg.matvec(_rows(hidden), tf.reshape(d_logits, [-1]), transpose_a=True)
+        d_score += tf.linalg.matvec(flat_rows(hidden), tf.reshape(d_logits, [-1]), transpose_a=True)
 
         d_both = tf.split(
             _back(d_query, weights.query[0]), [n for n in units for _ in range(2)], axis=-1
@@ -197,7 +197,7 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
         for i in reversed(range(len(layers))):
             dh, dc = d_states[i]
             dh += d_both[2 * i + 1] + (d_above * keep[i][t] if keep else d_above)
-            gates, dc = _cell_gradient(
+            gates, dc = cell_gradient(
                 activations[i][t], c_before[i][t], layers[i][1][t], dh, dc + d_both[2 * i]
             )
             kernel = weights.layers[i][0]
@@ -308,30 +308,8 @@ def _scan_with_gradient(weights: Weights, x, state: State, keep):
 
 def _product_gradient(inputs, gradient):
     """Returns the gradients of the kernel and the bias of a linear map over all steps."""
-    flat = _rows(gradient)
-    return tf.matmul(_rows(inputs), flat, transpose_a=True), tf.reduce_sum(flat, axis=0)
-
-
-def _cell(gates, c):
-    """Returns output, cell state and activated gates of one step of an LSTM."""
-    i, f, g, o = tf.split(gates, 4, axis=-1)
-    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-    c = f * c + i * g
-    return o * tf.tanh(c), c, (i, f, g, o)
-
-
-def _cell_gradient(activations, c_before, c, dh, dc):
-    """Returns the gradients of the gates before activation (B, 4U) and of `c_before` (B, U)."""
-    i, f, g, o = tf.split(activations, 4, axis=-1)
-    tanh_c = tf.tanh(c)
-    dc = dc + dh * o * (1 - tanh_c * tanh_c)
-    gates = (
-        dc * g * i * (1 - i),
-        dc * c_before * f * (1 - f),
-        dc * i * (1 - g * g),
-        dh * tanh_c * o * (1 - o),
-    )
-    return tf.concat(gates, axis=-1), dc * f
+    flat = flat_rows(gradient)
+    return tf.matmul(flat_rows(inputs), flat, transpose_a=True), tf.reduce_sum(flat, axis=0)
 
 
 def _back(gradient, kernel):
@@ -341,11 +319,6 @@ def _back(gradient, kernel):
 def _split(x, last: int):
     """Splits off the last columns."""
     return x[..., :-last], x[..., -last:]
-
-
-def _rows(x):
-    """Returns (..., N) as (rows, N)."""
-    return tf.reshape(x, [-1, x.shape[-1]])
 
 
 def _shifted(first, steps):

@@ -34,10 +34,7 @@ MEANINGS = {
 def measure(model: VQVAE, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; of several quantizers, the mean over them.
 
-    Args:
-        model: A trained model.
-        examples: A `collections.Examples`; the first crop of each row is used.
-        seed: Unused.
+    The first crop of each row is used, and the seed is not.
     """
     del seed
     crop = model.crop or examples.events.shape[1]
