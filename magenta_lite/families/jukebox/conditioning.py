@@ -155,27 +155,18 @@ class CodeConditioner(Layer):
         super().__init__(**kwargs)
         # Set by training: recompute residual blocks for the gradient to save memory.
         self.recompute = False
-        self.config, dtype = config, self.dtype_policy
+        self.config = config
         wide, inside, stride = config.width, config.conditioner_width, config.conditioner_stride
         deviation = DEVIATION * config.initial_scale
         self.embedding = embedding_table(self, "embedding", config.codes, wide, deviation)
-        conv, transposed = keras.layers.Conv1D, keras.layers.Conv1DTranspose
-        self.enter = convolution(conv, wide, inside, 3, "enter", dtype=dtype)
+        self.enter = convolution(self, "enter", wide, inside, 3)
         self.residuals, self.lengthen = [], []
         for s in range(config.conditioner_stages):
             self.residuals.append(
                 [
                     (
-                        convolution(
-                            conv,
-                            inside,
-                            inside,
-                            3,
-                            f"dilated_{s}_{i}",
-                            dilation_rate=d,
-                            dtype=dtype,
-                        ),
-                        convolution(conv, inside, inside, 1, f"mixing_{s}_{i}", dtype=dtype),
+                        convolution(self, f"dilated_{s}_{i}", inside, inside, 3, dilation=d),
+                        convolution(self, f"mixing_{s}_{i}", inside, inside, 1),
                     )
                     for i, d in enumerate(config.conditioner_dilations)
                 ]
@@ -183,13 +174,7 @@ class CodeConditioner(Layer):
             outputs = wide if s == config.conditioner_stages - 1 else inside
             self.lengthen.append(
                 convolution(
-                    transposed,
-                    inside,
-                    outputs,
-                    2 * stride,
-                    f"lengthen_{s}",
-                    strides=stride,
-                    dtype=dtype,
+                    self, f"lengthen_{s}", inside, outputs, 2 * stride, stride, transposed=True
                 )
             )
         self.norm = norm_weights(self, "norm", wide)

@@ -140,7 +140,7 @@ def to_segments(x: Tensor, segments: int) -> Tensor:
     batch, rest = tf.shape(x)[1], x.shape[2:]
     steps = x.shape[0] // segments
     x = tf.reshape(x, [segments, steps, batch, *rest])
-    return tf.reshape(_swap_first_two(x), [steps, segments * batch, *rest])
+    return tf.reshape(swap_axes(x), [steps, segments * batch, *rest])
 
 
 def from_segments(x: Tensor, segments: int) -> Tensor:
@@ -150,11 +150,7 @@ def from_segments(x: Tensor, segments: int) -> Tensor:
     steps, rest = x.shape[0], x.shape[2:]
     batch = tf.shape(x)[1] // segments
     x = tf.reshape(x, [steps, segments, batch, *rest])
-    return tf.reshape(_swap_first_two(x), [segments * steps, batch, *rest])
-
-
-def _swap_first_two(x):
-    return swap_axes(x) if x.dtype in (tf.int32, tf.bool) else tf.transpose(x, _order(x))
+    return tf.reshape(swap_axes(x), [segments * steps, batch, *rest])
 
 
 def swap_axes(x: Tensor) -> Tensor:
@@ -163,13 +159,10 @@ def swap_axes(x: Tensor) -> Tensor:
     Integers are transposed as floats, which represent ids exactly, because oneDNN logs an error
     for integers.
     """
+    order = [1, 0, *range(2, len(x.shape))]
     if x.dtype.is_floating:
-        return tf.transpose(x, _order(x))
-    return tf.cast(tf.transpose(tf.cast(x, tf.float32), _order(x)), x.dtype)
-
-
-def _order(x):
-    return [1, 0, *range(2, len(x.shape))]
+        return tf.transpose(x, order)
+    return tf.cast(tf.transpose(tf.cast(x, tf.float32), order), x.dtype)
 
 
 def segment_lengths(length: Tensor, segments: int, steps: int) -> Tensor:

@@ -20,29 +20,40 @@ from magenta_lite.typing import Tensor
 
 
 def convolution(
-    kind: type, inputs: int, outputs: int, kernel: int, name: str, **details: Any
+    owner: keras.layers.Layer,
+    name: str,
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    transposed: bool = False,
 ) -> keras.layers.Layer:
-    """Returns a built convolution with PyTorch's initial weights, uniform in ±1/√fan-in.
+    """Returns a built 1D convolution with PyTorch's initial weights, uniform in ±1/√fan-in.
 
     Args:
-        kind: `keras.layers.Conv1D` or `Conv1DTranspose`.
+        owner: The layer that it is a part of, which determines its dtype policy.
+        name: Name of the layer.
         inputs: Input channels.
         outputs: Output channels.
         kernel: Kernel size.
-        name: Name of the layer.
-        **details: Other arguments of the layer.
+        stride: Stride.
+        dilation: Dilation.
+        transposed: Whether the convolution is transposed.
     """
     # The fan-in of a transposed kernel in PyTorch is that of the outputs.
-    transposed = kind is keras.layers.Conv1DTranspose
     limit = ((outputs if transposed else inputs) * kernel) ** -0.5
+    kind: Any = keras.layers.Conv1DTranspose if transposed else keras.layers.Conv1D
     layer = kind(
         outputs,
         kernel,
+        strides=stride,
         padding="same",
+        dilation_rate=dilation,
         kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
         bias_initializer=keras.initializers.RandomUniform(-limit, limit),
         name=name,
-        **details,
+        dtype=owner.dtype_policy,
     )
     layer.build((None, None, inputs))
     return layer
@@ -119,15 +130,14 @@ class Residual(Layer):
         self.sizes = sizes
         self.dilation = dilation
         width, inside = sizes.width, sizes.residual_width
-        conv, dtype = keras.layers.Conv1D, self.dtype_policy
+        dtype = self.dtype_policy
         with keras.name_scope(self.name):
             self.activations = [
                 Snake(n, name=f"snake_{i}", dtype=dtype) if sizes.snake else keras.ops.relu
                 for i, n in enumerate((width, inside))
             ]
-            details = {"dilation_rate": dilation, "dtype": dtype}
-            self.dilated = convolution(conv, width, inside, 3, "dilated", **details)
-            self.mixing = convolution(conv, inside, width, 1, "mixing", dtype=dtype)
+            self.dilated = convolution(self, "dilated", width, inside, 3, dilation=dilation)
+            self.mixing = convolution(self, "mixing", inside, width, 1)
 
     def call(self, x: Tensor) -> Tensor:
         before, between = self.activations
@@ -166,24 +176,15 @@ class EncoderBlock(_LevelBlock):
 
     def __init__(self, sizes: BlockSizes, **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        conv, dtype = keras.layers.Conv1D, self.dtype_policy
         # The kernel spans two strides and is padded by half a stride at each side, so that every
         # stage divides the length exactly.
-        kernel, width = 2 * sizes.stride, sizes.width
+        stride, width = sizes.stride, sizes.width
         with keras.name_scope(self.name):
             self.shorten = [
-                convolution(
-                    conv,
-                    width if s else sizes.outside,
-                    width,
-                    kernel,
-                    f"shorten_{s}",
-                    strides=sizes.stride,
-                    dtype=dtype,
-                )
-                for s in range(sizes.stages)
+                convolution(self, f"shorten_{s}", inputs, width, 2 * stride, stride)
+                for s, inputs in enumerate([sizes.outside, *[width] * (sizes.stages - 1)])
             ]
-            self.leave = convolution(conv, width, sizes.code_width, 3, "leave", dtype=dtype)
+            self.leave = convolution(self, "leave", width, sizes.code_width, 3)
 
     def call(self, x: Tensor) -> Tensor:
         for shorten, residuals in zip(self.shorten, self.residuals, strict=True):
@@ -209,20 +210,14 @@ class DecoderBlock(_LevelBlock):
 
     def __init__(self, sizes: BlockSizes, **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        conv, width, dtype = keras.layers.Conv1D, sizes.width, self.dtype_policy
+        stride, width = sizes.stride, sizes.width
         with keras.name_scope(self.name):
-            self.enter = convolution(conv, sizes.code_width, width, 3, "enter", dtype=dtype)
+            self.enter = convolution(self, "enter", sizes.code_width, width, 3)
             self.lengthen = [
                 convolution(
-                    keras.layers.Conv1DTranspose,
-                    width,
-                    sizes.outside if s == sizes.stages - 1 else width,
-                    2 * sizes.stride,
-                    f"lengthen_{s}",
-                    strides=sizes.stride,
-                    dtype=dtype,
+                    self, f"lengthen_{s}", width, outputs, 2 * stride, stride, transposed=True
                 )
-                for s in range(sizes.stages)
+                for s, outputs in enumerate([*[width] * (sizes.stages - 1), sizes.outside])
             ]
 
     def call(self, x: Tensor) -> Tensor:
@@ -310,13 +305,13 @@ class Decoder(_Stack):
         dilations = config.dilations(level)
         if config.reverse_decoder_dilation:
             dilations = dilations[::-1]
-        conv, width, dtype = keras.layers.Conv1D, config.code_width, self.dtype_policy
+        width, dtype = config.code_width, self.dtype_policy
         with keras.name_scope(self.name):
             self.blocks = [
                 DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}", dtype=dtype)
                 for b in range(level + 1)
             ]
-            self.sound = convolution(conv, width, config.channels, 3, "sound", dtype=dtype)
+            self.sound = convolution(self, "sound", width, config.channels, 3)
 
     def call(self, x: Tensor) -> Tensor:
         for block in reversed(self.blocks):
