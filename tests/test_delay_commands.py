@@ -18,7 +18,6 @@ from magenta_lite.datasets import open_data
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.jukebox.data import CodesData
-from magenta_lite.families.jukebox.evaluation import evaluate
 from magenta_lite.families.jukebox.options import DelayPriorOptions
 from magenta_lite.families.vqvae.coding import Coder
 from magenta_lite.serving.saved_model import export_saved_model
@@ -72,7 +71,7 @@ def test_a_trained_prior_reads_writes_and_is_served(place, loaded):
     (codes,) = coder.encode(sound[:, None])
     assert codes.shape == (6000 // HOP, BOOKS) and len(np.unique(codes)) > 8
     np.testing.assert_array_equal(examples.events[1], codes[16 : 16 + CONTEXT])
-    numbers = evaluate(prior.model, examples, 0)
+    numbers = prior.model.measure(examples, 0)
     assert 4 < numbers["bits_per_code"] < 6 and 0 <= numbers["accuracy"] < 1
     assert numbers["codes_per_second"] == 750
 

@@ -138,7 +138,7 @@ def load_weights(model: keras.Model, variables: Variables) -> None:
         UserError: If a variable is missing, has the wrong shape or does not belong to the model.
     """
     names = _Names(variables)
-    wanted, found = len(model.model_config.units), len(names.lstm_kernels)
+    wanted, found = len(model.sizes.units), len(names.lstm_kernels)
     if wanted != found:
         raise UserError(
             f"The checkpoint has {found} LSTM layers where this configuration has {wanted}"

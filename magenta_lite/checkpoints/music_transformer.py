@@ -94,10 +94,10 @@ def _assign_layer(layer, variables: Variables, name: str) -> None:
         table = BOTH_SIDES_TABLE if layer.sizes.both_sides else table
         _assign(layer.table, variables, f"{ATTENTION.format(layer=name, part=SELF)}/{table}")
     _assign_norm(layer.ffn_norm, variables, f"{name}/ffn")
-    _assign(layer.filter_kernel, variables, f"{name}/ffn/conv1/kernel")
-    _assign(layer.filter_bias, variables, f"{name}/ffn/conv1/bias")
-    _assign(layer.output_kernel, variables, f"{name}/ffn/conv2/kernel")
-    _assign(layer.output_bias, variables, f"{name}/ffn/conv2/bias")
+    _assign(layer.filter_weights[0], variables, f"{name}/ffn/conv1/kernel")
+    _assign(layer.filter_weights[1], variables, f"{name}/ffn/conv1/bias")
+    _assign(layer.output_weights[0], variables, f"{name}/ffn/conv2/kernel")
+    _assign(layer.output_weights[1], variables, f"{name}/ffn/conv2/bias")
 
 
 def _assign_norm(norm, variables: Variables, name: str) -> None:

@@ -14,7 +14,7 @@ def load_weights(model: MusicVAE, variables: Variables) -> None:
     Raises:
         UserError: If a variable is missing, has the wrong shape or does not belong to the model.
     """
-    if model.model_config.encoder_levels:
+    if model.sizes.encoder_levels:
         for i, level in enumerate(model.encoder.level_encoders):
             _assign_encoder(level, variables, f"encoder/hierarchical_level_{i}")
     else:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from magenta_lite.families import FAMILIES
 from magenta_lite.modeling.music_model import MusicModel
 
@@ -19,12 +17,6 @@ def build_model(config: ExperimentConfig, converter: Any, precision: str = "floa
     Args:
         config: Says the family and the sizes.
         converter: The built converter of `config.converter`.
-        precision: Keras dtype policy of its layers. Weights are float32 in any case.
+        precision: Keras dtype policy of the layers, whose weights are in float32 in any case.
     """
-    model_class = FAMILIES[config.family].model_class()
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        return model_class.for_config(config, converter)
-    finally:
-        keras.config.set_dtype_policy(before)
+    return FAMILIES[config.family].model_class().for_config(config, converter, dtype=precision)

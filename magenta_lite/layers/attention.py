@@ -1,7 +1,10 @@
 """Attention with and without relative positions, global and in blocks.
 
 Shape letters: B batch, H heads, L queries, K keys, D key depth, V value depth, R rows of a table.
-Queries must be scaled already. Relative terms follow Music Transformer (Huang et al. 2018,
+Queries q are float (B, H, L, D) and must be scaled already, keys k (B, H, K, D), values v
+(B, H, K, V); tables of relative distances are (H, R, D) or (R, D) for all heads, those of values
+(H, R, V) or (R, V). The functions `attend…` return float (B, H, L, V) in the type of v; their
+softmax is in float32. Relative terms follow Music Transformer (Huang et al. 2018,
 https://arxiv.org/abs/1809.04281, §3.4) and Shaw et al. 2018 (https://arxiv.org/abs/1803.02155):
 q_i · e_(j-i) is added to the logit of query i and key j. The products of each query with all rows
 of the table of e are computed at once, with O(L D) memory beyond the logits, and then skewed.
@@ -143,8 +146,8 @@ def relative_logits(
     The last query is at the last key; with `both_sides` the first query is at the first key.
 
     Args:
-        q: Float (B, H, L, D).
-        table: Float (H, R, D), or (R, D) for all heads.
+        q: Queries.
+        table: A table of relative distances.
         distances: The distances of the rows.
         keys: Number of keys K; L if None.
 
@@ -171,18 +174,14 @@ def attend(
     """Computes the attention of every query to all keys.
 
     Args:
-        q: Float (B, H, L, D), scaled.
-        k: Float (B, H, K, D).
-        v: Float (B, H, K, V).
+        q: Queries.
+        k: Keys.
+        v: Values.
         bias: Added to the logits, broadcasts to (B, H, L, K); None for no bias.
-        key_table: Float (H, R, D) or (R, D), for a relative term of the logits; if K ≠ L, with
-            both sides.
-        value_table: Float (H, R, V) or (R, V), for a relative term of the output; requires K = L.
+        key_table: Table for a relative term of the logits; if K ≠ L, with both sides.
+        value_table: Table for a relative term of the output; requires K = L.
         distances: The distances of the rows of the tables.
         keep: Dropout factors of the weights, broadcast to (B, H, L, K); None for no dropout.
-
-    Returns:
-        Float (B, H, L, V), in the type of `v`; the softmax is computed in float32.
     """
     logits = tf.matmul(q, k, transpose_b=True)
     if key_table is not None:
@@ -209,15 +208,11 @@ def attend_causally(
     the work of `attend` with a causal mask.
 
     Args:
-        q: Float (B, H, L, D), scaled.
-        k: Float (B, H, L, D).
-        v: Float (B, H, L, V).
-        key_table: Float (H, R, D) or (R, D), for a relative term of the logits; the last row is
-            distance 0.
+        q: Queries.
+        k: Keys, K = L.
+        v: Values.
+        key_table: Table for a relative term of the logits; the last row is distance 0.
         draw: Returns n dropout factors (B, n), shared by all heads; None for no dropout.
-
-    Returns:
-        Float (B, H, L, V).
     """
     length = q.shape[2]
     block = max(SMALLEST_BLOCK, -(-length // MOST_BLOCKS))
@@ -256,18 +251,14 @@ def attend_in_blocks(
     output is added from the second block on.
 
     Args:
-        q: Float (B, H, L, D), scaled.
-        k: Float (B, H, L, D).
-        v: Float (B, H, L, V).
+        q: Queries.
+        k: Keys, K = L.
+        v: Values.
         block: Block length in positions.
-        key_table: Float (H, R, D) or (R, D), where R is at least two blocks; the last row is
-            distance 0.
-        value_table: Float (H, R, V) or (R, V).
+        key_table: Table of at least two blocks of rows; the last row is distance 0.
+        value_table: The same for a relative term of the output.
         keep: Dropout factors of the weights, (B, 1 or H, L, two blocks), the previous block first;
             None for no dropout.
-
-    Returns:
-        Float (B, H, L, V).
     """
     length = q.shape[2]
     if length < 2 * block:

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
+from magenta_lite.layers.base import Layer
 from magenta_lite.layers.initial_values import orthogonal_gates
 from magenta_lite.typing import Tensor
 
@@ -32,39 +33,27 @@ def lstm_cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Output h (B, U) in the type of `gates` and new cell state float32 (B, U).
     """
-    h, c, _ = _cell(gates, c)
+    h, c, _ = cell(tf.cast(gates, tf.float32), c)
     return tf.cast(h, gates.dtype), c
 
 
-def _cell(gates, c):
-    i, f, g, o = tf.split(tf.cast(gates, tf.float32), 4, axis=-1)
-    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns h, the new cell state (B, U) and the activations of gates (B, 4U), all float32."""
+    i, f, g, o = activations = _activated(gates)
     c = f * c + i * g
-    return o * tf.tanh(c), c, (i, f, g, o)
+    return o * tf.tanh(c), c, tf.concat(activations, axis=-1)
 
 
-# XLA fuses the element-wise work of a step into one pass over memory.
-@inner_graph(jit_compile=True)
-def _fused_cell(product, every_step, c):
-    h, c, activations = _cell(tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32), c)
-    dtype = product.dtype
-    return tf.cast(h, dtype), c, tf.cast(tf.concat(activations, axis=-1), dtype)
-
-
-@inner_graph(jit_compile=True)
-def _activations(product, every_step):
-    """Returns the gate activations of all steps, as `_fused_cell` returns those of one step."""
-    gates = tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32)
+def _activated(gates):
     i, f, g, o = tf.split(gates, 4, axis=-1)
-    activations = [tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)]
-    return tf.cast(tf.concat(activations, axis=-1), product.dtype)
+    return tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
 
 
-@inner_graph(jit_compile=True)
-def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
+def cell_gradient(
+    activations: Tensor, c_previous: Tensor, c: Tensor, dh: Tensor, dc: Tensor
+) -> tuple[Tensor, Tensor]:
     """Returns the gradients of pre-activations (B, 4U) and of the previous cell state (B, U)."""
-    i, f, g, o = tf.split(tf.cast(activations, tf.float32), 4, axis=-1)
-    dh = tf.cast(dh_out, tf.float32) + tf.cast(dh_recurrent, tf.float32)
+    i, f, g, o = tf.split(activations, 4, axis=-1)
     tanh_c = tf.tanh(c)
     dc = dc + dh * o * (1 - tanh_c * tanh_c)
     gates = (
@@ -73,7 +62,28 @@ def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
         dc * i * (1 - g * g),
         dh * tanh_c * o * (1 - o),
     )
-    return tf.cast(tf.concat(gates, axis=-1), activations.dtype), dc * f
+    return tf.concat(gates, axis=-1), dc * f
+
+
+# XLA fuses the element-wise work of a step into one pass over memory.
+@inner_graph(jit_compile=True)
+def _fused_cell(product, every_step, c):
+    h, c, activations = cell(tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32), c)
+    return tf.cast(h, product.dtype), c, tf.cast(activations, product.dtype)
+
+
+@inner_graph(jit_compile=True)
+def _activations(product, every_step):
+    """Returns the gate activations of all steps, as `_fused_cell` returns those of one step."""
+    gates = tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32)
+    return tf.cast(tf.concat(_activated(gates), axis=-1), product.dtype)
+
+
+@inner_graph(jit_compile=True)
+def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
+    dh = tf.cast(dh_out, tf.float32) + tf.cast(dh_recurrent, tf.float32)
+    gates, dc = cell_gradient(tf.cast(activations, tf.float32), c_previous, c, dh, dc)
+    return tf.cast(gates, activations.dtype), dc
 
 
 def _tensor_array(shape, dtype, steps):
@@ -175,7 +185,7 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
     scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
     matrix = tf.concat([kernel, recurrent_kernel], axis=0)
     if wide or kernel.shape[0] > WIDE_INPUT:
-        projected = tf.reshape(tf.matmul(_rows(x), kernel), [*tf.unstack(tf.shape(x)[:2]), -1])
+        projected = tf.reshape(tf.matmul(flat_rows(x), kernel), [*tf.unstack(tf.shape(x)[:2]), -1])
         projected = tf.ensure_shape(projected, [*x.shape[:2], kernel.shape[1]])
         h, c, activations = scan(projected, recurrent_kernel, every_step, h0, c0)
     else:
@@ -197,11 +207,11 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
         d_every_step = tf.reduce_sum(d_gates, axis=0)
         if every_step.shape[0] == 1:
             d_every_step = tf.reduce_sum(d_every_step, axis=0, keepdims=True)
-        flat = _rows(d_gates)
+        flat = flat_rows(d_gates)
         return (
             tf.reshape(tf.matmul(flat, kernel, transpose_b=True), tf.shape(x)),
-            tf.matmul(_rows(x), flat, transpose_a=True),
-            tf.matmul(_rows(h_previous), flat, transpose_a=True),
+            tf.matmul(flat_rows(x), flat, transpose_a=True),
+            tf.matmul(flat_rows(h_previous), flat, transpose_a=True),
             d_every_step,
             dh,
             dc,
@@ -210,13 +220,13 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
     return h, gradient
 
 
-def _rows(x):
+def flat_rows(x: Tensor) -> Tensor:
     """Reshapes x (T, B, N) to (T * B, N)."""
     return tf.reshape(x, [-1, x.shape[-1]])
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class LSTM(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.layers")
+class LSTM(Layer):
     """A long short-term memory layer over time-major sequences (Hochreiter & Schmidhuber 1997).
 
     Gates are in Keras' order i, f, g, o. The forget gate's bias is initialized to 1, the kernel
@@ -242,7 +252,7 @@ class LSTM(keras.layers.Layer):
     """
 
     def __init__(self, units: int, input_size: int, constant_size: int = 0, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)  # `call` casts; the cell state stays float32
+        super().__init__(**kwargs)
         self.units = units
         self.input_size = input_size
         self.constant_size = constant_size
@@ -259,7 +269,6 @@ class LSTM(keras.layers.Layer):
             name="recurrent_kernel", shape=(units, 4 * units), initializer=orthogonal_gates
         )
         self.bias = self.add_weight(name="bias", shape=(4 * units,), initializer=self._forget_bias)
-        self.built = True
 
     @staticmethod
     def _forget_bias(shape, dtype=None):
@@ -299,11 +308,3 @@ class LSTM(keras.layers.Layer):
             tf.cast(c, tf.float32),
             self.recompute,
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "input_size": self.input_size,
-            "constant_size": self.constant_size,
-        }

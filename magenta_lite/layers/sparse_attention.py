@@ -54,17 +54,14 @@ def attend_sparsely(
     The output of a query without keys is zero.
 
     Args:
-        q: Float (B, H, L, D), scaled; H is even.
-        k: Float (B, H, L, D).
-        v: Float (B, H, L, V).
+        q: Queries of an even number of heads; shapes are those of `attention`.
+        k: Keys, K = L.
+        v: Values.
         kind: One of `KINDS`.
         stride: Stride l.
         summary: Summary columns c, for `fixed`.
         draw: Returns n dropout factors (B, n), shared by the heads of one half; None for no
             dropout.
-
-    Returns:
-        Float (B, H, L, V).
     """
     length = q.shape[2]
     padding = -length % stride

@@ -23,10 +23,10 @@ from magenta_lite.layers.attention import (
     attend_causally,
     attend_in_blocks,
 )
+from magenta_lite.layers.base import Layer
 from magenta_lite.layers.sparse_attention import attend_sparsely, visible
+from magenta_lite.layers.weights import linear, norm_weights, normalize, product, quick_gelu
 from magenta_lite.typing import Tensor
-
-NORM_EPSILON = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +34,10 @@ class LayerSizes:
     """Sizes of a layer.
 
     Attributes:
-        hidden: Hidden size C.
-        keys: Total width of queries and keys over all heads.
-        filter: Hidden width of the feed-forward sublayer.
-        heads: Number of heads H.
+        hidden_dim: Width C of the residual stream.
+        key_dim: Total width of queries and keys over all heads.
+        filter_dim: Hidden width of the feed-forward sublayer.
+        num_heads: Number of heads H.
         table_rows: Rows R of the table of relative distances; 0 for no relative attention.
         shared_table: Whether all heads share one table.
         both_sides: Whether attention is bidirectional (the table then has 2R - 1 rows).
@@ -56,10 +56,10 @@ class LayerSizes:
         output_scale: Factor on `deviation` for the kernels that write to the residual stream.
     """
 
-    hidden: int
-    keys: int
-    filter: int
-    heads: int
+    hidden_dim: int
+    key_dim: int
+    filter_dim: int
+    num_heads: int
     table_rows: int = 0
     shared_table: bool = False
     both_sides: bool = False
@@ -120,47 +120,52 @@ class Dropout:
         return tf.reshape(kept, [-1, *shape]) * (2**16 / (2**16 - dropped))
 
 
-class TransformerLayer(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.layers")
+class TransformerLayer(Layer):
     """A transformer layer with the weights of Vaswani et al. (2017) or of Child et al. (2019).
 
+    Products are in the type of the input, everything else is in float32.
+
     Args:
-        sizes: A `LayerSizes` or its dict.
+        sizes: Sizes of the layer.
         number: Number of the layer, which makes its dropout independent of other layers.
     """
 
-    def __init__(self, sizes: LayerSizes | dict[str, Any], number: int = 0, **kwargs: Any):
-        # No autocast: products are in the type of the input, everything else in float32.
-        super().__init__(autocast=False, **kwargs)
-        self.sizes = LayerSizes(**sizes) if isinstance(sizes, dict) else sizes
+    def __init__(self, sizes: LayerSizes, number: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.sizes = sizes
         self.number = number
         # Set by the trainer: recompute activations in the backward pass instead of keeping them.
         self.recompute = False
-        sizes, hidden = self.sizes, self.sizes.hidden
+        hidden = sizes.hidden_dim
         self.attention = self._attention("self")
         self.table = None
         if sizes.table_rows:
             rows = 2 * sizes.table_rows - 1 if sizes.both_sides else sizes.table_rows
-            depth = sizes.keys // sizes.heads
+            depth = sizes.key_dim // sizes.num_heads
             self.table = self.add_weight(
-                shape=(rows, depth) if sizes.shared_table else (sizes.heads, rows, depth),
+                shape=(rows, depth) if sizes.shared_table else (sizes.num_heads, rows, depth),
                 initializer=keras.initializers.RandomNormal(stddev=depth**-0.5),
                 name="relative_table",
             )
         self.memory_attention: Any = self._attention("memory") if sizes.memory else None
-        self.ffn_norm = self._norm("ffn")
-        self.filter_kernel = self._kernel("filter", hidden, sizes.filter)
-        self.filter_bias = self._bias("filter", sizes.filter)
-        self.output_kernel = self._kernel("output", sizes.filter, hidden, sizes.output_scale)
-        self.output_bias = self._bias("output", hidden)
-        self.built = True
+        self.ffn_norm = norm_weights(self, "ffn_norm", hidden)
+        self.filter_weights = (
+            self._kernel("filter", hidden, sizes.filter_dim),
+            self._bias("filter", sizes.filter_dim),
+        )
+        self.output_weights = (
+            self._kernel("output", sizes.filter_dim, hidden, sizes.output_scale),
+            self._bias("output", hidden),
+        )
 
     def _attention(self, name: str) -> dict[str, Any]:
-        sizes, hidden = self.sizes, self.sizes.hidden
-        columns = {"q": sizes.keys, "k": sizes.keys, "v": hidden, "out": hidden}
-        scales = {"out": sizes.output_scale}
-        weights: dict[str, Any] = {"norm": self._norm(name)}
+        sizes, hidden = self.sizes, self.sizes.hidden_dim
+        columns = {"q": sizes.key_dim, "k": sizes.key_dim, "v": hidden, "out": hidden}
+        weights: dict[str, Any] = {"norm": norm_weights(self, f"{name}_norm", hidden)}
         for part, size in columns.items():
-            weights[part] = self._kernel(f"{name}_{part}", hidden, size, scales.get(part, 1.0))
+            scale = sizes.output_scale if part == "out" else 1.0
+            weights[part] = self._kernel(f"{name}_{part}", hidden, size, scale)
             if sizes.biases:
                 weights[f"{part}_bias"] = self._bias(f"{name}_{part}", size)
         return weights
@@ -174,13 +179,6 @@ class TransformerLayer(keras.layers.Layer):
 
     def _bias(self, name: str, size: int):
         return self.add_weight(shape=(size,), initializer="zeros", name=f"{name}_bias")
-
-    def _norm(self, name: str):
-        hidden = self.sizes.hidden
-        return (
-            self.add_weight(shape=(hidden,), initializer="ones", name=f"{name}_norm_scale"),
-            self.add_weight(shape=(hidden,), initializer="zeros", name=f"{name}_norm_bias"),
-        )
 
     # All steps at once ------------------------------------------------------------------------
 
@@ -213,11 +211,14 @@ class TransformerLayer(keras.layers.Layer):
             if memory is not None:
                 attended = self._attend_memory(x, memory, memory_bias, dropout, place + 2)
                 x += dropout(attended, place + 3)
-            inside = self._filtered(normalize(x, *self.ffn_norm))
-            inside = dropout(inside, place + 4)
-            return x + dropout(self._output(inside), place + 5)
+            inside = linear(normalize(x, *self.ffn_norm), *self.filter_weights)
+            inside = dropout(self._activated(inside), place + 4)
+            return x + dropout(linear(inside, *self.output_weights), place + 5)
 
         return tf.recompute_grad(all_steps)(x) if self.recompute else all_steps(x)
+
+    def _activated(self, x):
+        return quick_gelu(x) if self.sizes.gelu else tf.nn.relu(x)
 
     def _attend(self, q, k, v, bias, dropout, place):
         sizes, length = self.sizes, q.shape[2]
@@ -249,7 +250,7 @@ class TransformerLayer(keras.layers.Layer):
 
     def _projected(self, x, weights, names: str):
         """Returns the projections `names`, of q (scaled), k and v, of x (B, T, C): (B, H, T, D)."""
-        scale = (self.sizes.keys // self.sizes.heads) ** -0.5
+        scale = (self.sizes.key_dim // self.sizes.num_heads) ** -0.5
         kernels = [weights[n] * scale if n == "q" else weights[n] for n in names]
         widths = [kernel.shape[1] for kernel in kernels]
         # One product is faster than one for each projection.
@@ -262,13 +263,13 @@ class TransformerLayer(keras.layers.Layer):
         return [self._heads(part) for part in tf.split(together, widths, axis=2)]
 
     def _heads(self, x):
-        heads = self.sizes.heads
+        heads = self.sizes.num_heads
         split = tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
         return tf.transpose(split, [0, 2, 1, 3])
 
     def _joined(self, attended, weights):
         together = tf.transpose(attended, [0, 2, 1, 3])
-        flat = tf.reshape(together, [-1, together.shape[1], self.sizes.hidden])
+        flat = tf.reshape(together, [-1, together.shape[1], self.sizes.hidden_dim])
         out = product(flat, weights["out"])
         return out + tf.cast(weights["out_bias"], out.dtype) if self.sizes.biases else out
 
@@ -276,42 +277,20 @@ class TransformerLayer(keras.layers.Layer):
 
     def step_weights(self) -> dict[str, Any]:
         """Returns the float32 weights of a step; kernels of one product are concatenated."""
-        self_, memory, sizes = self.attention, self.memory_attention, self.sizes
-        table = None
-        if self.table is not None:
-            table = tf.convert_to_tensor(self.table)
-            table = tf.repeat(table[None], sizes.heads, axis=0) if sizes.shared_table else table
-        biases = {}
+        own, memory, sizes = self.attention, self.memory_attention, self.sizes
+        joined = {"qkv": tf.concat([own[n] for n in "qkv"], axis=1)}
+        kept = {"out": own["out"], "filter": self.filter_weights, "output": self.output_weights}
         if sizes.biases:
-            biases = {
-                "qkv_bias": tf.concat([self_[f"{n}_bias"] for n in "qkv"], axis=0),
-                "out_bias": tf.convert_to_tensor(self_["out_bias"]),
-            }
-        return biases | {
-            "qkv": tf.concat([self_["q"], self_["k"], self_["v"]], axis=1),
-            "out": tf.convert_to_tensor(self_["out"]),
-            "table": table,
-            "memory_q": None if memory is None else tf.convert_to_tensor(memory["q"]),
-            "memory_out": None if memory is None else tf.convert_to_tensor(memory["out"]),
-            "filter": (
-                tf.convert_to_tensor(self.filter_kernel),
-                tf.convert_to_tensor(self.filter_bias),
-            ),
-            "output": (
-                tf.convert_to_tensor(self.output_kernel),
-                tf.convert_to_tensor(self.output_bias),
-            ),
-        }
-
-    def _filtered(self, x):
-        inside = product(x, self.filter_kernel) + tf.cast(self.filter_bias, x.dtype)
-        return self._activated(inside)
-
-    def _activated(self, x):
-        return x * tf.sigmoid(1.702 * x) if self.sizes.gelu else tf.nn.relu(x)
-
-    def _output(self, x):
-        return product(x, self.output_kernel) + tf.cast(self.output_bias, x.dtype)
+            joined["qkv_bias"] = tf.concat([own[f"{n}_bias"] for n in "qkv"], axis=0)
+            kept["out_bias"] = own["out_bias"]
+        if self.table is not None:
+            kept["table"] = self.table
+        if memory is not None:
+            kept |= {"memory_q": memory["q"], "memory_out": memory["out"]}
+        weights = joined | tf.nest.map_structure(tf.convert_to_tensor, kept)
+        if sizes.shared_table and self.table is not None:
+            weights["table"] = tf.repeat(weights["table"][None], sizes.num_heads, axis=0)
+        return weights
 
     def step(
         self,
@@ -341,12 +320,12 @@ class TransformerLayer(keras.layers.Layer):
         sizes, size = self.sizes, keys.shape[1]
         projected = tf.matmul(normalize(x, *self.attention["norm"]), weights["qkv"])
         projected += weights.get("qkv_bias", 0.0)
-        parts = tf.split(projected, [sizes.keys, sizes.keys, sizes.hidden], axis=1)
+        parts = tf.split(projected, [sizes.key_dim, sizes.key_dim, sizes.hidden_dim], axis=1)
         q, k, v = (self._one_step(part) for part in parts)
         slot = position % size
         keys = replaced_at(keys, slot, tf.squeeze(k, 1))
         values = replaced_at(values, slot, tf.squeeze(v, 1))
-        q *= (sizes.keys // sizes.heads) ** -0.5
+        q *= (sizes.key_dim // sizes.num_heads) ** -0.5
         logits = tf.matmul(q, keys, transpose_b=True)
         if self.table is not None:
             logits += ring_of_distances(q, weights["table"], position, size)
@@ -362,7 +341,7 @@ class TransformerLayer(keras.layers.Layer):
             (keys_there, values_there), bias = memory
             normed = normalize(x, *self.memory_attention["norm"])
             q = self._one_step(tf.matmul(normed, weights["memory_q"]))
-            q *= (sizes.keys // sizes.heads) ** -0.5
+            q *= (sizes.key_dim // sizes.num_heads) ** -0.5
             logits = tf.matmul(q, keys_there, transpose_b=True) + bias
             x += self._joined_step(logits, values_there, weights["memory_out"])
         kernel, bias = weights["filter"]
@@ -372,44 +351,66 @@ class TransformerLayer(keras.layers.Layer):
 
     def _one_step(self, x):
         """Reshapes x (B, H * D) to (B * H, 1, D)."""
-        return tf.reshape(x, [-1, 1, x.shape[1] // self.sizes.heads])
+        return tf.reshape(x, [-1, 1, x.shape[1] // self.sizes.num_heads])
 
     def _seen_by_heads(self, position, stands_at, rows):
         """Returns which slots the heads attend to by their pattern: bool (B * H, 1, K)."""
         sizes = self.sizes
         halves = visible(sizes.pattern, sizes.stride, sizes.summary, position, stands_at)
-        by_head = tf.repeat(tf.stack(halves), sizes.heads // 2, axis=0)
-        return tf.tile(by_head[:, None], [rows // sizes.heads, 1, 1])
+        by_head = tf.repeat(tf.stack(halves), sizes.num_heads // 2, axis=0)
+        return tf.tile(by_head[:, None], [rows // sizes.num_heads, 1, 1])
 
     def _joined_step(self, logits, values, kernel, seen=None):
         weights = tf.nn.softmax(logits)
         if self.sizes.pattern:
             weights *= tf.cast(tf.reduce_any(seen, axis=-1, keepdims=True), weights.dtype)
         attended = tf.matmul(weights, values)
-        return tf.matmul(tf.reshape(attended, [-1, self.sizes.hidden]), kernel)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "sizes": dataclasses.asdict(self.sizes),
-            "number": self.number,
-        }
+        return tf.matmul(tf.reshape(attended, [-1, self.sizes.hidden_dim]), kernel)
 
 
-def product(x: Tensor, kernel: Tensor) -> Tensor:
-    """Returns x (..., C), with at most one unknown axis, times a kernel (C, D), as type of x."""
-    out = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), tf.cast(kernel, x.dtype))
-    return tf.reshape(out, [*(-1 if n is None else n for n in x.shape[:-1]), kernel.shape[1]])
+def prefilled(
+    layers: Sequence[TransformerLayer],
+    x: Tensor,
+    memory: Tensor | None = None,
+    memory_bias: Tensor | None = None,
+) -> list[tuple[Tensor, Tensor]]:
+    """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer of a causal stack.
+
+    Args:
+        layers: The layers, the lowest first.
+        x: Float (B, T, C), input of the first layer.
+        memory: As of the layers' call.
+        memory_bias: As of the layers' call.
+    """
+    x, pairs = tf.cast(x, layers[0].compute_dtype), []
+    for layer in layers:
+        keys, values = layer.keys_values(normalize(x, *layer.attention["norm"]))
+        pairs.append((keys, values))
+        x = layer(x, None, memory, memory_bias)
+    return pairs
 
 
-def normalize(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Applies layer normalization (Ba et al. 2016) to x (..., C) in float32; keeps its type."""
-    wide = tf.cast(x, tf.float32)
-    mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
-    normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)
-    # Keras casts the weights of a mixed-precision layer to its compute type.
-    scale, bias = tf.cast(scale, tf.float32), tf.cast(bias, tf.float32)
-    return tf.cast(normed * scale + bias, x.dtype)
+def step(
+    layers: Sequence[TransformerLayer],
+    weights: Sequence[dict[str, Any]],
+    x: Tensor,
+    position: Tensor,
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
+    memories: Sequence[tuple] | None = None,
+) -> tuple[Tensor, tuple, tuple]:
+    """Computes one step of a stack; weights, caches and memories are those of each layer.
+
+    Returns:
+        As `TransformerLayer.step`, with keys and values of each layer.
+    """
+    new = []
+    for i, layer in enumerate(layers):
+        memory = memories[i] if memories else None
+        x, *pair = layer.step(weights[i], x, position, keys[i], values[i], memory)
+        new.append(pair)
+    new_keys, new_values = zip(*new, strict=True)
+    return x, new_keys, new_values
 
 
 def ring_of_distances(q: Tensor, table: Tensor, position: Tensor, size: int) -> Tensor:

@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
+from magenta_lite.keras_internals import Model
+from magenta_lite.layers.base import FromArguments
 from magenta_lite.modeling.options import GenerateOptions
 from magenta_lite.typing import Batch, Events, Tensor
 
@@ -50,24 +52,25 @@ class RandomInput:
         return tf.cast(uniform < self.p, tf.float32) if self.kind == "bernoulli" else uniform
 
 
-class MusicModel(keras.Model):
+class MusicModel(FromArguments, Model):
     """A model of music. Its batches are dicts of tensors, which include its random numbers.
 
     To be trained, served and used for generation, a family implements:
 
+    - a constructor that creates all layers and passes them `dtype_policy`; its arguments are
+      attributes, as `FromArguments` requires, the section `model` of the config is `sizes`;
     - `Options`, `metric_meanings`, `for_config`, `generate`, `measure`, `signatures` and
       `signature_arguments`, which are described below;
-    - `call(batch, training)`, `compute_loss(x=batch, y_pred=outputs)`, a mean over the examples
-      of its replica, and `get_config`, as in Keras;
+    - `call(batch, training)` and `mean_loss(batch, outputs, training)`;
     - `random_inputs()` and, optionally, the other methods that do nothing here.
 
     Every random number of the training pipeline is a function of (seed, step, example), so that
     weights do not depend on the number of replicas. Random numbers that are missing in a batch are
     drawn with TensorFlow's global seed.
 
-    Two methods work around defects of Keras 3 with several workers
-    (https://github.com/keras-team/keras/issues/20585): it averages the logs of a step over an axis
-    that scalars do not have, and reduces the first batch outside of a replica.
+    Args:
+        **kwargs: `name`, `dtype` and `trainable`, as of `keras.Model`. The dtype policy is that of
+            the layers; logits, losses and samples are in float32.
 
     Attributes:
         Options: Class of the options of `generate`.
@@ -76,28 +79,39 @@ class MusicModel(keras.Model):
 
     Options: ClassVar[type[GenerateOptions]]
     metric_meanings: ClassVar[Mapping[str, str]]
+    attributes: ClassVar = {"model": "sizes"}
     # The objective section; a run with a time limit replaces it before training.
     objective: Any = None
 
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.built = True
+
+    @property
+    def compute_dtype(self) -> str:
+        """The type of the model's own computations, to which Keras casts float inputs."""
+        return "float32"
+
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:
         """Returns the untrained model that a config describes.
 
         Args:
             config: A config with the sections `model` and `objective` of the family.
             converter: The converter of `config.converter`.
+            **kwargs: Those of the constructor, such as `dtype`.
 
         Raises:
             UserError: If the sections are inconsistent.
         """
         raise NotImplementedError
 
-    def generate(self, options: GenerateOptions, converter: Converter) -> list[Any]:
+    def generate(self, options: Any, converter: Any, /) -> list[Any]:
         """Generates music.
 
         Args:
             options: Options of the class `Options`.
-            converter: Converts between music and model inputs.
+            converter: A `Converter`, between music and model inputs.
 
         Returns:
             NoteSequences; or `Reconstruction`s; or, for a model of sound, dicts of `Audio`.
@@ -107,7 +121,7 @@ class MusicModel(keras.Model):
         """
         raise NotImplementedError
 
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
+    def measure(self, examples: Any, seed: int = 0, /) -> dict[str, float]:
         """Returns evaluation metrics; `metric_meanings` explains them.
 
         Args:
@@ -116,7 +130,7 @@ class MusicModel(keras.Model):
         """
         raise NotImplementedError
 
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    def signatures(self, /) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns compiled functions of dense tensors by the names of their SavedModel signatures.
 
         One of them is `serving_default`; models of notes also have `sample`.
@@ -124,12 +138,12 @@ class MusicModel(keras.Model):
         raise NotImplementedError
 
     def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
+        self, num_outputs: int, temperature: float, seed: int, /
     ) -> dict[str, tf.Tensor]:
         """Returns arguments of `serving_default`, and of `sample` if there is one."""
         raise NotImplementedError
 
-    def pictures(self, converter: Converter, examples: Any, seed: int) -> Iterable[Any] | None:
+    def pictures(self, converter: Any, examples: Any, seed: int, /) -> Iterable[Any] | None:
         """Returns figures of model outputs; None for piano rolls of samples.
 
         Args:
@@ -143,10 +157,11 @@ class MusicModel(keras.Model):
         """Returns the random numbers that an example needs, by their keys in a batch."""
         return {}
 
-    def with_random_inputs(self, batch: dict[str, Any], training: bool = True) -> dict[str, Any]:
-        """Returns `batch` with the missing ones of `random_inputs` added."""
+    def with_random_inputs(self, batch: Batch, training: bool = True, only: str = "") -> Batch:
+        """Returns `batch` with the missing ones of `random_inputs` added, or only one of them."""
         inputs = self.random_inputs(training)
-        missing = {name: each for name, each in inputs.items() if name not in batch}
+        wanted = [name for name in inputs if only in ("", name)]
+        missing = {name: inputs[name] for name in wanted if name not in batch}
         if not missing:
             return batch
         size = tf.shape(batch["events"])[0]
@@ -208,8 +223,34 @@ class MusicModel(keras.Model):
     # that of all rows.
     micro_batches: int = 1
 
+    def preprocess(self, batch: Batch, training: bool) -> Batch:
+        """Returns a batch with random inputs as the network and the loss read it in `fit`."""
+        return batch
+
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
+        """Returns the mean loss over the examples of a replica, and updates the metrics.
+
+        Args:
+            batch: Input of the call.
+            outputs: Output of the call.
+            training: Whether this is the loss of training.
+        """
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Tensor | None = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Returns the loss of a replica divided so that the sum over replicas is the batch's."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return self.mean_loss(x, y_pred, training) / replicas
+
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        batch = self.with_random_inputs(batch)
+        batch = self.preprocess(self.with_random_inputs(batch), training=True)
         if self.micro_batches > 1:
             return logs_for_workers(self._train_step_in_parts(batch))
         return logs_for_workers(super().train_step(batch))
@@ -238,26 +279,13 @@ class MusicModel(keras.Model):
             lambda i, *_: i < parts, add_part, start, parallel_iterations=1
         )
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._loss_tracker.update_state(loss * replicas, sample_weight=rows)
+        self.track_loss(loss * replicas, rows)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self.compute_metrics(batch, None, None)
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
-        return logs_for_workers(super().test_step(self.with_random_inputs(batch, training=False)))
-
-    def scale_loss(self, loss: Tensor) -> Tensor:
-        """Divides a replica's mean so that the sum over replicas is the mean of the batch."""
-        return loss / tf.distribute.get_strategy().num_replicas_in_sync
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None):
-        strategy = self.distribute_strategy
-        if strategy.num_replicas_in_sync == 1:
-            return super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
-        # The constructors build all layers; only Keras' own bookkeeping is left.
-        batch = next(iter(iterator)) if data_batch is None else data_batch
-        local = tf.nest.map_structure(lambda x: strategy.experimental_local_results(x)[0], batch)
-        with strategy.scope():
-            self._symbolic_build(data_batch=local)
+        batch = self.preprocess(self.with_random_inputs(batch, training=False), training=False)
+        return logs_for_workers(super().test_step(batch))
 
 
 def share_of_commonest(ids: Events) -> float:
@@ -280,12 +308,15 @@ def with_mean_count(batch: Batch, counts: Tensor) -> Batch:
     """Adds `mean_count` (B,), the mean number of counted steps per example over all replicas.
 
     The mean over examples of (sum over an example / `mean_count`) is the mean over all counted
-    steps, independent of the distribution of the examples to replicas.
+    steps, independent of the distribution of the examples to replicas. A batch that has it already
+    is returned unchanged.
 
     Args:
         batch: A dict of tensors.
         counts: Number of counted steps, float (B,), or their weights, float (B, T).
     """
+    if "mean_count" in batch:
+        return batch
     rows = tf.shape(counts)[0]
     total = tf.stack([tf.reduce_sum(counts), tf.cast(rows, tf.float32)])
     context = tf.distribute.get_replica_context()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+from magenta_lite.keras_internals import averages_of
+
 
 def swap(model: keras.Model) -> None:
     """Swaps the weights of a compiled model with their averages, if it has averages."""
@@ -42,8 +44,7 @@ def begin_averages(model: keras.Model) -> None:
 
 
 def _pairs(model: keras.Model) -> list:
-    averages = model.optimizer._model_variables_moving_average
-    pairs = zip(model.trainable_variables, averages, strict=True)
+    pairs = zip(model.trainable_variables, averages_of(model.optimizer), strict=True)
     return [(weight.value, average.value) for weight, average in pairs]
 
 

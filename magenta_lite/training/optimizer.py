@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from magenta_lite.config import TrainConfig
+from magenta_lite.keras_internals import OptimizerHooks, all_layers
 from magenta_lite.training.schedules import DecayToMinimum, WarmUp, warmup_steps
 from magenta_lite.typing import Tensor
 
 AVERAGED_FROM = 9.0  # early averages decay by step / (step + 9), i.e. span a tenth of the steps
 
 
-if TYPE_CHECKING:
-    _Optimizer = keras.optimizers.Optimizer
-else:
-    _Optimizer = object  # classes that mix in `Clipping` have an optimiser as their next base
-
-
-class Clipping(_Optimizer):
+class Clipping(OptimizerHooks):
     """Mixin for optimisers that clips gradients after their reduction over replicas.
 
     Keras clips the gradients of each replica before the reduction, which depends on the number of
@@ -51,26 +47,19 @@ class Clipping(_Optimizer):
         self.clip_to_zero_norm = clip_to_zero_norm
         self.clip_per_variable = clip_per_variable
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        # The only place where Keras' TensorFlow optimiser has the gradient of all replicas.
-        gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+    def changed(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         norm = tf.linalg.global_norm(gradients)
         usable = norm < self.clip_to_zero_norm  # False for NaN
         norms = [tf.norm(g) if self.clip_per_variable else norm for g in gradients]
         if self.clip_norm:
             scales = [self.clip_norm / tf.maximum(n, self.clip_norm) for n in norms]
             gradients = [g * scale for g, scale in zip(gradients, scales, strict=True)]
-        clipped = [tf.where(usable, gradient, 0.0) for gradient in gradients]
-        return list(zip(clipped, variables, strict=True))
+        return [tf.where(usable, gradient, 0.0) for gradient in gradients]
 
-    def _update_model_variables_moving_average(self, trainable_variables):
+    def ema_decay(self) -> Tensor:
         # Otherwise the initial weights would dominate the average at the start of a run.
         step = tf.cast(tf.convert_to_tensor(self.iterations), tf.float32)
-        decay = tf.minimum(float(self.ema_momentum), step / (step + AVERAGED_FROM))
-        averages = self._model_variables_moving_average
-        for variable, average in zip(trainable_variables, averages, strict=True):
-            average.assign(decay * average + (1 - decay) * variable)
+        return tf.minimum(float(self.ema_momentum), step / (step + AVERAGED_FROM))
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Keeps the weights, as a run calls `fit` several times; see `averages`."""
@@ -151,7 +140,7 @@ class ClippedAdafactor(Clipping, keras.optimizers.Optimizer):
         step = tf.cast(self.iterations, tf.float32) + 1
         decay = 1 - tf.pow(step, -self.decay_power)
         squares = tf.square(gradient) + 1e-30
-        means = self.means[self._get_variable_index(variable)]
+        means = self.means[self.index_of(variable)]
         axes = [-1, -2] if len(means) > 1 else [None]
         for mean, axis in zip(means, axes, strict=True):
             new = squares if axis is None else tf.reduce_mean(squares, axis=axis)
@@ -201,7 +190,7 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
     # Otherwise the first step would create the variables and be traced twice.
     optimizer.build(model.trainable_variables)
     model.micro_batches = train.micro_batches
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if hasattr(layer, "recompute"):
             layer.recompute = train.recompute
 

@@ -41,7 +41,6 @@ def measure(what: str, name: str, batch: int, precision: str, *settings: str) ->
     from magenta_lite.data.collections import Examples
     from magenta_lite.data.pipeline import batches_for
     from magenta_lite.families.building import build_model
-    from magenta_lite.families.music_vae.inference import inference_functions, sampling_arguments
     from magenta_lite.testing.events import made_up_events
     from magenta_lite.training.trainer import compile_model
 
@@ -54,8 +53,8 @@ def measure(what: str, name: str, batch: int, precision: str, *settings: str) ->
     model = build_model(config, converter, precision)
     if what == "sample":
         sample, arguments = (
-            inference_functions(model)["sample"],
-            sampling_arguments(model, batch, 0.5, 0),
+            model.signatures()["sample"],
+            model.signature_arguments(batch, 0.5, 0),
         )
 
         def step():

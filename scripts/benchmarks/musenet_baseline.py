@@ -24,7 +24,6 @@ from pathlib import Path
 from magenta_lite.converters.musenet import codec, vocabulary
 from magenta_lite.data.naming import list_source
 from magenta_lite.datasets import open_collection
-from magenta_lite.families.musenet.evaluation import evaluate
 from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.sampling import Sampler
@@ -97,7 +96,7 @@ def main() -> None:
     pieces = {name: set(collection.split(name).pieces) for name in ("train", "test")}
     bars = export_all(config.data.source, pieces, arguments.folder)
     print(f"{ {name: len(names) for name, names in pieces.items()} } songs, {bars} test bars")
-    ours = evaluate(run.model, collection.split("test"), 0)
+    ours = run.model.measure(collection.split("test"), 0)
     speed, valid = written(run.model)
     weights = run.model.count_params()
     print(f"load average {os.getloadavg()[0]:.1f}", file=sys.stderr)

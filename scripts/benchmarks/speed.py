@@ -44,7 +44,6 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
     from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
     from magenta_lite.families.building import build_model
-    from magenta_lite.families.music_vae.inference import inference_functions
     from magenta_lite.training.trainer import compile_model
 
     precision = {"bfloat16": "mixed_bfloat16"}.get(precision, precision)
@@ -54,7 +53,7 @@ def measure_here(path: str, what: str, batch: int, precision: str, steps: int) -
     keras.utils.set_random_seed(0)
     model = build_model(config, converter, precision)
     if what == "sample":
-        sample = inference_functions(model)["sample"]
+        sample = model.signatures()["sample"]
         arguments = {
             "num_outputs": tf.constant(batch),
             "temperature": tf.constant(0.5),

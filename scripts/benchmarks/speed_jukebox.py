@@ -85,12 +85,11 @@ def code(batch: int, steps: int) -> float:
 
 def cached(batch: int, contexts: int) -> float:
     """Returns codes per second of generating whole contexts with the cache, as in `generate`."""
-    from magenta_lite.families.jukebox.inference import sampling_arguments
     from magenta_lite.families.jukebox.sampling import row_seeds, write_window
     from magenta_lite.modeling.sampling import Sampler
 
     model, _ = build("jukebox_prior_mini")
-    labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"].numpy()
+    labels = model.signature_arguments(batch, TEMPERATURE, 0)["labels"].numpy()
     nothing, context = np.zeros((batch, 0), np.int32), model.sizes.context
     for i in range(contexts + 1):
         if i == 1:
@@ -104,12 +103,11 @@ def recomputed(batch: int, codes: int) -> float:
     """Returns codes per second of generation that recomputes the whole context for each code."""
     import tensorflow as tf
 
-    from magenta_lite.families.jukebox.inference import sampling_arguments
     from magenta_lite.graphs import graph_function
     from magenta_lite.modeling.sampling import Sampler
 
     model, _ = build("jukebox_prior_mini")
-    labels = sampling_arguments(model, batch, TEMPERATURE, 0)["labels"]
+    labels = model.signature_arguments(batch, TEMPERATURE, 0)["labels"]
 
     @graph_function(jit_compile=True)
     def write(ids, uniforms):

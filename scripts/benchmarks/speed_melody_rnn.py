@@ -30,7 +30,6 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
     from magenta_lite.converters import build_converter
     from magenta_lite.data.pipeline import Batches
     from magenta_lite.families.building import build_model
-    from magenta_lite.families.melody_rnn.inference import inference_functions
     from magenta_lite.training.trainer import compile_model
 
     config = get_config("attention_rnn", [f"converter.max_steps={events}"])
@@ -38,7 +37,7 @@ def measure_here(what: str, batch: int, events: int, steps: int) -> float:
     keras.utils.set_random_seed(0)
     model = build_model(config, converter)
     if what == "generate":
-        generate = inference_functions(model)["generate"]
+        generate = model.signatures()["generate"]
         arguments = {
             "primer": tf.constant([model.encoding.start_id]),
             "num_outputs": tf.constant(batch),

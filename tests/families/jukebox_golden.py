@@ -148,7 +148,7 @@ def state_shapes(config: JukeboxPriorConfig) -> dict[str, tuple[int, ...]]:
     if config.separate_lyrics:
         sizes = config.lyric_encoder
         shapes |= _transformer_shapes(LYRICS, sizes, own_start=True)
-        shapes["prime_state_proj.w"] = (sizes.width, w)
+        shapes["prime_state_proj.w"] = (sizes.hidden_dim, w)
         shapes["prime_state_proj.b"] = (w,)
         shapes |= _norm_shapes("prime_state_ln", w)
         shapes["prime_x_out.weight"] = (sizes.vocabulary, w)
@@ -158,10 +158,10 @@ def state_shapes(config: JukeboxPriorConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _transformer_shapes(prefix: str, sizes: TransformerSizes, own_start: bool):
-    w, s, f = sizes.width, sizes.attention_width, sizes.feed_forward_width
+    w, s, f = sizes.hidden_dim, sizes.attention_dim, sizes.filter_dim
     shapes = {f"{prefix}.start_token": (1, w)} if own_start else {}
     shapes[f"{prefix}.x_emb.weight"] = (sizes.vocabulary, w)
-    shapes[f"{prefix}.pos_emb.pos_emb"] = (sizes.length, w)
+    shapes[f"{prefix}.pos_emb.pos_emb"] = (sizes.context_length, w)
     for layer, kind in enumerate(sizes.kinds):
         name = LAYER.format(prefix=prefix, layer=layer)
         linears = {"attn.c_attn": (w, s if kind == "cross" else 3 * s), "attn.c_proj": (s, w)}

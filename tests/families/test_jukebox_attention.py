@@ -8,19 +8,20 @@ import pytest
 import tensorflow as tf
 from jukebox_golden import GOLDEN
 
-from magenta_lite.families.jukebox.blocks import FactoredBlock, norm, quick_gelu
+from magenta_lite.families.jukebox.blocks import NORM_EPSILON, FactoredBlock
 from magenta_lite.families.jukebox.config import KINDS, TransformerSizes, attention_kinds
 from magenta_lite.families.jukebox.factored_attention import FactoredAttention
+from magenta_lite.layers.weights import normalize, quick_gelu
 from magenta_lite.modeling.sampling import Sampler
 
 SIZES = {
     "vocabulary": 1,
-    "length": 32,
-    "width": 12,
-    "depth": 1,
-    "heads": 2,
-    "attention_width": 8,
-    "feed_forward_width": 12,
+    "context_length": 32,
+    "hidden_dim": 12,
+    "num_layers": 1,
+    "num_heads": 2,
+    "attention_dim": 8,
+    "filter_dim": 12,
     "order": 0,
     "blocks": 4,
 }
@@ -129,7 +130,10 @@ def test_stacks_of_layers_are_the_recorded_ones(name, order):
 def test_small_functions_are_the_recorded_ones():
     arrays = np.load(GOLDEN / "attention" / "functions.npz")
     np.testing.assert_allclose(quick_gelu(arrays["x"]), arrays["quick_gelu"], atol=1e-6)
-    normed = norm(*(tf.constant(arrays[f"ln/{name}"]) for name in ("x", "weight", "bias")))
+    normed = normalize(
+        *(tf.constant(arrays[f"ln/{name}"]) for name in ("x", "weight", "bias")),
+        epsilon=NORM_EPSILON,
+    )
     np.testing.assert_allclose(normed, arrays["ln/y"], rtol=1e-5, atol=1e-5)
     logits = tf.constant(arrays["filter/logits"][:, 0])
     filters = [name for name in arrays if name.startswith("filter/top")]

@@ -15,11 +15,7 @@ from magenta_lite.data.collections import Examples
 from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import decoding, features
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM, attention_scan, attention_step
-from magenta_lite.families.melody_rnn.evaluation import MEANINGS, evaluate
-from magenta_lite.families.melody_rnn.inference import (
-    inference_functions,
-    sampling_arguments,
-)
+from magenta_lite.families.melody_rnn.evaluation import MEANINGS
 from magenta_lite.modeling.sampling import Sampler, output_seeds
 from magenta_lite.training.trainer import compile_model
 
@@ -306,12 +302,12 @@ def test_best_beam_finds_the_most_probable_pair_of_events():
 
 def test_signatures_give_what_the_model_gives_from_disk_too(tmp_path):
     converter, model = made("attention_rnn")
-    functions, module = inference_functions(model), tf.Module()
+    functions, module = model.signatures(), tf.Module()
     module.model_weights = [weight.value for weight in model.weights]
     tf.saved_model.save(module, str(tmp_path), signatures=functions)
     loaded = tf.saved_model.load(str(tmp_path)).signatures
     for outputs in (1, 3):
-        arguments = sampling_arguments(model, outputs, 1.0, 9)
+        arguments = model.signature_arguments(outputs, 1.0, 9)
         events = loaded["serving_default"](**arguments)["events"]
         assert events.shape == (outputs, 40)
         expected, _ = model.continue_primer(arguments["primer"], 39, output_seeds(9, outputs))
@@ -330,7 +326,7 @@ def test_evaluation_adds_up_what_the_model_says_of_each_melody(name):
     lengths = np.array([40, 7, 2, 25, 40], np.int32)
     events = random_ids(converter, 5, 40)
     examples = Examples(events.astype(np.uint8), lengths, None)
-    numbers = evaluate(model, examples)
+    numbers = model.measure(examples)
     assert set(numbers) <= set(MEANINGS)
     labels, melody = model.log_likelihood(tf.constant(events), tf.constant(lengths))
     steps = (lengths - 1).sum()

@@ -15,12 +15,8 @@ from magenta_lite.converters.event_sequences.chord_ids import KINDS
 from magenta_lite.data.collections import Examples
 from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import features
-from magenta_lite.families.melody_rnn.evaluation import MEANINGS, evaluate
+from magenta_lite.families.melody_rnn.evaluation import MEANINGS
 from magenta_lite.families.melody_rnn.generation import generate
-from magenta_lite.families.melody_rnn.inference import (
-    inference_functions,
-    sampling_arguments,
-)
 from magenta_lite.modeling.sampling import output_seeds
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.run import load_run
@@ -104,7 +100,7 @@ def test_features_in_the_graph_equal_the_converter(name):
 @each
 def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
     converter, model = made(name)
-    functions, arguments = inference_functions(model), sampling_arguments(model, 5, 0.0, 3)
+    functions, arguments = model.signatures(), model.signature_arguments(5, 0.0, 3)
     length = len(arguments["primer"]) + int(arguments["num_steps"])
     chords = chords_for(converter, 1, length)
     if chords is not None:
@@ -155,11 +151,11 @@ def test_performances_end_with_the_step_asked_for():
 
 def test_signatures_with_chords_work_from_disk(tmp_path):
     converter, model = made("chord_pitches_improv")
-    functions, module = inference_functions(model), tf.Module()
+    functions, module = model.signatures(), tf.Module()
     module.model_weights = [weight.value for weight in model.weights]
     tf.saved_model.save(module, str(tmp_path), signatures=functions)
     loaded = tf.saved_model.load(str(tmp_path)).signatures
-    arguments = sampling_arguments(model, 3, 1.0, 4)
+    arguments = model.signature_arguments(3, 1.0, 4)
     expected = functions["generate"](**arguments)["events"]
     np.testing.assert_array_equal(loaded["serving_default"](**arguments)["events"], expected)
     batch = batch_of(converter, rows=3)
@@ -212,7 +208,7 @@ def test_small_twins_train_and_generate(name, tmp_path):
 def test_evaluation_adds_up_what_the_model_says_of_each_example(name):
     converter, model = made(name)
     examples = MadeUpCollection(converter).split("train")
-    numbers = evaluate(model, examples)
+    numbers = model.measure(examples)
     assert set(numbers) <= set(MEANINGS)
     chords = None if examples.controls is None else tf.constant(examples.controls, tf.int32)
     events = tf.constant(examples.events, tf.int32)

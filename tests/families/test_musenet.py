@@ -24,9 +24,8 @@ from magenta_lite.families.building import build_model
 from magenta_lite.families.musenet import critic, generation
 from magenta_lite.families.musenet import model as network
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
-from magenta_lite.families.musenet.evaluation import MEANINGS, evaluate
+from magenta_lite.families.musenet.evaluation import MEANINGS
 from magenta_lite.families.musenet.grammar import Constraints, MuseNetGrammar
-from magenta_lite.families.musenet.inference import inference_functions, sampling_arguments
 from magenta_lite.families.musenet.long_pieces import generate_tokens
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
@@ -45,10 +44,11 @@ allowed, next_state = graph_function(GRAMMAR.allowed), graph_function(GRAMMAR.ne
 PRESETS = {"nano": 0.46, "tiny": 1.58, "small": 30.0, "base": 180, "large": 725, "72": 2060}
 
 
-def small(rules=RULES, objective=None, **sizes):
+def small(rules=RULES, objective=None, dtype=None, **sizes):
     keras.utils.set_random_seed(1)
     sizes = {"layers": 2, "hidden_size": 32, "heads": 2, "positions": 256, "dropout": 0.0} | sizes
-    return network.MuseNet(rules, MuseNetConfig(**sizes), objective or MuseNetObjective())
+    sizes, objective = MuseNetConfig(**sizes), objective or MuseNetObjective()
+    return network.MuseNet(rules, sizes, objective, dtype=dtype)
 
 
 @functools.cache
@@ -104,11 +104,7 @@ def events_of(rows, rng):
 
 
 def test_72_layers_begin_with_even_odds_and_finite_gradients():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = small(layers=72, hidden_size=64, heads=2, positions=64)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    model = small(dtype="mixed_bfloat16", layers=72, hidden_size=64, heads=2, positions=64)
     rng = np.random.default_rng(0)
     batch = {"events": tf.constant(events_of(rng.integers(1, 4096, (1, 64)), rng))}
     with tf.GradientTape() as tape:
@@ -400,7 +396,7 @@ def test_the_better_candidates_are_kept():
         best = generation._best(model, rows, asked, plan)
         np.testing.assert_array_equal(best, rows[np.argsort(-scores)[:2]])
         asked = request(candidates=3, rank=rank, num_tokens=60)
-        assert len(generation.generate(model, converter, asked)) == 2
+        assert len(model.generate(asked, converter)) == 2
 
 
 # Whole pieces ------------------------------------------------------------------------------------
@@ -444,8 +440,8 @@ def test_a_piece_longer_than_the_context_goes_on_as_if_the_rest_were_read_again(
 
 def test_a_long_piece_ends_by_itself_and_has_several_tracks():
     model, converter = untrained(positions=128), build_converter(MuseNetConverterConfig())
-    pieces = generation.generate(
-        model, converter, request(minutes=0.5, instruments=["piano", "bass", "drums"], strict=True)
+    pieces = model.generate(
+        request(minutes=0.5, instruments=["piano", "bass", "drums"], strict=True), converter
     )
     for piece in pieces:
         assert 0.9 * 30 <= piece.total_time <= 1.1 * 30 + 3
@@ -458,8 +454,8 @@ def test_a_primer_is_gone_on_from_with_its_instruments(capsys):
     song = scales()
     song.total_time = max(note.end_time for note in song.notes)
     start = [("scales.mid", song)]
-    (piece, _) = generation.generate(
-        model, converter, request(mode="continue", inputs=start, primer_seconds=5.0)
+    (piece, _) = model.generate(
+        request(mode="continue", inputs=start, primer_seconds=5.0), converter
     )
     played = [(n.pitch, n.start_time) for n in piece.notes if n.start_time < 4.9]
     assert played == [(n.pitch, n.start_time) for n in scales().notes if n.start_time < 4.9]
@@ -501,16 +497,14 @@ def test_what_cannot_be_done_is_told_in_a_line(changes, words):
     if "inputs" in changes:
         changes = changes | {"inputs": [(n, pieces[p]) for n, p in changes["inputs"]]}
     with pytest.raises(UserError) as error:
-        generation.generate(
-            untrained(), build_converter(MuseNetConverterConfig()), request(**changes)
-        )
+        untrained().generate(request(**changes), build_converter(MuseNetConverterConfig()))
     assert words in str(error.value)
 
 
 def test_served_functions_know_all_controls():
     model = untrained(positions=128)
-    functions = inference_functions(model)
-    arguments = sampling_arguments(model, 3, 1.0, 5)
+    functions = model.signatures()
+    arguments = model.signature_arguments(3, 1.0, 5)
     ids = functions["serving_default"](**arguments)["events"].numpy()
     open_ = decoding.sample(model, FRONT, 3, 128, 5, Sampler(), FREE)[0]
     np.testing.assert_array_equal(ids, open_)
@@ -526,7 +520,7 @@ def test_evaluation_counts_every_token_once_and_tells_kinds_apart():
     converter, examples = windows_of(scales())
     model = small(positions=64)
     model.crop = 64
-    numbers = evaluate(model, examples, 0)
+    numbers = model.measure(examples, 0)
     assert set(numbers) == set(MEANINGS) - {"nll_per_drum_hit"}
     assert numbers["tokens"] == len(converter.ids_of(scales()))
     kept = np.arange(64) < examples.lengths[:, None]
@@ -582,7 +576,7 @@ def test_others_join_a_piece_that_stays_as_it_is():
         )
     asked = request(mode="accompany", inputs=[("a", piece)], instruments=["bass", "strings"])
     whole = codec.decode(converter.ids_of(piece)).notes
-    for joined in generation.generate(model, converter, asked):
+    for joined in model.generate(asked, converter):
         notes = converter.notes_of(joined)
         theirs = [n for n in notes if n.instrument.name in ("piano", "drums")]
         pairs = zip(theirs, codec.repaired(whole), strict=True)

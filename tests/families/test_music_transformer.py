@@ -16,16 +16,11 @@ from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
-from magenta_lite.families.music_transformer import generation
 from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
-from magenta_lite.families.music_transformer.evaluation import MEANINGS, evaluate
-from magenta_lite.families.music_transformer.inference import (
-    inference_functions,
-    sampling_arguments,
-)
+from magenta_lite.families.music_transformer.evaluation import MEANINGS
 from magenta_lite.families.music_transformer.model import MusicTransformer
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
@@ -284,7 +279,7 @@ def test_evaluation_counts_every_token_once():
     converter = build_converter(TINY.converter)
     model = build_model(TINY, converter)
     examples = tunes(converter, count=11, length=300)
-    numbers = evaluate(model, examples, 0)
+    numbers = model.measure(examples, 0)
     assert numbers.keys() == MEANINGS.keys()
     assert numbers["tokens"] == 11 * 256  # of each row the first crop
     ids = tf.constant(examples.events[:, :256], tf.int32)
@@ -362,8 +357,8 @@ def test_a_piece_goes_on_as_one_stream(tiny):
     codec = converter.codec
     ids = [codec.velocity_id + 20, 2 + 40, codec.shift[1], 2 + 45, codec.shift[0] + 49]
     piece = converter.decode(ids)
-    sequences = generation.generate(
-        model, converter, request(mode="continue", inputs=[("a.mid", piece)], num_outputs=2)
+    sequences = model.generate(
+        request(mode="continue", inputs=[("a.mid", piece)], num_outputs=2), converter
     )
     assert len(sequences) == 2
     for sequence in sequences:
@@ -371,10 +366,8 @@ def test_a_piece_goes_on_as_one_stream(tiny):
         assert (first.pitch, first.start_time) == (61, 0.0)
         (marker,) = sequence.text_annotations
         assert (marker.text, marker.time) == ("continuation", 1.5)
-    new = generation.generate(
-        model,
-        converter,
-        request(mode="continue", inputs=[("a.mid", piece)], num_outputs=1, only_new=True),
+    new = model.generate(
+        request(mode="continue", inputs=[("a.mid", piece)], num_outputs=1, only_new=True), converter
     )
     assert all(note.start_time >= 0 for note in new[0].notes)
     assert not new[0].text_annotations
@@ -390,8 +383,8 @@ def test_what_is_new_of_a_chorale_begins_where_its_primer_ends():
     asked = request(
         mode="continue", inputs=[("a.mid", piece)], num_outputs=1, qpm=90.0, num_tokens=96
     )
-    (whole,) = generation.generate(model, converter, asked)
-    (new,) = generation.generate(model, converter, dataclasses.replace(asked, only_new=True))
+    (whole,) = model.generate(asked, converter)
+    (new,) = model.generate(dataclasses.replace(asked, only_new=True), converter)
     start = 8 * 60 / 90 / 4
     wanted = [(n.pitch, n.start_time - start) for n in whole.notes if n.start_time >= start - 1e-9]
     assert [(n.pitch, pytest.approx(n.start_time)) for n in new.notes] == wanted
@@ -405,17 +398,15 @@ def test_primers_that_do_not_fit_are_answered_in_a_line(tiny, capsys):
 
     def refused(**changes):
         with pytest.raises(ValueError) as error:
-            generation.generate(model, converter, request(**changes))
+            model.generate(request(**changes), converter)
         return str(error.value)
 
     assert "--input" in refused(mode="continue")
     assert "--mode=continue" in refused(inputs=[("a", long)])
     assert "nothing to go on from" in refused(mode="continue", inputs=[("a", type(long)())])
     assert "--primer_seconds" in refused(mode="continue", inputs=[("a", long)], num_tokens=20)
-    generation.generate(
-        model,
-        converter,
-        request(mode="continue", inputs=[("a", long)], num_tokens=700, num_outputs=1),
+    model.generate(
+        request(mode="continue", inputs=[("a", long)], num_tokens=700, num_outputs=1), converter
     )
     assert "goes on from the last" in capsys.readouterr().err
 
@@ -442,12 +433,12 @@ def test_served_functions_give_what_generate_gives(tiny, tmp_path):
     model, _ = tiny
     module = tf.Module()
     module.model_weights = [weight.value for weight in model.weights]
-    functions = inference_functions(model)
+    functions = model.signatures()
     for name, function in functions.items():
         setattr(module, name, function)
     tf.saved_model.save(module, str(tmp_path / "served"), signatures=functions)
     served = tf.saved_model.load(str(tmp_path / "served")).signatures
-    arguments = sampling_arguments(model, 2, 1.0, 3)
+    arguments = model.signature_arguments(2, 1.0, 3)
     tokens = served["generate"](**arguments)["events"]
     wanted = generate_tokens(model, [], request(num_tokens=None), tokens.shape[1])
     np.testing.assert_array_equal(tokens, wanted)

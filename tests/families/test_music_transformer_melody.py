@@ -15,11 +15,6 @@ from magenta_lite.data.pipeline import batches_for
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.music_transformer import generation
-from magenta_lite.families.music_transformer.evaluation import evaluate
-from magenta_lite.families.music_transformer.inference import (
-    inference_functions,
-    sampling_arguments,
-)
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.chunked_decoding import generate_tokens
@@ -98,7 +93,7 @@ def test_it_learns_to_accompany_and_the_melody_matters(converter, examples):
     )
     history = model.fit(batches.dataset(), steps_per_epoch=30, epochs=4, verbose=0)
     assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
-    numbers = evaluate(model, examples, 0)
+    numbers = model.measure(examples, 0)
     steps = converter.rules.input_steps
     assert numbers["tokens"] == int(np.sum(examples.lengths - steps))
     # With another piece's melody the music is less likely.
@@ -120,7 +115,7 @@ def test_filling_behind_a_melody_changes_nothing(model, converter, examples):
 
 
 def test_accompaniments_are_music_and_end(model, converter):
-    pieces = generation.generate(model, converter, request())
+    pieces = model.generate(request(), converter)
     assert len(pieces) == 2
     ids = converter.melody_ids(request().inputs[0][1])
     assert len(ids) == 79
@@ -153,8 +148,8 @@ def test_the_melody_can_be_left_out_and_written_down(model, converter, monkeypat
         return np.array([[*played, 1]])
 
     monkeypatch.setattr(generation, "generate_tokens", holds_the_melody)
-    (whole,) = generation.generate(model, converter, request())
-    (rest,) = generation.generate(model, converter, request(drop_melody=True))
+    (whole,) = model.generate(request(), converter)
+    (rest,) = model.generate(request(drop_melody=True), converter)
     assert len(whole.notes) == len(rest.notes) + len(melody.notes)
     assert {note.pitch for note in rest.notes}.isdisjoint({note.pitch for note in melody.notes})
 
@@ -163,7 +158,7 @@ def test_the_melody_can_be_left_out_and_written_down(model, converter, monkeypat
         generation, "generate_tokens", lambda *args: heard.append(args[-1]) or np.array([[1]])
     )
     text = request(inputs=[], primer_melody="[60, -2, -2, -2, 67, -1]", qpm=75.0)
-    generation.generate(model, converter, text)
+    model.generate(text, converter)
     notes = converter.melody.decode(np.trim_zeros(heard[0], "b")).notes
     assert [(n.pitch, round(n.start_time, 6)) for n in notes] == [(60, 0.0), (67, 0.8)]
 
@@ -189,7 +184,7 @@ def test_of_a_song_the_melody_is_accompanied(converter, capsys):
 def test_what_cannot_be_done_is_said_in_a_line(model, converter, capsys):
     def refused(model=model, converter=converter, **changes):
         with pytest.raises(UserError) as error:
-            generation.generate(model, converter, request(**changes))
+            model.generate(request(**changes), converter)
         return str(error.value)
 
     assert "music_transformer model: accompany" in refused(mode="sample", inputs=[])
@@ -204,19 +199,19 @@ def test_what_cannot_be_done_is_said_in_a_line(model, converter, capsys):
     for more in ({"drop_melody": True}, {"primer_melody": "60"}):
         assert "means nothing" in refused(**other, mode="sample", inputs=[], **more)
     long = [("a", tune(1, chords=False, seconds=15.0))]
-    generation.generate(model, converter, request(inputs=long, num_tokens=3, num_outputs=1))
+    model.generate(request(inputs=long, num_tokens=3, num_outputs=1), converter)
     assert "lasts 15 s, and the model has learned from 10 s" in capsys.readouterr().err
 
 
 def test_served_functions_give_what_generate_gives(model, converter, tmp_path):
     module = tf.Module()
     module.model_weights = [weight.value for weight in model.weights]
-    functions = inference_functions(model)
+    functions = model.signatures()
     for name, function in functions.items():
         setattr(module, name, function)
     tf.saved_model.save(module, str(tmp_path / "served"), signatures=functions)
     served = tf.saved_model.load(str(tmp_path / "served")).signatures
-    arguments = sampling_arguments(model, 2, 1.0, 3)
+    arguments = model.signature_arguments(2, 1.0, 3)
     tokens = served["accompany"](**arguments)["events"]
     melody = arguments["melody"]
     asked = dataclasses.replace(request(), num_tokens=None)

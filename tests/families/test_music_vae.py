@@ -15,7 +15,6 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae.config import VAEObjective
-from magenta_lite.families.music_vae.inference import inference_functions
 from magenta_lite.families.music_vae.model import MusicVAE, slerp
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.testing.events import made_up_events
@@ -114,13 +113,8 @@ def test_decoding_is_traced_once_for_all_seeds_and_temperatures():
 
 
 def test_mixed_bfloat16_is_close_to_float32_and_finite(model):
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        config = get_config("cat-mel_2bar_tiny")
-        low = build_model(config, build_converter(config.converter))
-    finally:
-        keras.config.set_dtype_policy(policy)
+    config = get_config("cat-mel_2bar_tiny")
+    low = build_model(config, build_converter(config.converter), "mixed_bfloat16")
     low.set_weights(model.get_weights()[: len(low.weights)])
     batch = batch_of(8, model)
     full, reduced = model(batch), low(batch)
@@ -202,7 +196,7 @@ def test_free_bits_count_on_the_total_divergence(model):
     )
     np.testing.assert_allclose(kl, tf.reduce_sum(closed_form, axis=-1), rtol=1e-5)
     free = float(kl[0]) / math.log(2)
-    twin = MusicVAE(EVENTS, STEPS, model.model_config, VAEObjective(free_bits=free))
+    twin = MusicVAE(EVENTS, STEPS, model.sizes, VAEObjective(free_bits=free))
     terms = twin.loss_terms(batch, outputs)
     np.testing.assert_allclose(terms["kl_cost"], np.maximum(kl - float(kl[0]), 0), atol=1e-4)
 
@@ -220,7 +214,7 @@ def test_samples_follow_the_probabilities():
 
 
 def test_the_same_seed_gives_the_same_music_and_another_seed_other_music(model):
-    sample = inference_functions(model)["sample"]
+    sample = model.signatures()["sample"]
 
     def draw(seed, temperature=1.0, n=5):
         return sample(tf.constant(n), tf.constant(temperature), tf.constant(seed))["events"]
@@ -245,7 +239,7 @@ def test_interpolation_keeps_both_ends_and_equal_ends_stay_finite():
 
 
 def test_encode_decode_and_interpolate_agree_with_one_another(model):
-    functions = inference_functions(model)
+    functions = model.signatures()
     batch = batch_of(2, model)
     length = tf.fill([2], STEPS)
     mu = functions["encode"](batch["events"], length)["mu"]

@@ -14,7 +14,7 @@ from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae import inputs
-from magenta_lite.families.music_vae.evaluation import MEANINGS, evaluate
+from magenta_lite.families.music_vae.evaluation import MEANINGS
 from magenta_lite.families.music_vae.heads import Categorical, make_head
 from magenta_lite.testing.events import made_up_chords, made_up_events
 from magenta_lite.training.trainer import compile_model
@@ -55,13 +55,12 @@ RELOAD = """
 import sys
 import keras, numpy as np, tensorflow as tf
 import magenta_lite.families.music_vae.model, magenta_lite.training.trainer
-from magenta_lite.families.music_vae.inference import inference_functions, sampling_arguments
 for folder in map(str.strip, sys.stdin):
     model = keras.saving.load_model(folder + "/model.keras")
     trained = np.load(folder + "/weights.npz").values()
     for weight, expected in zip(model.get_weights(), trained, strict=True):
         np.testing.assert_array_equal(weight, expected)
-    sample, arguments = inference_functions(model)["sample"], sampling_arguments(model, 3, 0.8, 5)
+    sample, arguments = model.signatures()["sample"], model.signature_arguments(3, 0.8, 5)
     np.save(folder + "/sampled.npy", sample(**arguments)["events"])
     np.savez(folder + "/arguments.npz", **{key: x.numpy() for key, x in arguments.items()})
     module = tf.Module()
@@ -200,7 +199,7 @@ def train_a_little(name, folder):
 def test_evaluation_measures_what_it_says(name, changes):
     config = get_config(f"{name}_tiny", changes)
     converter = build_converter(config.converter)
-    numbers = evaluate(build_model(config, converter), made_up_examples(converter, 5))
+    numbers = build_model(config, converter).measure(made_up_examples(converter, 5))
     assert set(numbers) <= set(MEANINGS)
     assert numbers["examples"] == 5
     assert all(np.isfinite(value) for value in numbers.values())

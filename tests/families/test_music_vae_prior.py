@@ -16,7 +16,6 @@ from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
-from magenta_lite.families.music_vae.inference import inference_functions, sampling_arguments
 from magenta_lite.families.music_vae.latent_space import WINDOWS, AggregatedPosterior
 from magenta_lite.families.music_vae.model import MusicVAE
 from magenta_lite.testing.events import made_up_events
@@ -114,7 +113,7 @@ def test_samples_come_from_the_fit_unless_the_standard_normal_is_asked_for(model
 
 
 def test_a_saved_model_samples_from_the_fit(model, tmp_path):
-    functions, arguments = inference_functions(model), sampling_arguments(model, 4, HOT, SEED)
+    functions, arguments = model.signatures(), model.signature_arguments(4, HOT, SEED)
     module = tf.Module()
     module.model_weights = [weight.value for weight in model.weights]
     tf.saved_model.save(module, str(tmp_path), signatures=functions["sample"])

@@ -21,7 +21,7 @@ from magenta_lite.families.vqvae import losses
 from magenta_lite.families.vqvae.codebook import Choice, Codebook
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.convolutions import Decoder, Encoder, Snake
-from magenta_lite.families.vqvae.evaluation import MEANINGS, evaluate
+from magenta_lite.families.vqvae.evaluation import MEANINGS
 from magenta_lite.families.vqvae.model import VQVAE
 from magenta_lite.families.vqvae.quantizer import Quantizer
 from magenta_lite.training.trainer import compile_model
@@ -307,7 +307,7 @@ def test_it_learns_sines_and_comes_back_from_a_file(trained, tmp_path):
 def test_evaluation_measures_what_comes_back(trained):
     model, clips, _ = trained
     clips = clips[:15]
-    numbers = evaluate(model, Examples(clips, np.full(15, 256, np.int32), None), 0)
+    numbers = model.measure(Examples(clips, np.full(15, 256, np.int32), None), 0)
     assert set(numbers) <= set(MEANINGS)
     assert numbers["examples"] == 15
     codes = model.encode(clips)[0].numpy()

@@ -9,14 +9,14 @@ from magenta_lite.families.vqvae.config import VQVAEConfig
 def prior_weights(config: JukeboxPriorConfig) -> int:
     """Returns the number of weights without building the model; tied weights count once."""
     music, w = config.music, config.width
-    total = music.vocabulary * w * (2 if config.merged else 1) + music.length * w
+    total = music.vocabulary * w * (2 if config.merged else 1) + music.context_length * w
     total += _layers(music)
     total += (config.artists + config.genres + 3 * config.time_bins) * w
     if not config.labelled:
         total += w  # the start token
     if config.separate_lyrics:
         lyrics, v = config.lyric_encoder, config.lyric_width
-        total += (1 + lyrics.vocabulary + lyrics.length) * v + _layers(lyrics)
+        total += (1 + lyrics.vocabulary + lyrics.context_length) * v + _layers(lyrics)
         total += v * w + w + 2 * w + lyrics.vocabulary * w
     if config.conditioner_stages:
         c, stages = config.conditioner_width, config.conditioner_stages
@@ -29,10 +29,10 @@ def prior_weights(config: JukeboxPriorConfig) -> int:
 
 def _layers(sizes: TransformerSizes) -> int:
     """Returns the number of weights of all layers of a transformer."""
-    w, s, f = sizes.width, sizes.attention_width, sizes.feed_forward_width
+    w, s, f = sizes.hidden_dim, sizes.attention_dim, sizes.filter_dim
     # Self-attention and cross attention have equally many.
     layer = 4 * w + 3 * (w * s + s) + s * w + w + 2 * w * f + f + w
-    return sizes.depth * layer
+    return sizes.num_layers * layer
 
 
 def vqvae_weights(config: VQVAEConfig) -> dict[str, int]:

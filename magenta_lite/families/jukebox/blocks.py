@@ -5,7 +5,6 @@ Shape letters: B batch, L tokens, Q new tokens, W width, V vocabulary, T positio
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import keras
@@ -15,8 +14,15 @@ from magenta_lite.families.jukebox.config import TransformerSizes
 from magenta_lite.families.jukebox.factored_attention import (
     DEVIATION,
     FactoredAttention,
-    apply_linear,
+    linear_weights,
+)
+from magenta_lite.layers.base import Layer
+from magenta_lite.layers.weights import (
+    embedding_table,
     linear,
+    norm_weights,
+    normalize,
+    quick_gelu,
 )
 from magenta_lite.typing import Tensor
 
@@ -24,12 +30,12 @@ NORM_EPSILON = 1e-5
 POSITION_DEVIATION = 0.01  # initial standard deviation of position embeddings / `initial_scale`
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class FactoredBlock(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class FactoredBlock(Layer):
     """A pre-normalised residual block of attention and a feed-forward layer.
 
     Args:
-        sizes: A `TransformerSizes` or its dict.
+        sizes: Sizes of the transformer.
         kind: Kind of attention.
 
     Call arguments:
@@ -40,61 +46,54 @@ class FactoredBlock(keras.layers.Layer):
         Float (B, L, W).
     """
 
-    def __init__(self, sizes: TransformerSizes | dict[str, Any], kind: str, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)
-        self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
-        self.kind = kind
+    def __init__(self, sizes: TransformerSizes, kind: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.sizes, self.kind = sizes, kind
         # Set by training: recompute activations for the gradient to save memory.
         self.recompute = False
-        sizes = self.sizes
-        width, inside, scale = sizes.width, sizes.feed_forward_width, sizes.initial_scale
+        width, inside, scale = sizes.hidden_dim, sizes.filter_dim, sizes.initial_scale
         self.attention_norm = norm_weights(self, "attention_norm", width)
         with keras.name_scope(self.name):
             self.attention = FactoredAttention(
                 sizes, kind, name="attention", dtype=self.dtype_policy
             )
         self.feed_forward_norm = norm_weights(self, "feed_forward_norm", width)
-        self.enter = linear(self, "enter", width, inside, scale)
-        self.leave = linear(self, "leave", inside, width, 0.0 if kind == "cross" else scale)
-        self.built = True
+        self.enter = linear_weights(self, "enter", width, inside, scale)
+        self.leave = linear_weights(self, "leave", inside, width, 0.0 if kind == "cross" else scale)
 
     def call(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         def all_tokens(x, *memory):
-            return self._added(x, self.attention(norm(x, *self.attention_norm), *memory))
+            return self._added(x, self.attention(_norm(x, self.attention_norm), *memory))
 
         inputs = (x,) if memory is None else (x, memory)
         return tf.recompute_grad(all_tokens)(*inputs) if self.recompute else all_tokens(*inputs)
 
     def _added(self, x, attended):
-        inside = apply_linear(norm(x + attended, *self.feed_forward_norm), self.enter)
-        more = apply_linear(quick_gelu(inside), self.leave)
-        scale = 1 / self.sizes.depth if self.sizes.residual_scale else 1.0
+        inside = linear(_norm(x + attended, self.feed_forward_norm), *self.enter)
+        more = linear(quick_gelu(inside), *self.leave)
+        scale = 1 / self.sizes.num_layers if self.sizes.residual_scale else 1.0
         return x + scale * (attended + more)
 
     def step(self, x: Tensor, positions: Tensor, cache: tuple) -> tuple[Tensor, tuple]:
         """Returns the outputs of new tokens, and the cache; see `FactoredAttention.step`."""
-        attended, cache = self.attention.step(norm(x, *self.attention_norm), positions, cache)
+        attended, cache = self.attention.step(_norm(x, self.attention_norm), positions, cache)
         return self._added(x, attended), cache
 
-    def get_config(self) -> dict[str, Any]:
-        config = {"sizes": dataclasses.asdict(self.sizes), "kind": self.kind}
-        return {**super().get_config(), **config}
 
-
-@keras.saving.register_keras_serializable("magenta_lite")
-class TokenTransformer(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class TokenTransformer(Layer):
     """A causal transformer over tokens: the output at a position depends on the tokens before it.
 
     A start vector stands before the first token. There is no final layer normalisation.
 
     Args:
-        sizes: A `TransformerSizes` or its dict.
+        sizes: Sizes of the transformer.
         own_start: Whether the start vector is a weight; otherwise it is an input.
         readout: Output matrix of `logits`. `tied`: the token embeddings, applied to the sum of the
             last layer's output and the condition; `own`: a separate weight; empty: none.
 
     Call arguments:
-        ids: Int32 (B, L), L = `sizes.length`.
+        ids: Int32 (B, L), L = `sizes.context_length`.
         start: Float (B, 1, W); None with `own_start`.
         condition: Float (B, L, W), added to the embeddings; None for none.
         memory: Float (B, T, W), for layers of cross attention.
@@ -105,21 +104,18 @@ class TokenTransformer(keras.layers.Layer):
 
     def __init__(
         self,
-        sizes: TransformerSizes | dict[str, Any],
+        sizes: TransformerSizes,
         own_start: bool,
         readout: str = "tied",
         **kwargs: Any,
     ):
-        super().__init__(autocast=False, **kwargs)
-        self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
-        self.own_start, self.readout = own_start, readout
-        sizes, scale = self.sizes, self.sizes.initial_scale
-        width = sizes.width
-        self.embedding = table(self, "embedding", sizes.vocabulary, width, DEVIATION * scale)
-        self.positions = table(self, "positions", sizes.length, width, POSITION_DEVIATION * scale)
-        self.start = None
-        if own_start:
-            self.start = table(self, "start", 1, width, POSITION_DEVIATION * scale)
+        super().__init__(**kwargs)
+        self.sizes, self.own_start, self.readout = sizes, own_start, readout
+        width, deviation = sizes.hidden_dim, DEVIATION * sizes.initial_scale
+        self.embedding = embedding_table(self, "embedding", sizes.vocabulary, width, deviation)
+        deviation = POSITION_DEVIATION * sizes.initial_scale
+        self.positions = embedding_table(self, "positions", sizes.context_length, width, deviation)
+        self.start = embedding_table(self, "start", 1, width, deviation) if own_start else None
         self.output_matrix = None
         if readout == "own":
             limit = width**-0.5
@@ -132,7 +128,6 @@ class TokenTransformer(keras.layers.Layer):
                 FactoredBlock(sizes, kind, name=f"layer_{i}", dtype=self.dtype_policy)
                 for i, kind in enumerate(sizes.kinds)
             ]
-        self.built = True
 
     def call(
         self,
@@ -148,7 +143,7 @@ class TokenTransformer(keras.layers.Layer):
 
     def _inputs(self, ids, start, condition):
         """Returns the input of the first layer, float (B, L, W)."""
-        before, _ = tf.split(self._embedded(ids), [self.sizes.length - 1, 1], axis=1)
+        before, _ = tf.split(self._embedded(ids), [self.sizes.context_length - 1, 1], axis=1)
         x = tf.concat([self._started(start, tf.shape(ids)[0]), before], axis=1) + self.positions
         x = tf.cast(x, self.compute_dtype)
         return x if condition is None else x + tf.cast(condition, x.dtype)
@@ -184,7 +179,7 @@ class TokenTransformer(keras.layers.Layer):
         for layer in self.layers[:number]:
             x = layer(x, memory) if layer.kind == "cross" else layer(x)
         layer = self.layers[number]
-        return layer.attention.weights_of(norm(x, *layer.attention_norm), memory)
+        return layer.attention.weights_of(_norm(x, layer.attention_norm), memory)
 
     # Decoding with a cache -------------------------------------------------------------------
 
@@ -230,28 +225,12 @@ class TokenTransformer(keras.layers.Layer):
         if condition is not None:
             x += tf.cast(tf.gather(condition, positions, axis=1), x.dtype)
         # The layers need a static length.
-        x = tf.ensure_shape(x, [None, count, self.sizes.width])
+        x = tf.ensure_shape(x, [None, count, self.sizes.hidden_dim])
         new = []
         for layer, of_layer in zip(self.layers, cache, strict=True):
             x, of_layer = layer.step(x, positions, of_layer)
             new.append(of_layer)
         return x, tuple(new)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "sizes": dataclasses.asdict(self.sizes),
-            "own_start": self.own_start,
-            "readout": self.readout,
-        }
-
-
-def table(
-    layer: keras.layers.Layer, name: str, rows: int, width: int, deviation: float
-) -> keras.Variable:
-    """Adds an embedding table (rows, width) to a layer, drawn from N(0, `deviation`²)."""
-    normal = keras.initializers.RandomNormal(stddev=deviation)
-    return layer.add_weight(shape=(rows, width), initializer=normal, name=name)
 
 
 def unembedded(x: Tensor, matrix: Tensor) -> Tensor:
@@ -261,25 +240,5 @@ def unembedded(x: Tensor, matrix: Tensor) -> Tensor:
     return tf.reshape(products, [-1, x.shape[1], matrix.shape[0]])
 
 
-def norm_weights(
-    layer: keras.layers.Layer, name: str, width: int
-) -> tuple[keras.Variable, keras.Variable]:
-    """Adds the scale and the bias of a layer normalisation to a layer."""
-    return (
-        layer.add_weight(shape=(width,), initializer="ones", name=f"{name}_scale"),
-        layer.add_weight(shape=(width,), initializer="zeros", name=f"{name}_bias"),
-    )
-
-
-def norm(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Returns the layer normalisation (Ba et al. 2016) of x (..., W), computed in float32."""
-    wide = tf.cast(x, tf.float32)
-    mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
-    normed = (wide - mean) * tf.math.rsqrt(variance + NORM_EPSILON)
-    scale, bias = tf.cast(scale, tf.float32), tf.cast(bias, tf.float32)
-    return tf.cast(normed * scale + bias, x.dtype)
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """An approximation of the GELU, x * sigmoid(1.702 x) (Hendrycks and Gimpel 2016)."""
-    return x * tf.sigmoid(1.702 * x)
+def _norm(x, weights):
+    return normalize(x, *weights, epsilon=NORM_EPSILON)

@@ -7,45 +7,31 @@ Shape letters: B batch, L context length in codes, W width, T characters of lyri
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from magenta_lite.families.jukebox.blocks import (
+    NORM_EPSILON,
     POSITION_DEVIATION,
     TokenTransformer,
-    norm,
-    norm_weights,
-    table,
     unembedded,
 )
 from magenta_lite.families.jukebox.config import JukeboxPriorConfig
-from magenta_lite.families.jukebox.factored_attention import DEVIATION, apply_linear, linear
+from magenta_lite.families.jukebox.factored_attention import DEVIATION, linear_weights
 from magenta_lite.families.vqvae.convolutions import convolution
+from magenta_lite.layers.base import Layer
+from magenta_lite.layers.weights import embedding_table, linear, norm_weights, normalize
 from magenta_lite.typing import Tensor
 
 
-class _ConditioningLayer(keras.layers.Layer):
-    """Base class of layers that are built from the config of a model."""
-
-    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)
-        self.config = JukeboxPriorConfig(**config) if isinstance(config, dict) else config
-        self.built = True
-
-    def get_config(self):
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
-
-
-@keras.saving.register_keras_serializable("magenta_lite")
-class LabelEmbedding(_ConditioningLayer):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class LabelEmbedding(Layer):
     """Embeds artist, genres, and the position of a context in its piece.
 
     Args:
-        config: A `JukeboxPriorConfig` or its dict, with labels.
+        config: Sizes of a prior with labels.
 
     Call arguments:
         labels: Int32 (B, `config.label_size`): length of the piece, offset and length of the
@@ -56,14 +42,15 @@ class LabelEmbedding(_ConditioningLayer):
         None for a model without time.
     """
 
-    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
-        super().__init__(config, **kwargs)
-        config, deviation = self.config, POSITION_DEVIATION * self.config.initial_scale
+    def __init__(self, config: JukeboxPriorConfig, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.config, deviation = config, POSITION_DEVIATION * config.initial_scale
         rows = {"artists": config.artists, "genres": config.genres}
         if config.time_bins:
             rows |= {f"{name}_time": config.time_bins for name in ("total", "absolute", "relative")}
         self.tables = {
-            name: table(self, name, count, config.width, deviation) for name, count in rows.items()
+            name: embedding_table(self, name, count, config.width, deviation)
+            for name, count in rows.items()
         }
 
     def call(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -113,12 +100,12 @@ def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
     }
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class LyricEncoder(_ConditioningLayer):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class LyricEncoder(Layer):
     """Encodes lyrics; it is also trained to predict them.
 
     Args:
-        config: A `JukeboxPriorConfig` or its dict, whose lyrics are separate.
+        config: Sizes of a prior whose lyrics are separate.
 
     Call arguments:
         lyrics: Int32 (B, T).
@@ -127,32 +114,35 @@ class LyricEncoder(_ConditioningLayer):
         The memory for cross attention, float (B, T, W).
     """
 
-    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
-        super().__init__(config, **kwargs)
-        sizes, width = self.config.lyric_encoder, self.config.width
+    def __init__(self, config: JukeboxPriorConfig, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.config, sizes, width = config, config.lyric_encoder, config.width
         with keras.name_scope(self.name):
             self.reader = TokenTransformer(
                 sizes, own_start=True, readout="", name="reader", dtype=self.dtype_policy
             )
-        self.projection = linear(self, "projection", sizes.width, width, sizes.initial_scale)
+        self.projection = linear_weights(
+            self, "projection", sizes.hidden_dim, width, sizes.initial_scale
+        )
         self.norm = norm_weights(self, "norm", width)
-        deviation = DEVIATION * self.config.initial_scale
-        self.output_matrix = table(self, "output_matrix", sizes.vocabulary, width, deviation)
+        rows, deviation = sizes.vocabulary, DEVIATION * config.initial_scale
+        self.output_matrix = embedding_table(self, "output_matrix", rows, width, deviation)
 
     def call(self, lyrics: Tensor) -> Tensor:
-        return norm(apply_linear(self.reader(lyrics), self.projection), *self.norm)
+        x = linear(self.reader(lyrics), *self.projection)
+        return normalize(x, *self.norm, epsilon=NORM_EPSILON)
 
     def logits(self, states: Any) -> Tensor:
         """Returns float32 logits (B, T, V) of the characters for outputs of the call."""
         return unembedded(states, self.output_matrix)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class CodeConditioner(_ConditioningLayer):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class CodeConditioner(Layer):
     """Upsamples the codes of the level above to the rate of the codes that are predicted.
 
     Args:
-        config: A `JukeboxPriorConfig` or its dict, with `conditioner_stages`.
+        config: Sizes of a prior with `conditioner_stages`.
 
     Call arguments:
         above: Int32 (B, L / `config.above_ratio`).
@@ -161,31 +151,32 @@ class CodeConditioner(_ConditioningLayer):
         Float (B, L, W).
     """
 
-    def __init__(self, config: JukeboxPriorConfig | dict[str, Any], **kwargs: Any):
-        super().__init__(config, **kwargs)
+    def __init__(self, config: JukeboxPriorConfig, **kwargs: Any):
+        super().__init__(**kwargs)
         # Set by training: recompute residual blocks for the gradient to save memory.
         self.recompute = False
-        config, dtype = self.config, self.dtype_policy
+        self.config = config
         wide, inside, stride = config.width, config.conditioner_width, config.conditioner_stride
         deviation = DEVIATION * config.initial_scale
-        self.embedding = table(self, "embedding", config.codes, wide, deviation)
-        conv = functools.partial(convolution, keras.layers.Conv1D, dtype=dtype)
-        transposed = functools.partial(convolution, keras.layers.Conv1DTranspose, dtype=dtype)
-        self.enter = conv(wide, inside, 3, "enter")
+        self.embedding = embedding_table(self, "embedding", config.codes, wide, deviation)
+        self.enter = convolution(self, "enter", wide, inside, 3)
         self.residuals, self.lengthen = [], []
         for s in range(config.conditioner_stages):
             self.residuals.append(
                 [
                     (
-                        conv(inside, inside, 3, f"dilated_{s}_{i}", dilation_rate=dilation),
-                        conv(inside, inside, 1, f"mixing_{s}_{i}"),
+                        convolution(self, f"dilated_{s}_{i}", inside, inside, 3, dilation=dilation),
+                        convolution(self, f"mixing_{s}_{i}", inside, inside, 1),
                     )
                     for i, dilation in enumerate(config.conditioner_dilations)
                 ]
             )
             outputs = wide if s == config.conditioner_stages - 1 else inside
-            layer = transposed(inside, outputs, 2 * stride, f"lengthen_{s}", strides=stride)
-            self.lengthen.append(layer)
+            self.lengthen.append(
+                convolution(
+                    self, f"lengthen_{s}", inside, outputs, 2 * stride, stride, transposed=True
+                )
+            )
         self.norm = norm_weights(self, "norm", wide)
 
     def call(self, above: Tensor) -> Tensor:
@@ -194,7 +185,7 @@ class CodeConditioner(_ConditioningLayer):
             for dilated, mixing in residuals:
                 x = self._residual(x, dilated, mixing)
             x = lengthen(x)
-        return norm(x, *self.norm)
+        return normalize(x, *self.norm, epsilon=NORM_EPSILON)
 
     def _residual(self, x, dilated, mixing):
         config = self.config

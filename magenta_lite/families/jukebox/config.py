@@ -55,12 +55,12 @@ class TransformerSizes:
 
     Attributes:
         vocabulary: Vocabulary size V.
-        length: Sequence length L in tokens.
-        width: Model width W.
-        depth: Number of layers.
-        heads: Number of attention heads H.
-        attention_width: Width S of queries, keys and values of all heads together.
-        feed_forward_width: Hidden width of feed-forward layers.
+        context_length: Sequence length L in tokens.
+        hidden_dim: Width W of the residual stream.
+        num_layers: Number of layers.
+        num_heads: Number of attention heads H.
+        attention_dim: Width S of queries, keys and values of all heads together.
+        filter_dim: Hidden width of feed-forward layers.
         order: Kinds of attention of the layers; see `attention_kinds`.
         blocks: Number of rows R of the table that factored attention arranges a sequence in.
         spread: Positions at the end of each row that summary-spread attention sees.
@@ -70,12 +70,12 @@ class TransformerSizes:
     """
 
     vocabulary: int
-    length: int
-    width: int
-    depth: int
-    heads: int
-    attention_width: int
-    feed_forward_width: int
+    context_length: int
+    hidden_dim: int
+    num_layers: int
+    num_heads: int
+    attention_dim: int
+    filter_dim: int
     order: int
     blocks: int
     spread: int = 1
@@ -86,12 +86,12 @@ class TransformerSizes:
     @property
     def row(self) -> int:
         """Positions C of a row."""
-        return self.length // self.blocks
+        return self.context_length // self.blocks
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kind of attention of each layer."""
-        return attention_kinds(self.order, self.depth)
+        return attention_kinds(self.order, self.num_layers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,14 +236,15 @@ class JukeboxPriorConfig(ModelSection):
             raise UserError("model.merged does not go with model.single_stream")
 
     def _check_stack(self, prefix: str, sizes: TransformerSizes) -> None:
-        if sizes.length % sizes.blocks:
+        if sizes.context_length % sizes.blocks:
             raise UserError(
-                f"model.{prefix}blocks={sizes.blocks} rows do not divide {sizes.length} tokens"
+                f"model.{prefix}blocks={sizes.blocks} rows do not divide "
+                f"{sizes.context_length} tokens"
             )
-        if sizes.attention_width % sizes.heads or sizes.attention_width < 1:
+        if sizes.attention_dim % sizes.num_heads or sizes.attention_dim < 1:
             raise UserError(
-                f"The attention width {sizes.attention_width} is not divisible by "
-                f"model.{prefix}heads={sizes.heads}; change width or attention_factor"
+                f"The attention width {sizes.attention_dim} is not divisible by "
+                f"model.{prefix}heads={sizes.num_heads}; change width or attention_factor"
             )
         if not 0 <= sizes.order <= LAST_ORDER:
             raise UserError(
@@ -329,12 +330,12 @@ class JukeboxPriorConfig(ModelSection):
         """Sizes of the transformer over codes."""
         return TransformerSizes(
             vocabulary=self.shift + self.codes,
-            length=self.front + self.context,
-            width=self.width,
-            depth=self.depth,
-            heads=self.heads,
-            attention_width=int(self.attention_factor * self.width),
-            feed_forward_width=int(self.feed_forward_factor * self.width),
+            context_length=self.front + self.context,
+            hidden_dim=self.width,
+            num_layers=self.depth,
+            num_heads=self.heads,
+            attention_dim=int(self.attention_factor * self.width),
+            filter_dim=int(self.feed_forward_factor * self.width),
             order=self.attention_order,
             blocks=self.blocks,
             spread=self.spread,
@@ -348,12 +349,12 @@ class JukeboxPriorConfig(ModelSection):
         """Sizes of the transformer over lyrics."""
         return TransformerSizes(
             vocabulary=self.lyric_vocabulary,
-            length=self.lyric_tokens,
-            width=self.lyric_width,
-            depth=self.lyric_depth,
-            heads=self.lyric_heads,
-            attention_width=self.lyric_width // 4,
-            feed_forward_width=self.lyric_width,
+            context_length=self.lyric_tokens,
+            hidden_dim=self.lyric_width,
+            num_layers=self.lyric_depth,
+            num_heads=self.lyric_heads,
+            attention_dim=self.lyric_width // 4,
+            filter_dim=self.lyric_width,
             order=self.lyric_attention_order,
             blocks=self.lyric_blocks,
             initial_scale=self.lyric_initial_scale,

@@ -8,24 +8,17 @@ Shape letters: B batch, T frames, N codebooks, K codes, W width; S = T + N - 1 s
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import tensorflow as tf
 
-from magenta_lite.families.jukebox import evaluation, generation, inference
-from magenta_lite.families.jukebox.blocks import (
-    TokenTransformer,
-    norm,
-    norm_weights,
-    table,
-    unembedded,
-)
+from magenta_lite.families.jukebox.blocks import NORM_EPSILON, TokenTransformer, unembedded
 from magenta_lite.families.jukebox.delay_config import DelayPriorConfig
 from magenta_lite.families.jukebox.factored_attention import DEVIATION
-from magenta_lite.families.jukebox.model import CodesModel, Conditioning
+from magenta_lite.families.jukebox.model import CodePrior, Conditioning
 from magenta_lite.families.jukebox.options import DelayPriorOptions
+from magenta_lite.layers.weights import embedding_table, norm_weights, normalize
 from magenta_lite.typing import Batch, Tensor
 
 if TYPE_CHECKING:
@@ -58,12 +51,12 @@ def undelayed(steps: Tensor) -> Tensor:
     return tf.stack([book[:, n : n + frames] for n, book in enumerate(books)], axis=2)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
 class DelayTransformer(TokenTransformer):
     """A `TokenTransformer` that reads and predicts N tokens per step.
 
     Args:
-        model: A `DelayPriorConfig` or its dict.
+        model: Sizes of the prior.
 
     Call arguments:
         ids: Int32 (B, S, N); K is the padding id.
@@ -72,14 +65,14 @@ class DelayTransformer(TokenTransformer):
         Float (B, S, W), the output of the last layer.
     """
 
-    def __init__(self, model: DelayPriorConfig | dict[str, Any], **kwargs: Any):
-        self.model = DelayPriorConfig(**model) if isinstance(model, dict) else model
-        sizes = self.model.transformer
+    def __init__(self, model: DelayPriorConfig, **kwargs: Any):
+        sizes = model.transformer
         super().__init__(sizes, own_start=True, readout="", **kwargs)
-        self.norm = norm_weights(self, "norm", sizes.width)
-        rows = self.model.quantizers * self.model.codes
-        self.output_matrix = table(
-            self, "output_matrix", rows, sizes.width, DEVIATION * sizes.initial_scale
+        self.model = model
+        self.norm = norm_weights(self, "norm", sizes.hidden_dim)
+        rows, deviation = model.quantizers * model.codes, DEVIATION * sizes.initial_scale
+        self.output_matrix = embedding_table(
+            self, "output_matrix", rows, sizes.hidden_dim, deviation
         )
 
     def _embedded(self, ids):
@@ -90,24 +83,19 @@ class DelayTransformer(TokenTransformer):
     def logits(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Returns float32 logits (B, S, N, K) for outputs x (B, S, W) of the last layer."""
         del condition
-        logits = unembedded(norm(x, *self.norm), self.output_matrix)
+        logits = unembedded(normalize(x, *self.norm, epsilon=NORM_EPSILON), self.output_matrix)
         return tf.reshape(logits, [-1, x.shape[1], self.model.quantizers, self.model.codes])
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        kept = {name: config[name] for name in ("name", "trainable", "dtype")}
-        return {**kept, "model": dataclasses.asdict(self.model)}
 
-
-@keras.saving.register_keras_serializable("magenta_lite")
-class DelayPrior(CodesModel):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class DelayPrior(CodePrior):
     """A transformer that predicts the codes of all codebooks at once, each for another frame.
 
     At step s it predicts the code of codebook n for frame s - n, conditioned on all earlier steps,
     which include the codes of the previous codebooks of that frame.
 
     Args:
-        model: Sizes; a `DelayPriorConfig` or its dict.
+        model: Sizes.
 
     Call arguments:
         batch: A dict of `events` int (B, T, N), T = `context`.
@@ -118,12 +106,10 @@ class DelayPrior(CodesModel):
 
     Options = DelayPriorOptions
 
-    def __init__(self, model: DelayPriorConfig | dict[str, Any], **kwargs: Any):
-        dtype = kwargs.pop("dtype", "float32")
-        super().__init__(dtype=dtype, **kwargs)
-        self.sizes = DelayPriorConfig(**model) if isinstance(model, dict) else model
-        self.music = DelayTransformer(self.sizes, name="music")
-        self.built = True
+    def __init__(self, model: DelayPriorConfig, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.sizes = model
+        self.music = DelayTransformer(model, name="music", dtype=self.dtype_policy)
 
     def call(self, batch: Batch, training: bool = False) -> Tensor:
         del training
@@ -152,26 +138,7 @@ class DelayPrior(CodesModel):
         """Returns the frame that each codebook's token at a step belongs to, int32 (N,)."""
         return position - tf.range(self.sizes.quantizers)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "model": dataclasses.asdict(self.sizes)}
-
-    # The contract of a family ------------------------------------------------------------
-
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: CodesConverter, **kwargs: Any) -> Self:
         del converter
-        return cls(model=config.model)
-
-    def generate(self, options: DelayPriorOptions, converter: CodesConverter) -> list[Any]:
-        return generation.generate(self, converter, options)
-
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        return evaluation.evaluate(self, examples, seed)
-
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        return inference.inference_functions(self)
-
-    def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
-    ) -> dict[str, tf.Tensor]:
-        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+        return cls(config.model, **kwargs)

@@ -66,12 +66,12 @@ class DelayPriorConfig(ModelSection):
         """Sizes of the layers. The last embedding of each codebook is that of padding."""
         return TransformerSizes(
             vocabulary=self.quantizers * (self.codes + 1),
-            length=self.steps,
-            width=self.width,
-            depth=self.depth,
-            heads=self.heads,
-            attention_width=self.width,
-            feed_forward_width=4 * self.width,
+            context_length=self.steps,
+            hidden_dim=self.width,
+            num_layers=self.depth,
+            num_heads=self.heads,
+            attention_dim=self.width,
+            filter_dim=4 * self.width,
             order=0,
             blocks=1,
             initial_scale=self.initial_scale,

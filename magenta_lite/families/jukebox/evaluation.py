@@ -26,13 +26,12 @@ MEANINGS = {
 }
 
 
-def evaluate(model: JukeboxPrior | DelayPrior, examples: Examples, seed: int) -> dict[str, float]:
+def measure(
+    model: JukeboxPrior | DelayPrior, examples: Examples, seed: int = 0
+) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; the last one only for a model with lyrics.
 
-    Args:
-        model: A trained prior, upsampler or `DelayPrior`.
-        examples: Held-out contexts of codes.
-        seed: Unused.
+    The seed is unused.
     """
     del seed
     sizes: Any = model.sizes

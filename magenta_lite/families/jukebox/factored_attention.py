@@ -9,7 +9,6 @@ heads, D = S / H, M keys, Q new positions, T positions of a memory.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import keras
@@ -18,7 +17,8 @@ import tensorflow as tf
 
 from magenta_lite.families.jukebox.config import KINDS, TransformerSizes
 from magenta_lite.layers.attention import MASKED, attend, attend_causally, causal_bias
-from magenta_lite.layers.transformer import product
+from magenta_lite.layers.base import Layer
+from magenta_lite.layers.weights import linear
 from magenta_lite.typing import Tensor
 
 DEVIATION = 0.02  # standard deviation of initial kernels / `initial_scale`
@@ -26,8 +26,8 @@ DEVIATION = 0.02  # standard deviation of initial kernels / `initial_scale`
 SHARED_KEYS = ("dense", "summary", "summary_spread", "prime")
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class FactoredAttention(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class FactoredAttention(Layer):
     """Multi-head attention of one kind. Position p, in row p // C and column p % C, attends to:
 
     - `dense`: all positions up to p;
@@ -40,25 +40,24 @@ class FactoredAttention(keras.layers.Layer):
     - `prime`: the first `visible_front` positions up to p.
 
     Args:
-        sizes: A `TransformerSizes` or its dict.
+        sizes: Sizes of the transformer.
         kind: One of these kinds.
 
     Call arguments:
-        x: Float (B, L, W), L = `sizes.length`.
+        x: Float (B, L, W), L = `sizes.context_length`.
         memory: For `cross`, float (B, T, W).
 
     Returns:
         Float (B, L, W).
     """
 
-    def __init__(self, sizes: TransformerSizes | dict[str, Any], kind: str, **kwargs: Any):
+    def __init__(self, sizes: TransformerSizes, kind: str, **kwargs: Any):
         # Matrix products are in the dtype of the input, the softmax is in float32.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         if kind not in KINDS:
             raise ValueError(f"'{kind}' is no kind of attention; there are {', '.join(KINDS)}")
-        self.sizes = TransformerSizes(**sizes) if isinstance(sizes, dict) else sizes
-        self.kind = kind
-        width, inside = self.sizes.width, self.sizes.attention_width
+        self.sizes, self.kind = sizes, kind
+        width, inside = sizes.hidden_dim, sizes.attention_dim
         queries = inside if kind == "cross" else 3 * inside
         self.qkv = self._linear("qkv", width, queries)
         self.memory_kv: Any = (
@@ -66,49 +65,49 @@ class FactoredAttention(keras.layers.Layer):
         )
         # Cross attention starts as zero: a new model ignores its lyrics.
         self.out = self._linear("out", inside, width, zeros=kind == "cross")
-        self.built = True
 
     def _linear(self, name: str, rows: int, columns: int, zeros: bool = False):
-        return linear(self, name, rows, columns, 0.0 if zeros else self.sizes.initial_scale)
+        scale = 0.0 if zeros else self.sizes.initial_scale
+        return linear_weights(self, name, rows, columns, scale)
 
     @property
     def visible_front(self) -> int:
         """Number of positions of `prime`: the first multiple of R above `sizes.prime`."""
         sizes = self.sizes
-        return min((sizes.prime // sizes.blocks + 1) * sizes.blocks, sizes.length)
+        return min((sizes.prime // sizes.blocks + 1) * sizes.blocks, sizes.context_length)
 
     # All positions at once -------------------------------------------------------------------
 
     def call(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         q, k, v = self._projected(x, memory)
-        return apply_linear(self._attended(q, k, v), self.out)
+        return linear(self._attended(q, k, v), *self.out)
 
     def weights_of(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """Returns the weights of `cross` and `prime`: float32 (B, H, L, M)."""
         q, k, _ = self._projected(x, memory)
         bias = None
         if self.kind == "prime":
-            k, bias = self._front(k), self._shared_bias(np.arange(self.sizes.length))
+            k, bias = self._front(k), self._shared_bias(np.arange(self.sizes.context_length))
         logits = tf.cast(tf.matmul(by_heads(q), by_heads(k), transpose_b=True), tf.float32)
         return tf.nn.softmax(logits if bias is None else logits + bias)
 
     def _projected(self, x, memory=None):
         """Returns scaled q, k and v: (B, L, H, D) each."""
         if self.kind == "cross":
-            q = apply_linear(x, self.qkv)
+            q = linear(x, *self.qkv)
             k, v = self._of_memory(memory)
         else:
-            q, k, v = tf.split(apply_linear(x, self.qkv), 3, axis=-1)
+            q, k, v = tf.split(linear(x, *self.qkv), 3, axis=-1)
             k, v = self._heads(k), self._heads(v)
-        scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
+        scale = (self.sizes.attention_dim // self.sizes.num_heads) ** -0.5
         return self._heads(q) * scale, k, v
 
     def _of_memory(self, memory):
-        pair = tf.split(apply_linear(memory, self.memory_kv), 2, axis=-1)
+        pair = tf.split(linear(memory, *self.memory_kv), 2, axis=-1)
         return [self._heads(x) for x in pair]
 
     def _heads(self, x):
-        heads = self.sizes.heads
+        heads = self.sizes.num_heads
         return tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
 
     def _attended(self, q, k, v):
@@ -120,7 +119,7 @@ class FactoredAttention(keras.layers.Layer):
             return joined(attend(by_heads(q), by_heads(k), by_heads(v)))
         if kind in SHARED_KEYS:
             of_keys = self._front if kind == "prime" else self._summaries
-            bias = self._shared_bias(np.arange(sizes.length))
+            bias = self._shared_bias(np.arange(sizes.context_length))
             return joined(attend(by_heads(q), by_heads(of_keys(k)), by_heads(of_keys(v)), bias))
         if kind == "column":
             q, k, v = (self._by_columns(x) for x in (q, k, v))
@@ -130,7 +129,7 @@ class FactoredAttention(keras.layers.Layer):
             k, v = self._row_later(k), self._row_later(v)
         bias = causal_bias(sizes.row, sizes.row) if kind == "row" else None
         out = joined(attend(*(self._by_rows(x) for x in (q, k, v)), bias))
-        return tf.reshape(out, [-1, sizes.length, sizes.attention_width])
+        return tf.reshape(out, [-1, sizes.context_length, sizes.attention_dim])
 
     def _by_rows(self, x):
         """Returns x (B, L, H, D) as (B R, H, C, D)."""
@@ -146,9 +145,9 @@ class FactoredAttention(keras.layers.Layer):
     def _from_columns(self, x):
         """Returns x (B C, H, R, D) as (B, L, S)."""
         sizes = self.sizes
-        columns = tf.reshape(x, [-1, sizes.row, sizes.heads, sizes.blocks, x.shape[3]])
+        columns = tf.reshape(x, [-1, sizes.row, sizes.num_heads, sizes.blocks, x.shape[3]])
         table = tf.transpose(columns, [0, 3, 1, 2, 4])
-        return tf.reshape(table, [-1, sizes.length, sizes.attention_width])
+        return tf.reshape(table, [-1, sizes.context_length, sizes.attention_dim])
 
     def _row_later(self, x):
         """Returns x (B, L, H, D) shifted by one row, with zeros in row 0."""
@@ -178,10 +177,10 @@ class FactoredAttention(keras.layers.Layer):
         """Returns the position of each shared key, int (M,); -1 for keys that are never masked."""
         sizes, spread = self.sizes, self._spread
         if self.kind == "dense":
-            return np.arange(sizes.length)
+            return np.arange(sizes.context_length)
         if self.kind == "prime":
             return np.arange(self.visible_front)
-        ends = np.arange(sizes.length).reshape(sizes.blocks, -1)[:-1, sizes.row - spread :]
+        ends = np.arange(sizes.context_length).reshape(sizes.blocks, -1)[:-1, sizes.row - spread :]
         return np.concatenate([np.full(spread, -1), ends.reshape(-1)])
 
     def _shared_bias(self, positions):
@@ -206,8 +205,8 @@ class FactoredAttention(keras.layers.Layer):
         """
         if self.kind == "cross":
             return tuple(by_heads(x) for x in self._of_memory(memory))
-        heads = self.sizes.heads
-        depth = self.sizes.attention_width // heads
+        heads = self.sizes.num_heads
+        depth = self.sizes.attention_dim // heads
         empty = tf.zeros([self._slots, batch, heads, depth], self.compute_dtype)
         return empty, empty
 
@@ -215,7 +214,7 @@ class FactoredAttention(keras.layers.Layer):
     def longest_step(self) -> int:
         """Largest number of new positions per step."""
         rings = ("row", "previous_row")
-        return self.sizes.row if self.kind in rings else self.sizes.length
+        return self.sizes.row if self.kind in rings else self.sizes.context_length
 
     @property
     def _slots(self) -> int:
@@ -225,7 +224,7 @@ class FactoredAttention(keras.layers.Layer):
             return sizes.row * (2 if self.kind == "row" else 3)
         if self.kind == "prime" or self.kind in ("summary", "summary_spread"):
             return len(self._shared_positions()) + 1  # one for positions that are never read
-        return sizes.length
+        return sizes.context_length
 
     def _slot(self, positions):
         """Returns the slot of each position, int32 (Q,)."""
@@ -254,10 +253,10 @@ class FactoredAttention(keras.layers.Layer):
             Float (B, Q, W), and the cache with the new positions.
         """
         if self.kind == "cross":
-            q = apply_linear(x, self.qkv)
-            scale = (self.sizes.attention_width // self.sizes.heads) ** -0.5
+            q = linear(x, *self.qkv)
+            scale = (self.sizes.attention_dim // self.sizes.num_heads) ** -0.5
             out = joined(attend(by_heads(self._heads(q) * scale), *cache))
-            return apply_linear(out, self.out), cache
+            return linear(out, *self.out), cache
         q, k, v = self._projected(x)
         slots = tf.expand_dims(self._slot(positions), 1)
         keys, values = cache = tuple(
@@ -270,7 +269,7 @@ class FactoredAttention(keras.layers.Layer):
             out = joined(attend(by_heads(q), k, v, self._shared_bias(positions)))
         else:
             out = self._attend_own_keys(q, keys, values, positions)
-        return apply_linear(out, self.out), cache
+        return linear(out, *self.out), cache
 
     def _attend_own_keys(self, q, keys, values, positions):
         """Attends from each position to the keys of its row, previous row or column."""
@@ -284,8 +283,8 @@ class FactoredAttention(keras.layers.Layer):
             # Row 0 reads row 2 as the one before, which is still zero.
             which, size, seen = (row + 2) % 3, sizes.row, tf.fill([q.shape[1]], sizes.row)
 
-        depth = sizes.attention_width // sizes.heads
-        shape = [self._slots // size, size, -1, sizes.heads, depth]
+        depth = sizes.attention_dim // sizes.num_heads
+        shape = [self._slots // size, size, -1, sizes.num_heads, depth]
 
         def own(cache):  # (Q, B, H, size, D)
             groups = tf.gather(tf.reshape(cache, shape), which)
@@ -296,11 +295,7 @@ class FactoredAttention(keras.layers.Layer):
         by_query = tf.expand_dims(tf.transpose(q, [1, 0, 2, 3]), 3)  # (Q, B, H, 1, D)
         out = tf.squeeze(attend(by_query, own(keys), own(values), bias), 3)
         out = tf.transpose(out, [1, 0, 2, 3])
-        return tf.reshape(out, [-1, q.shape[1], sizes.attention_width])
-
-    def get_config(self) -> dict[str, Any]:
-        config = {"sizes": dataclasses.asdict(self.sizes), "kind": self.kind}
-        return {**super().get_config(), **config}
+        return tf.reshape(out, [-1, q.shape[1], sizes.attention_dim])
 
 
 def by_heads(x: Tensor) -> Tensor:
@@ -313,7 +308,7 @@ def joined(x: Tensor) -> Tensor:
     return tf.reshape(by_heads(x), [-1, x.shape[2], x.shape[1] * x.shape[3]])
 
 
-def linear(
+def linear_weights(
     layer: keras.layers.Layer, name: str, rows: int, columns: int, scale: float
 ) -> tuple[keras.Variable, keras.Variable]:
     """Adds the kernel (rows, columns) and the bias of a linear map to a layer.
@@ -334,9 +329,3 @@ def linear(
         layer.add_weight(shape=(rows, columns), initializer=kernel, name=f"{name}_kernel"),
         layer.add_weight(shape=(columns,), initializer="zeros", name=f"{name}_bias"),
     )
-
-
-def apply_linear(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    """Returns a linear map of x (B, L, C), in the dtype of x."""
-    kernel, bias = weights
-    return product(x, kernel) + tf.cast(bias, x.dtype)

@@ -36,14 +36,9 @@ TOP_HOP, HOP = 8, 2  # context length / hop length of windows: of the top level,
 
 
 def generate(
-    model: JukeboxPrior | DelayPrior, converter: CodesConverter, options: PriorOptions
+    model: JukeboxPrior | DelayPrior, options: PriorOptions, converter: CodesConverter
 ) -> list[dict[str, Audio]]:
     """Returns the sounds of `options.num_outputs` pieces, decoded from each generated level.
-
-    Args:
-        model: A trained prior, or `DelayPrior`.
-        converter: Its converter.
-        options: The options of its family.
 
     Raises:
         UserError: If an input is missing, or a run does not match the prior.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_CODES = 64
 
 
-def inference_functions(
+def signatures(
     model: JukeboxPrior | DelayPrior,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
@@ -82,7 +82,7 @@ def _several(sizes) -> list[int]:
     return [sizes.quantizers] if sizes.quantizers > 1 else []
 
 
-def sampling_arguments(
+def signature_arguments(
     model: JukeboxPrior | DelayPrior, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: an empty prompt and unknown labels."""

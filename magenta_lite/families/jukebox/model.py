@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -41,63 +39,44 @@ class Conditioning(NamedTuple):
     lyrics: Any = None
 
 
-class CodesModel(MusicModel):
-    """Base class of models of codes: their loss and its metrics.
-
-    Attributes:
-        sizes: The model section.
-        objective: A `NextCodeObjective`, for models with lyrics.
-        upsamples: Whether the model is conditioned on the codes of the level above.
-    """
+class CodePrior(MusicModel):
+    """Base class of the models that predict the next code."""
 
     metric_meanings = evaluation.MEANINGS
-    upsamples = False
+    # Whether the model is conditioned on the codes of the level above.
+    upsamples: ClassVar[bool] = False
     sizes: Any
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.bits = keras.metrics.Mean(name="bits_per_token")
         self.accuracy = keras.metrics.Mean(name="accuracy")
-        self.lyric_bits: Any = None  # without lyrics
 
     def majority_accuracy(self, examples: Any) -> float:
         return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Returns the mean cross-entropy per code, in bits.
-
-        With lyrics, the mean is over all tokens; characters have weight `objective.lyric_share`.
-        """
-        sizes = self.sizes
-        logits, lyric_logits = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        codes = tf.cast(x["events"], tf.int32) + sizes.shift
-        bits = bits_of(codes, logits)
-        self.bits.update_state(bits)
-        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == codes
-        self.accuracy.update_state(tf.cast(right, tf.float32))
-        loss = tf.reduce_mean(bits)
-        if lyric_logits is not None:
-            lyrics = tf.cast(x["labels"], tf.int32)[:, -sizes.lyric_tokens :]
-            lyric_bits = bits_of(lyrics, lyric_logits)
-            self.lyric_bits.update_state(lyric_bits)
-            lyric_loss = self.objective.lyric_share * tf.reduce_mean(lyric_bits)
-            total = sizes.context + sizes.lyric_tokens
-            loss = (loss * sizes.context + lyric_loss * sizes.lyric_tokens) / total
-        return self.scale_loss(loss)
-
-    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> Iterable[Any] | None:
+    def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> tuple[Any, ...]:
         return ()  # codes are no pictures
 
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
+        """Returns the mean cross-entropy per code, in bits, of logits (..., K)."""
+        codes = tf.cast(batch["events"], tf.int32) + self.sizes.shift
+        bits = bits_of(codes, outputs)
+        self.bits.update_state(bits)
+        right = tf.argmax(outputs, axis=-1, output_type=tf.int32) == codes
+        self.accuracy.update_state(tf.cast(right, tf.float32))
+        return tf.reduce_mean(bits)
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class JukeboxPrior(CodesModel):
+    # The contract of a family ------------------------------------------------------------
+
+    generate = generation.generate
+    measure = evaluation.measure
+    signatures = inference.signatures
+    signature_arguments = inference.signature_arguments
+
+
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
+class JukeboxPrior(CodePrior):
     """A transformer that predicts the next code of the sound of a piece.
 
     After Jukebox (Dhariwal et al. 2020, https://arxiv.org/abs/2005.00341, §4). It may be
@@ -109,8 +88,8 @@ class JukeboxPrior(CodesModel):
     alphabet, W width.
 
     Args:
-        model: Sizes; a `JukeboxPriorConfig` or its dict.
-        objective: Loss; a `NextCodeObjective` or its dict.
+        model: Sizes.
+        objective: Loss; None for the default.
 
     Call arguments:
         batch: A dict of `events` int (B, L), codes; `labels` int (B, `label_size`), see
@@ -129,34 +108,30 @@ class JukeboxPrior(CodesModel):
     Options = JukeboxOptions
 
     def __init__(
-        self,
-        model: JukeboxPriorConfig | dict[str, Any],
-        objective: NextCodeObjective | dict[str, Any] | None = None,
-        **kwargs: Any,
+        self, model: JukeboxPriorConfig, objective: NextCodeObjective | None = None, **kwargs: Any
     ):
-        dtype = kwargs.pop("dtype", "float32")
-        super().__init__(dtype=dtype, **kwargs)
-        self.sizes = JukeboxPriorConfig(**model) if isinstance(model, dict) else model
-        objective = objective or NextCodeObjective()
-        self.objective = (
-            NextCodeObjective(**objective) if isinstance(objective, dict) else objective
-        )
-        sizes = self.sizes
+        super().__init__(**kwargs)
+        self.sizes = sizes = model
+        self.objective = objective or NextCodeObjective()
         if bool(sizes.conditioner_stages) != self.upsamples:
             raise UserError(
                 f"model.conditioner_stages={sizes.conditioner_stages}: an upsampler has 1 or more, "
                 "a prior 0"
             )
-        readout = "own" if sizes.merged else "tied"
-        self.music = TokenTransformer(sizes.music, not sizes.labelled, readout, name="music")
-        self.label_embedding = LabelEmbedding(sizes, name="labels") if sizes.labelled else None
-        self.lyric_encoder = None
+        readout, dtype = "own" if sizes.merged else "tied", self.dtype_policy
+        self.music = TokenTransformer(
+            sizes.music, not sizes.labelled, readout, name="music", dtype=dtype
+        )
+        self.label_embedding = self.lyric_encoder = self.conditioner = None
+        if sizes.labelled:
+            self.label_embedding = LabelEmbedding(sizes, name="labels", dtype=dtype)
         if sizes.separate_lyrics:
-            self.lyric_encoder = LyricEncoder(sizes, name="lyrics")
-        self.conditioner = CodeConditioner(sizes, name="conditioner") if self.upsamples else None
+            self.lyric_encoder = LyricEncoder(sizes, name="lyrics", dtype=dtype)
+        if self.upsamples:
+            self.conditioner = CodeConditioner(sizes, name="conditioner", dtype=dtype)
+        self.lyric_bits: Any = None  # without lyrics
         if sizes.lyric_tokens:
             self.lyric_bits = keras.metrics.Mean(name="lyric_bits_per_token")
-        self.built = True
 
     # The network ---------------------------------------------------------------------------
 
@@ -236,37 +211,34 @@ class JukeboxPrior(CodesModel):
         _, of_codes = tf.split(weights, [sizes.front, sizes.context], axis=2)
         return tf.split(of_codes, [sizes.front, keys - sizes.front], axis=3)[0]
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model": dataclasses.asdict(self.sizes),
-            "objective": dataclasses.asdict(self.objective),
-        }
+    # The objective -------------------------------------------------------------------------
 
-    # The contract of a family ------------------------------------------------------------
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
+        """Returns the mean cross-entropy per code, in bits.
+
+        With lyrics, the mean is over all tokens; characters have weight `objective.lyric_share`.
+        """
+        if not isinstance(outputs, tuple):
+            return super().mean_loss(batch, outputs, training)
+        sizes, (logits, lyric_logits) = self.sizes, outputs
+        loss = super().mean_loss(batch, logits, training)
+        lyrics = tf.cast(batch["labels"], tf.int32)[:, -sizes.lyric_tokens :]
+        lyric_bits = bits_of(lyrics, lyric_logits)
+        self.lyric_bits.update_state(lyric_bits)
+        lyric_loss = self.objective.lyric_share * tf.reduce_mean(lyric_bits)
+        total = sizes.context + sizes.lyric_tokens
+        return (loss * sizes.context + lyric_loss * sizes.lyric_tokens) / total
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: CodesConverter) -> JukeboxPrior:
+    def for_config(
+        cls, config: ExperimentConfig, converter: CodesConverter, **kwargs: Any
+    ) -> JukeboxPrior:
         del converter
         kind = JukeboxUpsampler if config.model.conditioner_stages else JukeboxPrior
-        return kind(model=config.model, objective=config.objective)
-
-    def generate(self, options: JukeboxOptions, converter: CodesConverter) -> list[Any]:
-        return generation.generate(self, converter, options)
-
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        return evaluation.evaluate(self, examples, seed)
-
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        return inference.inference_functions(self)
-
-    def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
-    ) -> dict[str, tf.Tensor]:
-        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+        return kind(config.model, config.objective, **kwargs)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.jukebox")
 class JukeboxUpsampler(JukeboxPrior):
     """A prior that is conditioned on the codes of the level above; see `JukeboxPrior`.
 

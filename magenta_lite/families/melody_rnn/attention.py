@@ -14,7 +14,8 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
-from magenta_lite.layers.lstm import LSTM
+from magenta_lite.layers.base import Layer
+from magenta_lite.layers.lstm import LSTM, cell, cell_gradient, flat_rows
 from magenta_lite.typing import Tensor
 
 
@@ -70,9 +71,9 @@ def attention_step(
     """
     below, states, activations = tf.concat([x, state.attended], axis=-1), [], []
     for i, ((kernel, bias), (h, c)) in enumerate(zip(weights.layers, state.layers, strict=True)):
-        h, c, gates = _cell(tf.matmul(tf.concat([below, h], axis=-1), kernel) + bias, c)
+        h, c, gates = cell(tf.matmul(tf.concat([below, h], axis=-1), kernel) + bias, c)
         states.append((h, c))
-        activations.append(tf.concat(gates, axis=-1))
+        activations.append(gates)
         below = h * keep[i] if keep else h
     query = _query(weights, states)
     hidden = tf.tanh(state.scored + query)  # (L, B, V)
@@ -187,7 +188,7 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
         d_memory = tf.where(other, d_memory, 0.0) + attention[..., None] * d_attended
         d_scored = tf.where(other, d_scored, 0.0) + d_hidden
         d_query = tf.reduce_sum(d_hidden, axis=0)
-        d_score += tf.linalg.matvec(_rows(hidden), tf.reshape(d_logits, [-1]), transpose_a=True)
+        d_score += tf.linalg.matvec(flat_rows(hidden), tf.reshape(d_logits, [-1]), transpose_a=True)
 
         d_both = tf.split(
             _back(d_query, weights.query[0]), [n for n in units for _ in range(2)], axis=-1
@@ -196,7 +197,7 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
         for i in reversed(range(len(layers))):
             dh, dc = d_states[i]
             dh += d_both[2 * i + 1] + (d_above * keep[i][t] if keep else d_above)
-            gates, dc = _cell_gradient(
+            gates, dc = cell_gradient(
                 activations[i][t], c_before[i][t], layers[i][1][t], dh, dc + d_both[2 * i]
             )
             kernel = weights.layers[i][0]
@@ -307,30 +308,8 @@ def _scan_with_gradient(weights: Weights, x, state: State, keep):
 
 def _product_gradient(inputs, gradient):
     """Returns the gradients of the kernel and the bias of a linear map over all steps."""
-    flat = _rows(gradient)
-    return tf.matmul(_rows(inputs), flat, transpose_a=True), tf.reduce_sum(flat, axis=0)
-
-
-def _cell(gates, c):
-    """Returns output, cell state and activated gates of one step of an LSTM."""
-    i, f, g, o = tf.split(gates, 4, axis=-1)
-    i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-    c = f * c + i * g
-    return o * tf.tanh(c), c, (i, f, g, o)
-
-
-def _cell_gradient(activations, c_before, c, dh, dc):
-    """Returns the gradients of the gates before activation (B, 4U) and of `c_before` (B, U)."""
-    i, f, g, o = tf.split(activations, 4, axis=-1)
-    tanh_c = tf.tanh(c)
-    dc = dc + dh * o * (1 - tanh_c * tanh_c)
-    gates = (
-        dc * g * i * (1 - i),
-        dc * c_before * f * (1 - f),
-        dc * i * (1 - g * g),
-        dh * tanh_c * o * (1 - o),
-    )
-    return tf.concat(gates, axis=-1), dc * f
+    flat = flat_rows(gradient)
+    return tf.matmul(flat_rows(inputs), flat, transpose_a=True), tf.reduce_sum(flat, axis=0)
 
 
 def _back(gradient, kernel):
@@ -342,18 +321,13 @@ def _split(x, last: int):
     return x[..., :-last], x[..., -last:]
 
 
-def _rows(x):
-    """Returns (..., N) as (rows, N)."""
-    return tf.reshape(x, [-1, x.shape[-1]])
-
-
 def _shifted(first, steps):
     """Returns `steps` (T, ...) shifted by one step, with `first` (...) in front."""
     return tf.concat([first[None], steps[:-1]], axis=0)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class AttentionLSTM(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.melody_rnn")
+class AttentionLSTM(Layer):
     """LSTM layers with attention to their own last outputs.
 
     Bahdanau et al. (2014), https://arxiv.org/abs/1409.0473, applied to the layer's own past, as in
@@ -387,16 +361,17 @@ class AttentionLSTM(keras.layers.Layer):
         length: int,
         size: int | None = None,
         score_size: int | None = None,
+        dtype: Any = "float32",
         **kwargs: Any,
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(dtype=dtype, **kwargs)
         self.units = tuple(units)
         self.input_size = input_size
         self.length = length
         self.size = size or self.units[-1]
         self.score_size = score_size or self.size
         self.layers = [
-            LSTM(n, below, name=f"lstm_{i}")
+            LSTM(n, below, name=f"lstm_{i}", dtype=self.dtype_policy)
             for i, (n, below) in enumerate(
                 zip(self.units, [input_size, *self.units[:-1]], strict=True)
             )
@@ -410,7 +385,6 @@ class AttentionLSTM(keras.layers.Layer):
         self.score = self._weight("score", score_size, initializer="glorot_uniform")
         self.output_kernel = self._weight("output_kernel", self.units[-1] + size, size)
         self.output_bias = self._weight("output_bias", size)
-        self.built = True
 
     def _weight(self, name: str, *shape: int, initializer: str | None = None):
         default = "zeros" if len(shape) == 1 else "glorot_uniform"
@@ -450,13 +424,3 @@ class AttentionLSTM(keras.layers.Layer):
         if state is None:
             state = self.zero_state(tf.shape(x)[1])
         return attention_scan(self.prepared(), tf.cast(x, tf.float32), state, tuple(keep))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "input_size": self.input_size,
-            "length": self.length,
-            "size": self.size,
-            "score_size": self.score_size,
-        }

@@ -32,14 +32,8 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
-    """Returns the metrics that `MEANINGS` explains.
-
-    Args:
-        model: A `MelodyRNN`.
-        examples: A `collections.Examples`.
-        seed: Unused.
-    """
+def measure(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
+    """Returns the metrics that `MEANINGS` explains; the seed is unused."""
     del seed
     run = graph_function(functools.partial(_sums, model))
     sums: dict[str, float] = collections.defaultdict(float)

@@ -17,13 +17,8 @@ if TYPE_CHECKING:
     from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 
 
-def generate(model: MelodyRNN, converter: Any, options: MelodyRNNOptions) -> list:
-    """Generates NoteSequences.
-
-    Args:
-        model: A trained MelodyRNN.
-        converter: Its converter.
-        options: The options.
+def generate(model: MelodyRNN, options: MelodyRNNOptions, converter: Any) -> list:
+    """Returns `options.num_outputs` NoteSequences.
 
     Raises:
         UserError: If the primer is invalid, or longer than the requested piece.

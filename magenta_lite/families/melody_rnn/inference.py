@@ -17,7 +17,7 @@ SAMPLE_STEPS = 127  # eight bars with the primer
 SAMPLE_CHORD = 1  # C
 
 
-def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def signatures(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: B batch, N outputs, P events of a primer, S new events, T events. Events are
@@ -80,7 +80,7 @@ def inference_functions(model: MelodyRNN) -> dict[str, tf.types.experimental.Pol
     }
 
 
-def sampling_arguments(
+def signature_arguments(
     model: MelodyRNN, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: 128 steps after the start event."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.melody_rnn")
 class MelodyRNN(MusicModel):
     """A stacked LSTM that predicts the next event.
 
@@ -43,10 +42,10 @@ class MelodyRNN(MusicModel):
     Shape letters: B batch, T events, V classes, S new events, N outputs, P events of a primer.
 
     Args:
-        encoding: Encoding of the events; an `EventEncoding` or its dict.
+        encoding: Encoding of the events.
         length: Largest sequence length in events.
-        model: Sizes; a `MelodyRNNConfig` or its dict.
-        objective: Loss; a `NextEventObjective` or its dict.
+        model: Sizes.
+        objective: Loss.
 
     Call arguments:
         batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), sequence lengths;
@@ -65,61 +64,45 @@ class MelodyRNN(MusicModel):
 
     def __init__(
         self,
-        encoding: EventEncoding | dict[str, Any],
+        encoding: EventEncoding,
         length: int,
-        model: MelodyRNNConfig | dict[str, Any],
-        objective: NextEventObjective | dict[str, Any],
-        dtype: Any = "float32",
+        model: MelodyRNNConfig,
+        objective: NextEventObjective,
         **kwargs: Any,
     ):
-        # The layers below have the global dtype policy; logits and losses are in float32.
-        super().__init__(dtype=dtype, **kwargs)
-        self.encoding = EventEncoding(**encoding) if isinstance(encoding, dict) else encoding
-        self.length = length
-        self.model_config = MelodyRNNConfig(**model) if isinstance(model, dict) else model
-        self.objective = (
-            NextEventObjective(**objective) if isinstance(objective, dict) else objective
-        )
+        super().__init__(**kwargs)
+        self.encoding, self.length = encoding, length
+        self.sizes, self.objective = model, objective
         self.rnn = self._make_layers()
-        self.head = keras.layers.Dense(self.encoding.num_classes, dtype="float32", name="head")
-        self.head.build((None, self.model_config.units[-1]))
+        self.head = keras.layers.Dense(encoding.num_classes, dtype="float32", name="head")
+        self.head.build((None, model.units[-1]))
+        shares = ("accuracy", "event_accuracy", "no_event_accuracy", "melody_nll_per_step")
         self.means = {
             "perplexity": Perplexity(name="perplexity"),
-            **{
-                name: keras.metrics.Mean(name=name)
-                for name in (
-                    "accuracy",
-                    "event_accuracy",
-                    "no_event_accuracy",
-                    "melody_nll_per_step",
-                )
-            },
+            **{name: keras.metrics.Mean(name=name) for name in shares},
         }
-        self.built = True
 
     def _make_layers(self) -> list:
-        sizes, width = self.model_config, self.encoding.input_size
-        if not sizes.attention_length:
-            below = [width, *sizes.units[:-1]]
-            pairs = enumerate(zip(sizes.units, below, strict=True))
-            return [LSTM(n, size, name=f"lstm_{i}") for i, (n, size) in pairs]
-        together = len(sizes.units) if sizes.attention_layout == "all_layers" else 1
-        units, rest = sizes.units[:together], sizes.units[together:]
-        below = [units[-1], *rest]
-        attention = AttentionLSTM(units, width, sizes.attention_length, name="attention")
-        return [
-            attention,
-            *(LSTM(n, below[i], name=f"lstm_{together + i}") for i, n in enumerate(rest)),
-        ]
+        sizes, width = self.sizes, self.encoding.input_size
+        layers, inside = [], 0
+        if sizes.attention_length:
+            inside = len(sizes.units) if sizes.attention_layout == "all_layers" else 1
+            units = sizes.units[:inside]
+            layers = [AttentionLSTM(units, width, sizes.attention_length, name="attention")]
+        below = [width, *sizes.units]
+        for i in range(inside, len(sizes.units)):
+            lstm = LSTM(sizes.units[i], below[i], name=f"lstm_{i}", dtype=self.dtype_policy)
+            layers.append(lstm)
+        return layers
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns the dropout masks of one example."""
-        rate = self.model_config.dropout
+        rate = self.sizes.dropout
         if not training or not rate:
             return {}
         return {
             f"keep_{i}": RandomInput("bernoulli", (self.length, n), 1 - rate)
-            for i, n in enumerate(self.model_config.units)
+            for i, n in enumerate(self.sizes.units)
         }
 
     # The network ---------------------------------------------------------------------------
@@ -131,7 +114,7 @@ class MelodyRNN(MusicModel):
         if training:
             batch = self.with_random_inputs(batch)
             used |= {name: batch[name] for name in self.random_inputs()}
-        return in_row_shards(self._forward, used, max(self.model_config.units))
+        return in_row_shards(self._forward, used, max(self.sizes.units))
 
     def _forward(self, batch):
         ids = _swap_axes(tf.cast(batch["events"], tf.int32))[:-1]
@@ -139,7 +122,7 @@ class MelodyRNN(MusicModel):
         if self.encoding.chords:  # the chords of the predicted events
             chords = _swap_axes(tf.cast(batch["controls"], tf.int32))[1:]
         x, _ = features.read_events(self.encoding, ids, chords)
-        scale = 1 / (1 - self.model_config.dropout)
+        scale = 1 / (1 - self.sizes.dropout)
         keep = [
             _swap_axes(batch[name])[: tf.shape(x)[0]] * scale
             for name in self.random_inputs()
@@ -242,27 +225,16 @@ class MelodyRNN(MusicModel):
         position = np.arange(1, len(ids))[:, None]
         return share_of_commonest(labels[position < examples.lengths[:COUNTED_EXAMPLES]])
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        return super().train_step(_with_mean_steps(batch))
+    def preprocess(self, batch: Batch, training: bool) -> Batch:
+        steps = tf.cast(tf.maximum(batch["length"] - 1, 0), tf.float32)
+        return with_mean_count(batch, steps)
 
-    def test_step(self, batch: Batch) -> dict[str, Tensor]:
-        return super().test_step(_with_mean_steps(batch))
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Returns the mean cross-entropy of all events of the batch `x` that count, in nats."""
-        terms = self.loss_terms(x["events"], x["length"], y_pred)
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
+        """Returns the mean cross-entropy of all events of the batch that count, in nats."""
+        terms = self.loss_terms(batch["events"], batch["length"], outputs)
         counts, nll = terms["counts"], terms["nll"]
         target = terms["melody_nll"] if self.objective.target == "event" else nll
-        if "mean_count" not in x:
-            x = _with_mean_steps(x)
-        loss = tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / x["mean_count"])
+        mean_count = self.preprocess(batch, training)["mean_count"]
         is_event = terms["is_event"]
         measures = {
             "perplexity": (nll, counts),
@@ -273,7 +245,7 @@ class MelodyRNN(MusicModel):
         }
         for name, (values, weight) in measures.items():
             self.means[name].update_state(values, sample_weight=weight)
-        return self.scale_loss(loss)
+        return tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / mean_count)
 
     # Inference: dense tensors in and out, the same functions that are exported ---------------
 
@@ -307,52 +279,27 @@ class MelodyRNN(MusicModel):
         """Continues a primer; see `decoding.sample`. `settings` are those of a `Sampler`."""
         return decoding.sample(self, primer, num_steps, seeds, Sampler(**settings), chords)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "encoding": dataclasses.asdict(self.encoding),
-            "length": self.length,
-            "model": dataclasses.asdict(self.model_config),
-            "objective": dataclasses.asdict(self.objective),
-        }
-
     # The contract of a family ------------------------------------------------------------
 
+    generate = generation.generate
+    measure = evaluation.measure
+    signatures = inference.signatures
+    signature_arguments = inference.signature_arguments
+
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: EventSequenceConverter) -> Self:
-        return cls(
-            encoding=config.model.event_encoding(converter),
-            length=converter.window_steps,
-            model=config.model,
-            objective=config.objective,
-        )
-
-    def generate(self, options: MelodyRNNOptions, converter: EventSequenceConverter) -> list[Any]:
-        return generation.generate(self, converter, options)
-
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        return evaluation.evaluate(self, examples, seed)
-
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        return inference.inference_functions(self)
-
-    def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
-    ) -> dict[str, tf.Tensor]:
-        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+    def for_config(
+        cls, config: ExperimentConfig, converter: EventSequenceConverter, **kwargs: Any
+    ) -> Self:
+        encoding, length = config.model.event_encoding(converter), converter.window_steps
+        return cls(encoding, length, config.model, config.objective, **kwargs)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.melody_rnn")
 class Perplexity(keras.metrics.Mean):
     """exp of a mean of negative log-likelihoods in nats."""
 
     def result(self) -> Tensor:
         return keras.ops.exp(super().result())
-
-
-def _with_mean_steps(batch):
-    steps = tf.cast(tf.maximum(batch["length"] - 1, 0), tf.float32)
-    return with_mean_count(batch, steps)
 
 
 def _swap_axes(x):

@@ -31,13 +31,10 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MuseNet, examples: Any, seed: int) -> dict[str, float]:
-    """Returns the metrics described in `MEANINGS`.
+def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
+    """Returns the metrics that `MEANINGS` explains; the seed is unused.
 
-    Args:
-        model: A trained model.
-        examples: A `collections.Examples`; of rows with two crops the first one is evaluated.
-        seed: Not used.
+    Of rows with two crops the first one is evaluated.
     """
     del seed
     crop = min(examples.events.shape[1], model.crop)

@@ -26,13 +26,8 @@ if TYPE_CHECKING:
 TOKENS_PER_SECOND = 300  # upper bound
 
 
-def generate(model: MuseNet, converter: MuseNetConverter, options: MuseNetOptions) -> list:
+def generate(model: MuseNet, options: MuseNetOptions, converter: MuseNetConverter) -> list:
     """Returns NoteSequences, `options.num_outputs` for each input.
-
-    Args:
-        model: A trained model.
-        converter: The converter of the model.
-        options: Generation options of the family.
 
     Raises:
         UserError: If the mode's input is missing or has no notes, or an option has an invalid

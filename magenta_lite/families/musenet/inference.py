@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_TOKENS = 512
 
 
-def inference_functions(
+def signatures(
     model: MuseNet,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
@@ -100,7 +100,7 @@ def inference_functions(
     }
 
 
-def sampling_arguments(
+def signature_arguments(
     model: MuseNet, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`: no conditioning, and the length of a sample in training."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -30,9 +29,10 @@ from magenta_lite.layers.transformer import (
     Dropout,
     LayerSizes,
     TransformerLayer,
-    normalize,
-    product,
+    prefilled,
+    step,
 )
+from magenta_lite.layers.weights import embedding_table, norm_weights, normalize, product
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     MusicModel,
@@ -52,7 +52,7 @@ EMBEDDING_DROPOUT = 6  # place in `Dropout`; each layer uses places from a multi
 DEVIATION = 0.125  # standard deviation of initial weights, times the square root of the fan-in
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.musenet")
 class MuseNet(MusicModel):
     """A transformer that predicts the next token of a piece for ten instruments.
 
@@ -64,14 +64,14 @@ class MuseNet(MusicModel):
     Shape letters: B batch, T tokens, V vocabulary size, C channels.
 
     Args:
-        rules: Grammar of the V tokens; a `MuseNetRules` or its dict. Token 0 is padding.
-        model: Sizes; a `MuseNetConfig` or its dict.
-        objective: Loss; a `MuseNetObjective` or its dict.
+        rules: Grammar of the V tokens. Token 0 is padding.
+        model: Sizes.
+        objective: Loss.
         crop: Length of training examples in tokens; 0 for varying lengths.
 
     Call arguments:
         batch: A dict of `events` int (B, T, 3): ids, parts and countdowns (see `places`), which
-            begin with the prefix of three tokens; and the random inputs named by `random_inputs`.
+            begin with the prefix of three tokens; and optionally `dropout`, see `random_inputs`.
 
     Returns:
         Logits float32 (B, T, V); those at t predict token t from the tokens before it.
@@ -82,30 +82,26 @@ class MuseNet(MusicModel):
 
     def __init__(
         self,
-        rules: MuseNetRules | dict[str, Any],
-        model: MuseNetConfig | dict[str, Any],
-        objective: MuseNetObjective | dict[str, Any],
+        rules: MuseNetRules,
+        model: MuseNetConfig,
+        objective: MuseNetObjective,
         crop: int = 0,
         **kwargs: Any,
     ):
-        dtype = kwargs.pop("dtype", "float32")
-        super().__init__(dtype=dtype, **kwargs)
-        self.crop = crop
-        self.rules = MuseNetRules(**rules) if isinstance(rules, dict) else rules
-        self.sizes = MuseNetConfig(**model) if isinstance(model, dict) else model
-        self.objective = MuseNetObjective(**objective) if isinstance(objective, dict) else objective
-        sizes = self.sizes
-        self.embedding = self._table("embedding", self.rules.size)
+        super().__init__(**kwargs)
+        self.rules, self.sizes, self.objective, self.crop = rules, model, objective, crop
+        sizes = model
+        self.embedding = self._table("embedding", rules.size)
         rows = (sizes.positions, sizes.positions, CHORD_PLACES, PARTS + 1, PARTS + 1)
         self.extras = {
             name: self._table(name, count, len(EXTRAS))
             for name, count in zip(EXTRAS, rows, strict=True)
         }
         layer = LayerSizes(
-            hidden=sizes.hidden_size,
-            keys=sizes.hidden_size,
-            filter=4 * sizes.hidden_size,
-            heads=sizes.heads,
+            hidden_dim=sizes.hidden_size,
+            key_dim=sizes.hidden_size,
+            filter_dim=4 * sizes.hidden_size,
+            num_heads=sizes.heads,
             pattern="" if sizes.attention == "full" else sizes.attention,
             stride=sizes.stride,
             summary=sizes.summary,
@@ -114,14 +110,13 @@ class MuseNet(MusicModel):
             deviation=DEVIATION,
             output_scale=(2 * sizes.layers) ** -0.5,
         )
-        self.decoder = [TransformerLayer(layer, i, name=f"layer_{i}") for i in range(sizes.layers)]
-        shape = (sizes.hidden_size,)
-        self.norm = (
-            self.add_weight(shape=shape, initializer="ones", name="norm_scale"),
-            self.add_weight(shape=shape, initializer="zeros", name="norm_bias"),
-        )
+        self.decoder = [
+            TransformerLayer(layer, i, name=f"layer_{i}", dtype=self.dtype_policy)
+            for i in range(sizes.layers)
+        ]
+        self.norm = norm_weights(self, "norm", sizes.hidden_size)
         normal = keras.initializers.RandomNormal(stddev=DEVIATION * sizes.hidden_size**-0.5)
-        has_critic = self.objective.critic > 0
+        has_critic, shape = objective.critic > 0, (sizes.hidden_size,)
         self.critic = (
             self.add_weight(shape=shape, initializer=normal, name="critic", trainable=has_critic),
             self.add_weight(
@@ -133,8 +128,7 @@ class MuseNet(MusicModel):
             self._add_buffer()
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
-        self.grammar = MuseNetGrammar(self.rules)
-        self.built = True
+        self.grammar = MuseNetGrammar(rules)
 
     def _add_buffer(self) -> None:
         """Adds the buffer of generations, int32 (N, T, 3), and a flag that it is filled."""
@@ -146,8 +140,7 @@ class MuseNet(MusicModel):
 
     def _table(self, name: str, rows: int, tables: int = 1):
         hidden = self.sizes.hidden_size
-        normal = keras.initializers.RandomNormal(stddev=DEVIATION * (hidden * tables) ** -0.5)
-        return self.add_weight(shape=(rows, hidden), initializer=normal, name=name)
+        return embedding_table(self, name, rows, hidden, DEVIATION * (hidden * tables) ** -0.5)
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns what an example is varied by, and what dropout needs."""
@@ -178,6 +171,8 @@ class MuseNet(MusicModel):
     # The network ---------------------------------------------------------------------------
 
     def call(self, batch: Batch, training: bool = False) -> Any:
+        # The other random inputs vary the batch before the call; see `preprocess`.
+        batch = self.with_random_inputs(batch, training, only="dropout")
         if training and self.objective.critic and "own" in batch:
             return self.judge(batch, training)
         return self.logits(self._read(batch, training))
@@ -272,12 +267,7 @@ class MuseNet(MusicModel):
             ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
             units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(ids, *_places(units, constraints))
-        x = tf.cast(x, self.decoder[0].compute_dtype)
-        pairs = []
-        for layer in self.decoder:
-            pairs.append(layer.keys_values(normalize(x, *layer.attention["norm"])))
-            x = layer(x)
-        return pairs
+        return prefilled(self.decoder, x)
 
     def step_weights(self) -> tuple:
         """Returns the weights of all layers in the form that `step` reads."""
@@ -298,16 +288,12 @@ class MuseNet(MusicModel):
         x = self._embed(ids, state.moment, state.chord, *_places(state.units, constraints))
         x += tf.gather(self.extras["position"], position)
         x = tf.concat([x, x], axis=0) if guided else x
-        new = []
-        for i, layer in enumerate(self.decoder):
-            x, k, v = layer.step(weights[i], x, position, keys[i], values[i])
-            new.append((k, v))
-        new_keys, new_values = zip(*new, strict=True)
+        x, keys, values = step(self.decoder, weights, x, position, keys, values)
         logits = self.logits(x)
         if guided:
             conditional, unconditional = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
             logits = unconditional + constraints.guidance * (conditional - unconditional)
-        return logits, new_keys, new_values
+        return logits, keys, values
 
     # The objective -------------------------------------------------------------------------
 
@@ -315,13 +301,15 @@ class MuseNet(MusicModel):
         events = np.asarray(examples.events[:COUNTED_EXAMPLES])
         return share_of_commonest(events[..., 0][counted(events).numpy() > 0])
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        batch = self.varied(self.with_random_inputs(batch))
-        return super().train_step(with_mean_count(batch, counts_of(batch)))
+    def preprocess(self, batch: Batch, training: bool) -> Batch:
+        if training:
+            batch = self.varied(batch)
+        else:
+            batch = batch | {"events": with_open_end(tf.cast(batch["events"], tf.int32))}
+        return with_mean_count(batch, counts_of(batch))
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
-        batch = batch | {"events": with_open_end(tf.cast(batch["events"], tf.int32))}
-        logs = super().test_step(with_mean_count(batch, counted(batch["events"])))
+        logs = super().test_step(batch)
         logs.pop("critic_accuracy", None)  # held-out examples are all music
         return logs
 
@@ -352,38 +340,30 @@ class MuseNet(MusicModel):
         )
         return batch | {"events": with_open_end(events)}
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
         """Returns the mean cross-entropy over all tokens after the prefix, in nats.
 
         The critic's cross-entropy is added, times `objective.critic`; real and generated music have
         equal weight in it.
         """
-        logits, judgement = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        counts = counts_of(x)
-        if "mean_count" not in x:
-            x = with_mean_count(x, counts)
-        ids = tf.cast(x["events"][..., 0], tf.int32)
+        logits, judgement = outputs if isinstance(outputs, tuple) else (outputs, None)
+        counts = counts_of(batch)
+        batch = with_mean_count(batch, counts)
+        ids = tf.cast(batch["events"][..., 0], tf.int32)
         nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
         self.nll.update_state(nll, sample_weight=counts)
         right = tf.argmax(logits, axis=-1, output_type=tf.int32) == ids
         self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
         summed = tf.reduce_sum(nll * counts, axis=1)
-        if training and "mix" in x:
+        if training and "mix" in batch:
             others = tf.nn.sparse_softmax_cross_entropy_with_logits(partners(ids), logits)
-            share = shares(x)
+            share = shares(batch)
             summed *= share
             summed += (1 - share) * tf.reduce_sum(others * partners(counts), axis=1)
-        loss = tf.reduce_mean(summed / x["mean_count"])
+        loss = tf.reduce_mean(summed / batch["mean_count"])
         if judgement is not None:
-            loss += self.objective.critic * self._critic_loss(judgement, x["own"])
-        return self.scale_loss(loss)
+            loss += self.objective.critic * self._critic_loss(judgement, batch["own"])
+        return loss
 
     def _critic_loss(self, judgement, own):
         share = self.objective.critic_share
@@ -398,39 +378,19 @@ class MuseNet(MusicModel):
         """Returns parts and countdowns int32 (B, T) of ids (B, T) under constraints."""
         return _places(units_after(tf.convert_to_tensor(ids)), constraints)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "crop": self.crop,
-            "rules": dataclasses.asdict(self.rules),
-            "model": dataclasses.asdict(self.sizes),
-            "objective": dataclasses.asdict(self.objective),
-        }
+    # The contract of a family ------------------------------------------------------------
 
-    # Interface of the family ---------------------------------------------------------------
+    generate = generation.generate
+    measure = evaluation.measure
+    signatures = inference.signatures
+    signature_arguments = inference.signature_arguments
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: MuseNetConverter) -> Self:
-        return cls(
-            rules=MuseNetRules.in_seconds(config.generate.max_note, config.generate.max_silence),
-            crop=converter.crop,
-            model=config.model,
-            objective=config.objective,
-        )
-
-    def generate(self, options: MuseNetOptions, converter: MuseNetConverter) -> list[Any]:
-        return generation.generate(self, converter, options)
-
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        return evaluation.evaluate(self, examples, seed)
-
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        return inference.inference_functions(self)
-
-    def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
-    ) -> dict[str, tf.Tensor]:
-        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+    def for_config(
+        cls, config: ExperimentConfig, converter: MuseNetConverter, **kwargs: Any
+    ) -> Self:
+        rules = MuseNetRules.in_seconds(config.generate.max_note, config.generate.max_silence)
+        return cls(rules, config.model, config.objective, converter.crop, **kwargs)
 
 
 def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,14 +26,10 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MusicTransformer, examples: Any, seed: int) -> dict[str, float]:
-    """Returns the metrics described in `MEANINGS`.
+def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, float]:
+    """Returns the metrics that `MEANINGS` explains; the seed is unused.
 
-    Args:
-        model: A trained model.
-        examples: A `collections.Examples`; of rows with two crops the first one is evaluated, so
-            that every token of a piece counts once.
-        seed: Not used.
+    Of rows with two crops the first one is evaluated, so that every token of a piece counts once.
     """
     del seed
     crop = examples.events.shape[1]

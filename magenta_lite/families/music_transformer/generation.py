@@ -25,13 +25,8 @@ MELODY_MULTIPLE = 100  # steps; melodies are padded to a multiple, so that few s
 MATCH_TOLERANCE = 0.1  # seconds between a note and the melody note that it matches
 
 
-def generate(model: MusicTransformer, converter: Any, options: MusicTransformerOptions) -> list:
+def generate(model: MusicTransformer, options: MusicTransformerOptions, converter: Any) -> list:
     """Returns NoteSequences, `options.num_outputs` for each input.
-
-    Args:
-        model: A trained model.
-        converter: The converter of the model.
-        options: Generation options of the family.
 
     Raises:
         UserError: If the mode's input is missing or has no notes, or an option has an invalid

@@ -18,7 +18,7 @@ SAMPLE_TOKENS = 256
 SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch, *[-2] * 4)]
 
 
-def inference_functions(
+def signatures(
     model: MusicTransformer,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
@@ -95,7 +95,7 @@ def inference_functions(
     }
 
 
-def sampling_arguments(
+def signature_arguments(
     model: MusicTransformer, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `sample`; the melody of a model of accompaniments is a scale."""

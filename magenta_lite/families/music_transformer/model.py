@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -24,9 +23,10 @@ from magenta_lite.layers.transformer import (
     Dropout,
     LayerSizes,
     TransformerLayer,
-    normalize,
-    product,
+    prefilled,
+    step,
 )
+from magenta_lite.layers.weights import embedding_table, norm_weights, normalize, product
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     MusicModel,
@@ -46,7 +46,7 @@ MEMORY_DROPOUT = 7
 FIRST_ENCODER_LAYER = 1024  # number of the first encoder layer, for its dropout
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.music_transformer")
 class MusicTransformer(MusicModel):
     """A transformer that predicts the next token of a performance (Huang et al. 2018).
 
@@ -57,16 +57,15 @@ class MusicTransformer(MusicModel):
     Shape letters: B batch, T tokens, I inputs, V vocabulary size, C channels.
 
     Args:
-        rules: Grammar of the V tokens; a `TokenRules` or its dict. With `inputs` the model has an
-            encoder of a melody. Token 0 is padding and does not count in the loss.
-        model: Sizes; a `MusicTransformerConfig` or its dict.
-        objective: Loss; a `NextTokenObjective` or its dict.
+        rules: Grammar of the V tokens. With `inputs` the model has an encoder of a melody. Token 0
+            is padding and does not count in the loss.
+        model: Sizes.
+        objective: Loss.
         crop: Length of training examples in tokens; 0 for varying lengths.
 
     Call arguments:
         batch: A dict of `events` int (B, T); `inputs` int (B, I), the melodies, unless they precede
-            the events as in stored examples; and the random inputs named by `random_inputs`,
-            without which there is no dropout.
+            the events as in stored examples; and optionally `dropout`, see `random_inputs`.
 
     Returns:
         Logits float32 (B, T, V); those at t predict token t from the tokens before it.
@@ -81,23 +80,15 @@ class MusicTransformer(MusicModel):
 
     def __init__(
         self,
-        rules: TokenRules | dict[str, Any],
-        model: MusicTransformerConfig | dict[str, Any],
-        objective: NextTokenObjective | dict[str, Any],
+        rules: TokenRules,
+        model: MusicTransformerConfig,
+        objective: NextTokenObjective,
         crop: int = 0,
         **kwargs: Any,
     ):
-        dtype = kwargs.pop("dtype", "float32")
-        # The layers below follow the global dtype policy; logits and losses stay in float32.
-        super().__init__(dtype=dtype, **kwargs)
-        self.crop = crop
-        self.rules = TokenRules(**rules) if isinstance(rules, dict) else rules
-        self.sizes = MusicTransformerConfig(**model) if isinstance(model, dict) else model
-        self.objective = (
-            NextTokenObjective(**objective) if isinstance(objective, dict) else objective
-        )
-        sizes = self.sizes
-        vocabulary, input_size = self.rules.size, self.rules.inputs
+        super().__init__(**kwargs)
+        self.rules, self.sizes, self.objective, self.crop = rules, model, objective, crop
+        sizes, vocabulary, input_size = model, rules.size, rules.inputs
         if input_size and not sizes.sines:
             raise UserError(
                 "model.sines=false leaves nothing to tell places in a melody apart; leave it out"
@@ -112,30 +103,21 @@ class MusicTransformer(MusicModel):
             # The input before the first token must not be zero, which cannot be normalized.
             self.start = self._embedding(1, "start")
         self.decoder = self._stack("decoder", 0, memory=bool(input_size))
-        self.decoder_norm = self._norm("decoder")
+        self.decoder_norm = norm_weights(self, "decoder_norm", sizes.hidden_size)
         self.encoder, self.input_embedding = [], None
         if input_size:
             self.input_embedding = self._embedding(input_size, "input_embedding")
             # The original's encoder reads a target-space embedding, which is always the first.
             self.target_spaces = self._embedding(TARGET_SPACES, "target_spaces")
             self.encoder = self._stack("encoder", FIRST_ENCODER_LAYER, both_sides=True)
-            self.encoder_norm = self._norm("encoder")
+            self.encoder_norm = norm_weights(self, "encoder_norm", sizes.hidden_size)
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
-        self.grammar = TokenGrammar(self.rules)
-        self.built = True
+        self.grammar = TokenGrammar(rules)
 
     def _embedding(self, rows: int, name: str):
         hidden = self.sizes.hidden_size
-        normal = keras.initializers.RandomNormal(stddev=hidden**-0.5)
-        return self.add_weight(shape=(rows, hidden), initializer=normal, name=name)
-
-    def _norm(self, name: str):
-        shape = (self.sizes.hidden_size,)
-        return (
-            self.add_weight(shape=shape, initializer="ones", name=f"{name}_norm_scale"),
-            self.add_weight(shape=shape, initializer="zeros", name=f"{name}_norm_bias"),
-        )
+        return embedding_table(self, name, rows, hidden, hidden**-0.5)
 
     def _stack(self, name: str, first: int, both_sides: bool = False, memory: bool = False):
         sizes = self.sizes
@@ -143,17 +125,20 @@ class MusicTransformer(MusicModel):
         # Local attention is causal; its encoder uses global attention without relative positions.
         rows = 0 if both_sides and sizes.attention == "relative_local" else sizes.table_rows
         layer = LayerSizes(
-            hidden=sizes.hidden_size,
-            keys=sizes.key_size,
-            filter=sizes.filter_size,
-            heads=sizes.heads,
+            hidden_dim=sizes.hidden_size,
+            key_dim=sizes.key_size,
+            filter_dim=sizes.filter_size,
+            num_heads=sizes.heads,
             table_rows=rows,
             shared_table=sizes.share_relative_table,
             both_sides=both_sides,
             block=sizes.block_length if local else 0,
             memory=memory,
         )
-        return [TransformerLayer(layer, first + i, name=f"{name}_{i}") for i in range(sizes.layers)]
+        return [
+            TransformerLayer(layer, first + i, name=f"{name}_{i}", dtype=self.dtype_policy)
+            for i in range(sizes.layers)
+        ]
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         """Returns what dropout needs for one example."""
@@ -187,12 +172,7 @@ class MusicTransformer(MusicModel):
         self, ids: Tensor, memory: Tensor | None = None, memory_bias: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
         """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer for tokens int (B, T)."""
-        x = tf.cast(self.embed_shifted(ids), self.decoder[0].compute_dtype)
-        pairs = []
-        for layer in self.decoder:
-            pairs.append(layer.keys_values(normalize(x, *layer.attention["norm"])))
-            x = layer(x, None, memory, memory_bias)
-        return pairs
+        return prefilled(self.decoder, self.embed_shifted(ids), memory, memory_bias)
 
     def step_weights(self) -> tuple:
         """Returns the weights of all layers in the form that `step` reads."""
@@ -255,13 +235,9 @@ class MusicTransformer(MusicModel):
         """
         del grammar_state
         x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
-        new = []
-        for i, layer in enumerate(self.decoder):
-            layer_memory = (memory[0][i], memory[1]) if memory else None
-            x, k, v = layer.step(weights[i], x, position, keys[i], values[i], layer_memory)
-            new.append((k, v))
-        new_keys, new_values = zip(*new, strict=True)
-        return self.logits(x), new_keys, new_values
+        memories = [(pair, memory[1]) for pair in memory[0]] if memory else None
+        x, keys, values = step(self.decoder, weights, x, position, keys, values, memories)
+        return self.logits(x), keys, values
 
     def encode(self, inputs: Tensor, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Returns the memory (B, I, C) of melodies int (B, I), and the bias that masks padding.
@@ -310,30 +286,18 @@ class MusicTransformer(MusicModel):
         ids = np.asarray(ids)
         return share_of_commonest(ids[ids != PAD])
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+    def preprocess(self, batch: Batch, training: bool) -> Batch:
         batch = self.separated(batch)
-        return super().train_step(with_mean_count(batch, _counts(batch["events"])))
+        return with_mean_count(batch, _counts(batch["events"]))
 
-    def test_step(self, batch: Batch) -> dict[str, Tensor]:
-        batch = self.separated(batch)
-        return super().test_step(with_mean_count(batch, _counts(batch["events"])))
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Returns the mean cross-entropy over all tokens of the batch `x`, in nats.
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
+        """Returns the mean cross-entropy over all tokens of the batch, in nats.
 
         With label smoothing the entropy of the smoothed target is subtracted, so the minimum is 0.
         """
-        counts = _counts(x["events"])
-        if "mean_count" not in x:
-            x = with_mean_count(x, counts)
-        nll, log_p = token_nll(x["events"], y_pred)
+        counts = _counts(batch["events"])
+        batch = with_mean_count(batch, counts)
+        nll, log_p = token_nll(batch["events"], outputs)
         target = nll
         smoothing = self.objective.label_smoothing
         if training and smoothing:
@@ -343,11 +307,11 @@ class MusicTransformer(MusicModel):
                 others + 1e-20
             )
             target = (1 - smoothing) * nll + others * rest - entropy
-        loss = tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / x["mean_count"])
         self.nll.update_state(nll, sample_weight=counts)
-        right = tf.argmax(y_pred, axis=-1, output_type=tf.int32) == tf.cast(x["events"], tf.int32)
+        ids = tf.cast(batch["events"], tf.int32)
+        right = tf.argmax(outputs, axis=-1, output_type=tf.int32) == ids
         self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
-        return self.scale_loss(loss)
+        return tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / batch["mean_count"])
 
     # Inference -----------------------------------------------------------------------------
 
@@ -363,39 +327,17 @@ class MusicTransformer(MusicModel):
         nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
         return -tf.reduce_sum(nll * _counts(events), axis=1)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "crop": self.crop,
-            "rules": dataclasses.asdict(self.rules),
-            "model": dataclasses.asdict(self.sizes),
-            "objective": dataclasses.asdict(self.objective),
-        }
+    # The contract of a family ------------------------------------------------------------
 
-    # Interface of the family ---------------------------------------------------------------
+    generate = generation.generate
+    measure = evaluation.measure
+    signatures = inference.signatures
+    signature_arguments = inference.signature_arguments
 
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: TokenConverter) -> Self:
-        return cls(
-            rules=converter.rules.with_max_silence(config.generate.max_silence),
-            crop=converter.crop,
-            model=config.model,
-            objective=config.objective,
-        )
-
-    def generate(self, options: MusicTransformerOptions, converter: TokenConverter) -> list[Any]:
-        return generation.generate(self, converter, options)
-
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        return evaluation.evaluate(self, examples, seed)
-
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        return inference.inference_functions(self)
-
-    def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
-    ) -> dict[str, tf.Tensor]:
-        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+    def for_config(cls, config: ExperimentConfig, converter: TokenConverter, **kwargs: Any) -> Self:
+        rules = converter.rules.with_max_silence(config.generate.max_silence)
+        return cls(rules, config.model, config.objective, converter.crop, **kwargs)
 
 
 def _cut_or_pad(ids, length: int):

@@ -17,6 +17,7 @@ from magenta_lite.families.music_vae.encoders import (
     to_segments,
 )
 from magenta_lite.graphs import inner_graph
+from magenta_lite.layers.base import Layer
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.modeling.sampling import Sampler
@@ -43,7 +44,8 @@ def _split_states(values, units):
     return list(zip(parts[1::2], parts[::2], strict=True))
 
 
-class LSTMDecoder(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class LSTMDecoder(Layer):
     """Stacked LSTM over the previous event and a code at every step.
 
     A tanh layer maps the code to the initial states of all layers.
@@ -67,7 +69,7 @@ class LSTMDecoder(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs: Any,
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         self.units = tuple(units)
         self.head = head
         self.code_size = code_size
@@ -77,14 +79,13 @@ class LSTMDecoder(keras.layers.Layer):
             self.initial_state = _initial_state_layer(self.units, code_size)
             sizes = [head.vector_size + control_size, *self.units[:-1]]
             self.layers = [
-                LSTM(n, size, constant_size=code_size if i == 0 else 0, name=f"lstm_{i}")
+                LSTM(n, size, 0 if i else code_size, name=f"lstm_{i}", dtype=self.dtype_policy)
                 for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
             ]
             self.output_projection = keras.layers.Dense(
-                head.parameter_size, name="output_projection"
+                head.parameter_size, name="output_projection", dtype=self.dtype_policy
             )
             self.output_projection.build((None, self.units[-1]))
-        self.built = True
 
     def random_inputs(self, steps: int) -> dict[str, RandomInput]:
         """Returns the dropout masks for `steps` steps of one example."""
@@ -185,7 +186,8 @@ class LSTMDecoder(keras.layers.Layer):
         return tf.matmul(new_states[-1][0], kernel) + bias, new_states
 
 
-class Conductor(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class Conductor(Layer):
     """Stacked LSTM without inputs, from a latent vector to a code for each segment.
 
     Args:
@@ -195,18 +197,18 @@ class Conductor(keras.layers.Layer):
     """
 
     def __init__(self, units: tuple[int, ...], steps: int, latent_size: int, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         self.units = tuple(units)
         self.steps = steps
+        self.latent_size = latent_size
         with keras.name_scope(self.name):
             self.initial_state = _initial_state_layer(self.units, latent_size)
             # The original feeds a zero, so there is one row of weights that nothing ever reads.
             sizes = [1, *self.units[:-1]]
             self.layers = [
-                LSTM(n, size, name=f"lstm_{i}")
+                LSTM(n, size, name=f"lstm_{i}", dtype=self.dtype_policy)
                 for i, (n, size) in enumerate(zip(self.units, sizes, strict=True))
             ]
-        self.built = True
 
     def call(self, z: Tensor) -> Tensor:
         """Returns codes float32 (S, B, units[-1]) of z float (B, Z)."""
@@ -217,7 +219,8 @@ class Conductor(keras.layers.Layer):
         return tf.cast(x, tf.float32)
 
 
-class Decoder(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class Decoder(Layer):
     """A flat or hierarchical decoder, with one core for all parts of the events or one for each.
 
     With a conductor the T steps are divided into S segments. The state of each segment starts from
@@ -238,13 +241,12 @@ class Decoder(keras.layers.Layer):
         end_id: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         self.cores = list(cores)
         self.conductor = conductor
         self.segments = conductor.steps if conductor else 1
         self.length = length
         self.end_id = end_id
-        self.built = True
 
     @property
     def segment_steps(self) -> int:

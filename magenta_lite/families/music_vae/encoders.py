@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from magenta_lite.layers.base import Layer
 from magenta_lite.layers.lstm import LSTM
 from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
@@ -18,8 +19,8 @@ def dropped(x: Tensor, keep: Tensor, rate: float) -> Tensor:
     return x * tf.cast(keep, x.dtype) / (1 - rate)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class BidirectionalEncoder(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class BidirectionalEncoder(Layer):
     """Stacked bidirectional LSTM that returns the final outputs of the last layer.
 
     Args:
@@ -49,12 +50,11 @@ class BidirectionalEncoder(keras.layers.Layer):
         with keras.name_scope(self.name):
             self.forward_layers, self.backward_layers = (
                 [
-                    LSTM(n, size, name=f"{direction}_{i}")
+                    LSTM(n, size, name=f"{direction}_{i}", dtype=self.dtype_policy)
                     for i, (n, size) in enumerate(zip(self.units, self.sizes, strict=True))
                 ]
                 for direction in ("forward", "backward")
             )
-        self.built = True
 
     def random_inputs(self, steps: int) -> dict[str, RandomInput]:
         """Returns the dropout masks for `steps` steps of one example."""
@@ -83,22 +83,14 @@ class BidirectionalEncoder(keras.layers.Layer):
         final = tf.concat([tf.gather_nd(forward, last), tf.gather_nd(backward, last)], axis=-1)
         return tf.where(length[:, None] > 0, final, tf.zeros_like(final))
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "input_size": self.input_size,
-            "dropout": self.dropout,
-        }
-
 
 def _reverse(x, length):
     """Reverses the first `length` steps of time-major `x` (T, B, C)."""
     return tf.reverse_sequence(x, length, seq_axis=0, batch_axis=1)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class HierarchicalEncoder(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class HierarchicalEncoder(Layer):
     """Encodes segments, then segments of their codes, and so on, to a single code.
 
     Each level has one bidirectional encoder for all its segments.
@@ -127,9 +119,9 @@ class HierarchicalEncoder(keras.layers.Layer):
         sizes = [input_size] + [2 * units[-1]] * (len(levels) - 1)
         with keras.name_scope(self.name):
             self.level_encoders = [
-                BidirectionalEncoder(units, size, name=f"level_{i}") for i, size in enumerate(sizes)
+                BidirectionalEncoder(units, size, name=f"level_{i}", dtype=self.dtype_policy)
+                for i, size in enumerate(sizes)
             ]
-        self.built = True
 
     def call(self, x: Tensor, length: Tensor) -> Tensor:
         batch = tf.shape(x)[1]
@@ -140,14 +132,6 @@ class HierarchicalEncoder(keras.layers.Layer):
             x = tf.reshape(code, [segments, batch, code.shape[-1]])
         return x[0]
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "levels": self.levels,
-            "units": self.units,
-            "input_size": self.input_size,
-        }
-
 
 def to_segments(x: Tensor, segments: int) -> Tensor:
     """Returns (S * L, B, ...) as (L, S * B, ...), with segments as separate sequences."""
@@ -156,7 +140,7 @@ def to_segments(x: Tensor, segments: int) -> Tensor:
     batch, rest = tf.shape(x)[1], x.shape[2:]
     steps = x.shape[0] // segments
     x = tf.reshape(x, [segments, steps, batch, *rest])
-    return tf.reshape(_swap_first_two(x), [steps, segments * batch, *rest])
+    return tf.reshape(swap_axes(x), [steps, segments * batch, *rest])
 
 
 def from_segments(x: Tensor, segments: int) -> Tensor:
@@ -166,11 +150,7 @@ def from_segments(x: Tensor, segments: int) -> Tensor:
     steps, rest = x.shape[0], x.shape[2:]
     batch = tf.shape(x)[1] // segments
     x = tf.reshape(x, [steps, segments, batch, *rest])
-    return tf.reshape(_swap_first_two(x), [segments * steps, batch, *rest])
-
-
-def _swap_first_two(x):
-    return swap_axes(x) if x.dtype in (tf.int32, tf.bool) else tf.transpose(x, _order(x))
+    return tf.reshape(swap_axes(x), [segments * steps, batch, *rest])
 
 
 def swap_axes(x: Tensor) -> Tensor:
@@ -179,13 +159,10 @@ def swap_axes(x: Tensor) -> Tensor:
     Integers are transposed as floats, which represent ids exactly, because oneDNN logs an error
     for integers.
     """
+    order = [1, 0, *range(2, len(x.shape))]
     if x.dtype.is_floating:
-        return tf.transpose(x, _order(x))
-    return tf.cast(tf.transpose(tf.cast(x, tf.float32), _order(x)), x.dtype)
-
-
-def _order(x):
-    return [1, 0, *range(2, len(x.shape))]
+        return tf.transpose(x, order)
+    return tf.cast(tf.transpose(tf.cast(x, tf.float32), order), x.dtype)
 
 
 def segment_lengths(length: Tensor, segments: int, steps: int) -> Tensor:

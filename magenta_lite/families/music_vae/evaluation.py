@@ -49,13 +49,10 @@ MEANINGS = {
 }
 
 
-def evaluate(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
+def measure(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains, as far as they apply.
 
-    Args:
-        model: A `MusicVAE`.
-        examples: A `collections.Examples`.
-        seed: Seed of the posterior noise and of the samples.
+    The seed is that of the posterior noise and of the samples.
     """
     run = graph_function(functools.partial(_measure, model))
     sums: dict[str, float] = collections.defaultdict(float)

@@ -33,17 +33,10 @@ TOGETHER = 0.5  # largest difference in 16ths between onsets that count as the s
 Window = tuple[np.ndarray, np.ndarray | None]
 
 
-def generate(model: MusicVAE, converter: Converter, options: MusicVAEOptions) -> list:
-    """Generates music.
+def generate(model: MusicVAE, options: MusicVAEOptions, converter: Converter) -> list:
+    """Returns NoteSequences; in the modes `reconstruct` and `attribute` `Reconstruction`s.
 
-    Args:
-        model: A trained MusicVAE.
-        converter: Its converter.
-        options: The options.
-
-    Returns:
-        NoteSequences; in the modes `reconstruct` and `attribute` a `Reconstruction` for each input
-        window or piece.
+    There is one for each input window or piece in these modes.
 
     Raises:
         UserError: If the mode needs other inputs, or an input has no window.
@@ -153,7 +146,7 @@ class _Generation:
         The arc is between standard normal samples, so that its points are as probable as samples.
         """
         options = self.options
-        shape = [options.num_outputs, self.model.model_config.latent_size]
+        shape = [options.num_outputs, self.model.sizes.latent_size]
         noise = tf.random.stateless_normal(shape, [options.seed, 0])[:, None]
         if self.windows > 1:
             ends = tf.random.stateless_normal(shape, [options.seed, 2])

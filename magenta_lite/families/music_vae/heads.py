@@ -16,6 +16,7 @@ import tensorflow_probability as tfp
 
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
+from magenta_lite.layers.base import FromArguments, Layer
 from magenta_lite.modeling.music_model import share_of_commonest
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Distribution, Tensor
@@ -23,7 +24,8 @@ from magenta_lite.typing import Distribution, Tensor
 tfd = tfp.distributions
 
 
-class Categorical:
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class Categorical(FromArguments):
     """One of `size` classes per step; the parameters are logits.
 
     Attributes:
@@ -39,8 +41,8 @@ class Categorical:
     event_dtype = tf.int32
 
     def __init__(self, size: int):
+        self.size = self.vector_size = self.parameter_size = size
         self.event_shape = ()
-        self.vector_size = self.parameter_size = size
         self.uniforms = 1
 
     def start(self, rows: Any) -> Tensor:
@@ -81,7 +83,8 @@ class Categorical:
         return tfd.Categorical(logits=parameters)
 
 
-class MultiCategorical:
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class MultiCategorical(FromArguments):
     """One class for each of several parts per step; the parameters are their logits, joined."""
 
     scheduled_sampler = Sampler()
@@ -140,8 +143,8 @@ class MultiCategorical:
         return tfd.Blockwise([tfd.Categorical(logits=logits) for logits in pieces])
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class NadeHead(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class NadeHead(Layer):
     """A set of `size` classes per step, with an autoregressive distribution.
 
     The neural autoregressive distribution estimator of Larochelle & Murray (2011). The parameters
@@ -157,7 +160,7 @@ class NadeHead(keras.layers.Layer):
     event_dtype = tf.int32
 
     def __init__(self, size: int, hidden: int, **kwargs: Any):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         self.size = size
         self.hidden = hidden
         self.event_shape = (size,)
@@ -168,7 +171,6 @@ class NadeHead(keras.layers.Layer):
         shape = (size, hidden)
         self.encoder_weights = self.add_weight(name="w_enc", shape=shape, initializer=start)
         self.decoder_weights = self.add_weight(name="w_dec", shape=shape, initializer=start.clone())
-        self.built = True
 
     def start(self, rows: Any) -> Tensor:
         return tf.zeros([rows, self.size], tf.int32)
@@ -206,11 +208,9 @@ class NadeHead(keras.layers.Layer):
         weights = (tf.convert_to_tensor(w) for w in (self.encoder_weights, self.decoder_weights))
         return Nade(hidden_bias, output_bias, *weights)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size, "hidden": self.hidden}
 
-
-class GrooveHead:
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class GrooveHead(FromArguments):
     """Hits, velocities and offsets of `size` drum classes per step (Gillick et al. 2019, sec. 3).
 
     The parameters are logits of hits, logits of velocities, and offsets before tanh.
@@ -293,14 +293,14 @@ class GrooveHead:
         return Groove(logits, tf.sigmoid(velocities), tf.tanh(offsets))
 
 
-def make_head(events: EventFormat, nade_units: int) -> Head:
-    """Returns the head for the format of the events."""
+def make_head(events: EventFormat, nade_units: int, dtype: Any = None) -> Head:
+    """Returns the head for the format of the events; `dtype` is the policy of a NADE."""
     if events.kind == "categorical":
         return Categorical(events.sizes[0])
     if events.kind == "multi_categorical":
         return MultiCategorical(events.sizes)
     if events.kind == "roll":
-        return NadeHead(events.sizes[0], nade_units, name="nade")
+        return NadeHead(events.sizes[0], nade_units, name="nade", dtype=dtype)
     return GrooveHead(events.sizes[0])
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from magenta_lite.families.music_vae.model import MusicVAE
 
 
-def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def signatures(model: MusicVAE) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: B batch, N outputs, T steps, E an event's own shape (none for melodies), Z
@@ -36,7 +36,7 @@ def inference_functions(model: MusicVAE) -> dict[str, tf.types.experimental.Poly
     number = tf.TensorSpec([], tf.int32, "num_outputs")
     temperature = tf.TensorSpec([], tf.float32, "temperature")
     seed = tf.TensorSpec([], tf.int32, "seed")
-    z = tf.TensorSpec([None, model.model_config.latent_size], tf.float32, "z")
+    z = tf.TensorSpec([None, model.sizes.latent_size], tf.float32, "z")
     length = tf.TensorSpec([None], tf.int32, "length")
     one = [model.length, *model.head.event_shape]
     events = tf.TensorSpec([None, *one], model.head.event_dtype, "events")
@@ -84,7 +84,7 @@ def control_specs(model: MusicVAE) -> tuple[list[tf.TensorSpec], list[tf.TensorS
     return [], []
 
 
-def sampling_arguments(model: MusicVAE, num_outputs: int, temperature: float, seed: int) -> dict:
+def signature_arguments(model: MusicVAE, num_outputs: int, temperature: float, seed: int) -> dict:
     """Returns arguments of `sample`, without chords or hits if the model has controls."""
     controls, _ = control_specs(model)
     return {

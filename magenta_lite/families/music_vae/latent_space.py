@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import unknown_name
+from magenta_lite.layers.base import Layer
 from magenta_lite.typing import Tensor
 
 PRIORS = ("data", "standard")
@@ -17,7 +18,8 @@ WINDOWS = 4096  # largest number of training examples for the fit
 BATCH = 256
 
 
-class AggregatedPosterior(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class AggregatedPosterior(Layer):
     """A diagonal Gaussian fitted to the posteriors of training examples.
 
     A decoder is trained on samples of the aggregated posterior, the mean over examples of
@@ -29,11 +31,11 @@ class AggregatedPosterior(keras.layers.Layer):
         size: Size Z of a latent vector.
     """
 
-    def __init__(self, size: int, **kwargs: Any):
-        super().__init__(dtype="float32", trainable=False, **kwargs)
+    def __init__(self, size: int, dtype: Any = "float32", trainable: bool = False, **kwargs: Any):
+        super().__init__(dtype=dtype, trainable=trainable, **kwargs)
+        self.size = size
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean")
         self.deviation = self.add_weight(shape=(size,), initializer="ones", name="deviation")
-        self.built = True
 
     def call(self, noise: Tensor) -> Tensor:
         """Returns latent vectors (..., Z) of standard normal noise (..., Z)."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
 import tensorflow as tf
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 tfd = tfp.distributions
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
 class MusicVAE(MusicModel):
     """A variational autoencoder of sequences of events.
 
@@ -59,17 +58,16 @@ class MusicVAE(MusicModel):
     size, S segments, N outputs.
 
     Args:
-        events: Format of the events; an `EventFormat` or its dict.
+        events: Format of the events.
         length: Steps T of a decoded sequence.
-        model: Sizes; a `MusicVAEConfig` or its dict.
-        objective: Loss; a `VAEObjective` or its dict.
+        model: Sizes.
+        objective: Loss.
 
     Call arguments:
         batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), the
             sequence lengths, or (B, S), the lengths of the segments; for events with chords
             `controls` int32 (B, T); and optionally the random numbers named by `random_inputs`:
             `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and dropout masks.
-            The model draws those that are missing.
 
     Returns:
         A dict of `mu`, `sigma`, `z` float32 (B, Z) and `logits` float32 (B, T, P).
@@ -83,30 +81,27 @@ class MusicVAE(MusicModel):
 
     Options = MusicVAEOptions
     metric_meanings = evaluation.MEANINGS
+    attributes: ClassVar = {"events": "events_format", "model": "sizes"}
 
     def __init__(
         self,
-        events: EventFormat | dict[str, Any],
+        events: EventFormat,
         length: int,
-        model: MusicVAEConfig | dict[str, Any],
-        objective: VAEObjective | dict[str, Any],
-        dtype: Any = "float32",
+        model: MusicVAEConfig,
+        objective: VAEObjective,
         **kwargs: Any,
     ):
-        # The layers below have the global dtype policy; samples and losses are in float32.
-        super().__init__(dtype=dtype, **kwargs)
-        self.events_format = EventFormat(**events) if isinstance(events, dict) else events
-        self.length = length
-        self.model_config = MusicVAEConfig(**model) if isinstance(model, dict) else model
-        self.objective = VAEObjective(**objective) if isinstance(objective, dict) else objective
+        super().__init__(**kwargs)
+        self.events_format, self.length = events, length
+        self.sizes, self.objective = model, objective
         self._check_sizes()
-        self.head = make_head(self.events_format, self.model_config.nade_units)
+        self.head = make_head(events, model.nade_units, self.dtype_policy)
         self.encoder = self._make_encoder()
         self.mu = self._posterior_head("mu")
         self.sigma = self._posterior_head("sigma", activation="softplus")
         self.decoder = self._make_decoder()
         self.aggregated_posterior = AggregatedPosterior(
-            self.model_config.latent_size, name="aggregated_posterior"
+            model.latent_size, name="aggregated_posterior"
         )
         self.means = {
             name: keras.metrics.Mean(name=name)
@@ -116,13 +111,12 @@ class MusicVAE(MusicModel):
             name: keras.metrics.Mean(name=name)
             for name in ("free_running_nll_per_step", "free_running_accuracy")
         }
-        self.built = True
         # Attributes, so that they are traced and compiled once for all calls.
         self._moments_graph = inner_graph(self._moments, reduce_retracing=True)
         self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
 
     def _check_sizes(self):
-        sizes = self.model_config
+        sizes = self.sizes
         if self.length % sizes.segments:
             raise UserError(
                 f"model.segments={sizes.segments} does not divide the {self.length} steps of "
@@ -139,21 +133,24 @@ class MusicVAE(MusicModel):
             )
 
     def _make_encoder(self):
-        sizes = self.model_config
+        sizes = self.sizes
         width = inputs.input_size(self.events_format) + inputs.control_size(self.events_format)
+        of_keras: dict[str, Any] = {"name": "encoder", "dtype": self.dtype_policy}
         if sizes.encoder_levels:
-            return HierarchicalEncoder(
-                sizes.encoder_levels, sizes.encoder_units, width, name="encoder"
-            )
-        return BidirectionalEncoder(sizes.encoder_units, width, sizes.dropout, name="encoder")
+            return HierarchicalEncoder(sizes.encoder_levels, sizes.encoder_units, width, **of_keras)
+        return BidirectionalEncoder(sizes.encoder_units, width, sizes.dropout, **of_keras)
 
     def _make_decoder(self):
-        sizes, conductor = self.model_config, None
+        sizes, conductor, policy = self.sizes, None, self.dtype_policy
         code_size = sizes.latent_size
         if sizes.segments > 1:
             code_size = sizes.decoder_units[-1]
             conductor = Conductor(
-                sizes.decoder_units, sizes.segments, sizes.latent_size, name="conductor"
+                sizes.decoder_units,
+                sizes.segments,
+                sizes.latent_size,
+                name="conductor",
+                dtype=policy,
             )
         heads = [self.head]
         if sizes.decoder_per_part:
@@ -161,22 +158,29 @@ class MusicVAE(MusicModel):
         control_size = inputs.control_size(self.events_format)
         cores = [
             LSTMDecoder(
-                sizes.decoder_units, head, code_size, control_size, sizes.dropout, name=f"core_{k}"
+                sizes.decoder_units,
+                head,
+                code_size,
+                control_size,
+                sizes.dropout,
+                name=f"core_{k}",
+                dtype=policy,
             )
             for k, head in enumerate(heads)
         ]
-        return Decoder(cores, self.length, conductor, self.events_format.end_id, name="decoder")
+        end_id = self.events_format.end_id
+        return Decoder(cores, self.length, conductor, end_id, name="decoder", dtype=policy)
 
     def _posterior_head(self, name: str, activation=None):
         near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
         head = keras.layers.Dense(
-            self.model_config.latent_size,
+            self.sizes.latent_size,
             activation=activation,
             kernel_initializer=near_zero,
             dtype="float32",
             name=name,
         )
-        head.build((None, 2 * self.model_config.encoder_units[-1]))
+        head.build((None, 2 * self.sizes.encoder_units[-1]))
         return head
 
     def _measures(self) -> list[str]:
@@ -188,13 +192,13 @@ class MusicVAE(MusicModel):
         """Returns the random numbers that one example needs."""
         # The first uniform of a step decides whether scheduled sampling replaces its event.
         return {
-            "noise": RandomInput("normal", (self.model_config.latent_size,)),
+            "noise": RandomInput("normal", (self.sizes.latent_size,)),
             "uniforms": RandomInput("uniform", (self.length, 1 + self.decoder.uniforms)),
             **(self._training_random_inputs() if training else {}),
         }
 
     def _training_random_inputs(self) -> dict[str, RandomInput]:
-        dropout = self.model_config.dropout
+        dropout = self.sizes.dropout
         return {
             **(self.encoder.random_inputs(self.length) if dropout else {}),
             **(self.decoder.random_inputs() if dropout else {}),
@@ -205,7 +209,7 @@ class MusicVAE(MusicModel):
 
     def call(self, batch: Batch, training: bool = False) -> dict[str, Any]:
         batch = self.with_random_inputs(batch, training)
-        widest = max(self.model_config.encoder_units + self.model_config.decoder_units)
+        widest = max(self.sizes.encoder_units + self.sizes.decoder_units)
         return in_row_shards(functools.partial(self._forward, training=training), batch, widest)
 
     def _forward(self, batch, training):
@@ -254,8 +258,8 @@ class MusicVAE(MusicModel):
 
     @property
     def _lowest_segments(self) -> int:
-        levels = self.model_config.encoder_levels
-        return self.length // levels[0] if levels else self.model_config.segments
+        levels = self.sizes.encoder_levels
+        return self.length // levels[0] if levels else self.sizes.segments
 
     def _without_padding(self, events, lengths):
         """Replaces padding by start events."""
@@ -274,7 +278,7 @@ class MusicVAE(MusicModel):
             x = tf.concat([x, tf.cast(controls, dtype)], axis=-1)
         # Padding is read as zeros, not as event 0.
         x *= tf.cast(self._counts(x, lengths), dtype)
-        if self.model_config.encoder_levels:
+        if self.sizes.encoder_levels:
             code = self.encoder(x, lengths)
         else:
             code = self.encoder(x, tf.reduce_sum(lengths, axis=0), keep)
@@ -307,7 +311,7 @@ class MusicVAE(MusicModel):
 
     def prior(self) -> Distribution:
         """Returns N(0, I) over (Z,)."""
-        zeros = tf.zeros([self.model_config.latent_size])
+        zeros = tf.zeros([self.sizes.latent_size])
         return tfd.Independent(tfd.Normal(zeros, 1.0), 1)
 
     def loss_terms(self, batch: Batch, outputs: dict[str, Any]) -> dict[str, Tensor]:
@@ -343,25 +347,18 @@ class MusicVAE(MusicModel):
         pairs = self.head.measures(swap_axes(logits), events)
         return {name: (value, weight * counts) for name, (value, weight) in pairs.items()}
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Returns the mean negative evidence lower bound of the batch `x`, in nats."""
-        terms = self.loss_terms(x, y_pred)
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
+        """Returns the mean negative evidence lower bound of the batch, in nats."""
+        terms = self.loss_terms(batch, outputs)
         loss = tf.reduce_mean(terms["nll"]) + self.beta() * tf.reduce_mean(terms["kl_cost"])
         self.means["reconstruction_nll"].update_state(terms["nll"])
         per_step = tf.math.divide_no_nan(terms["nll"], terms["steps"])
         self.means["nll_per_step"].update_state(per_step, sample_weight=terms["steps"])
         self.means["kl"].update_state(terms["kl"])
         self.means["kl_bits"].update_state(terms["kl"] / math.log(2))
-        for name, (value, weight) in self.measures(x, y_pred["logits"]).items():
+        for name, (value, weight) in self.measures(batch, outputs["logits"]).items():
             self.means[name].update_state(value, sample_weight=weight)
-        return self.scale_loss(loss)
+        return loss
 
     def majority_accuracy(self, examples: Any) -> float:
         rows = slice(COUNTED_EXAMPLES)
@@ -472,7 +469,7 @@ class MusicVAE(MusicModel):
             prior: As of `latents`.
             settings: As of `decode`.
         """
-        noise = tf.random.stateless_normal([n, self.model_config.latent_size], [seed, 0])
+        noise = tf.random.stateless_normal([n, self.sizes.latent_size], [seed, 0])
         return self.decode(self.latents(noise, prior), seed, controls, **settings)
 
     def latents(self, noise: Tensor, prior: str = "data") -> Tensor:
@@ -519,39 +516,17 @@ class MusicVAE(MusicModel):
         mu = self.encode(ends, tf.fill([2], self.length), chords).mean()
         return self.decode(slerp(mu[0], mu[1], num_steps), seed, controls, **settings)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "events": dataclasses.asdict(self.events_format),
-            "length": self.length,
-            "model": dataclasses.asdict(self.model_config),
-            "objective": dataclasses.asdict(self.objective),
-        }
-
     # The contract of a family ------------------------------------------------------------
 
+    generate = generation.generate
+    measure = evaluation.measure
+    signatures = inference.signatures
+    signature_arguments = inference.signature_arguments
+
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: Converter) -> Self:
-        return cls(
-            events=config.model.input_format(converter.event_format),
-            length=converter.window_steps,
-            model=config.model,
-            objective=config.objective,
-        )
-
-    def generate(self, options: MusicVAEOptions, converter: Converter) -> list[Any]:
-        return generation.generate(self, converter, options)
-
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        return evaluation.evaluate(self, examples, seed)
-
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        return inference.inference_functions(self)
-
-    def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
-    ) -> dict[str, tf.Tensor]:
-        return inference.sampling_arguments(self, num_outputs, temperature, seed)
+    def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:
+        events, length = config.model.input_format(converter.event_format), converter.window_steps
+        return cls(events, length, config.model, config.objective, **kwargs)
 
 
 def _mask(lengths, steps: int):

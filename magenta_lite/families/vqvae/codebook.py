@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.layers.base import Layer
 from magenta_lite.typing import Tensor
 
 NOISE = 0.01  # standard deviation of the noise on copied rows, times √C
@@ -63,8 +64,8 @@ class Coded(NamedTuple):
     statistics: Statistics
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class Codebook(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
+class Codebook(Layer):
     """A vector quantizer with K vectors, learned by exponential moving averages.
 
     The vectors are initialised with random rows of the first training batch. In each training step,
@@ -100,9 +101,10 @@ class Codebook(keras.layers.Layer):
         reset_restarted: bool = False,
         k_means_steps: int = 0,
         unit_length: bool = False,
+        dtype: Any = "float32",
         **kwargs: Any,
     ):
-        super().__init__(dtype=kwargs.pop("dtype", "float32"), **kwargs)
+        super().__init__(dtype=dtype, **kwargs)
         self.codes = codes
         self.width = width
         self.decay = decay
@@ -114,7 +116,6 @@ class Codebook(keras.layers.Layer):
         self.sums = self._state((codes, width), "sums")
         self.hits = self._state((codes,), "hits")
         self.ready = self._state((), "ready")  # 1 once the codebook is initialised
-        self.built = True
 
     def _state(self, shape, name: str, initializer: str = "zeros"):
         # All replicas compute the same values.
@@ -248,18 +249,6 @@ class Codebook(keras.layers.Layer):
             order, rows = tf.split(every, [1, self.width], axis=1)
             rows, _ = _first_rows(rows, order[:, 0], count)
         return rows
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "codes": self.codes,
-            "width": self.width,
-            "decay": self.decay,
-            "threshold": self.threshold,
-            "reset_restarted": self.reset_restarted,
-            "k_means_steps": self.k_means_steps,
-            "unit_length": self.unit_length,
-        }
 
 
 def nearest(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:

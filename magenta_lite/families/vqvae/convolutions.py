@@ -10,46 +10,57 @@ Shape letters: B batch, T steps, C channels of the sound, W width, E code width.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import keras
 
 from magenta_lite.families.vqvae.config import VQVAEConfig
+from magenta_lite.layers.base import Layer
 from magenta_lite.typing import Tensor
 
 
 def convolution(
-    kind: type, inputs: int, outputs: int, kernel: int, name: str, **details: Any
+    owner: keras.layers.Layer,
+    name: str,
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    dilation: int = 1,
+    transposed: bool = False,
 ) -> keras.layers.Layer:
-    """Returns a built convolution with PyTorch's initial weights, uniform in ±1/√fan-in.
+    """Returns a built 1D convolution with PyTorch's initial weights, uniform in ±1/√fan-in.
 
     Args:
-        kind: `keras.layers.Conv1D` or `Conv1DTranspose`.
+        owner: The layer that it is a part of, which determines its dtype policy.
+        name: Name of the layer.
         inputs: Input channels.
         outputs: Output channels.
         kernel: Kernel size.
-        name: Name of the layer.
-        **details: Other arguments of the layer.
+        stride: Stride.
+        dilation: Dilation.
+        transposed: Whether the convolution is transposed.
     """
     # The fan-in of a transposed kernel in PyTorch is that of the outputs.
-    transposed = kind is keras.layers.Conv1DTranspose
     limit = ((outputs if transposed else inputs) * kernel) ** -0.5
+    kind: Any = keras.layers.Conv1DTranspose if transposed else keras.layers.Conv1D
     layer = kind(
         outputs,
         kernel,
+        strides=stride,
         padding="same",
+        dilation_rate=dilation,
         kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
         bias_initializer=keras.initializers.RandomUniform(-limit, limit),
         name=name,
-        **details,
+        dtype=owner.dtype_policy,
     )
     layer.build((None, None, inputs))
     return layer
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class Snake(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
+class Snake(Layer):
     """The Snake activation, x + sin²(a·x) / a, for periodic signals (Ziyin et al. 2020).
 
     https://arxiv.org/abs/2006.08195, equation 3.
@@ -65,17 +76,13 @@ class Snake(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(autocast=True, **kwargs)
         self.channels = channels
         self.alpha = self.add_weight(shape=(channels,), initializer="ones", name="alpha")
-        self.built = True
 
     def call(self, x: Tensor) -> Tensor:
         alpha: Tensor = keras.ops.cast(self.alpha, x.dtype)
         return x + keras.ops.square(keras.ops.sin(alpha * x)) / (alpha + 1e-9)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "channels": self.channels}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +110,12 @@ class BlockSizes:
     snake: bool = False
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class Residual(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
+class Residual(Layer):
     """x + Conv1(act(Conv3(act(x)))), where Conv3 is dilated.
 
     Args:
-        sizes: Sizes of its level block; a `BlockSizes` or its dict.
+        sizes: Sizes of its level block.
         dilation: Dilation in steps.
 
     Call arguments:
@@ -118,56 +125,47 @@ class Residual(keras.layers.Layer):
         Float (B, T, W).
     """
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], dilation: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
+    def __init__(self, sizes: BlockSizes, dilation: int, **kwargs: Any):
+        super().__init__(autocast=True, **kwargs)
+        self.sizes = sizes
         self.dilation = dilation
-        width, inside = self.sizes.width, self.sizes.residual_width
+        width, inside = sizes.width, sizes.residual_width
+        dtype = self.dtype_policy
         with keras.name_scope(self.name):
             self.activations = [
-                Snake(n, name=f"snake_{i}") if self.sizes.snake else keras.ops.relu
+                Snake(n, name=f"snake_{i}", dtype=dtype) if sizes.snake else keras.ops.relu
                 for i, n in enumerate((width, inside))
             ]
-            conv = keras.layers.Conv1D
-            self.dilated = convolution(conv, width, inside, 3, "dilated", dilation_rate=dilation)
-            self.mixing = convolution(conv, inside, width, 1, "mixing")
-        self.built = True
+            self.dilated = convolution(self, "dilated", width, inside, 3, dilation=dilation)
+            self.mixing = convolution(self, "mixing", inside, width, 1)
 
     def call(self, x: Tensor) -> Tensor:
         before, between = self.activations
         return x + self.mixing(between(self.dilated(before(x))))
 
-    def get_config(self) -> dict[str, Any]:
-        config = {"sizes": dataclasses.asdict(self.sizes), "dilation": self.dilation}
-        return {**super().get_config(), **config}
 
-
-class _LevelBlock(keras.layers.Layer):
+class _LevelBlock(Layer):
     """Base class of encoder and decoder blocks: residual blocks in stages."""
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
-        super().__init__(**kwargs)
-        self.sizes = BlockSizes(**sizes) if isinstance(sizes, dict) else sizes
+    def __init__(self, sizes: BlockSizes, **kwargs: Any):
+        super().__init__(autocast=True, **kwargs)
+        self.sizes = sizes
         with keras.name_scope(self.name):
             self.residuals = [
                 [
-                    Residual(self.sizes, dilation, name=f"residual_{s}_{i}")
-                    for i, dilation in enumerate(self.sizes.dilations)
+                    Residual(sizes, d, name=f"residual_{s}_{i}", dtype=self.dtype_policy)
+                    for i, d in enumerate(sizes.dilations)
                 ]
-                for s in range(self.sizes.stages)
+                for s in range(sizes.stages)
             ]
-        self.built = True
-
-    def get_config(self):
-        return {**super().get_config(), "sizes": dataclasses.asdict(self.sizes)}
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class EncoderBlock(_LevelBlock):
     """Stages, each a strided convolution and residual blocks; then a convolution to code width.
 
     Args:
-        sizes: A `BlockSizes` or its dict.
+        sizes: Sizes of the block.
 
     Call arguments:
         x: Float (B, T, outside), T a multiple of stride ** stages.
@@ -176,19 +174,17 @@ class EncoderBlock(_LevelBlock):
         Float (B, T / stride ** stages, E).
     """
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
+    def __init__(self, sizes: BlockSizes, **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        sizes, conv = self.sizes, functools.partial(convolution, keras.layers.Conv1D)
         # The kernel spans two strides and is padded by half a stride at each side, so that every
         # stage divides the length exactly.
         stride, width = sizes.stride, sizes.width
-        inputs = [sizes.outside, *[width] * (sizes.stages - 1)]
         with keras.name_scope(self.name):
             self.shorten = [
-                conv(channels, width, 2 * stride, f"shorten_{s}", strides=stride)
-                for s, channels in enumerate(inputs)
+                convolution(self, f"shorten_{s}", inputs, width, 2 * stride, stride)
+                for s, inputs in enumerate([sizes.outside, *[width] * (sizes.stages - 1)])
             ]
-            self.leave = conv(width, sizes.code_width, 3, "leave")
+            self.leave = convolution(self, "leave", width, sizes.code_width, 3)
 
     def call(self, x: Tensor) -> Tensor:
         for shorten, residuals in zip(self.shorten, self.residuals, strict=True):
@@ -198,12 +194,12 @@ class EncoderBlock(_LevelBlock):
         return self.leave(x)
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class DecoderBlock(_LevelBlock):
     """A convolution from code width; then stages, each residual blocks and a transposed one.
 
     Args:
-        sizes: A `BlockSizes` or its dict.
+        sizes: Sizes of the block.
 
     Call arguments:
         x: Float (B, T, E).
@@ -212,16 +208,16 @@ class DecoderBlock(_LevelBlock):
         Float (B, T * stride ** stages, outside).
     """
 
-    def __init__(self, sizes: BlockSizes | dict[str, Any], **kwargs: Any):
+    def __init__(self, sizes: BlockSizes, **kwargs: Any):
         super().__init__(sizes, **kwargs)
-        sizes, width, stride = self.sizes, self.sizes.width, self.sizes.stride
-        transposed = functools.partial(convolution, keras.layers.Conv1DTranspose)
-        outputs = [*[width] * (sizes.stages - 1), sizes.outside]
+        stride, width = sizes.stride, sizes.width
         with keras.name_scope(self.name):
-            self.enter = convolution(keras.layers.Conv1D, sizes.code_width, width, 3, "enter")
+            self.enter = convolution(self, "enter", sizes.code_width, width, 3)
             self.lengthen = [
-                transposed(width, channels, 2 * stride, f"lengthen_{s}", strides=stride)
-                for s, channels in enumerate(outputs)
+                convolution(
+                    self, f"lengthen_{s}", width, outputs, 2 * stride, stride, transposed=True
+                )
+                for s, outputs in enumerate([*[width] * (sizes.stages - 1), sizes.outside])
             ]
 
     def call(self, x: Tensor) -> Tensor:
@@ -233,14 +229,13 @@ class DecoderBlock(_LevelBlock):
         return x
 
 
-class _Stack(keras.layers.Layer):
+class _Stack(Layer):
     """Base class of encoders and decoders, which consist of the level blocks 0 to `level`."""
 
-    def __init__(self, config, level: int, **kwargs):
-        super().__init__(**kwargs)
-        self.config = VQVAEConfig(**config) if isinstance(config, dict) else config
+    def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):
+        super().__init__(autocast=True, **kwargs)
+        self.config = config
         self.level = level
-        self.built = True
 
     def _block_sizes(self, number: int, outside: int, dilations) -> BlockSizes:
         config, width = self.config, self.config.width_of(self.level)
@@ -255,17 +250,13 @@ class _Stack(keras.layers.Layer):
             snake=config.snake,
         )
 
-    def get_config(self):
-        config = {"config": dataclasses.asdict(self.config), "level": self.level}
-        return {**super().get_config(), **config}
 
-
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class Encoder(_Stack):
     """The encoder of level l: the encoder blocks 0 to l in sequence.
 
     Args:
-        config: A `VQVAEConfig` or its dict.
+        config: Sizes of the VQ-VAE.
         level: Level l.
 
     Call arguments:
@@ -275,14 +266,15 @@ class Encoder(_Stack):
         Float (B, T / hop length, E).
     """
 
-    def __init__(self, config: VQVAEConfig | dict[str, Any], level: int, **kwargs: Any):
+    def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):
         super().__init__(config, level, **kwargs)
-        config, dilations = self.config, self.config.dilations(level)
+        dilations = config.dilations(level)
         with keras.name_scope(self.name):
             self.blocks = [
                 EncoderBlock(
                     self._block_sizes(b, config.code_width if b else config.channels, dilations),
                     name=f"block_{b}",
+                    dtype=self.dtype_policy,
                 )
                 for b in range(level + 1)
             ]
@@ -293,12 +285,12 @@ class Encoder(_Stack):
         return x
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class Decoder(_Stack):
     """The decoder of level l: the decoder blocks l to 0 and a convolution; not clipped to [-1, 1].
 
     Args:
-        config: A `VQVAEConfig` or its dict.
+        config: Sizes of the VQ-VAE.
         level: Level l.
 
     Call arguments:
@@ -308,18 +300,18 @@ class Decoder(_Stack):
         Float (B, T * hop length, C).
     """
 
-    def __init__(self, config: VQVAEConfig | dict[str, Any], level: int, **kwargs: Any):
+    def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):
         super().__init__(config, level, **kwargs)
-        config, dilations = self.config, self.config.dilations(level)
+        dilations = config.dilations(level)
         if config.reverse_decoder_dilation:
             dilations = dilations[::-1]
-        width = config.code_width
+        width, dtype = config.code_width, self.dtype_policy
         with keras.name_scope(self.name):
             self.blocks = [
-                DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}")
+                DecoderBlock(self._block_sizes(b, width, dilations), name=f"block_{b}", dtype=dtype)
                 for b in range(level + 1)
             ]
-            self.sound = convolution(keras.layers.Conv1D, width, config.channels, 3, "sound")
+            self.sound = convolution(self, "sound", width, config.channels, 3)
 
     def call(self, x: Tensor) -> Tensor:
         for block in reversed(self.blocks):

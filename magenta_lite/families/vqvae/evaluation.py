@@ -32,13 +32,10 @@ MEANINGS = {
 }
 
 
-def evaluate(model: VQVAE, examples: Examples, seed: int) -> dict[str, float]:
+def measure(model: VQVAE, examples: Examples, seed: int = 0) -> dict[str, float]:
     """Returns the metrics that `MEANINGS` explains; of several quantizers, the mean over them.
 
-    Args:
-        model: A trained model.
-        examples: Held-out examples; the first crop of each row is used.
-        seed: Unused.
+    The first crop of each row is used, and the seed is not.
     """
     del seed
     crop = model.crop or examples.events.shape[1]

@@ -14,14 +14,9 @@ if TYPE_CHECKING:
 
 
 def generate(
-    model: VQVAE, converter: AudioConverter, options: VQVAEOptions
+    model: VQVAE, options: VQVAEOptions, converter: AudioConverter
 ) -> list[dict[str, Audio]]:
     """Returns for each input the `original`, and its reconstructions `level-0`, `level-1` …
-
-    Args:
-        model: A trained model.
-        converter: Its converter.
-        options: The options of its family.
 
     Raises:
         UserError: If there is no input.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 2  # clips per validation
 
 
-def inference_functions(
+def signatures(
     model: VQVAE,
 ) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
@@ -64,7 +64,7 @@ def inference_functions(
     }
 
 
-def sampling_arguments(
+def signature_arguments(
     model: VQVAE, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
     """Returns arguments of `serving_default`: noise."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -28,7 +27,7 @@ MEASURED_SECONDS = 600  # of sound, for the normalisation constants
 LEAST_BANDWIDTH = 1e-8  # smallest normalisation constant of data that are not silent
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class VQVAE(MusicModel):
     """Vector-quantized autoencoders of sound, one for each level.
 
@@ -41,8 +40,8 @@ class VQVAE(MusicModel):
     resumed run equals an uninterrupted one; random rows depend on the seeds of the examples.
 
     Args:
-        model: Sizes; a `VQVAEConfig` or its dict.
-        objective: Loss; a `VQVAEObjective` or its dict.
+        model: Sizes.
+        objective: Loss.
         crop: Length of a training example in samples; 0 if lengths differ.
         sample_rate: Sample rate in Hz.
 
@@ -60,22 +59,19 @@ class VQVAE(MusicModel):
 
     def __init__(
         self,
-        model: VQVAEConfig | dict[str, Any],
-        objective: VQVAEObjective | dict[str, Any],
+        model: VQVAEConfig,
+        objective: VQVAEObjective,
         crop: int = 0,
         sample_rate: int = 44100,
         **kwargs: Any,
     ):
-        dtype = kwargs.pop("dtype", "float32")
-        super().__init__(dtype=dtype, **kwargs)
-        self.sizes = VQVAEConfig(**model) if isinstance(model, dict) else model
-        self.objective = VQVAEObjective(**objective) if isinstance(objective, dict) else objective
-        self.crop = crop
-        self.sample_rate = sample_rate
-        levels = range(self.sizes.levels)
-        self.encoders = [Encoder(self.sizes, i, name=f"encoder_{i}") for i in levels]
-        self.quantizers = [Quantizer(self.sizes, name=f"quantizer_{i}") for i in levels]
-        self.decoders = [Decoder(self.sizes, i, name=f"decoder_{i}") for i in levels]
+        super().__init__(**kwargs)
+        self.sizes, self.objective = model, objective
+        self.crop, self.sample_rate = crop, sample_rate
+        levels, dtype = range(model.levels), self.dtype_policy
+        self.encoders = [Encoder(model, i, name=f"encoder_{i}", dtype=dtype) for i in levels]
+        self.quantizers = [Quantizer(model, name=f"quantizer_{i}") for i in levels]
+        self.decoders = [Decoder(model, i, name=f"decoder_{i}", dtype=dtype) for i in levels]
         # The fields of `losses.Bandwidth`.
         self.bandwidth = self.add_weight(
             shape=(3,),
@@ -85,7 +81,6 @@ class VQVAE(MusicModel):
             name="bandwidth",
         )
         self.tracked = {name: keras.metrics.Mean(name=name) for name in self._metric_names()}
-        self.built = True
 
     def _metric_names(self) -> list[str]:
         names = ["spectral_convergence", "reconstruction", "commitment", "fit", "prenorm", "change"]
@@ -228,17 +223,10 @@ class VQVAE(MusicModel):
             )
         return super().train_step(batch)
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Tensor | None = None,
-        y_pred: Any = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
+    def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
         """Returns the weighted sum of the terms of the objective over all levels."""
-        sound, quantized = losses.sound_of(x["events"]), y_pred["quantized"]
-        terms = self.distances(sound, y_pred["sound"])
+        sound, quantized = losses.sound_of(batch["events"]), outputs["quantized"]
+        terms = self.distances(sound, outputs["sound"])
         commitment = sum(coded.commitment for coded in quantized)
         self._track(terms, commitment, [coded.statistics for coded in quantized])
         loss = self.objective.commitment * commitment
@@ -246,7 +234,7 @@ class VQVAE(MusicModel):
             if name in terms:
                 weight = getattr(self.objective, name, 1.0)
                 loss += weight * tf.reduce_sum(terms[name])
-        return self.scale_loss(loss)
+        return loss
 
     def distances(self, sound: Tensor, sounds: Sequence[Tensor]) -> dict[str, Any]:
         """Returns the terms of the reconstruction loss.
@@ -320,19 +308,16 @@ class VQVAE(MusicModel):
         for name, value in values.items():
             self.tracked[name].update_state(value)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "model": dataclasses.asdict(self.sizes),
-            "objective": dataclasses.asdict(self.objective),
-            "crop": self.crop,
-            "sample_rate": self.sample_rate,
-        }
-
     # The contract of a family ------------------------------------------------------------
 
+    generate = generation.generate
+    measure = evaluation.measure
+    signatures = inference.signatures
+    signature_arguments = inference.signature_arguments
+    pictures = inference.pictures
+
     @classmethod
-    def for_config(cls, config: ExperimentConfig, converter: AudioConverter) -> Self:
+    def for_config(cls, config: ExperimentConfig, converter: AudioConverter, **kwargs: Any) -> Self:
         sizes, crop = config.model, converter.crop
         if converter.channels != sizes.channels:
             raise UserError(
@@ -346,21 +331,4 @@ class VQVAE(MusicModel):
                 f"converter.crop={crop} must be a multiple of {hop}, the samples of a code, and at "
                 f"least {shortest}, for the spectra; --set converter.crop={near}"
             )
-        return cls(sizes, config.objective, crop, converter.sample_rate)
-
-    def generate(self, options: VQVAEOptions, converter: AudioConverter) -> list[Any]:
-        return generation.generate(self, converter, options)
-
-    def measure(self, examples: Any, seed: int = 0) -> dict[str, float]:
-        return evaluation.evaluate(self, examples, seed)
-
-    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        return inference.inference_functions(self)
-
-    def signature_arguments(
-        self, num_outputs: int, temperature: float, seed: int
-    ) -> dict[str, tf.Tensor]:
-        return inference.sampling_arguments(self, num_outputs, temperature, seed)
-
-    def pictures(self, converter: AudioConverter, examples: Any, seed: int) -> Iterable[Any] | None:
-        return inference.pictures(self, converter, examples, seed)
+        return cls(sizes, config.objective, crop, converter.sample_rate, **kwargs)

@@ -5,7 +5,6 @@ Shape letters: B batch, S steps, E code width, N quantizers of a level.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from magenta_lite.families.vqvae.codebook import Choice, Codebook, Statistics
 from magenta_lite.families.vqvae.config import VQVAEConfig
+from magenta_lite.layers.base import Layer
 from magenta_lite.typing import Tensor
 
 
@@ -33,8 +33,8 @@ class Quantized(NamedTuple):
     statistics: Statistics
 
 
-@keras.saving.register_keras_serializable("magenta_lite")
-class Quantizer(keras.layers.Layer):
+@keras.saving.register_keras_serializable("magenta_lite.vqvae")
+class Quantizer(Layer):
     """The quantizer of a level: one codebook, or a residual quantizer of several.
 
     Residual quantization and its dropout are those of SoundStream (Zeghidour et al. 2021,
@@ -42,7 +42,7 @@ class Quantizer(keras.layers.Layer):
     al. (2021, https://arxiv.org/abs/2110.04627, §3.2), here learned by moving averages.
 
     Args:
-        config: A `VQVAEConfig` or its dict.
+        config: Sizes of the VQ-VAE.
 
     Call arguments:
         x: Float (B, S, E).
@@ -54,10 +54,9 @@ class Quantizer(keras.layers.Layer):
         A `Quantized`.
     """
 
-    def __init__(self, config: VQVAEConfig | dict[str, Any], **kwargs: Any):
-        super().__init__(dtype=kwargs.pop("dtype", "float32"), **kwargs)
-        self.config = VQVAEConfig(**config) if isinstance(config, dict) else config
-        config, width = self.config, self.config.codebook_width
+    def __init__(self, config: VQVAEConfig, dtype: Any = "float32", **kwargs: Any):
+        super().__init__(dtype=dtype, **kwargs)
+        self.config, width = config, config.codebook_width
         with keras.name_scope(self.name):
             self.codebooks = [
                 Codebook(
@@ -76,7 +75,6 @@ class Quantizer(keras.layers.Layer):
             if config.factorized_width:
                 self.enter = self._projection(config.code_width, width, "enter")
                 self.leave = self._projection(width, config.code_width, "leave")
-        self.built = True
 
     def _projection(self, inputs: int, outputs: int, name: str):
         layer = keras.layers.Dense(outputs, name=name, dtype=self.dtype_policy)
@@ -160,6 +158,3 @@ class Quantizer(keras.layers.Layer):
             noise = tf.split(noise, orders, axis=1)
         pairs = [Choice(*pair) for pair in zip(order, noise, strict=True)]
         return list(zip(pairs[::2], pairs[1::2], strict=True))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
