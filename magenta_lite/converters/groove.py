@@ -11,6 +11,7 @@ from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import Converter, check_at_least
 from magenta_lite.converters.grid import (
+    GridConfig,
     Stretch,
     bar_windows,
     is_common_time,
@@ -29,7 +30,7 @@ HIT = 0.5  # threshold of hits
 
 
 @dataclasses.dataclass(frozen=True)
-class GrooveConverterConfig:
+class GrooveConverterConfig(GridConfig):
     """Extraction of windows, and the features that are hidden from the encoder network.
 
     Attributes:
@@ -45,7 +46,6 @@ class GrooveConverterConfig:
         pitch_map: `roland`, the pitches of a Roland kit as in the Groove MIDI Dataset, or
             `reduced`, all General MIDI drums.
         inference_pitch_map: The pitch map for input of generation.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         hop_bars: Hop length of windows in bars, at most `bars`; 0 for windows without overlap.
         pad_edges: Pad the last window with silence instead of dropping it.
         unmarked_drums: Read all notes of a piece without notes on the drum channel as drums: pads
@@ -64,7 +64,6 @@ class GrooveConverterConfig:
     max_note_dropout: float = 0.0
     pitch_map: str = "roland"
     inference_pitch_map: str = "reduced"
-    steps_per_quarter: int = 4
     hop_bars: int = 0
     pad_edges: bool = False
     unmarked_drums: bool = False
@@ -148,8 +147,8 @@ class GrooveConverter(Converter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of the drumming in a NoteSequence.
 
-        Windows start every `hop_bars` bars from the beginning of the piece; an incomplete last
-        window is dropped. A piece with several tempos or time signatures has no windows.
+        Windows start every `hop_bars` bars from the beginning of the piece, or from a change of
+        meter; an incomplete last window is dropped.
 
         Args:
             sequence: An unquantized NoteSequence.
@@ -160,19 +159,14 @@ class GrooveConverter(Converter):
         report = Report()
         # Duplicates are kept, as in the original.
         windows = Windows(report, self.config.max_examples, once=False)
-        stretch = self._only_stretch(sequence, report)
-        if stretch is not None:
-            self._add_windows(self._groove(stretch, report), windows, report)
-        return windows.result()
-
-    def _only_stretch(self, sequence, report: Report) -> Stretch | None:
-        parts = stretches_with_notes(sequence, report)
-        if len(parts) > 1:
+        parts = stretches_with_notes(sequence, self.config, report)
+        if len(parts) > 1 and self.config.split_on_time_changes:
             report.drop("piece with several tempos or time signatures")
-        if len(parts) != 1:
-            return None
-        (stretch,) = parts
-        return stretch if is_common_time(stretch, self.config.steps_per_quarter, report) else None
+            parts = []
+        for stretch in parts:
+            if is_common_time(stretch, self.config.steps_per_quarter, report):
+                self._add_windows(self._groove(stretch, report), windows, report)
+        return windows.result()
 
     def _drum_notes(self, stretch: Stretch, report: Report) -> list:
         notes = list(stretch.sequence.notes)

@@ -11,7 +11,13 @@ import numpy as np
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.chords import UnusableChords, chord_line
 from magenta_lite.converters.converter import Converter
-from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stretches, quantize
+from magenta_lite.converters.grid import (
+    GridConfig,
+    Stretch,
+    bar_windows,
+    common_time_stretches,
+    quantize,
+)
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     NOTE_OFF,
@@ -32,12 +38,11 @@ FIRST_PITCH_ID = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class MelodyConverterConfig:
+class MelodyConverterConfig(GridConfig):
     """Extraction of melodies and windows.
 
     Attributes:
         bars: Length of a window in 4/4 bars; 0 for whole melodies.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         min_pitch: Minimum MIDI pitch; lower notes are dropped.
         max_pitch: Maximum MIDI pitch; higher notes are dropped.
         programs: Lowest and highest General MIDI program of melodies; None for all.
@@ -57,7 +62,6 @@ class MelodyConverterConfig:
     kind: ClassVar[str] = "melody"
 
     bars: int = 2
-    steps_per_quarter: int = 4
     min_pitch: int = 21
     max_pitch: int = 108
     programs: tuple[int, int] | None = None
@@ -162,7 +166,7 @@ class MelodyConverter(Converter):
         report = Report()
         windows = Windows(report, config.max_examples)
         try:
-            for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
+            for stretch in common_time_stretches(sequence, config, report):
                 self._encode_stretch(stretch, windows, report)
         except UnusableChords as error:
             return error.as_result()

@@ -22,7 +22,7 @@ from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS, CLA
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import FIRST_PITCH_ID, EventEncoding
 from magenta_lite.converters.event_sequences.squash import OCTAVE, Squashed, fold, squash
-from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
+from magenta_lite.converters.grid import GridConfig, Stretch, quantize, stretches_with_notes
 from magenta_lite.converters.melody import event_id, event_of
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
@@ -42,7 +42,7 @@ MIDDLE_C = 60
 
 
 @dataclasses.dataclass(frozen=True)
-class EventMelodyConverterConfig:
+class EventMelodyConverterConfig(GridConfig):
     """Extraction and encoding of melodies.
 
     Attributes:
@@ -53,7 +53,6 @@ class EventMelodyConverterConfig:
         transpose_to_key: Major key, 0 (C) to 11, that melodies are transposed to, near the middle
             of the range; null for no transposition. Notes still out of range are folded.
         lookback_distances: Lookback distances of `lookback` and `key` in steps; 16 is a 4/4 bar.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         min_bars: Minimum length; shorter melodies are dropped.
         max_steps: Maximum length; longer melodies are truncated.
         min_unique_pitches: Minimum number of pitch classes; other melodies are dropped.
@@ -73,7 +72,6 @@ class EventMelodyConverterConfig:
     max_pitch: int = 83
     transpose_to_key: int | None = 0
     lookback_distances: tuple[int, ...] = (16, 32)
-    steps_per_quarter: int = 4
     min_bars: int = 7
     max_steps: int = 512
     min_unique_pitches: int = 5
@@ -198,7 +196,7 @@ class EventMelodyConverter(EventSequenceConverter):
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
-        for stretch in stretches_with_notes(sequence, report):
+        for stretch in stretches_with_notes(sequence, self.config, report):
             melodies = [m for m in self.melodies(stretch, report) if self._is_kept(m, report)]
             try:
                 chords = self._chords(stretch) if melodies else None
