@@ -34,7 +34,9 @@ class Clipping(_Optimizer):
         learning_rate: Float or schedule.
         clip_norm: Largest global norm; 0 for no limit.
         clip_to_zero_norm: Global norm from which on the gradient is replaced by zeros.
-        clip_per_variable: Clip each gradient by its own norm instead of the global norm.
+        clip_per_variable: Clip each gradient by its own norm instead of the global norm. The two
+            kernels of a recurrent layer are clipped by their joint norm: in the original, they are
+            one variable.
         **kwargs: Arguments of the optimiser.
     """
 
@@ -57,12 +59,24 @@ class Clipping(_Optimizer):
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         usable = norm < self.clip_to_zero_norm  # False for NaN
-        norms = [tf.norm(g) if self.clip_per_variable else norm for g in gradients]
+        norms = [norm] * len(gradients)
+        if self.clip_per_variable:
+            norms = self._norms_of_variables(gradients, variables)
         if self.clip_norm:
             scales = [self.clip_norm / tf.maximum(n, self.clip_norm) for n in norms]
             gradients = [g * scale for g, scale in zip(gradients, scales, strict=True)]
         clipped = [tf.where(usable, gradient, 0.0) for gradient in gradients]
         return list(zip(clipped, variables, strict=True))
+
+    def _norms_of_variables(self, gradients, variables) -> list[Tensor]:
+        """Returns the norm of each gradient; for kernels of a recurrent layer, their joint norm."""
+        paths = {id(own.value): own.path for own in self._trainable_variables}
+        names = [paths[id(v)].replace("/recurrent_kernel", "/kernel") for v in variables]
+        together: dict[str, list[Tensor]] = {}
+        for name, gradient in zip(names, gradients, strict=True):
+            together.setdefault(name, []).append(gradient)
+        norms = {name: tf.linalg.global_norm(own) for name, own in together.items()}
+        return [norms[name] for name in names]
 
     def _update_model_variables_moving_average(self, trainable_variables):
         # Otherwise the initial weights would dominate the average at the start of a run.
