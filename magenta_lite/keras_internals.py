@@ -21,6 +21,7 @@ OF_OPTIMIZERS = (
     "_update_model_variables_moving_average",
     "_model_variables_moving_average",
     "_get_variable_index",
+    "_trainable_variables",
 )
 
 if TYPE_CHECKING:
@@ -61,8 +62,13 @@ def averages_of(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
 class OptimizerHooks(_Optimizer):
     """Mixin for optimisers with two methods that Keras calls in each step."""
 
-    def changed(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Returns the gradients to apply for those of the whole batch, summed over replicas."""
+    def changed(self, gradients: Sequence[Tensor], paths: Sequence[str]) -> list[Tensor]:
+        """Returns the gradients to apply for those of the whole batch, summed over replicas.
+
+        Args:
+            gradients: The gradients.
+            paths: The path of the variable of each of them.
+        """
         raise NotImplementedError
 
     def ema_decay(self) -> Tensor:
@@ -71,7 +77,8 @@ class OptimizerHooks(_Optimizer):
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         gradients, variables = zip(*super()._all_reduce_sum_gradients(grads_and_vars), strict=True)
-        changed = self.changed([tf.convert_to_tensor(gradient) for gradient in gradients])
+        paths = [self._trainable_variables[self.index_of(own)].path for own in variables]
+        changed = self.changed([tf.convert_to_tensor(own) for own in gradients], paths)
         return list(zip(changed, variables, strict=True))
 
     def _update_model_variables_moving_average(self, trainable_variables):

@@ -16,7 +16,13 @@ from magenta_lite.converters.drum_extraction import (
     extract_drum_tracks,
     hits_by_step,
 )
-from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stretches, quantize
+from magenta_lite.converters.grid import (
+    GridConfig,
+    Stretch,
+    bar_windows,
+    common_time_stretches,
+    quantize,
+)
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import UserError, unknown_name
@@ -26,7 +32,7 @@ CLASSES = {"reduced": drum_classes.REDUCED, "full": drum_classes.FULL}
 
 
 @dataclasses.dataclass(frozen=True)
-class DrumsConverterConfig:
+class DrumsConverterConfig(GridConfig):
     """Extraction of drum tracks and windows.
 
     Attributes:
@@ -35,7 +41,6 @@ class DrumsConverterConfig:
         roll: Encode one bit for each class, instead of one id for the set of hits.
         max_bars: Maximum length; longer drum tracks are truncated.
         gap_bars: Bars without a hit after which a drum track ends.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         pad_edges: Keep silent bars before the first hit and pad the last window with silence, to
             encode drums whose first or last bar is silent. The original rejects them, including
             its own samples.
@@ -49,7 +54,6 @@ class DrumsConverterConfig:
     roll: bool = False
     max_bars: int = 100
     gap_bars: float = 1.0
-    steps_per_quarter: int = 4
     pad_edges: bool = False
     max_examples: int = 0
 
@@ -108,7 +112,7 @@ class DrumsConverter(Converter):
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
-        for stretch in common_time_stretches(sequence, self.config.steps_per_quarter, report):
+        for stretch in common_time_stretches(sequence, self.config, report):
             for track in self._tracks(stretch, report):
                 report.keep("drum tracks")
                 self._add_windows(track, windows, report)

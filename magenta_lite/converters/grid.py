@@ -19,6 +19,21 @@ _Events = TypeVar("_Events", list[int], np.ndarray)
 QUARTERS_PER_BAR = 4
 DEFAULT_QPM = 120.0
 MAX_STEPS = 1_000_000  # 35 hours of 16ths at 120 quarter notes a minute
+GRID_TOLERANCE = 1 / 16  # quarters that a time signature may be off a bar line
+
+
+@dataclasses.dataclass(frozen=True)
+class GridConfig:
+    """Settings of converters whose grid is metrical.
+
+    Attributes:
+        steps_per_quarter: Grid resolution; 4 is 16th notes.
+        split_on_time_changes: Split pieces at every change of tempo or time signature, and count
+            bars from there, as Magenta does.
+    """
+
+    steps_per_quarter: int = 4
+    split_on_time_changes: bool = False
 
 
 @dataclasses.dataclass
@@ -49,10 +64,32 @@ class Stretch:
 
 
 def stretches(sequence: NoteSequence) -> list[Stretch]:
-    """Splits a NoteSequence at changes of tempo or time signature.
+    """Splits a NoteSequence where its meter changes, and brings it to one tempo.
 
-    A piece starts in 4/4 at 120 quarter notes a minute by default. Notes end at the splits, and the
-    time of each stretch starts at 0.
+    A piece starts in 4/4 at 120 quarter notes a minute by default. Changes of tempo do not split,
+    see `at_one_tempo`. A bar line is at each time signature, and at every bar after it. What is
+    shorter than a bar of the following meter is a pickup to it. Each stretch starts at time 0, with
+    a bar line; notes end at the splits.
+    """
+    even, qpm = _even(sequence)
+    parts = _metrical_parts(even, qpm)
+    seconds = 60 / qpm if qpm else 0.0  # a quarter
+    sequences = [even]
+    if len(parts) > 1:
+        from note_seq import sequences_lib
+
+        splits = [part.start * seconds for part in parts[1:]]
+        sequences = sequences_lib.split_note_sequence(_with_full_length(even), splits)
+    return [
+        Stretch(_later(each, part.rest * seconds), qpm, part.numerator, part.denominator)
+        for each, part in zip(sequences, parts, strict=True)
+    ]
+
+
+def split_on_time_changes(sequence: NoteSequence) -> list[Stretch]:
+    """Splits a NoteSequence at changes of tempo or time signature, as Magenta does.
+
+    Bars are counted from each split.
     """
     qpms = {tempo.qpm for tempo in sequence.tempos}
     meters = {(meter.numerator, meter.denominator) for meter in sequence.time_signatures}
@@ -67,7 +104,7 @@ def stretches(sequence: NoteSequence) -> list[Stretch]:
 
 def _with_full_length(sequence):
     """Returns `sequence` with a total time that includes all notes; later changes are ignored."""
-    last = max((note.end_time for note in sequence.notes), default=0.0)
+    last = _end(sequence)
     if sequence.total_time >= last:
         return sequence
     whole = type(sequence)()
@@ -85,6 +122,111 @@ def _stretch(sequence) -> Stretch:
     return Stretch(sequence, qpm, numerator, denominator)
 
 
+def as_one_stretch(sequence: NoteSequence) -> tuple[Stretch, int]:
+    """Returns a whole NoteSequence as one stretch with the bar lines of its last meter.
+
+    Returns:
+        The stretch; and the number of bars of the piece less those of the stretch in front of the
+        last meter, by which the numbers of its bars differ.
+    """
+    even, qpm = _even(sequence)
+    parts = _metrical_parts(even, qpm)
+    last = parts[-1]
+    before = last.start - last.rest  # quarters in front of the last meter
+    shown = _bars(before, last.bar)
+    bars = sum(
+        _bars(later.start - part.start + part.rest, part.bar)
+        for part, later in itertools.pairwise(parts)
+    )
+    seconds = 60 / qpm if qpm else 0.0  # a quarter
+    whole = _later(even, (shown * last.bar - before) * seconds)
+    return Stretch(whole, qpm, last.numerator, last.denominator), bars - shown
+
+
+def _bars(quarters: float, bar: float) -> int:
+    """Returns a number of bars, rounded up."""
+    return math.ceil((quarters - GRID_TOLERANCE) / bar) if bar else 0
+
+
+@dataclasses.dataclass
+class _MetricalPart:
+    """A part of a piece in one meter.
+
+    Attributes:
+        start: Its start in quarters.
+        bar_line: Its first bar line after a pickup, in quarters.
+        numerator: Numerator of the time signature.
+        denominator: Denominator of the time signature.
+    """
+
+    start: float
+    bar_line: float
+    numerator: int
+    denominator: int
+
+    @property
+    def bar(self) -> float:
+        """Length of a bar in quarters; 0 for an invalid meter."""
+        return 4 * self.numerator / self.denominator if self.denominator else 0.0
+
+    @property
+    def rest(self) -> float:
+        """Quarters from a bar line to the start, if there is a pickup."""
+        pickup = self.bar_line - self.start
+        return self.bar - pickup if pickup > GRID_TOLERANCE else 0.0
+
+    def continues(self, earlier: _MetricalPart) -> bool:
+        """Returns whether an earlier part has the same meter and bar lines."""
+        if (self.numerator, self.denominator) != (earlier.numerator, earlier.denominator):
+            return False
+        bars = (self.bar_line - earlier.bar_line) / self.bar if self.bar else 0.0
+        return abs(bars - round(bars)) * self.bar <= GRID_TOLERANCE
+
+
+def _metrical_parts(sequence, qpm: float) -> list[_MetricalPart]:
+    """Returns the parts, at least one, of a piece at one tempo, up to its last note."""
+    end = _end(sequence)
+    meters: dict[float, tuple[int, int]] = {0.0: (4, 4)}
+    for meter in sorted(sequence.time_signatures, key=lambda meter: meter.time):
+        if not meter.time > 0 or meter.time < end:
+            meters[max(0.0, meter.time * qpm / 60)] = meter.numerator, meter.denominator
+    parts: list[_MetricalPart] = []  # the last one first
+    for start, (numerator, denominator) in sorted(meters.items(), reverse=True):
+        later = parts[-1] if parts else None
+        missing = later.bar - (later.bar_line - start) if later else 0.0  # quarters of a bar
+        if later and missing > (-GRID_TOLERANCE if later.rest else GRID_TOLERANCE):
+            later.start = start  # a pickup, or what completes a bar with one
+        else:
+            parts.append(_MetricalPart(start, start, numerator, denominator))
+    joined = [parts.pop()]
+    while parts:
+        if not parts[-1].continues(joined[-1]):
+            joined.append(parts[-1])
+        parts.pop()
+    return joined
+
+
+def _even(sequence: NoteSequence) -> tuple[NoteSequence, float]:
+    """Returns `at_one_tempo` of a NoteSequence, and its tempo; 0 if a tempo is invalid."""
+    if tempo_map(sequence, 1) is None:
+        return sequence, 0.0
+    even = at_one_tempo(sequence)
+    return even, even.tempos[0].qpm if even.tempos else DEFAULT_QPM
+
+
+def _end(sequence: NoteSequence) -> float:
+    return max((note.end_time for note in sequence.notes), default=0.0)
+
+
+def _later(sequence: NoteSequence, seconds: float) -> NoteSequence:
+    """Returns `sequence` with all times increased."""
+    if seconds <= 0:
+        return sequence
+    from note_seq import sequences_lib
+
+    return sequences_lib.shift_sequence_times(sequence, seconds)
+
+
 def is_playable(sequence: NoteSequence, report: Report) -> bool:
     """Returns whether a NoteSequence has notes, all at valid times, or reports why not."""
     if not sequence.notes:
@@ -97,13 +239,16 @@ def is_playable(sequence: NoteSequence, report: Report) -> bool:
     return False
 
 
-def stretches_with_notes(sequence: NoteSequence, report: Report) -> list[Stretch]:
+def stretches_with_notes(
+    sequence: NoteSequence, config: GridConfig, report: Report
+) -> list[Stretch]:
     """Returns the `stretches` of a playable piece that have notes; reports unplayable pieces."""
     if not is_playable(sequence, report):
         return []
-    parts = [part for part in stretches(sequence) if part.sequence.notes]
+    split = split_on_time_changes if config.split_on_time_changes else stretches
+    parts = [part for part in split(sequence) if part.sequence.notes]
     lost = len(sequence.notes) - sum(len(part.sequence.notes) for part in parts)
-    report.drop("note of no length at the end of a stretch of one tempo and meter", n=max(lost, 0))
+    report.drop("note of no length where the meter changes", n=max(lost, 0))
     return parts
 
 
@@ -128,11 +273,11 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
 
 
 def common_time_stretches(
-    sequence: NoteSequence, steps_per_quarter: int, report: Report
+    sequence: NoteSequence, config: GridConfig, report: Report
 ) -> list[Stretch]:
     """Returns the stretches of a piece with four quarters a bar; reports the others."""
-    parts = stretches_with_notes(sequence, report)
-    return [part for part in parts if is_common_time(part, steps_per_quarter, report)]
+    parts = stretches_with_notes(sequence, config, report)
+    return [part for part in parts if is_common_time(part, config.steps_per_quarter, report)]
 
 
 def tempo_map(
@@ -164,20 +309,20 @@ def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> flo
 
 
 def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence at one tempo, with the positions of all notes in quarters unchanged.
+    """Returns a NoteSequence at one tempo, with the positions of all events in quarters unchanged.
 
-    The tempo is that which lasts longest. Otherwise a ritardando would split a song.
+    The tempo is that which lasts longest. Otherwise a ritardando would split a song. A piece with
+    an invalid tempo is returned as it is.
     """
     tempos = tempo_map(sequence, 1)
-    if tempos is None:
+    if tempos is None or len(sequence.tempos) == 0:
         return sequence
-    end = max((note.end_time for note in sequence.notes), default=0.0)
+    if len(sequence.tempos) == 1 and sequence.tempos[0].time <= 0:
+        return sequence
     held: dict[float, float] = {}
+    end = _end(sequence)
     for (start, _, rate), (stop, _, _) in itertools.pairwise([*tempos, (end, 0.0, 0.0)]):
-        if start < min(stop, end):
-            held[rate] = held.get(rate, 0.0) + min(stop, end) - start
-    if len(held) < 2:
-        return sequence
+        held[rate] = held.get(rate, 0.0) + max(min(stop, end) - start, 0.0)
     rate = max(held, key=held.__getitem__)  # quarters a second
     even = type(sequence)()
     even.CopyFrom(sequence)
@@ -187,8 +332,9 @@ def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
     for note in even.notes:
         note.start_time = step_at(tempos, note.start_time) / rate
         note.end_time = step_at(tempos, note.end_time) / rate
-    for change in (*even.time_signatures, *even.key_signatures, *even.text_annotations):
-        change.time = step_at(tempos, change.time) / rate
+    for name in ("time_signatures", "key_signatures", "text_annotations", "control_changes"):
+        for change in getattr(even, name):
+            change.time = step_at(tempos, change.time) / rate
     return even
 
 

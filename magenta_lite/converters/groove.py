@@ -11,6 +11,7 @@ from magenta_lite.converters import drum_classes
 from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.converter import Converter, check_at_least, too_short
 from magenta_lite.converters.grid import (
+    GridConfig,
     Stretch,
     bar_windows,
     is_common_time,
@@ -36,14 +37,13 @@ HIT = 0.5  # threshold of hits
 
 
 @dataclasses.dataclass(frozen=True)
-class GrooveConverterConfig:
+class GrooveConverterConfig(GridConfig):
     """Extraction of windows.
 
     Attributes:
         bars: Length of a window in 4/4 bars.
         pitch_map: `roland`, the pitches of a Roland kit as in the Groove MIDI Dataset, or
             `reduced`, all General MIDI drums.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         hop_bars: Hop length of windows in bars, at most `bars`; 0 for windows without overlap.
         pad_edges: Pad the last window with silence instead of dropping it.
         unmarked_drums: Read all notes of a piece without notes on the drum channel as drums: pads
@@ -55,7 +55,6 @@ class GrooveConverterConfig:
 
     bars: int = 2
     pitch_map: str = "roland"
-    steps_per_quarter: int = 4
     hop_bars: int = 0
     pad_edges: bool = False
     unmarked_drums: bool = False
@@ -119,8 +118,8 @@ class GrooveConverter(Converter):
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of the drumming in a NoteSequence.
 
-        Windows start every `hop_bars` bars from the beginning of the piece; an incomplete last
-        window is dropped. A piece with several tempos or time signatures has no windows.
+        Windows start every `hop_bars` bars from the beginning of the piece, or from a change of
+        meter; an incomplete last window is dropped.
 
         Returns:
             Float32 arrays (T, 27), and a report of dropped items.
@@ -128,19 +127,14 @@ class GrooveConverter(Converter):
         report = Report()
         # Duplicates are kept, as in the original.
         windows = Windows(report, self.config.max_examples, once=False)
-        stretch = self._only_stretch(sequence, report)
-        if stretch is not None:
-            self._add_windows(self._groove(stretch, report), windows, report)
-        return windows.result()
-
-    def _only_stretch(self, sequence, report: Report) -> Stretch | None:
-        parts = stretches_with_notes(sequence, report)
-        if len(parts) > 1:
+        parts = stretches_with_notes(sequence, self.config, report)
+        if len(parts) > 1 and self.config.split_on_time_changes:
             report.drop("piece with several tempos or time signatures")
-        if len(parts) != 1:
-            return None
-        (stretch,) = parts
-        return stretch if is_common_time(stretch, self.config.steps_per_quarter, report) else None
+            parts = []
+        for stretch in parts:
+            if is_common_time(stretch, self.config.steps_per_quarter, report):
+                self._add_windows(self._groove(stretch, report), windows, report)
+        return windows.result()
 
     def _drum_notes(self, stretch: Stretch, report: Report) -> list:
         notes = list(stretch.sequence.notes)

@@ -16,7 +16,13 @@ from magenta_lite.converters.converter import (
     checked_ids,
     too_short,
 )
-from magenta_lite.converters.grid import Stretch, bar_windows, common_time_stretches, quantize
+from magenta_lite.converters.grid import (
+    GridConfig,
+    Stretch,
+    bar_windows,
+    common_time_stretches,
+    quantize,
+)
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     NOTE_OFF,
@@ -37,12 +43,11 @@ FIRST_PITCH_ID = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class MelodyConverterConfig:
+class MelodyConverterConfig(GridConfig):
     """Extraction of melodies and windows.
 
     Attributes:
         bars: Length of a window in 4/4 bars; 0 for whole melodies.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         min_pitch: Minimum MIDI pitch; lower notes are dropped.
         max_pitch: Maximum MIDI pitch; higher notes are dropped.
         programs: Lowest and highest General MIDI program of melodies; None for all.
@@ -62,7 +67,6 @@ class MelodyConverterConfig:
     kind: ClassVar[str] = "melody"
 
     bars: int = 2
-    steps_per_quarter: int = 4
     min_pitch: int = 21
     max_pitch: int = 108
     programs: tuple[int, int] | None = None
@@ -160,7 +164,7 @@ class MelodyConverter(Converter):
         report = Report()
         windows = Windows(report, config.max_examples)
         try:
-            for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
+            for stretch in common_time_stretches(sequence, config, report):
                 self._encode_stretch(stretch, windows, report)
         except UnusableChords as error:
             return error.as_result()

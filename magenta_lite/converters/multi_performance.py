@@ -12,7 +12,13 @@ import numpy as np
 from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.chords import ChordLine, UnusableChords, chord_line
 from magenta_lite.converters.converter import Converter, check_at_least, checked_ids
-from magenta_lite.converters.grid import Stretch, common_time_stretches, is_playable, quantize
+from magenta_lite.converters.grid import (
+    GridConfig,
+    Stretch,
+    common_time_stretches,
+    is_playable,
+    quantize,
+)
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
 from magenta_lite.errors import UserError
@@ -25,12 +31,11 @@ SUSTAIN_PEDAL = 64  # number of the control change
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiPerformanceConverterConfig:
+class MultiPerformanceConverterConfig(GridConfig):
     """Selection of bars.
 
     Attributes:
         velocity_bins: Number of velocity bins; 0 for no velocities.
-        steps_per_quarter: Grid resolution; 24 represents 16ths and triplets.
         min_instruments: Minimum number of instruments; other bars are dropped.
         max_instruments: Maximum number of instruments, and number of tracks of an example.
         min_events: Minimum total number of events; other bars are dropped.
@@ -182,7 +187,7 @@ class MultiPerformanceConverter(Converter):
             return windows.result()
         sequence = with_sustain(sequence)
         try:
-            for stretch in common_time_stretches(sequence, config.steps_per_quarter, report):
+            for stretch in common_time_stretches(sequence, config, report):
                 bars = self._bars(stretch, report)
                 self._add_bars(bars[:1] if config.first_only else bars, stretch, windows, report)
                 if bars and config.first_only:

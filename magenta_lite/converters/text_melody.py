@@ -13,7 +13,15 @@ from collections.abc import Iterable, Sequence
 
 from magenta_lite.converters.base import CHORD_CLASSES, Report, pitch_outside
 from magenta_lite.converters.chords import UnusableChords, chord_line, nearest_class, typed_symbols
-from magenta_lite.converters.grid import DEFAULT_QPM, MAX_STEPS, Stretch, is_playable, to_step
+from magenta_lite.converters.grid import (
+    DEFAULT_QPM,
+    MAX_STEPS,
+    Stretch,
+    at_one_tempo,
+    is_playable,
+    tempo_map,
+    to_step,
+)
 from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
 from magenta_lite.converters.multi_performance import VELOCITIES
 from magenta_lite.converters.writing import add_melody, new_sequence
@@ -24,7 +32,6 @@ PAD, END = 0, 1
 RESERVED = 2
 FIRST_PITCH = 4  # after the ids of "no event" and "note-off"
 CHORDS_SIZE = RESERVED + CHORD_CLASSES
-TEMPOS = "melody with several tempos, on a grid of quarters"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +45,7 @@ class TextMelodyCodec:
         min_pitch: Lowest MIDI pitch.
         max_pitch: Highest MIDI pitch.
         steps_per_second: Grid resolution; 10 for steps of 100 ms.
-        steps_per_quarter: Grid resolution in musical time instead, for pieces of one tempo; 0 to
+        steps_per_quarter: Grid resolution in musical time instead, which follows the tempo; 0 to
             use `steps_per_second`.
     """
 
@@ -62,10 +69,11 @@ class TextMelodyCodec:
 
         Args:
             sequence: An unquantized NoteSequence.
-            report: Collects the counts of dropped items: drums, notes out of range, and pieces
-                with several tempos on a grid of quarters.
+            report: Collects the counts of dropped items: drums and notes out of range.
         """
         report = Report() if report is None else report
+        if self.steps_per_quarter:
+            sequence = at_one_tempo(sequence)
         notes, rate = self._notes(sequence, report), self._rate(sequence, report)
         return [self._id(event) for event in _melody(notes, sequence, rate, report)]
 
@@ -210,7 +218,7 @@ class RhythmCodec:
 def chord_ids_of(
     sequence: NoteSequence, steps_per_quarter: int = 1, report: Report | None = None
 ) -> list[int]:
-    """Returns the chord id of each step of a piece of one tempo.
+    """Returns the chord id of each step of a piece.
 
     The 51 ids are 2 for no chord, then 12 roots each of major, minor, augmented and diminished, up
     to the total time or the last chord symbol, whichever is later. Without chord symbols the chords
@@ -224,6 +232,7 @@ def chord_ids_of(
     report = Report() if report is None else report
     if not is_playable(sequence, report):
         return []
+    sequence = at_one_tempo(sequence)
     qpm = _qpm(sequence, report)
     rate = steps_per_quarter * qpm / 60
     quantized = _quantized(list(sequence.notes), sequence, rate, report)
@@ -359,15 +368,10 @@ def _seconds(sequence) -> float:
 
 
 def _qpm(sequence, report: Report) -> float:
-    """Returns the tempo of a piece; reports the reason and returns 0 if it is not unique."""
-    tempos = {tempo.qpm for tempo in sequence.tempos}
-    if not sequence.tempos or sequence.tempos[0].time > 0:
-        tempos.add(DEFAULT_QPM)  # until the first tempo event
-    if len(tempos) > 1:
-        report.drop(TEMPOS)
-        return 0.0
-    (qpm,) = tempos
-    if not 0 < qpm < math.inf:
+    """Returns the tempo of a piece `at_one_tempo`; reports the reason and returns 0 without one."""
+    if not sequence.tempos:
+        return DEFAULT_QPM
+    if tempo_map(sequence, 1) is None:
         report.drop("tempo that is not a positive number")
         return 0.0
-    return qpm
+    return sequence.tempos[0].qpm

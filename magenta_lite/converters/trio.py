@@ -15,6 +15,7 @@ from magenta_lite.converters.converter import Converter, check_at_least, too_sho
 from magenta_lite.converters.drum_extraction import as_bits, hits_by_step
 from magenta_lite.converters.grid import (
     MAX_STEPS,
+    GridConfig,
     Stretch,
     bar_windows,
     common_time_stretches,
@@ -41,7 +42,7 @@ CLASS_OF_DRUM = drum_classes.class_of_pitch(drum_classes.REDUCED)
 
 
 @dataclasses.dataclass(frozen=True)
-class TrioConverterConfig:
+class TrioConverterConfig(GridConfig):
     """Extraction of trios and windows.
 
     Attributes:
@@ -49,7 +50,6 @@ class TrioConverterConfig:
         gap_bars: Number of bars around each note in which a part counts as playing; windows in
             which all three parts play are kept.
         max_bars: Maximum length of a piece; longer pieces are truncated.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         melody_programs: Lowest and highest General MIDI program of melodies.
         bass_programs: Lowest and highest General MIDI program of basses.
         pad_edges: Keep every window with a note, even if parts rest or are missing, and pad pieces
@@ -62,7 +62,6 @@ class TrioConverterConfig:
     bars: int = 16
     gap_bars: int = 2
     max_bars: int = 1024
-    steps_per_quarter: int = 4
     melody_programs: tuple[int, int] = (0, 31)
     bass_programs: tuple[int, int] = (32, 39)
     pad_edges: bool = False
@@ -144,7 +143,7 @@ class TrioConverter(Converter):
         report = Report()
         # Duplicates are kept, as in the original, since repeats are part of a form.
         windows = Windows(report, self.config.max_examples, once=False)
-        for stretch in common_time_stretches(sequence, self.config.steps_per_quarter, report):
+        for stretch in common_time_stretches(sequence, self.config, report):
             parts = self._parts(stretch, report)
             if self._complete(parts, report):
                 for trio in itertools.product(*(parts[name] for name in PARTS)):

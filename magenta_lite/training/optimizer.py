@@ -30,7 +30,9 @@ class Clipping(OptimizerHooks):
         learning_rate: Float or schedule.
         clip_norm: Largest global norm; 0 for no limit.
         clip_to_zero_norm: Global norm from which on the gradient is replaced by zeros.
-        clip_per_variable: Clip each gradient by its own norm instead of the global norm.
+        clip_per_variable: Clip each gradient by its own norm instead of the global norm. The two
+            kernels of a recurrent layer are clipped by their joint norm: in the original, they are
+            one variable.
         **kwargs: Arguments of the optimiser.
     """
 
@@ -47,14 +49,25 @@ class Clipping(OptimizerHooks):
         self.clip_to_zero_norm = clip_to_zero_norm
         self.clip_per_variable = clip_per_variable
 
-    def changed(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+    def changed(self, gradients: Sequence[Tensor], paths: Sequence[str]) -> list[Tensor]:
         norm = tf.linalg.global_norm(gradients)
         usable = norm < self.clip_to_zero_norm  # False for NaN
-        norms = [tf.norm(g) if self.clip_per_variable else norm for g in gradients]
+        norms = [norm] * len(gradients)
+        if self.clip_per_variable:
+            norms = self._norms_of_variables(gradients, paths)
         if self.clip_norm:
             scales = [self.clip_norm / tf.maximum(n, self.clip_norm) for n in norms]
             gradients = [g * scale for g, scale in zip(gradients, scales, strict=True)]
         return [tf.where(usable, gradient, 0.0) for gradient in gradients]
+
+    def _norms_of_variables(self, gradients, paths) -> list[Tensor]:
+        """Returns the norm of each gradient; for kernels of a recurrent layer, their joint norm."""
+        names = [path.replace("/recurrent_kernel", "/kernel") for path in paths]
+        together: dict[str, list[Tensor]] = {}
+        for name, gradient in zip(names, gradients, strict=True):
+            together.setdefault(name, []).append(gradient)
+        norms = {name: tf.linalg.global_norm(own) for name, own in together.items()}
+        return [norms[name] for name in names]
 
     def ema_decay(self) -> Tensor:
         # Otherwise the initial weights would dominate the average at the start of a run.

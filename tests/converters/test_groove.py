@@ -117,16 +117,9 @@ def test_windows_start_on_every_so_many_bars(bars, hop, pad_edges, starts, left_
     assert sum(result.report.dropped.values()) == left_out
 
 
-def with_two_tempos():
-    tune = drums((36, 0), (36, 31))
-    tune.tempos.add(qpm=90, time=1.0)
-    return tune
-
-
 @pytest.mark.parametrize(
     ("tune", "reason"),
     [
-        (with_two_tempos(), "piece with several tempos or time signatures"),
         (drums((36, 0), (36, 31), meter=(3, 4)), "time signature 3/4 is not 4/4"),
         (drums((35, 0), (36, 31)), UNMAPPED),
         (drums((36, 0), (36, 31), velocity=0), "note of velocity 0"),
@@ -136,6 +129,18 @@ def with_two_tempos():
 )
 def test_what_is_left_out_is_counted_with_its_reason(tune, reason):
     assert TWO_BARS.encode(tune).report.dropped[reason] >= 1
+
+
+def test_a_change_of_tempo_or_meter_does_not_lose_a_groove():
+    tune = drums(*[(36, 17 * bar) for bar in range(4)])
+    first = TWO_BARS.encode(tune).examples[0]
+    tune.time_signatures.add(numerator=2, denominator=4, time=4.0)  # the last two bars
+    (kept,) = TWO_BARS.encode(tune).examples
+    np.testing.assert_array_equal(kept, first)
+    original = GrooveConverter(GrooveConverterConfig(bars=2, split_on_time_changes=True))
+    result = original.encode(tune)
+    assert not result.examples
+    assert result.report.dropped == {"piece with several tempos or time signatures": 1}
 
 
 def test_a_piano_is_no_drum_kit_unless_its_notes_are_said_to_be_drums():

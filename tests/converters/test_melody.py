@@ -26,7 +26,7 @@ from magenta_lite.errors import UserError
 NAMES = ("mel_2bar", "mel_2bar_skip_polyphony", "mel_16bar", "mel_whole_end_token")
 
 TWO_BARS = MelodyConverter(MelodyConverterConfig(bars=2, programs=(0, 31)))
-WITH_CHORDS = MelodyConverter(MelodyConverterConfig(chords=True))
+WITH_CHORDS = MelodyConverter(MelodyConverterConfig(chords=True, split_on_time_changes=True))
 
 
 def recorded_converter(name):
@@ -38,6 +38,7 @@ def recorded_converter(name):
             skip_polyphony=options.get("skip_polyphony", False),
             end_token=options.get("add_end_token", False),
             max_bars=options["max_bars"],
+            split_on_time_changes=True,
         )
     )
 

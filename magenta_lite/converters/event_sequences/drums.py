@@ -14,7 +14,7 @@ from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.drum_extraction import as_bits, extract_drum_tracks, hits_by_step
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
-from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
+from magenta_lite.converters.grid import GridConfig, Stretch, quantize, stretches_with_notes
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import unknown_name
@@ -28,13 +28,12 @@ FIRST_CLASS = 1  # id of the set of the first class only: the kick of a kit
 
 
 @dataclasses.dataclass(frozen=True)
-class EventDrumsConverterConfig:
+class EventDrumsConverterConfig(GridConfig):
     """Extraction and encoding of drum tracks.
 
     Attributes:
         classes: `kit`, sets of 9 classes of similar drums, with a step counter as a feature; `one`,
             one class of all drums.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         min_bars: Minimum length; shorter tracks are dropped.
         max_steps: Maximum length; longer tracks are truncated.
         gap_bars: Bars without a hit after which a track ends.
@@ -44,7 +43,6 @@ class EventDrumsConverterConfig:
     kind: ClassVar[str] = "event_drums"
 
     classes: str = "kit"
-    steps_per_quarter: int = 4
     min_bars: int = 7
     max_steps: int = 512
     gap_bars: float = 1.0
@@ -115,7 +113,7 @@ class EventDrumsConverter(EventSequenceConverter):
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
-        for stretch in stretches_with_notes(sequence, report):
+        for stretch in stretches_with_notes(sequence, self.config, report):
             for track in self.tracks(stretch, report):
                 self._add(track, windows, report)
         return windows.result()

@@ -22,7 +22,7 @@ from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS, CLA
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.event_sequences.squash import OCTAVE, Squashed, fold, squash
-from magenta_lite.converters.grid import Stretch, quantize, stretches_with_notes
+from magenta_lite.converters.grid import GridConfig, Stretch, quantize, stretches_with_notes
 from magenta_lite.converters.melody import FIRST_PITCH_ID, event_id, event_of
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
@@ -40,7 +40,7 @@ MIDDLE_C = 60
 
 
 @dataclasses.dataclass(frozen=True)
-class EventMelodyConverterConfig:
+class EventMelodyConverterConfig(GridConfig):
     """Extraction of melodies.
 
     Attributes:
@@ -48,7 +48,6 @@ class EventMelodyConverterConfig:
         max_pitch: Highest MIDI pitch of the model's range.
         transpose_to_key: Major key, 0 (C) to 11, that melodies are transposed to, near the middle
             of the range; null for no transposition. Notes still out of range are folded.
-        steps_per_quarter: Grid resolution; 4 is 16th notes.
         min_bars: Minimum length; shorter melodies are dropped.
         max_steps: Maximum length; longer melodies are truncated.
         min_unique_pitches: Minimum number of pitch classes; other melodies are dropped.
@@ -66,7 +65,6 @@ class EventMelodyConverterConfig:
     min_pitch: int = 48
     max_pitch: int = 83
     transpose_to_key: int | None = 0
-    steps_per_quarter: int = 4
     min_bars: int = 7
     max_steps: int = 512
     min_unique_pitches: int = 5
@@ -175,7 +173,7 @@ class EventMelodyConverter(EventSequenceConverter):
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
-        for stretch in stretches_with_notes(sequence, report):
+        for stretch in stretches_with_notes(sequence, self.config, report):
             melodies = [m for m in self.melodies(stretch, report) if self._is_kept(m, report)]
             try:
                 chords = self._chords(stretch) if melodies else None

@@ -11,12 +11,11 @@ from magenta_lite.converters.base import Report
 from magenta_lite.converters.grid import (
     QUARTERS_PER_BAR,
     Stretch,
-    at_one_tempo,
+    as_one_stretch,
     is_playable,
     quantize,
     seconds_at,
     step_at,
-    stretches,
     tempo_map,
 )
 from magenta_lite.converters.melody_extraction import as_fresh_melody
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
 
 
 class Passage(NamedTuple):
-    """Consecutive events of a song in one meter.
+    """Consecutive events of a song.
 
     Attributes:
-        stretch: The stretch of the song that contains them.
-        bars_before: Number of bars of the song before the stretch.
+        stretch: The song, with the bar lines of its last meter.
+        bars_before: See `as_one_stretch`.
         bar: Length of a bar in steps.
         start: Step of the stretch at which they begin, at a bar line.
         events: One event per step.
@@ -55,8 +54,8 @@ class Passage(NamedTuple):
     @property
     def place(self) -> str:
         """Position in the song in words, as in `bars 13-16`, from 1."""
-        first = self.bars_before + self.start // self.bar + 1
-        last = first + self.bars - 1
+        first = max(self.bars_before + self.start // self.bar, 0) + 1
+        last = self.bars_before + self.start // self.bar + self.bars
         return f"bar {first}" if first == last else f"bars {first}-{last}"
 
     def last(self, bars: float) -> Passage:
@@ -117,7 +116,7 @@ def melody_of_song(
         UserError: If there is no melody, or no track `options.window`.
     """
     report = Report()
-    song, whole = at_one_tempo(song), without_gaps(converter, skip_polyphony=False)
+    whole = without_gaps(converter, skip_polyphony=False)
     found: list[tuple[Track, list[Passage]]] = []
     for track in melodic_tracks(song):
         passages = list(_passages(track.alone(song), whole.melodies, report))
@@ -179,7 +178,7 @@ def drums_of_song(
         UserError: If there are no drums.
     """
     report = Report()
-    passages = list(_passages(at_one_tempo(song), without_gaps(converter).tracks, report))
+    passages = list(_passages(song, without_gaps(converter).tracks, report))
     if not passages:
         is_playable(song, report)
         raise UserError(f"{name} has no drums to continue: {reasons(report)}")
@@ -240,16 +239,15 @@ def _bar_line(song, end: float, bars: int) -> float:
 
 
 def _passages(song, find: Callable[[Stretch, Report], Iterator[Any]], report) -> Iterator[Passage]:
-    """Yields the passages that `find` extracts from each stretch of a song: melodies or drums."""
+    """Yields the passages that `find` extracts from a song: melodies or drums."""
     if not is_playable(song, report):
         return
-    before = 0
-    for stretch in stretches(song):
-        if stretch.sequence.notes:
-            for found in find(stretch, report):
-                yield Passage(stretch, before, found.steps_per_bar, found.start, found.events)
-        bar = stretch.steps_per_bar(1) / stretch.steps_per_second(1) if stretch.qpm > 0 else 0
-        before += round(stretch.sequence.total_time / bar) if bar else 0
+    stretch, before = as_one_stretch(song)
+    if not stretch.qpm or not stretch.denominator:
+        report.drop("tempo or time signature that is not positive")
+        return
+    for found in find(stretch, report):
+        yield Passage(stretch, before, found.steps_per_bar, found.start, found.events)
 
 
 def without_gaps(converter: Any, **changes: Any) -> Any:

@@ -368,7 +368,7 @@ def windows_side_by_side(
     else:
         converter, found = with_silence(converter), []
         steps_per_quarter = converter.config.steps_per_quarter
-        for stretch in common_time_stretches(tune, steps_per_quarter, report):
+        for stretch in common_time_stretches(tune, converter.config, report):
             steps = bars_of(converter) * converter.steps_per_bar
             for part in _parts(stretch, steps, steps_per_quarter, count - len(found)):
                 result = converter.encode(part)
