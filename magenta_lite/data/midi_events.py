@@ -1,7 +1,7 @@
 """Reads the events of Standard MIDI Files as arrays.
 
-Source: MIDI Manufacturers Association, "Standard MIDI Files 1.0" (RP-001); ports are an unregistered
-meta event that many sequencers write.
+Source: MIDI Manufacturers Association, "Standard MIDI Files 1.0" (RP-001). Ports are a meta
+event of sequencers that it does not have.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from magenta_lite.errors import UnreadableError
 
-MAX_TRACK_BYTES = 4 * 2**20  # twice times as much as 200,000 notes with their ends need
+MAX_TRACK_BYTES = 4 * 2**20  # twice what 200,000 notes with their ends need
 MAX_CHUNKS = 2**16 - 1  # the header has 16 bits for the number of tracks
 
 NOTE_OFF, NOTE_ON, CONTROL, PROGRAM = 0x8, 0x9, 0xB, 0xC  # kinds of channel events

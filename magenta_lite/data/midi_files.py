@@ -24,11 +24,17 @@ NEVER = np.iinfo(np.int64).max
 
 
 class _Notes(NamedTuple):
-    """Notes: index of the event that begins each, tick of its end, and whether an event ends it."""
+    """Notes.
+
+    Attributes:
+        event: Index of the event that begins each.
+        end: Tick of its end.
+        has_off: Whether it has a note-off of its own.
+    """
 
     event: np.ndarray
     end: np.ndarray
-    is_ended: np.ndarray
+    has_off: np.ndarray
 
 
 def midi_to_sequence(data: bytes) -> NoteSequence:
@@ -52,15 +58,15 @@ def midi_to_sequence(data: bytes) -> NoteSequence:
     song = midi_events.read_events(data)
     metas = sorted(song.metas, key=lambda meta: meta.tick)
     tempos = [meta for meta in metas if meta.kind == midi_events.TEMPO and _tempo(meta)]
-    meters = [meta for meta in metas if meta.kind == midi_events.TIME_SIGNATURE and _meter(meta)]
+    meters = [meta for meta in metas if meta.kind == midi_events.TIME_SIGNATURE and _is_meter(meta)]
     clock = _Clock(song, tempos)
 
-    sequence = music_pb2.NoteSequence(ticks_per_quarter=round(clock.quarter))
+    sequence = music_pb2.NoteSequence(ticks_per_quarter=max(round(clock.quarter), 1))
     sequence.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
     sequence.source_info.encoding_type = music_pb2.NoteSequence.SourceInfo.MIDI
     for time, meta in zip(clock.times_of(meters), meters, strict=True):
-        numerator, denominator = _meter(meta)
-        sequence.time_signatures.add(time=time, numerator=numerator, denominator=denominator)
+        numerator, power = meta.data[:2]
+        sequence.time_signatures.add(time=time, numerator=numerator, denominator=2**power)
     for time, meta in zip(clock.times_of(tempos), tempos, strict=True):
         sequence.tempos.add(time=time, qpm=60e6 / _tempo(meta))
     _add_instruments(sequence, song, clock)
@@ -72,11 +78,9 @@ def _tempo(meta: Meta) -> int:
     return int.from_bytes(meta.data[:3]) if len(meta.data) >= 3 else 0
 
 
-def _meter(meta: Meta) -> tuple[int, int] | None:
-    """Returns numerator and denominator; None if the event is damaged."""
-    if len(meta.data) < 2 or meta.data[0] == 0 or meta.data[1] > 7:
-        return None
-    return meta.data[0], 2 ** meta.data[1]
+def _is_meter(meta: Meta) -> bool:
+    """Returns whether a time signature has a numerator and a possible denominator."""
+    return len(meta.data) >= 2 and meta.data[0] > 0 and meta.data[1] < 8
 
 
 class _Clock:
@@ -89,17 +93,20 @@ class _Clock:
     def __init__(self, song: Song, tempos: list[Meta]) -> None:
         self.quarter = song.ticks_per_quarter or song.ticks_per_second / 2
         if song.ticks_per_second:
-            tempos = []
+            tempos = []  # they say where the beats are, but change no time
+        # Seconds of a tick from each tempo on.
         rates = np.array([DEFAULT_TEMPO, *map(_tempo, tempos)]) / 1e6 / self.quarter
         self._ticks = np.array([0, *(tempo.tick for tempo in tempos)])
         self._times = np.cumsum([0.0, *(np.diff(self._ticks) * rates[:-1])])
-        self._rates = rates  # seconds of a tick
+        self._rates = rates
 
     def seconds(self, ticks: np.ndarray) -> np.ndarray:
+        """Returns times in seconds."""
         i = np.searchsorted(self._ticks, ticks, side="right") - 1
         return self._times[i] + (ticks - self._ticks[i]) * self._rates[i]
 
     def times_of(self, metas: list[Meta]) -> list[float]:
+        """Returns the times of events in seconds."""
         return self.seconds(np.array([meta.tick for meta in metas], np.int64)).tolist()
 
 
@@ -119,7 +126,7 @@ def _add_instruments(sequence: NoteSequence, song: Song, clock: _Clock) -> None:
             sequence.instrument_infos.add(instrument=i, name=_text(name)[:MAX_NAME])
 
     start, end = clock.seconds(song.tick[notes.event]), clock.seconds(notes.end)
-    end = np.where(notes.is_ended, end, np.minimum(end, start + LONGEST_UNENDED))
+    end = np.where(notes.has_off, end, np.minimum(end, start + LONGEST_UNENDED))
     sequence.total_time = end.max(initial=0.0)
     order = np.argsort(instrument, kind="stable")
     _extend(
@@ -163,7 +170,9 @@ def _notes(song: Song, clock: _Clock) -> _Notes:
     event, key = event[order], key[order]
     is_on = (song.kind[event] == NOTE_ON) & (song.second[event] > 0)
 
-    kept = ~_is_unopened(is_on, key)  # without the note-offs that have no note
+    # Note-offs without a note are ignored; notes without a note-off are found from behind. As many
+    # of both remain for each key, in the same order.
+    kept = ~_is_unopened(is_on, key)
     event, key, is_on = event[kept], key[kept], is_on[kept]
     on, off = event[is_on], event[~is_on]
     has_off = ~_is_unopened(~is_on[::-1], -key[::-1])[::-1][is_on]
@@ -181,13 +190,13 @@ def _notes(song: Song, clock: _Clock) -> _Notes:
     end = np.where(has_off, own_end, np.minimum(struck_again, track_end))
 
     stop = np.flatnonzero((song.kind == CONTROL) & ENDS_NOTES[song.first])
-    stop = stop[np.argsort(song.tick[stop])]
-    found = _last(song.channel[stop], -song.tick[stop], channel, -start - 1)  # first behind start
-    stops = np.append(song.tick[stop], NEVER)[found]
-    end = np.minimum(end, stops)
+    # The last one before it in reversed time is the first one after the start of the note.
+    found = _last(song.channel[stop], -song.tick[stop], channel, -start - 1)
+    end = np.minimum(end, np.append(song.tick[stop], NEVER)[found])
 
-    kept = np.argsort(on)
-    kept = kept[has_off[kept] | (struck_again[kept] > start[kept])]  # without doubled note-ons
+    in_file = np.argsort(on)
+    is_doubled = ~has_off & (struck_again == start)
+    kept = in_file[~is_doubled[in_file]]
     return _Notes(on[kept], end[kept], has_off[kept])
 
 
@@ -230,7 +239,10 @@ def _programs(song: Song, event: np.ndarray) -> np.ndarray:
     own = _last(track[change], change, track[event], event)
     other = _last(channel[change], song.tick[change], channel[event], song.tick[event])
     tick = np.append(song.tick[change], -1)
-    return np.append(song.first[change], 0)[np.where(tick[other] > tick[own], other, own)]
+    # Where both are of the note's track, `other` is behind the note.
+    is_behind = (own >= 0) & (np.append(song.track[change], -1)[other] == song.track[event])
+    chosen = np.where((tick[other] > tick[own]) & ~is_behind, other, own)
+    return np.append(song.first[change], 0)[chosen]
 
 
 def _for_each_instrument(song: Song, channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -269,28 +281,17 @@ def _extend(sequence: NoteSequence, field: str, order: np.ndarray, **columns: np
         **columns: Values of each field of the messages; integers from 0 to 2**21.
     """
     repeated = sequence.DESCRIPTOR.fields_by_name[field]
-    layout: list[tuple] = [("tag", "u1"), ("size", "u1")]
-    content: dict[str, np.ndarray | int] = {"tag": repeated.number << 3 | 2}
+    pieces: list[tuple[str, np.ndarray | int]] = []
     for name, values in columns.items():
         number = repeated.message_type.fields_by_name[name].number
         if values.dtype == np.float64:
-            layout += [(f"{name}_tag", "u1"), (name, "<f8")]
-            content |= {f"{name}_tag": number << 3 | 1, name: values}
+            pieces += [("u1", number << 3 | 1), ("<f8", values)]
         else:
-            layout += [
-                (f"{name}_tag", "u1"),
-                (f"{name}_0", "u1"),
-                (f"{name}_7", "u1"),
-                (name, "u1"),
-            ]
-            content |= {
-                f"{name}_tag": number << 3,
-                f"{name}_0": values & 0x7F | 0x80,
-                f"{name}_7": values >> 7 & 0x7F | 0x80,
-                name: values >> 14,
-            }
-    messages = np.empty(len(order), layout)
-    content["size"] = messages.itemsize - 2
-    for name, values in content.items():
+            digits = values & 0x7F | 0x80, values >> 7 & 0x7F | 0x80, values >> 14
+            pieces += [("u1", number << 3), *(("u1", digit) for digit in digits)]
+    size = np.dtype([("", kind) for kind, _ in pieces]).itemsize
+    pieces = [("u1", repeated.number << 3 | 2), ("u1", size), *pieces]
+    messages = np.empty(len(order), [("", kind) for kind, _ in pieces])
+    for name, (_, values) in zip(messages.dtype.names or (), pieces, strict=True):
         messages[name] = values
     sequence.MergeFromString(messages.take(order).tobytes())

@@ -143,6 +143,12 @@ def test_programs_belong_to_channels():
     assert parts(file(setup, second, format=2)) == [(33, False, 40)]
 
 
+def test_a_program_behind_a_note_at_the_same_time_is_for_the_next():
+    events = [(0, [0xC0, 5]), *SCALE[:1], (480, off(60)), (0, on(62)), (0, [0xC0, 6])]
+    events += [(480, off(62)), (0, on(64)), (480, off(64)), END]
+    assert parts(file(track(*events))) == [(5, False, 60, 62), (6, False, 64)]
+
+
 def test_tracks_that_share_a_channel():
     right = track((0, [0xC0, 6]), *SCALE)
     left = track((0, on(40)), (480, off(40)), END)
