@@ -393,6 +393,7 @@ def mutant(rng):
 
 
 def test_mutants_are_read_or_refused():
+    midi_to_sequence(GOOD)  # imports what it needs
     rng = random.Random(22)
     read = 0
     for _ in range(200):
