@@ -41,10 +41,9 @@ setup(
         "note-seq>=0.0.5",
         "numpy>=2.0",
         "omegaconf>=2.3",
-        "pretty_midi>=0.2.10",  # reads MIDI, and carries the soundfont
+        "pretty_midi>=0.2.10",  # names of instruments, and a soundfont
         "soundfile>=0.12",
         "soxr>=0.5",
-        "symusic>=0.6",
         "tensorboard>=2.20",
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.10",
@@ -61,6 +60,7 @@ setup(
             "import-linter>=2.17",
             "pyright[nodejs]>=1.1.400",
             "ruff>=0.17,<0.18",
+            "symusic>=0.6",  # a second reader of MIDI, also of `scripts`
         ],
     },
 )

@@ -13,6 +13,10 @@ class UserError(ValueError):
     """
 
 
+class UnreadableError(ValueError):
+    """A file or tune that cannot be used; the message is the reason."""
+
+
 def unknown_name(what: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
     """Returns an error for a `name` that is not in `known`, with the most similar names.
 

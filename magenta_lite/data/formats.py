@@ -5,26 +5,21 @@ The formats are MIDI, ABC, MusicXML, TFRecords of NoteSequences, and lists of Mu
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import abc
-from magenta_lite.errors import UserError, first_line
-from magenta_lite.typing import NoteSequence
+from magenta_lite.data.midi_files import midi_to_sequence
+from magenta_lite.errors import UnreadableError, UserError, first_line
 
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
 MAX_PIECE_SECONDS = 3 * 3600.0
-
-
-class UnreadableError(ValueError):
-    """A file or tune that cannot be used; the message is the reason."""
 
 
 def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
@@ -59,6 +54,7 @@ _KINDS = {
     ".mid": "midi",
     ".midi": "midi",
     ".kar": "midi",
+    ".rmi": "midi",
     ".abc": "abc",
     ".xml": "musicxml",
     ".musicxml": "musicxml",
@@ -96,84 +92,6 @@ def checked(sequence: Any) -> Any:
     if max(note.end_time for note in notes) > MAX_PIECE_SECONDS:
         raise UnreadableError(f"longer than {MAX_PIECE_SECONDS / 3600:g} hours")
     return sequence
-
-
-def midi_to_sequence(data: bytes) -> NoteSequence:
-    """Parses a MIDI file into the same NoteSequence as note_seq.
-
-    symusic is several hundred times as fast as note_seq, and tolerates single bad events. Notes of
-    zero length, which note_seq drops, are kept: some files write all drum hits like that.
-
-    Raises:
-        UnreadableError: If the bytes are not a MIDI file.
-    """
-    import symusic
-
-    if not data.startswith(b"MThd"):
-        raise UnreadableError("not a MIDI file")
-    try:
-        score = symusic.Score.from_midi(data)
-    except (RuntimeError, ValueError) as error:
-        raise UnreadableError(f"damaged MIDI file: {first_line(error)}") from error
-    return _score_to_sequence(score)
-
-
-def _score_to_sequence(score):
-    from note_seq.protobuf import music_pb2
-
-    if score.ticks_per_quarter <= 0:
-        raise UnreadableError("damaged MIDI file: no ticks in a quarter note")
-    tempos = [tempo for tempo in score.tempos if tempo.mspq > 0]  # 0 is invalid
-    seconds = _clock(score.ticks_per_quarter, tempos)
-    sequence = music_pb2.NoteSequence(ticks_per_quarter=score.ticks_per_quarter)
-    sequence.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
-    sequence.source_info.encoding_type = music_pb2.NoteSequence.SourceInfo.MIDI
-    for meter in score.time_signatures:
-        if meter.denominator > 0:
-            sequence.time_signatures.add(
-                time=seconds(meter.time), numerator=meter.numerator, denominator=meter.denominator
-            )
-    for tempo in tempos:
-        sequence.tempos.add(time=seconds(tempo.time), qpm=60e6 / tempo.mspq)
-    for instrument, track in enumerate(score.tracks):
-        if track.name:
-            sequence.instrument_infos.add(instrument=instrument, name=track.name)
-        for note in track.notes:
-            sequence.notes.add(
-                pitch=note.pitch,
-                velocity=note.velocity,
-                start_time=seconds(note.time),
-                end_time=seconds(note.time + note.duration),
-                instrument=instrument,
-                program=track.program,
-                is_drum=track.is_drum,
-            )
-        for change in track.controls:
-            sequence.control_changes.add(
-                time=seconds(change.time),
-                control_number=change.number,
-                control_value=change.value,
-                instrument=instrument,
-                program=track.program,
-                is_drum=track.is_drum,
-            )
-    sequence.total_time = max((note.end_time for note in sequence.notes), default=0.0)
-    return sequence
-
-
-def _clock(ticks_per_quarter: int, tempos: list) -> Callable[[int], float]:
-    """Returns a function from ticks to seconds in double precision; symusic's own is in single."""
-    ticks, times, rates = [0], [0.0], [0.5 / ticks_per_quarter]  # 120 quarter notes per minute
-    for tempo in tempos:
-        times.append(times[-1] + (tempo.time - ticks[-1]) * rates[-1])
-        ticks.append(tempo.time)
-        rates.append(tempo.mspq / 1e6 / ticks_per_quarter)
-
-    def seconds(tick: int) -> float:
-        i = bisect.bisect_right(ticks, tick) - 1
-        return times[i] + (tick - ticks[i]) * rates[i]
-
-    return seconds
 
 
 def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from bad_files import midi_bytes, write_bad_files, write_good_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magenta_lite.data import archives, formats, listing, reading
+from magenta_lite.data import archives, listing, midi_files, reading
 from magenta_lite.errors import UserError
 from tfds_datasets.arranged.make_dummy_data import hymn
 
@@ -147,7 +147,7 @@ def test_hits_of_no_length_stay():
     track.notes.append(symusic.Note(time=480, duration=0, pitch=38, velocity=90))
     track.notes.append(symusic.Note(time=960, duration=10, pitch=36, velocity=90))
     score.tracks.append(track)
-    notes = formats.midi_to_sequence(score.dumps_midi()).notes
+    notes = midi_files.midi_to_sequence(score.dumps_midi()).notes
     assert [(note.pitch, note.start_time) for note in notes] == [(38, 0.5), (36, 1.0)]
 
 
