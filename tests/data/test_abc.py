@@ -50,7 +50,7 @@ FULL = "z8|"  # a whole bar first, so that nothing is a pickup
         ("[CEG]2 [C2E2] D4", [2] * 3 + [2] * 2 + [4]),
         ("{cd}C !trill!D ~E .F (GA) `B` c", [1] * 8),
         ("C-C D4- | D8", [2, 12]),
-        ("C4 & E8 | D8", [4, 8]),
+        ("C4 & E8 | D8", [4, 8, 8]),
     ],
 )
 def test_lengths(body, expected):
@@ -72,7 +72,7 @@ def test_lengths(body, expected):
         ("Ephr", "F", [65]),
         ("Hp", "F C", [66, 61]),
         ("none", "F C", [65, 60]),
-        ("D exp _b", "B F", [70, 66]),
+        ("D exp _b", "B F", [70, 65]),
         ("C", "^C8-|C8|C8", [61, 60]),
         ("C", "F [K:G] F", [65, 66]),
     ],
