@@ -17,8 +17,9 @@ NEWLINE = re.compile(r"\r+\n?")
 TUNE = re.compile(r"(?m)^(?=[ \t\ufeff]*X:)")
 # What the header of a book hands on to its tunes; other lines may be prose.
 SHARED = re.compile(r"(L):\s*\d+/\d|(M):\s*[\dC(n]|%%MIDI\s|I:\s*MIDI\b")
-FIELD = re.compile(r"([A-Zmrsw+]):(?!\s*[|:\]])(.*)")  # `c:|` and `Z:|` are music
-DIRECTIVE = re.compile(r"%%\s*(\w+)")
+# `C:|` and `Z:|` are music, and so is every line that begins with the letter of another note.
+FIELD = re.compile(r"([A-GZ](?!:\s*[|:\]])|[H-Ymrsw+]):(.*)")
+DIRECTIVE = re.compile(r"%%\s*([\w-]+)")
 TAGS = "a|b|body|br|center|div|em|font|h\\d|head|hr|html|i|img|li|link|meta|p|pre|script|span|style"
 HTML = re.compile(rf"(?i)</|<!|<(?:{TAGS}|table|td|title|tr|tt|ul)(?:>|\s+\w+=|\s*/>)")
 
@@ -73,7 +74,8 @@ def lines(tune: str) -> Iterator[tuple[str, str]]:
     if len(tune) > MAX_TUNE:
         raise AbcError(f"longer than {MAX_TUNE:,} characters")
     block = ""  # name of the directive `%%begin…` that is open
-    has_music = False
+    in_body = has_music = False
+    music = ""  # of lines that end with a backslash
     for line in NEWLINE.sub("\n", tune).split("\n"):
         if len(line) > MAX_LINE:
             raise AbcError(f"a line longer than {MAX_LINE:,} characters")
@@ -86,9 +88,18 @@ def lines(tune: str) -> Iterator[tuple[str, str]]:
             block = directive[1][5:] if directive[1].startswith("begin") else ""
             yield "I", line[2:].partition("%")[0]
         elif not line and has_music:
-            return
+            break
         elif line and line[0] != "%" and not HTML.match(line):
-            line = re.split(r"(?<!\\)%", line, maxsplit=1)[0]
+            line = re.split(r"(?<!\\)%", line, maxsplit=1)[0].rstrip()
             field = FIELD.match(line)
-            has_music |= not field
-            yield (field[1], field[2].strip()) if field else ("", line)
+            if field or not line.endswith("\\"):
+                yield "", music + ("" if field else line)
+                music = ""
+            else:
+                music += line[:-1] + " "
+            if field:
+                in_body |= field[1] == "K"
+                yield field[1], field[2].strip()
+            else:
+                has_music = in_body
+    yield "", music

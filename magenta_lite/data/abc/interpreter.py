@@ -93,8 +93,8 @@ class Interpreter:
             self.parts = fields.part_order(value)
         elif name == "V":
             self._voice(value)
-        elif name == "I" and re.match(r"\s*MIDI\b", value):
-            self._midi(re.split(r"[\s=]+", value.strip())[1:])
+        elif name == "I":
+            self._instruction(re.split(r"[\s=]+", value.strip()))
 
     def _key(self, settings: Settings, value: str) -> None:
         key = fields.key(value)
@@ -122,13 +122,14 @@ class Interpreter:
             self.header_voice = name
             self._declare(name, lambda settings: settings.set(properties))
 
-    def _midi(self, words: list[str]) -> None:
-        if self.in_body:
-            self.state.settings.midi(words)
-        elif words and words[0].endswith("transpose"):
-            self.header.midi(words)
-        else:  # for the voice that the header has named last
-            self._declare(self.header_voice, lambda settings: settings.midi(words))
+    def _instruction(self, words: list[str]) -> None:
+        settings = self.state.settings if self.in_body else self.header
+        if words[0] == "propagate-accidentals" and words[-1] in ("not", "octave", "pitch"):
+            settings.accidentals = words[-1]
+        elif words[0] == "MIDI" and (self.in_body or words[1:2] not in (["program"], ["channel"])):
+            settings.midi(words[1:])
+        elif words[0] == "MIDI":  # for the voice that the header has named last
+            self._declare(self.header_voice, lambda settings: settings.midi(words[1:]))
 
     def _declare(self, name: str, change: Callable[[Settings], None]) -> None:
         self.declared.setdefault(name, []).append(change)
@@ -186,6 +187,7 @@ class Interpreter:
 
 @functools.lru_cache(maxsize=512)
 def _bar_line(shape: str, endings: str | None) -> BarLine:
+    shape = shape.replace("[|]", "")  # invisible
     if shape and not shape.strip(":"):  # ::
         before = after = max(len(shape) // 2, 1)
     else:

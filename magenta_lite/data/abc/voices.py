@@ -33,6 +33,7 @@ class Settings:
     channel: int = 0
     program: int = 0
     drums: dict[int, int] = dataclasses.field(default_factory=dict)  # pitch to drum
+    accidentals: str = "pitch"  # valid for the rest of the bar, or "octave", or "not"
 
     @property
     def bar(self) -> int:
@@ -47,6 +48,8 @@ class Settings:
     def midi(self, words: list[str]) -> None:
         """Follows an instruction of abc2midi; unknown ones are ignored."""
         command, *values = words or [""]
+        if command in ("barlines", "nobarlines"):
+            self.accidentals = "pitch" if command == "barlines" else "not"
         numbers = [int(word) for word in values if re.fullmatch(r"[+-]?\d{1,3}", word)]
         if command == "drummap" and numbers and re.fullmatch(fields.NOTE, values[0]):
             self.drums[MIDDLE_C + fields.height(values[0])] = numbers[0]
@@ -70,7 +73,7 @@ class _Line:
         self.now = 0
         self.sound: list[tuple[Name, int, Note]] = []  # the last one: names, accidentals, notes
         self.sound_start = -1  # -1 if there is no sound in this bar
-        self.accidentals: dict[str, int] = {}
+        self.accidentals: dict[str | Name, int] = {}
         self.tied: dict[Name, int] = {}  # accidentals of the notes that are tied to the next sound
         self.broken = 1, 1  # factor of the next length, as a fraction
         self.tuplet = 1, 1, 0  # q, p and the number of sounds that are left
@@ -112,17 +115,20 @@ class VoiceState:
     def name(self, note: re.Match) -> tuple[Name, int]:
         """Returns name and accidental of a note of `tokens.PITCH`.
 
-        An accidental is valid until the bar line, in every octave. Quarter tones become naturals.
+        An accidental is valid until the bar line, in every octave, unless the tune says otherwise.
+        Quarter tones become naturals.
         """
         letter, marks, sign = note["letter"].upper(), note["octave"], note["accidental"]
         name = letter, note["letter"].islower() + marks.count("'") - marks.count(",")
-        line = self.line
+        line, rule = self.line, self.settings.accidentals
+        place = letter if rule == "pitch" else name
         if sign:
             value = 0 if note["micro"] else fields.ACCIDENTALS[sign[0]] * len(sign)
-            line.accidentals[letter] = value
+            if rule != "not":
+                line.accidentals[place] = value
             return name, value
-        if letter in line.accidentals:
-            return name, line.accidentals[letter]
+        if place in line.accidentals:
+            return name, line.accidentals[place]
         return name, line.tied.get(name, self.settings.key.get(letter, 0))
 
     def add(self, names: list[tuple[Name, int]], above: int, below: int) -> None:
