@@ -24,7 +24,8 @@ Notes = list[tuple[float, float, int]]  # start and end in quarter notes, and pi
 SAME = "the same notes"
 TOLERANCE = 0.12  # quarter notes; abc2midi spreads chords by some hundredths
 FIELD = re.compile(r"\s*(%|[A-GZ]:(?!\s*[|:\]])|[H-Ymrsw+]:)")
-DECORATION = re.compile(r"[THLMOPRSuv.~](?=[~THuv.]*[\^_=]*[A-Ga-g\[(])")
+# An inline field, which stays, or a decoration.
+DECORATION = re.compile(r"(\[[A-Za-z]:[^\]]*\])|[THLMOPRSuv.~](?=[~THuv.]*[\^_=]*[A-Ga-g\[(])")
 BAR_LINE = re.compile(r"\[?(?:::+|:*\|[|\]:]*)(?:\s*\[?\d+(?:[,-]\d+)*)?|\[\d+(?:[,-]\d+)*")
 COMPLAINT = re.compile(r"(?m)^(?:Error|Warning) in line-char \S+ : (.*)$")
 # Complaints that concern no notes.
@@ -39,7 +40,7 @@ def plain(tune: str) -> str:
             line = "R:plain" if line.startswith("R:") else line
         else:
             line = re.sub(r'![^!|]*!|\+[a-zA-Z.0-9]+\+|"[^"]*"|`', "", line)
-            line = DECORATION.sub("", line)
+            line = DECORATION.sub(lambda match: match[1] or "", line)
         lines.append(line)
     return re.sub(r"(?m)^\s*X:.*$", "X:1", "\n".join(lines), count=1)
 
@@ -148,9 +149,7 @@ def difference(tune: str, folder: Path) -> tuple[str, list[str]]:
 def _difference(found: Notes, wanted: Notes) -> str:
     if len(found) != len(wanted):
         return "another number of notes"
-    pairs = list(
-        zip(sorted(found, key=_by_pitch), sorted(wanted, key=_by_pitch), strict=True)
-    )
+    pairs = list(zip(sorted(found, key=_by_pitch), sorted(wanted, key=_by_pitch), strict=True))
     if any(a[2] != b[2] for a, b in pairs):
         return "other pitches"
     if any(abs(a[0] - b[0]) > TOLERANCE for a, b in pairs):

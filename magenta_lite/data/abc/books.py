@@ -86,20 +86,23 @@ def lines(tune: str) -> Iterator[tuple[str, str]]:
                 block = ""
         elif directive:
             block = directive[1][5:] if directive[1].startswith("begin") else ""
+            yield "", music
+            music = ""
             yield "I", line[2:].partition("%")[0]
         elif not line and has_music:
             break
         elif line and line[0] != "%" and not HTML.match(line):
             line = re.split(r"(?<!\\)%", line, maxsplit=1)[0].rstrip()
             field = FIELD.match(line)
-            if field or not line.endswith("\\"):
-                yield "", music + ("" if field else line)
-                music = ""
-            else:
-                music += line[:-1] + " "
             if field:
-                in_body |= field[1] == "K"
+                yield "", music
                 yield field[1], field[2].strip()
-            else:
-                has_music = in_body
+                music, in_body = "", in_body or field[1] == "K"
+                continue
+            has_music = in_body
+            music += line if line[0].isdigit() else f" {line}"  # an ending may be the next line's
+            if not line.endswith("\\"):
+                yield "", music
+                music = ""
+            music = music.rstrip("\\")
     yield "", music

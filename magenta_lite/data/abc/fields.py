@@ -27,9 +27,8 @@ TEMPO = re.compile(rf"(.*?)=\s*(?:ca?\.?\s*)?({NUMBER})")
 CLEF = re.compile(
     r"(?:treble|bass|alto|tenor|soprano|mezzosoprano|baritone|perc|auto|none)\d?[,']*([+-](?:8|15))?"
 )
-PROPERTIES = frozenset(
-    "clef octave oct o transpose t middle m stafflines name nm subname snm sname stem gstem "
-    "score sound shift instrument program cue space up down merge brace bracket".split()
+PROPERTIES = re.compile(
+    "clef|octave|transpose|t|middle|m|stafflines|name|nm|subname|snm|stem|score|sound|shift"
 )
 
 
@@ -182,9 +181,7 @@ def properties(value: str) -> dict[str, Any]:
     for name in ("octave", "transpose"):
         if re.fullmatch(r"[+-]?\d{1,2}", found.get(name, "")):
             result[name] = int(found[name])
-    interval = re.fullmatch(
-        f"({NOTE})({NOTE})", found.get("sound") or found.get("shift", "")
-    )
+    interval = re.fullmatch(f"({NOTE})({NOTE})", found.get("sound") or found.get("shift", ""))
     if interval:
         result["transpose"] = height(interval[2]) - height(interval[1])
     return result
@@ -193,9 +190,8 @@ def properties(value: str) -> dict[str, Any]:
 def _property(word: str) -> tuple[str, str] | None:
     """Returns name and value of a word such as `octave=-1` or `treble-8`; None of other words."""
     name, equals, value = word.partition("=")
-    if equals and name in PROPERTIES:
-        name = {"t": "transpose", "oct": "octave", "o": "octave"}.get(name, name)
-        return name, value.strip('"')
+    if equals and PROPERTIES.fullmatch(name):
+        return "transpose" if name == "t" else name, value.strip('"')
     return ("clef", word) if CLEF.fullmatch(word) and word != "none" else None
 
 

@@ -17,7 +17,7 @@ TOKEN = re.compile(
     "|".join(
         [
             rf"(?P<note>{PITCH.format('')}{LENGTH.format('')})",
-            rf"(?P<bar>(?P<bar_shape>{BAR})(?:\s*\[?(?P<bar_endings>{ENDINGS}))?)",
+            rf"(?P<bar>(?P<bar_shape>{BAR})(?:(?:\s*\[)?(?P<bar_endings>{ENDINGS}))?)",
             r'(?P<text>"(?P<words>[^"]{0,1000})"?)',
             rf"(?P<rest>[zx]{LENGTH.format('rest_')})",
             r"(?P<tie>-)",

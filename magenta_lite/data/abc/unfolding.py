@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from itertools import groupby, pairwise
+from itertools import chain, groupby, islice, pairwise
+from operator import attrgetter
 
 from magenta_lite.data.abc.fields import AbcError
 from magenta_lite.data.abc.score import BarLine
@@ -37,20 +38,17 @@ def played_stretches(marks: dict[int, BarLine], end: int, parts: str) -> list[tu
         AbcError: If more than 10,000 sections are played.
     """
     sections = list(_sections(marks, end))
-    by_part: dict[str, list[Section]] = {}
-    for before, section in pairwise([None, *sections]):
-        if before is None or before.part != section.part:
-            by_part[section.part] = []  # of parts that are written twice the last one is played
-        by_part[section.part].append(section)
+    # "" is what stands before the first part; of a part that is written twice the last one counts.
+    by_part = {name: list(group) for name, group in groupby(sections, attrgetter("part"))}
     order = [name for name in parts if name in by_part]
     if order:
         unfolded = {name: _unfolded(written) for name, written in by_part.items()}
-        played = unfolded.get("", [])  # what stands before the first part
-        if sum(len(unfolded[name]) for name in order) > MAX_SECTIONS:
-            raise AbcError("parts without end")
-        played = [section for name in ["", *order] for section in unfolded.get(name, [])]
+        in_order = chain.from_iterable(unfolded.get(name, []) for name in ["", *order])
+        played = list(islice(in_order, MAX_SECTIONS + 1))
     else:
         played = _unfolded(sections)
+    if len(played) > MAX_SECTIONS:
+        raise AbcError("parts without end")
     stretches: list[tuple[int, int]] = []
     for section in played:
         if stretches and stretches[-1][1] == section.start:

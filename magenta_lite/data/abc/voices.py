@@ -75,8 +75,8 @@ class _Line:
         self.sound_start = -1  # -1 if there is no sound in this bar
         self.accidentals: dict[str | Name, int] = {}
         self.tied: dict[Name, int] = {}  # accidentals of the notes that are tied to the next sound
-        self.broken = 1, 1  # factor of the next length, as a fraction
-        self.tuplet = 1, 1, 0  # q, p and the number of sounds that are left
+        self.broken: tuple[int, int] = (1, 1)  # factor of the next length, as a fraction
+        self.tuplet: tuple[int, int, int] = (1, 1, 0)  # q, p and the number of sounds that are left
 
 
 class VoiceState:
@@ -177,7 +177,9 @@ class VoiceState:
     def tie(self, which: list[bool] | None = None) -> None:
         """Ties the last sound, or some of its notes, to the next one."""
         sound = self.line.sound
-        for is_tied, (name, accidental, note) in zip(which or [True] * len(sound), sound, strict=True):
+        for is_tied, (name, accidental, note) in zip(
+            which or [True] * len(sound), sound, strict=True
+        ):
             if is_tied:
                 note.tied = True
                 self.line.tied[name] = accidental  # over the bar line, too
