@@ -23,7 +23,7 @@ SIGNS = str.maketrans(
         "\u2013": "-",
     }
 )
-SYMBOL = re.compile(r"([A-G])(#+|b+)?(.*?)(?:/([A-Ga-g])(#+|b+)?)?")
+SYMBOL = re.compile(r"([A-G])(#+|b+)?(.*?)(?:/([A-Ga-g])(#+|b+|\+)?)?")
 MAJOR = re.compile(r"M(?![aAiI])")  # a major seventh: Cm7 and CM7 differ
 # Patterns of chord qualities in lower case, and their spelling in note_seq.
 KINDS = (
@@ -70,4 +70,5 @@ def canonical_text(symbol: str) -> str:
         kind = re.sub(pattern, spelling, kind)
     # note_seq reads one alteration in each pair of parentheses.
     kind = kind.replace(",", ")(").replace(" ", "")
+    bass_sign = bass_sign.replace("+", "#")  # D/f+, as in the Nottingham Music Database
     return f"{root}{sign}{kind}" + (f"/{bass.upper()}{bass_sign}" if bass else "")

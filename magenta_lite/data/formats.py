@@ -95,11 +95,7 @@ def checked(sequence: Any) -> Any:
 
 
 def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    tunes = abc.split_tunes(text)
+    tunes = abc.split_tunes(abc.decode(data))
     if not tunes:
         raise UnreadableError("no tune in the book: no line starts with X:")
     for number, tune in tunes:
