@@ -9,12 +9,12 @@ from pathlib import Path
 
 import processes
 import pytest
+from bad_files import write_good_files
 
 from magenta_lite import config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.multi_performance import with_sustain
 from magenta_lite.data import listing, reading
-from magenta_lite.testing.bad_files import write_good_files
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = {
@@ -57,7 +57,9 @@ def _check_read(path, expected, _):
         assert all(map(_near, voices, wanted)), voices
     if "programs" in expected:
         found = {(n.instrument, 0 if n.is_drum else n.program, n.is_drum) for n in sequence.notes}
-        assert sorted([program, drums] for _, program, drums in found) == expected["programs"]
+        assert sorted([program, drums] for _, program, drums in found) == sorted(
+            expected["programs"]
+        )
     if "tempos" in expected:
         tempos = [[tempo.time, tempo.qpm] for tempo in sequence.tempos]
         assert len(tempos) == len(expected["tempos"])
