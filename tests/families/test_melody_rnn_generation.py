@@ -10,7 +10,7 @@ from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
-from magenta_lite.families.melody_rnn.generation import generate, steps_to_add
+from magenta_lite.families.melody_rnn.generation import steps_to_add
 from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
 from magenta_lite.families.melody_rnn.primers import MelodyPrimer, parse_melody
 
@@ -21,6 +21,10 @@ def trained():
     config = get_config("attention_rnn_tiny", ["model.units=[8,8]", "model.attention_length=4"])
     converter = build_converter(config.converter)
     return build_model(config, converter), converter
+
+
+def generate(model, converter, options):
+    return model.generate(options, converter)
 
 
 def request(**changes):

@@ -6,14 +6,13 @@ import keras
 import numpy as np
 import pytest
 from note_seq.protobuf import music_pb2
-from test_melody_rnn_generation import band, markers, pitches_of, request, tune
+from test_melody_rnn_generation import band, generate, markers, pitches_of, request, tune
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn.backing_chords import BackingChords
-from magenta_lite.families.melody_rnn.generation import generate
 from magenta_lite.families.melody_rnn.primers import DrumsPrimer, MelodyPrimer, PerformancePrimer
 
 SYMBOL = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL

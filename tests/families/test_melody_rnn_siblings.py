@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from event_reference import encode_events
-from test_melody_rnn_generation import request
+from test_melody_rnn_generation import generate, request
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
@@ -16,7 +16,6 @@ from magenta_lite.data.collections import Examples
 from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.evaluation import MEANINGS
-from magenta_lite.families.melody_rnn.generation import generate
 from magenta_lite.modeling.sampling import output_seeds
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.run import load_run

@@ -15,7 +15,7 @@ from magenta_lite.converters.base import Report
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.families.music_vae import generation
-from magenta_lite.families.music_vae.generation import generate, windows_side_by_side
+from magenta_lite.families.music_vae.generation import windows_side_by_side
 from magenta_lite.families.music_vae.latents import encode_examples, save_attribute
 from magenta_lite.families.music_vae.model import MusicVAE
 from magenta_lite.families.music_vae.options import MusicVAEOptions
@@ -52,6 +52,10 @@ def asked(mode="sample", *inputs, **changes):
     named = [(f"tune{i}.mid", tune) for i, tune in enumerate(inputs)]
     request = MusicVAEOptions(mode, named, num_outputs=2, temperature=1.0, seed=5, qpm=120.0)
     return dataclasses.replace(request, **changes)
+
+
+def generate(model, converter, options):
+    return model.generate(options, converter)
 
 
 def run(name, mode="sample", *inputs, **changes):
