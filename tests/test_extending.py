@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -39,27 +40,42 @@ def place(tmp_path_factory):
     return root
 
 
-def run(place: Path, *words: str) -> tuple[int, str, str]:
-    environment = os.environ | {"PYTHONPATH": str(place)}
+def python(place: Path, *words: str) -> tuple[int, str, str]:
+    """Runs Python with the package in `place`; returns exit code, output and errors."""
+    path = os.pathsep.join((str(place), str(Path(__file__).parent)))
+    environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, *words]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
+# Commands one after the other, each in a process whose server imports TensorFlow once for all.
+RUN_ALL = """
+import json, sys
+from processes import run
+print(json.dumps([run(*words) for words in json.loads(sys.argv[1])]))
+"""
+
+
 def test_a_family_is_a_folder_and_a_line(place):
-    (commands,) = blocks("bash")
+    (block,) = blocks("bash")
     extra = {
         "train": [f"--data={MUSIC}", "--data_dir=data", "--set", "train.steps=4"],
         "evaluate": ["--data_dir=data"],
     }
-    for line in commands.strip().splitlines():
-        words = line.split()[1:]
-        verb = words[1].rpartition(".")[2]
-        code, out, error = run(place, *words, *extra.get(verb, []))
-        assert code == 0, out + error
+    commands = []
+    for line in block.strip().splitlines():
+        interpreter, flag, module, *words = line.split()
+        assert (interpreter, flag) == ("python", "-m")
+        commands.append([module, *words, *extra.get(module.rpartition(".")[2], [])])
+    every = json.dumps([*commands, ["magenta_lite.train"]])
+    code, out, error = python(place, "-c", RUN_ALL, every)
+    assert code == 0, error
+    *ended, (code, out, _) = json.loads(out)
+    for words, (ended_with, said, error) in zip(commands, ended, strict=True):
+        assert ended_with == 0, (words, said + error)
     assert len(list((place / "generated").glob("bigram-sample-*.mid"))) == 4
     assert (place / "exported_bigram" / "saved_model.pb").is_file()
-    code, out, _ = run(place, "-m", "magenta_lite.train")
     assert code == 2 or "bigram" in out
 
 
@@ -68,9 +84,9 @@ def test_an_option_is_a_field(place):
     (field,) = (block for block in blocks("python") if "last_pitch" in block)
     text = options.read_text()
     options.write_text(text.replace("    @classmethod\n", f"{field}\n    @classmethod\n", 1))
-    code, out, error = run(place, "-m", "magenta_lite.generate", "--run_dir=runs/bigram", "--help")
+    generate = ["-m", "magenta_lite.generate", "--run_dir=runs/bigram"]
+    code, out, error = python(place, *generate, "--help")
     assert code == 0, error
     assert "--last_pitch: MIDI pitch that a melody ends with. (default: 60)" in out
-    arguments = ["-m", "magenta_lite.generate", "--run_dir=runs/bigram", "--last_pitch=109"]
-    code, _, error = run(place, *arguments)
+    code, _, error = python(place, *generate, "--last_pitch=109")
     assert code == 2 and "108" in error

@@ -1,5 +1,6 @@
 """The README's own words, run."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -37,23 +38,57 @@ def commands():
     return found
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_flags_and_settings_of_every_command_exist(words):
-    module, *arguments = words
-    code = (
-        "import sys, importlib\n"
-        f"module = importlib.import_module({module!r})\n"
-        "from absl import flags\n"
-        "getattr(module, 'define_flags', lambda: None)()\n"
-        f"flags.FLAGS([{module!r}, *sys.argv[1:]])\n"
-        "if 'set' in flags.FLAGS and flags.FLAGS.config:\n"
-        "    from magenta_lite import cli\n"
-        "    cli.chosen_config()\n"
-    )
+# Parses the flags of each command in a process of its own, forked from one that is ready.
+PARSE = """
+import importlib, json, os, sys, traceback
+import magenta_lite.config
+from absl import flags
+from magenta_lite import cli
+
+def parse(module, *arguments):
+    imported = importlib.import_module(module)
+    getattr(imported, "define_flags", lambda: None)()
+    flags.FLAGS([module, *arguments])
+    if "set" in flags.FLAGS and flags.FLAGS.config:
+        cli.chosen_config()
+
+for words in json.load(sys.stdin):
+    reader, writer = os.pipe()
+    if not os.fork():
+        try:
+            parse(*words)
+            answer = ""
+        except BaseException:
+            answer = traceback.format_exc()
+        os.write(writer, answer.encode())
+        os._exit(0 if not answer else 1)
+    os.close(writer)
+    with open(reader) as stream:
+        error = stream.read()
+    _, status = os.wait()
+    print(json.dumps([status, error]))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed():
+    """Returns status and error of every command of the README, by its words."""
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", PARSE],
+        input=json.dumps(commands()),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
+    answers = map(json.loads, done.stdout.splitlines())
+    return dict(zip(map(tuple, commands()), answers, strict=True))
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_flags_and_settings_of_every_command_exist(parsed, words):
+    status, error = parsed[tuple(words)]
+    assert status == 0, error
 
 
 def test_python_examples_run(tmp_path, monkeypatch):
