@@ -160,7 +160,7 @@ class LSTMDecoder(Layer):
     def step(
         self, prepared: Any, segment: Tensor, previous: Tensor, states: Any, controls: Any
     ) -> tuple[Tensor, Any]:
-        """Computes one step with the weights of `prepare`.
+        """Computes one step.
 
         Args:
             prepared: Result of `prepare`.
