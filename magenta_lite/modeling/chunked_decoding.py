@@ -22,14 +22,9 @@ PRIMER_SECONDS = 20.0  # as in Magenta's notebooks
 def generate_tokens(
     model: CachedDecoder, primer: list[int], options: Any, total: int, inputs: Any = None
 ) -> np.ndarray:
-    """Returns a primer and its continuation, int32 (N, T), T at most `total`.
+    """Returns a primer and its continuations, int32 (N, T), T at most `total` tokens.
 
-    Args:
-        model: A trained model whose cache is a ring buffer.
-        primer: Tokens to continue.
-        options: Options with `num_outputs`, `seed` and the settings of a `Sampler`.
-        total: Length of each output in tokens, primer included.
-        inputs: Inputs of the model's `condition`.
+    The model's cache is a ring buffer; `inputs` are those of `model.condition`.
     """
     ids, outputs = np.array(primer, np.int32), options.num_outputs
     state, conditioning = decoding.begin(model, ids, outputs, total, inputs)
@@ -50,7 +45,7 @@ class Progress:
         describe: Returns the progress of a `DecodeState` in words; None for its share of `total`.
 
     Attributes:
-        removed: Number of tokens removed from the front of each piece.
+        removed: Number of tokens removed from the front of each piece so far.
     """
 
     def __init__(
@@ -86,16 +81,9 @@ def decode_until(
     stop: int,
     progress: Progress,
 ) -> DecodeState:
-    """Draws tokens until position `stop`, or until all pieces have ended.
+    """Does the same as `decoding.decode`, in chunks, and enlarges the cache when necessary.
 
-    Args:
-        model: The model.
-        state: The state to continue from.
-        conditioning: Conditioning of every step, as of `decoding.begin`.
-        uniforms: Float32 (T, N) in [0, 1).
-        sampler: How tokens are drawn.
-        stop: At most the model's `attention_span`, unless its cache is a ring buffer.
-        progress: Updated after each chunk.
+    `stop` is at most the model's `attention_span`, unless its cache is a ring buffer.
     """
     weights, sampler = model.step_weights(), sampler.tensors()
     position = int(state.position)
@@ -111,14 +99,9 @@ def decode_until(
 
 
 def first_seconds(name: str, piece: NoteSequence, options: Any) -> NoteSequence:
-    """Returns the beginning of a piece as a primer for a transformer, and prints its length.
+    """Returns the first `options.primer_seconds` of a piece as a primer, and prints their length.
 
     After a whole piece models would predict its end, as they have learned.
-
-    Args:
-        name: Name of the piece.
-        piece: A NoteSequence.
-        options: Options of the family, with `primer_seconds`.
     """
     from note_seq import sequences_lib
 

@@ -39,40 +39,36 @@ class Grammar(Protocol):
         """Returns the mask of allowed next tokens: bool (N, V), or (1, V) for all pieces."""
 
     def next_state(self, state: Any, ids: Any, conditioning: Any = None) -> Any:
-        """Returns the state after one more token of each piece.
+        """Returns the state after one more token int32 (N,) of each piece.
 
-        Args:
-            state: Before these tokens.
-            ids: Int32 (N,).
-            conditioning: As of `CachedDecoder.condition`; None for tokens of a primer.
+        `conditioning` is that of `CachedDecoder.condition`; None for tokens of a primer.
         """
 
 
 class CachedDecoder(Protocol):
-    """The interface of a model that the decoding loop needs.
-
-    Attributes:
-        grammar: Constraints on the next token.
-        context_length: Longest length of a primer in tokens.
-        attention_span: Number of last tokens that attention sees, the slots of a full cache.
-        cache_grows: Whether the cache doubles with the piece; otherwise it always has
-            `attention_span` slots.
-        max_length: Longest length of a piece of `sample` in tokens.
-    """
+    """The interface of a model that the decoding loop needs."""
 
     grammar: Grammar
 
     @property
-    def context_length(self) -> int: ...
+    def context_length(self) -> int:
+        """Maximum length of a primer in tokens."""
+        ...
 
     @property
-    def attention_span(self) -> int: ...
+    def attention_span(self) -> int:
+        """Number of last tokens that attention sees, the slots of a full cache."""
+        ...
 
     @property
-    def cache_grows(self) -> bool: ...
+    def cache_grows(self) -> bool:
+        """Whether the cache doubles with the piece; otherwise it has all slots from the start."""
+        ...
 
     @property
-    def max_length(self) -> int: ...
+    def max_length(self) -> int:
+        """Maximum length of a piece of `sample` in tokens."""
+        ...
 
     def condition(self, inputs: Any, rows: Any) -> tuple[tuple, Any]:
         """Prepares the conditioning of N = `rows` pieces.
@@ -104,13 +100,13 @@ class CachedDecoder(Protocol):
         """Reads one token of each piece.
 
         Args:
-            weights: As of `step_weights`.
+            weights: Result of `step_weights`.
             ids: Int32 (N,), the tokens before `position`; 0 at the beginning.
             position: Int32 scalar.
             keys: Caches float32 (N * H, K, D) of each layer; with classifier-free guidance 2 N
                 instead of N.
             values: Float32 (N * H, K, E) of each layer.
-            conditioning: As of `condition`.
+            conditioning: Result of `condition`.
             grammar_state: State of the grammar after the tokens before `position`.
 
         Returns:
@@ -168,14 +164,9 @@ def sample(
 ) -> tuple[Tensor, Tensor]:
     """Continues a primer, or generates new pieces, in one graph.
 
-    Args:
-        model: The model.
-        primer: Int32 (P,), P from 0 to the model's `context_length`.
-        num_outputs: Int scalar N.
-        num_tokens: Int scalar, length of a piece, primer included; at most `max_length`.
-        seed: Int scalar; an output does not depend on the number of outputs.
-        sampler: How tokens are drawn.
-        inputs: Inputs of the model's `condition`.
+    The primer, int32 (P,), has 0 to `context_length` tokens. `num_tokens`, the length of a piece,
+    includes it and is at most `max_length`. An output does not depend on the number N of outputs.
+    `inputs` are those of `model.condition`.
 
     Returns:
         Int32 (N, num_tokens), zeros after the end of a piece, and float32 (N,), the log
@@ -224,14 +215,11 @@ def begin(
     inputs: Any = None,
     slots: int | None = None,
 ) -> tuple[DecodeState, Any]:
-    """Prefills the caches with a primer in one pass.
+    """Prefills the caches with a primer int32 (P,) in one pass.
 
     Args:
-        model: The model.
-        primer: Int32 (P,), P from 0 to `length`.
-        num_outputs: Int scalar N.
-        length: Largest length of a piece in tokens, primer included.
-        inputs: Inputs of the model's `condition`.
+        length: Maximum length of a piece in tokens, primer included.
+        inputs: Inputs of `model.condition`.
         slots: Size of the caches; None for as many as the primer, of static length, needs.
 
     Returns:
@@ -242,7 +230,10 @@ def begin(
     rows = tf.convert_to_tensor(num_outputs, tf.int32)
 
     def for_all(x):  # (1, H, K, D) as (N * H, K, D); 2 N with classifier-free guidance
-        return tf.reshape(tf.repeat(x, rows, axis=0), [-1, *x.shape[2:]])
+        return tf.reshape(repeated(x), [-1, *x.shape[2:]])
+
+    def repeated(x):
+        return tf.repeat(x, rows, axis=0)
 
     of_primer, conditioning = model.condition(inputs, rows)
     slots = slots_for(model, known) if slots is None else slots
@@ -264,16 +255,12 @@ def begin(
     state = state_after(model.grammar, primer[:, None])
     buffer = buffer_length(length)
     tokens = tf.ensure_shape(tf.pad(primer, [[0, buffer - count]]), [buffer])
-
-    def repeated(x):
-        return tf.repeat(x[None], rows, axis=0)
-
     decode_state = DecodeState(
         position=count,
-        tokens=repeated(tokens),
+        tokens=repeated(tokens[None]),
         keys=tuple(for_all(k) for k, _ in caches),
         values=tuple(for_all(v) for _, v in caches),
-        grammar_state=tf.nest.map_structure(lambda x: tf.repeat(x, rows, axis=0), state),
+        grammar_state=tf.nest.map_structure(repeated, state),
         done=tf.zeros([rows], tf.bool),
         score=tf.zeros([rows]),
     )
@@ -337,12 +324,10 @@ def decode(
     """Draws tokens until position `stop`, or until all pieces have ended.
 
     Args:
-        model: The model.
-        weights: As of `model.step_weights`.
-        state: The state to continue from.
-        conditioning: Conditioning of every step, as of `begin`.
+        weights: Result of `model.step_weights`.
+        conditioning: Conditioning of every step, a result of `begin`.
         uniforms: Float32 (T, N) in [0, 1).
-        sampler: How tokens are drawn, with tensors as settings.
+        sampler: The settings are tensors.
         stop: Int32 scalar; at most the size of the cache, unless that is the attention span.
     """
     run = _compiled(state.keys[0].shape[1])

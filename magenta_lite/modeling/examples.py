@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -31,3 +31,13 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.events)
+
+    def batches(self, size: int, rows: np.ndarray | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Yields `events`, `length` and any `controls` of `size` rows each; by default of all."""
+        rows = np.arange(len(self)) if rows is None else rows
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            batch = {"events": self.events[part], "length": self.lengths[part].astype(np.int32)}
+            if self.controls is not None:
+                batch["controls"] = self.controls[part].astype(np.int32)
+            yield batch

@@ -73,10 +73,10 @@ class EncodedData:
         Args:
             config: Its converter section names the other run.
             encoder: Config of the other run.
-            facts: Opens the source of a data section, and returns the metadata of its pieces.
+            facts: Returns the metadata of the pieces of a data section.
 
         Raises:
-            UserError: If the other run does not fit the config.
+            UserError: If the other run does not match the config.
         """
         raise NotImplementedError
 
@@ -87,20 +87,16 @@ class EncodedData:
     def examples(
         self, config: ExperimentConfig, pieces: Iterable[EncodedPiece], facts: Facts, report: Report
     ) -> Examples:
-        """Returns the examples of encoded pieces.
+        """Returns the examples of the encoded pieces of a split, for a config from `completed`.
 
-        Args:
-            config: A config from `completed`.
-            pieces: The encoded pieces of a split.
-            facts: Metadata of the pieces.
-            report: Counts the examples, and the pieces that are dropped.
+        The report counts the examples, and the pieces that are dropped.
         """
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """A family of models: its config sections, its options and its model class.
+    """A family of models.
 
     Attributes:
         name: The kind of its model section.

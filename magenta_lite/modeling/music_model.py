@@ -96,38 +96,26 @@ class MusicModel(FromArguments, Model):
     def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:
         """Returns the untrained model that a config describes.
 
-        Args:
-            config: A config with the sections `model` and `objective` of the family.
-            converter: The converter of `config.converter`.
-            **kwargs: Those of the constructor, such as `dtype`.
+        `kwargs` are those of the constructor, such as `dtype`.
 
         Raises:
-            UserError: If the sections are inconsistent.
+            UserError: If the sections of the config are inconsistent.
         """
         raise NotImplementedError
 
     def generate(self, options: Any, converter: Any, /) -> list[Any]:
-        """Generates music.
-
-        Args:
-            options: Options of the class `Options`.
-            converter: A `Converter`, between music and model inputs.
+        """Generates music with options of the class `Options`.
 
         Returns:
             NoteSequences; or `Reconstruction`s; or, for a model of sound, dicts of `Audio`.
 
         Raises:
-            UserError: If the options do not fit the model, or an input has nothing to encode.
+            UserError: If the options are invalid for the model, or an input has nothing to encode.
         """
         raise NotImplementedError
 
     def measure(self, examples: Any, seed: int = 0, /) -> dict[str, float]:
-        """Returns evaluation metrics; `metric_meanings` explains them.
-
-        Args:
-            examples: Held-out examples, a `collections.Examples`.
-            seed: Seed of all random numbers.
-        """
+        """Returns metrics of held-out `Examples`; `metric_meanings` explains them."""
         raise NotImplementedError
 
     def signatures(self, /) -> dict[str, tf.types.experimental.PolymorphicFunction]:
@@ -144,13 +132,7 @@ class MusicModel(FromArguments, Model):
         raise NotImplementedError
 
     def pictures(self, converter: Any, examples: Any, seed: int, /) -> Iterable[Any] | None:
-        """Returns figures of model outputs; None for piano rolls of samples.
-
-        Args:
-            converter: Converts model outputs to music.
-            examples: Held-out examples, a `collections.Examples`.
-            seed: Seed of all random numbers.
-        """
+        """Returns figures of outputs for held-out `Examples`; None for piano rolls of samples."""
         return None
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
@@ -171,12 +153,7 @@ class MusicModel(FromArguments, Model):
         """Updates weights that are not trained by gradients, after `step` steps; 0 before training.
 
         Changes must be weights, so that checkpoints contain them, and depend on nothing but the
-        arguments and the weights.
-
-        Args:
-            step: Number of completed steps.
-            examples: The training split, a `collections.Examples`.
-            seed: Seed of the run.
+        weights and the arguments: the step, the `Examples` of training and the seed of the run.
         """
 
     @property
@@ -188,20 +165,14 @@ class MusicModel(FromArguments, Model):
         """Updates weights that are for inference only, right before a checkpoint.
 
         They must not influence training, because a signal may request a checkpoint at any step, and
-        depend on nothing but the arguments and the weights.
-
-        Args:
-            examples: The training split, a `collections.Examples`.
+        depend on nothing but the weights and the `Examples` of training.
         """
 
     def majority_accuracy(self, examples: Any) -> float | None:
-        """Returns the accuracy of always predicting the most frequent event.
+        """Returns the accuracy of always predicting the most frequent event, 0 to 1.
 
-        Args:
-            examples: The training split, a `collections.Examples`, of which the first are used.
-
-        Returns:
-            A share; None for a model without the metric `accuracy`.
+        It is measured on the first `COUNTED_EXAMPLES` of the `Examples` of training; None for a
+        model without the metric `accuracy`.
         """
         del examples
         return None
@@ -209,9 +180,7 @@ class MusicModel(FromArguments, Model):
     def in_words(self, measured: Mapping[str, float], majority: float | None = None) -> list[str]:
         """Returns the most informative metrics in words, the most informative one first.
 
-        Args:
-            measured: Metrics of training or of a validation, by name.
-            majority: The result of `majority_accuracy`.
+        `majority` is the result of `majority_accuracy`.
         """
         loss = f"loss {measured['loss']:.3g}"
         if "accuracy" not in measured:
@@ -230,10 +199,7 @@ class MusicModel(FromArguments, Model):
     def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
         """Returns the mean loss over the examples of a replica, and updates the metrics.
 
-        Args:
-            batch: Input of the call.
-            outputs: Output of the call.
-            training: Whether this is the loss of training.
+        `outputs` are those of the call for `batch`; `training` is False in a validation.
         """
         raise NotImplementedError
 
@@ -296,6 +262,12 @@ def share_of_commonest(ids: Events) -> float:
     return float(np.unique(ids, axis=0, return_counts=True)[1].max() / len(ids))
 
 
+def is_top(logits: Tensor, ids: Tensor) -> Tensor:
+    """Returns whether ids (...) are the most probable classes of logits (..., V), float32 (...)."""
+    top = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.cast(top == tf.cast(ids, tf.int32), tf.float32)
+
+
 def fingerprint(model: keras.Model) -> str:
     """Returns a short hash of all weights."""
     digest = hashlib.sha256()
@@ -309,11 +281,7 @@ def with_mean_count(batch: Batch, counts: Tensor) -> Batch:
 
     The mean over examples of (sum over an example / `mean_count`) is the mean over all counted
     steps, independent of the distribution of the examples to replicas. A batch that has it already
-    is returned unchanged.
-
-    Args:
-        batch: A dict of tensors.
-        counts: Number of counted steps, float (B,), or their weights, float (B, T).
+    is returned unchanged. `counts` are numbers of steps, float (B,), or their weights, (B, T).
     """
     if "mean_count" in batch:
         return batch

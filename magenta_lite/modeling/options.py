@@ -154,18 +154,28 @@ class GenerateOptions:
 class SamplingOptions(GenerateOptions):
     """Options of autoregressive families."""
 
-    top_k: int = option(0, "Draw from the k most probable events; 0 draws from all.", least=0)
+    top_k: int = option(0, "Sample from the k most probable events; 0 for all events.", least=0)
     top_p: float = option(
         1.0,
-        "Draw from the most probable events that together reach this probability.",
+        "Sample from the most probable events that together reach this probability.",
         least=0.0,
         most=1.0,
     )
     min_p: float = option(
         0.0,
-        "Draw from events that are at least this share as probable as the most probable one.",
+        "Sample from events with at least this share of the probability of the most probable one.",
         least=0.0,
         most=1.0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenOptions(SamplingOptions):
+    """Options of families that continue the tokens of a piece."""
+
+    num_tokens: int | None = option(None, "Length of a piece in tokens, primer included.", least=1)
+    primer_seconds: float | None = option(
+        None, "Seconds of --input, from its start, that are continued; 20 by default.", least=0.01
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Self
 
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, unknown_name
 
 
 class _Section:
@@ -26,11 +26,44 @@ class _Section:
             if not value >= lowest:
                 raise UserError(f"{self.section}.{name}={value} must be at least {lowest}")
 
+    def check_rates(self, *names: str) -> None:
+        """Raises: UserError if a field in `names` is not in [0, 1)."""
+        for name in names:
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise UserError(f"{self.section}.{name}={value} must lie in [0, 1)")
+
+    def check_choice(self, name: str, known: Iterable[str]) -> None:
+        """Raises: UserError if the field `name` has none of the values `known`."""
+        if getattr(self, name) not in known:
+            raise unknown_name(f"{self.section}.{name}", getattr(self, name), known)
+
 
 class ModelSection(_Section):
     """The section `model` of a config: sizes. Its `kind` is the name of its family."""
 
     section = "model"
+
+    def make_tuples(self, *names: str) -> None:
+        """Converts the values of the fields `names`, which are lists in a file, to tuples."""
+        for name in names:
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def check_units(self, *names: str) -> None:
+        """Raises: UserError if a field in `names` is not at least one layer of one unit."""
+        for name in names:
+            units = getattr(self, name)
+            if not units or min(units) < 1:
+                raise UserError(f"model.{name}={list(units)} needs at least one layer of 1 unit")
+
+    def check_heads(self, heads: int, *names: str) -> None:
+        """Raises: UserError if `model.heads` does not divide a width in `names`."""
+        for name in names:
+            if getattr(self, name) % heads:
+                raise UserError(
+                    f"model.{name}={getattr(self, name)} cannot be shared out among "
+                    f"model.heads={heads} heads"
+                )
 
     @property
     def longest_crop(self) -> int | None:
@@ -62,7 +95,7 @@ class Objective(_Section):
         """Returns a validation loss that is comparable between the steps of a run.
 
         Args:
-            measured: Means over the held-out examples, by name.
+            measured: Means over the held-out examples, by the names of metrics.
             steps: Number of steps of the whole run.
         """
         del steps

@@ -214,7 +214,7 @@ def test_the_same_seed_gives_the_same_music(trained):
         ({"primer_drums": "[(36,)]"}, "--primer_drums means nothing to this melody_rnn model"),
         ({"backing_chords": "C"}, "--backing_chords means nothing to this melody_rnn model"),
         ({"best_beam": True, "num_outputs": 2}, "at most --beam_size=1 outputs"),
-        ({"beam_size": 2, "best_beam": True, "top_k": 3}, "draws nothing"),
+        ({"beam_size": 2, "best_beam": True, "top_k": 3}, "does not sample"),
         ({"inputs": [("a.mid", tune([60, 62]))], "window": "2"}, "melodies 1 to 1"),
         ({"inputs": [("a.mid", tune([60])), ("b.mid", tune([60]))]}, "2 --input files"),
         ({"primer_bars": 2}, "--primer_bars is how much of --input=FILE"),

@@ -12,12 +12,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
+
+from magenta_lite.modeling.examples import Examples
 
 SMALL = (
     "model.latent_size=8",
@@ -35,16 +34,6 @@ SMALL = (
 )
 
 
-class MadeUpExamples(NamedTuple):
-    """What the trainer reads of `magenta_lite.data.collections.Examples`."""
-
-    events: np.ndarray
-    lengths: np.ndarray
-    pieces: None = None
-    controls: None = None
-    extras: Mapping = MappingProxyType({})
-
-
 class MadeUpCollection:
     """Random melodies in place of a built data set."""
 
@@ -57,7 +46,7 @@ class MadeUpCollection:
         size = self.sizes[name]
         events = np.random.default_rng(size).integers(0, 92, (size, 32)).astype(np.uint8)
         events[events > 89] = 0
-        return MadeUpExamples(events, np.full(size, 32, np.int32))
+        return Examples(events, np.full(size, 32, np.int32), None)
 
 
 def small_config(*overrides: str):

@@ -28,11 +28,6 @@ register(
             "drum_kit_rnn",
             "performance_with_dynamics",
         ),
-        aliases=(
-            "drums_rnn",
-            "improv_rnn",
-            "performance_rnn",
-            "rnn",
-        ),
+        aliases=("drums_rnn", "improv_rnn", "performance_rnn", "rnn"),
     )
 )

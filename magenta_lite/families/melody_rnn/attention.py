@@ -109,12 +109,7 @@ def _arrays(like, steps):
 
 
 def _write(arrays, t, values):
-    tf.nest.assert_same_structure(arrays, values)
-    written = [
-        array.write(t, value)
-        for array, value in zip(tf.nest.flatten(arrays), tf.nest.flatten(values), strict=True)
-    ]
-    return tf.nest.pack_sequence_as(arrays, written)
+    return tf.nest.map_structure(lambda array, value: array.write(t, value), arrays, values)
 
 
 def _scan(weights: Weights, x, state: State, keep):
@@ -131,26 +126,21 @@ def _scan(weights: Weights, x, state: State, keep):
         left = (output, state.layers, state.attended, internals)
         return t + 1, state, _write(arrays, t, left)
 
-    example = (state.attended, state.layers, state.attended, _internals_like(weights, state))
-    _, state, arrays = tf.while_loop(
-        lambda t, *_: t < steps, step, (0, state, _arrays(example, steps))
-    )
-    return state, tf.nest.map_structure(lambda array: array.stack(), arrays)
-
-
-def _internals_like(weights: Weights, state: State):
-    length, rows = state.memory.shape[0], tf.shape(state.memory)[1]
+    rows = tf.shape(state.memory)[1]
     gates = tuple(tf.zeros([rows, kernel.shape[1]]) for kernel, _ in weights.layers)
-    return gates, tf.zeros([length, rows])
+    example = (state.attended, state.layers, state.attended, (gates, tf.zeros([length, rows])))
+    start = (0, state, _arrays(example, steps))
+    _, state, arrays = tf.while_loop(lambda t, *_: t < steps, step, start)
+    return state, tf.nest.map_structure(lambda array: array.stack(), arrays)
 
 
 def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, ring, d_outputs):
     """Returns the gradients of all steps for the gradients of their outputs.
 
     Args:
-        weights: As of `_scan`.
+        weights: Those of `_scan`.
         scanned: The values of each step of `_scan`.
-        keep: As of `_scan`.
+        keep: Those of `_scan`.
         c_before: For each layer the cell states (T, B, U) before each step.
         queries: (T, B, V), the query of each step.
         before: Memory (T, B, A) and its scored form (T, B, V) that each step overwrites.
@@ -190,9 +180,8 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
         d_query = tf.reduce_sum(d_hidden, axis=0)
         d_score += tf.linalg.matvec(flat_rows(hidden), tf.reshape(d_logits, [-1]), transpose_a=True)
 
-        d_both = tf.split(
-            _back(d_query, weights.query[0]), [n for n in units for _ in range(2)], axis=-1
-        )
+        parts = [n for n in units for _ in range(2)]
+        d_both = tf.split(_back(d_query, weights.query[0]), parts, axis=-1)
         d_gates, d_before, d_above = [], [], d_top
         for i in reversed(range(len(layers))):
             dh, dc = d_states[i]
@@ -210,12 +199,7 @@ def _scan_gradient(weights: Weights, scanned, keep, c_before, queries, before, r
         d_ring = (d_memory, d_scored)
         return t - 1, (memory, scored), d_ring, tuple(d_before), d_above, d_score, arrays
 
-    example = (
-        tuple(x[0] for x in activations),
-        queries[0],
-        d_outputs[0],
-        queries[0],
-    )
+    example = (tuple(x[0] for x in activations), queries[0], d_outputs[0], queries[0])
     nothing = tuple(tuple(tf.zeros([rows, n]) for _ in range(2)) for n in units)
     start = (
         steps - 1,
@@ -267,19 +251,15 @@ def _scan_with_gradient(weights: Weights, x, state: State, keep):
     outputs, layers, attended, _ = scanned
 
     def gradient(d_outputs, *_):
-        states_before = [
-            tuple(_shifted(start, steps) for start, steps in zip(*pair, strict=True))
-            for pair in zip(state.layers, layers, strict=True)
-        ]
+        states_before = tf.nest.map_structure(_shifted, state.layers, layers)
         before = tf.concat([state.memory, outputs], axis=0)[: tf.shape(outputs)[0]]
         scored_before = tf.tensordot(before, weights.memory, axes=1)
-        states = [(h, c) for h, c in layers]
         arrays, d_score = _compiled_scan_gradient(
             weights,
             scanned,
             keep,
             tuple(c for _, c in states_before),
-            _query(weights, states),
+            _query(weights, layers),
             (before, scored_before),
             (last.memory, last.scored),
             d_outputs,
@@ -290,7 +270,7 @@ def _scan_with_gradient(weights: Weights, x, state: State, keep):
         for i, gates in enumerate(d_gates):
             d_layers.append(_product_gradient(tf.concat([below, states_before[i][0]], -1), gates))
             below = layers[i][0] * keep[i] if keep else layers[i][0]
-        both = tf.concat([part for h, c in states for part in (c, h)], axis=-1)
+        both = tf.concat([part for h, c in layers for part in (c, h)], axis=-1)
         top = tf.concat([below, attended], axis=-1)
         d_weights = Weights(
             layers=tuple(d_layers),
@@ -370,11 +350,10 @@ class AttentionLSTM(Layer):
         self.length = length
         self.size = size or self.units[-1]
         self.score_size = score_size or self.size
+        below = [input_size, *self.units]
         self.layers = [
-            LSTM(n, below, name=f"lstm_{i}", dtype=self.dtype_policy)
-            for i, (n, below) in enumerate(
-                zip(self.units, [input_size, *self.units[:-1]], strict=True)
-            )
+            LSTM(n, below[i], name=f"lstm_{i}", dtype=self.dtype_policy)
+            for i, n in enumerate(self.units)
         ]
         size, score_size = self.size, self.score_size
         self.input_kernel = self._weight("input_kernel", input_size + size, input_size)
@@ -407,16 +386,14 @@ class AttentionLSTM(Layer):
         into_first = tf.concat([tf.matmul(projection, kernel), recurrent], axis=0)
         bias += tf.linalg.matvec(kernel, shift, transpose_a=True)
         others = [(tf.concat([k, r], axis=0), b) for k, r, b in rest]
-        return Weights(
+        weights = Weights(
             layers=((into_first, bias), *others),
-            query=(tf.convert_to_tensor(self.query_kernel), tf.convert_to_tensor(self.query_bias)),
-            memory=tf.convert_to_tensor(self.memory_kernel),
-            score=tf.convert_to_tensor(self.score),
-            output=(
-                tf.convert_to_tensor(self.output_kernel),
-                tf.convert_to_tensor(self.output_bias),
-            ),
+            query=(self.query_kernel, self.query_bias),
+            memory=self.memory_kernel,
+            score=self.score,
+            output=(self.output_kernel, self.output_bias),
         )
+        return tf.nest.map_structure(tf.convert_to_tensor, weights)
 
     def call(
         self, x: Tensor, state: State | None = None, keep: Sequence[Tensor] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,11 +27,6 @@ class BackingChords:
 
     The chords of a song are aligned with it, and repeat after its end. Prints the choice.
 
-    Args:
-        converter: An `EventMelodyConverter` with chords.
-        options: The options.
-        primer: The primer.
-
     Raises:
         UserError: If a chord cannot be read.
     """
@@ -51,10 +47,8 @@ class BackingChords:
         The length, in whole bars, is the period with which the chords repeat.
         """
         part, grid = primer.passage, self._converter.config.steps_per_quarter
-        if part is None:
-            return []
-        changes = chord_changes(part, grid)
-        if not changes:
+        changes = chord_changes(part, grid) if part else []
+        if not part or not changes:
             return []
         (name, _), *_ = self._options.inputs
         try:
@@ -87,10 +81,8 @@ class BackingChords:
     def _changes(self, total: int) -> list[tuple[int, str]]:
         """Returns (step of the piece, symbol) where each chord begins, up to `total` steps."""
         if not self._song:
-            length, symbols = self._options.steps_per_chord, self._symbols
-            return [
-                (step, symbols[step // length % len(symbols)]) for step in range(0, total, length)
-            ]
+            steps = range(0, total, self._options.steps_per_chord)
+            return list(zip(steps, itertools.cycle(self._symbols), strict=False))
         *changes, (period, _) = self._song
         at, found = -self._first, {}
         while at < total:

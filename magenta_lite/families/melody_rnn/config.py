@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
-from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.errors import UserError
 from magenta_lite.modeling.sections import ModelSection, Objective
 
 # Bits of the step counter of each encoding of melodies.
@@ -43,18 +43,12 @@ class MelodyRNNConfig(ModelSection):
     lookback_distances: tuple[int, ...] = (16, 32)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "units", tuple(self.units))
-        object.__setattr__(self, "lookback_distances", tuple(self.lookback_distances))
-        if not self.units or min(self.units) < 1:
-            raise UserError(f"model.units={list(self.units)} needs at least one layer of 1 unit")
-        if self.attention_length < 0:
-            raise UserError(f"model.attention_length={self.attention_length} must be at least 0")
-        if self.attention_layout not in LAYOUTS:
-            raise unknown_name("model.attention_layout", self.attention_layout, LAYOUTS)
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")
-        if self.encoding not in ENCODINGS:
-            raise unknown_name("model.encoding", self.encoding, ENCODINGS)
+        self.make_tuples("units", "lookback_distances")
+        self.check_units("units")
+        self.check_at_least(0, "attention_length")
+        self.check_choice("attention_layout", LAYOUTS)
+        self.check_rates("dropout")
+        self.check_choice("encoding", ENCODINGS)
         distances = self.lookback_distances
         if any(d < 1 for d in distances) or list(distances) != sorted(set(distances)):
             raise UserError(
@@ -95,5 +89,4 @@ class NextEventObjective(Objective):
     target: str = "label"
 
     def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise unknown_name("objective.target", self.target, TARGETS)
+        self.check_choice("target", TARGETS)

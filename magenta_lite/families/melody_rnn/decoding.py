@@ -27,7 +27,7 @@ def sample(
     """Continues a primer by sampling.
 
     Args:
-        model: A `MelodyRNN`.
+        model: The model.
         primer: Int32 (P,), event ids, at least one.
         num_steps: Int scalar S, number of steps to add, and of events at most; an encoding with
             time shifts needs fewer events than steps.
@@ -50,8 +50,7 @@ def sample(
 
 def _joined(primer, events):
     """Returns primer (P,) and events (N, S) as int32 (N, P + S)."""
-    rows = tf.shape(events)[0]
-    repeated = tf.repeat(primer[None], rows, axis=0)
+    repeated = tf.repeat(primer[None], tf.shape(events)[0], axis=0)
     return tf.concat([repeated, events], axis=1)
 
 
@@ -106,11 +105,7 @@ _compiled_sample = inner_graph(_sample, jit_compile=True)
 
 
 def _advance(model, weights, carried, uniforms, sampler, position, chords):
-    """Draws an event for each row and reads it.
-
-    Returns:
-        Ids (B,), the decoding state for the next step, and log probabilities (B,) of the classes.
-    """
+    """Draws and reads an event of each row; returns ids (B,), the next state and log p (B,)."""
     history, states, logits = carried
     classes, log_p = sampler.draw(logits, uniforms)
     ids = features.event_of(model.encoding, history, classes)
@@ -153,16 +148,7 @@ def stochastic_beam(
     events, and the likeliest `beams` are kept. The first round is shorter if `stride` does not
     divide `num_steps`.
 
-    Args:
-        model: A `MelodyRNN`.
-        primer: Int32 (P,), event ids, at least one.
-        num_steps: Number of events S to add, at least one.
-        seeds: Int32 (N, 2), one for each output.
-        sampler: How classes are drawn.
-        chords: As of `sample`.
-        beams: Number of beams.
-        branches: Copies of each beam per round.
-        stride: Events per round.
+    It adds S = `num_steps` events, at least one; the other arguments are those of `sample`.
 
     Returns:
         Int32 (N, P + S) and float32 (N,), the likeliest final beam of each output and its
@@ -206,12 +192,8 @@ def _stochastic_beam(model, weights, primer, uniforms, sampler, chords, beams, b
         kept, scores = _best(scores, outputs, width, beams)
         return t, take_rows(carried, kept), scores, tf.gather(events, kept)
 
-    start = (
-        0,
-        carried,
-        tf.zeros([outputs * beams]),
-        tf.zeros([outputs * beams, steps], tf.int32),
-    )
+    rows = outputs * beams
+    start = (0, carried, tf.zeros([rows]), tf.zeros([rows, steps], tf.int32))
     _, _, scores, events = tf.while_loop(lambda t, *_: t < steps, rounds, start)
     kept, scores = _best(scores, outputs, beams, 1)
     return tf.gather(events, kept), scores
@@ -237,17 +219,11 @@ def beam_search(
 ) -> tuple[Tensor, Tensor]:
     """Continues a primer by deterministic beam search.
 
-    The probabilities of classes that mean the same event are added up.
-
-    Args:
-        model: A `MelodyRNN`.
-        primer: Int32 (P,), event ids, at least one.
-        num_steps: Number of events S to add, at least one.
-        beams: Number of beams K.
-        chords: As of `sample`.
+    The probabilities of classes that mean the same event are added up. It adds S = `num_steps`
+    events, at least one; primer and chords are those of `sample`.
 
     Returns:
-        Int32 (K, P + S), and log-likelihoods float32 (K,), the likeliest first.
+        Int32 (K, P + S), the K = `beams` likeliest, and their log-likelihoods float32 (K,).
     """
     primer = tf.cast(primer, tf.int32)
     events, scores = _compiled_beam_search(

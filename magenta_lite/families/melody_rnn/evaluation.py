@@ -21,14 +21,14 @@ MEANINGS = {
     "examples": "held-out melodies, drum tracks or performances",
     "steps": "predicted events: all but the first of each example",
     "nll_per_step": "NLL of the labels, nats an event; the original's loss",
-    "perplexity": "its exponential",
-    "melody_nll_per_step": "NLL of the events, all classes that mean one added up, nats an event",
-    "accuracy": "labels guessed right, 'no event' too",
-    "event_accuracy": "the same where the label is not the usual event, on a grid 'no event'",
-    "no_event_accuracy": "the same where it is",
-    "melody_accuracy": "events guessed right, by the added probabilities",
-    "onset_accuracy": "the same where a note begins",
-    "no_event_share": "share of the usual event: the accuracy of having learnt nothing",
+    "perplexity": "exponential of nll_per_step",
+    "melody_nll_per_step": "NLL of the events, summed over classes that mean one, nats an event",
+    "accuracy": "share of labels predicted correctly, 'no event' included",
+    "event_accuracy": "the same for labels other than the usual event, on a grid 'no event'",
+    "no_event_accuracy": "the same for the usual event",
+    "melody_accuracy": "share of events predicted correctly, by the summed probabilities",
+    "onset_accuracy": "the same for onsets of notes",
+    "no_event_share": "share of the usual event: the accuracy of always predicting it",
 }
 
 
@@ -37,12 +37,9 @@ def measure(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
     del seed
     run = graph_function(functools.partial(_sums, model))
     sums: dict[str, float] = collections.defaultdict(float)
-    for start in range(0, len(examples.events), BATCH):
-        rows = slice(start, start + BATCH)
-        batch = {"events": tf.cast(examples.events[rows], tf.int32)}
-        if examples.controls is not None:
-            batch["controls"] = tf.cast(examples.controls[rows], tf.int32)
-        for name, value in run(batch, tf.constant(examples.lengths[rows], tf.int32)).items():
+    for batch in examples.batches(BATCH):
+        batch = {name: tf.constant(array, tf.int32) for name, array in batch.items()}
+        for name, value in run(batch).items():
             sums[name] += float(value)
     steps = sums["steps"]
 
@@ -50,7 +47,7 @@ def measure(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
         return sums[name] / sums[of] if sums[of] else float("nan")
 
     return {
-        "examples": len(examples.events),
+        "examples": len(examples),
         "steps": int(steps),
         "nll_per_step": share("nll", "steps"),
         "perplexity": math.exp(share("nll", "steps")),
@@ -64,16 +61,15 @@ def measure(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
     }
 
 
-def _sums(model, batch, length):
+def _sums(model, batch):
     events, logits, encoding = batch["events"], model(batch), model.encoding
-    terms = model.loss_terms(events, length, logits)
+    terms = model.loss_terms(events, batch["length"], logits)
     by_step = tf.transpose(logits, [1, 0, 2])
     guessed = features.most_probable_events(encoding, tf.transpose(events), by_step)
     right = tf.cast(tf.equal(tf.transpose(guessed), events[:, 1:]), tf.float32)
     counts, correct, is_event = terms["counts"], terms["correct"], terms["is_event"]
     following, (lowest, highest) = events[:, 1:], encoding.onset_ids
     onset = tf.cast((following >= lowest) & (following <= highest), tf.float32)
-    usual = tf.cast(tf.equal(following, encoding.usual_id), tf.float32)
     values = {
         "steps": 1.0,
         "nll": terms["nll"],
@@ -86,6 +82,6 @@ def _sums(model, batch, length):
         "onsets": onset,
         "melody correct": right,
         "onset correct": onset * right,
-        "usual": usual,
+        "usual": tf.cast(tf.equal(following, encoding.usual_id), tf.float32),
     }
     return {name: tf.reduce_sum(value * counts) for name, value in values.items()}

@@ -57,14 +57,9 @@ def add_event(
     position: Tensor,
     chords: Tensor | None = None,
 ) -> tuple[Tensor, HistoryState]:
-    """Adds an event to each of B sequences.
+    """Adds an event, int32 (B,), to each of B sequences of `position` events.
 
-    Args:
-        encoding: The encoding of the events.
-        state: The state before the event.
-        ids: Int32 (B,).
-        position: Int scalar, number of events before.
-        chords: Int32 (B,), ids of the chords of the next events, if the encoding has chords.
+    An encoding with chords needs the ids of the chords of the next events, int32 (B,).
 
     Returns:
         Inputs of the model, float32 (B, D), and the new state.
@@ -88,9 +83,8 @@ def _event_parts(encoding: EventEncoding, state: HistoryState, ids, position):
     sounds = state.sounding >= 0
     flags = (sounds, ~sounds, state.attack, state.direction)
     bar = _as_float((position + 1) % encoding.steps_per_bar == 0)
-    recent_counts = sum(
-        _pitch_classes(encoding, pitch) for pitch in tf.unstack(state.last_pitches, axis=1)
-    )
+    pitches = tf.unstack(state.last_pitches, axis=1)
+    recent_counts = sum(_pitch_classes(encoding, pitch) for pitch in pitches)
     parts = (
         tf.one_hot(state.sounding, encoding.num_pitches),
         tf.stack([_as_float(flag) for flag in flags], axis=1),
@@ -179,23 +173,14 @@ def _as_float(x):
 # Whole sequences -----------------------------------------------------------------------------
 
 
+@inner_graph(jit_compile=True)
 def read_events(
     encoding: EventEncoding, ids: Tensor, chords: Tensor | None = None
 ) -> tuple[Tensor, HistoryState]:
-    """Returns the model inputs for whole sequences, and the state after them.
+    """Returns the model inputs float32 (T, B, D) for ids int32 (T, B), and the state after them.
 
-    Args:
-        encoding: The encoding of the events.
-        ids: Int32 (T, B).
-        chords: Int32 (T, B), ids of the chords of the next events, if the encoding has chords.
-
-    Returns:
-        Float32 (T, B, D), and a `HistoryState`.
+    An encoding with chords needs the ids of the chords of the next events, int32 (T, B).
     """
-    return _compiled_read(encoding, ids, chords)
-
-
-def _read(encoding: EventEncoding, ids, chords):
     steps, rows = tf.unstack(tf.shape(ids))
 
     def step(t, state, array):
@@ -210,18 +195,10 @@ def _read(encoding: EventEncoding, ids, chords):
     return array.stack(), state
 
 
-_compiled_read = inner_graph(_read, jit_compile=True)
-
-
 def repeats(encoding: EventEncoding, ids: Tensor) -> list[Tensor]:
-    """Returns whether each event, except the first one, repeats the event at each distance.
+    """Returns which of ids (T, B), except the first ones, repeat the event at each distance.
 
-    Args:
-        encoding: The encoding of the events.
-        ids: Int32 (T, B).
-
-    Returns:
-        For each distance bool (T - 1, B). Before the start there are "no event"s.
+    They are bool (T - 1, B) for each distance. Before the start there are "no event"s.
     """
     return [tf.equal(_back(ids, distance), ids)[1:] for distance in encoding.distances]
 
@@ -236,10 +213,7 @@ def _back(ids, distance: int):
 def most_probable_events(encoding: EventEncoding, ids: Tensor, logits: Tensor) -> Tensor:
     """Returns the most probable event for each step but the first, int32 (T - 1, B).
 
-    Args:
-        encoding: The encoding of the events.
-        ids: Int32 (T, B), the true events, which repeats refer to.
-        logits: Float32 (T - 1, B, V).
+    Repeats refer to the true events `ids` int32 (T, B); the logits are float32 (T - 1, B, V).
     """
     size, p = encoding.num_ids, tf.nn.softmax(logits)
     total = tf.gather(p, encoding.own_class(tf.range(size)), axis=2)

@@ -44,10 +44,7 @@ def generate(model: MelodyRNN, options: MelodyRNNOptions, converter: Any) -> lis
 def steps_to_add(options: MelodyRNNOptions, primer_steps: int, usual: int) -> int:
     """Returns the number of steps to add to a primer. Raises: UserError if there are none.
 
-    Args:
-        options: The options.
-        primer_steps: Length of the primer in steps.
-        usual: Default length of a piece in steps, primer included.
+    `usual` is the default length of a piece in steps, primer included.
     """
     if options.new_steps is not None:
         return options.new_steps
@@ -66,22 +63,13 @@ def _continued(model, primer, new_steps: int, options, chords):
     primer = tf.constant(primer, tf.int32)
     chords = None if chords is None else tf.constant(chords, tf.int32)
     seeds = output_seeds(tf.constant(options.seed, tf.int32), options.num_outputs)
-    sampler, beams, branches = Sampler.of(options), options.beam_size, options.branch_factor
+    beams, branches = options.beam_size, options.branch_factor
     if options.best_beam:
         events, _ = decoding.beam_search(model, primer, new_steps, beams, chords)
         return events[: options.num_outputs]
+    search, settings = decoding.sample, {}
     if beams > 1 or branches > 1:
-        events, _ = decoding.stochastic_beam(
-            model,
-            primer,
-            new_steps,
-            seeds,
-            sampler,
-            chords,
-            beams=beams,
-            branches=branches,
-            stride=options.steps_per_iteration,
-        )
-        return events
-    events, _ = decoding.sample(model, primer, new_steps, seeds, sampler, chords)
-    return events
+        search = decoding.stochastic_beam
+        settings = {"beams": beams, "branches": branches, "stride": options.steps_per_iteration}
+    sampler = Sampler.of(options)
+    return search(model, primer, new_steps, seeds, sampler, chords, **settings)[0]

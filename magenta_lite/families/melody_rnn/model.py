@@ -19,6 +19,7 @@ from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     MusicModel,
     RandomInput,
+    is_top,
     share_of_commonest,
     with_mean_count,
 )
@@ -73,7 +74,7 @@ class MelodyRNN(MusicModel):
         super().__init__(**kwargs)
         self.encoding, self.length = encoding, length
         self.sizes, self.objective = model, objective
-        self.rnn = self._make_layers()
+        self.rnn: list[Any] = self._make_layers()
         self.head = keras.layers.Dense(encoding.num_classes, dtype="float32", name="head")
         self.head.build((None, model.units[-1]))
         shares = ("accuracy", "event_accuracy", "no_event_accuracy", "melody_nll_per_step")
@@ -96,7 +97,6 @@ class MelodyRNN(MusicModel):
         return layers
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
-        """Returns the dropout masks of one example."""
         rate = self.sizes.dropout
         if not training or not rate:
             return {}
@@ -167,9 +167,9 @@ class MelodyRNN(MusicModel):
         """Computes one step.
 
         Args:
-            weights: As of `layer_weights`.
+            weights: Result of `layer_weights`.
             x: Float32 (B, D), features of the last event.
-            states: As of `zero_states` or the previous step.
+            states: Those of `zero_states` or of the previous step.
             position: Int scalar, number of steps since the zero states.
 
         Returns:
@@ -210,12 +210,11 @@ class MelodyRNN(MusicModel):
             means_it.append(tf.where(_swap_axes(same), repeat, log_p.dtype.min))
         position = tf.range(1, tf.shape(ids)[0])
         usual = self.encoding.own_class(self.encoding.usual_id)
-        correct = tf.equal(tf.argmax(logits, axis=-1, output_type=label.dtype), label)
         return {
             "counts": tf.cast(position < length[:, None], tf.float32),
             "nll": nll,
             "melody_nll": -tf.reduce_logsumexp(tf.stack(means_it), axis=0),
-            "correct": tf.cast(correct, tf.float32),
+            "correct": is_top(logits, label),
             "is_event": tf.cast(label != usual, tf.float32),
         }
 
@@ -254,10 +253,7 @@ class MelodyRNN(MusicModel):
     ) -> tuple[Tensor, ...]:
         """Returns log probabilities of sequences given their first events, in nats.
 
-        Args:
-            events: Int (B, T).
-            length: Int32 (B,), sequence lengths.
-            chords: Int (B, T), chords of the events, if the encoding has chords.
+        The arguments are those of the call: events (B, T), their lengths (B,), and chords (B, T).
 
         Returns:
             Those of the labels, as in the original, and those of the events, with the sum of the

@@ -21,44 +21,45 @@ class MelodyRNNOptions(SamplingOptions):
 
     family: ClassVar[str] = "melody_rnn"
 
-    window: str = option("1", "Which melody of --input is continued: 1 for the likeliest, 2 …")
+    window: str = option("1", "Number of the track of --input to continue, the likeliest melody 1.")
     primer_melody: str = option(
         "",
         "Melody to continue, one event per 16th: pitches, -1 for note-off, -2 for no event, "
         'e.g. "[60, -2, 62, -2]".',
     )
     primer_drums: str = option(
-        "", 'Drums to continue, what is hit on each step, e.g. "[(36,), (), (36, 42)]".'
+        "", 'Drums to continue, the pitches hit at each step, e.g. "[(36,), (), (36, 42)]".'
     )
     primer_pitches: str = option("", 'Chord to continue, e.g. "[60, 64, 67]".')
     primer_bars: int | None = option(
         None,
-        "How many of the last bars of --input are continued. Default: as many as leave room for as "
-        "much that is new.",
+        "Bars of --input, up to its end, that are continued. Default: half of the length of the "
+        "piece.",
         least=1,
     )
     primer_seconds: float | None = option(
-        None, "How many of the last seconds of --input are continued.", least=0.01
+        None, "Seconds of --input, up to its end, that are continued.", least=0.01
     )
     backing_chords: str = option("", 'Chords to play over, of equal length: "C G Am F".')
     steps_per_chord: int = option(16, "Length of each backing chord in steps.", least=1)
     render_chords: bool = option(False, "Write the backing chords as notes, too.")
     num_steps: int | None = option(
         None,
-        "Steps of a piece, primer included: 16ths, and of performances hundredths of a second.",
+        "Length of a piece in steps, primer included: 16ths, or hundredths of a second for "
+        "performances.",
         least=2,
     )
     new_steps: int | None = option(None, "Steps to add to the primer.", least=1)
-    only_new: bool = option(False, "Write what was added, without the primer.")
+    only_new: bool = option(False, "Write the continuation without the primer.")
     magenta_timing: bool = option(
         False,
         "End the primer with a note-off and an empty step, and keep its notes that had to be "
         "folded into the model's range there, as the original does.",
     )
-    beam_size: int = option(1, "Number of the likeliest samples that are kept.", least=1)
-    branch_factor: int = option(1, "Number of samples drawn from each of them.", least=1)
-    steps_per_iteration: int = option(1, "Steps between two selections.", least=1)
-    best_beam: bool = option(False, "Search for the likeliest pieces instead of sampling.")
+    beam_size: int = option(1, "Beams kept in each iteration of beam search.", least=1)
+    branch_factor: int = option(1, "Samples drawn from each beam in an iteration.", least=1)
+    steps_per_iteration: int = option(1, "Steps in an iteration of beam search.", least=1)
+    best_beam: bool = option(False, "Find the likeliest pieces by beam search without sampling.")
 
     option_hints: ClassVar[dict[str, str]] = {
         "chords": "models of melodies over chords take --backing_chords and --steps_per_chord"
@@ -93,4 +94,4 @@ class MelodyRNNOptions(SamplingOptions):
                 f"--num_outputs={self.num_outputs}"
             )
         if self.best_beam and (self.top_k or self.top_p < 1 or self.min_p):
-            raise UserError("--best_beam draws nothing: leave out --top_k, --top_p and --min_p")
+            raise UserError("--best_beam does not sample: leave out --top_k, --top_p and --min_p")

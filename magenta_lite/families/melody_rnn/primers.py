@@ -41,10 +41,6 @@ SIXTEENTHS_PER_QUARTER = 4
 class Primer:
     """Events to continue.
 
-    Args:
-        converter: The converter of the model.
-        options: The options.
-
     Attributes:
         texts: Options that give a primer as text, with an example of each.
         options: Other options for this kind of music only.
@@ -99,18 +95,14 @@ class Primer:
         """Returns the parsed text of an option. Raises: UserError if it is invalid."""
         raise NotImplementedError
 
-    @property
-    def _is_given(self) -> bool:
-        return bool(self._options.inputs) or any(getattr(self._options, n) for n in self.texts)
-
     def marked(self, sequence: NoteSequence, seconds: float) -> NoteSequence:
-        """Adds a marker at the end of a primer of the user to a NoteSequence, and returns it.
+        """Adds a marker at the end of a user's primer of `seconds` to a sequence, and returns it.
 
-        Args:
-            sequence: A NoteSequence, with the primer unless the option `only_new` is set.
-            seconds: Length of the primer in seconds.
+        Without the primer, with the option `only_new`, there is no marker.
         """
-        if self._is_given and not self._options.only_new:
+        options = self._options
+        is_given = options.inputs or any(getattr(options, name) for name in self.texts)
+        if is_given and not options.only_new:
             add_marker(sequence, "continuation", seconds)
         return sequence
 
@@ -219,11 +211,8 @@ class PerformancePrimer(Primer):
             usual = self.usual_steps / converter.config.steps_per_second
             return _ids_of(converter, name, end_of_song(name, song, options, usual))
         if options.primer_pitches:
-            quarter = 60 / options.qpm
-            notes = [
-                PlayedNote(0.0, pitch, quarter, PRIMER_VELOCITY)
-                for pitch in sorted(parse_pitches(options.primer_pitches))
-            ]
+            quarter, pitches = 60 / options.qpm, sorted(parse_pitches(options.primer_pitches))
+            notes = [PlayedNote(0.0, pitch, quarter, PRIMER_VELOCITY) for pitch in pitches]
             return converter.codec.ids(notes)
         if options.primer_melody:
             sequence = new_sequence(options.qpm)

@@ -68,13 +68,7 @@ def bars_kept(options: MelodyRNNOptions, bar: int, steps: int, usual: int) -> fl
     """Returns the number of last bars of a passage to use as a primer.
 
     The number of the options; or all bars, if the requested length is longer; or half of the
-    length of the piece.
-
-    Args:
-        options: The options.
-        bar: Length of a bar in steps.
-        steps: Length of the passage in steps.
-        usual: Default length of a piece in steps.
+    length of the piece. `bar`, `steps` of the passage and the `usual` length are in steps.
     """
     if options.primer_bars is not None:
         return options.primer_bars
@@ -103,14 +97,7 @@ def melody_of_song(
     """Returns the passage of a song's melody to continue, and prints which one.
 
     Tracks are ordered by how likely they are the melody; `options.window` selects one. Of
-    simultaneous notes the highest is taken.
-
-    Args:
-        converter: An `EventMelodyConverter`.
-        name: Name of the song.
-        song: A NoteSequence.
-        options: The options.
-        usual: Default length of a piece in steps.
+    simultaneous notes the highest is taken. `usual` is the default length of a piece in steps.
 
     Raises:
         UserError: If there is no melody, or no track `options.window`.
@@ -123,8 +110,7 @@ def melody_of_song(
         if passages:
             found.append((track, passages))
     if not found:
-        drums = sum(note.is_drum for note in song.notes)
-        report.drop("drum note", n=drums)
+        report.drop("drum note", n=sum(note.is_drum for note in song.notes))
         is_playable(song, report)
         raise UserError(f"{name} has no melody to continue: {reasons(report)}")
     window = options.window
@@ -167,13 +153,6 @@ def drums_of_song(
 ) -> Passage:
     """Returns the passage of a song's drums to continue, and prints which one.
 
-    Args:
-        converter: An `EventDrumsConverter`.
-        name: As of `melody_of_song`.
-        song: As of `melody_of_song`.
-        options: As of `melody_of_song`.
-        usual: As of `melody_of_song`.
-
     Raises:
         UserError: If there are no drums.
     """
@@ -194,11 +173,7 @@ def end_of_song(
 ) -> NoteSequence:
     """Returns the last seconds of a performance to continue, and prints which ones.
 
-    Args:
-        name: Name of the song.
-        song: A NoteSequence.
-        options: The options, whose steps are hundredths of a second.
-        usual: Default length of a piece in seconds.
+    `usual` is the default length of a piece in seconds.
     """
     from note_seq import sequences_lib
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.errors import UserError
 from magenta_lite.modeling.sections import ModelSection, Objective
 
 MIN_REFILLS = 4  # of the buffer of generations in a run
@@ -42,26 +42,17 @@ class MuseNetConfig(ModelSection):
 
     @property
     def longest_crop(self) -> int:
-        """Maximum length of a training example, in tokens."""
         return self.positions
 
     def __post_init__(self) -> None:
-        if self.attention not in ATTENTIONS:
-            raise unknown_name("model.attention", self.attention, ATTENTIONS)
+        self.check_choice("attention", ATTENTIONS)
         if self.attention != "full" and self.heads % 2:
             raise UserError(f"model.heads={self.heads} must be even for {self.attention} attention")
         if not 1 <= self.summary <= self.stride:
             raise UserError(f"model.summary={self.summary} must be 1 to model.stride={self.stride}")
-        for name in ("layers", "hidden_size", "heads", "positions"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
-        if self.hidden_size % self.heads:
-            raise UserError(
-                f"model.hidden_size={self.hidden_size} cannot be shared out among "
-                f"model.heads={self.heads} heads"
-            )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")
+        self.check_at_least(1, "layers", "hidden_size", "heads", "positions")
+        self.check_heads(self.heads, "hidden_size")
+        self.check_rates("dropout")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,24 +88,16 @@ class MuseNetObjective(Objective):
     critic_pieces: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("prefix_dropout", "place_dropout", "time_stretch"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"objective.{name}={getattr(self, name)} must lie in [0, 1)")
+        self.check_rates("prefix_dropout", "place_dropout", "time_stretch")
         if not 0 < self.critic_share < 1:
             raise UserError(f"objective.critic_share={self.critic_share} must lie in (0, 1)")
-        for name, least in (("mixup", 0), ("critic", 0), ("critic_every", 1), ("critic_pieces", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"objective.{name}={getattr(self, name)} must be {least} or more")
+        self.check_at_least(0, "mixup", "critic")
+        self.check_at_least(1, "critic_every", "critic_pieces")
         if not 0 <= self.volume_shift <= 12:
             raise UserError(f"objective.volume_shift={self.volume_shift} must be 0 to 12")
 
     def shortened(self, steps: int, planned: int) -> MuseNetObjective:
-        """Returns the objective of a shorter run, which refills the buffer at least four times.
-
-        Args:
-            steps: Steps of the run.
-            planned: Steps that this objective was configured for.
-        """
+        """Returns the objective of a shorter run, which refills the buffer at least four times."""
         del planned
         every = min(self.critic_every, max(steps // MIN_REFILLS, 1))
         return dataclasses.replace(self, critic_every=every)

@@ -12,6 +12,7 @@ from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.families.musenet.targets import counted, with_open_end
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.music_model import is_top
 
 if TYPE_CHECKING:
     from magenta_lite.families.musenet.model import MuseNet
@@ -20,12 +21,12 @@ BATCH = 4
 KINDS = ("note_on", "note_off", "drum_hit", "wait")
 MEANINGS = {
     "examples": "crops",
-    "tokens": "predicted, each given those before it in its crop, style and instruments",
+    "tokens": "predicted tokens, each given the previous ones, style and instruments",
     "nll_per_token": "nats",
-    **{f"nll_per_{kind}": "nats, of tokens of this kind alone" for kind in KINDS},
-    "perplexity": "exp of it",
-    "accuracy": "share of tokens whose most probable guess is right",
-    "seconds": "of music",
+    **{f"nll_per_{kind}": "nats, of tokens of this kind" for kind in KINDS},
+    "perplexity": "exponential of nll_per_token",
+    "accuracy": "share of tokens predicted correctly",
+    "seconds": "length of the music",
     "nll_per_second": "nats; comparable between vocabularies",
     "bits_per_second": "the same in bits",
 }
@@ -49,18 +50,14 @@ def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
     def sums(events):
         ids, logits, counts = events[..., 0], model({"events": events}), counted(events)
         nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
-        right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == ids, tf.float32)
         kinds = tf.gather(kind_of_id, ids)
         return [
             tf.math.unsorted_segment_sum(x * counts, kinds, len(KINDS) + 1)
-            for x in (nll, right, tf.ones_like(nll))
+            for x in (nll, is_top(logits, ids), tf.ones_like(nll))
         ]
 
     batches = [sums(tf.constant(events[i : i + BATCH])) for i in range(0, len(events), BATCH)]
-    columns = zip(*batches, strict=True)
-    each_nll, each_right, each = (
-        np.array(column).sum(axis=0, dtype=np.float64) for column in columns
-    )
+    each_nll, each_right, each = np.array(batches, np.float64).sum(axis=0)
     nll, right, tokens = (float(x.sum()) for x in (each_nll, each_right, each))
     by_kind = zip(KINDS, each_nll, each, strict=False)
     seconds = float(tables().units[events[..., 0]].sum()) / model.rules.steps_per_second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,7 @@ def generate(model: MuseNet, options: MuseNetOptions, converter: MuseNetConverte
     """Returns NoteSequences, `options.num_outputs` for each input.
 
     Raises:
-        UserError: If the mode's input is missing or has no notes, or an option has an invalid
-            value.
+        UserError: If an input has no notes, or an option is invalid.
     """
     options.check(converter)
     if options.rank == "critic" and options.candidates > 1 and not model.objective.critic:
@@ -50,9 +48,7 @@ def generate(model: MuseNet, options: MuseNetOptions, converter: MuseNetConverte
             primer += codec.ids(notes)
         total = _total(model, options, len(primer), constraints.units)
         describe = _seconds_of(constraints.units) if constraints.units else None
-        expanded = dataclasses.replace(
-            options, num_outputs=options.num_outputs * options.candidates
-        )
+        expanded = options.replace(num_outputs=options.num_outputs * options.candidates)
         rows = generate_tokens(model, primer, expanded, total, constraints, describe)
         rows = _best(model, rows, options, constraints)
         pieces = [converter.decode(row, options.qpm) for row in rows]
@@ -70,17 +66,17 @@ def _best(model, rows, options, constraints: Constraints):
     by_critic, by_likelihood = judged(model, rows, constraints)
     scores = by_critic if options.rank == "critic" else by_likelihood
     order = np.argsort(-scores)
-    kept = ", ".join(f"{scores[i]:.3f}" for i in order[: options.num_outputs])
+    best = order[: options.num_outputs]
+    kept = ", ".join(f"{scores[i]:.3f}" for i in best)
     mean = f"{scores.mean():.3f}"
     print(f"Of {len(rows)} candidates by {options.rank}: {kept}; mean {mean}", file=sys.stderr)
-    return rows[order[: options.num_outputs]]
+    return rows[best]
 
 
 def _families(options, notes) -> set[str]:
     """Returns the families of instruments that play: those requested, and those of the input."""
-    requested = {
-        i.family for i in vocabulary.INSTRUMENTS if {i.name, i.family} & set(options.instruments)
-    }
+    names = set(options.instruments)
+    requested = {i.family for i in vocabulary.INSTRUMENTS if {i.name, i.family} & names}
     given = set(families_of(notes))
     return requested | given if options.mode == "accompany" else requested or given
 

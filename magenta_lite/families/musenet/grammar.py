@@ -81,9 +81,6 @@ class MuseNetGrammar:
     A piece of fixed length ends at 95 % of its length or later, and starts no note beyond it. Given
     notes are written at their times, in the order of their moments, and their instruments play
     nothing else.
-
-    Args:
-        rules: The rules.
     """
 
     def __init__(self, rules: MuseNetRules):
@@ -167,9 +164,8 @@ class MuseNetGrammar:
     def truncated(self, state: GrammarState, of_window: GrammarState) -> GrammarState:
         """Returns the state of pieces whose context was truncated to a window.
 
-        Args:
-            state: State after the whole pieces.
-            of_window: State after the window alone, whose moments count from 0.
+        `state` is that after the whole pieces, `of_window` that after the window alone, whose
+        moments count from 0.
         """
         counted = ("waits", "notes", "moment", "chord")
         return state._replace(**{name: getattr(of_window, name) for name in counted})

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_TOKENS = 512
 
 
-def signatures(
-    model: MuseNet,
-) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def signatures(model: MuseNet) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: N outputs, P tokens of a primer. Tokens are int32 ids. `num_tokens` includes
@@ -51,13 +49,9 @@ def signatures(
 
     def sampled(primer, conditioning, num_outputs, num_tokens, sampling, seed):
         style, families, strict, minutes = conditioning
-        front = tf.stack(
-            [
-                tf.where(style > 0, style, vocabulary.NOT_SAID),
-                tf.where(families > 0, vocabulary.NO_FAMILIES + families, vocabulary.NOT_SAID),
-                vocabulary.START,
-            ]
-        )
+        style = tf.where(style > 0, style, vocabulary.NOT_SAID)
+        played_by = tf.where(families > 0, vocabulary.NO_FAMILIES + families, vocabulary.NOT_SAID)
+        front = tf.stack([style, played_by, vocabulary.START])
         bits = tf.bitwise.right_shift(families, tf.range(len(vocabulary.FAMILIES))) % 2 > 0
         wanted = no_notes | tf.reduce_any(bits[:, None] & played, axis=0)
         units = tf.cast(tf.round(minutes * 60 * vocabulary.UNITS_PER_SECOND), tf.int32)

@@ -28,15 +28,9 @@ def generate_tokens(
     constraints: Constraints,
     describe: Callable[[DecodeState], str] | None = None,
 ) -> np.ndarray:
-    """Returns primers with their continuations, int32 (N, T), T at most `total`.
+    """Returns a primer, which begins with the prefix, and its continuations.
 
-    Args:
-        model: A trained `MuseNet`.
-        primer: Tokens to continue, including the prefix.
-        options: Options with `num_outputs`, `seed` and the settings of a `Sampler`.
-        total: Maximum tokens of each output, primer included.
-        constraints: Constraints of the pieces.
-        describe: Describes the progress; see `Progress`.
+    They are int32 (N, T), T at most `total` tokens. `describe` is that of `Progress`.
     """
     ids, outputs, span = np.array(primer, np.int32), options.num_outputs, model.attention_span
     state, constraints = decoding.begin(model, ids, outputs, min(total, span), constraints)

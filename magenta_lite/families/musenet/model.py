@@ -37,6 +37,7 @@ from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     MusicModel,
     RandomInput,
+    is_top,
     share_of_commonest,
     with_mean_count,
 )
@@ -115,23 +116,25 @@ class MuseNet(MusicModel):
             for i in range(sizes.layers)
         ]
         self.norm = norm_weights(self, "norm", sizes.hidden_size)
-        normal = keras.initializers.RandomNormal(stddev=DEVIATION * sizes.hidden_size**-0.5)
-        has_critic, shape = objective.critic > 0, (sizes.hidden_size,)
-        self.critic = (
-            self.add_weight(shape=shape, initializer=normal, name="critic", trainable=has_critic),
-            self.add_weight(
-                shape=(), initializer="zeros", name="critic_bias", trainable=has_critic
-            ),
-        )
-        self._refill = None
-        if has_critic:
-            self._add_buffer()
+        self._add_critic()
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.nll = keras.metrics.Mean(name="nll_per_token")
         self.grammar = MuseNetGrammar(rules)
 
-    def _add_buffer(self) -> None:
-        """Adds the buffer of generations, int32 (N, T, 3), and a flag that it is filled."""
+    def _add_critic(self) -> None:
+        """Adds the critic's weights; its buffer of generations, int32 (N, T, 3); and a flag."""
+        hidden, has_critic = self.sizes.hidden_size, self.objective.critic > 0
+        normal = keras.initializers.RandomNormal(stddev=DEVIATION * hidden**-0.5)
+        self.critic = tuple(
+            self.add_weight(shape=shape, initializer=initial, name=name, trainable=has_critic)
+            for name, shape, initial in (
+                ("critic", (hidden,), normal),
+                ("critic_bias", (), "zeros"),
+            )
+        )
+        self._refill = None
+        if not has_critic:
+            return
         kept = {"initializer": "zeros", "dtype": "int32", "trainable": False}
         shape = (self.objective.critic_pieces, self.crop, 3)
         self.generations = self.add_weight(shape=shape, name="generations", **kept)
@@ -143,7 +146,6 @@ class MuseNet(MusicModel):
         return embedding_table(self, name, rows, hidden, DEVIATION * (hidden * tables) ** -0.5)
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
-        """Returns what an example is varied by, and what dropout needs."""
         if not training:
             return {}
         objective = self.objective
@@ -210,13 +212,9 @@ class MuseNet(MusicModel):
         return x + self.extras["position"][: ids.shape[1]]
 
     def _embed(self, ids, moment, chord, part, countdown):
-        places = {
-            "moment": tf.minimum(moment, self.sizes.positions - 1),
-            "chord": chord,
-            "part": part,
-            "countdown": countdown,
-        }
-        looked_up = (tf.gather(self.extras[name], rows) for name, rows in places.items())
+        places = (tf.minimum(moment, self.sizes.positions - 1), chord, part, countdown)
+        pairs = zip(EXTRAS[1:], places, strict=True)
+        looked_up = (tf.gather(self.extras[name], rows) for name, rows in pairs)
         return sum(looked_up, tf.gather(self.embedding, ids))
 
     def logits(self, x: Tensor) -> Tensor:
@@ -224,19 +222,17 @@ class MuseNet(MusicModel):
         normed = normalize(x, *self.norm)
         return tf.cast(product(normed, tf.transpose(self.embedding)), tf.float32)
 
-    # Incremental decoding ------------------------------------------------------------------
+    # Incremental decoding; `decoding.CachedDecoder` documents the methods -------------------
 
     cache_grows = True
 
     @property
     def context_length(self) -> int:
-        """Context length in tokens; `decoding.CachedDecoder` documents this and the following."""
         return self.sizes.positions
 
     attention_span = max_length = context_length
 
     def condition(self, inputs: Constraints, rows: Any = None) -> tuple[tuple, Constraints]:
-        """Returns the other arguments of `prefill`, and the conditioning of `step`."""
         del rows
         constraints = Constraints(
             tf.convert_to_tensor(inputs.units, tf.int32),
@@ -249,15 +245,11 @@ class MuseNet(MusicModel):
     def prefill(
         self, ids: Tensor, constraints: Constraints, grammar_state: GrammarState | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Returns keys and values (B, H, T, D) of each layer.
+        """Returns keys and values (B, H, T, D) of each layer for tokens int (B, T).
 
         With guidance they are (2B, H, T, D); the second half is not conditioned on style and
-        instruments.
-
-        Args:
-            ids: Tokens int (B, T).
-            constraints: Constraints of the pieces.
-            grammar_state: State after the whole pieces, if the tokens are only their last part.
+        instruments. If the tokens are only the last part of the pieces, `grammar_state` is the
+        state after the whole pieces.
         """
         units = units_after(ids)
         if grammar_state is not None:
@@ -270,7 +262,6 @@ class MuseNet(MusicModel):
         return prefilled(self.decoder, x)
 
     def step_weights(self) -> tuple:
-        """Returns the weights of all layers in the form that `step` reads."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
     def step(
@@ -283,7 +274,6 @@ class MuseNet(MusicModel):
         constraints: Constraints,
         grammar_state: GrammarState,
     ) -> tuple[Tensor, tuple, tuple]:
-        """Reads one token of each piece; see `decoding.CachedDecoder.step`."""
         guided, state = constraints.guidance is not None, grammar_state
         x = self._embed(ids, state.moment, state.chord, *_places(state.units, constraints))
         x += tf.gather(self.extras["position"], position)
@@ -302,10 +292,8 @@ class MuseNet(MusicModel):
         return share_of_commonest(events[..., 0][counted(events).numpy() > 0])
 
     def preprocess(self, batch: Batch, training: bool) -> Batch:
-        if training:
-            batch = self.varied(batch)
-        else:
-            batch = batch | {"events": with_open_end(tf.cast(batch["events"], tf.int32))}
+        events = tf.cast(batch["events"], tf.int32)
+        batch = self.varied(batch) if training else batch | {"events": with_open_end(events)}
         return with_mean_count(batch, counts_of(batch))
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -352,8 +340,7 @@ class MuseNet(MusicModel):
         ids = tf.cast(batch["events"][..., 0], tf.int32)
         nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
         self.nll.update_state(nll, sample_weight=counts)
-        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == ids
-        self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
+        self.accuracy.update_state(is_top(logits, ids), sample_weight=counts)
         summed = tf.reduce_sum(nll * counts, axis=1)
         if training and "mix" in batch:
             others = tf.nn.sparse_softmax_cross_entropy_with_logits(partners(ids), logits)

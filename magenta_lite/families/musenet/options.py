@@ -7,37 +7,33 @@ from typing import Any, ClassVar
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.modeling.options import SamplingOptions, option
+from magenta_lite.modeling.options import TokenOptions, option
 
 LONGEST = 15.0  # minutes
 
 
 @dataclasses.dataclass(frozen=True)
-class MuseNetOptions(SamplingOptions):
+class MuseNetOptions(TokenOptions):
     """Options of a MuseNet."""
 
     family: ClassVar[str] = "musenet"
 
-    style: str = option("", "Style of the piece; one of the converter's styles.")
+    style: str = option("", "Style of the piece, one of the styles in the data set.")
     instruments: tuple[str, ...] = option(
         (), "Instruments that the model is conditioned on, e.g. piano,bass,drums."
     )
-    strict: bool = option(False, "No instrument but those of --instruments plays.")
-    minutes: float | None = option(None, "Length of the piece, which it keeps to.", least=0.01)
-    num_tokens: int | None = option(None, "Tokens of a piece, primer included.", least=1)
-    primer_seconds: float | None = option(
-        None, "How many of the first seconds of --input are continued; 20 by default.", least=0.01
-    )
+    strict: bool = option(False, "Exclude all instruments but those of --instruments.")
+    minutes: float | None = option(None, "Exact length of the piece in minutes.", least=0.01)
     guidance: float = option(
         1.0,
-        "Scale of the guidance by --style and --instruments: 1 as the model learned, 2 to 4 "
-        "follows them more closely.",
+        "Scale of classifier-free guidance by --style and --instruments: 1 for none, 2 to 4 to "
+        "follow them more closely.",
         least=0.0,
     )
-    candidates: int = option(1, "Number of pieces to write for each that is kept.", least=1)
+    candidates: int = option(1, "Pieces to generate for each one that is kept.", least=1)
     rank: str = option(
         "critic",
-        "Which candidates are kept: the best by the model's critic, or the likeliest.",
+        "How candidates are ranked: by the model's critic or by their likelihood.",
         choices=("critic", "likelihood"),
     )
 
@@ -58,7 +54,7 @@ class MuseNetOptions(SamplingOptions):
         if self.minutes and self.minutes > LONGEST:
             raise UserError(f"--minutes={self.minutes:g} must be at most {LONGEST:g}")
         if self.minutes and self.num_tokens:
-            raise UserError("--minutes and --num_tokens both say how long; leave one out")
+            raise UserError("--minutes and --num_tokens both set the length; leave one out")
         self.check_inputs()
         if self.mode == "accompany" and not self.inputs:
             raise UserError("--mode=accompany needs --input=FILE, the music that others join")

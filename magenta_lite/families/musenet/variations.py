@@ -47,15 +47,9 @@ def shares(batch: Batch) -> Tensor:
 
 
 def louder_piano(ids: Tensor, draw: Tensor, most: int) -> Tensor:
-    """Returns ids with the volume of the piano shifted by up to `most` volume bins.
+    """Returns ids int32 (B, T) with the volume of the piano shifted by up to `most` volume bins.
 
-    Args:
-        ids: Int32 (B, T).
-        draw: Uniform samples, float (B, 1) in [0, 1).
-        most: Maximum shift in volume bins.
-
-    Returns:
-        Int32 (B, T).
+    `draw` are uniform samples, float (B, 1) in [0, 1).
     """
     shift = tf.cast(tf.floor(draw * (2 * most + 1)), tf.int32) - most
     volume, pitch = ids // vocabulary.PITCHES, ids % vocabulary.PITCHES
@@ -65,16 +59,10 @@ def louder_piano(ids: Tensor, draw: Tensor, most: int) -> Tensor:
 
 
 def stretched(ids: Tensor, factor: Tensor) -> Tensor:
-    """Returns ids with times multiplied by a factor and rounded without accumulating errors.
+    """Returns ids int32 (B, T) with times multiplied by a factor, float (B, 1).
 
-    Waits are clipped to 1 to 128 units; the error of clipping is not corrected.
-
-    Args:
-        ids: Int32 (B, T).
-        factor: Float (B, 1).
-
-    Returns:
-        Int32 (B, T).
+    Times are rounded without accumulating errors. Waits are clipped to 1 to 128 units; the error of
+    clipping is not corrected.
     """
     units = tf.gather(tables().units, ids)
     times = tf.cast(tf.round(tf.cast(tf.cumsum(units, axis=1), tf.float32) * factor), tf.int32)

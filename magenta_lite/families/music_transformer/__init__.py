@@ -25,14 +25,7 @@ register(
         model_class=_model_class,
         about="piano, accompaniments, chorales",
         first_config="music_transformer_tiny",
-        shown_configs=(
-            "music_transformer",
-            "music_transformer_melody",
-            "music_transformer_jsb",
-        ),
-        aliases=(
-            "transformer",
-            "score2perf",
-        ),
+        shown_configs=("music_transformer", "music_transformer_melody", "music_transformer_jsb"),
+        aliases=("transformer", "score2perf"),
     )
 )

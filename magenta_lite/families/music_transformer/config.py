@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.errors import UserError
 from magenta_lite.modeling.sections import ModelSection, Objective
 
 ATTENTIONS = ("relative", "relative_local", "absolute", "learned")
@@ -58,21 +58,13 @@ class MusicTransformerConfig(ModelSection):
 
     @property
     def longest_crop(self) -> int | None:
-        """Maximum length of a training example, in tokens; None for any length."""
         return self.positions if self.attention == "learned" else None
 
     def __post_init__(self) -> None:
-        if self.attention not in ATTENTIONS:
-            raise unknown_name("model.attention", self.attention, ATTENTIONS)
-        for name in ("layers", "hidden_size", "key_size", "filter_size", "heads", "block_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
-        for name in ("hidden_size", "key_size"):
-            if getattr(self, name) % self.heads:
-                raise UserError(
-                    f"model.{name}={getattr(self, name)} cannot be shared out among "
-                    f"model.heads={self.heads} heads"
-                )
+        self.check_choice("attention", ATTENTIONS)
+        sizes = ("layers", "hidden_size", "key_size", "filter_size", "heads", "block_length")
+        self.check_at_least(1, *sizes)
+        self.check_heads(self.heads, "hidden_size", "key_size")
         if self.attention == "relative" and self.max_relative_position < 1:
             raise UserError(
                 f"model.max_relative_position={self.max_relative_position} must be at least 1; "
@@ -83,8 +75,7 @@ class MusicTransformerConfig(ModelSection):
                 f"model.sines=false leaves model.attention={self.attention} without positions; "
                 "it is for relative attention"
             )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")
+        self.check_rates("dropout")
 
     @property
     def table_rows(self) -> int:
@@ -107,5 +98,4 @@ class NextTokenObjective(Objective):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"objective.label_smoothing={self.label_smoothing} must lie in [0, 1)")
+        self.check_rates("label_smoothing")

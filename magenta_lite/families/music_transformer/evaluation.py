@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.music_model import is_top
 
 if TYPE_CHECKING:
     from magenta_lite.families.music_transformer.model import MusicTransformer
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 BATCH = 8
 MEANINGS = {
     "examples": "crops",
-    "tokens": "predicted, each given those before it in its crop",
+    "tokens": "predicted tokens, each given the previous ones of its crop",
     "nll_per_token": "nats",
-    "perplexity": "exp of it",
-    "accuracy": "share of tokens whose most probable guess is right",
-    "seconds": "of music",
+    "perplexity": "exponential of nll_per_token",
+    "accuracy": "share of tokens predicted correctly",
+    "seconds": "length of the music",
     "nll_per_second": "nats; comparable between vocabularies",
 }
 
@@ -32,11 +33,8 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
     Of rows with two crops the first one is evaluated, so that every token of a piece counts once.
     """
     del seed
-    crop = examples.events.shape[1]
-    if model.crop:
-        crop = min(crop, model.crop)
-    events = np.asarray(examples.events[:, :crop], np.int32)
-    kept = np.arange(crop) < np.asarray(examples.lengths)[:, None]
+    events = np.asarray(examples.events[:, : model.crop or None], np.int32)
+    kept = np.arange(events.shape[1]) < np.asarray(examples.lengths)[:, None]
     events = np.where(kept, events, PAD)
 
     @graph_function(reduce_retracing=True)
@@ -45,8 +43,7 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
         ids, logits = batch["events"], model(batch)
         nll, _ = token_nll(ids, logits)
         counts = tf.cast(ids != PAD, tf.float32)
-        right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == ids, tf.float32)
-        return tf.reduce_sum(nll * counts), tf.reduce_sum(right * counts)
+        return tf.reduce_sum(nll * counts), tf.reduce_sum(is_top(logits, ids) * counts)
 
     nll = right = 0.0
     for start in range(0, len(events), BATCH):

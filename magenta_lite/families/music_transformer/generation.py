@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,7 @@ def generate(model: MusicTransformer, options: MusicTransformerOptions, converte
     """Returns NoteSequences, `options.num_outputs` for each input.
 
     Raises:
-        UserError: If the mode's input is missing or has no notes, or an option has an invalid
-            value.
+        UserError: If an input has no notes, or an option is invalid.
     """
     options.check(converter)
     total = options.num_tokens
@@ -45,15 +45,13 @@ def generate(model: MusicTransformer, options: MusicTransformerOptions, converte
         return _accompaniments(model, converter, options, total)
     primers = [[]]
     if options.mode == "continue":
-        primers = [
-            _primer(converter, name, piece, options, total, model.attention_span)
-            for name, piece in options.inputs
-        ]
-    sequences = []
-    for primer in primers:
-        for row in generate_tokens(model, primer, options, total):
-            sequences.append(_music(converter, row, primer, options))
-    return sequences
+        span = model.attention_span
+        primers = [_primer(converter, *named, options, total, span) for named in options.inputs]
+    return [
+        _music(converter, row, primer, options)
+        for primer in primers
+        for row in generate_tokens(model, primer, options, total)
+    ]
 
 
 def _accompaniments(model, converter, options, total: int) -> list:
@@ -100,13 +98,10 @@ def _without(piece, melody):
     wanted = collections.defaultdict(list)
     for note in melody.notes:
         wanted[note.pitch].append(note.start_time)
-    rest = type(piece)()
-    rest.CopyFrom(piece)
+    rest, tolerance = copy.deepcopy(piece), MATCH_TOLERANCE + ROUNDING
     del rest.notes[:]
     for note in piece.notes:
-        near = [
-            t for t in wanted[note.pitch] if abs(t - note.start_time) <= MATCH_TOLERANCE + ROUNDING
-        ]
+        near = [t for t in wanted[note.pitch] if abs(t - note.start_time) <= tolerance]
         if near:
             wanted[note.pitch].remove(near[0])
         else:
@@ -132,11 +127,9 @@ def _primer(converter, name: str, piece: Any, options, total: int, span: int) ->
     room, length = span // 2, piece.total_time
     while len(ids) > room:
         length *= 0.9 * room / len(ids)
-        start = piece.total_time - length
-        ids = _without_end(
-            converter,
-            converter.ids_of(sequences_lib.extract_subsequence(piece, start, piece.total_time)),
-        )
+        end = piece.total_time
+        part = sequences_lib.extract_subsequence(piece, end - length, end)
+        ids = _without_end(converter, converter.ids_of(part))
     if length < piece.total_time:
         print(
             f"{name}: the model sees {span} tokens at once, so it goes on from the last "
@@ -165,8 +158,7 @@ def _music(converter, tokens, primer: list[int], options):
     if not options.only_new:
         add_marker(piece, "continuation", start)
         return piece
-    new = type(piece)()
-    new.CopyFrom(piece)
+    new = copy.deepcopy(piece)
     del new.notes[:]
     for note in piece.notes:
         if note.start_time > start - ROUNDING:

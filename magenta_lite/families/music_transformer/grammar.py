@@ -15,9 +15,6 @@ class TokenGrammar:
 
     The state is a pair: the sounding pitches, bool (N, P), and the duration of the current silence
     in steps, int32 (N,).
-
-    Args:
-        rules: Grammar of the tokens.
     """
 
     def __init__(self, rules: TokenRules):

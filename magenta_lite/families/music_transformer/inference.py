@@ -18,9 +18,7 @@ SAMPLE_TOKENS = 256
 SCALE = [event for pitch in (60, 62, 64, 65, 67, 69, 71, 72) for event in (pitch, *[-2] * 4)]
 
 
-def signatures(
-    model: MusicTransformer,
-) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def signatures(model: MusicTransformer) -> dict[str, tf.types.experimental.PolymorphicFunction]:
     """Returns functions of dense tensors by signature name; each returns a dict of tensors.
 
     Shape letters: N outputs, P tokens of a primer, B batch, T tokens. Tokens are int32 ids.
@@ -44,10 +42,8 @@ def signatures(
     settings = decoding.specs()
 
     def sampled(primer, num_outputs, num_tokens, seed, *sampling, melody=None):
-        sampler = Sampler(*sampling)
-        events, score = decoding.sample(
-            model, primer, num_outputs, num_tokens, seed, sampler, melody
-        )
+        settings = num_outputs, num_tokens, seed, Sampler(*sampling)
+        events, score = decoding.sample(model, primer, *settings, melody)
         return {"events": events, "log_likelihood": score}
 
     def ids(*shape, name):
@@ -61,9 +57,9 @@ def signatures(
             sampling = (temperature, top_k, top_p, min_p)
             return sampled(no_primer, num_outputs, num_tokens, seed, *sampling, melody=melody)
 
-        @graph_function(
-            input_signature=[ids(None, None, name="events"), ids(None, None, name="melody")]
-        )
+        pair = [ids(None, None, name=name) for name in ("events", "melody")]
+
+        @graph_function(input_signature=pair)
         def log_likelihood_of_pairs(events, melody):
             return {"log_likelihood": model.log_likelihood(events, melody)}
 

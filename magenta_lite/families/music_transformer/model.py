@@ -31,6 +31,7 @@ from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
     MusicModel,
     RandomInput,
+    is_top,
     share_of_commonest,
     with_mean_count,
 )
@@ -88,14 +89,12 @@ class MusicTransformer(MusicModel):
     ):
         super().__init__(**kwargs)
         self.rules, self.sizes, self.objective, self.crop = rules, model, objective, crop
-        sizes, vocabulary, input_size = model, rules.size, rules.inputs
+        sizes, input_size = model, rules.inputs
         if input_size and not sizes.sines:
-            raise UserError(
-                "model.sines=false leaves nothing to tell places in a melody apart; leave it out"
-            )
-        self.embedding = self._embedding(vocabulary, "embedding")
+            raise UserError("model.sines=false leaves melodies without positions; leave it out")
+        self.embedding = self._embedding(rules.size, "embedding")
         tied = sizes.tie_embeddings and not input_size
-        self.softmax = self.embedding if tied else self._embedding(vocabulary, "softmax")
+        self.softmax = self.embedding if tied else self._embedding(rules.size, "softmax")
         self.position_table = None
         if sizes.attention == "learned":
             self.position_table = self._embedding(sizes.positions, "positions")
@@ -120,19 +119,17 @@ class MusicTransformer(MusicModel):
         return embedding_table(self, name, rows, hidden, hidden**-0.5)
 
     def _stack(self, name: str, first: int, both_sides: bool = False, memory: bool = False):
-        sizes = self.sizes
-        local = sizes.attention == "relative_local" and not both_sides
+        sizes, local = self.sizes, self.sizes.attention == "relative_local"
         # Local attention is causal; its encoder uses global attention without relative positions.
-        rows = 0 if both_sides and sizes.attention == "relative_local" else sizes.table_rows
         layer = LayerSizes(
             hidden_dim=sizes.hidden_size,
             key_dim=sizes.key_size,
             filter_dim=sizes.filter_size,
             num_heads=sizes.heads,
-            table_rows=rows,
+            table_rows=0 if both_sides and local else sizes.table_rows,
             shared_table=sizes.share_relative_table,
             both_sides=both_sides,
-            block=sizes.block_length if local else 0,
+            block=sizes.block_length if local and not both_sides else 0,
             memory=memory,
         )
         return [
@@ -141,10 +138,9 @@ class MusicTransformer(MusicModel):
         ]
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
-        """Returns what dropout needs for one example."""
         return {"dropout": RandomInput("seed", (2,))} if training and self.sizes.dropout else {}
 
-    # The network ---------------------------------------------------------------------------
+    # The network; `decoding.CachedDecoder` documents the methods of decoding ----------------
 
     def separated(self, batch: Batch) -> Batch:
         """Moves melodies that precede `events` in the batch to `inputs` (B, I)."""
@@ -156,8 +152,7 @@ class MusicTransformer(MusicModel):
 
     def call(self, batch: Batch, training: bool = False) -> Tensor:
         batch = self.with_random_inputs(self.separated(batch), training)
-        seeds = batch.get("dropout") if training else None
-        dropout = Dropout(seeds, self.sizes.dropout)
+        dropout = Dropout(batch.get("dropout") if training else None, self.sizes.dropout)
         memory, memory_bias = None, None
         if self.rules.inputs:
             memory, memory_bias = self.encode(batch["inputs"], dropout)
@@ -171,16 +166,13 @@ class MusicTransformer(MusicModel):
     def prefill(
         self, ids: Tensor, memory: Tensor | None = None, memory_bias: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer for tokens int (B, T)."""
         return prefilled(self.decoder, self.embed_shifted(ids), memory, memory_bias)
 
     def step_weights(self) -> tuple:
-        """Returns the weights of all layers in the form that `step` reads."""
         return tuple(layer.step_weights() for layer in self.decoder)
 
     @property
     def context_length(self) -> int:
-        """Maximum primer, in tokens; `decoding.CachedDecoder` documents this and the following."""
         return self.sizes.positions
 
     @property
@@ -198,15 +190,7 @@ class MusicTransformer(MusicModel):
         return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
 
     def condition(self, inputs: Tensor, rows: Any) -> tuple[tuple, Any]:
-        """Encodes the melody that pieces accompany; see `decoding.CachedDecoder.condition`.
-
-        Args:
-            inputs: Melody int32 (I,), for a model of accompaniments; see `encode`.
-            rows: Number of pieces N, int scalar.
-
-        Returns:
-            The other arguments of `prefill`, and the `memory` of `step` for N pieces.
-        """
+        """Encodes the melody int32 (I,) that pieces accompany; None for a model without inputs."""
         if not self.rules.inputs:
             return (), ()
         memory, bias = self.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
@@ -228,9 +212,9 @@ class MusicTransformer(MusicModel):
         memory: Any = (),
         grammar_state: Any = None,
     ) -> tuple[Tensor, tuple, tuple]:
-        """Reads one token of each piece; see `decoding.CachedDecoder.step`.
+        """Reads one token of each piece.
 
-        Its conditioning, `memory`, consists of keys and values of the melody for each layer, and
+        The conditioning, `memory`, consists of keys and values of the melody for each layer, and
         the bias that masks padding.
         """
         del grammar_state
@@ -282,8 +266,8 @@ class MusicTransformer(MusicModel):
     # The objective -------------------------------------------------------------------------
 
     def majority_accuracy(self, examples: Any) -> float:
-        ids = self.separated({"events": examples.events[:COUNTED_EXAMPLES]})["events"]
-        ids = np.asarray(ids)
+        batch = self.separated({"events": examples.events[:COUNTED_EXAMPLES]})
+        ids = np.asarray(batch["events"])
         return share_of_commonest(ids[ids != PAD])
 
     def preprocess(self, batch: Batch, training: bool) -> Batch:
@@ -301,16 +285,12 @@ class MusicTransformer(MusicModel):
         target = nll
         smoothing = self.objective.label_smoothing
         if training and smoothing:
-            others = smoothing / (self.rules.size - 1)
+            kept, others = 1 - smoothing, smoothing / (self.rules.size - 1)
             rest = -tf.reduce_sum(log_p, axis=-1) - nll
-            entropy = -(1 - smoothing) * tf.math.log(1 - smoothing) - smoothing * tf.math.log(
-                others + 1e-20
-            )
-            target = (1 - smoothing) * nll + others * rest - entropy
+            entropy = -kept * tf.math.log(kept) - smoothing * tf.math.log(others + 1e-20)
+            target = kept * nll + others * rest - entropy
         self.nll.update_state(nll, sample_weight=counts)
-        ids = tf.cast(batch["events"], tf.int32)
-        right = tf.argmax(outputs, axis=-1, output_type=tf.int32) == ids
-        self.accuracy.update_state(tf.cast(right, tf.float32), sample_weight=counts)
+        self.accuracy.update_state(is_top(outputs, batch["events"]), sample_weight=counts)
         return tf.reduce_mean(tf.reduce_sum(target * counts, axis=1) / batch["mean_count"])
 
     # Inference -----------------------------------------------------------------------------
@@ -318,9 +298,8 @@ class MusicTransformer(MusicModel):
     def log_likelihood(self, events: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Returns the log probability of each row of tokens, float32 (B,), in nats.
 
-        Args:
-            events: Tokens int (B, T), padded with 0; if T is unknown, at most `positions`.
-            inputs: Melodies int (B, I), for a model of accompaniments.
+        Tokens int (B, T) are padded with 0; if T is unknown, it is at most `positions`. A model of
+        accompaniments needs the melodies `inputs` int (B, I).
         """
         if events.shape[1] is None:
             events = _cut_or_pad(events, self.sizes.positions)

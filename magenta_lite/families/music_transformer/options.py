@@ -7,28 +7,24 @@ from typing import Any, ClassVar
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
-from magenta_lite.modeling.options import SamplingOptions, option
+from magenta_lite.modeling.options import TokenOptions, option
 
 WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # format of --primer_melody
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicTransformerOptions(SamplingOptions):
+class MusicTransformerOptions(TokenOptions):
     """Options of a Music Transformer; a model of accompaniments supports that mode only."""
 
     family: ClassVar[str] = "music_transformer"
 
-    num_tokens: int | None = option(None, "Tokens of a piece, primer included.", least=1)
-    primer_seconds: float | None = option(
-        None, "How many of the first seconds of --input are continued; 20 by default.", least=0.01
-    )
-    only_new: bool = option(False, "Write what was added, without the primer.")
+    only_new: bool = option(False, "Write the continuation without the primer.")
     primer_melody: str = option(
         "",
         "Melody to accompany, one event per 16th: pitches, -1 for note-off, -2 for no event, "
         'e.g. "60 -2 67 -1".',
     )
-    drop_melody: bool = option(False, "Write an accompaniment without its melody.")
+    drop_melody: bool = option(False, "Write the accompaniment without the melody.")
     max_hung_note: float = option(
         0.0, "Longest duration in seconds of notes that the model does not end; 0 for any.", least=0
     )

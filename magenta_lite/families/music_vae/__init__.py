@@ -31,9 +31,6 @@ register(
             "groovae_4bar",
             "hier-multiperf_vel_1bar_med",
         ),
-        aliases=(
-            "groovae",
-            "vae",
-        ),
+        aliases=("groovae", "vae"),
     )
 )

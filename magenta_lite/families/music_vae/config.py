@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.converters.converter import EXAMPLE
 from magenta_lite.converters.groove import DRUMS
-from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.errors import UserError
 from magenta_lite.modeling.sections import ModelSection, Objective
 
 INPUT_CHANGES = ("humanize", "tapify", "fixed_velocities")
@@ -61,17 +61,10 @@ class MusicVAEConfig(ModelSection):
     max_note_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("encoder_units", "decoder_units", "encoder_levels", "added_classes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("encoder_units", "decoder_units"):
-            units = getattr(self, name)
-            if not units or min(units) < 1:
-                raise UserError(f"model.{name}={list(units)} needs at least one layer of 1 unit")
-        for name in ("latent_size", "segments", "nade_units"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name}={getattr(self, name)} must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"model.dropout={self.dropout} must lie in [0, 1)")
+        self.make_tuples("encoder_units", "decoder_units", "encoder_levels", "added_classes")
+        self.check_units("encoder_units", "decoder_units")
+        self.check_at_least(1, "latent_size", "segments", "nade_units")
+        self.check_rates("dropout")
         if self.dropout and self.encoder_levels:
             raise UserError(
                 f"model.dropout={self.dropout} works without model.encoder_levels only; "
@@ -133,13 +126,8 @@ class VAEObjective(Objective):
     sampling_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.sampling_schedule not in SAMPLING_SCHEDULES:
-            raise unknown_name(
-                "objective.sampling_schedule", self.sampling_schedule, SAMPLING_SCHEDULES
-            )
-        low, high = {"constant": (0, 1), "exponential": (0, 1)}.get(
-            self.sampling_schedule, (1, float("inf"))
-        )
+        self.check_choice("sampling_schedule", SAMPLING_SCHEDULES)
+        low, high = (1, math.inf) if self.sampling_schedule == "inverse_sigmoid" else (0, 1)
         if not low <= self.sampling_rate <= high:
             raise UserError(
                 f"objective.sampling_rate={self.sampling_rate} must lie in [{low}, {high}] "
@@ -152,10 +140,6 @@ class VAEObjective(Objective):
         The final KL weight is that of the planned run. Scheduled sampling reaches probability 1/2
         at the rescaled step, but not before half of the run, when the decoder is trained, and not
         after the step of this objective.
-
-        Args:
-            steps: Number of steps of the run.
-            planned: Number of steps that this objective is meant for.
         """
         beta_rate = self.beta_rate ** (planned / steps)
         rate, schedule = self.sampling_rate, self.sampling_schedule
@@ -171,10 +155,6 @@ class VAEObjective(Objective):
         """Returns the loss of a validation with the KL weight of the last step, in nats.
 
         The annealed KL weight makes losses of different steps incomparable.
-
-        Args:
-            measured: `reconstruction_nll` and `kl`, means over the held-out examples.
-            steps: Number of steps of the whole run.
         """
         beta = self.max_beta * (1 - self.beta_rate**steps)
         free_nats = self.free_bits * math.log(2)

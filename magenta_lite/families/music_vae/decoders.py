@@ -24,18 +24,19 @@ from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Tensor
 
 
+def near_zero_dense(name: str, size: int, units: int, activation: Any = None) -> keras.layers.Dense:
+    """Returns a float32 layer from (..., size) to (..., units) with small initial weights."""
+    initial: Any = keras.initializers.RandomNormal(stddev=0.001)
+    layer = keras.layers.Dense(
+        units, activation=activation, kernel_initializer=initial, dtype="float32", name=name
+    )
+    layer.build((None, size))
+    return layer
+
+
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
     """Returns the tanh layer from a latent vector to the initial states of all LSTM layers."""
-    near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
-    layer = keras.layers.Dense(
-        2 * sum(units),
-        activation="tanh",
-        kernel_initializer=near_zero,
-        dtype="float32",
-        name="initial_state",
-    )
-    layer.build((None, latent_size))
-    return layer
+    return near_zero_dense("initial_state", latent_size, 2 * sum(units), "tanh")
 
 
 def _split_states(values, units):
@@ -89,8 +90,6 @@ class LSTMDecoder(Layer):
 
     def random_inputs(self, steps: int) -> dict[str, RandomInput]:
         """Returns the dropout masks for `steps` steps of one example."""
-        if not self.dropout:
-            return {}
         return {
             f"keep_{self.name}_{i}": RandomInput(
                 "bernoulli", (steps, layer.input_size + layer.constant_size), 1 - self.dropout
@@ -164,7 +163,7 @@ class LSTMDecoder(Layer):
         """Computes one step.
 
         Args:
-            prepared: The result of `prepare`.
+            prepared: Result of `prepare`.
             segment: Int scalar, index of the code.
             previous: (B, *event_shape).
             states: [(h, c), …].
@@ -276,9 +275,11 @@ class Decoder(Layer):
 
     def previous(self, events: Tensor) -> Tensor:
         """Returns for each step of `events` (T, B, …) the event before it."""
-        rows = tf.shape(events)[1]
-        start = self.join([core.head.start(rows) for core in self.cores])
-        return tf.concat([start[None], events[:-1]], axis=0)
+        return tf.concat([self.start(tf.shape(events)[1])[None], events[:-1]], axis=0)
+
+    def start(self, rows: Any) -> Tensor:
+        """Returns the start events (B, …) of B = `rows` sequences."""
+        return self.join([core.head.start(rows) for core in self.cores])
 
     def call(
         self,
@@ -287,28 +288,29 @@ class Decoder(Layer):
         controls: Tensor | None = None,
         keep: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Decodes with teacher forcing.
+        """Decodes with teacher forcing; step t reads event t - 1.
 
         Args:
-            events: (T, B, …), the targets; step t reads event t - 1.
+            events: (T, B, …), the targets.
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
-            keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, channels); None for
-                no dropout.
+            keep: Dropout masks as of `LSTMDecoder.call`, (T, B, channels).
 
         Returns:
             Float32 (T, B, P), the concatenated parameters of all cores.
         """
-        segmented = functools.partial(to_segments, segments=self.segments)
-        codes = self.codes(z)
-        code = tf.reshape(codes, [-1, codes.shape[-1]])
-        previous = segmented(self.previous(events))
-        controls = None if controls is None else segmented(controls)
-        keep = keep and {name: segmented(mask) for name, mask in keep.items()}
+        code, previous, controls = self._segmented(z, events, controls)
+        keep = keep and {name: to_segments(mask, self.segments) for name, mask in keep.items()}
         parameters = [
             core(self.part(previous, k), code, controls, keep) for k, core in enumerate(self.cores)
         ]
         return from_segments(tf.concat(parameters, axis=-1), self.segments)
+
+    def _segmented(self, z, events, controls):
+        """Returns the codes (S * B, K), previous events and controls of separate segments."""
+        codes, previous = self.codes(z), to_segments(self.previous(events), self.segments)
+        controls = None if controls is None else to_segments(controls, self.segments)
+        return tf.reshape(codes, [-1, codes.shape[-1]]), previous, controls
 
     # Step by step --------------------------------------------------------------------------
 
@@ -330,9 +332,7 @@ class Decoder(Layer):
         Returns:
             Events (T, B, …) and parameters float32 (T, B, P).
         """
-        rows = tf.shape(z)[0]
-        first = self.join([core.head.start(rows) for core in self.cores])
-        return self.decode_codes(self.codes(z), first, choose, controls)
+        return self.decode_codes(self.codes(z), self.start(tf.shape(z)[0]), choose, controls)
 
     def decode_codes(
         self,
@@ -384,29 +384,20 @@ class Decoder(Layer):
                 ended |= event == self.end_id
             return t + 1, event, ended, new_states, events.write(t, padded), parameters
 
-        arrays = (
-            tf.TensorArray(first.dtype, size=steps, element_shape=first.shape),
-            [
-                tf.TensorArray(
-                    tf.float32, size=steps, element_shape=[first.shape[0], core.head.parameter_size]
-                )
-                for core in self.cores
-            ],
-        )
+        shapes = [[first.shape[0], core.head.parameter_size] for core in self.cores]
+        events = tf.TensorArray(first.dtype, size=steps, element_shape=first.shape)
+        parameters = [tf.TensorArray(tf.float32, size=steps, element_shape=s) for s in shapes]
         states = [[(h[0], c[0]) for h, c in pairs] for pairs in initial]
-        *_, events, parameters = tf.while_loop(
-            lambda t, *_: t < steps, step, (0, first, tf.zeros([rows], bool), states, *arrays)
-        )
+        start = (0, first, tf.zeros([rows], bool), states, events, parameters)
+        *_, events, parameters = tf.while_loop(lambda t, *_: t < steps, step, start)
         return events.stack(), tf.concat([array.stack() for array in parameters], axis=-1)
 
     def choose_with(
         self, uniforms: Tensor, sampler: Sampler | None = None
     ) -> Callable[[Any, int, Tensor], Tensor]:
-        """Returns a function for `decode` that draws events.
+        """Returns a function for `decode` that draws events with `uniforms` (T, B, U) in [0, 1).
 
-        Args:
-            uniforms: Float (T, B, U) in [0, 1), U = `self.uniforms`.
-            sampler: How events are drawn; None for the sampler of scheduled sampling.
+        The sampler is by default that of scheduled sampling.
         """
         ends = list(itertools.accumulate(core.head.uniforms for core in self.cores))
 
@@ -432,24 +423,16 @@ class Decoder(Layer):
         depend on one another only by the last event of the previous one, which is never replaced,
         so that they are decoded in parallel.
 
-        Args:
-            events: (T, B, …), the targets.
-            z: Float (B, Z).
-            controls: Float (T, B, C), or None.
-            uniforms: Float (T, B, 1 + U) in [0, 1); the first decides on the replacement.
-            probability: Float scalar, probability of a replacement.
+        The arguments are those of the call, and `uniforms` float (T, B, 1 + U) in [0, 1), the first
+        of which decides with `probability` on the replacement.
 
         Returns:
             Events (T, B, …) for teacher forcing.
         """
-        segmented = functools.partial(to_segments, segments=self.segments)
-        uniforms, given = segmented(uniforms), segmented(events)
+        codes, previous, controls = self._segmented(z, events, controls)
+        uniforms, given = (to_segments(x, self.segments) for x in (uniforms, events))
         sampled = uniforms[..., 0] < probability
         affected = tf.reduce_any(sampled[:-1], axis=0)  # the last event of a segment stays
-        codes = self.codes(z)
-        codes = tf.reshape(codes, [-1, codes.shape[-1]])
-        first = segmented(self.previous(events))[0]
-        controls = None if controls is None else segmented(controls)
 
         def mix(rows):
             """Returns the events of all rows, with samples in `rows`."""
@@ -465,7 +448,7 @@ class Decoder(Layer):
 
             mixed, _ = self.decode_codes(
                 tf.gather(codes, rows)[None],
-                tf.gather(first, rows),
+                tf.gather(previous[0], rows),
                 choose,
                 None if controls is None else tf.gather(controls, rows, axis=1),
             )

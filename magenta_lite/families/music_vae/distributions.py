@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -12,6 +13,12 @@ from magenta_lite.typing import Tensor
 
 tfd = tfp.distributions
 
+# Arguments of the base class for samples without gradients.
+BASE_ARGUMENTS: dict[str, Any] = {
+    "reparameterization_type": tfd.NOT_REPARAMETERIZED,
+    "validate_args": False,
+    "allow_nan_stats": True,
+}
 HIT_EPSILON = 1e-7  # added to probabilities of hits before the logarithm
 NADE_EPSILON = 1e-6  # added to probabilities of NADE before the logarithm
 
@@ -52,25 +59,13 @@ class Nade(tfd.Distribution):
         self._output_bias = tf.convert_to_tensor(output_bias)
         self._encoder_weights = tf.convert_to_tensor(encoder_weights)
         self._decoder_weights = tf.convert_to_tensor(decoder_weights)
-        super().__init__(
-            dtype=tf.int32,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(dtype=tf.int32, parameters=parameters, name=name, **BASE_ARGUMENTS)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
-        vector = tfp.util.ParameterProperties(event_ndims=1)
-        matrix = tfp.util.ParameterProperties(event_ndims=2)
-        return {
-            "hidden_bias": vector,
-            "output_bias": vector,
-            "encoder_weights": matrix,
-            "decoder_weights": matrix,
-        }
+        vector, matrix = (tfp.util.ParameterProperties(event_ndims=n) for n in (1, 2))
+        biases = {"hidden_bias": vector, "output_bias": vector}
+        return biases | {"encoder_weights": matrix, "decoder_weights": matrix}
 
     @property
     def size(self) -> int:
@@ -84,12 +79,10 @@ class Nade(tfd.Distribution):
         return tf.constant([self.size])
 
     def _run(self, like, value_of):
-        """Iterates over the classes; `value_of(d, logits)` (...) returns whether class d is in.
+        """Returns the logits and values, float32 (..., D) each, of the classes in order.
 
-        `like` (..., D) has the broadcast shape: that of the parameters, or with more leading axes.
-
-        Returns:
-            Logits and values, each (..., D) float32.
+        `value_of(d, logits)` returns whether class d is in the set (...). `like` (..., D) has the
+        broadcast shape: that of the parameters, or with more leading axes.
         """
         biases = _last_axis_first(self._output_bias + tf.zeros_like(like))
         hidden = self._hidden_bias + tf.zeros_like(like)[..., :1]
@@ -158,14 +151,7 @@ class Groove(tfd.Distribution):
         self._logits = tf.convert_to_tensor(logits)
         self._velocities = tf.convert_to_tensor(velocities)
         self._offsets = tf.convert_to_tensor(offsets)
-        super().__init__(
-            dtype=tf.float32,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+        super().__init__(dtype=tf.float32, parameters=parameters, name=name, **BASE_ARGUMENTS)
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):

@@ -58,8 +58,6 @@ class BidirectionalEncoder(Layer):
 
     def random_inputs(self, steps: int) -> dict[str, RandomInput]:
         """Returns the dropout masks for `steps` steps of one example."""
-        if not self.dropout:
-            return {}
         return {
             f"keep_{layer.name}": RandomInput("bernoulli", (steps, size), 1 - self.dropout)
             for layers in (self.forward_layers, self.backward_layers)
@@ -68,13 +66,10 @@ class BidirectionalEncoder(Layer):
 
     def call(self, x: Tensor, length: Tensor, keep: Tensor | None = None) -> Tensor:
         def read(layer, x):
-            if keep is None:
-                return x
-            return dropped(x, keep[f"keep_{layer.name}"], self.dropout)
+            return x if keep is None else dropped(x, keep[f"keep_{layer.name}"], self.dropout)
 
-        for forward_layer, backward_layer in zip(
-            self.forward_layers, self.backward_layers, strict=True
-        ):
+        pairs = zip(self.forward_layers, self.backward_layers, strict=True)
+        for forward_layer, backward_layer in pairs:
             forward = forward_layer(read(forward_layer, x))
             backward = backward_layer(_reverse(read(backward_layer, x), length))
             x = tf.concat([forward, _reverse(backward, length)], axis=-1)
@@ -166,12 +161,9 @@ def swap_axes(x: Tensor) -> Tensor:
 
 
 def segment_lengths(length: Tensor, segments: int, steps: int) -> Tensor:
-    """Returns the lengths of the segments of each example: int32 (S, B).
+    """Returns the lengths of the S segments, of `steps` steps, of each example: int32 (S, B).
 
-    Args:
-        length: Int32 (B,), lengths of the examples, or (B, S), of the segments.
-        segments: Number of segments S.
-        steps: Steps of a segment.
+    `length` int32 are the lengths of the examples (B,), or of their segments (B, S).
     """
     if len(length.shape) == 2:
         return swap_axes(length)

@@ -27,24 +27,24 @@ ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, https://arxiv.org/abs/1509.00519, a
 MEANINGS = {
     "examples": "held-out windows",
     "nll_per_step": "reconstruction NLL given z, teacher-forced, nats a step",
-    "accuracy": "next events guessed right, silent steps too, teacher-forced",
-    "free_running_accuracy": "the same when the decoder is fed its own samples",
-    "reconstruction_accuracy": "steps, silent ones too, that come back from posterior means",
-    "onset_accuracy": "the same on steps where something happens",
+    "accuracy": "share of events predicted correctly, silent steps included, teacher-forced",
+    "free_running_accuracy": "the same when the decoder reads its own samples",
+    "reconstruction_accuracy": "share of steps, silent ones included, decoded from posterior means",
+    "onset_accuracy": "the same on steps with an onset",
     "kl": "KL divergence from the prior, nats an example",
     "kl_bits": "the same in bits",
     "elbo_per_step": "negative evidence lower bound (NLL + KL), nats a step",
     "active_units": "latent dimensions whose posterior mean varies by more than 0.01",
-    "sample_reconstruction": "steps of samples, silent ones left out, that come back encoded again",
+    "sample_reconstruction": "share of the steps with events in samples that are reconstructed",
     "interpolation_hamming": "share of steps that differ between neighbours in interpolations of 8",
-    "no_event_share": "share of steps where nothing happens: the accuracy of having learnt nothing",
-    "recall": "classes hit that are guessed, teacher-forced",
-    "precision": "classes guessed that are hit, teacher-forced",
+    "no_event_share": "share of steps without an event: the accuracy of always predicting none",
+    "recall": "share of hits that are predicted, teacher-forced",
+    "precision": "share of predicted hits that are correct, teacher-forced",
     "hits_loss": "log loss of hits, teacher-forced, nats a step",
     "velocities_loss": "squared error of velocities over all classes, teacher-forced, a step",
     "offsets_loss": "squared error of offsets over all classes, teacher-forced, a step",
-    "velocity_mse": "squared error of velocity (0 to 1) a hit, hits given, the rest its own",
-    "offset_mse": "squared error of offset (-1 to 1) a hit, hits given, the rest its own",
+    "velocity_mse": "squared error of velocity (0 to 1) a hit; only hits are teacher-forced",
+    "offset_mse": "squared error of offset (-1 to 1) a hit; only hits are teacher-forced",
     **{f"accuracy_{i}": f"accuracy of part {i}" for i in range(3)},
 }
 
@@ -57,24 +57,16 @@ def measure(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
     run = graph_function(functools.partial(_measure, model))
     sums: dict[str, float] = collections.defaultdict(float)
     means = []
-    for start in range(0, len(examples.events), BATCH):
-        rows = slice(start, start + BATCH)
-        batch = {
-            "events": tf.cast(examples.events[rows], model.head.event_dtype),
-            "length": tf.constant(examples.lengths[rows]),
-        }
-        if examples.controls is not None:
-            batch["controls"] = tf.constant(examples.controls[rows], tf.int32)
-        values, mu = run(batch, tf.constant([seed, start]))
+    for i, batch in enumerate(examples.batches(BATCH)):
+        batch = {name: tf.constant(array) for name, array in batch.items()}
+        batch["events"] = tf.cast(batch["events"], model.head.event_dtype)
+        values, mu = run(batch, tf.constant([seed, i * BATCH]))
         means.append(mu.numpy())
         for name, value in values.items():
             sums[name] += float(value)
-    mu, count, steps = np.concatenate(means), len(examples.events), sums["steps"]
-    measured = {
-        name.removesuffix(" weight"): sums[name.removesuffix(" weight")] / max(weight, 1e-9)
-        for name, weight in list(sums.items())
-        if name.endswith(" weight")
-    }
+    mu, count, steps = np.concatenate(means), len(examples), sums["steps"]
+    names = [name for name in sums if f"{name} weight" in sums]
+    measured = {name: sums[name] / max(sums[f"{name} weight"], 1e-9) for name in names}
     kl = sums["kl"] / count
     return {
         "examples": count,
@@ -93,10 +85,9 @@ def measure(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
 def _measure(model, batch, seed):
     """Returns sums over a batch, weighted ones as NAME and "NAME weight", and posterior means."""
     size = tf.shape(batch["length"])[0]
-    batch = dict(batch)
-    for name, draw in model.random_inputs(training=False).items():
-        function = getattr(tf.random, f"stateless_{draw.kind}")
-        batch[name] = function([size, *draw.shape], seed)
+    for name, needed in model.random_inputs(training=False).items():
+        function = getattr(tf.random, f"stateless_{needed.kind}")
+        batch = batch | {name: function([size, *needed.shape], seed)}
     outputs = model(batch, training=False)
     terms = model.loss_terms(batch, outputs)
     events, counts = model.targets(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class _Generation:
 
     def sequences(self) -> list:
         options = self.options
-        given = self._given()
+        given = [piece for named in options.inputs for piece in self._pieces_of(*named)]
         if options.mode == "sample":
             z = self._prior_draws()
         elif options.mode == "interpolate":
@@ -81,12 +82,6 @@ class _Generation:
         return [Reconstruction(*pair) for pair in zip(inputs, pieces, strict=True)]
 
     # Inputs ------------------------------------------------------------------------------------
-
-    def _given(self) -> list[list[Window]]:
-        """Returns the pieces of all inputs."""
-        return [
-            piece for name, tune in self.options.inputs for piece in self._pieces_of(name, tune)
-        ]
 
     def _pieces_of(self, name: str, tune) -> list[list[Window]]:
         if self.reader.config.kind in ("melody", "trio"):
@@ -160,7 +155,9 @@ class _Generation:
         return np.stack([slerp(a, b, steps) for a, b in zip(start, end, strict=True)], axis=1)
 
     def _posterior_means(self, given):
-        mu = encode_examples(self.model, *self._examples(given))
+        events, controls = zip(*(window for piece in given for window in piece), strict=True)
+        chords = controls if self.format.control == "chords" else None
+        mu = encode_examples(self.model, events, chords)
         return mu.reshape(len(given), -1, mu.shape[-1])
 
     def _attribute(self, size: int) -> np.ndarray:
@@ -173,11 +170,6 @@ class _Generation:
             )
         return vector
 
-    def _examples(self, given):
-        """Returns the events of all windows, piece by piece, and their chords or None."""
-        events, controls = zip(*(window for piece in given for window in piece), strict=True)
-        return events, controls if self.format.control == "chords" else None
-
     # Controls: chord classes (pieces, windows, T) or hits (…, T, D) ------------------------------
 
     def _controls(self, given, pieces: int, windows: int):
@@ -187,13 +179,8 @@ class _Generation:
         elif not control:
             return None
         else:
-            length = self.model.length
-            controls = np.stack(
-                [
-                    padded([self._controls_of(*window) for window in piece], length)
-                    for piece in given
-                ]
-            )
+            of_pieces = [[self._controls_of(*window) for window in piece] for piece in given]
+            controls = np.stack([padded(piece, self.model.length) for piece in of_pieces])
         return controls[np.arange(pieces) % len(controls)]
 
     def _controls_of(self, events, chords):
@@ -306,8 +293,7 @@ def _melody_first(name: str, tune, config):
         print(f"{name}: the melody is that of {tracks[0].name}")
     low, high = getattr(config, "melody_programs", None) or config.programs or (0, 127)
     place = {track.instrument: i for i, track in enumerate(tracks)}
-    ordered = type(tune)()
-    ordered.CopyFrom(tune)
+    ordered = copy.deepcopy(tune)
     for note in ordered.notes:
         # Drums and other tracks without melody keep separate instruments.
         note.instrument = place.get(note.instrument, len(tracks) + note.instrument)
@@ -346,22 +332,13 @@ def reading_any_program(converter: Any, tune: NoteSequence) -> Any:
 def windows_side_by_side(
     converter: Any, tune: NoteSequence, count: int, report: Report
 ) -> list[Window | None]:
-    """Cuts a piece into consecutive windows from its start.
+    """Returns the first `count` consecutive windows of a piece.
 
-    Of several melodies in a window the first one is taken.
-
-    Args:
-        converter: The converter.
-        tune: A NoteSequence.
-        count: Number of windows.
-        report: Counts what is left out.
-
-    Returns:
-        `count` windows; None for windows that are silent or that the converter drops.
+    Windows that are silent or that the converter drops are None. Of several melodies in a window
+    the first one is taken. The report counts dropped music.
     """
-    if (
-        converter.event_format.kind == "groove"
-    ):  # its converter cuts consecutive windows and keeps early hits
+    if converter.event_format.kind == "groove":
+        # The converter cuts consecutive windows, and keeps early hits.
         result = with_silence(converter, hop_bars=0, max_examples=0).encode(tune)
         report.merge(result.report)
         found = [window if window[0].any() else None for window in _windows(result)]
@@ -383,11 +360,9 @@ def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
 
     seconds = 1 / stretch.steps_per_second(steps_per_quarter)  # per step
     # Quantized first, so that a note that is slightly early belongs to the following part.
-    snapped = type(stretch.sequence)()
-    snapped.CopyFrom(stretch.sequence)
-    for start, end, note in quantize(
-        dataclasses.replace(stretch, sequence=snapped), steps_per_quarter
-    ):
+    snapped = copy.deepcopy(stretch.sequence)
+    copied = dataclasses.replace(stretch, sequence=snapped)
+    for start, end, note in quantize(copied, steps_per_quarter):
         note.start_time, note.end_time = start * seconds, end * seconds
     snapped.total_time = max(note.end_time for note in snapped.notes)
     for first in range(0, count * steps, steps):
@@ -411,8 +386,7 @@ def _lacking_parts(examples, form: EventFormat) -> list[str]:
 
 def _joined(parts, seconds: float, length: float):
     """Returns concatenated NoteSequences of `seconds` each, cut off after `length` seconds."""
-    whole = type(parts[0])()
-    whole.CopyFrom(parts[0])
+    whole = copy.deepcopy(parts[0])
     del whole.notes[:]
     for i, part in enumerate(parts):
         for note in part.notes:

@@ -17,7 +17,7 @@ import tensorflow_probability as tfp
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.families.music_vae.distributions import HIT_EPSILON, Groove, Nade, log_loss
 from magenta_lite.layers.base import FromArguments, Layer
-from magenta_lite.modeling.music_model import share_of_commonest
+from magenta_lite.modeling.music_model import is_top, share_of_commonest
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Distribution, Tensor
 
@@ -71,7 +71,7 @@ class Categorical(FromArguments):
 
     def measures(self, parameters: Tensor, events: Tensor) -> dict:
         """Returns pairs of value and weight (...) by name, for weighted means over steps."""
-        right = tf.cast(tf.equal(tf.argmax(parameters, -1, tf.int32), events), tf.float32)
+        right = is_top(parameters, events)
         return {"accuracy": (right, tf.ones_like(right))}
 
     def majority_accuracy(self, events: np.ndarray) -> float:
@@ -107,9 +107,8 @@ class MultiCategorical(FromArguments):
         return tf.fill([rows, len(self.sizes)], -1)
 
     def vector(self, events: Tensor, dtype: Any) -> Tensor:
-        return tf.concat(
-            [part.vector(events[..., i], dtype) for i, part in enumerate(self.parts)], axis=-1
-        )
+        vectors = [part.vector(events[..., i], dtype) for i, part in enumerate(self.parts)]
+        return tf.concat(vectors, axis=-1)
 
     def project(self, events: Tensor, kernel: Tensor) -> Tensor:
         kernels = tf.split(kernel, self.sizes, axis=0)
@@ -120,17 +119,15 @@ class MultiCategorical(FromArguments):
         return sum(part.nll(logits, ids) for part, logits, ids in self._each(parameters, events))
 
     def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
+        parts = self._each(parameters, uniforms)
         chosen = [
-            part.choose(logits, uniform[..., None], sampler)
-            for part, logits, uniform in self._each(parameters, uniforms)
+            part.choose(logits, uniform[..., None], sampler) for part, logits, uniform in parts
         ]
         return tf.stack(chosen, axis=-1)
 
     def measures(self, parameters: Tensor, events: Tensor) -> dict:
-        each = [
-            part.measures(logits, ids)["accuracy"]
-            for part, logits, ids in self._each(parameters, events)
-        ]
+        parts = self._each(parameters, events)
+        each = [part.measures(logits, ids)["accuracy"] for part, logits, ids in parts]
         mean = sum(right for right, _ in each) / len(each)
         named = {f"accuracy_{i}": pair for i, pair in enumerate(each)}
         return {"accuracy": (mean, tf.ones_like(mean)), **named}
@@ -253,21 +250,15 @@ class GrooveHead(FromArguments):
 
     def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
-        hits = sampler.draw_binary(logits, uniforms)
-        return tf.concat(
-            [tf.cast(hits, tf.float32), tf.sigmoid(velocities), tf.tanh(offsets)], axis=-1
-        )
+        hits = tf.cast(sampler.draw_binary(logits, uniforms), tf.float32)
+        return tf.concat([hits, tf.sigmoid(velocities), tf.tanh(offsets)], axis=-1)
 
     def with_hits(self, parameters: Tensor, hits: Tensor) -> Tensor:
-        """Returns the groove (..., 3 * D) with given hits, and expected velocities and offsets.
+        """Returns grooves (..., 3 * D) with hits (..., D), and expected velocities and offsets.
 
         The network learns means over hits and misses, where a miss has velocity and offset 0. The
         mean over hits is that mean divided by the probability of a hit. Offsets are at most
         doubled, because a division by small probabilities would amplify their noise.
-
-        Args:
-            parameters: Float (..., P).
-            hits: Float (..., D), 0 or 1.
         """
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
         probability = tf.sigmoid(logits)

@@ -58,8 +58,8 @@ def signatures(model: MusicVAE) -> dict[str, tf.types.experimental.PolymorphicFu
 
     @graph_function(input_signature=[start, end, number, temperature, seed, *controls_spec])
     def interpolate(start, end, num_outputs, temperature, seed, controls=None):
-        settings = {"temperature": temperature}
-        return {"events": model.interpolate(start, end, num_outputs, seed, controls, **settings)}
+        points = model.interpolate(start, end, num_outputs, seed, controls, temperature=temperature)
+        return {"events": points}
 
     return {
         "sample": sample,

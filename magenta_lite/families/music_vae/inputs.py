@@ -49,14 +49,9 @@ def network_input(
     dtype: Any,
     hidden_notes: Tensor | None = None,
 ) -> Tensor:
-    """Returns events as inputs of the encoder network: float (T, B, I).
+    """Returns events (T, B, *event_shape) as inputs of the encoder network: float (T, B, I).
 
-    Args:
-        events_format: The format of `events`.
-        events: (T, B, *event_shape).
-        head: The head of this format.
-        dtype: Dtype of the result.
-        hidden_notes: Uniforms of note dropout, float (B, 1 + T * D); None for no note dropout.
+    `hidden_notes` are the uniforms of note dropout, float (B, 1 + T * D); None for no note dropout.
     """
     if events_format.kind == "groove":
         return tf.cast(_groove_input(events_format, events, hidden_notes), dtype)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from magenta_lite.errors import unknown_name
 from magenta_lite.layers.base import Layer
+from magenta_lite.modeling.examples import Examples
 from magenta_lite.typing import Tensor
 
 PRIORS = ("data", "standard")
@@ -42,28 +43,19 @@ class AggregatedPosterior(Layer):
         mean, deviation = tf.convert_to_tensor(self.mean), tf.convert_to_tensor(self.deviation)
         return mean + deviation * noise
 
-    def fit(self, encode: Callable[[Any], Any], examples: Any) -> None:
+    def fit(self, encode: Callable[[Any], Any], examples: Examples) -> None:
         """Fits the moments of the posteriors of at most `WINDOWS` evenly spaced examples.
 
-        Args:
-            encode: Function from a batch, a dict of tensors, to the means and standard deviations
-                of its posteriors, float (B, Z) each.
-            examples: A `collections.Examples`.
+        `encode` returns the means and standard deviations of the posteriors of a batch, a dict of
+        tensors: float (B, Z) each.
         """
-        total = len(examples.lengths)
-        count = min(total, WINDOWS)
+        count = min(len(examples), WINDOWS)
         if not count:
             return
-        chosen = np.arange(count) * total // count
+        chosen = np.arange(count) * len(examples) // count
         moments = []
-        for start in range(0, count, BATCH):
-            rows = chosen[start : start + BATCH]
-            batch = {
-                "events": tf.constant(examples.events[rows]),
-                "length": tf.constant(examples.lengths[rows], tf.int32),
-            }
-            if examples.controls is not None:
-                batch["controls"] = tf.constant(examples.controls[rows], tf.int32)
+        for batch in examples.batches(BATCH, chosen):
+            batch = {name: tf.constant(array) for name, array in batch.items()}
             moments.append([tensor.numpy().astype(np.float64) for tensor in encode(batch)])
         mu, sigma = (np.concatenate(parts) for parts in zip(*moments, strict=True))
         self.mean.assign(mu.mean(axis=0).astype(np.float32))
@@ -83,16 +75,9 @@ def check_prior(prior: str) -> None:
 
 
 def slerp(start: Tensor, end: Tensor, num_steps: Any) -> Tensor:
-    """Returns the spherical interpolation of two vectors, whose ends keep their magnitudes.
+    """Returns the spherical interpolation float (N, Z) from `start` (Z,) to `end` (Z,).
 
-    Args:
-        start: Float (Z,).
-        end: Float (Z,).
-        num_steps: Int scalar N.
-
-    Returns:
-        Float (N, Z), from `start` to `end`. Parallel ends are interpolated linearly, which is the
-        limit.
+    The ends keep their magnitudes. Parallel ends are interpolated linearly, which is the limit.
     """
     t = tf.linspace(0.0, 1.0, num_steps)[:, None]
     cosine = tf.reduce_sum(tf.linalg.l2_normalize(start) * tf.linalg.l2_normalize(end))

@@ -18,12 +18,9 @@ BATCH = 256
 
 
 def as_batch(model: MusicVAE, examples: Any, controls: Any = None) -> dict[str, tf.Tensor]:
-    """Returns examples as a batch of `model`.
+    """Returns N examples (<= T, *event_shape) as a batch of `model`.
 
-    Args:
-        model: A `MusicVAE`.
-        examples: N arrays (<= T, *event_shape) of the converter.
-        controls: Chord classes of each example, N arrays (<= T,), for events with chords.
+    `controls` are the chord classes of each example (<= T,), for events with chords.
     """
     batch = {
         "events": tf.cast(padded(examples, model.length), model.head.event_dtype),
@@ -43,13 +40,7 @@ def padded(arrays: Sequence[np.ndarray], steps: int) -> np.ndarray:
 
 
 def encode_examples(model: MusicVAE, examples: Any, controls: Any = None) -> np.ndarray:
-    """Returns posterior means float32 (N, Z).
-
-    Args:
-        model: A `MusicVAE`.
-        examples: As of `as_batch`.
-        controls: As of `as_batch`.
-    """
+    """Returns the posterior means float32 (N, Z) of the examples and controls of `as_batch`."""
     run = graph_function(lambda batch: model.encode(**batch).mean())
     means = []
     for start in range(0, len(examples), BATCH):
@@ -62,11 +53,8 @@ def encode_examples(model: MusicVAE, examples: Any, controls: Any = None) -> np.
 def attribute_vector(with_it: np.ndarray, without_it: np.ndarray) -> np.ndarray:
     """Returns the attribute vector float32 (Z,): the difference of two means.
 
+    The latent vectors are of music with the attribute, float (N, Z), and without it, float (M, Z).
     Roberts et al. (2018), sec. 5.3.
-
-    Args:
-        with_it: Latent vectors float (N, Z) of music with the attribute.
-        without_it: Latent vectors float (M, Z) of music without it.
     """
     return with_it.mean(axis=0) - without_it.mean(axis=0)
 

@@ -15,7 +15,12 @@ from magenta_lite.converters.base import EventFormat
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_vae import evaluation, generation, inference, inputs
 from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
-from magenta_lite.families.music_vae.decoders import Conductor, Decoder, LSTMDecoder
+from magenta_lite.families.music_vae.decoders import (
+    Conductor,
+    Decoder,
+    LSTMDecoder,
+    near_zero_dense,
+)
 from magenta_lite.families.music_vae.encoders import (
     BidirectionalEncoder,
     HierarchicalEncoder,
@@ -97,8 +102,9 @@ class MusicVAE(MusicModel):
         self._check_sizes()
         self.head = make_head(events, model.nade_units, self.dtype_policy)
         self.encoder = self._make_encoder()
-        self.mu = self._posterior_head("mu")
-        self.sigma = self._posterior_head("sigma", activation="softplus")
+        shape = 2 * model.encoder_units[-1], model.latent_size
+        self.mu = near_zero_dense("mu", *shape)
+        self.sigma = near_zero_dense("sigma", *shape, activation="softplus")
         self.decoder = self._make_decoder()
         self.aggregated_posterior = AggregatedPosterior(
             model.latent_size, name="aggregated_posterior"
@@ -141,47 +147,20 @@ class MusicVAE(MusicModel):
         return BidirectionalEncoder(sizes.encoder_units, width, sizes.dropout, **of_keras)
 
     def _make_decoder(self):
-        sizes, conductor, policy = self.sizes, None, self.dtype_policy
-        code_size = sizes.latent_size
+        sizes, events, policy = self.sizes, self.events_format, self.dtype_policy
+        units, code_size, conductor = sizes.decoder_units, sizes.latent_size, None
         if sizes.segments > 1:
-            code_size = sizes.decoder_units[-1]
-            conductor = Conductor(
-                sizes.decoder_units,
-                sizes.segments,
-                sizes.latent_size,
-                name="conductor",
-                dtype=policy,
-            )
+            conductor = Conductor(units, sizes.segments, code_size, name="conductor", dtype=policy)
+            code_size = units[-1]
         heads = [self.head]
         if sizes.decoder_per_part:
-            heads = [Categorical(size) for size in self.events_format.sizes]
-        control_size = inputs.control_size(self.events_format)
+            heads = [Categorical(size) for size in events.sizes]
+        of_core = code_size, inputs.control_size(events), sizes.dropout
         cores = [
-            LSTMDecoder(
-                sizes.decoder_units,
-                head,
-                code_size,
-                control_size,
-                sizes.dropout,
-                name=f"core_{k}",
-                dtype=policy,
-            )
+            LSTMDecoder(units, head, *of_core, name=f"core_{k}", dtype=policy)
             for k, head in enumerate(heads)
         ]
-        end_id = self.events_format.end_id
-        return Decoder(cores, self.length, conductor, end_id, name="decoder", dtype=policy)
-
-    def _posterior_head(self, name: str, activation=None):
-        near_zero: Any = keras.initializers.RandomNormal(stddev=0.001)
-        head = keras.layers.Dense(
-            self.sizes.latent_size,
-            activation=activation,
-            kernel_initializer=near_zero,
-            dtype="float32",
-            name=name,
-        )
-        head.build((None, 2 * self.sizes.encoder_units[-1]))
-        return head
+        return Decoder(cores, self.length, conductor, events.end_id, name="decoder", dtype=policy)
 
     def _measures(self) -> list[str]:
         """Returns the names of the metrics of the head."""
@@ -189,7 +168,6 @@ class MusicVAE(MusicModel):
         return list(self.head.measures(tf.zeros([1, self.head.parameter_size]), events))
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
-        """Returns the random numbers that one example needs."""
         # The first uniform of a step decides whether scheduled sampling replaces its event.
         return {
             "noise": RandomInput("normal", (self.sizes.latent_size,)),
@@ -388,11 +366,9 @@ class MusicVAE(MusicModel):
         return logs | logs_for_workers({n: m.result() for n, m in self.free_running.items()})
 
     def free_running_logits(self, z: Tensor, batch: Batch) -> Tensor:
-        """Returns logits (B, T, P) of free-running decoding, sampled with `uniforms`.
+        """Returns logits (B, T, P) of free-running decoding of z (B, Z).
 
-        Args:
-            z: Float (B, Z).
-            batch: A batch with `uniforms`, and the events or controls for the conditioning.
+        The batch contains the `uniforms` of sampling, and the events or controls.
         """
         uniforms = swap_axes(batch["uniforms"])[..., 1:]
         choose = self.decoder.choose_with(uniforms, Sampler())
@@ -405,14 +381,10 @@ class MusicVAE(MusicModel):
     ) -> Distribution:
         """Returns the posterior over z, a distribution over (Z,) for each example.
 
-        Args:
-            events: (B, T, *E).
-            length: Int32 (B,) or (B, S).
-            controls: Chord classes int32 (B, T), for events with chords.
+        The arguments are those of the call: events (B, T, *E), lengths int32 (B,) or (B, S), and
+        for events with chords the chord classes int32 (B, T).
         """
-        batch = {"events": events, "length": length}
-        if controls is not None:
-            batch["controls"] = controls
+        batch = {"events": events, "controls": controls}
         events = self._events(events)
         lengths = self._segment_lengths(length, events)
         mu, sigma = self._posterior_parameters(events, lengths, self.conditioning(batch))
@@ -426,7 +398,7 @@ class MusicVAE(MusicModel):
     def decode(
         self, z: Tensor, seed: Any, controls: Tensor | None = None, **settings: Any
     ) -> Tensor:
-        """Decodes latent vectors.
+        """Decodes latent vectors (B, Z) to events (B, T, *E), int32, or float32 for grooves.
 
         Args:
             z: Float (B, Z).
@@ -434,9 +406,6 @@ class MusicVAE(MusicModel):
             controls: Chord classes int32 (T,) or hits float (T, D), the same for all rows, for
                 events with controls.
             settings: The settings of a `Sampler`, by name.
-
-        Returns:
-            (B, T, *E), int32, or float32 for grooves.
         """
         sampler = Sampler(**settings).tensors()
         return self._decode_graph(z, tf.cast(seed, tf.int32), sampler, controls)
@@ -460,25 +429,18 @@ class MusicVAE(MusicModel):
         prior: str = "data",
         **settings: Any,
     ) -> Tensor:
-        """Returns `n` sequences (N, T, *E), decoded from samples of the prior.
+        """Returns `n` sequences (N, T, *E), decoded from samples of a prior of `latents`.
 
-        Args:
-            n: Int scalar N.
-            seed: Int scalar.
-            controls: As of `decode`.
-            prior: As of `latents`.
-            settings: As of `decode`.
+        The other arguments are those of `decode`.
         """
         noise = tf.random.stateless_normal([n, self.sizes.latent_size], [seed, 0])
         return self.decode(self.latents(noise, prior), seed, controls, **settings)
 
     def latents(self, noise: Tensor, prior: str = "data") -> Tensor:
-        """Transforms standard normal noise to samples of a prior: float (..., Z).
+        """Transforms standard normal noise (..., Z) to samples of a prior, float (..., Z).
 
-        Args:
-            noise: Float (..., Z).
-            prior: `data`, the Gaussian fitted to the posteriors of the training data, which is
-                N(0, I) without a fit, as in an imported model; or `standard`, N(0, I).
+        The prior is `data`, the Gaussian fitted to the posteriors of the training data, which is
+        N(0, I) without a fit, as in an imported model; or `standard`, N(0, I).
         """
         check_prior(prior)
         return noise if prior == "standard" else self.aggregated_posterior(noise)
@@ -496,18 +458,10 @@ class MusicVAE(MusicModel):
         controls: Any = None,
         **settings: Any,
     ) -> Tensor:
-        """Decodes points between the posterior means of two sequences, both ends included.
+        """Decodes points between the posterior means of two sequences (T, *E): (N, T, *E).
 
-        Args:
-            start: (T, *E), events of the first sequence.
-            end: (T, *E), events of the last.
-            num_steps: Int scalar N, 2 or more.
-            seed: Int scalar.
-            controls: As of `decode`; both ends are encoded with them.
-            settings: As of `decode`.
-
-        Returns:
-            (N, T, *E).
+        Both ends are among the N = `num_steps` points, at least two, and are encoded with the
+        controls. The other arguments are those of `decode`.
         """
         ends = tf.stack([start, end])
         chords = None

@@ -22,7 +22,7 @@ class MusicVAEOptions(SamplingOptions):
     family: ClassVar[str] = "music_vae"
 
     window: str = option(
-        "1", "Which window of an input is encoded: 1 for the first, 2 for the second, …, or all."
+        "1", "Window of an input to encode: 1 for the first, 2 for the second, …, or all."
     )
     bars: int | None = option(
         None,
@@ -32,14 +32,13 @@ class MusicVAEOptions(SamplingOptions):
     )
     chords: str = option("", 'Chords to follow, spread evenly, e.g. "C Am F G".')
     attribute: str = option("", "Attribute vector that `magenta_lite.latents` wrote.", is_path=True)
-    amount: float = option(1.0, "How much of the attribute to add; below 0 takes it away.")
+    amount: float = option(1.0, "Factor on the attribute vector; negative to subtract it.")
     prior: str = option(
         "data",
         "Distribution of the latent vectors of --mode=sample: data, the aggregated posterior of "
-        "the training data, as far as the model was trained here; or standard, N(0, I).",
+        "the training data, unless the model was imported; or standard, N(0, I).",
         choices=("data", "standard"),
     )
-
     inference_pitch_map: str = option(
         "reduced",
         "Drums that a model of grooves reads in --input: reduced, those of General MIDI; or "
@@ -59,8 +58,8 @@ class MusicVAEOptions(SamplingOptions):
             self.check_hits(False)
         if mode != "sample" and self.prior != MusicVAEOptions.prior:
             raise UserError(
-                f"--prior={self.prior} says what --mode=sample draws from; --mode={mode} draws "
-                "nothing"
+                f"--prior={self.prior} is the distribution of --mode=sample; --mode={mode} does "
+                "not sample"
             )
         if mode == "interpolate" and count != 2:
             raise UserError(
@@ -77,11 +76,7 @@ class MusicVAEOptions(SamplingOptions):
         self._check_chords(converter.event_format.control == "chords")
 
     def check_hits(self, follows_hits: bool) -> None:
-        """Checks whether an input is needed for sampling, or not allowed.
-
-        Raises:
-            UserError: If a model that follows hits samples without an input, or another with one.
-        """
+        """Raises: UserError if a model that follows hits samples without input, or another with."""
         if self.mode != "sample" or bool(self.inputs) == follows_hits:
             return
         if follows_hits:
