@@ -23,7 +23,7 @@ from magenta_lite.converters.grid import (
     to_step,
 )
 from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
-from magenta_lite.converters.multi_performance import VELOCITIES
+from magenta_lite.converters.performance_codec import VELOCITIES
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.typing import NoteSequence
