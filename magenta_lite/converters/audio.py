@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
-from magenta_lite.converters.converter import EXAMPLE, Converter, check_at_least
+from magenta_lite.converters.converter import EXAMPLE, SoundConverter, check_at_least
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events
 
@@ -74,14 +74,11 @@ class AudioConverterConfig:
             raise UserError(f"converter.silence={self.silence} dB must be at most 0, full scale")
 
 
-class AudioConverter(Converter):
+class AudioConverter(SoundConverter):
     """Converts audio to rows of two crops, which overlap by one crop.
 
     Training takes a crop at a random offset of a row, so that every crop of a piece can occur. The
     position of each row in its piece is stored; `pieces` joins the rows again.
-
-    Args:
-        config: An `AudioConverterConfig`.
     """
 
     config_class = AudioConverterConfig
@@ -89,16 +86,6 @@ class AudioConverter(Converter):
     @property
     def generate_flags(self) -> tuple[str, ...]:
         return ("--mode=reconstruct", f"--input={EXAMPLE}")
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate in Hz."""
-        return self.config.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """1 for mono, 2 for stereo."""
-        return self.config.channels
 
     @property
     def crop(self) -> int:

@@ -201,13 +201,17 @@ def chord_line(
     Raises:
         UnusableChords: If a chord has no class, or chords cannot be inferred.
     """
-    symbols = _symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
+    symbols = chord_symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
     return ChordLine({to_step(time, steps_per_second): classify(text) for time, text in symbols})
 
 
-def _symbols(sequence) -> list[tuple[float, str]]:
-    """Returns pairs of a time in seconds and a chord symbol, in order of time."""
+def chord_symbols(sequence) -> list[tuple[float, str]]:
+    """Returns pairs of a time in seconds and a chord symbol, in order of time.
+
+    Raises:
+        UnusableChords: If a time is not a number from 0 up.
+    """
     from note_seq.protobuf import music_pb2
 
     symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL

@@ -207,6 +207,11 @@ class PerformanceCodec:
         return kept + self.shifts(steps - now)
 
 
+def stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:
+    """Returns notes with all times multiplied by a factor."""
+    return [note._replace(start=note.start * factor, end=note.end * factor) for note in notes]
+
+
 def with_sustain(sequence: NoteSequence) -> NoteSequence:
     """Returns a NoteSequence with the sustain pedal applied to its notes."""
     if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):

@@ -67,9 +67,6 @@ class EventPerformanceConverter(EventSequenceConverter):
     https://magenta.tensorflow.org/performance-rnn). The sustain pedal is applied to notes.
 
     Difference from Magenta: there is no time-stretching in training.
-
-    Args:
-        config: An `EventPerformanceConverterConfig`.
     """
 
     config_class = EventPerformanceConverterConfig
@@ -97,7 +94,6 @@ class EventPerformanceConverter(EventSequenceConverter):
 
     @property
     def depth(self) -> int:
-        """Vocabulary size."""
         return self.codec.size
 
     @property

@@ -30,9 +30,6 @@ from magenta_lite.typing import Tensor
 class LabelEmbedding(Layer):
     """Embeds artist, genres, and the position of a context in its piece.
 
-    Args:
-        config: Sizes of a prior with labels.
-
     Call arguments:
         labels: Int32 (B, `config.label_size`): length of the piece, offset and length of the
             context in samples, artist, genres (-1 for none), lyrics.
@@ -64,8 +61,8 @@ class LabelEmbedding(Layer):
         return start[:, None], self._time(fixed) if self.config.time_bins else None
 
     def _time(self, fixed):
-        bins = time_bins(self.config, fixed)
-        return sum(tf.gather(self.tables[f"{name}_time"], bins[name]) for name in bins)
+        bins = time_bins(self.config, fixed).items()
+        return sum(tf.gather(self.tables[f"{name}_time"], places) for name, places in bins)
 
 
 def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
@@ -102,16 +99,9 @@ def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
 
 @keras.saving.register_keras_serializable("magenta_lite.jukebox")
 class LyricEncoder(Layer):
-    """Encodes lyrics; it is also trained to predict them.
+    """Encodes lyrics, int32 (B, T), as the memory for cross attention, float (B, T, W).
 
-    Args:
-        config: Sizes of a prior whose lyrics are separate.
-
-    Call arguments:
-        lyrics: Int32 (B, T).
-
-    Returns:
-        The memory for cross attention, float (B, T, W).
+    It is also trained to predict them.
     """
 
     def __init__(self, config: JukeboxPriorConfig, **kwargs: Any):
@@ -141,14 +131,7 @@ class LyricEncoder(Layer):
 class CodeConditioner(Layer):
     """Upsamples the codes of the level above to the rate of the codes that are predicted.
 
-    Args:
-        config: Sizes of a prior with `conditioner_stages`.
-
-    Call arguments:
-        above: Int32 (B, L / `config.above_ratio`).
-
-    Returns:
-        Float (B, L, W).
+    Maps int32 (B, L / `config.above_ratio`) to float (B, L, W).
     """
 
     def __init__(self, config: JukeboxPriorConfig, **kwargs: Any):

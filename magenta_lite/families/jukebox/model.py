@@ -87,10 +87,6 @@ class JukeboxPrior(CodePrior):
     Shape letters: B batch, L context length in codes, K codes, T characters, V size of the
     alphabet, W width.
 
-    Args:
-        model: Sizes.
-        objective: Loss; None for the default.
-
     Call arguments:
         batch: A dict of `events` int (B, L), codes; `labels` int (B, `label_size`), see
             `LabelEmbedding`, where the model has labels; and `above` int (B, L / ratio), the codes

@@ -53,8 +53,8 @@ def signatures(
         style, families, strict, minutes = conditioning
         front = tf.stack(
             [
-                tf.where(style > 0, style, vocabulary.NOT_SAID),
-                tf.where(families > 0, vocabulary.NO_FAMILIES + families, vocabulary.NOT_SAID),
+                tf.where(style > 0, style, vocabulary.UNSPECIFIED),
+                tf.where(families > 0, vocabulary.NO_FAMILIES + families, vocabulary.UNSPECIFIED),
                 vocabulary.START,
             ]
         )
