@@ -108,9 +108,6 @@ class AudioConverter(SoundConverter):
         Row k holds the samples from k * crop to (k + 2) * crop; the last row has at least one crop.
         Rows without a sample above `silence` are dropped.
 
-        Args:
-            audio: Audio with the sample rate and channels of the config.
-
         Returns:
             Int16 arrays (T, channels), crop <= T <= 2 * crop, with positions: the first sample of
             each and the length of the piece; and a report.
@@ -122,11 +119,8 @@ class AudioConverter(SoundConverter):
         config, report = self.config, Report()
         shortest = max(config.crop / self.sample_rate, config.min_seconds)
         if audio.seconds < shortest:
-            reason = Reason.with_setting(
-                f"sound shorter than {shortest:.3g} s",
-                "--set converter.crop=4096 takes shorter sound, for a model of short clips",
-            )
-            report.drop(reason)
+            hint = "--set converter.crop=4096 takes shorter sound, for a model of short clips"
+            report.drop(Reason.with_setting(f"sound shorter than {shortest:.3g} s", hint))
             return EncodeResult([], report)
         samples, clipped = to_int16(audio.samples)
         if clipped is None:
@@ -196,10 +190,7 @@ def to_int16(samples: np.ndarray) -> tuple[np.ndarray, int | None]:
 def pieces(examples: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the name and the samples int16 (T, channels) of each piece, in order of names.
 
-    Dropped silent rows are replaced by zeros.
-
-    Args:
-        examples: A split of a built collection, a `collections.Examples`.
+    Dropped silent rows of `examples`, a split of a built collection, are replaced by zeros.
 
     Raises:
         UserError: If the data set has no positions of its rows.

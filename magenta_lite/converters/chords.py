@@ -150,10 +150,6 @@ def typed_symbols(text: str, flag: str = "chords") -> list[str]:
 def parse_chords(text: str, steps: int) -> np.ndarray:
     """Returns the chords that a user typed, spread evenly over `steps`: uint8 (steps,).
 
-    Args:
-        text: Chord symbols; see `typed_symbols`.
-        steps: Number of steps T.
-
     Raises:
         UserError: If a symbol is unknown, or there are no symbols, or more symbols than steps.
     """
@@ -193,10 +189,7 @@ def chord_line(
 ) -> ChordLine:
     """Returns the chords of a stretch, inferred from the notes if it has no chord symbols.
 
-    Args:
-        stretch: The stretch of music.
-        steps_per_quarter: Grid resolution.
-        classify: Maps a chord symbol to its class, 0 to 255.
+    `classify` maps a chord symbol to its class, 0 to 255.
 
     Raises:
         UnusableChords: If a chord has no class, or chords cannot be inferred.

@@ -104,9 +104,8 @@ class Converter:
     def for_inference(self, pitch_map: str = "reduced", unmarked_drums: bool = True) -> Converter:
         """Returns the converter for input of generation, which accepts more than that of training.
 
-        Args:
-            pitch_map: Pitch map of grooves.
-            unmarked_drums: Whether all notes of a file without drum notes are read as drums.
+        For grooves, `pitch_map` is that of inputs, and `unmarked_drums` reads all notes of a file
+        without drum notes as drums.
         """
         del pitch_map, unmarked_drums
         return self

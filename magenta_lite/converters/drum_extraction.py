@@ -27,10 +27,7 @@ def hits_by_step(
 ) -> dict[int, int]:
     """Returns the set of classes hit at each step with hits.
 
-    Args:
-        notes: (start, end, NoteSequence note).
-        class_of: Class of each MIDI pitch.
-        report: Collects the counts of dropped items.
+    The notes are (start, end, NoteSequence note); `class_of` is the class of each MIDI pitch.
     """
     hits: dict[int, int] = {}
     for start, _, note in notes:

@@ -91,12 +91,6 @@ class GrooveConverter(Converter):
     def for_inference(
         self, pitch_map: str = "reduced", unmarked_drums: bool = True
     ) -> GrooveConverter:
-        """Returns the converter for input of generation, with another pitch map.
-
-        Args:
-            pitch_map: A key of `PITCH_MAPS`.
-            unmarked_drums: Whether all notes of a piece without drum notes are read as drums.
-        """
         unmarked_drums = unmarked_drums or self.config.unmarked_drums
         return GrooveConverter(
             dataclasses.replace(self.config, pitch_map=pitch_map, unmarked_drums=unmarked_drums)

@@ -44,12 +44,8 @@ def notes_by_instrument(
 ) -> list[tuple[int, list[StepNote]]]:
     """Returns the melodic notes of each instrument, in the order of the instruments' numbers.
 
-    Args:
-        stretch: The stretch of music.
-        steps_per_quarter: Grid resolution.
-        pitches: Lowest and highest MIDI pitch.
-        report: Collects the counts of dropped items.
-        programs: Lowest and highest General MIDI program; None for all.
+    Notes outside the lowest and highest MIDI pitch `pitches` and General MIDI program `programs`
+    (None for all) are dropped.
     """
     by_instrument: dict[int, list[StepNote]] = {}
     for start, end, note in quantize(stretch, steps_per_quarter):
