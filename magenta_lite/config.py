@@ -337,11 +337,7 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
 
 
 def load_config(path: Path) -> ExperimentConfig:
-    """Reads a file written by `save_config`.
-
-    Raises:
-        UserError: If the file is missing or not a config.
-    """
+    """Reads a file of `save_config`. Raises: UserError if it is missing or not a config."""
     from omegaconf import OmegaConf
     from yaml import YAMLError
 

@@ -168,11 +168,7 @@ def transpose_chords(controls: Any, semitones: int) -> np.ndarray:
 
 
 class ChordLine:
-    """The chords of a stretch; each chord lasts until the next one.
-
-    Args:
-        chords: Class of each chord by the step at which it begins.
-    """
+    """The chords of a stretch, by the steps at which they begin; each lasts until the next one."""
 
     def __init__(self, chords: dict[int, int]):
         self._starts = np.array(sorted(chords), int)

@@ -69,11 +69,8 @@ def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
     """Returns the time bins of the codes of a context.
 
     Computed in float32 as in the original, because its rounding decides on the bins at borders.
-
-    Args:
-        config: A config with `time_bins`.
-        labels: Int32 (B, 3 or more): length of the piece, offset and length of the context, in
-            samples.
+    `labels`, int32 (B, 3 or more), begin with the length of the piece, and offset and length of the
+    context, in samples.
 
     Returns:
         Int32: `total` (B, 1), for the length of the piece; `absolute` (B, L), for the time since

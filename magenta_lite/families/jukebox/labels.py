@@ -194,9 +194,7 @@ class PieceLabels:
     def vector(self, config: JukeboxPriorConfig, start: int = 0) -> np.ndarray:
         """Returns the label vector of a context, int32 (`config.label_size`,).
 
-        Args:
-            config: Sizes of the model.
-            start: First code of the context, from `offset` on.
+        `start` is the first code of the context, counted from `offset`.
 
         Raises:
             UserError: If artist, genre or time lie outside the range of the model.

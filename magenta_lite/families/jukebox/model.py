@@ -184,13 +184,9 @@ class JukeboxPrior(CodePrior):
         return position - self.sizes.front
 
     def lyric_attention(self, batch: Batch) -> Tensor:
-        """Returns the attention weights of codes to characters in the layer `alignment_layer`.
+        """Returns the attention weights of codes to characters, float32 (B, H, L, T).
 
-        Args:
-            batch: As of the call.
-
-        Returns:
-            Float32 (B, H, L, T).
+        They are those of the layer `alignment_layer`, for a batch as of the call.
 
         Raises:
             UserError: If the model has no such layer.

@@ -118,11 +118,9 @@ def si_sdr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def bandwidth(clips: np.ndarray, resolution: Sequence[int]) -> Bandwidth:
-    """Returns the normalisation constants of the losses.
+    """Returns the normalisation constants of the losses on clips, float (N, T, C).
 
-    Args:
-        clips: Float (N, T, C).
-        resolution: FFT size, hop length and window length of the spectra in samples.
+    The resolution consists of FFT size, hop length and window length of the spectra in samples.
     """
     # Double precision, for sums of many small numbers.
     samples = clips.astype(np.float64)

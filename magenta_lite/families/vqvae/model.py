@@ -138,8 +138,7 @@ class VQVAE(MusicModel):
     def encode(self, sound: Tensor) -> list:
         """Returns the codes int32 (B, S), or (B, S, N), of each level, the finest first.
 
-        Args:
-            sound: (B, T, C), float in [-1, 1) or 16-bit integers.
+        The sound (B, T, C) is float in [-1, 1) or 16-bit integers.
 
         Raises:
             UserError: If T is not a multiple of the last level's hop length.
