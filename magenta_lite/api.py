@@ -51,9 +51,7 @@ PICTURE = (".png",)
 def load(path: str | os.PathLike, checkpoint: str = "best") -> Run:
     """Returns the trained model of a run directory, with its config and its converter.
 
-    Args:
-        path: The run directory.
-        checkpoint: `best` (by validation), `newest`, or a step.
+    `checkpoint` is `best` (by validation), `newest`, or a step.
 
     Raises:
         UserError: If `path` is not a run directory or has no such checkpoint.
@@ -98,9 +96,7 @@ def _completed(
 ) -> ExperimentConfig:
     """Returns the config, completed from the run that encodes its data, if it names one.
 
-    Args:
-        config: The config.
-        facts: Returns the metadata of the pieces of a data section in an encoding.
+    `facts` returns the metadata of the pieces of a data section in an encoding.
     """
     encoded = FAMILIES[config.family].encoded_data
     path = encoded and encoded.run_dir(config)
@@ -162,8 +158,7 @@ def dataset(
 def read(path: str | os.PathLike) -> Any:
     """Reads the piece in a file as a NoteSequence, or as an `Audio` from a sound file.
 
-    Args:
-        path: MIDI, ABC, MusicXML, a TFRecord of NoteSequences, or WAV, FLAC, OGG, MP3, AIFF.
+    Formats are MIDI, ABC, MusicXML, TFRecords of NoteSequences, and WAV, FLAC, OGG, MP3, AIFF.
 
     Raises:
         UserError: If the file cannot be read, or has several pieces (see `read_all`).
@@ -219,9 +214,7 @@ def write(piece: Any, path: str | os.PathLike) -> Path:
 def synthesize(sequence: Any, soundfont: str = "") -> Audio:
     """Returns the sound of a NoteSequence, with a peak amplitude of 0.9.
 
-    Args:
-        sequence: The NoteSequence.
-        soundfont: SoundFont 2 file; empty for `MAGENTA_LITE_SOUNDFONT`, or pretty_midi's.
+    `soundfont` is a SoundFont 2 file; empty for `MAGENTA_LITE_SOUNDFONT`, or pretty_midi's.
 
     Raises:
         UserError: If the soundfont cannot be read.
@@ -247,11 +240,7 @@ def show(piece: Any) -> Shown:
 
 
 class Shown:
-    """A piece with an HTML representation for notebooks.
-
-    Args:
-        piece: A NoteSequence or an `Audio`.
-    """
+    """A NoteSequence or an `Audio` with an HTML representation for notebooks."""
 
     def __init__(self, piece: Any):
         self.piece = piece

@@ -50,6 +50,7 @@ FORMER_CONVERTER_FIELDS: dict[str, dict[str, Any]] = {
     "musenet_tokens": {"max_note": 10.0, "max_silence": 4.0},
 }
 
+SECTIONS = ("converter", "model", "objective", "data", "train", "generate")
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adafactor")
 SCHEDULES = ("decay", "noam", "rsqrt", "cosine")
@@ -162,13 +163,8 @@ class TrainConfig:
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_size",
-            "checkpoint_every",
-            "keep_checkpoints",
-            "micro_batches",
-        ):
+        counts = ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "micro_batches")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise UserError(f"train.{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.minutes < math.inf:
@@ -177,11 +173,8 @@ class TrainConfig:
             raise UserError(f"train.patience={self.patience} must not be negative")
         if not 0 <= self.ema < 1:
             raise UserError(f"train.ema={self.ema} must lie in [0, 1), e.g. 0.999; 0 for none")
-        for name, known in (
-            ("precision", PRECISIONS),
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-        ):
+        choices = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown_name(f"train.{name}", getattr(self, name), known)
 
@@ -336,7 +329,7 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
     from omegaconf import OmegaConf
 
     tree: dict[str, Any] = {"name": config.name}
-    for section in _section_names(config):
+    for section in SECTIONS:
         value = getattr(config, section)
         kind = {"kind": value.kind} if section in ExperimentConfig.FREE_SECTIONS else {}
         tree[section] = kind | dataclasses.asdict(value)
@@ -344,11 +337,7 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
 
 
 def load_config(path: Path) -> ExperimentConfig:
-    """Reads a file written by `save_config`.
-
-    Raises:
-        UserError: If the file is missing or not a config.
-    """
+    """Reads a file of `save_config`. Raises: UserError if it is missing or not a config."""
     from omegaconf import OmegaConf
     from yaml import YAMLError
 
@@ -364,7 +353,7 @@ def load_config(path: Path) -> ExperimentConfig:
             if field in tree["converter"]:
                 tree[_section_of(field, model_class)][field] = tree["converter"].pop(field)
         sections = {}
-        for section in ("converter", "model", "objective", "data", "train", "generate"):
+        for section in SECTIONS:
             values = dict(tree[section])
             kind = values.pop("kind", None)
             cls = section_class(kind) if kind else _FIXED_SECTIONS[section]
@@ -390,13 +379,9 @@ def _section_of(former_field: str, model_class: type) -> str:
     return "model" if former_field in names else "generate"
 
 
-def _section_names(config: ExperimentConfig) -> list[str]:
-    return [field.name for field in dataclasses.fields(config) if field.name != "name"]
-
-
 def _check_known(config: ExperimentConfig, section: str, field: str) -> None:
-    if section not in _section_names(config):
-        raise unknown_name("section in --set", section, _section_names(config))
+    if section not in SECTIONS:
+        raise unknown_name("section in --set", section, SECTIONS)
     fields = [f.name for f in dataclasses.fields(getattr(config, section))]
     if field not in fields:
         known = [f"{section}.{name}" for name in fields]

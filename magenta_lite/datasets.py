@@ -61,11 +61,7 @@ def open_data(
 ) -> Collection | EncodedCollection:
     """Returns the collection for a run of `config`; see `open_collection`.
 
-    Args:
-        config: The config, `completed` if another run encodes its data.
-        encoder: The run that encodes the data; None if the converter does.
-        data_dir: As of `open_collection`.
-        built: As of `open_collection`.
+    If another run, the `encoder`, encodes the data, the config must be `completed`.
     """
     if encoder is None:
         return open_collection(config.data, config.converter, data_dir, built)
@@ -82,13 +78,7 @@ def open_data(
 def completed(
     config: ExperimentConfig, encoder: Run | None, data_dir: str | None = None, built: str = ""
 ) -> ExperimentConfig:
-    """Returns the config, completed from the run that encodes its data, and from the data.
-
-    Args:
-        config: The config.
-        encoder: The run that encodes the data; None if the converter does.
-        data_dir: As of `open_collection`.
-        built: As of `open_collection`.
+    """Returns the config, completed from the run that encodes its data, if any, and from the data.
 
     Raises:
         UserError: If that run does not fit the config, or its data cannot be opened.

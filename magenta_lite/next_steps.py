@@ -27,12 +27,8 @@ def next_steps(
 ) -> list[str]:
     """Returns commands, and writes their input, if they need any, into the run directory.
 
-    Args:
-        run_dir: The run directory.
-        config: Config of the run.
-        converter: Converter of the run.
-        collection: The training data; None for an imported model.
-        data_dir: Folder of built data sets; None for the default.
+    `collection` is the training data, None for an imported model; `data_dir` is the folder of
+    built data sets, None for the default.
     """
     data = [f"--data_dir={data_dir}"] if data_dir else []
     family = FAMILIES[config.family]
@@ -64,11 +60,7 @@ def _unused(name: str) -> Path:
 
 
 def write_example(run_dir: Path, converter: Any, collection: Any = None) -> Path:
-    """Writes a held-out piece, or a synthetic one, into the run directory.
-
-    Returns:
-        Its path, `example.mid` or `example.wav`.
-    """
+    """Writes a held-out or synthetic piece, and returns its path, `example.mid` or `.wav`."""
     sound = converter.event_format.kind == "audio"
     path = run_dir / ("example.wav" if sound else "example.mid")
     if sound:
@@ -77,10 +69,9 @@ def write_example(run_dir: Path, converter: Any, collection: Any = None) -> Path
         return write_audio(path, converter.decode(_held_out_sound(converter, collection)))
     import note_seq
 
-    events = _held_out_events(collection)
-    note_seq.sequence_proto_to_midi_file(
-        converter.decode(_beat(converter) if events is None else events), str(path)
-    )
+    examples = _held_out(collection)
+    events = examples.events[0][: examples.lengths[0]] if examples else _beat(converter)
+    note_seq.sequence_proto_to_midi_file(converter.decode(events), str(path))
     return path
 
 
@@ -90,11 +81,6 @@ def _held_out(collection: Any) -> Any:
         return None
     splits = map(collection.split, ("test", "validation", "train"))
     return next((split for split in splits if len(split)), None)
-
-
-def _held_out_events(collection: Any) -> np.ndarray | None:
-    examples = _held_out(collection)
-    return None if examples is None else examples.events[0][: examples.lengths[0]]
 
 
 def _held_out_sound(converter: Any, collection: Any) -> np.ndarray:
@@ -155,10 +141,7 @@ class CodesRun(NamedTuple):
 def _with_upsamplers(run_dir: Path, config: ExperimentConfig, data: list[str]) -> list[str]:
     """Returns commands to train the missing runs of levels above this one, and to generate sound.
 
-    Args:
-        run_dir: Run directory of a prior or an upsampler.
-        config: Config of the run.
-        data: Flags for the folder of data sets.
+    The run is that of a prior or an upsampler; `data` are the flags for the folder of data sets.
     """
     runs = [CodesRun(run_dir, config), *_siblings(run_dir, config)]
     upsamplers = {run.level: run for run in reversed(runs) if run.upsamples}
@@ -198,10 +181,8 @@ def _planned(
 ) -> CodesRun | None:
     """Returns a run, not trained yet, of a configuration for another level of the same VQ-VAE.
 
-    Args:
-        run_dir: Run directory of an upsampler; the new run is placed beside it.
-        config: Config of the upsampler.
-        upsampled: Level of another upsampler; None for the prior of the coarsest level.
+    The new run is placed beside `run_dir`, that of an upsampler with `config`. It is the upsampler
+    of the level `upsampled`, or, for None, the prior of the coarsest level.
     """
     there = load_config(Path(config.converter.vqvae) / "config.yaml").model
     level = there.levels - 1 if upsampled is None else upsampled

@@ -46,8 +46,7 @@ class Unfinished:
     def resume(self, asked: str) -> dict[str, np.ndarray]:
         """Returns the saved arrays of earlier work with the same options; empty for new work.
 
-        Args:
-            asked: All options that determine the result, except the seed, as a text.
+        `asked` contains all options that determine the result, except the seed, as text.
         """
         self._asked = asked
         for path in self._left():

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
-from magenta_lite.converters.converter import EXAMPLE, Converter, check_at_least
+from magenta_lite.converters.converter import EXAMPLE, SoundConverter, check_at_least
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events
 
@@ -74,14 +74,11 @@ class AudioConverterConfig:
             raise UserError(f"converter.silence={self.silence} dB must be at most 0, full scale")
 
 
-class AudioConverter(Converter):
+class AudioConverter(SoundConverter):
     """Converts audio to rows of two crops, which overlap by one crop.
 
     Training takes a crop at a random offset of a row, so that every crop of a piece can occur. The
     position of each row in its piece is stored; `pieces` joins the rows again.
-
-    Args:
-        config: An `AudioConverterConfig`.
     """
 
     config_class = AudioConverterConfig
@@ -89,16 +86,6 @@ class AudioConverter(Converter):
     @property
     def generate_flags(self) -> tuple[str, ...]:
         return ("--mode=reconstruct", f"--input={EXAMPLE}")
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate in Hz."""
-        return self.config.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """1 for mono, 2 for stereo."""
-        return self.config.channels
 
     @property
     def crop(self) -> int:
@@ -121,9 +108,6 @@ class AudioConverter(Converter):
         Row k holds the samples from k * crop to (k + 2) * crop; the last row has at least one crop.
         Rows without a sample above `silence` are dropped.
 
-        Args:
-            audio: Audio with the sample rate and channels of the config.
-
         Returns:
             Int16 arrays (T, channels), crop <= T <= 2 * crop, with positions: the first sample of
             each and the length of the piece; and a report.
@@ -135,11 +119,8 @@ class AudioConverter(Converter):
         config, report = self.config, Report()
         shortest = max(config.crop / self.sample_rate, config.min_seconds)
         if audio.seconds < shortest:
-            reason = Reason.with_setting(
-                f"sound shorter than {shortest:.3g} s",
-                "--set converter.crop=4096 takes shorter sound, for a model of short clips",
-            )
-            report.drop(reason)
+            hint = "--set converter.crop=4096 takes shorter sound, for a model of short clips"
+            report.drop(Reason.with_setting(f"sound shorter than {shortest:.3g} s", hint))
             return EncodeResult([], report)
         samples, clipped = to_int16(audio.samples)
         if clipped is None:
@@ -209,10 +190,7 @@ def to_int16(samples: np.ndarray) -> tuple[np.ndarray, int | None]:
 def pieces(examples: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the name and the samples int16 (T, channels) of each piece, in order of names.
 
-    Dropped silent rows are replaced by zeros.
-
-    Args:
-        examples: A split of a built collection, a `collections.Examples`.
+    Dropped silent rows of `examples`, a split of a built collection, are replaced by zeros.
 
     Raises:
         UserError: If the data set has no positions of its rows.

@@ -65,9 +65,6 @@ class ChoraleConverter(TokenConverter):
     Ids: 0 padding, 1 end, 2 a rest, 3 and up the pitches from `min_pitch` (Huang et al. 2018,
     §4.1). A sustained note and a repeated note have the same token, as in the data set that papers
     compare on.
-
-    Args:
-        config: A `ChoraleConverterConfig`.
     """
 
     config_class = ChoraleConverterConfig
@@ -76,7 +73,6 @@ class ChoraleConverter(TokenConverter):
 
     @property
     def rules(self) -> TokenRules:
-        """The grammar of the ids."""
         ends = self.config.end_token
         return TokenRules(
             size=self.event_format.sizes[0],
@@ -115,9 +111,7 @@ class ChoraleConverter(TokenConverter):
         """Returns the ids of a whole NoteSequence; `report` counts dropped items."""
         report = Report() if report is None else report
         grid = self._grid(sequence, report)
-        if grid is None:
-            return []
-        return self.ids_of_grid(grid)
+        return [] if grid is None else self.ids_of_grid(grid)
 
     def ids_of_grid(self, grid: ArrayLike) -> list[int]:
         """Returns the ids of pitches int (T, 4), -1 for rests."""
@@ -170,14 +164,14 @@ class ChoraleConverter(TokenConverter):
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
-        self, events: Events, qpm: float = 120.0, programs: Sequence[int] | None = None
+        self, events: Events, qpm: float = 120.0, programs: tuple[int, ...] | None = None
     ) -> NoteSequence:
         """Returns the NoteSequence that ids (T,) describe; every sequence of ids is valid.
 
         The first 1 ends the piece, and 0 is a rest. Equal pitches of a voice at successive steps
         are one note.
         """
-        programs = self._programs(None if programs is None else tuple(programs))
+        programs = self._programs(programs)
         ids = checked_ids(events, self.event_format.sizes[0])
         if END in ids:
             ids = ids[: ids.index(END)]

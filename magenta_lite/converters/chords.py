@@ -150,10 +150,6 @@ def typed_symbols(text: str, flag: str = "chords") -> list[str]:
 def parse_chords(text: str, steps: int) -> np.ndarray:
     """Returns the chords that a user typed, spread evenly over `steps`: uint8 (steps,).
 
-    Args:
-        text: Chord symbols; see `typed_symbols`.
-        steps: Number of steps T.
-
     Raises:
         UserError: If a symbol is unknown, or there are no symbols, or more symbols than steps.
     """
@@ -172,11 +168,7 @@ def transpose_chords(controls: Any, semitones: int) -> np.ndarray:
 
 
 class ChordLine:
-    """The chords of a stretch; each chord lasts until the next one.
-
-    Args:
-        chords: Class of each chord by the step at which it begins.
-    """
+    """The chords of a stretch, by the steps at which they begin; each lasts until the next one."""
 
     def __init__(self, chords: dict[int, int]):
         self._starts = np.array(sorted(chords), int)
@@ -193,21 +185,22 @@ def chord_line(
 ) -> ChordLine:
     """Returns the chords of a stretch, inferred from the notes if it has no chord symbols.
 
-    Args:
-        stretch: The stretch of music.
-        steps_per_quarter: Grid resolution.
-        classify: Maps a chord symbol to its class, 0 to 255.
+    `classify` maps a chord symbol to its class, 0 to 255.
 
     Raises:
         UnusableChords: If a chord has no class, or chords cannot be inferred.
     """
-    symbols = _symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
+    symbols = chord_symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
     return ChordLine({to_step(time, steps_per_second): classify(text) for time, text in symbols})
 
 
-def _symbols(sequence) -> list[tuple[float, str]]:
-    """Returns pairs of a time in seconds and a chord symbol, in order of time."""
+def chord_symbols(sequence) -> list[tuple[float, str]]:
+    """Returns pairs of a time in seconds and a chord symbol, in order of time.
+
+    Raises:
+        UnusableChords: If a time is not a number from 0 up.
+    """
     from note_seq.protobuf import music_pb2
 
     symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL

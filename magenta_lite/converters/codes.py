@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from magenta_lite.converters.base import EventFormat
-from magenta_lite.converters.converter import Converter, check_at_least
+from magenta_lite.converters.converter import SoundConverter, check_at_least
 from magenta_lite.errors import UserError
 
 
@@ -73,24 +73,10 @@ class CodesConverterConfig:
         return self.context * self.hop
 
 
-class CodesConverter(Converter):
-    """Describes codes; the VQ-VAE of the config converts audio to codes and back.
-
-    Args:
-        config: A `CodesConverterConfig`.
-    """
+class CodesConverter(SoundConverter):
+    """Describes codes; the VQ-VAE of the config converts audio to codes and back."""
 
     config_class = CodesConverterConfig
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate of the audio, in Hz."""
-        return self.config.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """Channels of the audio."""
-        return self.config.channels
 
     @property
     def event_format(self) -> EventFormat:

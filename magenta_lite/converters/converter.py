@@ -21,7 +21,7 @@ LOWEST = -127  # semitones; moves every example to the bottom of its range
 class Converter:
     """Converts music to arrays and back.
 
-    Subclasses define `event_format`, `window_steps`, `encode` and `decode`.
+    Subclasses define `event_format`, `encode` and `decode`, and those without bars `window_steps`.
 
     Attributes:
         config: The converter section.
@@ -69,8 +69,8 @@ class Converter:
 
     @property
     def window_steps(self) -> int:
-        """Length T of an example in steps."""
-        raise NotImplementedError
+        """Length T of an example in steps; by default that of the config's bars."""
+        return self.config.bars * self.steps_per_bar
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
@@ -104,9 +104,8 @@ class Converter:
     def for_inference(self, pitch_map: str = "reduced", unmarked_drums: bool = True) -> Converter:
         """Returns the converter for input of generation, which accepts more than that of training.
 
-        Args:
-            pitch_map: Pitch map of grooves.
-            unmarked_drums: Whether all notes of a file without drum notes are read as drums.
+        For grooves, `pitch_map` is that of inputs, and `unmarked_drums` reads all notes of a file
+        without drum notes as drums.
         """
         del pitch_map, unmarked_drums
         return self
@@ -198,6 +197,20 @@ class Converter:
         """Returns the converter of the result of `to_json`."""
         values = {key: value for key, value in tree.items() if key != "kind"}
         return cls(cls.config_class(**values))
+
+
+class SoundConverter(Converter):
+    """Converts audio, or the codes of audio."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the audio in Hz."""
+        return self.config.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Channels of the audio; 1 for mono."""
+        return self.config.channels
 
 
 def too_short(text: str) -> Reason:

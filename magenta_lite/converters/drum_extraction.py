@@ -5,6 +5,7 @@ A drum track is a list of sets of drums, one per step; bit k of a set is the hit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -26,15 +27,14 @@ def hits_by_step(
 ) -> dict[int, int]:
     """Returns the set of classes hit at each step with hits.
 
-    Args:
-        notes: (start, end, NoteSequence note), drum notes only.
-        class_of: Class of each MIDI pitch.
-        report: Collects the counts of dropped items.
+    The notes are (start, end, NoteSequence note); `class_of` is the class of each MIDI pitch.
     """
     hits: dict[int, int] = {}
     for start, _, note in notes:
         drum = class_of.get(note.pitch)
-        if drum is None:
+        if not note.is_drum:
+            report.drop("note that is not for drums")
+        elif drum is None:
             report.drop("drum pitch without a class")
         elif note.velocity <= 0:
             report.drop("note of velocity 0")
@@ -48,8 +48,8 @@ def extract_drum_tracks(
     *,
     steps_per_bar: int,
     gap_bars: float,
-    max_bars: float,
-    leading_bars: int,
+    max_bars: float = math.inf,
+    leading_bars: int = 0,
     report: Report,
 ) -> list[DrumTrack]:
     """Returns the drum tracks of a piece, each in whole bars from the bar of its first hit.

@@ -76,9 +76,6 @@ class DrumsConverter(Converter):
     All drum notes form one track; velocities and durations are ignored. Without `roll` an example
     has one id a step, the sum of 2 ** class over the classes hit: 0 is silence, 5 is kick and
     closed hi-hat. With `roll` it has one bit for each class.
-
-    Args:
-        config: A `DrumsConverterConfig`.
     """
 
     config_class = DrumsConverterConfig
@@ -96,11 +93,6 @@ class DrumsConverter(Converter):
         if self.config.roll:
             return EventFormat("roll", (classes,))
         return EventFormat("categorical", (2**classes,), input_bits=classes)
-
-    @property
-    def window_steps(self) -> int:
-        """Length T of a window in steps."""
-        return self.config.bars * self.steps_per_bar
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of every drum track in a NoteSequence.
@@ -120,12 +112,10 @@ class DrumsConverter(Converter):
 
     def _tracks(self, stretch: Stretch, report: Report) -> list[DrumTrack]:
         config = self.config
-        notes = list(quantize(stretch, config.steps_per_quarter))
-        drums = [(start, end, note) for start, end, note in notes if note.is_drum]
-        report.drop("note that is not for drums", n=len(notes) - len(drums))
+        notes = quantize(stretch, config.steps_per_quarter)
         padding = config.bars if config.pad_edges else 0
         return extract_drum_tracks(
-            hits_by_step(drums, self._class_of, report),
+            hits_by_step(notes, self._class_of, report),
             steps_per_bar=self.steps_per_bar,
             gap_bars=max(config.gap_bars, padding),  # silence inside a window must not split it
             max_bars=config.max_bars,

@@ -78,9 +78,6 @@ class GrooveConverter(Converter):
     An example has 27 numbers a step: the hits (0 or 1) of 9 classes, then their velocities (0 to
     1), then their offsets (-1 to 1, in half steps; positive is before the grid). They are the
     targets of a model; its section defines what its encoder network reads of them.
-
-    Args:
-        config: A `GrooveConverterConfig`.
     """
 
     config_class = GrooveConverterConfig
@@ -94,12 +91,6 @@ class GrooveConverter(Converter):
     def for_inference(
         self, pitch_map: str = "reduced", unmarked_drums: bool = True
     ) -> GrooveConverter:
-        """Returns the converter for input of generation, with another pitch map.
-
-        Args:
-            pitch_map: A key of `PITCH_MAPS`.
-            unmarked_drums: Whether all notes of a piece without drum notes are read as drums.
-        """
         unmarked_drums = unmarked_drums or self.config.unmarked_drums
         return GrooveConverter(
             dataclasses.replace(self.config, pitch_map=pitch_map, unmarked_drums=unmarked_drums)
@@ -109,11 +100,6 @@ class GrooveConverter(Converter):
     def event_format(self) -> EventFormat:
         """27 numbers a step."""
         return EventFormat("groove", (DRUMS,))
-
-    @property
-    def window_steps(self) -> int:
-        """Length T of a window in steps."""
-        return self.config.bars * self.steps_per_bar
 
     def encode(self, sequence: NoteSequence) -> EncodeResult:
         """Returns the windows of the drumming in a NoteSequence.

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report, pitch_outside
+from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.chords import UnusableChords, chord_line
 from magenta_lite.converters.converter import (
     Converter,
@@ -21,7 +21,6 @@ from magenta_lite.converters.grid import (
     Stretch,
     bar_windows,
     common_time_stretches,
-    quantize,
 )
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
@@ -30,6 +29,7 @@ from magenta_lite.converters.melody_extraction import (
     StepNote,
     as_fresh_melody,
     extract_melodies,
+    notes_by_instrument,
     padded,
 )
 from magenta_lite.converters.windows import Windows
@@ -107,9 +107,6 @@ class MelodyConverter(Converter):
     Ids: 0 no event (a note or a rest continues), 1 note-off, 2 and up note-ons from `min_pitch`
     up, and last the optional end token: 90 ids with the defaults, as in Magenta's MusicVAE
     (Roberts et al. 2018, https://arxiv.org/abs/1803.05428).
-
-    Args:
-        config: A `MelodyConverterConfig`.
     """
 
     config_class = MelodyConverterConfig
@@ -160,60 +157,36 @@ class MelodyConverter(Converter):
             Uint8 arrays (T,), their chords uint8 (T,) where the config has them, and a report
             of dropped items.
         """
-        config = self.config
         report = Report()
-        windows = Windows(report, config.max_examples)
+        windows = Windows(report, self.config.max_examples)
         try:
-            for stretch in common_time_stretches(sequence, config, report):
+            for stretch in common_time_stretches(sequence, self.config, report):
                 self._encode_stretch(stretch, windows, report)
         except UnusableChords as error:
             return error.as_result()
         return windows.result()
 
     def _encode_stretch(self, stretch: Stretch, windows: Windows, report: Report) -> None:
-        melodies = [
-            melody
-            for notes in self._notes_by_instrument(stretch, report)
-            for melody in self._melodies_of(notes, report)
-        ]
+        config = self.config
+        instruments = notes_by_instrument(
+            stretch,
+            config.steps_per_quarter,
+            (config.min_pitch, config.max_pitch),
+            report,
+            config.programs or (0, 127),
+        )
+        melodies = [m for _, notes in instruments for m in self._melodies_of(notes, report)]
         if not melodies:
             return
         chords = None
-        if self.config.chords:
-            chords = chord_line(stretch, self.config.steps_per_quarter)
+        if config.chords:
+            chords = chord_line(stretch, config.steps_per_quarter)
         for melody in melodies:
             report.keep("melodies")
             for start, events in self._windows(melody, report):
                 ids = self._to_ids(events)
                 steps = range(start, start + len(ids))
                 windows.add(ids, None if chords is None else chords.at(steps))
-
-    def _notes_by_instrument(self, stretch: Stretch, report: Report) -> list[list[StepNote]]:
-        config = self.config
-        low, high = config.programs or (0, 127)
-        by_instrument: dict[int, list[StepNote]] = {}
-        drums = out_of_range = other_program = silent = 0
-        for start, end, note in quantize(stretch, config.steps_per_quarter):
-            if note.is_drum:
-                drums += 1
-            elif not low <= note.program <= high:
-                other_program += 1
-            elif not config.min_pitch <= note.pitch <= config.max_pitch:
-                out_of_range += 1
-            elif note.velocity <= 0:
-                silent += 1
-            else:
-                step_note = StepNote(start, -note.pitch, end)
-                by_instrument.setdefault(note.instrument, []).append(step_note)
-        report.drop("drum note", n=drums)
-        program = Reason.with_setting(
-            f"note of a program outside {low}-{high}",
-            "--set converter.programs=null reads the notes of every program",
-        )
-        report.drop(program, n=other_program)
-        report.drop(pitch_outside(config.min_pitch, config.max_pitch), n=out_of_range)
-        report.drop("note of velocity 0", n=silent)
-        return [by_instrument[instrument] for instrument in sorted(by_instrument)]
 
     def _melodies_of(self, notes: list[StepNote], report: Report) -> list[Melody]:
         config = self.config

@@ -6,9 +6,11 @@ a MIDI pitch.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-from magenta_lite.converters.base import Reason, Report
+from magenta_lite.converters.base import Reason, Report, pitch_outside
+from magenta_lite.converters.grid import Stretch, quantize
 
 NO_EVENT = -2
 NOTE_OFF = -1
@@ -33,14 +35,46 @@ class Melody(NamedTuple):
     events: list[int]
 
 
+def notes_by_instrument(
+    stretch: Stretch,
+    steps_per_quarter: int,
+    pitches: tuple[int, int],
+    report: Report,
+    programs: tuple[int, int] | None = None,
+) -> list[tuple[int, list[StepNote]]]:
+    """Returns the melodic notes of each instrument, in the order of the instruments' numbers.
+
+    Notes outside the lowest and highest MIDI pitch `pitches` and General MIDI program `programs`
+    (None for all) are dropped.
+    """
+    by_instrument: dict[int, list[StepNote]] = {}
+    for start, end, note in quantize(stretch, steps_per_quarter):
+        if note.is_drum:
+            report.drop("drum note")
+        elif programs and not programs[0] <= note.program <= programs[1]:
+            reason = Reason.with_setting(
+                f"note of a program outside {programs[0]}-{programs[1]}",
+                "--set converter.programs=null reads the notes of every program",
+            )
+            report.drop(reason)
+        elif not pitches[0] <= note.pitch <= pitches[1]:
+            report.drop(pitch_outside(*pitches))
+        elif note.velocity <= 0:
+            report.drop("note of velocity 0")
+        else:
+            notes = by_instrument.setdefault(note.instrument, [])
+            notes.append(StepNote(start, -note.pitch, end))
+    return sorted(by_instrument.items())
+
+
 def extract_melodies(
     notes: list[StepNote],
     *,
     steps_per_bar: int,
-    gap_bars: float,
-    max_bars: float,
-    skip_polyphony: bool,
-    leading_bars: int,
+    gap_bars: float = math.inf,
+    max_bars: float = math.inf,
+    skip_polyphony: bool = False,
+    leading_bars: int = 0,
     report: Report,
 ) -> list[Melody]:
     """Returns the melodies of one instrument, each starting and ending on a bar line.

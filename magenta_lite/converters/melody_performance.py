@@ -18,7 +18,7 @@ from magenta_lite.converters.performance import (
     PerformanceConverterConfig,
     check_stretches,
 )
-from magenta_lite.converters.performance_codec import PlayedNote
+from magenta_lite.converters.performance_codec import PlayedNote, stretched
 from magenta_lite.converters.text_melody import (
     FIRST_PITCH,
     TextMelodyCodec,
@@ -82,9 +82,6 @@ class MelodyPerformanceConverter(TokenConverter):
     melody, whose ids, of a `TextMelodyCodec`, are offset by `rules.size` and padded to
     `rules.input_steps`. The melody is extracted from the performance, which still contains it, and
     is played legato (Huang et al. 2018, §4.3).
-
-    Args:
-        config: A `MelodyPerformanceConverterConfig`.
     """
 
     config_class = MelodyPerformanceConverterConfig
@@ -187,7 +184,7 @@ class MelodyPerformanceConverter(TokenConverter):
     def _row(self, segment, melody, seconds: float, stretch: float, report) -> np.ndarray | None:
         """Returns the ids of a segment and its melody; None if it is dropped."""
         config = self.config
-        ids = [*self.codec.ids(_stretched(segment, stretch)), END]
+        ids = [*self.codec.ids(stretched(segment, stretch)), END]
         if len(ids) < config.min_tokens:
             report.drop(f"segment of fewer than {config.min_tokens} tokens")
             return None
@@ -202,9 +199,7 @@ class MelodyPerformanceConverter(TokenConverter):
         if not melody:
             report.drop("segment without a melody")
             return None
-        inputs = self.melody.ids_of(
-            _legato_sequence(_stretched(melody, stretch), seconds * stretch)
-        )
+        inputs = self.melody.ids_of(_legato_sequence(stretched(melody, stretch), seconds * stretch))
         inputs += [0] * (self.rules.input_steps - len(inputs))
         row = [*(id + self.codec.size for id in inputs), *ids]
         return np.array(row, self.event_format.event_dtype)
@@ -246,10 +241,6 @@ class MelodyPerformanceConverter(TokenConverter):
         sizes = self.event_format.sizes[0]
         played = ids[(ids < self.codec.size) | (ids >= sizes)]
         return self.performance.decode(played, qpm, programs, max_hung_note)
-
-
-def _stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:
-    return [note._replace(start=note.start * factor, end=note.end * factor) for note in notes]
 
 
 def _as_sequence(notes: Iterable[PlayedNote]):

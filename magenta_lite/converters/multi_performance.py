@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -19,15 +18,19 @@ from magenta_lite.converters.grid import (
     is_playable,
     quantize,
 )
+from magenta_lite.converters.performance_codec import (
+    VELOCITIES,
+    PerformanceCodec,
+    PlayedNote,
+    with_sustain,
+)
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
 
 PITCHES = PROGRAMS = 128
-VELOCITIES = 127  # 1 to 127
 FRAME = 2  # events of a track besides its music: the first, its program, and the last, its end
-SUSTAIN_PEDAL = 64  # number of the control change
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +76,6 @@ class MultiPerformanceConverterConfig(GridConfig):
             )
 
 
-class BarNote(NamedTuple):
-    """A note in a bar, with times in steps from the bar's start; fields define the sort order."""
-
-    start: int
-    pitch: int
-    end: int
-    velocity: int
-
-
 class TrackKey(NamedTuple):
     """Key of a track; fields define the order of tracks."""
 
@@ -95,24 +89,6 @@ class Track(NamedTuple):
 
     ids: list[int]
     steps: list[int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Ids:
-    """First id of each kind of event, in ascending order."""
-
-    note_off: int
-    shift: int
-    velocity: int
-    program: int
-    drums: int
-    end: int
-
-    @classmethod
-    def of(cls, steps_per_bar: int, velocity_bins: int) -> Ids:
-        """Returns the ids for bars of `steps_per_bar` steps."""
-        sizes = (PITCHES, PITCHES, steps_per_bar, velocity_bins, PROGRAMS, 1)
-        return cls(*itertools.accumulate(sizes))
 
 
 class MultiPerformanceConverter(Converter):
@@ -129,26 +105,31 @@ class MultiPerformanceConverter(Converter):
     original splits bars first and loses notes that are slightly early; notes of one step are sorted
     by pitch, not by unquantized time; an instrument that changes its program within a bar has two
     tracks.
-
-    Args:
-        config: A `MultiPerformanceConverterConfig`.
     """
 
     config_class = MultiPerformanceConverterConfig
 
     def __init__(self, config: MultiPerformanceConverterConfig):
         super().__init__(config)
-        self.ids = Ids.of(self.steps_per_bar, config.velocity_bins)
+        self.codec = PerformanceCodec(
+            velocity_bins=config.velocity_bins,
+            steps_per_second=1,  # all times are in steps
+            max_shift=self.steps_per_bar,
+            initial_velocity=VELOCITY,
+        )
+        self._first_program = self.codec.size
+        self._drums = self._first_program + PROGRAMS
+        self._end = self._drums + 1
 
     @property
     def event_format(self) -> EventFormat:
         """One id a step, with one segment for each track."""
         return EventFormat(
             "categorical",
-            (self.ids.end + 1,),
+            (self._end + 1,),
             control="chords" if self.config.chords else "",
             segments=self.config.max_instruments,
-            end_id=self.ids.end,
+            end_id=self._end,
         )
 
     @property
@@ -159,17 +140,17 @@ class MultiPerformanceConverter(Converter):
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
         """The ids of note-ons and note-offs; those of drums and after an end are not transposed."""
-        return ((0, 0, PITCHES - 1), (0, PITCHES, 2 * PITCHES - 1))
+        return ((0, *self.codec.note_on), (0, *self.codec.note_off))
 
     @property
     def fixed_segment_id(self) -> int:
         """The id of drum tracks."""
-        return self.ids.drums
+        return self._drums
 
     def _movable(self, events: np.ndarray) -> np.ndarray:
         tracks = events.reshape(self.config.max_instruments, self.config.max_events)
-        before_end = np.cumsum(tracks == self.ids.end, axis=1) == 0
-        return (before_end & (tracks[:, :1] != self.ids.drums)).ravel()
+        before_end = np.cumsum(tracks == self._end, axis=1) == 0
+        return (before_end & (tracks[:, :1] != self._drums)).ravel()
 
     # Notes to ids --------------------------------------------------------------------------
 
@@ -198,7 +179,7 @@ class MultiPerformanceConverter(Converter):
 
     def _bars(self, stretch: Stretch, report: Report) -> list[tuple[int, dict[TrackKey, list]]]:
         """Returns (number, notes of each track) of each bar with notes."""
-        bars: dict[int, dict[TrackKey, list[BarNote]]] = {}
+        bars: dict[int, dict[TrackKey, list[PlayedNote]]] = {}
         for start, end, note in quantize(stretch, self.config.steps_per_quarter):
             if note.velocity <= 0:
                 report.drop("note of velocity 0")
@@ -212,7 +193,7 @@ class MultiPerformanceConverter(Converter):
                 if end_in_bar > self.steps_per_bar:
                     report.drop("rest of a note that is held into the next bar")
                 key = TrackKey(note.is_drum, 0 if note.is_drum else note.program, note.instrument)
-                bar_note = BarNote(
+                bar_note = PlayedNote(
                     start_in_bar,
                     note.pitch,
                     min(end_in_bar, self.steps_per_bar),
@@ -229,7 +210,7 @@ class MultiPerformanceConverter(Converter):
                 continue
             if self.config.chords and chords is None:
                 chords = chord_line(stretch, self.config.steps_per_quarter)
-            events = self._joined([track.ids for track in tracks], missing=[self.ids.end])
+            events = self._joined([track.ids for track in tracks], missing=[self._end])
             controls = None
             if chords is not None:
                 first_step = number * self.steps_per_bar
@@ -237,34 +218,13 @@ class MultiPerformanceConverter(Converter):
                 controls = self._joined(classes, missing=[]).astype(np.uint8)
             windows.add(events.astype(self.event_format.event_dtype), controls)
 
-    def _track(self, key: TrackKey, notes: list[BarNote]) -> Track:
-        notes = sorted(notes)
-        changes = [(note.start, i, False) for i, note in enumerate(notes)]
-        changes += [(note.end, i, True) for i, note in enumerate(notes)]
-        ids = [self.ids.drums if key.is_drum else self.ids.program + key.program]
-        steps = [0]
-        now, bin_now = 0, None
-
-        def add(event: int) -> None:
-            ids.append(event)
-            steps.append(now)
-
-        for step, i, is_end in sorted(changes):
-            if step > now:
-                add(self.ids.shift + step - now - 1)
-                now = step
-            if is_end:
-                add(self.ids.note_off + notes[i].pitch)
-                continue
-            velocity_bin = (notes[i].velocity - 1) // self._bin_size
-            if self.config.velocity_bins and velocity_bin != bin_now:
-                add(self.ids.velocity + velocity_bin)
-                bin_now = velocity_bin
-            add(notes[i].pitch)
-        if now < self.steps_per_bar:
-            add(self.ids.shift + self.steps_per_bar - now - 1)
-        add(self.ids.end)
-        return Track(ids, steps)
+    def _track(self, key: TrackKey, notes: list[PlayedNote]) -> Track:
+        events = self.codec.ids(sorted(notes))
+        events += self.codec.shifts(self.steps_per_bar - self.codec.steps(events))
+        shifts = [self.codec.steps([event]) for event in events]
+        steps = (np.cumsum(shifts) - shifts).tolist()
+        program = self._drums if key.is_drum else self._first_program + key.program
+        return Track([program, *events, self._end], [0, *steps, steps[-1]])
 
     def _fits(self, tracks: list[Track], report: Report) -> bool:
         """Returns whether a bar is kept, or reports why not; `pad_edges` truncates its tracks."""
@@ -295,10 +255,6 @@ class MultiPerformanceConverter(Converter):
             row[: len(track)] = track
         return joined.ravel()
 
-    @property
-    def _bin_size(self) -> int:
-        return -(-VELOCITIES // max(self.config.velocity_bins, 1))
-
     # Ids to notes --------------------------------------------------------------------------
 
     def decode(
@@ -311,14 +267,14 @@ class MultiPerformanceConverter(Converter):
         have their own programs, so that `programs` must be None or empty.
         """
         self._programs(programs)
-        events = np.array(checked_ids(events, self.ids.end + 1))
+        events = np.array(checked_ids(events, self._end + 1))
         sequence = new_sequence(qpm)
         seconds = 60 / qpm / self.config.steps_per_quarter
         tracks = events.reshape(self.config.max_instruments, self.config.max_events).tolist()
         for instrument, track in enumerate(tracks):
-            ids = list(itertools.takewhile(lambda event: event != self.ids.end, track))
-            program = ids[0] - self.ids.program if ids else 0
-            for note in sorted(self._notes(ids)):
+            ids = list(itertools.takewhile(lambda event: event != self._end, track))
+            program = ids[0] - self._first_program if ids else 0
+            for note in self._notes(ids):
                 sequence.notes.add(
                     pitch=note.pitch,
                     velocity=note.velocity,
@@ -326,42 +282,18 @@ class MultiPerformanceConverter(Converter):
                     end_time=note.end * seconds,
                     instrument=instrument,
                     program=program if 0 <= program < PROGRAMS else 0,
-                    is_drum=ids[0] == self.ids.drums,
+                    is_drum=ids[0] == self._drums,
                 )
                 sequence.total_time = max(sequence.total_time, note.end * seconds)
         return sequence
 
-    def _notes(self, ids: list[int]) -> Iterator[BarNote]:
-        """Yields the notes of a track's ids."""
-        sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
-        now, velocity = 0, VELOCITY
-        for event in ids:
-            if event < self.ids.note_off:
-                sounding.setdefault(event, []).append((now, velocity))
-            elif event < self.ids.shift:
-                pitch = event - self.ids.note_off
-                if sounding.get(pitch):
-                    start, loudness = sounding[pitch].pop(0)
-                    if start < now:
-                        yield BarNote(start, pitch, now, loudness)
-            elif event < self.ids.velocity:
-                now = min(now + event - self.ids.shift + 1, self.steps_per_bar)
-            elif event < self.ids.program:
-                bin_start = 1 + (event - self.ids.velocity) * self._bin_size
-                velocity = min(bin_start, VELOCITIES)
-        for pitch, started in sounding.items():
-            for start, loudness in started:
-                if start < self.steps_per_bar:
-                    yield BarNote(start, pitch, self.steps_per_bar, loudness)
-
-
-def with_sustain(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence with the sustain pedal applied to its notes."""
-    if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
-        return sequence
-    from note_seq import sequences_lib
-
-    return sequences_lib.apply_sustain_control_changes(sequence)
+    def _notes(self, ids: list[int]) -> list[PlayedNote]:
+        """Returns the sorted notes of a track's ids, clipped to the bar."""
+        events = [id for id in ids if id < self._first_program]
+        # After a bar of silence, all notes have reached the end of the bar.
+        notes = self.codec.decoded(events + self.codec.shifts(self.steps_per_bar))
+        bar = self.steps_per_bar
+        return sorted(note._replace(end=min(note.end, bar)) for note in notes if note.start < bar)
 
 
 def _chords_of(track: Track, chords: ChordLine, first_step: int) -> list[int]:

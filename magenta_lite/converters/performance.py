@@ -12,7 +12,7 @@ import numpy as np
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least, check_pitch_range, checked_ids
 from magenta_lite.converters.grid import is_playable
-from magenta_lite.converters.performance_codec import PerformanceCodec
+from magenta_lite.converters.performance_codec import PerformanceCodec, stretched
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.errors import UserError
@@ -71,9 +71,6 @@ class PerformanceConverter(TokenConverter):
     Ids: 0 padding, 1 end, then note-ons, note-offs, time shifts of 1 to 100 steps of 10 ms, and 32
     velocities: 310 ids with the defaults (Huang et al. 2018, §3.2; Oore et al. 2018). The sustain
     pedal is applied to notes; all instruments except drums are merged.
-
-    Args:
-        config: A `PerformanceConverterConfig`.
     """
 
     config_class = PerformanceConverterConfig
@@ -85,7 +82,6 @@ class PerformanceConverter(TokenConverter):
 
     @property
     def rules(self) -> TokenRules:
-        """The grammar of the ids."""
         codec, ends = self.codec, self.config.end_token
         return TokenRules(
             size=codec.size,
@@ -128,9 +124,7 @@ class PerformanceConverter(TokenConverter):
                     report.drop(f"piece of fewer than {config.min_tokens} tokens")
                 continue
             starts = range(0, max(len(ids) - 1, 1), config.crop)
-            if config.max_examples:
-                starts = starts[: config.max_examples]
-            for start in starts:
+            for start in starts[: config.max_examples or None]:
                 row = ids[start : start + self.window_steps]
                 rows.append(np.array(row, self.event_format.event_dtype))
                 train_only.append(stretch != 1.0)
@@ -143,18 +137,12 @@ class PerformanceConverter(TokenConverter):
     ) -> list[int]:
         """Returns the ids of a whole NoteSequence, including the end token if there is one.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-            stretch: Factor of duration.
-            report: Collects the counts of dropped items.
+        All times are multiplied by `stretch`; `report` counts the dropped items.
         """
         report = Report() if report is None else report
         if not is_playable(sequence, report):
             return []
-        notes = [
-            note._replace(start=note.start * stretch, end=note.end * stretch)
-            for note in self.codec.notes(sequence, report)
-        ]
+        notes = stretched(self.codec.notes(sequence, report), stretch)
         return self.codec.ids(notes) + [END] * (self.config.end_token and bool(notes))
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from magenta_lite.converters.base import Report, pitch_outside
 from magenta_lite.converters.grid import MAX_STEPS, to_step
-from magenta_lite.converters.multi_performance import VELOCITIES, with_sustain
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.typing import NoteSequence
 
-VELOCITY = 100  # velocity before the first velocity event
+VELOCITIES = 127  # 1 to 127
+SUSTAIN_PEDAL = 64  # number of the control change
 
 
 class PlayedNote(NamedTuple):
@@ -42,6 +42,7 @@ class PerformanceCodec:
         steps_per_second: Grid resolution.
         max_shift: Maximum shift of one event, in steps.
         first_id: First id of events; lower ids are reserved.
+        initial_velocity: Velocity before the first velocity event.
     """
 
     min_pitch: int = 0
@@ -50,6 +51,7 @@ class PerformanceCodec:
     steps_per_second: int = 100
     max_shift: int = 100
     first_id: int = 0
+    initial_velocity: int = 100
 
     @property
     def note_on(self) -> tuple[int, int]:
@@ -153,7 +155,7 @@ class PerformanceCodec:
         last step, or after `max_hung` steps if that is not 0.
         """
         sounding: dict[int, list[tuple[int, int]]] = {}  # start and velocity, the oldest first
-        now, velocity = 0, VELOCITY
+        now, velocity = 0, self.initial_velocity
         for id in ids:
             if id < self.first_id:
                 continue
@@ -203,3 +205,17 @@ class PerformanceCodec:
             kept.append(id)
             now += shift
         return kept + self.shifts(steps - now)
+
+
+def stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:
+    """Returns notes with all times multiplied by a factor."""
+    return [note._replace(start=note.start * factor, end=note.end * factor) for note in notes]
+
+
+def with_sustain(sequence: NoteSequence) -> NoteSequence:
+    """Returns a NoteSequence with the sustain pedal applied to its notes."""
+    if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
+        return sequence
+    from note_seq import sequences_lib
+
+    return sequences_lib.apply_sustain_control_changes(sequence)

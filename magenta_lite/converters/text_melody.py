@@ -12,7 +12,14 @@ import math
 from collections.abc import Iterable, Sequence
 
 from magenta_lite.converters.base import CHORD_CLASSES, Report, pitch_outside
-from magenta_lite.converters.chords import UnusableChords, chord_line, nearest_class, typed_symbols
+from magenta_lite.converters.chords import (
+    UnusableChords,
+    chord_line,
+    chord_symbols,
+    nearest_class,
+    typed_symbols,
+)
+from magenta_lite.converters.converter import checked_ids
 from magenta_lite.converters.grid import (
     DEFAULT_QPM,
     MAX_STEPS,
@@ -23,7 +30,7 @@ from magenta_lite.converters.grid import (
     to_step,
 )
 from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
-from magenta_lite.converters.multi_performance import VELOCITIES
+from magenta_lite.converters.performance_codec import VELOCITIES
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
 from magenta_lite.typing import NoteSequence
@@ -65,16 +72,14 @@ class TextMelodyCodec:
         """Returns the ids (T,) of a NoteSequence up to its total time.
 
         Of overlapping notes the later one counts, and every end is a note-off, as in the original,
-        which expects melodies.
-
-        Args:
-            sequence: An unquantized NoteSequence.
-            report: Collects the counts of dropped items: drums and notes out of range.
+        which expects melodies. `report` counts the dropped items: drums and notes out of range.
         """
         report = Report() if report is None else report
         if self.steps_per_quarter:
             sequence = at_one_tempo(sequence)
-        notes, rate = self._notes(sequence, report), self._rate(sequence, report)
+        notes, rate = self._notes(sequence, report), self.steps_per_second
+        if self.steps_per_quarter:
+            rate = self.steps_per_quarter * _qpm(sequence, report) / 60
         return [self._id(event) for event in _melody(notes, sequence, rate, report)]
 
     def ids_of_events(self, events: Iterable[int]) -> list[int]:
@@ -129,12 +134,6 @@ class TextMelodyCodec:
                 notes.append(note)
         return sorted(notes, key=lambda note: note.start_time)
 
-    def _rate(self, sequence, report: Report) -> float:
-        """Returns the steps a second; reports the reason and returns 0 if there is no grid."""
-        if not self.steps_per_quarter:
-            return self.steps_per_second
-        return self.steps_per_quarter * _qpm(sequence, report) / 60
-
     # Ids to notes --------------------------------------------------------------------------
 
     def events_of(self, ids: Iterable[int]) -> list[int]:
@@ -143,9 +142,7 @@ class TextMelodyCodec:
         Raises:
             ValueError: If an id is out of range.
         """
-        ids = [int(id) for id in itertools.takewhile(lambda id: id != END, ids)]
-        if ids and not 0 <= min(ids) <= max(ids) < self.size:
-            raise ValueError(f"Ids of a melody must lie in [0, {self.size}): {ids}")
+        ids = checked_ids(itertools.takewhile(lambda id: id != END, ids), self.size)
         return [self._event(id) for id in ids]
 
     def _event(self, id: int) -> int:
@@ -158,10 +155,8 @@ class TextMelodyCodec:
     ) -> NoteSequence:
         """Returns the NoteSequence of ids (T,); every sequence of ids is valid.
 
-        Args:
-            ids: Int (T,); the first 1 ends the melody, and 0 is no event.
-            qpm: Quarter notes a minute; it affects times only on a grid of quarters.
-            program: General MIDI program.
+        The first 1 ends the melody, and 0 is no event. `qpm` affects times only on a grid of
+        quarters.
         """
         events = self.events_of(ids)
         seconds = 1 / self.steps_per_second
@@ -193,12 +188,7 @@ class RhythmCodec:
         return FIRST_PITCH + self.velocity_bins
 
     def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
-        """Returns the ids (T,) of a NoteSequence up to its total time.
-
-        Args:
-            sequence: An unquantized NoteSequence.
-            report: Collects the counts of dropped items.
-        """
+        """Returns the ids (T,) of a NoteSequence up to its total time; `report` counts drops."""
         report, notes = Report() if report is None else report, []
         if is_playable(sequence, report):
             for note in sequence.notes:
@@ -222,12 +212,7 @@ def chord_ids_of(
 
     The 51 ids are 2 for no chord, then 12 roots each of major, minor, augmented and diminished, up
     to the total time or the last chord symbol, whichever is later. Without chord symbols the chords
-    are inferred.
-
-    Args:
-        sequence: An unquantized NoteSequence.
-        steps_per_quarter: Grid resolution.
-        report: Collects the counts of dropped items.
+    are inferred. `report` counts the dropped items.
     """
     report = Report() if report is None else report
     if not is_playable(sequence, report):
@@ -245,7 +230,8 @@ def chord_ids_of(
     except UnusableChords as error:
         report.drop(error.reason, error.symbol)
         return []
-    steps = max(_length(quantized, sequence, rate), _last_chord(sequence, rate))
+    last = max((time for time, _ in chord_symbols(sequence)), default=0.0)
+    steps = max(_length(quantized, sequence, rate), min(to_step(last, rate), MAX_STEPS))
     return [RESERVED + int(chord) for chord in chords.at(range(steps))]
 
 
@@ -267,9 +253,6 @@ def melody_notes(sequence: NoteSequence) -> NoteSequence:
     note_seq's inference prefers high notes and small intervals. It ignores drums and the sustain
     pedal, which must be applied first. Notes of the melody start with notes of the performance,
     which is not modified.
-
-    Args:
-        sequence: An unquantized NoteSequence.
 
     Returns:
         A NoteSequence with the tempos, time signatures and total time of `sequence`, and notes of
@@ -350,15 +333,6 @@ def _length(quantized: Sequence[tuple], sequence, rate: float) -> int:
     """Returns the length in steps, up to total time or last note; 0 without notes."""
     last = max((end for _, end, _ in quantized), default=0)
     return max(last, to_step(_seconds(sequence), rate)) if quantized else 0
-
-
-def _last_chord(sequence, rate: float) -> int:
-    """Returns the step of the last chord symbol; 0 without chord symbols."""
-    from note_seq.protobuf import music_pb2
-
-    symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
-    times = [a.time for a in sequence.text_annotations if a.annotation_type == symbol]
-    return min(to_step(max(times, default=0.0), rate), MAX_STEPS)
 
 
 def _seconds(sequence) -> float:

@@ -106,9 +106,6 @@ class TrioConverter(Converter):
     An example has three ids a step: melody and bass as in `MelodyConverter` (0 no event, 1
     note-off, 2 to 89 the pitches 21 to 108), and the set of drums as in `DrumsConverter` (0 to
     511).
-
-    Args:
-        config: A `TrioConverterConfig`.
     """
 
     config_class = TrioConverterConfig
@@ -118,11 +115,6 @@ class TrioConverter(Converter):
     def event_format(self) -> EventFormat:
         """One id of each part a step."""
         return EventFormat("multi_categorical", (PITCH_CLASSES, PITCH_CLASSES, DRUM_SETS))
-
-    @property
-    def window_steps(self) -> int:
-        """Length T of a window in steps."""
-        return self.config.bars * self.steps_per_bar
 
     @property
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
@@ -221,15 +213,7 @@ class TrioConverter(Converter):
                 report.drop("note of velocity 0")
             else:
                 kept.append(StepNote(start, -note.pitch, end))
-        melodies = extract_melodies(
-            kept,
-            steps_per_bar=self.steps_per_bar,
-            gap_bars=math.inf,
-            max_bars=math.inf,
-            skip_polyphony=False,
-            leading_bars=0,
-            report=report,
-        )
+        melodies = extract_melodies(kept, steps_per_bar=self.steps_per_bar, report=report)
         if not melodies:
             return None
         (melody,) = melodies

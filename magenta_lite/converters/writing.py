@@ -31,13 +31,7 @@ def new_sequence(qpm: float, metrical: bool = True) -> NoteSequence:
 
 
 def add_marker(sequence: NoteSequence, text: str, seconds: float) -> None:
-    """Adds a marker to a NoteSequence, which is written to MIDI files and drawn in plots.
-
-    Args:
-        sequence: NoteSequence to add to.
-        text: Label.
-        seconds: Time.
-    """
+    """Adds a labelled marker, which is written to MIDI files and drawn in plots."""
     sequence.text_annotations.add(text=text, time=seconds)
 
 
@@ -62,7 +56,7 @@ def add_melody(
         events: `NO_EVENT`, `NOTE_OFF` or a MIDI pitch for each step.
         seconds: Length of a step.
         program: General MIDI program.
-        instrument: Number of the instrument.
+        instrument: Number of the instrument in the NoteSequence.
         name: Name of the track.
     """
     sequence.instrument_infos.add(instrument=instrument, name=name)

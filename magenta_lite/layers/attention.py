@@ -148,7 +148,7 @@ def relative_logits(
     Args:
         q: Queries.
         table: A table of relative distances.
-        distances: The distances of the rows.
+        distances: The distances of its rows.
         keys: Number of keys K; L if None.
 
     Returns:
@@ -174,9 +174,7 @@ def attend(
     """Computes the attention of every query to all keys.
 
     Args:
-        q: Queries.
-        k: Keys.
-        v: Values.
+        q, k, v: Queries, keys and values.
         bias: Added to the logits, broadcasts to (B, H, L, K); None for no bias.
         key_table: Table for a relative term of the logits; if K ≠ L, with both sides.
         value_table: Table for a relative term of the output; requires K = L.
@@ -208,9 +206,7 @@ def attend_causally(
     the work of `attend` with a causal mask.
 
     Args:
-        q: Queries.
-        k: Keys, K = L.
-        v: Values.
+        q, k, v: Queries, keys and values, K = L.
         key_table: Table for a relative term of the logits; the last row is distance 0.
         draw: Returns n dropout factors (B, n), shared by all heads; None for no dropout.
     """
@@ -251,9 +247,7 @@ def attend_in_blocks(
     output is added from the second block on.
 
     Args:
-        q: Queries.
-        k: Keys, K = L.
-        v: Values.
+        q, k, v: Queries, keys and values, K = L.
         block: Block length in positions.
         key_table: Table of at least two blocks of rows; the last row is distance 0.
         value_table: The same for a relative term of the output.

@@ -54,9 +54,7 @@ def attend_sparsely(
     The output of a query without keys is zero.
 
     Args:
-        q: Queries of an even number of heads; shapes are those of `attention`.
-        k: Keys, K = L.
-        v: Values.
+        q, k, v: Queries, keys and values of an even number of heads, K = L; see `attention`.
         kind: One of `KINDS`.
         stride: Stride l.
         summary: Summary columns c, for `fixed`.

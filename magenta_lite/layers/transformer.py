@@ -87,11 +87,9 @@ class Dropout:
         self.rate = rate
 
     def __call__(self, x: Tensor, place: int) -> Tensor:
-        """Applies dropout to `x` (B, ...) and scales the rest up.
+        """Applies dropout to x, float (B, ...), and scales the rest up.
 
-        Args:
-            x: Float (B, ...).
-            place: Added to the seed; calls with different places are independent.
+        `place` is added to the seed, so that calls with different places are independent.
         """
         keep = self.keep(place, x.shape[1:])
         return x if keep is None else x * tf.cast(keep, x.dtype)
@@ -376,11 +374,7 @@ def prefilled(
 ) -> list[tuple[Tensor, Tensor]]:
     """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer of a causal stack.
 
-    Args:
-        layers: The layers, the lowest first.
-        x: Float (B, T, C), input of the first layer.
-        memory: As of the layers' call.
-        memory_bias: As of the layers' call.
+    x, float (B, T, C), is the input of the first layer; the memory is that of the layers' call.
     """
     x, pairs = tf.cast(x, layers[0].compute_dtype), []
     for layer in layers:

@@ -67,7 +67,7 @@ def written(model) -> tuple[float, float]:
     import numpy as np
     import tensorflow as tf
 
-    front = [vocabulary.NOT_SAID, vocabulary.NOT_SAID, vocabulary.START]
+    front = [vocabulary.UNSPECIFIED, vocabulary.UNSPECIFIED, vocabulary.START]
     anything = Constraints(0, np.ones(vocabulary.SIZE, bool))
     length = model.sizes.positions
 

@@ -230,7 +230,7 @@ def test_folders_and_genres_name_the_style():
     sequence.sequence_metadata.genre.append("String-Quartet")
     assert converter.style_of(sequence) == "string_quartet"
     assert converter.style_of(music_pb2.NoteSequence(filename="x/y.mid")) is None
-    assert converter.prefix(None, []) == [vocabulary.NOT_SAID, vocabulary.NOT_SAID, 4096]
+    assert converter.prefix(None, []) == [vocabulary.UNSPECIFIED, vocabulary.UNSPECIFIED, 4096]
     original = build_converter(MuseNetConverterConfig(styles=("original",)))
     assert original.prefix("bach", ["piano", "strings"]) == [4637, 4194, 4096]
     with pytest.raises(UserError, match=r"Unknown style 'baroqe'. Did you mean baroque"):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magenta_lite.converters.base import Report
-from magenta_lite.converters.multi_performance import with_sustain
 from magenta_lite.converters.performance import PerformanceConverter, PerformanceConverterConfig
+from magenta_lite.converters.performance_codec import with_sustain
 from magenta_lite.data import splitting
 from magenta_lite.errors import UserError
 

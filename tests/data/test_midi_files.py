@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from magenta_lite.converters.multi_performance import with_sustain
+from magenta_lite.converters.performance_codec import with_sustain
 from magenta_lite.data import formats
 from magenta_lite.data.midi_files import midi_to_sequence
 from magenta_lite.errors import UnreadableError

@@ -35,7 +35,7 @@ from magenta_lite.training.trainer import compile_model
 GOLDEN = Path(__file__).parents[1] / "golden" / "musenet"
 PLACED = sorted((GOLDEN / "embeddings").glob("*.json"))
 RULES = MuseNetRules(max_note=300, max_silence=200)
-FRONT = [vocabulary.NOT_SAID, vocabulary.NOT_SAID, vocabulary.START]
+FRONT = [vocabulary.UNSPECIFIED, vocabulary.UNSPECIFIED, vocabulary.START]
 ANYTHING = np.ones(vocabulary.SIZE, bool)
 FREE = Constraints(0, ANYTHING)
 GRAMMAR = MuseNetGrammar(RULES)
@@ -257,7 +257,7 @@ def test_crops_keep_their_prefix_and_say_where_they_stop():
     assert events.shape == (64, 64, 3)
     assert (events[:, :PREFIX, 0] == converter.prefix(None, ["piano"])).all()
     varied = model.varied(batch)["events"].numpy()
-    assert set(varied[:, 1, 0]) == {vocabulary.NOT_SAID, 4098 + 64}
+    assert set(varied[:, 1, 0]) == {vocabulary.UNSPECIFIED, 4098 + 64}
     unknown = varied[:, 5, 1] == PARTS
     assert 10 < unknown.sum() < 54
     np.testing.assert_array_equal(varied[:, PREFIX - 1, 1:], varied[:, PREFIX, 1:])
@@ -548,7 +548,7 @@ def test_guidance_moves_away_from_what_is_not_told():
     unknown = np.full(len(row), PARTS)
     told = np.stack([row, unknown, unknown], axis=1).astype(np.int32)
     untold = told.copy()
-    untold[:2, 0] = vocabulary.NOT_SAID
+    untold[:2, 0] = vocabulary.UNSPECIFIED
     told, untold = tf.nn.log_softmax(model({"events": tf.stack([told, untold])})).numpy()
     logits = untold + 2.5 * (told - untold)
     for t, id in enumerate(row):

@@ -65,12 +65,10 @@ CHORD_VECTORS = {
 
 
 def chord_id(symbol: str, reading: str) -> int:
-    """Returns the id of a chord symbol such as `Am7` or `C/E`.
+    """Returns the id of a chord symbol such as `Am7`, `C/E` or `N.C.`.
 
-    Args:
-        symbol: `N.C.` for no chord.
-        reading: A key of `CHORD_VECTORS`. For `pitches`, unknown chords are mapped to the kind with
-            the fewest different pitches.
+    The reading is a key of `CHORD_VECTORS`. For `pitches`, unknown chords are mapped to the kind
+    with the fewest different pitches.
 
     Raises:
         UnusableChords: If it cannot be read, or has no class for `triads`.

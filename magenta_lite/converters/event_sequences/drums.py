@@ -75,9 +75,6 @@ class EventDrumsConverter(EventSequenceConverter):
 
     An id is the sum of 2 ** class over the classes hit: 0 is silence, 5 is kick and closed hi-hat.
     All drum notes form one track; velocities and durations are ignored.
-
-    Args:
-        config: An `EventDrumsConverterConfig`.
     """
 
     config_class = EventDrumsConverterConfig
@@ -100,7 +97,6 @@ class EventDrumsConverter(EventSequenceConverter):
 
     @property
     def depth(self) -> int:
-        """Vocabulary size: the number of sets of drums."""
         return 2 ** len(self._pitches)
 
     # Notes to ids --------------------------------------------------------------------------
@@ -123,16 +119,10 @@ class EventDrumsConverter(EventSequenceConverter):
         bar = self._bar(stretch, report)
         if not bar:
             return
-        notes = list(quantize(stretch, self.config.steps_per_quarter))
-        drums = [(start, end, note) for start, end, note in notes if note.is_drum]
-        report.drop("note that is not for drums", n=len(notes) - len(drums))
+        notes = quantize(stretch, self.config.steps_per_quarter)
+        hits = hits_by_step(notes, self._class_of, report)
         found = extract_drum_tracks(
-            hits_by_step(drums, self._class_of, report),
-            steps_per_bar=bar,
-            gap_bars=self.config.gap_bars,
-            max_bars=float("inf"),
-            leading_bars=0,
-            report=report,
+            hits, steps_per_bar=bar, gap_bars=self.config.gap_bars, report=report
         )
         for track in found:
             last = max(step for step, hits in enumerate(track.events) if hits)

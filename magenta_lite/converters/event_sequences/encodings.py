@@ -114,10 +114,7 @@ class EventEncoding:
 def best_keys(counts: np.ndarray) -> np.ndarray:
     """Returns the mask bool (B, 12) of the major keys that contain most of the notes.
 
-    Tied keys are all true.
-
-    Args:
-        counts: Number of notes of each pitch class, int (B, 12).
+    Tied keys are all true. `counts` are the numbers of notes of each pitch class, int (B, 12).
     """
     fitting = counts @ MAJOR_KEYS.T.astype(int)
     return fitting == fitting.max(axis=1, keepdims=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -21,15 +20,21 @@ from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.event_sequences.chord_ids import CHORD_VECTORS, CLASSES, stored_class
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
-from magenta_lite.converters.event_sequences.squash import OCTAVE, Squashed, fold, squash
-from magenta_lite.converters.grid import GridConfig, Stretch, quantize, stretches_with_notes
+from magenta_lite.converters.event_sequences.squash import (
+    MIDI_PITCHES,
+    OCTAVE,
+    Squashed,
+    fold,
+    squash,
+)
+from magenta_lite.converters.grid import GridConfig, Stretch, stretches_with_notes
 from magenta_lite.converters.melody import FIRST_PITCH_ID, event_id, event_of
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     NOTE_OFF,
-    StepNote,
     as_fresh_melody,
     extract_melodies,
+    notes_by_instrument,
 )
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
@@ -113,9 +118,6 @@ class EventMelodyConverter(EventSequenceConverter):
     """Converts whole melodies to event ids, and back.
 
     Ids: 0 no event (a note or a rest continues), 1 note-off, 2 and up note-ons from `min_pitch` up.
-
-    Args:
-        config: An `EventMelodyConverterConfig`.
     """
 
     config_class = EventMelodyConverterConfig
@@ -147,7 +149,6 @@ class EventMelodyConverter(EventSequenceConverter):
 
     @property
     def depth(self) -> int:
-        """Vocabulary size."""
         return FIRST_PITCH_ID + self.config.max_pitch - self.config.min_pitch + 1
 
     @property
@@ -206,25 +207,14 @@ class EventMelodyConverter(EventSequenceConverter):
         bar = self._bar(stretch, report)
         if not bar:
             return
-        by_instrument: dict[int, list[StepNote]] = {}
-        for start, end, note in quantize(stretch, self.config.steps_per_quarter):
-            if note.is_drum:
-                report.drop("drum note")
-            elif not 0 <= note.pitch <= 127:
-                report.drop("pitch outside 0-127")
-            elif note.velocity <= 0:
-                report.drop("note of velocity 0")
-            else:
-                notes = by_instrument.setdefault(note.instrument, [])
-                notes.append(StepNote(start, -note.pitch, end))
-        for instrument, notes in sorted(by_instrument.items()):
+        pitches = (0, MIDI_PITCHES - 1)
+        instruments = notes_by_instrument(stretch, self.config.steps_per_quarter, pitches, report)
+        for instrument, notes in instruments:
             found = extract_melodies(
                 notes,
                 steps_per_bar=bar,
                 gap_bars=self.config.gap_bars,
-                max_bars=math.inf,
                 skip_polyphony=self.config.skip_polyphony,
-                leading_bars=0,
                 report=report,
             )
             for melody in found:
@@ -234,12 +224,11 @@ class EventMelodyConverter(EventSequenceConverter):
     def _is_kept(self, melody: FoundMelody, report: Report) -> bool:
         """Returns whether a melody has enough bars and pitches, or reports why not."""
         config = self.config
+        pitch_classes = {event % OCTAVE for event in melody.events if event >= 0}
         if len(melody.events) < max(config.min_bars * melody.steps_per_bar, 2):
             report.drop(f"melody shorter than {config.min_bars} bars")
             return False
-        if len({event % OCTAVE for event in melody.events if event >= 0}) < (
-            config.min_unique_pitches
-        ):
+        if len(pitch_classes) < config.min_unique_pitches:
             report.drop(f"melody of fewer than {config.min_unique_pitches} pitches")
             return False
         return True

@@ -14,8 +14,7 @@ from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.grid import is_playable
-from magenta_lite.converters.multi_performance import VELOCITIES
-from magenta_lite.converters.performance_codec import PerformanceCodec, PlayedNote
+from magenta_lite.converters.performance_codec import VELOCITIES, PerformanceCodec, PlayedNote
 from magenta_lite.converters.windows import Windows
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
@@ -68,9 +67,6 @@ class EventPerformanceConverter(EventSequenceConverter):
     https://magenta.tensorflow.org/performance-rnn). The sustain pedal is applied to notes.
 
     Difference from Magenta: there is no time-stretching in training.
-
-    Args:
-        config: An `EventPerformanceConverterConfig`.
     """
 
     config_class = EventPerformanceConverterConfig
@@ -98,7 +94,6 @@ class EventPerformanceConverter(EventSequenceConverter):
 
     @property
     def depth(self) -> int:
-        """Vocabulary size."""
         return self.codec.size
 
     @property

@@ -17,7 +17,14 @@ from magenta_lite.converters.grid import MAX_STEPS, is_playable, to_step
 from magenta_lite.converters.musenet import codec, places, vocabulary
 from magenta_lite.converters.musenet.codec import Note
 from magenta_lite.converters.musenet.rules import MuseNetRules
-from magenta_lite.converters.musenet.vocabulary import DRUMS, END, FIRST_STYLE, INSTRUMENTS, PIANO
+from magenta_lite.converters.musenet.vocabulary import (
+    DRUMS,
+    END,
+    FIRST_STYLE,
+    INSTRUMENTS,
+    PIANO,
+    UNSPECIFIED,
+)
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError, unknown_name
@@ -64,9 +71,6 @@ class MuseNetConverter(TokenConverter):
     followed by notes, waits in units of 10 ms, and `end`. A step has three numbers: the id, the
     128th of the piece that it belongs to, and the number of remaining 128ths (see `places`).
     Padding is id 0, the note-off of a pitch that pianos lack.
-
-    Args:
-        config: A `MuseNetConverterConfig`.
     """
 
     config_class = MuseNetConverterConfig
@@ -77,12 +81,12 @@ class MuseNetConverter(TokenConverter):
     def __init__(self, config: MuseNetConverterConfig):
         super().__init__(config)
         names = config.styles or vocabulary.styles()
-        names = vocabulary.original_styles() if config.styles == ORIGINAL else names
+        if config.styles == ORIGINAL:
+            names = vocabulary.original_styles()
         self.styles = {canonical(name): FIRST_STYLE + i for i, name in enumerate(names) if name}
 
     @property
     def rules(self) -> MuseNetRules:
-        """The grammar of the ids."""
         return MuseNetRules()
 
     @property
@@ -137,10 +141,8 @@ class MuseNetConverter(TokenConverter):
         front[:, 0] = self.prefix(self.style_of(sequence), families_of(notes))
         step = config.crop - PREFIX
         starts = range(0, max(len(piece) - 1, 1), step)
-        if config.max_examples:
-            starts = starts[: config.max_examples]
         rows = []
-        for start in starts:
+        for start in starts[: config.max_examples or None]:
             front[:, 1:] = piece[start, 1:]
             row = np.concatenate([front, piece[start : start + 2 * step]])
             rows.append(row.astype(self.event_format.event_dtype))
@@ -148,7 +150,7 @@ class MuseNetConverter(TokenConverter):
         return EncodeResult(rows, report)
 
     def prefix(self, style: str | None, families: Iterable[str]) -> list[int]:
-        """Returns the prefix of three ids, with `NOT_SAID` for a missing style or set of families.
+        """Returns the prefix of three ids; a missing style or set of families is `UNSPECIFIED`.
 
         Raises:
             UserError: If a style or family has an unknown name.
@@ -160,13 +162,8 @@ class MuseNetConverter(TokenConverter):
         for family in families:
             if family not in vocabulary.FAMILIES:
                 raise unknown_name("family of instruments", family, vocabulary.FAMILIES)
-        unspecified = vocabulary.NOT_SAID
-        chosen = vocabulary.instrument_set_id(families)
-        return [
-            self.styles[style] if style else unspecified,
-            chosen or unspecified,
-            vocabulary.START,
-        ]
+        style_id = self.styles[style] if style else UNSPECIFIED
+        return [style_id, vocabulary.instrument_set_id(families) or UNSPECIFIED, vocabulary.START]
 
     def style_of(self, sequence: NoteSequence) -> str | None:
         """Returns the style of a NoteSequence, from its genre or the folders of its file.
@@ -182,10 +179,10 @@ class MuseNetConverter(TokenConverter):
     def notes_of(self, sequence: NoteSequence, report: Report | None = None) -> list[Note]:
         """Returns the notes of a NoteSequence, assigned to the ten instruments.
 
-        Args:
-            sequence: An unquantized NoteSequence.
-            report: Collects the counts of dropped and of reassigned notes.
+        `report` counts the dropped and the reassigned notes.
         """
+        import pretty_midi
+
         report = Report() if report is None else report
         if not is_playable(sequence, report):
             return []
@@ -204,12 +201,13 @@ class MuseNetConverter(TokenConverter):
                 continue
             others = instrument is not DRUMS and note.program != instrument.program
             if others and 0 <= note.program < 128:
-                folded[note.program // 8, instrument.name] += 1
+                folded[note.program // 8 * 8, instrument.name] += 1
             start = to_step(note.start_time + ROUNDING, rate)
             end = max(to_step(note.end_time + ROUNDING, rate), start + 1)
             notes.append(Note(start, end, note.pitch, note.velocity, instrument))
-        for (group, name), count in folded.items():
-            report.keep(f"notes of {_group_name(group)} as {name}", count)
+        for (program, name), count in folded.items():
+            group = pretty_midi.program_to_instrument_class(program)
+            report.keep(f"notes of {group} as {name}", count)
         _report_overlaps(notes, report)
         return codec.in_order(notes)
 
@@ -279,12 +277,6 @@ def families_of(notes: Iterable[Note]) -> list[str]:
     """Returns the families of instruments of notes, in the order of instrument sets."""
     playing = {note.instrument.family for note in notes}
     return [family for family in reversed(vocabulary.FAMILIES) if family in playing]
-
-
-def _group_name(group: int) -> str:
-    import pretty_midi
-
-    return pretty_midi.program_to_instrument_class(8 * group)
 
 
 def _report_overlaps(notes: list[Note], report: Report) -> None:

@@ -27,7 +27,7 @@ FIRST_WAIT = 31 * PITCHES
 START, END, END_SAMPLE = 4096, 4097, 4098
 NO_FAMILIES = 4098  # plus the bits of the families, the id of an instrument set
 FIRST_STYLE, LAST_STYLE = 4226, 4835
-NOT_SAID = SIZE - 1  # unused in the original; here an unknown style or instrument set
+UNSPECIFIED = SIZE - 1  # unused in the original; here an unknown style or instrument set
 
 PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 LOWEST_OF_OCTAVE_0 = 21  # octaves of the web service begin at A: A0 is 21, C3 is 60, A3 is 57
@@ -181,10 +181,9 @@ def _lines(name: str) -> tuple[str, ...]:
 
 
 def played_by(names: Iterable[str]) -> np.ndarray:
-    """Returns the mask bool (4864,) of all ids except notes of instruments not in `names`.
+    """Returns the mask bool (4864,) of all ids except notes of other instruments than `names`.
 
-    Args:
-        names: Names of instruments or families.
+    The names are those of instruments or families.
     """
     wanted = set(names)
     players = {i.name for i in INSTRUMENTS if {i.name, i.family} & wanted}

@@ -32,11 +32,7 @@ POSITION_DEVIATION = 0.01  # initial standard deviation of position embeddings /
 
 @keras.saving.register_keras_serializable("magenta_lite.jukebox")
 class FactoredBlock(Layer):
-    """A pre-normalised residual block of attention and a feed-forward layer.
-
-    Args:
-        sizes: Sizes of the transformer.
-        kind: Kind of attention.
+    """A pre-normalised residual block of `FactoredAttention` of a kind and a feed-forward layer.
 
     Call arguments:
         x: Float (B, L, W).
@@ -87,7 +83,7 @@ class TokenTransformer(Layer):
     A start vector stands before the first token. There is no final layer normalisation.
 
     Args:
-        sizes: Sizes of the transformer.
+        sizes: Sizes.
         own_start: Whether the start vector is a weight; otherwise it is an input.
         readout: Output matrix of `logits`. `tied`: the token embeddings, applied to the sum of the
             last layer's output and the condition; `own`: a separate weight; empty: none.
@@ -118,8 +114,7 @@ class TokenTransformer(Layer):
         self.start = embedding_table(self, "start", 1, width, deviation) if own_start else None
         self.output_matrix = None
         if readout == "own":
-            limit = width**-0.5
-            uniform = keras.initializers.RandomUniform(-limit, limit)
+            uniform = keras.initializers.RandomUniform(-(width**-0.5), width**-0.5)
             self.output_matrix = self.add_weight(
                 shape=(sizes.vocabulary, width), initializer=uniform, name="output_matrix"
             )
@@ -136,17 +131,18 @@ class TokenTransformer(Layer):
         condition: Tensor | None = None,
         memory: Tensor | None = None,
     ) -> Tensor:
-        x = self._inputs(ids, start, condition)
-        for layer in self.layers:
-            x = layer(x, memory) if layer.kind == "cross" else layer(x)
-        return x
+        return self._below(len(self.layers), ids, start, condition, memory)
 
-    def _inputs(self, ids, start, condition):
-        """Returns the input of the first layer, float (B, L, W)."""
+    def _below(self, number, ids, start, condition, memory):
+        """Returns the input of layer `number`, float (B, L, W)."""
         before, _ = tf.split(self._embedded(ids), [self.sizes.context_length - 1, 1], axis=1)
         x = tf.concat([self._started(start, tf.shape(ids)[0]), before], axis=1) + self.positions
         x = tf.cast(x, self.compute_dtype)
-        return x if condition is None else x + tf.cast(condition, x.dtype)
+        if condition is not None:
+            x += tf.cast(condition, x.dtype)
+        for layer in self.layers[:number]:
+            x = layer(x, memory) if layer.kind == "cross" else layer(x)
+        return x
 
     def _embedded(self, ids):
         """Returns the token embeddings, (B, L, W)."""
@@ -175,9 +171,7 @@ class TokenTransformer(Layer):
         memory: Tensor | None = None,
     ) -> Tensor:
         """Returns the attention weights of layer `number`: float32 (B, H, L, M)."""
-        x = self._inputs(ids, start, condition)
-        for layer in self.layers[:number]:
-            x = layer(x, memory) if layer.kind == "cross" else layer(x)
+        x = self._below(number, ids, start, condition, memory)
         layer = self.layers[number]
         return layer.attention.weights_of(_norm(x, layer.attention_norm), memory)
 

@@ -30,9 +30,6 @@ from magenta_lite.typing import Tensor
 class LabelEmbedding(Layer):
     """Embeds artist, genres, and the position of a context in its piece.
 
-    Args:
-        config: Sizes of a prior with labels.
-
     Call arguments:
         labels: Int32 (B, `config.label_size`): length of the piece, offset and length of the
             context in samples, artist, genres (-1 for none), lyrics.
@@ -64,19 +61,16 @@ class LabelEmbedding(Layer):
         return start[:, None], self._time(fixed) if self.config.time_bins else None
 
     def _time(self, fixed):
-        bins = time_bins(self.config, fixed)
-        return sum(tf.gather(self.tables[f"{name}_time"], bins[name]) for name in bins)
+        bins = time_bins(self.config, fixed).items()
+        return sum(tf.gather(self.tables[f"{name}_time"], places) for name, places in bins)
 
 
 def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
     """Returns the time bins of the codes of a context.
 
     Computed in float32 as in the original, because its rounding decides on the bins at borders.
-
-    Args:
-        config: A config with `time_bins`.
-        labels: Int32 (B, 3 or more): length of the piece, offset and length of the context, in
-            samples.
+    `labels`, int32 (B, 3 or more), begin with the length of the piece, and offset and length of the
+    context, in samples.
 
     Returns:
         Int32: `total` (B, 1), for the length of the piece; `absolute` (B, L), for the time since
@@ -102,16 +96,9 @@ def time_bins(config: JukeboxPriorConfig, labels: Tensor) -> dict:
 
 @keras.saving.register_keras_serializable("magenta_lite.jukebox")
 class LyricEncoder(Layer):
-    """Encodes lyrics; it is also trained to predict them.
+    """Encodes lyrics, int32 (B, T), as the memory for cross attention, float (B, T, W).
 
-    Args:
-        config: Sizes of a prior whose lyrics are separate.
-
-    Call arguments:
-        lyrics: Int32 (B, T).
-
-    Returns:
-        The memory for cross attention, float (B, T, W).
+    It is also trained to predict them.
     """
 
     def __init__(self, config: JukeboxPriorConfig, **kwargs: Any):
@@ -141,14 +128,7 @@ class LyricEncoder(Layer):
 class CodeConditioner(Layer):
     """Upsamples the codes of the level above to the rate of the codes that are predicted.
 
-    Args:
-        config: Sizes of a prior with `conditioner_stages`.
-
-    Call arguments:
-        above: Int32 (B, L / `config.above_ratio`).
-
-    Returns:
-        Float (B, L, W).
+    Maps int32 (B, L / `config.above_ratio`) to float (B, L, W).
     """
 
     def __init__(self, config: JukeboxPriorConfig, **kwargs: Any):

@@ -112,15 +112,12 @@ class CodesData(EncodedData):
         def array(rows, *shape):
             return np.array(rows, np.int32).reshape(len(names), *shape)
 
+        extras = {"labels": labels, "above": above}
         return Examples(
             array(events, length, *CodesConverter(converter).event_format.event_shape),
             np.full(len(names), length, np.int32),
             names,
-            extras={
-                name: array(rows, widths[name])
-                for name, rows in (("labels", labels), ("above", above))
-                if widths[name]
-            },
+            extras={name: array(extras[name], size) for name, size in widths.items() if size},
         )
 
 

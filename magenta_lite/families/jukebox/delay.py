@@ -27,14 +27,9 @@ if TYPE_CHECKING:
 
 
 def delayed(codes: Tensor, empty: int) -> Tensor:
-    """Applies the delay pattern: the code of codebook n and frame t moves to step t + n.
+    """Moves the code of codebook n and frame t to step t + n, and pads with the id `empty`.
 
-    Args:
-        codes: Int (B, T, N).
-        empty: The padding id.
-
-    Returns:
-        Int32 (B, T + N - 1, N).
+    Maps int (B, T, N) to int32 (B, T + N - 1, N).
     """
     books = tf.unstack(tf.cast(codes, tf.int32), axis=2)
     last = len(books) - 1
@@ -54,9 +49,6 @@ def undelayed(steps: Tensor) -> Tensor:
 @keras.saving.register_keras_serializable("magenta_lite.jukebox")
 class DelayTransformer(TokenTransformer):
     """A `TokenTransformer` that reads and predicts N tokens per step.
-
-    Args:
-        model: Sizes of the prior.
 
     Call arguments:
         ids: Int32 (B, S, N); K is the padding id.
@@ -93,9 +85,6 @@ class DelayPrior(CodePrior):
 
     At step s it predicts the code of codebook n for frame s - n, conditioned on all earlier steps,
     which include the codes of the previous codebooks of that frame.
-
-    Args:
-        model: Sizes.
 
     Call arguments:
         batch: A dict of `events` int (B, T, N), T = `context`.

@@ -22,8 +22,9 @@ from magenta_lite.layers.weights import linear
 from magenta_lite.typing import Tensor
 
 DEVIATION = 0.02  # standard deviation of initial kernels / `initial_scale`
-# Kinds whose queries share the same keys, up to a mask.
-SHARED_KEYS = ("dense", "summary", "summary_spread", "prime")
+SUMMARIES = ("summary", "summary_spread")
+RINGS = ("row", "previous_row")  # kinds whose cache is a ring of rows
+SHARED_KEYS = ("dense", "prime", *SUMMARIES)  # kinds whose queries share their keys, up to a mask
 
 
 @keras.saving.register_keras_serializable("magenta_lite.jukebox")
@@ -39,10 +40,6 @@ class FactoredAttention(Layer):
     - `cross`: a memory;
     - `prime`: the first `visible_front` positions up to p.
 
-    Args:
-        sizes: Sizes of the transformer.
-        kind: One of these kinds.
-
     Call arguments:
         x: Float (B, L, W), L = `sizes.context_length`.
         memory: For `cross`, float (B, T, W).
@@ -57,18 +54,15 @@ class FactoredAttention(Layer):
         if kind not in KINDS:
             raise ValueError(f"'{kind}' is no kind of attention; there are {', '.join(KINDS)}")
         self.sizes, self.kind = sizes, kind
-        width, inside = sizes.hidden_dim, sizes.attention_dim
-        queries = inside if kind == "cross" else 3 * inside
-        self.qkv = self._linear("qkv", width, queries)
-        self.memory_kv: Any = (
-            self._linear("memory_kv", width, 2 * inside) if kind == "cross" else None
-        )
+        self.depth = sizes.attention_dim // sizes.num_heads
+        width, inside, scale = sizes.hidden_dim, sizes.attention_dim, sizes.initial_scale
+        crosses = kind == "cross"
+        self.qkv = linear_weights(self, "qkv", width, inside if crosses else 3 * inside, scale)
+        self.memory_kv: Any = None
+        if crosses:
+            self.memory_kv = linear_weights(self, "memory_kv", width, 2 * inside, scale)
         # Cross attention starts as zero: a new model ignores its lyrics.
-        self.out = self._linear("out", inside, width, zeros=kind == "cross")
-
-    def _linear(self, name: str, rows: int, columns: int, zeros: bool = False):
-        scale = 0.0 if zeros else self.sizes.initial_scale
-        return linear_weights(self, name, rows, columns, scale)
+        self.out = linear_weights(self, "out", inside, width, 0.0 if crosses else scale)
 
     @property
     def visible_front(self) -> int:
@@ -94,21 +88,18 @@ class FactoredAttention(Layer):
     def _projected(self, x, memory=None):
         """Returns scaled q, k and v: (B, L, H, D) each."""
         if self.kind == "cross":
-            q = linear(x, *self.qkv)
-            k, v = self._of_memory(memory)
-        else:
-            q, k, v = tf.split(linear(x, *self.qkv), 3, axis=-1)
-            k, v = self._heads(k), self._heads(v)
-        scale = (self.sizes.attention_dim // self.sizes.num_heads) ** -0.5
-        return self._heads(q) * scale, k, v
+            return self._cross_queries(x), *self._of_memory(memory)
+        q, k, v = (self._heads(part) for part in tf.split(linear(x, *self.qkv), 3, axis=-1))
+        return q * self.depth**-0.5, k, v
+
+    def _cross_queries(self, x):
+        return self._heads(linear(x, *self.qkv)) * self.depth**-0.5
 
     def _of_memory(self, memory):
-        pair = tf.split(linear(memory, *self.memory_kv), 2, axis=-1)
-        return [self._heads(x) for x in pair]
+        return [self._heads(x) for x in tf.split(linear(memory, *self.memory_kv), 2, axis=-1)]
 
     def _heads(self, x):
-        heads = self.sizes.num_heads
-        return tf.reshape(x, [-1, x.shape[1], heads, x.shape[2] // heads])
+        return tf.reshape(x, [-1, x.shape[1], self.sizes.num_heads, self.depth])
 
     def _attended(self, q, k, v):
         """Returns the attention output (B, L, S) of q, k and v (B, L, H, D)."""
@@ -205,24 +196,22 @@ class FactoredAttention(Layer):
         """
         if self.kind == "cross":
             return tuple(by_heads(x) for x in self._of_memory(memory))
-        heads = self.sizes.num_heads
-        depth = self.sizes.attention_dim // heads
-        empty = tf.zeros([self._slots, batch, heads, depth], self.compute_dtype)
+        shape = [self._slots, batch, self.sizes.num_heads, self.depth]
+        empty = tf.zeros(shape, self.compute_dtype)
         return empty, empty
 
     @property
     def longest_step(self) -> int:
         """Largest number of new positions per step."""
-        rings = ("row", "previous_row")
-        return self.sizes.row if self.kind in rings else self.sizes.context_length
+        return self.sizes.row if self.kind in RINGS else self.sizes.context_length
 
     @property
     def _slots(self) -> int:
         sizes = self.sizes
-        if self.kind in ("row", "previous_row"):
+        if self.kind in RINGS:
             # A step may start in one row and end in the next.
             return sizes.row * (2 if self.kind == "row" else 3)
-        if self.kind == "prime" or self.kind in ("summary", "summary_spread"):
+        if self.kind in ("prime", *SUMMARIES):
             return len(self._shared_positions()) + 1  # one for positions that are never read
         return sizes.context_length
 
@@ -235,7 +224,7 @@ class FactoredAttention(Layer):
             return column * sizes.blocks + row
         if self.kind == "prime":
             return tf.minimum(positions, unseen)
-        if self.kind in ("summary", "summary_spread"):
+        if self.kind in SUMMARIES:
             place = column - (sizes.row - spread)
             ends_row = (place >= 0) & (row < sizes.blocks - 1)
             return tf.where(ends_row, spread * (row + 1) + place, unseen)
@@ -253,9 +242,7 @@ class FactoredAttention(Layer):
             Float (B, Q, W), and the cache with the new positions.
         """
         if self.kind == "cross":
-            q = linear(x, *self.qkv)
-            scale = (self.sizes.attention_dim // self.sizes.num_heads) ** -0.5
-            out = joined(attend(by_heads(self._heads(q) * scale), *cache))
+            out = joined(attend(by_heads(self._cross_queries(x)), *cache))
             return linear(out, *self.out), cache
         q, k, v = self._projected(x)
         slots = tf.expand_dims(self._slot(positions), 1)
@@ -282,9 +269,7 @@ class FactoredAttention(Layer):
         else:
             # Row 0 reads row 2 as the one before, which is still zero.
             which, size, seen = (row + 2) % 3, sizes.row, tf.fill([q.shape[1]], sizes.row)
-
-        depth = sizes.attention_dim // sizes.num_heads
-        shape = [self._slots // size, size, -1, sizes.num_heads, depth]
+        shape = [self._slots // size, size, -1, sizes.num_heads, self.depth]
 
         def own(cache):  # (Q, B, H, size, D)
             groups = tf.gather(tf.reshape(cache, shape), which)
@@ -311,17 +296,9 @@ def joined(x: Tensor) -> Tensor:
 def linear_weights(
     layer: keras.layers.Layer, name: str, rows: int, columns: int, scale: float
 ) -> tuple[keras.Variable, keras.Variable]:
-    """Adds the kernel (rows, columns) and the bias of a linear map to a layer.
+    """Adds the kernel (rows, columns) and the bias of a linear map to a layer, and returns them.
 
-    Args:
-        layer: A Keras layer.
-        name: Prefix of the names of the weights.
-        rows: Input channels.
-        columns: Output channels.
-        scale: Factor on the standard deviation of the initial kernel.
-
-    Returns:
-        The kernel and the bias.
+    `scale` is a factor on the standard deviation of the initial kernel.
     """
     normal = keras.initializers.RandomNormal(stddev=DEVIATION * scale)
     kernel = normal if scale else "zeros"

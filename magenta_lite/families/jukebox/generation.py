@@ -187,9 +187,7 @@ class Piece:
     def saver(self, config: Any, total: int) -> Callable[[np.ndarray, Window], None]:
         """Returns a function that saves the codes after a window, and prints the progress.
 
-        Args:
-            config: Converter section of the level.
-            total: Final number of codes of the level.
+        `config` is the converter section of the level, `total` its final number of codes.
         """
         level, second = config.level, config.sample_rate / config.hop
         start, began = self.codes[level].shape[1], time.monotonic()

@@ -99,13 +99,10 @@ def _numbered(names: dict[str, Any]) -> dict[str, int]:
 
 
 def alphabet(size: int) -> str:
-    """Returns the characters with the ids 1 to `size` - 1.
-
-    Args:
-        size: 80, or 79 for the alphabet without `+`.
+    """Returns the characters with the ids 1 to `size` - 1; `size` 79 is the alphabet without `+`.
 
     Raises:
-        UserError: If there is no such alphabet.
+        UserError: If `size` is neither 79 nor 80.
     """
     by_size = {80: CHARACTERS, 79: CHARACTERS.replace("+", "")}
     if size not in by_size:
@@ -197,9 +194,7 @@ class PieceLabels:
     def vector(self, config: JukeboxPriorConfig, start: int = 0) -> np.ndarray:
         """Returns the label vector of a context, int32 (`config.label_size`,).
 
-        Args:
-            config: Sizes of the model.
-            start: First code of the context, from `offset` on.
+        `start` is the first code of the context, counted from `offset`.
 
         Raises:
             UserError: If artist, genre or time lie outside the range of the model.

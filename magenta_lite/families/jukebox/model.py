@@ -87,10 +87,6 @@ class JukeboxPrior(CodePrior):
     Shape letters: B batch, L context length in codes, K codes, T characters, V size of the
     alphabet, W width.
 
-    Args:
-        model: Sizes.
-        objective: Loss; None for the default.
-
     Call arguments:
         batch: A dict of `events` int (B, L), codes; `labels` int (B, `label_size`), see
             `LabelEmbedding`, where the model has labels; and `above` int (B, L / ratio), the codes
@@ -188,13 +184,9 @@ class JukeboxPrior(CodePrior):
         return position - self.sizes.front
 
     def lyric_attention(self, batch: Batch) -> Tensor:
-        """Returns the attention weights of codes to characters in the layer `alignment_layer`.
+        """Returns the attention weights of codes to characters, float32 (B, H, L, T).
 
-        Args:
-            batch: As of the call.
-
-        Returns:
-            Float32 (B, H, L, T).
+        They are those of the layer `alignment_layer`, for a batch as of the call.
 
         Raises:
             UserError: If the model has no such layer.

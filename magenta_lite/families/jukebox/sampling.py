@@ -45,7 +45,7 @@ def write_window(
         total: Number of codes N of the result, at most the context length.
         seeds: Int (B, 2); a code depends on the seed of its row and on the codes before it.
         sampler: How codes are drawn.
-        labels: Int (B, `label_size`), of this context; None for a model without labels.
+        labels: Int (B, `label_size`), of this context; None for a model without.
         above: Int (B, context / ratio), for an upsampler. Codes above those from N on matter only
             within the receptive field of the conditioner.
         chunk: Tokens of the prompt that are read per step.

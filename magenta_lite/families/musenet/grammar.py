@@ -179,5 +179,5 @@ def given_notes(notes: Iterable[Note]) -> GivenNotes:
         if note.instrument is not vocabulary.DRUMS:
             first = codec.PLACE[note.instrument] * PITCHES
             slots[first : first + PITCHES] = True
-    times, ids = zip(*pairs, (NEVER, vocabulary.NOT_SAID), strict=True)
+    times, ids = zip(*pairs, (NEVER, vocabulary.UNSPECIFIED), strict=True)
     return GivenNotes(np.array(ids, np.int32), np.array(times, np.int32), slots)

@@ -49,8 +49,10 @@ def signatures(model: MuseNet) -> dict[str, tf.types.experimental.PolymorphicFun
 
     def sampled(primer, conditioning, num_outputs, num_tokens, sampling, seed):
         style, families, strict, minutes = conditioning
-        style = tf.where(style > 0, style, vocabulary.NOT_SAID)
-        played_by = tf.where(families > 0, vocabulary.NO_FAMILIES + families, vocabulary.NOT_SAID)
+        style = tf.where(style > 0, style, vocabulary.UNSPECIFIED)
+        played_by = tf.where(
+            families > 0, vocabulary.NO_FAMILIES + families, vocabulary.UNSPECIFIED
+        )
         front = tf.stack([style, played_by, vocabulary.START])
         bits = tf.bitwise.right_shift(families, tf.range(len(vocabulary.FAMILIES))) % 2 > 0
         wanted = no_notes | tf.reduce_any(bits[:, None] & played, axis=0)

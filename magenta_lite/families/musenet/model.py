@@ -255,7 +255,7 @@ class MuseNet(MusicModel):
         if grammar_state is not None:
             units += grammar_state.units[:, None] - units[:, -1:]
         if constraints.guidance is not None:
-            unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.NOT_SAID)
+            unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.UNSPECIFIED)
             ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
             units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(ids, *_places(units, constraints))
@@ -314,7 +314,7 @@ class MuseNet(MusicModel):
         ids = louder_piano(ids, louder, objective.volume_shift)
         ids = stretched(ids, 1 + objective.time_stretch * (2 * slower - 1))
         hidden = batch["told"] < [objective.prefix_dropout] * 2 + [objective.place_dropout]
-        front = tf.where(hidden[:, :2], vocabulary.NOT_SAID, ids[:, :2])
+        front = tf.where(hidden[:, :2], vocabulary.UNSPECIFIED, ids[:, :2])
         ids = tf.concat([front, ids[:, 2:]], axis=1)
         # The prefix gets the part and countdown of the first token after it.
         part, countdown = (

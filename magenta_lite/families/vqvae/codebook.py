@@ -174,16 +174,10 @@ class Codebook(Layer):
         return Coded(tf.reshape(codes, shape), tf.ensure_shape(coded, x.shape), statistics)
 
     def _learn(self, vectors, hits, sums, restarts):
-        """Updates the codebook.
+        """Updates the codebook: returns new vectors, and bool (K,), which codes are not replaced.
 
-        Args:
-            vectors: Current vectors (K, C).
-            hits: Number of rows of each code in this step, (K,).
-            sums: Sums of these rows, (K, C).
-            restarts: Random rows for replaced codes, (K, C).
-
-        Returns:
-            The new vectors, and bool (K,), which codes are not replaced.
+        `hits` (K,) and `sums` (K, C) are the number and the sum of the rows of each code in this
+        step; `restarts` (K, C) are random rows for replaced codes.
         """
         first = self.ready < 1
         old_hits = tf.where(first, 1.0, tf.convert_to_tensor(self.hits))
@@ -197,13 +191,10 @@ class Codebook(Layer):
         if self.reset_restarted:
             sums = tf.where(alive[:, None], sums, restarts * self.threshold)
             hits = tf.where(alive, hits, self.threshold)
-        for variable, value in (
-            (self.vectors, new),
-            (self.sums, sums),
-            (self.hits, hits),
-            (self.ready, tf.constant(1.0)),
-        ):
-            variable.assign(value)
+        self.vectors.assign(new)
+        self.sums.assign(sums)
+        self.hits.assign(hits)
+        self.ready.assign(1.0)
         return new, alive
 
     def _first(self, x, choice: Choice):

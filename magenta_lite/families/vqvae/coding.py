@@ -99,8 +99,7 @@ class Coder:
     def encode(self, sound: np.ndarray) -> list[np.ndarray]:
         """Returns the codes of a whole sound: int32 (S,), or (S, N), of each level.
 
-        Args:
-            sound: (T, C), float in [-1, 1) or 16-bit integers; padded with silence to whole codes.
+        The sound (T, C), float in [-1, 1) or 16-bit integers, is padded with silence to full codes.
         """
         hops, last = self._model.hop_lengths, self._model.hop_lengths[-1]
         sound = np.pad(sound, [[0, -len(sound) % last], [0, 0]])

@@ -207,10 +207,6 @@ class VQVAEObjective(Objective):
         """Returns the loss of a validation without the commitment loss.
 
         The commitment loss depends on the scale of the encoder outputs, which grows in training.
-
-        Args:
-            measured: `loss` and `commitment`, means over the held-out examples.
-            steps: Unused.
         """
         del steps
         return measured["loss"] - self.commitment * measured["commitment"]

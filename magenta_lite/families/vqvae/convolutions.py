@@ -31,15 +31,8 @@ def convolution(
 ) -> keras.layers.Layer:
     """Returns a built 1D convolution with PyTorch's initial weights, uniform in ±1/√fan-in.
 
-    Args:
-        owner: The layer that it is a part of, which determines its dtype policy.
-        name: Name of the layer.
-        inputs: Input channels.
-        outputs: Output channels.
-        kernel: Kernel size.
-        stride: Stride.
-        dilation: Dilation.
-        transposed: Whether the convolution is transposed.
+    It has the dtype policy of its `owner`, the layer that it is a part of; `inputs` and `outputs`
+    are numbers of channels.
     """
     # The fan-in of a transposed kernel in PyTorch is that of the outputs.
     limit = ((outputs if transposed else inputs) * kernel) ** -0.5
@@ -63,16 +56,8 @@ def convolution(
 class Snake(Layer):
     """The Snake activation, x + sin²(a·x) / a, for periodic signals (Ziyin et al. 2020).
 
-    https://arxiv.org/abs/2006.08195, equation 3.
-
-    Args:
-        channels: Number of channels, each with its own a, initially 1.
-
-    Call arguments:
-        x: Float (B, T, channels).
-
-    Returns:
-        Float (B, T, channels).
+    https://arxiv.org/abs/2006.08195, equation 3. Maps float (B, T, channels) to the same shape.
+    Each channel has its own a, initially 1.
     """
 
     def __init__(self, channels: int, **kwargs: Any):
@@ -112,18 +97,7 @@ class BlockSizes:
 
 @keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class Residual(Layer):
-    """x + Conv1(act(Conv3(act(x)))), where Conv3 is dilated.
-
-    Args:
-        sizes: Sizes of its level block.
-        dilation: Dilation in steps.
-
-    Call arguments:
-        x: Float (B, T, W).
-
-    Returns:
-        Float (B, T, W).
-    """
+    """x + Conv1(act(Conv3(act(x)))), where Conv3 is dilated, for x float (B, T, W)."""
 
     def __init__(self, sizes: BlockSizes, dilation: int, **kwargs: Any):
         super().__init__(autocast=True, **kwargs)
@@ -164,14 +138,7 @@ class _LevelBlock(Layer):
 class EncoderBlock(_LevelBlock):
     """Stages, each a strided convolution and residual blocks; then a convolution to code width.
 
-    Args:
-        sizes: Sizes of the block.
-
-    Call arguments:
-        x: Float (B, T, outside), T a multiple of stride ** stages.
-
-    Returns:
-        Float (B, T / stride ** stages, E).
+    Maps float (B, T, outside), T a multiple of stride ** stages, to (B, T / stride ** stages, E).
     """
 
     def __init__(self, sizes: BlockSizes, **kwargs: Any):
@@ -198,14 +165,7 @@ class EncoderBlock(_LevelBlock):
 class DecoderBlock(_LevelBlock):
     """A convolution from code width; then stages, each residual blocks and a transposed one.
 
-    Args:
-        sizes: Sizes of the block.
-
-    Call arguments:
-        x: Float (B, T, E).
-
-    Returns:
-        Float (B, T * stride ** stages, outside).
+    Maps float (B, T, E) to (B, T * stride ** stages, outside).
     """
 
     def __init__(self, sizes: BlockSizes, **kwargs: Any):
@@ -253,17 +213,9 @@ class _Stack(Layer):
 
 @keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class Encoder(_Stack):
-    """The encoder of level l: the encoder blocks 0 to l in sequence.
+    """The encoder of a level: the encoder blocks 0 to `level` in sequence.
 
-    Args:
-        config: Sizes of the VQ-VAE.
-        level: Level l.
-
-    Call arguments:
-        x: Float (B, T, C).
-
-    Returns:
-        Float (B, T / hop length, E).
+    Maps float (B, T, C) to (B, T / hop length, E).
     """
 
     def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):
@@ -287,17 +239,9 @@ class Encoder(_Stack):
 
 @keras.saving.register_keras_serializable("magenta_lite.vqvae")
 class Decoder(_Stack):
-    """The decoder of level l: the decoder blocks l to 0 and a convolution; not clipped to [-1, 1].
+    """The decoder of a level: the decoder blocks `level` to 0 and a convolution.
 
-    Args:
-        config: Sizes of the VQ-VAE.
-        level: Level l.
-
-    Call arguments:
-        x: Float (B, T, E).
-
-    Returns:
-        Float (B, T * hop length, C).
+    Maps float (B, T, E) to (B, T * hop length, C), not clipped to [-1, 1].
     """
 
     def __init__(self, config: VQVAEConfig, level: int, **kwargs: Any):

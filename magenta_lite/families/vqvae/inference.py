@@ -75,14 +75,7 @@ def signature_arguments(
 
 
 def pictures(model: VQVAE, converter: AudioConverter, examples: Any, seed: int) -> Iterator[Figure]:
-    """Yields figures of some held-out clips and their reconstructions.
-
-    Args:
-        model: The current model.
-        converter: Its converter.
-        examples: The validation split.
-        seed: Unused.
-    """
+    """Yields figures of some clips of the validation split and their reconstructions."""
     from magenta_lite.plots import sounds
 
     del seed

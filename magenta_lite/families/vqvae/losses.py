@@ -82,12 +82,7 @@ def largest_squares(x: Tensor, y: Tensor, count: int) -> Tensor:
 def log_mel_distance(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Returns the mean absolute differences (B,), in nats, of log magnitudes in mel bands.
 
-    After Kumar et al. (2023), https://arxiv.org/abs/2306.06546, §3.4.
-
-    Args:
-        x: Spectra (B, S, F).
-        y: Spectra (B, S, F).
-        sample_rate: Sample rate in Hz.
+    x and y are spectra (B, S, F). Kumar et al. (2023), https://arxiv.org/abs/2306.06546, §3.4.
     """
     frequencies = x.shape[2]
     bands = tf.signal.linear_to_mel_weight_matrix(
@@ -123,11 +118,9 @@ def si_sdr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def bandwidth(clips: np.ndarray, resolution: Sequence[int]) -> Bandwidth:
-    """Returns the normalisation constants of the losses.
+    """Returns the normalisation constants of the losses on clips, float (N, T, C).
 
-    Args:
-        clips: Float (N, T, C).
-        resolution: FFT size, hop length and window length of the spectra in samples.
+    The resolution consists of FFT size, hop length and window length of the spectra in samples.
     """
     # Double precision, for sums of many small numbers.
     samples = clips.astype(np.float64)

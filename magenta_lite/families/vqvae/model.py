@@ -40,8 +40,8 @@ class VQVAE(MusicModel):
     resumed run equals an uninterrupted one; random rows depend on the seeds of the examples.
 
     Args:
-        model: Sizes.
-        objective: Loss.
+        model: Sizes of the network.
+        objective: Weights of the losses.
         crop: Length of a training example in samples; 0 if lengths differ.
         sample_rate: Sample rate in Hz.
 
@@ -138,8 +138,7 @@ class VQVAE(MusicModel):
     def encode(self, sound: Tensor) -> list:
         """Returns the codes int32 (B, S), or (B, S, N), of each level, the finest first.
 
-        Args:
-            sound: (B, T, C), float in [-1, 1) or 16-bit integers.
+        The sound (B, T, C) is float in [-1, 1) or 16-bit integers.
 
         Raises:
             UserError: If T is not a multiple of the last level's hop length.
@@ -171,10 +170,7 @@ class VQVAE(MusicModel):
     def prepare(self, step: int, examples: Any, seed: int) -> None:
         """Sets the normalisation constants of the losses before the first step.
 
-        Args:
-            step: Number of completed steps.
-            examples: The training split; its events are sounds (N, T, C).
-            seed: Unused.
+        The events of `examples`, the training split, are sounds (N, T, C).
 
         Raises:
             UserError: If all sounds are silent.

@@ -41,9 +41,6 @@ class Quantizer(Layer):
     https://arxiv.org/abs/2107.03312, §III-C). Normalised low-dimensional codes are those of Yu et
     al. (2021, https://arxiv.org/abs/2110.04627, §3.2), here learned by moving averages.
 
-    Args:
-        config: Sizes of the VQ-VAE.
-
     Call arguments:
         x: Float (B, S, E).
         training: Whether to update the codebooks.
