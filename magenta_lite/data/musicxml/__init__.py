@@ -5,11 +5,12 @@ The standard library parses the XML. `scripts/compare_scores.py` compares the no
 
 from magenta_lite.data.musicxml.document import MusicXMLError
 from magenta_lite.data.musicxml.score import Note, Score, read_score
-from magenta_lite.data.musicxml.sequence import played, read_sequence, sounding
+from magenta_lite.data.musicxml.sequence import Played, played, read_sequence, sounding
 
 __all__ = [
     "MusicXMLError",
     "Note",
+    "Played",
     "Score",
     "played",
     "read_score",

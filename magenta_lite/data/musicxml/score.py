@@ -13,6 +13,7 @@ from magenta_lite.data.musicxml.document import MusicXMLError, open_document
 from magenta_lite.data.musicxml.playing_order import MAX_MEASURES, MAX_TURNS, Signs
 
 DRUM_CHANNEL = "10"
+OCTAVES = tuple("0123456789")
 VELOCITY = 64
 FORTE = 90  # the velocity of a loudness of 100 %
 MAX_NUMBER = 1e7
@@ -260,12 +261,12 @@ class _PartReader:
         if note.find("unpitched") is not None:
             return instrument.drum
         step = (note.findtext("pitch/step") or "").strip()
-        octave = note.findtext("pitch/octave")
-        if step not in NATURALS or octave is None:
+        octave = (note.findtext("pitch/octave") or "").strip()
+        if step not in NATURALS or octave not in OCTAVES:
             return None
         alter = _number(note.findtext("pitch/alter"))
         shift = 0 if instrument.is_drum else self._transposition(note)
-        return round(12 * (_number(octave) + 1) + NATURALS[step] + alter + shift)
+        return round(12 * (int(octave) + 1) + NATURALS[step] + alter + shift)
 
     # Directions --------------------------------------------------------------------------------
 
