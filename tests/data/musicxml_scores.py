@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import random
 import re
 import zipfile
+from xml.etree import ElementTree
 
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 SIGNS = {"": 0, "#": 1, "##": 2, "b": -1, "bb": -2}
@@ -132,31 +134,40 @@ NUMBERS = ("0", "-1", "100000000000", "9" * 5000, "nan", "1e999", "0.5", "")
 
 
 def mutant(data: str, rng: random.Random) -> bytes:
-    """Returns a score with some numbers changed and some tags removed, doubled or moved."""
+    """Returns a score with some numbers changed and some elements removed, doubled or moved."""
+    root = ElementTree.fromstring(data)
     for _ in range(rng.randint(1, 4)):
-        tokens = re.split(r"(<[^>]*>)", data)
-        i = rng.randrange(len(tokens))
-        change = rng.randrange(6)
-        if change == 0:
-            places = [i for i, token in enumerate(tokens) if re.search(r"\d", token)]
-            i = rng.choice(places or [i])
-            tokens[i] = re.sub(r"\d+", rng.choice(NUMBERS), tokens[i], count=1)
-        elif change == 1:
-            tokens[i] = ""
-        elif change == 2:
-            tokens.insert(i, tokens[rng.randrange(len(tokens))])
-        elif change == 3:  # a whole element doubled or moved
-            j = min(i + rng.randint(1, 30), len(tokens))
-            tokens[rng.randrange(len(tokens)) : 0] = tokens[i:j]
-        elif change == 4:  # matching tags of another name
-            names = re.findall(r"<([\w-]+)", data)
-            old, new = rng.choice(names or ["note"]), rng.choice(names or ["note"])
-            tokens = [re.sub(rf"(</?){re.escape(old)}\b", rf"\1{new}", t) for t in tokens]
-        else:
-            deep = rng.choice((100, 50_000))
-            tokens.insert(i, "<note>" * deep + "</note>" * deep)
-        data = "".join(tokens)
+        _change_element(root, rng)
+    text = ElementTree.tostring(root, encoding="unicode")
+    if rng.random() < 0.3:
+        tokens = re.split(r"(<[^>]*>)", text)
+        deep = "<note>" * 50_000 + "</note>" * 50_000
+        tokens[rng.randrange(len(tokens))] = rng.choice(["", deep, *tokens])
+        text = "".join(tokens)
     if rng.random() < 0.2:
-        packed = zipped({"score.xml": data})
+        packed = zipped({"score.xml": text})
         return packed[: len(packed) * rng.randint(1, 10) // 10]
-    return data.encode()
+    return text.encode()
+
+
+def _change_element(root: ElementTree.Element, rng: random.Random) -> None:
+    parents = [element for element in root.iter() if len(element)]
+    if not parents:
+        return
+    parent, other = rng.choice(parents), rng.choice(parents)
+    i = rng.randrange(len(parent))
+    match rng.randrange(5):
+        case 0:
+            numbers = [e for e in root.iter() if (e.text or "").strip().lstrip("-").isdigit()]
+            rng.choice(numbers or [root]).text = rng.choice(NUMBERS)
+        case 1:
+            attributed = rng.choice([e for e in root.iter() if e.attrib] or [root])
+            for name in attributed.attrib:
+                attributed.set(name, rng.choice((*NUMBERS, "yes", "no", "start", "stop")))
+        case 2:
+            parent.remove(parent[i])
+        case 3:
+            copied = copy.deepcopy(parent[i])
+            other.insert(rng.randint(0, len(other)), copied)
+        case _:
+            parent[i].tag = rng.choice(parents).tag

@@ -31,7 +31,6 @@ class Played(NamedTuple):
 
     Attributes:
         start: Quarter notes from the start of the piece.
-        index: Index of the measure in the score.
         length: Quarter notes.
         meter: Numerator and denominator in force; None for free meter.
         key: Key in force; see `Measure`.
@@ -41,7 +40,6 @@ class Played(NamedTuple):
     """
 
     start: float
-    index: int
     length: float
     meter: tuple[int, int] | None
     key: tuple[int, bool] | None
@@ -76,18 +74,18 @@ def read_sequence(data: bytes) -> NoteSequence:
 
 def played(measures: Sequence[Measure], order: Iterable[int]) -> list[Played]:
     """Returns measures in an order of playing, with their times and what is in force in them."""
-    states = []
+    states: list[Played] = []  # by index, without their starts
     meter, key, qpm, chord = None, None, DEFAULT_QPM, ""
     for measure in measures:
         meter, key = measure.meter or meter, measure.key or key
-        bar = 4 * meter[0] / meter[1] if meter else 4.0
-        states.append((measure.length or bar, meter, key, qpm, chord))
+        length = measure.length or (4 * meter[0] / meter[1] if meter else 4.0)
+        states.append(Played(0.0, length, meter, key, qpm, chord, measure))
         qpm = _last(measure.tempos, qpm)
         chord = _last(measure.chords, chord)
     start, result = 0.0, []
     for i in order:
-        result.append(Played(start, i, *states[i], measures[i]))
-        start += states[i][0]
+        result.append(states[i]._replace(start=start))
+        start += states[i].length
     return result
 
 
