@@ -154,6 +154,7 @@ ORDERS = {
     ],
 }
 ORDERS |= {
+    "AABCC (second endings alone)": [A + END, ending(2, "B", last=True), notes(BARS["C"]) + END],
     "ABA in words": [A + words("Fine"), B + words("D.C. al Fine")],
     "ABCB in words": [
         *["A", direction("<segno/>") + B + words("Fine")],

@@ -62,7 +62,9 @@ def playing_order(signs: Sequence[Signs]) -> list[int]:
         if i != start and (sign.starts_repeat or after_endings):
             start, turn = i, 1
         repeats = not jumped or end.repeats_after_jump
-        if sign.endings and (turn if repeats else end.turns) not in sign.endings:
+        current = turn if repeats else end.turns
+        # A second ending without a first one is played.
+        if sign.endings and current not in sign.endings and current >= end.first:
             i += 1
             continue
         order.append(i)
@@ -89,6 +91,7 @@ class _End(NamedTuple):
     """How often the repeated section is played that ends with a measure or with its ending."""
 
     turns: int
+    first: int  # the lowest number of the endings
     repeats_after_jump: bool
 
 
@@ -103,7 +106,8 @@ def _ends_of_sections(signs: Sequence[Signs]) -> list[_End]:
             stop += 1
         group = signs[len(ends) : stop]
         turns = max(max((sign.turns, *sign.endings)) for sign in group)
-        end = _End(turns, any(sign.repeats_after_jump for sign in group))
+        first = min((min(sign.endings) for sign in group if sign.endings), default=1)
+        end = _End(turns, first, any(sign.repeats_after_jump for sign in group))
         ends += [end] * len(group)
     return ends
 
