@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data import abc
+from magenta_lite.data import abc, musicxml
 from magenta_lite.data.midi_files import midi_to_sequence
 from magenta_lite.errors import UnreadableError, UserError, first_line
+from magenta_lite.typing import NoteSequence
 
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
@@ -39,7 +39,7 @@ def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, 
     elif kind == "abc":
         yield from _abc_pieces(name, data, report)
     elif kind == "musicxml":
-        yield name, checked(_musicxml_to_sequence(name, data))
+        yield name, checked(_musicxml_to_sequence(data))
     elif kind == "tokens":
         yield name, checked(_tokens_to_sequence(data))
     else:
@@ -106,20 +106,11 @@ def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[tuple[str, A
             report.drop(f"ABC tune: {error}", place)
 
 
-def _musicxml_to_sequence(name: str, data: bytes):
-    from note_seq import musicxml_parser, musicxml_reader
-
-    with _as_file(name, data) as path:
-        try:
-            return _parts_apart(musicxml_reader.musicxml_file_to_sequence_proto(path))
-        except (
-            musicxml_reader.MusicXMLConversionError,
-            musicxml_parser.MusicXMLParseError,
-            zipfile.BadZipFile,
-            KeyError,
-            ValueError,
-        ) as error:
-            raise UnreadableError(f"MusicXML: {first_line(error)}") from error
+def _musicxml_to_sequence(data: bytes) -> NoteSequence:
+    try:
+        return musicxml.read_sequence(data)
+    except musicxml.MusicXMLError as error:
+        raise UnreadableError(f"MusicXML: {error}") from error
 
 
 def _tokens_to_sequence(data: bytes):
@@ -132,20 +123,6 @@ def _tokens_to_sequence(data: bytes):
     except (UserError, UnicodeDecodeError) as error:
         raise UnreadableError(f"text that is no list of tokens: {first_line(error)}") from error
     return to_sequence(codec.decode(ids).notes)
-
-
-def _parts_apart(sequence: Any) -> Any:
-    """Returns `sequence` with one instrument per part if parts share an instrument.
-
-    All parts of a score without MIDI channels have the same instrument.
-    """
-    instruments = {}
-    for note in sequence.notes:
-        instruments.setdefault(note.instrument, set()).add(note.part)
-    if any(len(parts) > 1 for parts in instruments.values()):
-        for note in sequence.notes:
-            note.instrument = note.part
-    return sequence
 
 
 def _records(data: bytes) -> Iterator:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+
 from magenta_lite.data.specs import DATASETS
 from tfds_datasets.collection_builder import CollectionBuilder
 
@@ -10,3 +14,8 @@ class Builder(CollectionBuilder):
     """Synthesizes tunes and chorales of music21's corpus; nothing is downloaded."""
 
     SPEC = DATASETS["rendered_audio"]
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "A chorale has a note that was lost.",
+        "1.0.0": "First release.",
+    }
