@@ -70,7 +70,7 @@ def test_freedoom_that_is_not_installed_is_a_user_error(tmp_path, monkeypatch):
 
 def test_folk_gives_padded_windows_of_two_bars(books, tmp_path):
     collection = _open("folk", tmp_path)
-    assert collection.name == "folk/mel_2bar/1.0.0"
+    assert collection.name == "folk/mel_2bar/1.1.0"
     for name in building.SPLITS:
         split = collection.split(name)
         assert split.events.dtype == np.uint8

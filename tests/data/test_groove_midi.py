@@ -168,7 +168,7 @@ def test_bare_name_downloads_the_published_file(grooves, tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
     collection = opened("groove_midi", GROOVE, tmp_path)
     assert asked == [groove_midi.URL]
-    assert collection.name == "groove_midi/groove_2bar/1.0.0"
+    assert collection.name == "groove_midi/groove_2bar/1.1.0"
     assert opened("tfds:groove_midi/groove_2bar", GROOVE, tmp_path).sizes == collection.sizes
     with pytest.raises(UserError, match=r"converter\.pitch_map is roland there and reduced here"):
         opened(

@@ -16,7 +16,7 @@ class Builder(CollectionBuilder):
     SPEC = DATASETS["midi_dir"]
     VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
-        "1.2.0": "MusicXML is read as it sounds, with ties joined and repeats played.",
+        "1.2.0": "MusicXML, ABC and MIDI are read as they sound; changes of tempo do not split.",
         "1.1.0": "Copies are held out together; few pieces hold out fewer.",
         "1.0.0": "First release.",
     }

@@ -16,6 +16,6 @@ class Builder(CollectionBuilder):
     SPEC = DATASETS["rendered"]
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES: ClassVar = {
-        "1.1.0": "Ties of chorales are joined, and their repeats are played.",
+        "1.1.0": "Tunes and chorales are read as they sound: ties, repeats, tempos.",
         "1.0.0": "First release.",
     }
