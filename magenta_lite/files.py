@@ -6,10 +6,34 @@ import contextlib
 import itertools
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 OUTPUT = re.compile(r"(.+)-(?:\d{3,}-of-\d{3,}|overview)\b")
+
+# Characters that a terminal, UTF-8 or a line of text cannot hold.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(name: str) -> str:
+    """Returns a file name that can be printed and stored; bytes that are no UTF-8 are Latin-1."""
+    name = re.sub("[\udc80-\udcff]", lambda byte: chr(ord(byte[0]) - 0xDC00), name)
+    return UNPRINTABLE.sub("\ufffd", name)
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Opens a regular file for reading; does not wait for the other end of a pipe.
+
+    Raises:
+        OSError: If it is something else, or cannot be opened.
+    """
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    raise OSError("not a regular file")
 
 
 @contextlib.contextmanager

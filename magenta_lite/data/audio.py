@@ -12,17 +12,18 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from magenta_lite.converters.audio import Audio, to_int16
 from magenta_lite.converters.base import Report
 from magenta_lite.data import archives, formats, labels, reading
-from magenta_lite.data.folders import split_by_folder, walk
+from magenta_lite.data.folders import name_in, split_by_folder, walk
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
 from magenta_lite.data.reading import Piece
+from magenta_lite.data.workers import Limits
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
 
@@ -51,6 +52,8 @@ class AudioSource(reading.Source):
     """
 
     labels: Labels = dataclasses.field(default_factory=Labels)
+
+    LIMITS: ClassVar[Limits] = Limits(seconds=900, megabytes=16_384)  # for three hours of stereo
 
     def read_as(self, converter_config: Any) -> tuple[list[Piece], Report]:
         """Returns its sound with a converter's sample rate and channels, and a report."""
@@ -96,7 +99,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
         raise UserError(f"There is no file or folder {root}")
     report, sources, others = Report(), [], []
     for path in [root] if root.is_file() else walk(root, report):
-        name = path.name if path == root else path.relative_to(root).as_posix()
+        name = name_in(root, path)
         if is_sound(path):
             sources.append(AudioSource(str(path), name))
         else:

@@ -23,10 +23,10 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.data import reading, splitting
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
-from magenta_lite.data.workers import Crash, WorkerPool
+from magenta_lite.data.workers import Busy, Crash, Part, WorkerPool, attempt
 
 PROGRESS_SECONDS = 5.0  # seconds between two lines of progress
-SERIAL_SECONDS = 2.0  # seconds of work before worker processes are started
+SERIAL_SECONDS = 2.0  # seconds of reading quick files before worker processes are started
 
 SAME_MUSIC = "the same music as in other files"
 
@@ -135,7 +135,31 @@ def _content_hash(path: str, size: int, time: int) -> str:
 
 def encode_source(source: reading.Source, converter_config: Any) -> Encoded:
     """Reads and encodes one source. Pieces that fail are counted in the report, never raised."""
-    return encode_pieces(source.name, *source.read_as(converter_config), converter_config)
+    return _joined(source, [attempt(*part) for part in encode_files(source, converter_config)])
+
+
+def encode_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
+    """Yields the name and the encoding of each file of a source, and of its report."""
+    report = Report()
+    for file in reading.files_of(source, report):
+        yield file.name, functools.partial(_encode_file, file, converter_config)
+    yield source.name, lambda: Encoded(source.name, [], report)
+
+
+def _encode_file(file: reading.Source, converter_config: Any) -> Encoded:
+    return encode_pieces(file.name, *file.read_as(converter_config), converter_config)
+
+
+def _joined(source: reading.Source, answers: Iterable[Encoded | Crash]) -> Encoded:
+    """Returns one result for the files of a source."""
+    joined = Encoded(source.name, [], Report())
+    for answer in answers:
+        if isinstance(answer, Crash):
+            joined.report.drop(answer.reason, answer.name or source.name)
+        else:
+            joined.pieces += answer.pieces
+            joined.report.merge(answer.report)
+    return joined
 
 
 def encode_pieces(
@@ -150,13 +174,16 @@ def encode_pieces(
             piece.sequence.filename = piece.sequence.filename or piece.name
         try:
             result = converter.encode(piece.sequence)
-        except Exception as error:  # one broken piece must not stop the build
-            report.drop(f"piece that cannot be encoded ({error!r})", piece.name)
-            continue
-        report.merge(result.report, piece.name)
-        if result.examples:
             examples = list(_as_bytes(result, converter.event_format))
             keys = _keys(examples, result.positions, converter_config)
+        except MemoryError as error:
+            report.drop(reading.reason_of(error), piece.name)
+            continue
+        except Exception as error:  # one broken piece must not stop the build
+            report.drop(f"piece that cannot be encoded ({error!r:.200})", piece.name)
+            continue
+        report.merge(result.report, piece.name)
+        if examples:
             encoded.append(
                 EncodedPiece(piece.name, piece.split, examples, keys, result.positions, piece.facts)
             )
@@ -203,40 +230,41 @@ def arrays(
 def encode_sources(sources: Sequence[reading.Source], converter_config: Any) -> Iterator[Encoded]:
     """Yields `encode_source` of each source, in order, and prints progress."""
     progress = _Progress(len(sources))
-    work = functools.partial(encode_source, converter_config=converter_config)
-    for source, answer in zip(sources, each_source(sources, work, progress.show), strict=True):
-        if isinstance(answer, Crash):
-            report = Report()
-            report.drop(f"file whose reading ended the process (code {answer.code})", source.name)
-            answer = Encoded(source.name, [], report)
-        progress.add(answer)
-        yield answer
+    work = functools.partial(encode_files, converter_config=converter_config)
+    for source, answers in zip(sources, each_source(sources, work, progress.show), strict=True):
+        encoded = _joined(source, answers)
+        progress.add(encoded)
+        yield encoded
 
 
 def each_source(
     sources: Sequence[reading.Source],
-    work: Callable[[reading.Source], Any],
-    waiting: Callable[[], None],
-) -> Iterator[Any | Crash]:
-    """Yields `work(source)` of each source, in order.
+    work: Callable[[reading.Source], Iterable[Part]],
+    waiting: Callable[[Busy | None], None],
+) -> Iterator[list[Any | Crash]]:
+    """Yields the answers of each source, in order.
 
-    The first seconds of work are done in this process, the rest in one process per core.
+    The first seconds of work are done in this process, if the sources are quick to read. The rest
+    is done in one process per core, with limits of time and memory.
 
     Args:
         sources: The sources to read.
-        work: A module-level function, or a `functools.partial` of one.
+        work: Returns the parts of a source; a module-level function, or a `functools.partial` of
+            one.
         waiting: Called regularly while workers are busy, e.g. to print progress.
     """
     start = time.monotonic()
     done = 0
-    cores = _cores()
-    while done < len(sources) and (time.monotonic() - start < SERIAL_SECONDS or cores == 1):
-        yield work(sources[done])
+    while (
+        done < len(sources) and sources[done].is_quick and time.monotonic() - start < SERIAL_SECONDS
+    ):
+        yield [attempt(*part) for part in work(sources[done])]
         done += 1
     rest = sources[done:]
     if not rest:
         return
-    with WorkerPool(work, min(cores, len(rest))) as pool:
+    limits = max(source.LIMITS for source in rest)
+    with WorkerPool(work, min(_cores(), len(rest)), limits) as pool:
         yield from pool.map(rest, waiting, PROGRESS_SECONDS)
 
 
@@ -321,6 +349,13 @@ def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
             )
 
 
+def about(longest: Busy | None) -> str:
+    """Returns the end of a line of progress: the file that is taking long, if there is one."""
+    if longest is None or longest[1] < PROGRESS_SECONDS:
+        return ""
+    return f"; {longest[0]} has taken {longest[1]:.0f} s so far"
+
+
 def with_progress(windows: Sequence[Window], what: str) -> Iterator[Window]:
     """Yields `windows` and prints progress, prefixed with `what`."""
     last = time.monotonic()
@@ -352,10 +387,10 @@ class _Progress:
         if time.monotonic() - self._printed >= PROGRESS_SECONDS:
             self.show()
 
-    def show(self) -> None:
+    def show(self, longest: Busy | None = None) -> None:
         self._printed = time.monotonic()
         # No estimate of the time left: a file may hold one tune or a thousand.
         say(
             f"Read {self._done:,} of {self._sources:,} files: {self._pieces:,} pieces with "
-            f"{self._windows:,} windows in {self._printed - self._start:.0f} s"
+            f"{self._windows:,} windows in {self._printed - self._start:.0f} s{about(longest)}"
         )

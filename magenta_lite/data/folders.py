@@ -12,6 +12,15 @@ from typing import Any
 from magenta_lite.converters.base import Report
 from magenta_lite.data.splitting import SPLITS
 from magenta_lite.errors import UserError, first_line
+from magenta_lite.files import printable
+
+MAX_TABLE = 64 * 2**20  # bytes
+
+
+def name_in(root: Path, path: str | Path) -> str:
+    """Returns the name of a file for reports: its path in the folder `root`, or its own name."""
+    inner = Path(path).relative_to(root)
+    return printable(inner.as_posix() if inner.parts else root.name)
 
 
 def walk(root: Path, report: Report) -> Iterator[Path]:
@@ -24,15 +33,20 @@ def walk(root: Path, report: Report) -> Iterator[Path]:
     """
 
     def count(error: OSError) -> None:
-        name = Path(error.filename).relative_to(root).as_posix()
-        report.drop(f"folder that cannot be opened: {error.strerror}", name)
+        report.drop(
+            f"folder that cannot be opened: {error.strerror}", name_in(root, error.filename)
+        )
 
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=count):
-        stat = os.stat(folder)
+        try:
+            stat = os.stat(folder)
+        except OSError as error:  # it has just been removed
+            count(error)
+            folders.clear()
+            continue
         if (stat.st_dev, stat.st_ino) in seen:  # circular links
-            name = Path(folder).relative_to(root).as_posix()
-            report.drop("folder that is read already under another name", name)
+            report.drop("folder that is read already under another name", name_in(root, folder))
             folders.clear()
             continue
         seen.add((stat.st_dev, stat.st_ino))
@@ -41,11 +55,11 @@ def walk(root: Path, report: Report) -> Iterator[Path]:
             path = Path(folder) / file
             if file.startswith("."):
                 continue
-            if path.is_file():
+            if os.path.isfile(path):  # unlike Path.is_file, false where access is denied
                 yield path
             else:  # opening a pipe would block
                 what = "link to a file that is not there" if path.is_symlink() else "not a file"
-                report.drop(what, path.relative_to(root).as_posix())
+                report.drop(what, name_in(root, path))
 
 
 def read_table(path: Path, what: str) -> list[list[str]]:
@@ -55,9 +69,11 @@ def read_table(path: Path, what: str) -> list[list[str]]:
         UserError: If it is not a CSV file; `what` describes it in the message.
     """
     try:
+        if path.stat().st_size > MAX_TABLE:
+            raise UserError(f"{path} is larger than {MAX_TABLE // 2**20} MB")
         with path.open(encoding="utf-8-sig", newline="") as file:
             return [row for row in csv.reader(file) if any(row)]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UserError(f"{path} is no {what}: {first_line(error)}") from error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data import abc, musicxml
+from magenta_lite.data import abc, musicxml, workers
 from magenta_lite.data.midi_files import midi_to_sequence
 from magenta_lite.errors import UnreadableError, UserError, first_line
 from magenta_lite.typing import NoteSequence
@@ -104,6 +104,8 @@ def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[tuple[str, A
             yield place, checked(abc.read_tune(tune))
         except (abc.AbcError, UnreadableError) as error:
             report.drop(f"ABC tune: {error}", place)
+        except Exception as error:  # a bug must not cost the other tunes
+            report.drop(workers.reason_of(error), place)
 
 
 def _musicxml_to_sequence(data: bytes) -> NoteSequence:

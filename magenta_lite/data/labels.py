@@ -15,6 +15,7 @@ from typing import NamedTuple
 from magenta_lite.converters.base import Report
 from magenta_lite.data.folders import read_table
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.files import open_regular
 
 TABLE = "labels.csv"
 COLUMNS = ("file", "artist", "genre", "lyrics", "lyrics_file")
@@ -92,10 +93,17 @@ def _read_table(
             continue
         if lyrics_file:
             files.add(PurePosixPath(lyrics_file).as_posix())
-            text = _read_text(root / lyrics_file, "file of lyrics", lyrics_file, report)
+            text = _read_lyrics(root, lyrics_file, report)
             values["lyrics"] = text or values.get("lyrics", "")
         known[name] = values
     return known
+
+
+def _read_lyrics(root: Path, name: str, report: Report) -> str:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        report.drop("file of lyrics outside the folder", name)
+        return ""
+    return _read_text(root / name, "file of lyrics", name, report)
 
 
 def _read_sidecar(path: Path, name: str, report: Report) -> dict[str, str]:
@@ -105,8 +113,9 @@ def _read_sidecar(path: Path, name: str, report: Report) -> dict[str, str]:
         return {}
     try:
         tree = json.loads(text)
-    except json.JSONDecodeError as error:
-        report.drop(f"file of labels that is no JSON: {error.msg}", name)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or deep nesting
+        what = getattr(error, "msg", type(error).__name__)
+        report.drop(f"file of labels that is no JSON: {what}", name)
         return {}
     if not isinstance(tree, dict):
         report.drop("file of labels that is no JSON object", name)
@@ -123,12 +132,14 @@ def _read_sidecar(path: Path, name: str, report: Report) -> dict[str, str]:
 def _read_text(path: Path, what: str, name: str, report: Report) -> str:
     """Returns the text of a file; if it cannot be read, reports that and returns an empty text."""
     try:
-        if path.stat().st_size > MAX_TEXT:
+        with open_regular(path) as file:
+            data = file.read(MAX_TEXT + 1)
+        if len(data) > MAX_TEXT:
             report.drop(f"{what} larger than {MAX_TEXT // 2**20} MB", name)
             return ""
-        return path.read_text(encoding="utf-8-sig").strip()
+        return "\n".join(data.decode("utf-8-sig").splitlines()).strip()
     except OSError as error:
-        report.drop(f"{what} that cannot be read: {error.strerror}", name)
+        report.drop(f"{what} that cannot be read: {error.strerror or error}", name)
     except UnicodeDecodeError:
         report.drop(f"{what} that is no UTF-8 text", name)
     return ""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import archives, audio, wad
-from magenta_lite.data.folders import read_table, split_by_folder, walk
+from magenta_lite.data.folders import name_in, read_table, split_by_folder, walk
 from magenta_lite.data.formats import is_music, kind_of
 from magenta_lite.data.reading import Piece, Source, read_source, why_no_music
 from magenta_lite.errors import UserError, first_line
+from magenta_lite.files import printable
 
 STYLES = "styles.csv"  # rows of a file name, relative to the folder, and a style
 
@@ -38,7 +39,7 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
     sources: list[Source] = []
     sounds = 0
     for path in [root] if root.is_file() else walk(root, report):
-        name = path.name if path == root else path.relative_to(root).as_posix()
+        name = name_in(root, path)
         if name == STYLES:
             continue
         if path.name.lower().endswith(".zip"):
@@ -100,16 +101,17 @@ def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
     """Returns sources for the music files and the nested archives in a zip archive."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+            members = [info.filename for info in archives.members_of(archive)]
+    except archives.ERRORS as error:
         report.drop(f"zip archive cannot be read: {first_line(error)}", name)
         return []
     sources = []
     for member in members:
         if archives.is_hidden(member):
             continue
+        place = f"{name}/{printable(member)}"
         if is_music(member) or archives.is_archive(member):
-            sources.append(Source(str(path), f"{name}/{member}", member))
+            sources.append(Source(str(path), place, member))
         else:
-            report.drop(why_no_music(member), f"{name}/{member}")
+            report.drop(why_no_music(member), place)
     return sources

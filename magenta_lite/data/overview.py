@@ -6,26 +6,24 @@ import dataclasses
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import building, reading
 from magenta_lite.data.splitting import key_of
-from magenta_lite.data.workers import Crash
-
-CRASH = "file whose reading ended the process"
+from magenta_lite.data.workers import Busy, Crash, Part
 
 
 class Gain(NamedTuple):
-    """The number of pieces of a source that have windows in the encoding of one converter.
+    """The number of pieces of a file that have windows in the encoding of one converter.
 
-    `windows` has a hash of each; `reason` is the main reason if there are none.
+    `windows` has a hash of each.
     """
 
     pieces: int
     windows: list[bytes]
-    reason: str
+    report: Report
 
 
 @dataclasses.dataclass
@@ -66,20 +64,28 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
-def gains(source: reading.Source, converters: Sequence[Any]) -> list[Gain]:
-    """Reads one source and encodes it with each of several converter sections."""
+def gains(source: reading.Source, converters: Sequence[Any]) -> Iterator[Part]:
+    """Yields the name and the gains of each file of a source, and of its report."""
+    report = Report()
+    for file in reading.files_of(source, report):
+        yield file.name, functools.partial(_gains_of, file, converters)
+    yield source.name, lambda: [Gain(0, [], report)] * len(converters)
+
+
+def _gains_of(file: reading.Source, converters: Sequence[Any]) -> list[Gain]:
+    """Reads one file and encodes it with each of several converter sections."""
     found = []
-    pieces, read = source.read_as(converters[0])
+    pieces, read = file.read_as(converters[0])
     for converter in converters:
         report = Report()
         report.merge(read)
-        encoded = building.encode_pieces(source.name, pieces, report, converter)
+        encoded = building.encode_pieces(file.name, pieces, report, converter)
         windows = [
             key_of(events, controls)
             for piece in encoded.pieces
             for events, controls, _ in piece.examples
         ]
-        found.append(Gain(len(encoded.pieces), windows, report.main_reason()))
+        found.append(Gain(len(encoded.pieces), windows, report))
     return found
 
 
@@ -91,16 +97,20 @@ def overview(
     windows: list[set[bytes]] = [set() for _ in configs]
     work = functools.partial(gains, converters=[config.converter for config in configs])
     progress = _Progress(len(sources))
-    for answer in building.each_source(sources, work, progress.tell):
-        lost = isinstance(answer, Crash)
-        each = [Gain(0, [], CRASH)] * len(rows) if lost else answer
-        for row, gain, known in zip(rows, each, windows, strict=True):
-            known.update(gain.windows)
-            row.pieces += gain.pieces
-            if gain.windows:
+    for answers in building.each_source(sources, work, progress.tell):
+        for i, row in enumerate(rows):
+            report, before = Report(), row.pieces
+            for answer in answers:
+                if isinstance(answer, Crash):
+                    report.drop(answer.reason)
+                    continue
+                windows[i].update(answer[i].windows)
+                row.pieces += answer[i].pieces
+                report.merge(answer[i].report)
+            if row.pieces > before:  # only pieces with windows are counted
                 row.files += 1
             else:
-                row.reasons[gain.reason] += 1
+                row.reasons[report.main_reason()] += 1
         progress.add()
     for row, known in zip(rows, windows, strict=True):
         row.windows = len(known)
@@ -118,6 +128,6 @@ class _Progress:
         if time.monotonic() - self._printed >= building.PROGRESS_SECONDS:
             self.tell()
 
-    def tell(self) -> None:
+    def tell(self, longest: Busy | None = None) -> None:
         self._printed = time.monotonic()
-        building.say(f"Read {self._done:,} of {self._sources:,} files")
+        building.say(f"Read {self._done:,} of {self._sources:,} files{building.about(longest)}")

@@ -11,18 +11,21 @@ import functools
 import io
 import os
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data import archives, formats
+from magenta_lite.data import archives, formats, workers
 from magenta_lite.data.formats import UnreadableError, is_music
+from magenta_lite.data.workers import Limits
 from magenta_lite.errors import first_line
+from magenta_lite.files import open_regular
 
 MAX_BYTES = 64 * 2**20  # largest size of a music file
 NO_MUSIC = "not a music file"
+# Files that are read within milliseconds, within limits of their own: suffixes and size.
+QUICK = (".mid", ".midi", ".abc")
+QUICK_BYTES = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,18 @@ class Source:
     member: str = ""
     split: str = ""
     style: str = ""
+
+    LIMITS: ClassVar[Limits] = Limits(seconds=120, megabytes=3072)  # TensorFlow needs 1,400 MB
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it may be read without a worker process, which takes seconds to start."""
+        if self.member or not self.path.lower().endswith(QUICK):
+            return False
+        try:
+            return os.path.getsize(self.path) <= QUICK_BYTES
+        except OSError:
+            return True
 
     def read(self) -> tuple[list[Piece], Report]:
         """Returns its pieces and a report of unusable ones; see `read_source`."""
@@ -91,28 +106,58 @@ def read_source(source: Source) -> tuple[list[Piece], Report]:
     """
     report = Report()
     pieces: list[Piece] = []
-    try:
-        for name, read in _files_in(source, report):
-            pieces += _read_pieces(name, read, source, report)
-    except (UnreadableError, OSError) as error:  # of a nested archive
-        report.drop(reason_of(error), source.name)
+    for file in files_of(source, report):
+        pieces += _read_pieces(file, report)
     if pieces:
         report.keep("pieces", len(pieces))
     return pieces, report
 
 
-def _read_pieces(
-    name: str, read: Callable[[], bytes], source: Source, report: Report
-) -> Iterator[Piece]:
+def files_of(source: Source, report: Report) -> Iterator[Source]:
+    """Yields the music files in an archive, each to be read before the next; or the source itself.
+
+    The report counts the other files, and why an archive cannot be read.
+    """
+    if not archives.is_archive(source.member or source.path):
+        yield source
+        return
     try:
-        for piece, sequence in formats.sequences_in(name, read(), report):
+        file = io.BytesIO(source.read_bytes()) if source.member else source.path
+        for packed in archives.files_in(source.name, file, report, depth=2 if source.member else 1):
+            if is_music(packed.name):
+                yield PackedSource(
+                    source.path, packed.name, packed.name, source.split, source.style, packed
+                )
+            else:
+                report.drop(why_no_music(packed.name), packed.name)
+    except Exception as error:  # damage that a library does not expect
+        report.drop(reason_of(error), source.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedSource(Source):
+    """A file of an archive that is being read."""
+
+    packed: archives.Packed | None = None
+
+    def read_bytes(self) -> bytes:
+        """Returns the bytes of the file; raises UnreadableError if it cannot be used."""
+        assert self.packed is not None
+        _check_size(self.packed.size)
+        try:
+            return self.packed.read()
+        except archives.ERRORS as error:
+            raise UnreadableError(f"archive cannot be read: {first_line(error)}") from error
+
+
+def _read_pieces(source: Source, report: Report) -> Iterator[Piece]:
+    try:
+        for piece, sequence in formats.sequences_in(source.name, source.read_bytes(), report):
             if source.style:
                 sequence.sequence_metadata.genre.insert(0, source.style)
             yield Piece(piece, sequence, source.split)
-    except (UnreadableError, OSError) as error:
-        report.drop(reason_of(error), name)
     except Exception as error:  # a bug of a library must not stop the reading of other files
-        report.drop(f"file that cannot be read ({error!r})", name)
+        report.drop(reason_of(error), source.name)
 
 
 def why_no_music(name: str) -> str:
@@ -121,34 +166,17 @@ def why_no_music(name: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the message of an error without the path of the file."""
-    return getattr(error, "strerror", None) or first_line(error)
-
-
-def _files_in(source: Source, report: Report) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yields name and reader of each file of a source."""
-    if not archives.is_archive(source.member or source.path):
-        yield source.name, source.read_bytes
-        return
-    file = io.BytesIO(source.read_bytes()) if source.member else source.path
-    for packed in archives.files_in(source.name, file, report, depth=2 if source.member else 1):
-        if is_music(packed.name):
-            yield packed.name, functools.partial(_read_packed, packed)
-        else:
-            report.drop(why_no_music(packed.name), packed.name)
-
-
-def _read_packed(packed: archives.Packed) -> bytes:
-    _check_size(packed.size)
-    try:
-        return packed.read()
-    except archives.ERRORS as error:
-        raise UnreadableError(f"archive cannot be read: {first_line(error)}") from error
+    """Returns the reason for a report, without the path of the file."""
+    if isinstance(error, UnreadableError | OSError):
+        return getattr(error, "strerror", None) or first_line(error)
+    return workers.reason_of(error)
 
 
 def _read_path(path: str) -> bytes:
-    _check_size(os.path.getsize(path))
-    return Path(path).read_bytes()
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        _check_size(size)
+        return file.read(size)
 
 
 def _read_zip_member(source: Source) -> bytes:
@@ -157,9 +185,12 @@ def _read_zip_member(source: Source) -> bytes:
         archive = _open_zip(source.path, stat.st_size, stat.st_mtime_ns)
         inner = archives.is_archive(source.member)
         limit = archives.MAX_INNER_BYTES if inner else MAX_BYTES
-        _check_size(archive.getinfo(source.member).file_size, limit)
-        return archive.read(source.member)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
+        info = archive.getinfo(source.member)
+        _check_size(info.file_size, limit)
+        return archives.read_member(archive, info)
+    except UnreadableError:
+        raise
+    except archives.ERRORS as error:
         raise UnreadableError(f"zip archive cannot be read: {first_line(error)}") from error
 
 

@@ -1,50 +1,95 @@
-"""Maps a function over items in worker processes, and survives crashes of the workers.
+"""Maps a function over items in worker processes, within limits of time and memory.
 
 `multiprocessing` imports the caller's main script in every worker, so that a script without a main
 guard would start itself again. These workers import nothing from the caller and communicate through
-pipes. If one dies, only its current item is lost.
+pipes. An item consists of parts, such as the files of an archive. If a worker dies or is killed,
+only its current part is lost: another worker goes on behind it. Workers die with their parent.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import ctypes
+import itertools
 import os
 import pickle
 import queue
 import signal
 import subprocess
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+# As many workers as cores run at once.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"
+)
+BEGIN, ANSWER, END = range(3)  # kinds of messages
+
+Part = tuple[str, Callable[[], Any]]  # name, and a function that returns the answer
+Busy = tuple[str, float]  # name of a part, and the seconds since its start
+
+_megabytes = 0  # the limit of this process; 0 for none
 
 
-@dataclasses.dataclass(frozen=True)
-class Crash:
-    """Result of an item whose worker process died.
+class Limits(NamedTuple):
+    """Limits of one part: seconds, and megabytes beyond the size of a worker that has started."""
+
+    seconds: float
+    megabytes: int
+
+
+class Crash(NamedTuple):
+    """Answer for a part that has none.
 
     Attributes:
-        code: Exit code of the process; negative for the signal that ended it.
+        name: Name of the part; empty if the worker died between two parts.
+        reason: Why, for a report.
     """
 
-    code: int
+    name: str
+    reason: str
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why a part cannot be used, for an error that nobody expected."""
+    if not isinstance(error, MemoryError):
+        return f"file that cannot be read ({error!r:.200})"
+    return f"needed more than {_megabytes} MB" if _megabytes else "needed more memory than there is"
+
+
+def attempt(name: str, answer: Callable[[], Any]) -> Any | Crash:
+    """Returns `answer()`, or a `Crash` if it raises an exception."""
+    try:
+        return answer()
+    except Exception as error:  # one broken file must not stop the reading of others
+        return Crash(name, reason_of(error))
 
 
 class WorkerPool:
-    """Applies `function` to items in `workers` processes; use as a context manager.
+    """Answers the parts of items in `workers` processes; use as a context manager.
 
     Args:
-        function: A module-level function, or a `functools.partial` of one.
+        function: Returns the parts of an item; a module-level function, or a `functools.partial`
+            of one.
         workers: Number of processes.
+        limits: Limits of each part.
     """
 
-    def __init__(self, function: Callable[[Any], Any], workers: int):
+    def __init__(self, function: Callable[[Any], Iterable[Part]], workers: int, limits: Limits):
         self._function = function
+        self._limits = limits
         self._executor = ThreadPoolExecutor(workers)
         # Each thread of the executor takes an idle process, sends it an item, and returns it.
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._processes: list[Any] = []
+        self._started: dict[Any, tuple[str, float]] = {}  # name and time of each current part
         for _ in range(workers):
             self._idle.put(None)
 
@@ -58,70 +103,130 @@ class WorkerPool:
         self._executor.shutdown(wait=True)
         for process in self._processes:
             process.wait()
-            process.stdout.close()
-            try:
+            process.answers.close()
+            with contextlib.suppress(BrokenPipeError):  # unsent data are not needed any more
                 process.stdin.close()
-            except BrokenPipeError:
-                continue  # unsent data are not needed any more
 
     def map(
-        self, items: Sequence[Any], waiting: Callable[[], None], every: float
-    ) -> Iterator[Any | Crash]:
-        """Yields the results in order; calls `waiting` every `every` seconds while it waits."""
+        self, items: Sequence[Any], waiting: Callable[[Busy | None], None], every: float
+    ) -> Iterator[list[Any | Crash]]:
+        """Yields the answers of each item in order.
+
+        Calls `waiting` every `every` seconds while it waits, with the part that takes longest.
+        """
         futures = [self._executor.submit(self._ask, item) for item in items]
         for future in futures:
-            yield _wait(future, waiting, every)
+            yield self._wait(future, waiting, every)
 
-    def _ask(self, item: Any) -> Any | Crash:
-        process = self._idle.get() or self._start()
-        try:
-            pickle.dump(item, process.stdin)
-            process.stdin.flush()
-            answer = pickle.load(process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError):
+    def _wait(self, future: Future, waiting: Callable[[Busy | None], None], every: float) -> Any:
+        while True:
+            try:
+                return future.result(timeout=every)
+            except TimeoutError:
+                name, start = min(
+                    list(self._started.values()), key=lambda part: part[1], default=("", 0.0)
+                )
+                waiting((name, time.monotonic() - start) if name else None)
+
+    def _ask(self, item: Any) -> list[Any | Crash]:
+        answers = []
+        while True:
+            process: Any = self._idle.get()
+            name = reason = ""
+            try:
+                if process is None:
+                    process = self._start()
+                    process.answers.recv()  # it is ready; the limit is that of a part
+                self._started[process] = name, time.monotonic()
+                pickle.dump((item, len(answers)), process.stdin)
+                process.stdin.flush()
+                while (message := self._receive(process))[0] != END:
+                    kind, content = message
+                    name = content if kind == BEGIN else ""
+                    if kind == ANSWER:
+                        answers.append(content)
+                    self._started[process] = name, time.monotonic()
+                self._idle.put(process)
+                return answers
+            except TimeoutError:
+                reason = f"took longer than {self._limits.seconds:g} s"
+            except (EOFError, OSError, pickle.UnpicklingError):
+                pass  # the worker died; its exit code is the reason
+            finally:
+                self._started.pop(process, None)
             process.kill()
             self._idle.put(None)  # the next item starts a new process
-            return Crash(process.wait())
-        self._idle.put(process)
-        return answer
+            code = process.wait()
+            answers.append(
+                Crash(name, reason or f"file whose reading ended the process (code {code})")
+            )
+            if not name:  # another worker would come to the same end
+                return answers
+
+    def _receive(self, process: Any) -> Any:
+        """Returns the next message. Raises: TimeoutError, if there is none in time."""
+        if not process.answers.poll(self._limits.seconds):
+            raise TimeoutError
+        return process.answers.recv()
 
     def _start(self) -> Any:
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        process: Any = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": path},
-        )
+        answers, writer = Pipe(duplex=False)
+        with writer:
+            process: Any = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=writer.fileno(),
+                env=os.environ | ONE_THREAD | {"PYTHONPATH": path},
+            )
+        process.answers = answers
         self._processes.append(process)
-        pickle.dump(self._function, process.stdin)
+        pickle.dump((self._function, self._limits.megabytes), process.stdin)
+        process.stdin.flush()
         return process
 
 
-def _wait(future: Future, waiting: Callable[[], None], every: float) -> Any:
-    while True:
-        try:
-            return future.result(timeout=every)
-        except TimeoutError:
-            waiting()
-
-
-def _serve() -> None:
-    """Worker loop: reads items from standard input and writes results until it is closed."""
+def serve() -> None:
+    """Worker loop: reads items from standard input and writes answers until it is closed."""
+    with contextlib.suppress(AttributeError, OSError):  # only Linux has it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")  # see magenta_lite.cli
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    messages = Connection(os.dup(sys.stdout.fileno()), readable=False)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the protocol
     questions = sys.stdin.buffer
-    function = pickle.load(questions)
+    function, megabytes = pickle.load(questions)
+    _limit_memory(megabytes)
+    messages.send(None)
     while True:
         try:
-            item = pickle.load(questions)
+            item, done = pickle.load(questions)
         except EOFError:
             return
-        pickle.dump(function(item), answers)
-        answers.flush()
+        for name, answer in itertools.islice(function(item), done, None):
+            messages.send((BEGIN, name))
+            sent = attempt(name, lambda answer=answer: pickle.dumps((ANSWER, answer())))
+            messages.send_bytes(pickle.dumps((ANSWER, sent)) if isinstance(sent, Crash) else sent)
+        messages.send((END, None))
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Limits the address space of this process, where the system can."""
+    global _megabytes
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):  # macOS ignores the limit, Windows has none
+        return
+    _megabytes = megabytes
+    size = pages * resource.getpagesize() + megabytes * 2**20
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or size < most:
+        resource.setrlimit(resource.RLIMIT_AS, (size, most))
 
 
 if __name__ == "__main__":
-    _serve()
+    from magenta_lite.data import workers  # this module is another one, with other classes
+
+    workers.serve()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import re
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from magenta_lite.converters.multi_performance import MultiPerformanceConverterC
 from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import building, listing, reading, splitting, summaries
 from magenta_lite.data.splitting import EncodedPiece, Window
-from magenta_lite.data.workers import Crash, WorkerPool
 from magenta_lite.errors import UserError
 
 CONFIG = MelodyConverterConfig(bars=2)
@@ -221,21 +218,6 @@ CONVERTER_NAMES = {
 def test_converter_names_are_those_of_earlier_versions():
     names = {name: building.converter_name(get_config(name).converter) for name in CONVERTER_NAMES}
     assert names == CONVERTER_NAMES
-
-
-def _double_or_die(number: int, fatal: int) -> int:
-    if number == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-    print("a stray print does no harm")
-    return 2 * number
-
-
-def test_a_worker_that_dies_costs_one_item_only():
-    work = functools.partial(_double_or_die, fatal=5)
-    with WorkerPool(work, 2) as pool:
-        answers = list(pool.map(range(12), lambda: None, 5.0))
-    assert answers[5] == Crash(-signal.SIGKILL)
-    assert answers[:5] + answers[6:] == [2 * i for i in range(12) if i != 5]
 
 
 def test_workers_give_what_one_process_gives(tmp_path, monkeypatch, folk_dummy):

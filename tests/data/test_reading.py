@@ -6,6 +6,7 @@ import io
 import os
 import random
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from bad_files import midi_bytes, write_bad_files, write_good_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magenta_lite.data import archives, listing, midi_files, reading
+from magenta_lite.data import archives, building, formats, listing, midi_files, reading
 from magenta_lite.errors import UserError
 from tfds_datasets.arranged.make_dummy_data import hymn
 
@@ -309,7 +310,7 @@ def test_archives_that_are_not_read_are_named_with_the_reason(tmp_path, monkeypa
     assert report.places == {
         "archive that is neither zip nor tar; unpack it": ["song.mid.gz", "songs.RAR"],
         "zip archive cannot be read: File is not a zip file": ["broken.zip/in.zip"],
-        "tar archive cannot be read: file could not be opened successfully:": ["broken.zip/in.tar"],
+        "tar archive cannot be read: truncated header": ["broken.zip/in.tar"],
         "archive inside 4 others": ["deep.zip/5.zip/4.zip/3.zip/2.zip"],
     }
     monkeypatch.setattr(archives, "MAX_INNER_BYTES", 10)
@@ -346,3 +347,161 @@ def test_an_empty_tune_costs_no_other_of_its_book(tmp_path):
     pieces, report = read_all(tmp_path)
     assert [piece.name for piece in pieces] == ["book.abc#X:2"]
     assert report.dropped == {"ABC tune: no notes": 1}
+
+
+def test_a_tar_is_read_member_by_member(tmp_path):
+    """A tar with two gigabytes of zeros needs little memory."""
+    tune = midi_bytes([(60 + i % 5, i, i + 1) for i in range(8)])
+    path = tmp_path / "big.tar"
+    with tarfile.open(path, "w") as archive:
+        _add(archive, "a.mid", tune)
+        zeros = tarfile.TarInfo("zeros.mid")
+        zeros.size = 2 * 2**30
+        archive.fileobj.write(zeros.tobuf())
+        archive.fileobj.seek(zeros.size, 1)  # takes no room on the disk
+        archive.offset = archive.fileobj.tell()
+        _add(archive, "b.mid", tune)
+    tracemalloc.start()
+    pieces, report = read_all(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [piece.name for piece in pieces] == ["big.tar/a.mid", "big.tar/b.mid"]
+    assert report.places == {"larger than 64 MB": ["big.tar/zeros.mid"]}
+    assert most < 20 * 2**20
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes, **details) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for key, value in details.items():
+        setattr(info, key, value)
+    archive.addfile(info, io.BytesIO(data))
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE])
+@pytest.mark.parametrize("size", [8 * 2**30, -1024, -512])
+def test_sizes_that_a_tar_states_are_not_believed(tmp_path, kind, size):
+    path = tmp_path / "lies.tar"
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        _add(archive, "a.mid", midi_bytes([(60, 0, 1)]))
+        lie = tarfile.TarInfo("lie.mid")
+        lie.size, lie.type = size, kind
+        archive.fileobj.write(lie.tobuf(tarfile.GNU_FORMAT))
+        archive.fileobj.write(bytes(4096))
+    pieces, report = read_all(path)
+    assert [piece.name for piece in pieces] == ["lies.tar/a.mid"]
+    assert report.dropped.total() >= 1
+
+
+@pytest.mark.parametrize("size", ["-5000", "99999999999", "1e400", "x", "-512"])
+def test_pax_headers_that_lie_end_the_archive(tmp_path, size):
+    path = tmp_path / "pax.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        _add(archive, "a.mid", midi_bytes([(60, 0, 1)]))
+        _add(archive, "b.mid", midi_bytes([(60, 0, 1)]), pax_headers={"size": size})
+    pieces, _ = read_all(path)
+    assert pieces[0].name == "pax.tar/a.mid"
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path):
+    tune = midi_bytes([(60, 0, 1)])
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.mid", bytes(2**24))
+        archive.writestr("inner.zip", bytes(2**24))
+        archive.writestr("a.mid", tune)
+    pieces, report = read_all(tmp_path / "bomb.zip")
+    assert [piece.name for piece in pieces] == ["bomb.zip/a.mid"]
+    reason = "zip archive cannot be read: it unpacks to more than 200 times its size"
+    assert sorted(report.places[reason]) == ["bomb.zip/inner.zip", "bomb.zip/zeros.mid"]
+
+
+def test_files_of_a_zip_that_share_their_bytes_are_a_bomb(tmp_path):
+    path = tmp_path / "overlap.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a.mid", "b.mid"):
+            archive.writestr(name, midi_bytes([(60, 0, 1)]))
+        archive.filelist[1].header_offset = archive.filelist[0].header_offset
+    pieces, report = read_all(path)
+    assert not pieces
+    assert report.places == {"zip archive cannot be read: its files overlap": ["overlap.zip"]}
+
+
+def test_archives_of_too_many_files_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
+    members = {f"{i}.mid": midi_bytes([(60, 0, 1)]) for i in range(3)}
+    _zip(tmp_path / "many.zip", members)
+    _tar(tmp_path / "many.tar", members)
+    pieces, report = read_all(tmp_path)
+    assert [piece.name for piece in pieces] == ["many.tar/0.mid", "many.tar/1.mid"]
+    assert report.places == {
+        "zip archive cannot be read: more than 2 files": ["many.zip"],
+        "archive of more than 2 files; the others": ["many.tar"],
+    }
+
+
+def test_any_error_costs_one_member_of_a_tar_and_one_tune_of_a_book(tmp_path, monkeypatch):
+    tune = midi_bytes([(60, 0, 1)])
+    _tar(tmp_path / "all.tar", {"a.mid": tune, "b.mid": tune + b"bad", "c.mid": tune})
+    book = "".join(f"X:{i}\nT:{i}\nK:C\nCDEF|\n\n" for i in range(3))
+    (tmp_path / "book.abc").write_text(book)
+    read_midi, read_tune = formats.midi_to_sequence, formats.abc.read_tune
+
+    def midi_to_sequence(data):
+        if data.endswith(b"bad"):
+            raise MemoryError
+        return read_midi(data)
+
+    def tune_to_sequence(text):
+        return tune_to_sequence(text) if "T:1" in text else read_tune(text)
+
+    monkeypatch.setattr(formats, "midi_to_sequence", midi_to_sequence)
+    monkeypatch.setattr(formats.abc, "read_tune", tune_to_sequence)
+    pieces, report = read_all(tmp_path)
+    names = ["all.tar/a.mid", "all.tar/c.mid", "book.abc#X:0", "book.abc#X:2"]
+    assert [piece.name for piece in pieces] == names
+    assert report.places.pop("needed more memory than there is") == ["all.tar/b.mid"]
+    (reason,) = report.places
+    assert "RecursionError" in reason
+    assert report.places[reason] == ["book.abc#X:1"]
+
+
+def test_names_are_printable_whatever_their_bytes(tmp_path):
+    tune = midi_bytes([(60 + i % 5, i, i + 1) for i in range(8)])
+    for name in (
+        "sch\xf6n.mid".encode("latin-1"),
+        "schön".encode() + b"\xe9.mid",
+        b"a\nb\x1b[2J.mid",
+    ):
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(tune)
+    _tar(tmp_path / "all.tar", {os.fsdecode(b"\xe9.mid"): tune, os.fsdecode(b"\xe9.txt"): b""})
+    pieces, report = read_all(tmp_path)
+    assert sorted(piece.name for piece in pieces) == [
+        "all.tar/é.mid",
+        "a\ufffdb\ufffd[2J.mid",
+        "schön.mid",
+        "schöné.mid",
+    ]
+    assert report.places == {"not a music file": ["all.tar/é.txt"]}
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    write_good_files(tmp_path / "music", 1)
+    os.mkfifo(tmp_path / "music" / "styles.csv")
+    os.mkfifo(tmp_path / "music" / "pipe.zip")
+    (tmp_path / "music" / "zero.abc").symlink_to("/dev/zero")
+    (tmp_path / "music" / "gone.zip").symlink_to("gone")
+    (tmp_path / "music" / "self.mid").symlink_to("self.mid")
+    sources, report = listing.list_sources(tmp_path / "music")
+    assert [source.name for source in sources] == ["good_000.mid"]
+    assert report.dropped.total() == 5
+    pipe = reading.Source(str(tmp_path / "music" / "pipe.zip"), "pipe.mid", "")
+    assert reading.read_source(dataclasses.replace(pipe, path=pipe.path))[0] == []
+
+
+def test_a_changed_table_of_styles_changes_the_data_set(tmp_path):
+    write_good_files(tmp_path, 2)
+    names = set()
+    for style in ("", "good_000.mid,waltz", "good_000.mid,polka", "good_001.mid,polka"):
+        (tmp_path / "styles.csv").write_text(style)
+        names.add(building.fingerprint(listing.list_sources(tmp_path)[0]))
+    assert len(names) == 4
