@@ -193,8 +193,18 @@ def test_graphs_allow_what_the_rules_allow():
         assert int(state.chord[0]) == where.chord[-1]
 
 
-def test_streams_have_no_hung_no_doubled_and_no_too_long_note():
-    ids, _ = written(untrained(), 256, outputs=200)
+@pytest.fixture(scope="module")
+def streams():
+    """Returns 100 pieces of open length, and 100 planned to last 3 seconds."""
+    free, _ = written(untrained(), 256, outputs=100)
+    planned, _ = written(
+        untrained(), 256, Constraints(300, ANYTHING), outputs=100, temperature=0.9
+    )
+    return free, planned
+
+
+def test_streams_have_no_hung_no_doubled_and_no_too_long_note(streams):
+    ids = np.concatenate(streams)
     for row in ids:
         decoded = codec.decode(row)
         assert decoded.unmatched == 0
@@ -224,9 +234,9 @@ def test_what_a_primer_left_sounding_can_end_in_a_piece_for_others():
     assert [vocabulary.text(id) for id in may if id < vocabulary.FIRST_DRUM] == ["violin:v0:C3"]
 
 
-def test_a_planned_piece_ends_near_its_length():
-    ids, _ = written(untrained(), 256, Constraints(300, ANYTHING), outputs=200, temperature=0.9)
-    ends = [codec.decode(row).units for row in ids if vocabulary.END in row]
+def test_a_planned_piece_ends_near_its_length(streams):
+    _, planned = streams
+    ends = [codec.decode(row).units for row in planned if vocabulary.END in row]
     assert len(ends) > 3
     assert all(285 <= units <= 300 + vocabulary.MAX_WAIT + RULES.max_note for units in ends)
 
