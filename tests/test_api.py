@@ -21,13 +21,14 @@ VAE = ("model.latent_size=6", "model.encoder_units=[8]", "model.decoder_units=[8
 TRANSFORMER = ("model.hidden_size=16", "model.key_size=16", "model.filter_size=16")
 TRANSFORMER += ("model.heads=2", "model.layers=1", "model.max_relative_position=16")
 BAND = ("model.hidden_size=16", "model.heads=2", "model.layers=1", "converter.crop=64")
+SOUND = ("model.width=4", "model.depth=1")
 # Config, overrides, and options of `generate`.
 MODELS = {
     "MusicVAE": ("cat-mel_2bar_tiny", VAE, {}),
     "MelodyRNN": ("attention_rnn_tiny", ("model.units=[8,8]",), {"num_steps": 32}),
     "MusicTransformer": ("music_transformer_tiny", TRANSFORMER, {"num_tokens": 40}),
     "MuseNet": ("musenet_nano", BAND, {"num_tokens": 40}),
-    "VQVAE": ("vqvae_tiny", ("model.width=4",), {"mode": "reconstruct", "input": "tone.wav"}),
+    "VQVAE": ("vqvae_tiny", SOUND, {"mode": "reconstruct", "input": "tone.wav"}),
     "JukeboxPrior": ("jukebox_prior_tiny", ("model.width=16",), {"total_seconds": 0.6}),
     "DelayPrior": ("jukebox_delay_tiny", ("model.width=16",), {"total_seconds": 0.4}),
 }
@@ -61,7 +62,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("api")
     tone = 0.3 * np.sin(2 * np.pi * 220 * np.arange(4096) / 4000)
     soundfile.write(root / "tone.wav", tone.astype(np.float32), 4000)
-    config = ml.get_config("rvqvae_tiny", ["model.width=4"])
+    config = ml.get_config("rvqvae_tiny", SOUND)
     ml.as_run(config, ml.build_model(config)).save(root / "residual")
     return root
 

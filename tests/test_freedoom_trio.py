@@ -18,6 +18,8 @@ def test_trio_model_trained_on_real_bands_writes_three_tracks_with_drums_on_chan
     train = [
         "train",
         "--config=hierdec-trio_16bar_tiny",
+        "--set=converter.bars=4",
+        "--set=model.segments=4",
         "--data=freedoom",
         f"--run_dir={run_dir}",
         f"--data_dir={tmp_path / 'data'}",

@@ -33,8 +33,8 @@ def shell(line: str, cwd: Path) -> tuple[list[int], str, str]:
 
 
 TRAIN = (
-    "$PYTHON -m magenta_lite.train --config=attention_rnn_tiny --data=music --data_dir=data "
-    "--set model.units=[16,16] --set train.batch_size=8 --set train.steps=4 "
+    "$PYTHON -m magenta_lite.train --config=lookback_rnn_tiny --data=music --data_dir=data "
+    "--set model.units=[16] --set train.batch_size=8 --set train.steps=4 "
     "--set train.checkpoint_every=2 --set train.validation_examples=2"
 )
 

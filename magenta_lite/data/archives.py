@@ -154,12 +154,12 @@ def _tarred(file) -> Iterator[Packed]:
         unpack = next((f for magic, f in UNPACK.items() if start.startswith(magic)), None)
         whole = stack.enter_context(unpack(packed)) if unpack else packed
         forward: Any = _Forward(whole)
-        with tarfile.open(fileobj=forward, mode="r:") as archive:
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # a list of all would need much memory
-                if member.isfile():
-                    read = functools.partial(_content, archive, member)
-                    yield Packed(member.name.removeprefix("./"), member.size, read)
+        archive: Any = stack.enter_context(tarfile.open(fileobj=forward, mode="r:"))
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # a list of all would need much memory
+            if member.isfile():
+                read = functools.partial(_content, archive, member)
+                yield Packed(member.name.removeprefix("./"), member.size, read)
 
 
 UNPACK: dict[bytes, Callable[[Any], Any]] = {

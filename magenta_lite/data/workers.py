@@ -131,11 +131,11 @@ class WorkerPool:
     def _ask(self, item: Any) -> list[Any | Crash]:
         answers = []
         while True:
-            process: Any = self._idle.get()
+            idle = self._idle.get()
+            process: Any = idle or self._start()
             name = reason = ""
             try:
-                if process is None:
-                    process = self._start()
+                if idle is None:
                     process.answers.recv()  # it is ready; the limit is that of a part
                 self._started[process] = name, time.monotonic()
                 pickle.dump((item, len(answers)), process.stdin)

@@ -57,8 +57,8 @@ FAMILIES = {
     "attention_rnn_tiny": (melody_rnn, ()),
     "music_transformer_tiny": (tokens, ("model.dropout=0.2",)),
     "musenet_tiny": (band, (*SMALL_BAND, "objective.mixup=0.2")),
-    "vqvae_tiny": (sound, ()),
-    "rvqvae_tiny": (sound, ("model.quantizer_dropout=0.5",)),
+    "vqvae_tiny": (sound, ("model.depth=1",)),
+    "rvqvae_tiny": (sound, ("model.depth=1", "model.quantizer_dropout=0.5")),
     "jukebox_prior_tiny": (codes, ()),
 }
 

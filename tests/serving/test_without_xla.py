@@ -25,18 +25,21 @@ NAMES = (
     "performance_tiny",
     "music_transformer_tiny",
     "music_transformer_melody_tiny",
-    "musenet_tiny",
+    "musenet_nano",
     "vqvae_tiny",
     "rvqvae_tiny",
     "jukebox_prior_tiny",
     "jukebox_upsampler_tiny",
     "jukebox_delay_tiny",
 )
+# Their layers are alike: more would only take longer.
+TRANSFORMERS = ("music_transformer_tiny", "music_transformer_melody_tiny", "musenet_nano")
+ONE_LAYER = ("model.layers=1",)
 
 
 def exported(name: str, root: Path, xla: bool = False) -> Path:
     """Writes the SavedModel of a model that was not trained."""
-    config = get_config(name)
+    config = get_config(name, ONE_LAYER if name in TRANSFORMERS else ())
     converter = build_converter(config.converter)
     model = build_model(config, converter)
     folder = root / (f"{name}-xla" if xla else name)
