@@ -265,7 +265,7 @@ def share_of_commonest(ids: Events) -> float:
 def is_top(logits: Tensor, ids: Tensor) -> Tensor:
     """Returns whether ids (...) are the most probable classes of logits (..., V), float32 (...)."""
     top = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    return tf.cast(top == tf.cast(ids, tf.int32), tf.float32)
+    return tf.cast(tf.equal(top, tf.cast(ids, tf.int32)), tf.float32)
 
 
 def fingerprint(model: keras.Model) -> str:

@@ -187,7 +187,7 @@ def test_sines_are_left_out_where_distances_tell_positions_only():
     with pytest.raises(UserError, match=r"model\.sines=false leaves model\.attention=absolute"):
         MusicTransformerConfig(attention="absolute", sines=False)
     config = get_config("music_transformer_melody_tiny", ["model.sines=false"])
-    with pytest.raises(UserError, match="places in a melody"):
+    with pytest.raises(UserError, match="leaves melodies without positions"):
         build_model(config, build_converter(config.converter))
 
 
