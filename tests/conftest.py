@@ -1,6 +1,5 @@
 """Settings of every test process."""
 
-import gc
 import importlib.metadata
 import os
 
@@ -29,13 +28,3 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_modifyitems(items):
     """Begins with the trainings, which take longest, so that both processes end together."""
     items.sort(key=lambda item: "training" not in item.path.parts)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def models_are_freed(request):
-    """Frees the cached models of a file after its tests: with what is compiled they take 12 GB."""
-    yield
-    for value in vars(request.module).values():
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
-    gc.collect()

@@ -332,8 +332,15 @@ def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
     for note in even.notes:
         note.start_time = step_at(tempos, note.start_time) / rate
         note.end_time = step_at(tempos, note.end_time) / rate
-    for name in ("time_signatures", "key_signatures", "text_annotations", "control_changes"):
-        for change in getattr(even, name):
+    for changes in (
+        even.time_signatures,
+        even.key_signatures,
+        even.text_annotations,
+        even.section_annotations,
+        even.control_changes,
+        even.pitch_bends,
+    ):
+        for change in changes:
             change.time = step_at(tempos, change.time) / rate
     return even
 

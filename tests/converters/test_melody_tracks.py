@@ -64,6 +64,7 @@ def test_a_ritardando_does_not_cut_a_song():
     piece = song(lead=(0, "", [60] * 16))
     piece.tempos.add(time=6, qpm=60)
     piece.text_annotations.add(time=7, text="here")
+    piece.pitch_bends.add(time=8, bend=100)
     for note in list(piece.notes)[12:]:  # the last four quarters take a second each
         late = note.start_time - 6
         note.start_time, note.end_time = 6 + 2 * late, 7 + 2 * late
@@ -75,6 +76,7 @@ def test_a_ritardando_does_not_cut_a_song():
     assert whole.qpm == 120 and even.total_time == 8
     assert [note.start_time for note in even.notes] == [i / 2 for i in range(16)]
     assert even.text_annotations[0].time == 6.5
+    assert even.pitch_bends[0].time == 7
     tempos = tempo_map(piece, 1)
     for seconds in (0, 3.5, 6, 8.25):
         assert seconds_at(tempos, step_at(tempos, seconds)) == pytest.approx(seconds)
