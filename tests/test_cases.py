@@ -14,7 +14,7 @@ from bad_files import write_good_files
 from magenta_lite import config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.performance_codec import with_sustain
-from magenta_lite.data import listing, reading
+from magenta_lite.data import listing
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = {
@@ -124,12 +124,7 @@ COMMANDS = {
 
 
 def _read(path):
-    sources, report = listing.list_sources(path)
-    pieces = []
-    for source in sources:
-        found, more = reading.read_source(source)
-        pieces += found
-        report.merge(more)
+    pieces, report = listing.read_all(path)
     return pieces, dict(report.dropped)
 
 

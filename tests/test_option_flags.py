@@ -96,5 +96,5 @@ def test_lyrics_are_a_text_or_the_file_that_holds_it_in_python_too(tmp_path):
     assert options_class.of(defaults, lyrics=str(path)).lyrics == "la la"
     assert options_class.of(defaults, lyrics="no file").lyrics == "no file"
     path.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(UserError, match="is no text in UTF-8"):
+    with pytest.raises(UserError, match="is not UTF-8 text"):
         options_class.of(defaults, lyrics=str(path))

@@ -232,7 +232,7 @@ class _Unpickler(pickle.Unpickler):
         if not all(
             isinstance(number, int) and number >= 0 for number in (offset, *shape, *strides)
         ):
-            raise _damaged(self._path, "the shape of a tensor is no list of numbers")
+            raise _damaged(self._path, "the shape of a tensor is not a list of numbers")
         steps = zip(shape, strides, strict=True)
         reach = 0 if 0 in shape else offset + 1 + sum((n - 1) * stride for n, stride in steps)
         if reach > len(storage):
@@ -261,7 +261,7 @@ class _Unpickler(pickle.Unpickler):
 
     def _size(self, sizes):
         if not isinstance(sizes, tuple):
-            raise _damaged(self._path, "a torch.Size is no tuple")
+            raise _damaged(self._path, "a torch.Size is not a tuple")
         return sizes
 
 

@@ -124,7 +124,7 @@ class AudioConverter(SoundConverter):
             return EncodeResult([], report)
         samples, clipped = to_int16(audio.samples)
         if clipped is None:
-            report.drop("sound with samples that are no numbers")
+            report.drop("sound with samples that are not numbers")
             return EncodeResult([], report)
         rows, positions = [], []
         for start in range(0, len(samples) - config.crop + 1, config.crop):

@@ -92,8 +92,8 @@ class TextMelodyCodec:
         for event in events:
             if event not in (NO_EVENT, NOTE_OFF) and not self._in_range(event):
                 raise UserError(
-                    f"{event} in a melody is no pitch from {self.min_pitch} to {self.max_pitch}; "
-                    f"-1 ends a note and -2 goes on"
+                    f"{event} in a melody is not a pitch from {self.min_pitch} to "
+                    f"{self.max_pitch}; -1 ends a note and -2 goes on"
                 )
         return [self._id(event) for event in events]
 
@@ -108,8 +108,9 @@ class TextMelodyCodec:
             events = [int(word) for word in words]
         except ValueError as error:
             raise UserError(
-                f"'{text}' is no melody; write pitches from {self.min_pitch} to {self.max_pitch}, "
-                "-1 where a note ends and -2 where nothing new begins, e.g. '60 -2 67 -1'"
+                f"'{text}' is not a melody; write pitches from {self.min_pitch} to "
+                f"{self.max_pitch}, -1 where a note ends and -2 where nothing new begins, e.g. "
+                "'60 -2 67 -1'"
             ) from error
         return self.ids_of_events(events)
 

@@ -22,7 +22,7 @@ def main(words: list[str]) -> None:
     """Does what the words after the command say."""
     verb, *names = words or [""]
     if verb not in VERBS:
-        raise UserError(f"{verb or 'This'} is no command; give list, or remove NAME")
+        raise UserError(f"{verb or 'This'} is not a command; give list, or remove NAME")
     if verb == "list" and names:
         raise UserError(f"list takes no names; to remove {names[0]}: remove {names[0]}")
     if verb == "remove" and not names:

@@ -20,7 +20,6 @@ from magenta_lite.modeling.examples import Examples
 from magenta_lite.modeling.family import EncodedPiece, Facts, PieceEncoder
 
 SHARD = 64  # pieces in a file
-LINE_EVERY = 5.0  # seconds between two lines of progress
 
 MakeExamples = Callable[[Iterable[EncodedPiece], Facts, Report], Examples]
 
@@ -95,7 +94,7 @@ def _encode(encoder: PieceEncoder, sound: Collection, split: str, folder: Path) 
             if number % SHARD == SHARD - 1 or number == len(names) - 1:
                 _write_shard(path, shard)
                 shard = []
-        if time.monotonic() - printed > LINE_EVERY:
+        if time.monotonic() - printed > building.PROGRESS_SECONDS:
             printed = time.monotonic()
             building.say(
                 f"Encoding {split}: {number + 1} of {len(names)} pieces, "

@@ -123,7 +123,7 @@ def _tokens_to_sequence(data: bytes):
     try:
         ids = vocabulary.read_ids(data.decode("utf-8-sig"))
     except (UserError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"text that is no list of tokens: {first_line(error)}") from error
+        raise UnreadableError(f"text that is not a list of tokens: {first_line(error)}") from error
     return to_sequence(codec.decode(ids).notes)
 
 

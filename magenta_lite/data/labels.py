@@ -115,17 +115,17 @@ def _read_sidecar(path: Path, name: str, report: Report) -> dict[str, str]:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, or deep nesting
         what = getattr(error, "msg", type(error).__name__)
-        report.drop(f"file of labels that is no JSON: {what}", name)
+        report.drop(f"file of labels that is not JSON: {what}", name)
         return {}
     if not isinstance(tree, dict):
-        report.drop("file of labels that is no JSON object", name)
+        report.drop("file of labels that is not JSON object", name)
         return {}
     values = {}
     for key in FIELDS:
         if isinstance(tree.get(key), str):
             values[key] = tree[key].strip()
         elif tree.get(key) is not None:
-            report.drop(f"label {key} that is no text", name)
+            report.drop(f"label {key} that is not text", name)
     return values
 
 

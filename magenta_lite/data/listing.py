@@ -60,11 +60,11 @@ def list_sources(root: str | Path) -> tuple[list[Source], Report]:
     return sorted(split_by_folder(sources), key=lambda source: source.name), report
 
 
-def read_file(path: str | Path) -> list[Piece]:
-    """Reads a file that a user named.
+def read_all(path: str | Path) -> tuple[list[Piece], Report]:
+    """Returns all pieces of a file or folder, and a report of what cannot be used.
 
     Raises:
-        UserError: If it does not exist or has no usable piece; the message has the reason.
+        UserError: As of `list_sources`.
     """
     sources, report = list_sources(path)
     pieces: list[Piece] = []
@@ -72,6 +72,16 @@ def read_file(path: str | Path) -> list[Piece]:
         found, more = read_source(source)
         pieces += found
         report.merge(more)
+    return pieces, report
+
+
+def read_file(path: str | Path) -> list[Piece]:
+    """Reads a file that a user named.
+
+    Raises:
+        UserError: If it does not exist or has no usable piece; the message has the reason.
+    """
+    pieces, report = read_all(path)
     if not pieces:
         reasons = "; ".join(report.dropped) or "nothing in it"
         raise UserError(f"{path} holds no music that can be read: {reasons}")

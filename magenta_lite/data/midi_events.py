@@ -279,7 +279,7 @@ class _Walk:
     def _behind_system_event(self, status: int, position: int) -> int:
         """Returns where the event behind the one with its status at `position` begins."""
         if status in UNDEFINED:
-            raise UnreadableError("damaged MIDI file: bytes that are no event of MIDI")
+            raise UnreadableError("damaged MIDI file: bytes that are not a MIDI event")
         if status not in (SYSEX, ESCAPE, META):
             return position + SYSTEM_SIZES.get(status, 1)
         start = position + 1 + (status == META)

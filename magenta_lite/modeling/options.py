@@ -208,6 +208,6 @@ def _text(name: str, given: str) -> str:
         path = Path(given)
         return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
     except UnicodeDecodeError as error:
-        raise UserError(f"--{name}={given} is no text in UTF-8") from error
+        raise UserError(f"--{name}={given} is not UTF-8 text") from error
     except OSError:  # too long for a file name
         return given

@@ -102,7 +102,7 @@ def test_silent_clips_are_left_out_and_come_back_as_silence():
     [
         (np.full((99, 1), 0.5), "sound shorter than 0.1 s"),
         (np.zeros((500, 1)), "silent sound (no sample above -60 dB of full scale)"),
-        (np.full((500, 1), np.nan), "sound with samples that are no numbers"),
+        (np.full((500, 1), np.nan), "sound with samples that are not numbers"),
     ],
 )
 def test_what_is_left_out_whole_has_one_reason(samples, reason):

@@ -76,7 +76,7 @@ def test_encoded_hits_decode_to_themselves():
     ("sequence", "reason"),
     [
         (piece(BAR * 6), "drum track shorter than 7 bars"),
-        (piece(BAR * 8, meter=(7, 32)), "bar of 7/32 is no whole number of 16ths"),
+        (piece(BAR * 8, meter=(7, 32)), "bar of 7/32 is not a whole number of 16ths"),
         (piece([(25,), *BAR * 8]), "drum pitch without a class"),
         (piece([*BAR * 8, *[()] * 40, (36,)]), "drum track shorter than 7 bars"),
         (piece(BAR * 40), "drum track longer than 512 steps is cut"),

@@ -145,7 +145,7 @@ def test_a_melody_ends_with_its_last_note():
         (piece(SCALE * 3), "melody shorter than 7 bars"),
         (piece([60, 62, 64, 72] * 8), "melody of fewer than 5 pitches"),
         (piece(SCALE * 4, is_drum=True), "drum note"),
-        (piece(SCALE * 4, meter=(7, 32)), "bar of 7/32 is no whole number of 16ths"),
+        (piece(SCALE * 4, meter=(7, 32)), "bar of 7/32 is not a whole number of 16ths"),
     ],
 )
 def test_what_is_left_out_has_a_reason(sequence, reason):

@@ -67,7 +67,7 @@ def test_every_id_has_a_text_of_its_own_and_comes_back(known):
     example = known["published_example"]
     pairs = [(t, i) for t, i in zip(example["text"], example["ids"], strict=True) if i is not None]
     assert vocabulary.read_ids(" ".join(t for t, _ in pairs)) == [i for _, i in pairs]
-    with pytest.raises(UserError, match="'tempo90' is no token of MuseNet"):
+    with pytest.raises(UserError, match="'tempo90' is not a MuseNet token"):
         vocabulary.read_ids(" ".join(example["text"]))
 
 
@@ -262,6 +262,6 @@ def test_saved_tokens_are_read_and_written(tmp_path):
     (note,) = read_file(path)[0].sequence.notes
     assert (note.pitch, note.velocity, note.start_time, note.end_time) == (43, 72, 0.0, 0.12)
     path.write_text("a letter to my mother")
-    with pytest.raises(UserError, match="no list of tokens: 'a' is no token of MuseNet"):
+    with pytest.raises(UserError, match="not a list of tokens: 'a' is not a MuseNet token"):
         read_file(path)
     assert not list_sources(tmp_path)[0]  # in a folder, text is no music

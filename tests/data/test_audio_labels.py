@@ -66,9 +66,9 @@ def test_what_is_said_of_nothing_is_reported(folder):
 @pytest.mark.parametrize(
     "text, reason",
     [
-        ("{", "file of labels that is no JSON"),
-        ("[]", "file of labels that is no JSON object"),
-        ('{"artist": ["a"]}', "label artist that is no text"),
+        ("{", "file of labels that is not JSON"),
+        ("[]", "file of labels that is not JSON object"),
+        ('{"artist": ["a"]}', "label artist that is not text"),
     ],
 )
 def test_bad_json_costs_its_labels_only(folder, text, reason):

@@ -337,8 +337,8 @@ def test_chunks(data):
         (file(track((0, on(60)), (480, [0x80, 60]))), "a track is cut off"),
         (file(track((0, on(60)), (480, [0xFF, 5, 100]))), "a track is cut off"),
         (file(track((0, [60, 80]), *SCALE)), "an event without a status"),
-        (file(track((0, [0xF4]), *SCALE)), "no event of MIDI"),
-        (GOOD.replace(b"\x83\x60", b"\x83\x83\x83\x83\x60"), "no event of MIDI"),
+        (file(track((0, [0xF4]), *SCALE)), "not a MIDI event"),
+        (GOOD.replace(b"\x83\x60", b"\x83\x83\x83\x83\x60"), "not a MIDI event"),
         (file(b"MTrk\0\x50\0\0" + bytes(5 * 2**20)), "more than 4 MB"),
     ],
 )

@@ -31,20 +31,9 @@ def bad(tmp_path_factory):
     return folder, write_bad_files(folder)
 
 
-def read_all(root):
-    """Returns the pieces below `root` and the whole report."""
-    sources, report = listing.list_sources(root)
-    pieces = []
-    for source in sources:
-        found, more = reading.read_source(source)
-        pieces += found
-        report.merge(more)
-    return pieces, report
-
-
 def test_every_bad_file_is_left_out_with_its_reason_and_the_odd_ones_are_read(bad):
     folder, expected = bad
-    pieces, report = read_all(folder)
+    pieces, report = listing.read_all(folder)
     read = {piece.name.split("#")[0].split("/")[0] for piece in pieces}
     for name, words in expected.items():
         if not words:
@@ -164,7 +153,7 @@ def test_archives_are_read_without_unpacking(tmp_path, suffix):
         with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as file:
             for path in paths:
                 file.add(path, f"deep/{path.name}")
-    pieces, _ = read_all(archive)
+    pieces, _ = listing.read_all(archive)
     assert [piece.name for piece in pieces] == [f"all{suffix}/deep/{p.name}" for p in paths]
     assert {path.name for path in tmp_path.iterdir()} == {"good", archive.name}
 
@@ -199,7 +188,7 @@ def test_music_xml_of_chorales_is_read():
 def test_no_bytes_raise(tmp_path_factory, suffix, data):
     path = tmp_path_factory.mktemp("any") / f"any{suffix}"
     path.write_bytes(data)
-    pieces, report = read_all(path)
+    pieces, report = listing.read_all(path)
     assert pieces or report.dropped
 
 
@@ -211,7 +200,7 @@ def test_no_damage_to_a_midi_file_raises(tmp_path_factory, patch, position):
     data.write(patch)
     path = tmp_path_factory.mktemp("damaged") / "tune.mid"
     path.write_bytes(data.getvalue())
-    pieces, report = read_all(path)
+    pieces, report = listing.read_all(path)
     assert pieces or report.dropped
 
 
@@ -284,7 +273,7 @@ def test_archives_inside_archives_are_read(tmp_path):
     (tmp_path / "x").unlink()
     _zip(tmp_path / "all.zip", {"in.zip": inner_zip, "in.tar.gz": inner_tar, "c.mid": tune})
     _tar(tmp_path / "all.tar", {"./in.zip": inner_zip, "__MACOSX/._c.mid": b"1"})
-    pieces, report = read_all(tmp_path)
+    pieces, report = listing.read_all(tmp_path)
     assert sorted(piece.name for piece in pieces) == [
         "all.tar/in.zip/b.mid",
         "all.tar/in.zip/deep.tgz/a.mid",
@@ -305,7 +294,7 @@ def test_archives_that_are_not_read_are_named_with_the_reason(tmp_path, monkeypa
     _zip(tmp_path / "broken.zip", {"in.zip": b"PK and then nothing", "in.tar": b"nothing"})
     (tmp_path / "song.mid.gz").write_bytes(b"1")
     (tmp_path / "songs.RAR").write_bytes(b"1")
-    pieces, report = read_all(tmp_path)
+    pieces, report = listing.read_all(tmp_path)
     assert not pieces
     assert report.places == {
         "archive that is neither zip nor tar; unpack it": ["song.mid.gz", "songs.RAR"],
@@ -314,7 +303,7 @@ def test_archives_that_are_not_read_are_named_with_the_reason(tmp_path, monkeypa
         "archive inside 4 others": ["deep.zip/5.zip/4.zip/3.zip/2.zip"],
     }
     monkeypatch.setattr(archives, "MAX_INNER_BYTES", 10)
-    _, report = read_all(tmp_path / "deep.zip")
+    _, report = listing.read_all(tmp_path / "deep.zip")
     assert report.places == {"larger than 0 MB": ["deep.zip/5.zip"]}
 
 
@@ -344,7 +333,7 @@ def test_linked_folders_are_read_once_and_circles_end(tmp_path):
 def test_an_empty_tune_costs_no_other_of_its_book(tmp_path):
     tune = "X:{}\nM:4/4\nL:1/4\nK:C\n{}|\n\n"
     (tmp_path / "book.abc").write_text(tune.format(1, "z4") + tune.format(2, "CDEF"))
-    pieces, report = read_all(tmp_path)
+    pieces, report = listing.read_all(tmp_path)
     assert [piece.name for piece in pieces] == ["book.abc#X:2"]
     assert report.dropped == {"ABC tune: no notes": 1}
 
@@ -362,7 +351,7 @@ def test_a_tar_is_read_member_by_member(tmp_path):
         archive.offset = archive.fileobj.tell()
         _add(archive, "b.mid", tune)
     tracemalloc.start()
-    pieces, report = read_all(path)
+    pieces, report = listing.read_all(path)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [piece.name for piece in pieces] == ["big.tar/a.mid", "big.tar/b.mid"]
@@ -388,7 +377,7 @@ def test_sizes_that_a_tar_states_are_not_believed(tmp_path, kind, size):
         lie.size, lie.type = size, kind
         archive.fileobj.write(lie.tobuf(tarfile.GNU_FORMAT))
         archive.fileobj.write(bytes(4096))
-    pieces, report = read_all(path)
+    pieces, report = listing.read_all(path)
     assert [piece.name for piece in pieces] == ["lies.tar/a.mid"]
     assert report.dropped.total() >= 1
 
@@ -399,7 +388,7 @@ def test_pax_headers_that_lie_end_the_archive(tmp_path, size):
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, "a.mid", midi_bytes([(60, 0, 1)]))
         _add(archive, "b.mid", midi_bytes([(60, 0, 1)]), pax_headers={"size": size})
-    pieces, _ = read_all(path)
+    pieces, _ = listing.read_all(path)
     assert pieces[0].name == "pax.tar/a.mid"
 
 
@@ -409,7 +398,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
         archive.writestr("zeros.mid", bytes(2**24))
         archive.writestr("inner.zip", bytes(2**24))
         archive.writestr("a.mid", tune)
-    pieces, report = read_all(tmp_path / "bomb.zip")
+    pieces, report = listing.read_all(tmp_path / "bomb.zip")
     assert [piece.name for piece in pieces] == ["bomb.zip/a.mid"]
     reason = "zip archive cannot be read: it unpacks to more than 200 times its size"
     assert sorted(report.places[reason]) == ["bomb.zip/inner.zip", "bomb.zip/zeros.mid"]
@@ -421,7 +410,7 @@ def test_files_of_a_zip_that_share_their_bytes_are_a_bomb(tmp_path):
         for name in ("a.mid", "b.mid"):
             archive.writestr(name, midi_bytes([(60, 0, 1)]))
         archive.filelist[1].header_offset = archive.filelist[0].header_offset
-    pieces, report = read_all(path)
+    pieces, report = listing.read_all(path)
     assert not pieces
     assert report.places == {"zip archive cannot be read: its files overlap": ["overlap.zip"]}
 
@@ -431,7 +420,7 @@ def test_archives_of_too_many_files_are_left_out(tmp_path, monkeypatch):
     members = {f"{i}.mid": midi_bytes([(60, 0, 1)]) for i in range(3)}
     _zip(tmp_path / "many.zip", members)
     _tar(tmp_path / "many.tar", members)
-    pieces, report = read_all(tmp_path)
+    pieces, report = listing.read_all(tmp_path)
     assert [piece.name for piece in pieces] == ["many.tar/0.mid", "many.tar/1.mid"]
     assert report.places == {
         "zip archive cannot be read: more than 2 files": ["many.zip"],
@@ -456,7 +445,7 @@ def test_any_error_costs_one_member_of_a_tar_and_one_tune_of_a_book(tmp_path, mo
 
     monkeypatch.setattr(formats, "midi_to_sequence", midi_to_sequence)
     monkeypatch.setattr(formats.abc, "read_tune", tune_to_sequence)
-    pieces, report = read_all(tmp_path)
+    pieces, report = listing.read_all(tmp_path)
     names = ["all.tar/a.mid", "all.tar/c.mid", "book.abc#X:0", "book.abc#X:2"]
     assert [piece.name for piece in pieces] == names
     assert report.places.pop("needed more memory than there is") == ["all.tar/b.mid"]
@@ -474,7 +463,7 @@ def test_names_are_printable_whatever_their_bytes(tmp_path):
     ):
         Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(tune)
     _tar(tmp_path / "all.tar", {os.fsdecode(b"\xe9.mid"): tune, os.fsdecode(b"\xe9.txt"): b""})
-    pieces, report = read_all(tmp_path)
+    pieces, report = listing.read_all(tmp_path)
     assert sorted(piece.name for piece in pieces) == [
         "all.tar/é.mid",
         "a\ufffdb\ufffd[2J.mid",

@@ -74,7 +74,7 @@ def test_what_is_removed_is_named_and_built_again_when_needed(music, tmp_path):
         (["remove", "../music"], "There is no built data set ../music"),
         (["remove", "mnist/3.0.1"], "There is no built data set mnist/3.0.1"),
         (["remove"], "needs the name"),
-        (["delete", "x"], "delete is no command"),
+        (["delete", "x"], "delete is not a command"),
         ([], "list, or remove NAME"),
         (["list", "x"], "list takes no names"),
     ],

@@ -147,7 +147,7 @@ def test_small_functions_are_the_recorded_ones():
 
 def test_an_unknown_kind_is_told_and_a_layer_comes_back_from_its_config():
     sizes = TransformerSizes(**SIZES)
-    with pytest.raises(ValueError, match="'rows' is no kind of attention"):
+    with pytest.raises(ValueError, match="'rows' is not a kind of attention"):
         FactoredAttention(sizes, "rows")
     layer = FactoredBlock(sizes, "column", name="one")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))

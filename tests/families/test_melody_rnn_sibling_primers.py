@@ -94,8 +94,8 @@ def test_only_new_drums_can_be_written(drums):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"primer_drums": "[(36,), (25,)]"}, "--primer_drums has 25, which is no drum"),
-        ({"primer_drums": "[([36],)]"}, "has [36], which is no drum"),
+        ({"primer_drums": "[(36,), (25,)]"}, "--primer_drums has 25, which is not a drum"),
+        ({"primer_drums": "[([36],)]"}, "has [36], which is not a drum"),
         ({"primer_drums": "[36, 42]"}, "is not a list like [(36,), (), (42,)]"),
         ({"primer_drums": "[]"}, "empty"),
         ({"primer_melody": "[60]"}, "--primer_melody means nothing to this melody_rnn model"),

@@ -42,7 +42,7 @@ class EventSequenceConverter(Converter):
         bar = stretch.steps_per_bar(grid)
         if bar < 1 or bar != int(bar):
             meter = f"{stretch.numerator}/{stretch.denominator}"
-            report.drop(f"bar of {meter} is no whole number of {4 * grid}ths")
+            report.drop(f"bar of {meter} is not a whole number of {4 * grid}ths")
             return 0
         if not 0 < stretch.qpm < math.inf:
             report.drop("tempo that is not a positive number")

@@ -89,7 +89,7 @@ def _stretches(score: Score) -> list[Stretches]:
 
 
 def _pickup(leader: Voice, score: Score) -> int:
-    """Returns the ticks by which a pickup moves to the end of its bar; rests are no pickup."""
+    """Returns the ticks by which a pickup moves to the end of its bar; rests are not a pickup."""
     meter = dict(leader.meters)[0]
     first = leader.bar_times[0] if leader.bar_times else leader.end
     full = fields.WHOLE * meter[0] // meter[1] if meter else 0

@@ -104,7 +104,7 @@ def read_score(data: bytes) -> Score:
         data: Content of a MusicXML file, compressed or not.
 
     Raises:
-        MusicXMLError: If it is no score, or too large.
+        MusicXMLError: If it is not a score, or too large.
     """
     root = open_document(data)
     parts = [(part.get("id"), part.findall("measure")) for part in root.findall("part")]

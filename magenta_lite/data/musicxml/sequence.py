@@ -59,7 +59,7 @@ def read_sequence(data: bytes) -> NoteSequence:
         data: Content of a MusicXML file, compressed or not.
 
     Raises:
-        MusicXMLError: If it is no score, or too large.
+        MusicXMLError: If it is not a score, or too large.
     """
     score = read_score(data)
     try:

@@ -18,7 +18,7 @@ CRASH, RIDE, BELL = 49, 51, 53
 
 HATS = (CLOSED, PEDAL, OPEN, RIDE, BELL)
 
-# MIDI velocities of the characters in patterns; a dot is no hit.
+# MIDI velocities of the characters in patterns; a dot means no hit.
 VELOCITIES = {"-": 36, "o": 66, "x": 88, "X": 108}
 
 SECTION = 8  # bars with the same groove

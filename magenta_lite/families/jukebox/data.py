@@ -140,7 +140,7 @@ def _check_vqvae(config: ExperimentConfig, vqvae: ExperimentConfig) -> None:
         counts = sizes.quantizers, model.quantizers
         there, wanted = (f"{n} codes" if n > 1 else "one" for n in counts)
         raise UserError(
-            f"--vqvae={path} tells each frame in {there}, and {config.name} reads {wanted}; a "
+            f"--vqvae={path} encodes a frame as {there}, and {config.name} models {wanted}; a "
             "residual VQ-VAE (rvqvae_…) goes with a jukebox_delay_…, any other with other priors"
         )
     upsampler = model.above_ratio > 1
@@ -161,7 +161,7 @@ def _most_frequent(facts: Facts, field: str, rows: int) -> tuple[str, ...]:
     names = sorted(counts, key=lambda name: (-counts[name], name))
     if len(names) >= rows:
         print(
-            f"{len(names)} {field}s, and the model can tell {rows - 1} apart: the rarest "
+            f"{len(names)} {field}s, and the model distinguishes {rows - 1}: the rarest "
             f"{len(names) - rows + 1} are unknown to it; --set model.{field}s={len(names) + 1}",
             file=sys.stderr,
         )

@@ -52,7 +52,7 @@ class FactoredAttention(Layer):
         # Matrix products are in the dtype of the input, the softmax is in float32.
         super().__init__(**kwargs)
         if kind not in KINDS:
-            raise ValueError(f"'{kind}' is no kind of attention; there are {', '.join(KINDS)}")
+            raise ValueError(f"'{kind}' is not a kind of attention; there are {', '.join(KINDS)}")
         self.sizes, self.kind = sizes, kind
         self.depth = sizes.attention_dim // sizes.num_heads
         width, inside, scale = sizes.hidden_dim, sizes.attention_dim, sizes.initial_scale

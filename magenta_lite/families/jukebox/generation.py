@@ -98,7 +98,7 @@ def generate(
 
 
 def _upsamplers(options, converter) -> list:
-    """Returns pairs (model, converter). Raises: UserError if a run is no matching upsampler."""
+    """Returns pairs (model, converter). Raises: UserError if a run is not a matching upsampler."""
     pairs = []
     for path in getattr(options, "upsamplers", ()):
         run = options.runs[path]

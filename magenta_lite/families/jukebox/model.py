@@ -56,7 +56,7 @@ class CodePrior(MusicModel):
         return share_of_commonest(np.ravel(examples.events[:COUNTED_EXAMPLES]))
 
     def pictures(self, converter: CodesConverter, examples: Any, seed: int) -> tuple[Any, ...]:
-        return ()  # codes are no pictures
+        return ()  # codes are not drawn
 
     def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
         """Returns the mean cross-entropy per code, in bits, of logits (..., K)."""

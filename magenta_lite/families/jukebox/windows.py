@@ -41,7 +41,7 @@ def plan_windows(total: int, context: int, hop: int, done: int = 0, ratio: int =
         ratio: Codes per code of the level above.
 
     Raises:
-        UserError: If `hop`, `total` or `context` are no multiple of `ratio`, or if windows would
+        UserError: If `hop`, `total` or `context` are not multiples of `ratio`, or if windows would
             leave codes out.
     """
     if not 1 <= hop <= context:

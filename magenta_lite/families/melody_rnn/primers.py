@@ -286,7 +286,7 @@ def parse_drums(text: str, converter: EventDrumsConverter) -> list[int]:
     for pitch in (pitch for step in steps for pitch in step):
         if type(pitch) is not int or pitch not in known:
             raise UserError(
-                f"--primer_drums has {pitch}, which is no drum that the model knows; it knows "
+                f"--primer_drums has {pitch}, which is not a drum that the model knows; it knows "
                 f"{', '.join(map(str, sorted(known)))}"
             )
     return [converter.id_of(step) for step in steps]

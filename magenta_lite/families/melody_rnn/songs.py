@@ -100,7 +100,7 @@ def melody_of_song(
     simultaneous notes the highest is taken. `usual` is the default length of a piece in steps.
 
     Raises:
-        UserError: If there is no melody, or no track `options.window`.
+        UserError: If there is not a melody, or no track `options.window`.
     """
     report = Report()
     whole = without_gaps(converter, skip_polyphony=False)

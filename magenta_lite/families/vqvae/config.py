@@ -105,7 +105,7 @@ class VQVAEConfig(ModelSection):
                 f"model.quantizer_dropout={self.quantizer_dropout} needs model.quantizers above 1"
             )
         if self.factorized_width and self.quantizers > 1:
-            # The residual of a unit vector is no unit vector.
+            # The residual of a unit vector is not a unit vector.
             raise UserError(
                 f"model.factorized_width={self.factorized_width} and "
                 f"model.quantizers={self.quantizers} do not go together; set one of them to its "
