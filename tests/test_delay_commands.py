@@ -126,8 +126,8 @@ def test_pieces_are_cut_into_contexts_of_frames():
 
 def test_a_vqvae_of_the_other_kind_is_refused(tmp_path):
     for vqvae, prior, words in (
-        ("vqvae_tiny", "jukebox_delay_tiny", "each frame in one, and jukebox_delay_tiny reads 3"),
-        ("rvqvae_tiny", "jukebox_prior_tiny", "in 3 codes, and jukebox_prior_tiny reads one"),
+        ("vqvae_tiny", "jukebox_delay_tiny", "as one, and jukebox_delay_tiny models 3"),
+        ("rvqvae_tiny", "jukebox_prior_tiny", "as 3 codes, and jukebox_prior_tiny models one"),
     ):
         config = get_config(prior, [f"converter.vqvae={tmp_path}"])
         with pytest.raises(UserError, match=words):
