@@ -1,5 +1,6 @@
 """Settings of every test process."""
 
+import gc
 import importlib.metadata
 import os
 
@@ -14,6 +15,17 @@ _flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_pa
 if importlib.metadata.version("tensorflow").startswith("2.21."):
     _flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(_flags))
+
+
+# The tracing of graphs makes many long-lived objects: by default a tenth of the time of the tests
+# goes into the search for garbage among them.
+gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_collection_finish():
+    """Takes imported modules out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
