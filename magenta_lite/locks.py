@@ -67,15 +67,14 @@ class Lock:
             return
         self.held = False
         self._path.unlink(missing_ok=True)  # before others may hold it
-        fcntl.flock(
-            self._file, fcntl.LOCK_UN
-        )  # also for copies of the descriptor in child processes
+        # Closing the file would not be enough, as child processes may have it open.
+        fcntl.flock(self._file, fcntl.LOCK_UN)
         os.close(self._file)
 
     def holder(self) -> str:
         """Returns who holds the lock, for messages: `process 123`, with the host if it differs."""
         try:
-            pid, _, host = self._path.read_text("utf-8").strip().partition(" ")
+            pid, _, host = self._path.read_text("utf-8", "replace").strip().partition(" ")
         except OSError:  # removed in the meantime
             pid = host = ""
         place = f" on {host}" if host and host != socket.gethostname() else ""
@@ -109,7 +108,7 @@ def locked(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not lock.acquire():
-            message = message.format(holder=lock.holder())
+            message = message.replace("{holder}", lock.holder())  # paths may have braces
             if waiting is None:
                 raise UserError(message)
             waiting(message)

@@ -36,8 +36,8 @@ def test_a_lock_is_of_one_process_and_freed_by_its_sudden_end(tmp_path):
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match=f"^In use by process {process.pid}, so wait$"):
-            enter(locked(path, "In use by {holder}, so wait", "--output"))
+        with pytest.raises(UserError, match=f"^{{x}} in use by process {process.pid}, so wait$"):
+            enter(locked(path, "{x} in use by {holder}, so wait", "--output"))
         process.kill()
     assert path.exists()
     with locked(path, "", "--output"):

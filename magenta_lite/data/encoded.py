@@ -65,7 +65,7 @@ def open_encoded(
     """Returns a collection of sound in an encoding, and encodes it if necessary.
 
     The arrays are stored beside the data set of sound, once for each encoder. Interrupted encoding
-    resumes after the last complete file.
+    resumes after the last complete file. Another process that encodes the same is waited for.
 
     Args:
         sound: The collection of sound.

@@ -69,12 +69,14 @@ class RunDirectory:
             f"{self.path} is in use: {{holder}} trains there; wait for its end or stop it, or "
             "choose another --run_dir"
         )
+        is_new = not self.path.exists()
         try:
             with locked(self._lock, message, "--run_dir"):
                 yield
         finally:
-            with contextlib.suppress(OSError):  # something was written there
-                self.path.rmdir()
+            if is_new:
+                with contextlib.suppress(OSError):  # something was written there
+                    self.path.rmdir()
 
     def is_free(self) -> bool:
         """Returns whether the directory has nothing but what a run leaves that is killed early."""
