@@ -153,28 +153,36 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
 
 def _prepared(make_builder: Any, data_dir: str | None) -> Any:
     """Returns the builder of `make_builder(data_dir=...)` after building its data."""
-    with _quiet():
-        builder = make_builder(data_dir=data_dir)
-        if builder.is_prepared():
-            return builder
+    builder = _quietly_made(make_builder, data_dir)
+    if builder.is_prepared():
+        return builder
     folder, name = Path(builder.data_dir), builder.info.full_name
     message = f"Waiting for {{holder}}, which builds {name}"
-    with locked(
-        folder.with_name(f".{folder.name}.lock"), message, "--data_dir", building.say
-    ) as lock:
-        with _quiet():
-            builder = make_builder(data_dir=data_dir)
-            if builder.is_prepared():  # by another process in the meantime
-                return builder
+    lock_file = folder.with_name(f".{folder.name}.lock")
+    with locked(lock_file, message, "--data_dir", building.say) as lock:
+        builder = _quietly_made(make_builder, data_dir)
+        if builder.is_prepared():  # by another process in the meantime
+            return builder
         if folder.exists():
             raise UserError(f"{folder} is not a whole data set; delete it to build it anew")
         if lock.held:
             for left in folder.parent.glob(f"incomplete.*_{folder.name}"):  # of a killed build
                 shutil.rmtree(left)
         building.say(f"Building {name} into {folder}")
-        _build(builder)
+        try:
+            _build(builder)
+        except Exception:
+            # A process without the lock, e.g. a build on Beam, may have been faster.
+            builder = _quietly_made(make_builder, data_dir)
+            if not builder.is_prepared():
+                raise
         flush(folder)
     return builder
+
+
+def _quietly_made(make_builder: Any, data_dir: str | None) -> Any:
+    with _quiet():
+        return make_builder(data_dir=data_dir)
 
 
 def _build(builder: Any) -> None:

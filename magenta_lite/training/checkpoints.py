@@ -113,7 +113,7 @@ def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int,
 
 
 def clean_up(folder: Path, report: Callable[[str], Any] = print) -> None:
-    """Removes incomplete files of a killed run, and renames broken checkpoints to `….broken`.
+    """Removes incomplete files of a killed run, and renames broken checkpoints to `broken-…`.
 
     A line about each of these is reported. If no checkpoint is whole, none is renamed.
     """
@@ -125,7 +125,7 @@ def clean_up(folder: Path, report: Callable[[str], Any] = print) -> None:
         return
     for path, problem in problems.items():
         if problem:
-            aside = path.with_name(f"{path.name}.broken")
+            aside = path.with_name(f"broken-{path.name}")
             os.replace(path, aside)
             report(f"Skipping broken checkpoint {path}: {problem}; it is now {aside.name}")
 

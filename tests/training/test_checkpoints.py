@@ -101,9 +101,9 @@ def test_broken_checkpoints_are_set_aside_and_the_next_best_is_used(run_dir, tmp
     (folder / "tmpabc").touch()
     clean_up(folder, told.append)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "step-00000020.keras.broken",
+        "broken-step-00000020.keras",
+        "broken-step-00000050.keras",
         "step-00000040.keras",
-        "step-00000050.keras.broken",
     ]
     assert [line.split(": ")[0] for line in told] == [
         f"Skipping broken checkpoint {folder / f'step-{step:08d}.keras'}" for step in (50, 20)
