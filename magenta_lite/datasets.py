@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from magenta_lite.data.encoded import EncodedCollection, open_encoded
 from magenta_lite.data.specs import DATASETS
 from magenta_lite.errors import UserError
 from magenta_lite.families import FAMILIES
+from magenta_lite.files import flush
+from magenta_lite.locks import locked
 from magenta_lite.modeling.family import EncodedData, Facts
 
 if TYPE_CHECKING:
@@ -150,37 +153,45 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
 
 def _prepared(make_builder: Any, data_dir: str | None) -> Any:
     """Returns the builder of `make_builder(data_dir=...)` after building its data."""
-    import tensorflow_datasets as tfds
-
-    with _quiet():
-        builder = make_builder(data_dir=data_dir)
-        if builder.is_prepared():
+    builder = _quietly_made(make_builder, data_dir)
+    if builder.is_prepared():
+        return builder
+    folder, name = Path(builder.data_dir), builder.info.full_name
+    message = f"Waiting for {{holder}}, which builds {name}"
+    lock_file = folder.with_name(f".{folder.name}.lock")
+    with locked(lock_file, message, "--data_dir", building.say) as lock:
+        builder = _quietly_made(make_builder, data_dir)
+        if builder.is_prepared():  # by another process in the meantime
             return builder
-    if Path(builder.data_dir).exists():
-        raise UserError(f"{builder.data_dir} is not a whole data set; delete it to build it anew")
-    building.say(f"Building {builder.info.full_name} into {builder.data_dir}")
-    _check_writable(Path(builder.data_dir).parent)
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()  # bars clutter logs; the lines of `building` remain
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # hides a wrong "Downloading"
-            builder.download_and_prepare()
-    except Exception:
-        # Another process may have built the same data set in the meantime.
-        with _quiet():
-            builder = make_builder(data_dir=data_dir)
-        if not builder.is_prepared():
-            raise
+        if folder.exists():
+            raise UserError(f"{folder} is not a whole data set; delete it to build it anew")
+        if lock.held:
+            for left in folder.parent.glob(f"incomplete.*_{folder.name}"):  # of a killed build
+                shutil.rmtree(left)
+        building.say(f"Building {name} into {folder}")
+        try:
+            _build(builder)
+        except Exception:
+            # A process without the lock, e.g. a build on Beam, may have been faster.
+            builder = _quietly_made(make_builder, data_dir)
+            if not builder.is_prepared():
+                raise
+        flush(folder)
     return builder
 
 
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be made ({error.strerror}); name another place with --data_dir"
-        ) from error
+def _quietly_made(make_builder: Any, data_dir: str | None) -> Any:
+    with _quiet():
+        return make_builder(data_dir=data_dir)
+
+
+def _build(builder: Any) -> None:
+    import tensorflow_datasets as tfds
+
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()  # bars clutter logs; the lines of `building` remain
+    with contextlib.redirect_stdout(io.StringIO()):  # hides a wrong "Downloading"
+        builder.download_and_prepare()
 
 
 def _open_tfds(name: str, converter_config: Any, data_dir: str | None) -> Collection:

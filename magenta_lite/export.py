@@ -14,7 +14,7 @@ from magenta_lite import cli
 FLAGS = flags.FLAGS
 
 cli.define_run_flags()
-cli.define_path("output", None, "The SavedModel's directory; must not exist yet.")
+cli.define_path("output", None, "The SavedModel's directory; must be empty or not exist.")
 flags.DEFINE_bool(
     "xla",
     False,

@@ -142,7 +142,8 @@ def _open_data(config, run_dir: Path, strategy):
     encoder = load_encoder(config)
     config = datasets.completed(config, encoder, FLAGS.data_dir, built)
     # Checks the directory before the data are built.
-    directory.check(config, datasets.data_set_name(config, encoder, FLAGS.data_dir, built))
+    with directory.locked(is_chief()):
+        directory.check(config, datasets.data_set_name(config, encoder, FLAGS.data_dir, built))
     if not is_chief():
         wait_for_all(strategy)
     collection = datasets.open_data(config, encoder, FLAGS.data_dir, built)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import itertools
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.files import replaced
+from magenta_lite.locks import Lock
 
 SUFFIX = ".codes.npz"
 
@@ -41,7 +40,7 @@ class Unfinished:
         self.seed, self._seed_given = seed, seed_given
         self.path: Path | None = None
         self._asked = ""
-        self._lock = -1
+        self._lock: Lock | None = None
 
     def resume(self, asked: str) -> dict[str, np.ndarray]:
         """Returns the saved arrays of earlier work with the same options; empty for new work.
@@ -54,19 +53,19 @@ class Unfinished:
             same = kept.get("asked") == asked
             if not same or (self._seed_given and kept["seed"] != self.seed):
                 continue
-            if not self._claim(path):
+            if not (lock := self._claim(path)):
                 continue
             kept = _read(path)  # reads again, now that the file is locked
             if kept:
-                self.path, self.seed = path, kept.pop("seed")
+                self.path, self._lock, self.seed = path, lock, kept.pop("seed")
                 del kept["asked"]
                 return kept
-            os.close(self._lock)
+            lock.release()
         for number in itertools.count(1):
             place = f"{self._name}-seed{self.seed}" + (f"-{number}" if number > 1 else "")
             path = self._folder / f"{place}{SUFFIX}"
-            if not path.exists() and self._claim(path):
-                self.path = path
+            if not path.exists() and (lock := self._claim(path)):
+                self.path, self._lock = path, lock
                 return {}
         raise AssertionError("there is always another number")
 
@@ -80,12 +79,11 @@ class Unfinished:
 
     def remove(self) -> None:
         """Removes the file of finished work, so that the same call starts anew."""
-        if self.path is None:
+        if self.path is None or self._lock is None:
             return
-        for path in (self.path, _lock_of(self.path)):
-            path.unlink(missing_ok=True)
-        os.close(self._lock)
-        self.path, self._lock = None, -1
+        self.path.unlink(missing_ok=True)
+        self._lock.release()
+        self.path = self._lock = None
 
     def _left(self) -> list[Path]:
         """Returns the files that may be resumed, newest first."""
@@ -96,21 +94,11 @@ class Unfinished:
                 found.append((path.stat().st_mtime, path))
         return [path for _, path in sorted(found, reverse=True)]
 
-    def _claim(self, path: Path) -> bool:
-        """Tries to lock a file, and returns whether this process holds it."""
+    def _claim(self, path: Path) -> Lock | None:
+        """Returns the lock of a file; None if another process holds it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return False
-        self._lock = lock
-        return True
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+        lock = Lock(path.with_name(f".{path.name}.lock"))
+        return lock if lock.acquire() else None
 
 
 def _read(path: Path) -> dict:

@@ -98,7 +98,7 @@ def test_a_sound_that_is_interrupted_goes_on_and_ends_as_one_that_is_not(place, 
 
     def sounds(asked):
         outputs = prior.pieces(asked)
-        os.close(asked.unfinished._lock)  # as when the process ends
+        os.close(asked.unfinished._lock._file)  # as when the process ends
         return [output["level-0"].samples for output in outputs]
 
     whole = sounds(request())

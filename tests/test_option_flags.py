@@ -94,7 +94,10 @@ def test_lyrics_are_a_text_or_the_file_that_holds_it_in_python_too(tmp_path):
     path = tmp_path / "song.txt"
     path.write_text("la la", encoding="utf-8")
     assert options_class.of(defaults, lyrics=str(path)).lyrics == "la la"
-    assert options_class.of(defaults, lyrics="no file").lyrics == "no file"
+    for text in ("no file", "la.\nla.txt", "Oh. My."):
+        assert options_class.of(defaults, lyrics=text).lyrics == text
+    with pytest.raises(UserError, match=r"--lyrics=words/lost\.txt: there is no such file"):
+        options_class.of(defaults, lyrics="words/lost.txt")
     path.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(UserError, match="is not UTF-8 text"):
         options_class.of(defaults, lyrics=str(path))

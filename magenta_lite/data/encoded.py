@@ -16,6 +16,7 @@ from magenta_lite.data import building, stored
 from magenta_lite.data.collections import Collection
 from magenta_lite.errors import unknown_name
 from magenta_lite.files import replaced
+from magenta_lite.locks import locked
 from magenta_lite.modeling.examples import Examples
 from magenta_lite.modeling.family import EncodedPiece, Facts, PieceEncoder
 
@@ -64,7 +65,7 @@ def open_encoded(
     """Returns a collection of sound in an encoding, and encodes it if necessary.
 
     The arrays are stored beside the data set of sound, once for each encoder. Interrupted encoding
-    resumes after the last complete file.
+    resumes after the last complete file. Another process that encodes the same is waited for.
 
     Args:
         sound: The collection of sound.
@@ -72,17 +73,23 @@ def open_encoded(
         make_examples: Returns the examples of encoded pieces; see `EncodedData.examples`.
     """
     folder = sound.folder.parent / f"{stored.CODES}{encoder.fingerprint}"
-    for split in building.SPLITS:
-        _encode(encoder, sound, split, folder)
+    if not all(_index(folder, split).is_file() for split in building.SPLITS):
+        message = f"Waiting for {{holder}}, which encodes {sound.name}"
+        with locked(folder / ".lock", message, "--data_dir", building.say):
+            for split in building.SPLITS:
+                _encode(encoder, sound, split, folder)
     return EncodedCollection(sound, folder, make_examples)
+
+
+def _index(folder: Path, split: str) -> Path:
+    return folder / f"{split}.json"
 
 
 def _encode(encoder: PieceEncoder, sound: Collection, split: str, folder: Path) -> None:
     """Encodes a split of a collection of sound into files of `SHARD` pieces each."""
-    index = folder / f"{split}.json"  # written last
+    index = _index(folder, split)  # written last
     if index.is_file():
         return
-    folder.mkdir(parents=True, exist_ok=True)
     names = sorted(set(sound.split(split).pieces or ()))
     began = printed = time.monotonic()
     done, shard = 0, []
@@ -116,7 +123,7 @@ def _write_shard(path: Path, shard: list[EncodedPiece]) -> None:
 
 def _read(folder: Path, split: str) -> Iterator[EncodedPiece]:
     """Yields the encoded pieces of a split."""
-    for number in range(json.loads((folder / f"{split}.json").read_text())["shards"]):
+    for number in range(json.loads(_index(folder, split).read_text())["shards"]):
         with np.load(folder / f"{split}-{number:05}.npz") as arrays:
             count = len({name.partition("/")[2] for name in arrays.files if "/" in name})
             for i, name in enumerate(arrays["names"]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -47,7 +48,8 @@ def read_labels(root: Path, names: Iterable[str], report: Report) -> Found:
     The report counts labels of missing files, and labels that cannot be read.
 
     Raises:
-        UserError: If the table has missing or unknown columns, or is not a CSV file.
+        UserError: If the table has missing or unknown columns, is not a CSV file, or names a file
+            of lyrics that does not exist.
     """
     folder = root.parent if root.is_file() else root
     names = set(names)
@@ -93,6 +95,11 @@ def _read_table(
             continue
         if lyrics_file:
             files.add(PurePosixPath(lyrics_file).as_posix())
+            if not os.path.exists(root / lyrics_file):
+                raise UserError(
+                    f"Row {number} of {path} names the lyrics {lyrics_file}, which are not in "
+                    f"{root}; correct the row, or leave its lyrics_file empty"
+                )
             text = _read_lyrics(root, lyrics_file, report)
             values["lyrics"] = text or values.get("lyrics", "")
         known[name] = values

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 from magenta_lite.errors import UserError
 from magenta_lite.unfinished import Unfinished
 
+TEXT_SUFFIXES = (".txt", ".lrc", ".text")
+
 
 def option(
     default: Any,
@@ -203,11 +205,19 @@ def options_of(options_class: type[GenerateOptions]) -> dict[str, dataclasses.Fi
 
 
 def _text(name: str, given: str) -> str:
-    """Returns the content of the file `given`, or `given` itself if there is no such file."""
+    """Returns the content of the file `given`, or `given` itself if it does not look like a path.
+
+    Raises:
+        UserError: If it looks like the path of a text file, but there is none.
+    """
+    path = Path(given)
     try:
-        path = Path(given)
-        return path.read_text(encoding="utf-8-sig") if given and path.is_file() else given
+        if given and path.is_file():
+            return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"--{name}={given} is not UTF-8 text") from error
     except OSError:  # too long for a file name
         return given
+    if "\n" not in given and path.suffix.lower() in TEXT_SUFFIXES:
+        raise UserError(f"--{name}={given}: there is no such file")
+    return given

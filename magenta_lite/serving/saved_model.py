@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.config import save_config
-from magenta_lite.errors import UserError
 from magenta_lite.graphs import without_xla
+from magenta_lite.locks import new_folder
 
 if TYPE_CHECKING:
     from magenta_lite.training.run import Run
@@ -27,7 +26,7 @@ def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, l
 
     Args:
         run: A run from `load_run`.
-        folder: Must not exist; it is created when the SavedModel is complete and checked.
+        folder: Must be empty or not exist; it is written when the SavedModel is complete.
         xla: Keep XLA compilation of loops. They are faster with XLA, but TensorFlow Serving refuses
             them unless it is started with `--xla_cpu_compilation_enabled`.
 
@@ -35,20 +34,16 @@ def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, l
         The names of each signature's inputs.
 
     Raises:
-        UserError: If `folder` exists.
+        UserError: If `folder` exists and is not empty, or another process is writing it.
         RuntimeError: If the outputs of the SavedModel differ from those of the run's model.
     """
-    if folder.exists():
-        raise UserError(f"{folder} exists already; remove it or choose another --output")
     functions = run.model.signatures()
 
     module = tf.Module()
     module.model_weights = [weight.value for weight in run.model.weights]
     for name, function in functions.items():
         setattr(module, name, function)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with new_folder(folder, "--output") as partial:
         with contextlib.nullcontext() if xla else without_xla():
             tf.saved_model.save(module, str(partial), signatures=functions)
             _check(partial, functions, run.model.signature_arguments(2, 1.0, 7))
@@ -56,9 +51,6 @@ def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, l
         extra.mkdir()
         save_config(run.config, extra / "config.yaml")
         (extra / "converter.json").write_text(json.dumps(run.converter.to_json()), "utf-8")
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return {
         name: [spec.name for spec in function.input_signature]
         for name, function in functions.items()

@@ -5,7 +5,6 @@ Each is one `.keras` file with the weights, the optimiser's state and the step.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import tempfile
@@ -18,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.errors import UserError, first_line
+from magenta_lite.files import remove_partial, replaced
 from magenta_lite.training.history import History
 
 BEST, NEWEST = "best", "newest"
@@ -72,22 +72,17 @@ def save_checkpoint(
         with tempfile.TemporaryDirectory() as scratch:
             model.save(Path(scratch) / path.name)
         return path
-    partial = folder / f".partial-{path.name}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        model.save(partial)
-        _flush(partial)
-        os.replace(partial, path)
-        _flush(folder)
+        with replaced(path) as partial:
+            model.save(partial)
     except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         newest = newest_checkpoint(folder)
         left = f"{newest} is the newest that is whole" if newest else "there is none before it"
         raise CheckpointError(f"Cannot write checkpoint {path}: {error}; {left}") from error
-    files = checkpoint_files(folder)
+    files = [pair for pair in checkpoint_files(folder) if pair[0] <= step]  # `path` is the first
     best = history.best_among([step for step, _ in files]) if history else None
-    for step, old in files[keep:]:
+    for step, old in files[max(keep, 1) :]:
         if best is None or step != best.step:
             old.unlink(missing_ok=True)
     return path
@@ -117,6 +112,24 @@ def wanted_files(folder: Path, wanted: str, history: History) -> list[tuple[int,
     return chosen
 
 
+def clean_up(folder: Path, report: Callable[[str], Any] = print) -> None:
+    """Removes incomplete files of a killed run, and renames broken checkpoints to `broken-…`.
+
+    A line about each of these is reported. If no checkpoint is whole, none is renamed.
+    """
+    remove_partial(folder)
+    for path in folder.glob("tmp*"):  # weights of a large model, which Keras writes there
+        path.unlink(missing_ok=True)
+    problems = {path: _damage(path) for _, path in checkpoint_files(folder)}
+    if all(problems.values()):
+        return
+    for path, problem in problems.items():
+        if problem:
+            aside = path.with_name(f"broken-{path.name}")
+            os.replace(path, aside)
+            report(f"Skipping broken checkpoint {path}: {problem}; it is now {aside.name}")
+
+
 def restore_first(
     model: keras.Model, files: Sequence[tuple[int, Path]], report: Callable[[str], Any] = print
 ) -> Path | None:
@@ -143,12 +156,8 @@ def restore_first(
 
 def _load(model: keras.Model, step: int, path: Path) -> str:
     """Loads a checkpoint file into `model`; returns what is wrong with it, or ""."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if bad := archive.testzip():
-                return f"wrong checksum of {bad}"
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        return f"{error} ({path.stat().st_size:,} bytes)"
+    if problem := _damage(path):
+        return problem
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -156,15 +165,13 @@ def _load(model: keras.Model, step: int, path: Path) -> str:
     return "" if steps_done(model) == step else f"it holds step {steps_done(model)}"
 
 
-def remove_partial(folder: Path) -> None:
-    """Removes the incomplete files of a killed run."""
-    for path in folder.glob(".partial-*"):
-        path.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _damage(path: Path) -> str:
+    """Returns what is wrong with a checkpoint file as an archive, or ""."""
+    size = 0
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except Exception as error:  # zipfile raises many kinds for damaged archives
+        return f"{first_line(error)} ({size:,} bytes)"
+    return f"wrong checksum of {bad}" if bad else ""

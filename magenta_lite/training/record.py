@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig
 from magenta_lite.data.collections import Examples
+from magenta_lite.files import flush_names
 from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.training.run_directory import RunDirectory
 
@@ -48,6 +49,7 @@ class Record:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        flush_names(self.directory.path)
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 folder = "validation" if name.startswith("val_") else "train"

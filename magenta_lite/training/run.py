@@ -15,6 +15,7 @@ from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.families import FAMILIES
 from magenta_lite.families.building import build_model
 from magenta_lite.layers.initial_values import replaced_at_once
+from magenta_lite.locks import new_folder
 from magenta_lite.modeling.music_model import MusicModel
 from magenta_lite.modeling.options import (
     GenerateOptions,
@@ -231,11 +232,12 @@ def write_imported_run(
     Raises:
         UserError: If `path` is in use or cannot be written.
     """
-    directory = RunDirectory(Path(path).expanduser())
-    if directory.path.exists() and (not directory.path.is_dir() or any(directory.path.iterdir())):
-        raise UserError(f"{directory.path} exists already; choose another --run_dir")
     compile_model(model, config.train)
     model.optimizer.iterations.assign(step)
     begin_averages(model)
-    directory.prepare(config, converter, {"name": source, "sizes": {}})
-    return save_checkpoint(model, directory.checkpoints, keep=1)
+    path = Path(path).expanduser()
+    with new_folder(path, "--run_dir") as partial:
+        directory = RunDirectory(partial)
+        directory.prepare(config, converter, {"name": source, "sizes": {}})
+        checkpoint = save_checkpoint(model, directory.checkpoints, keep=1)
+    return RunDirectory(path).checkpoints / checkpoint.name

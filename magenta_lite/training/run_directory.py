@@ -1,11 +1,12 @@
 """The run directory, which holds the state and the records of a training run.
 
-config.yaml          config of the run; later commands read the sizes from it
+config.yaml          config of the run, written first; later commands read the sizes from it
 converter.json       settings of the converter
 environment.json     versions, machine and data of every start
 metrics.jsonl        metrics, one line per checkpoint
 events/              TensorBoard
 checkpoints/         step-00001000.keras, …, the newest and the best
+.lock                process id and host of the process that trains
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from magenta_lite.config import ExperimentConfig, load_config, save_config
 from magenta_lite.errors import UserError
-from magenta_lite.files import replaced
+from magenta_lite.files import PARTIAL, flush_names, remove_partial, replaced
+from magenta_lite.locks import locked
 
 # Settings that may change when a run is resumed.
 FREE_KEYS = (
@@ -48,6 +51,39 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.events = path / "events"
         self.checkpoints = path / "checkpoints"
+        self._lock = path / ".lock"
+
+    @contextlib.contextmanager
+    def locked(self, chief: bool = True) -> Iterator[None]:
+        """Context manager in which no other process can train in the directory, which is created.
+
+        It does nothing unless `chief`: one worker of several writes.
+
+        Raises:
+            UserError: If another process trains there, or the directory cannot be written.
+        """
+        if not chief:
+            yield
+            return
+        message = (
+            f"{self.path} is in use: {{holder}} trains there; wait for its end or stop it, or "
+            "choose another --run_dir"
+        )
+        is_new = not self.path.exists()
+        try:
+            with locked(self._lock, message, "--run_dir"):
+                yield
+        finally:
+            if is_new:
+                with contextlib.suppress(OSError):  # something was written there
+                    self.path.rmdir()
+
+    def is_free(self) -> bool:
+        """Returns whether the directory has nothing but what a run leaves that is killed early."""
+        if not self.path.exists():
+            return True
+        left = (self._lock.name, f"{PARTIAL}{self.config.name}")
+        return self.path.is_dir() and all(path.name in left for path in self.path.iterdir())
 
     def check(self, config: ExperimentConfig, data: str = "") -> None:
         """Checks that a run of `config` may start or continue in the directory.
@@ -58,7 +94,7 @@ class RunDirectory:
             UserError: If the directory belongs to a different run, or is in use otherwise.
         """
         if not self.config.is_file():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if not self.is_free():
                 raise UserError(
                     f"{self.path} exists and is not a run directory; choose another --run_dir"
                 )
@@ -85,13 +121,21 @@ class RunDirectory:
     def prepare(self, config: ExperimentConfig, converter: Any, data: dict[str, Any]) -> None:
         """Creates the directory and writes the config, the converter and the environment.
 
-        The environment includes `data`, the name and the sizes of the data set.
+        The config comes first, so that a run that is killed afterwards can be resumed. The
+        environment includes `data`, the name and the sizes of the data set. What killed processes
+        left is removed.
 
         Raises:
             UserError: If the directory cannot be written.
         """
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            flush_names(self.path.parent)
+            with replaced(self.config) as partial:
+                save_config(config, partial)
+            self.checkpoints.mkdir(exist_ok=True)
+            for folder in (self.path, self.events, self.checkpoints):
+                remove_partial(folder)
             starts = []
             if self.environment.is_file():
                 with contextlib.suppress(json.JSONDecodeError, KeyError):
@@ -102,8 +146,6 @@ class RunDirectory:
                 (self.environment, environment),
             ):
                 replace_text(path, json.dumps(tree, indent=2) + "\n")
-            with replaced(self.config) as partial:
-                save_config(config, partial)
         except OSError as error:
             raise UserError(
                 f"Cannot write run directory {self.path}: {error.strerror}; "
@@ -137,10 +179,8 @@ class RunDirectory:
 
 def replace_text(path: Path, text: str) -> None:
     """Replaces a text file atomically."""
-    with replaced(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def describe_environment() -> dict[str, Any]:

@@ -23,8 +23,8 @@ from magenta_lite.training.averages import swap
 from magenta_lite.training.callbacks import Interval, Prepare, Saver, WatchSteps
 from magenta_lite.training.checkpoints import (
     checkpoint_files,
+    clean_up,
     newest_checkpoint,
-    remove_partial,
     restore_first,
     save_checkpoint,
     steps_done,
@@ -74,14 +74,20 @@ def train(
         The model with the weights of the last step.
 
     Raises:
-        UserError: If `run_dir` belongs to another run, the data do not fit, or the time is too
-            short.
+        UserError: If `run_dir` belongs to another run or is in use, the data do not fit, or the
+            time is too short.
         DivergedError: If the loss is not finite.
         CheckpointError: If a checkpoint cannot be written.
         Stopped: If SIGINT or SIGTERM was received, after saving a checkpoint.
     """
     began = time.monotonic() if began is None else began
-    directory, settings, chief = RunDirectory(run_dir), config.train, is_chief()
+    directory = RunDirectory(run_dir)
+    with directory.locked(is_chief()):
+        return _train(config, directory, collection, strategy, init_from, began, keep_batch_size)
+
+
+def _train(config, directory, collection, strategy, init_from, began, keep_batch_size):
+    settings, chief = config.train, is_chief()
     directory.check(config, collection.name)
     stream = sys.stdout if chief else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     say = functools.partial(print, file=stream)
@@ -95,6 +101,8 @@ def train(
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = build_model(config, converter, settings.precision)
         compile_model(model, settings)
+        if chief:
+            clean_up(directory.checkpoints, say)
         newest = restore_first(model, checkpoint_files(directory.checkpoints), say)
         if newest:
             swap(model)  # checkpoints hold the averages as weights
@@ -138,7 +146,6 @@ def train(
             settings = config.train
             history = History(config)
         if chief:
-            remove_partial(directory.checkpoints)
             directory.prepare(config, converter, data)
             directory.forget_after(start)
         say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")

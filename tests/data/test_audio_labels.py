@@ -51,14 +51,15 @@ def test_one_file_has_the_json_beside_it(folder):
 
 def test_what_is_said_of_nothing_is_reported(folder):
     (folder / "labels.csv").write_text(
-        "file,artist,lyrics_file\nz.wav,Me,\na.wav,Me,lost.txt\nb.mp3,Me,latin.txt\n"
+        "file,artist,lyrics_file\nz.wav,Me,\na.wav,Me,../a.txt\nb.mp3,Me,latin.txt\n"
     )
+    (folder.parent / "a.txt").write_text("la")
     (folder / "latin.txt").write_bytes("Süß".encode("latin-1"))
     labels, report = _labels(folder)
     assert labels["a.wav"] == labels["b.mp3"] == Labels(artist="Me")
     assert report.places == {
         "labels in labels.csv of what is not there": ["z.wav"],
-        "file of lyrics that cannot be read: No such file or directory": ["lost.txt"],
+        "file of lyrics outside the folder": ["../a.txt"],
         "file of lyrics that is no UTF-8 text": ["latin.txt"],
     }
 
@@ -90,6 +91,10 @@ def test_bad_json_costs_its_labels_only(folder, text, reason):
         ("file,artst\na.wav,Me\n", r"Unknown column of .* 'artst'.*artist"),
         ("file,artist\na.wav,Oh, my\n", "Row 2 of .* has 3 fields and its first row 2"),
         (b"file,artist\na.wav,S\xfc\xdf\n", "is no table of labels"),
+        (
+            "file,lyrics_file\nb.mp3,\na.wav,x/lost.txt\n",
+            r"Row 3 of .* names the lyrics x/lost\.txt",
+        ),
     ],
 )
 def test_a_table_that_is_none_is_an_error_of_one_line(folder, table, message):

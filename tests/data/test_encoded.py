@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from magenta_lite.converters.base import Report
 from magenta_lite.data import encoded
 from magenta_lite.data.encoded import open_encoded
 from magenta_lite.errors import UserError
+from magenta_lite.locks import Lock
 from magenta_lite.modeling.examples import Examples
 
 LENGTHS = {"train": {"a": 6, "b": 4, "c": 5}, "validation": {"d": 3}, "test": {}}
@@ -73,3 +77,17 @@ def test_pieces_are_encoded_once_and_after_an_interruption_only_those_that_are_m
     assert again.encoded == []
     with pytest.raises(UserError, match=r"Unknown split 'trian'\. Did you mean train"):
         collection.split("trian")
+
+
+def test_another_process_that_encodes_the_same_is_waited_for(tmp_path, capsys):
+    folder = tmp_path / "codes-abc"
+    folder.mkdir()
+    other = Lock(folder / ".lock")
+    assert other.acquire()
+    threading.Timer(0.2, other.release).start()
+    open_encoded(Sound(tmp_path), Doubling(), make_examples)
+    assert not other.held
+    assert (
+        f"Waiting for process {os.getpid()}, which encodes sound/1.0.0" in capsys.readouterr().err
+    )
+    assert not (folder / ".lock").exists()

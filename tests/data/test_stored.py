@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -170,3 +174,38 @@ def test_use_of_a_data_set_that_cannot_be_written_to_is_no_error(tmp_path):
     stored.note_use(tmp_path / "not there", "folk")
     stored.note_use(tmp_path, "folk")
     assert json.loads((tmp_path / stored.USED).read_text())["source"] == "folk"
+
+
+def test_two_builds_at_once_give_one_data_set(music, tmp_path, monkeypatch, capsys):
+    """The second one waits for the first, and removes nothing of it."""
+    builds, build = [], building.build
+
+    def slow_build(*arguments):
+        builds.append(threading.current_thread())
+        time.sleep(0.3)
+        return build(*arguments)
+
+    monkeypatch.setattr(building, "build", slow_build)
+    opened = []
+    threads = [
+        threading.Thread(target=lambda: opened.append(_open(music, tmp_path / "tfds")))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(builds) == 1
+    assert [collection.sizes for collection in opened] == 2 * [opened[0].sizes]
+    assert f"Waiting for process {os.getpid()}, which builds" in capsys.readouterr().err
+
+
+def test_the_rest_of_a_killed_build_is_removed(music, tmp_path):
+    folder = _open(music, tmp_path / "tfds").folder
+    shutil.rmtree(folder)
+    left = folder.with_name(f"incomplete.ABCDEF_{folder.name}")
+    left.mkdir()
+    (left / "x.tfrecord").touch()
+    (other := folder.with_name("incomplete.ABCDEF_0.0.1")).mkdir()  # maybe of a running process
+    assert _open(music, tmp_path / "tfds").folder == folder
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, other.name}

@@ -192,12 +192,12 @@ def test_only_the_same_request_to_the_same_models_goes_on(tmp_path, capsys):
     # While one is at work, the same command makes another piece.
     beside, other = begun(seed=8)
     assert beside.codes[1].shape == (2, 0) and beside.seed == 8
-    os.close(kept._lock)  # as when a process is killed
+    os.close(kept._lock._file)  # as when a process is killed
     again, held = begun(seed=9)
     np.testing.assert_array_equal(again.codes[1], np.ones((2, 5)))
     assert again.seed == held.seed == 7
     assert "seed 7" in capsys.readouterr().err
-    os.close(held._lock)
+    os.close(held._lock._file)
     for changes in (
         {"weights": "other"},
         {"temperature": 0.5},

@@ -15,7 +15,12 @@ from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.training.averages import averaged, begin_averages
-from magenta_lite.training.checkpoints import CheckpointError, checkpoint_files, save_checkpoint
+from magenta_lite.training.checkpoints import (
+    CheckpointError,
+    checkpoint_files,
+    clean_up,
+    save_checkpoint,
+)
 from magenta_lite.training.history import History
 from magenta_lite.training.run import load_run
 from magenta_lite.training.run_directory import RunDirectory
@@ -82,6 +87,42 @@ def test_a_broken_best_is_skipped_and_a_broken_step_is_an_error(run_dir, tmp_pat
     assert f"Skipping broken checkpoint {best}" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match="is intact"):
         load_run(copy, "20")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None], ids=["empty", "garbage", "cut"])
+def test_broken_checkpoints_are_set_aside_and_the_next_best_is_used(run_dir, tmp_path, content):
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    folder, told = copy / "checkpoints", []
+    for step in (20, 50):  # the best and the newest
+        path = folder / f"step-{step:08d}.keras"
+        path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    (folder / ".partial-step-00000060.keras").touch()
+    (folder / "tmpabc").touch()
+    clean_up(folder, told.append)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "broken-step-00000020.keras",
+        "broken-step-00000050.keras",
+        "step-00000040.keras",
+    ]
+    assert [line.split(": ")[0] for line in told] == [
+        f"Skipping broken checkpoint {folder / f'step-{step:08d}.keras'}" for step in (50, 20)
+    ]
+    assert load_run(copy).step == 40
+    (folder / "step-00000040.keras").write_bytes(b"")
+    clean_up(folder, told.append)  # without any that is whole, none is renamed
+    assert len(told) == 2
+    with pytest.raises(CheckpointError, match="is intact"):
+        load_run(copy)
+
+
+def test_what_was_just_written_stays(tmp_path):
+    _, model = compiled()
+    (tmp_path / "step-00000099.keras").touch()
+    for step in (10, 20):
+        model.optimizer.iterations.assign(step)
+        assert save_checkpoint(model, tmp_path, keep=1).is_file()
+    assert [step for step, _ in checkpoint_files(tmp_path)] == [99, 20]
 
 
 # Averages of weights ------------------------------------------------------------------------
