@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.errors import UserError
+from magenta_lite.files import printable
 
 MAX_NAMES = 3  # in an error message
+MAX_NAME = 80  # characters of a name
 
 
 def some(names: Iterable[str]) -> str:
-    """Returns the first names in alphabetical order, as text."""
+    """Returns the first names in alphabetical order, as text on one line."""
     names = sorted(names)
     more = len(names) - MAX_NAMES
-    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(printable(name)[:MAX_NAME] for name in names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_names(found: Collection[str], wanted: Collection[str]) -> None:

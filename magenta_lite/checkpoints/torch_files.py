@@ -337,6 +337,8 @@ def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
             records = {record.filename: record for record in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         raise _damaged(path, f"it begins like a ZIP ({first_line(error)[:80]})") from error
+    if sum(record.file_size for record in records.values()) > path.stat().st_size:
+        raise _damaged(path, "its records overlap, or are compressed")
     count = sum(name.endswith("/data.pkl") for name in records)
     if count != 1:
         raise _not_torch(path, f"a ZIP with {count or 'no'} data.pkl; it has {_names(records)}")
