@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import importlib.util
 import math
+import os
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -340,7 +341,7 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
 
 def load_config(path: Path) -> ExperimentConfig:
     """Reads a file of `save_config`. Raises: UserError if it is missing or not a config."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # also if the path is too long or has a NUL
         raise UserError(f"{path} is missing: {path.parent} is not a run directory")
     tree = read_yaml(path)
     try:
@@ -362,7 +363,8 @@ def load_config(path: Path) -> ExperimentConfig:
         raise UserError(f"{path}: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{path} is not a config that this version can read ({error!r:.200}); copy the run again"
+            f"{path} is not a config that this version can read ({error!r:.200}); "
+            "copy the run again"
         ) from error
 
 
@@ -407,24 +409,27 @@ def _merge(section: Any, changes: dict[str, Any], name: str) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    cls = section if isinstance(section, type) else type(section)
+    is_class = isinstance(section, type)
+    cls = section if is_class else type(section)
     hints = typing.get_type_hints(cls)
     values = {key: value for key, value in changes.items() if _is_text(value, hints.get(key))}
     others = {key: value for key, value in changes.items() if key not in values}
     for key, value in others.items():
         if "${" in repr(value) or value == "???":
-            raise UserError(f"{name}.{key}={value!r:.80} is not replaced by a value; write the value")
+            raise UserError(
+                f"{name}.{key}={value!r:.80} is not replaced by a value; write the value"
+            )
     typed = OmegaConf.structured(cls)
     OmegaConf.set_readonly(typed, False)  # frozen dataclasses make read-only nodes
     try:
-        merged = OmegaConf.merge(typed, others)
+        merged: Any = OmegaConf.merge(typed, others)
         for key in others:
             value = merged[key]
             values[key] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "?"
         raise UserError(f"{name}.{key}: {first_line(error)}") from error
-    return cls(**values) if section is cls else dataclasses.replace(section, **values)
+    return section(**values) if is_class else dataclasses.replace(section, **values)
 
 
 def _is_text(value: Any, hint: Any) -> bool:

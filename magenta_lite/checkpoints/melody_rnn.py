@@ -92,7 +92,8 @@ def _read_single_file(content: bytes, file: Path, path: Path) -> Variables:
         return Variables(tf.train.load_checkpoint(str(file)), str(path))
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(
-            f"The checkpoint inside of {path} cannot be read: {first_line(error)}; download it again"
+            f"The checkpoint inside of {path} cannot be read ({first_line(error)}); "
+            "download it again"
         ) from error
 
 

@@ -8,6 +8,7 @@ a given table only, and needs memory in proportion to the pickle.
 from __future__ import annotations
 
 import pickletools
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -16,10 +17,8 @@ MAX_OPCODES = 2_000_000  # ten times those of the largest Jukebox
 
 SIMPLE = (str, bytes, int, float, type(None))  # types of keys
 # Opcodes that push their argument.
-VALUES = frozenset(
-    "NONE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
-    "SHORT_BINSTRING UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES "
-    "BINBYTES8".split()
+VALUE = re.compile(
+    "NONE|(BIN)?(INT[12]?|FLOAT)|LONG[14]?|(SHORT_)?(BIN)?(STRING|UNICODE8?|BYTES8?)"
 )
 CONSTANTS: dict[str, Callable[[], Any]] = {
     "NEWTRUE": lambda: True,
@@ -73,7 +72,7 @@ class Interpreter:
 
     def _do(self, name: str, argument: Any) -> None:
         stack = self._stack
-        if name in VALUES:
+        if VALUE.fullmatch(name):
             stack.append(argument)
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name]())

@@ -83,6 +83,10 @@ class Variables(Mapping):
     def __len__(self) -> int:
         return len(self._shapes)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each variable."""
+        return dict(self._shapes)
+
     def check_all_used(self) -> None:
         """Raises: UserError if variables were not used; names them."""
         left = set(self._shapes) - self.used - {"global_step"}
@@ -176,7 +180,8 @@ def _unpack(path: Path, folder: Path) -> Path:
     try:
         with open_regular(path) as packed, _decompressed(packed) as stream:
             limit = MAX_RATIO * path.stat().st_size + SMALL_TAR
-            with tarfile.open(fileobj=_Bounded(stream, limit), mode="r|") as archive:
+            bounded: Any = _Bounded(stream, limit)
+            with tarfile.open(fileobj=bounded, mode="r|") as archive:
                 for member in archive:
                     _unpack_member(archive, member, folder)
     except (tarfile.TarError, EOFError, OSError, ValueError, *DECOMPRESSION_ERRORS) as error:

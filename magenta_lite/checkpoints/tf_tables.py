@@ -51,7 +51,6 @@ def check_bundle(index: bytes, shards: Sequence[int]) -> None:
     Raises:
         TableError: If a tensor lies outside them, or has another size than its shape.
     """
-    from tensorflow.core.framework import types_pb2
     from tensorflow.core.protobuf import tensor_bundle_pb2
 
     total = 0
@@ -62,7 +61,7 @@ def check_bundle(index: bytes, shards: Sequence[int]) -> None:
                 raise TableError(f"it is not the index of {len(shards)} files of values")
             continue
         entry = _parsed(tensor_bundle_pb2.BundleEntryProto, value)
-        size, _ = _type(types_pb2.DataType, entry.dtype)
+        size, _ = _type(entry.dtype)
         stored = _count(entry.shape) * size
         if entry.slices:  # its parts have entries of their own
             if stored > sum(shards):
@@ -85,15 +84,15 @@ def check_single_file(table: bytes) -> None:
     Raises:
         TableError: If a tensor has another number of values than its shape, or is partitioned.
     """
-    from tensorflow.core.framework import types_pb2
-    from tensorflow.core.util import saved_tensor_slice_pb2
+    import tensorflow.core.util.saved_tensor_slice_pb2 as saved_tensor_slice_pb2
 
+    messages: Any = saved_tensor_slice_pb2
     fields: dict[bytes, tuple[int, str]] = {}
     for number, (key, value) in enumerate(entries(table)):
-        part = _parsed(saved_tensor_slice_pb2.SavedTensorSlices, value)
+        part = _parsed(messages.SavedTensorSlices, value)
         if number == 0:
             for tensor in part.meta.tensor:
-                _, field = _type(types_pb2.DataType, tensor.type)
+                _, field = _type(tensor.type)
                 extents = [extent for slice in tensor.slice for extent in slice.extent]
                 partial = any(extent.start or extent.HasField("length") for extent in extents)
                 if partial or len(tensor.slice) != 1 or len(extents) != len(tensor.shape.dim):
@@ -237,8 +236,12 @@ def _parsed(message_class: Any, data: bytes) -> Any:
         raise TableError("an entry is damaged") from error
 
 
-def _type(enum: Any, number: int) -> tuple[int, str]:
-    name = enum.Name(number) if number in enum.values() else str(number)
+def _type(number: int) -> tuple[int, str]:
+    from tensorflow.core.framework import types_pb2
+
+    types: Any = types_pb2
+    known = number in types.DataType.values()
+    name = types.DataType.Name(number) if known else str(number)
     if name not in TYPES:
         raise TableError(f"a tensor has the type {name}, which weights do not have")
     return TYPES[name]

@@ -119,6 +119,10 @@ class Weights(dict):
 
     global_step: int = 0
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each array."""
+        return {name: array.shape for name, array in self.items()}
+
 
 @contextlib.contextmanager
 def open_checkpoint(path: str | Path) -> Iterator[Weights]:
