@@ -43,7 +43,6 @@ def replaced(path: Path) -> Iterator[Path]:
     After an error, `path` is unchanged.
     """
     partial = path.with_name(f".partial-{path.name}")
-    partial.unlink(missing_ok=True)  # a link would lead to another file
     try:
         yield partial
         os.replace(partial, path)
