@@ -129,13 +129,13 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
         try:
             with open_regular(prefix.with_name(prefix.name + ".index")) as index:
                 tf_tables.check_bundle(index.read(), [shard.stat().st_size for shard in shards])
-            reader = tf.train.load_checkpoint(str(prefix))
+            variables = Variables(tf.train.load_checkpoint(str(prefix)), str(path))
         except (tf.errors.OpError, ValueError, OSError) as error:
             raise UserError(
                 f"{path} cannot be read as a checkpoint, it is damaged or cut off: "
                 f"{first_line(error)}; download it again"
             ) from error
-        yield Variables(reader, str(path))
+        yield variables
 
 
 def _shards(prefix: Path, path: Path) -> list[Path]:
