@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 from yaml import YAMLError
 
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
 from magenta_lite.files import UNPRINTABLE, open_regular, printable
 
 MAX_BYTES = 2**24  # ten times a run with 100,000 artists
 MAX_DEPTH = 16  # of nested lists and mappings
+MAX_EVENTS = 500_000  # values, and beginnings and ends of lists and mappings
 
 # libyaml is ten times as fast, but cannot write or read surrogates, which stand for the bytes of
 # file names that are not UTF-8.
@@ -73,14 +74,14 @@ def parse_yaml(text: str) -> Any:
     """
     loader: Any = yaml.SafeLoader if _SURROGATE in text else _FAST
     depth = 0
-    for event in yaml.parse(text, loader):
+    for number, event in enumerate(yaml.parse(text, loader)):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
             problem = "aliases (*name) and tags (!name) are not read"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            problem = f"more than {MAX_DEPTH} lists or mappings inside each other"
+        if depth > MAX_DEPTH or number > MAX_EVENTS:
+            problem = f"more than {MAX_EVENTS:,} values, or {MAX_DEPTH} lists inside each other"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
     try:
         return yaml.load(text, loader)
@@ -92,4 +93,4 @@ def reason_of(error: YAMLError) -> str:
     """Returns the line of a YAML error, if it is known, and its reason."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     place = f", line {mark.line + 1}" if mark else ""
-    return f"{place}: {printable(str(problem or error))[:200]}"
+    return f"{place}: {printable(problem or first_line(error))[:200]}"
