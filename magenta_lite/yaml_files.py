@@ -5,6 +5,7 @@ Tags, which can create objects, and aliases, which can expand without limit, are
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,11 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         with open_regular(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UserError(f"{path} is larger than {MAX_BYTES // 2**20} MB; it is not a config")
-        return parse_yaml(content.decode("utf-8"))
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise UserError(
+                    f"{path} is larger than {MAX_BYTES // 2**20} MB: it is not a config"
+                )
+            return parse_yaml(file.read().decode("utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

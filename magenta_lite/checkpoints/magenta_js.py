@@ -339,10 +339,9 @@ def _number(count: int) -> str:
 def _read_json(file: Path) -> Any:
     try:
         with open_regular(file) as opened:
-            content = opened.read(MAX_JSON + 1)
-        if len(content) > MAX_JSON:
-            raise UserError(f"{file} is larger than {MAX_JSON // 2**20} MB")
-        return json.loads(content)
+            if os.fstat(opened.fileno()).st_size > MAX_JSON:
+                raise UserError(f"{file} is larger than {MAX_JSON // 2**20} MB; it is damaged")
+            return json.loads(opened.read())
     except FileNotFoundError as error:
         raise UserError(f"{file} is missing: {file.parent} is not a magenta-js folder") from error
     except OSError as error:

@@ -17,7 +17,6 @@ import io
 import math
 import mmap
 import pickle
-import pickletools
 import struct
 import zipfile
 import zlib
@@ -177,7 +176,7 @@ class _Tree:
     """Reads the tree of a file; it accepts a fixed set of names and calls nothing else.
 
     Args:
-        data: One pickle.
+        data: A pickle, with whatever follows.
         path: Path for error messages.
         storage: Returns the flat array for (key, dtype name, length).
         order: Byte order of the file, "<" or ">".
@@ -199,13 +198,18 @@ class _Tree:
         self._room = MAX_SHARING * size + MIN_ROOM
 
     def load(self) -> Any:
+        """Returns the content of the pickle, whose size is `size` afterwards."""
         file = io.BytesIO(self._data)
         try:
-            return pickles.Interpreter(file, self.find_class, self.persistent_load).load()
+            tree = pickles.Interpreter(file, self.find_class, self.persistent_load).load()
         except UserError:
             raise
         except Exception as error:  # a damaged pickle can raise any error
-            raise _unreadable_tree(self._path, error) from error
+            raise _damaged(
+                self._path, f"its tree cannot be read ({first_line(error)[:80]})"
+            ) from error
+        self.size = file.tell()
+        return tree
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
@@ -330,7 +334,7 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
         _check_length(path, key, length, len(arrays[key, dtype]))
         return arrays[key, dtype]
 
-    data = _pickle_at(path, _zip_record(path, buffer, records[structure]), 0)
+    data = bytes(_zip_record(path, buffer, records[structure])[:MAX_PICKLE])
     return _Tree(data, path, storage, byte_order, len(buffer)).load()
 
 
@@ -371,21 +375,29 @@ def _zip_record(path: Path, buffer: mmap.mmap, record: zipfile.ZipInfo) -> memor
 
 
 def _read_legacy(path: Path, buffer: mmap.mmap) -> Any:
-    magic = _pickle_at(path, buffer, 0)
-    if _Tree(magic, path).load() != MAGIC:
+    end = 0
+
+    def load_next(tree_class: type[_Tree] = _Tree) -> tuple[Any, Any]:
+        nonlocal end
+        tree = tree_class(buffer[end : end + MAX_PICKLE], path)
+        content = tree.load()
+        end += tree.size
+        return tree, content
+
+    _, magic = load_next()
+    if magic != MAGIC:
         raise _not_torch(path, "a Python pickle of something else")
-    end, pickles = len(magic), []
-    for _ in range(4):
-        pickles.append(_pickle_at(path, buffer, end))
-        end += len(pickles[-1])
-    version, _, tree, keys = pickles
-    version = _Tree(version, path).load()
+    _, version = load_next()
     if version != VERSION:
         raise _damaged(path, f"only version {VERSION} of the old format is known")
-    lengths = _StorageLengths(tree, path)
-    lengths.load()
+    load_next()  # about the system
+    start = end
+    lengths, _ = load_next(_StorageLengths)
+    tree = buffer[start:end]
+    _, keys = load_next()
+    _check_keys(path, keys, lengths.storages)
     arrays = {}
-    for key in _storage_keys(path, keys, lengths.storages):
+    for key in keys:
         dtype, length = lengths.storages[key]
         header = buffer[end : end + 8]
         if len(header) < 8:
@@ -399,24 +411,12 @@ def _read_legacy(path: Path, buffer: mmap.mmap) -> Any:
     return _Tree(tree, path, lambda key, *_: arrays[key], size=len(buffer)).load()
 
 
-def _storage_keys(path: Path, data: bytes, known: Mapping[str, Any]) -> list[str]:
-    keys = _Tree(data, path).load()
+def _check_keys(path: Path, keys: Any, known: Mapping[str, Any]) -> None:
+    """Raises: UserError if `keys` are not those of the storages."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise _damaged(path, "the list of its storages is none")
     if len(keys) != len(known) or set(keys) != set(known):
         raise _damaged(path, "the list of its storages does not fit its tree")
-    return keys
-
-
-def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
-    """Returns the pickle that begins at `start`, scanned but not loaded."""
-    stream = io.BytesIO(buffer[start : start + MAX_PICKLE])
-    try:
-        for _ in pickletools.genops(stream):
-            pass
-    except (ValueError, OverflowError) as error:
-        raise _unreadable_tree(path, error) from error
-    return stream.getvalue()[: stream.tell()]
 
 
 def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: _Order = "<") -> np.ndarray:
@@ -466,10 +466,6 @@ def _not_torch(path: Path, looks_like: str) -> UserError:
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path} is damaged or cut off: {reason}; download it again")
-
-
-def _unreadable_tree(path: Path, error: Exception) -> UserError:
-    return _damaged(path, f"its tree cannot be read ({first_line(error)[:80]})")
 
 
 def _names(names) -> str:
