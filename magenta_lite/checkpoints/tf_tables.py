@@ -49,7 +49,8 @@ def check_bundle(index: bytes, shards: Sequence[int]) -> None:
     """Checks the table `.index` of a checkpoint against the sizes of its `shards` in bytes.
 
     Raises:
-        TableError: If a tensor lies outside them, or has another size than its shape.
+        TableError: If a tensor lies outside them, has another size than its shape, or is
+            partitioned.
     """
     from tensorflow.core.protobuf import tensor_bundle_pb2
 
@@ -63,10 +64,8 @@ def check_bundle(index: bytes, shards: Sequence[int]) -> None:
         entry = _parsed(tensor_bundle_pb2.BundleEntryProto, value)
         size, _ = _type(entry.dtype)
         stored = _count(entry.shape) * size
-        if entry.slices:  # its parts have entries of their own
-            if stored > sum(shards):
-                raise TableError(f"{_name(key)} is larger than all of its parts")
-            continue
+        if entry.slices:  # TensorFlow ends the process if they are damaged
+            raise TableError(f"{_name(key)} is stored in parts")
         if entry.size != stored:
             raise TableError(f"{_name(key)} has {entry.size:,} bytes instead of {stored:,}")
         if not 0 <= entry.shard_id < len(shards):
@@ -125,7 +124,7 @@ def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
     _block(table, offset, end)
     index, _ = _handle(footer, place)
     room = MAX_EXPANSION * len(table) + SMALL
-    behind = 0
+    behind, last = 0, None
     for _, value in _pairs(_block(table, index, end)):
         (offset, size), _ = _handle(value, 0)
         if offset < behind:
@@ -135,6 +134,9 @@ def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
             room -= len(key)
             if room < 0:
                 raise TableError("its names are too long")
+            if last is not None and key <= last:
+                raise TableError("its keys are not in order")
+            last = key
             yield key, content
 
 

@@ -90,7 +90,11 @@ def test_a_shard_lies_in_its_folder(js, tmp_path):
 
 def test_a_shard_is_a_file_that_is_named_once(js):
     os.mkfifo(js / "pipe")
-    for path, words in (("pipe", "not a regular file"), (".", "not a regular file"), ("x", "missing")):
+    for path, words in (
+        ("pipe", "not a regular file"),
+        (".", "not a regular file"),
+        ("x", "missing"),
+    ):
         write_manifest(js, [path])
         assert words in error_of(magenta_js.open_checkpoint, js)
     write_manifest(js, ["shard"] * 1000, shape=[4000])
@@ -216,6 +220,8 @@ def bundle(tmp_path):
                 del entry.shape.dim[:]
                 for size in value:
                     entry.shape.dim.add(size=size)
+            elif field == "slices":
+                entry.slices.add()
             else:
                 setattr(entry, field, value)
         pairs[key] = entry.SerializeToString()
@@ -245,6 +251,7 @@ KERNEL = b"encoder/mu/kernel"
         (KERNEL, {"dtype": 101}, "DT_FLOAT_REF"),
         (KERNEL, {"dtype": 999}, "999"),
         (b"", {"num_shards": 2**31 - 1}, "it is not the index of 1 files"),
+        (KERNEL, {"slices": 1}, "stored in parts"),
         (b"", {"num_shards": 0}, "it is not the index of 1 files"),
     ],
 )
@@ -257,6 +264,13 @@ def test_tensors_do_not_share_their_values(bundle, tmp_path):
     size = (tmp_path / SHARD).stat().st_size // 4
     bundle(KERNEL, shape=[size], offset=0, size=4 * size)
     assert "overlap" in error_of(tf1.open_checkpoint, tmp_path / PREFIX)
+
+
+def test_a_tensor_is_described_once(bundle, tmp_path):
+    pairs = list(tf_tables.entries((BUNDLE / f"{PREFIX}.index").read_bytes()))
+    for changed in ([*pairs, pairs[-1]], [pairs[0], *pairs[:0:-1]], [pairs[0], *pairs]):
+        (tmp_path / f"{PREFIX}.index").write_bytes(write_table(changed))
+        assert "not in order" in error_of(tf1.open_checkpoint, tmp_path / PREFIX)
 
 
 def footer(*numbers):
@@ -285,8 +299,10 @@ def test_a_table_that_is_none_is_told(content, bundle, tmp_path):
 def test_names_do_not_expand_without_end():
     # Each key shares all of the one before, of a megabyte.
     block = varint(0) + varint(2**20) + varint(0) + bytes(2**20)
-    block += (varint(2**20) + varint(0) + varint(0)) * 200_000 + bytes(3) + b"\0\0\0\0\1"
-    block = block[: -len(bytes(3) + b"\0\0\0\0\1")] + b"\0\0\0\0\1\0\0\0"
+    block += b"".join(
+        varint(2**20) + varint(3) + varint(0) + i.to_bytes(3, "big") for i in range(1000)
+    )
+    block += b"\0\0\0\0\1\0\0\0"
     data = block + bytes(5)
     index = varint(0) + varint(1) + varint(len(varint(0) + varint(len(block)))) + b"x"
     index += varint(0) + varint(len(block)) + b"\0\0\0\0\1\0\0\0"
