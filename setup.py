@@ -52,6 +52,7 @@ setup(
     ],
     extras_require={
         "beam": BEAM,
+        "fuzz": ["atheris>=3.0"],  # of scripts/fuzz_binary_readers.py
         "test": [
             *BEAM,
             "dill>=0.3.8",  # tensorflow_datasets.testing imports it

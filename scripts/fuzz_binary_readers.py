@@ -12,6 +12,7 @@ input that fails is written to FOLDER.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import signal
@@ -54,11 +55,8 @@ def run(name: str, seed: int, seconds: float, found: Path) -> dict[str, int]:
         skip += len(done)
         counts["tried"] += len(done)
         if status:
-            mutant = next(
-                m
-                for i, m in enumerate(binary_mutants.mutants(binary_mutants.READERS[name], seed))
-                if i == skip
-            )
+            mutants = binary_mutants.mutants(binary_mutants.READERS[name], seed)
+            mutant = next(itertools.islice(mutants, skip, None))
             (found / f"{name}-{seed}-{skip}").write_bytes(mutant)
             print(f"{name}: mutant {skip} ended the process with {status}", flush=True)
             counts["failed"] += 1
