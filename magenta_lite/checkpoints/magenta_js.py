@@ -19,11 +19,12 @@ import numpy as np
 from magenta_lite.checkpoints import checks
 from magenta_lite.checkpoints.tf1 import Variables
 from magenta_lite.errors import UserError, first_line
-from magenta_lite.files import open_regular, printable
+from magenta_lite.files import UNPRINTABLE, open_regular, printable
 
 MANIFEST = "weights_manifest.json"
 CONFIG = "config.json"
 MAX_JSON = 2**26  # bytes
+MAX_PATH = 250  # characters of the path of a shard
 
 # Little-endian, as the format specifies.
 STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "?"}
@@ -296,9 +297,15 @@ def _value(weight: Weight, data: bytes) -> np.ndarray:
 
 
 def _shard(folder: Path, name: Any) -> Path:
-    """Returns the path of a shard. Raises: UserError if it lies outside the folder."""
-    path = folder / str(name)
-    if "\0" in str(name) or not path.resolve().is_relative_to(folder.resolve()):
+    """Returns the path of a shard.
+
+    Raises:
+        UserError: If it lies outside the folder, or no file has such a name.
+        TypeError: If it is not text.
+    """
+    path = folder / name
+    odd = UNPRINTABLE.search(name) or len(name) > MAX_PATH
+    if odd or not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(
             f"{folder / MANIFEST} names {_short(name)}, which lies outside its folder; copy the "
             "files themselves into the folder"

@@ -83,7 +83,7 @@ def test_a_shard_lies_in_its_folder(js, tmp_path):
         "/etc/passwd",
         "a\0b",
     )
-    for path in (*outside, "~/../../etc/passwd/../../.."):
+    for path in (*outside, "~/../../etc/passwd/../../..", "a\nb", "a" * 1000):
         write_manifest(js, [path])
         assert "outside its folder" in error_of(magenta_js.open_checkpoint, js)
 
@@ -97,6 +97,8 @@ def test_a_shard_is_a_file_that_is_named_once(js):
     ):
         write_manifest(js, [path])
         assert words in error_of(magenta_js.open_checkpoint, js)
+    write_manifest(js, [["shard"]])
+    assert "a group without paths" in error_of(magenta_js.open_checkpoint, js)
     write_manifest(js, ["shard"] * 1000, shape=[4000])
     assert "names a file twice" in error_of(magenta_js.open_checkpoint, js)
 
