@@ -41,6 +41,7 @@ setup(
         "note-seq>=0.0.5",
         "numpy>=2.0",
         "omegaconf>=2.3",
+        "pyyaml>=6.0",
         "pretty_midi>=0.2.10",  # names of instruments, and a soundfont
         "soundfile>=0.12",
         "soxr>=0.5",
@@ -51,6 +52,7 @@ setup(
     ],
     extras_require={
         "beam": BEAM,
+        "fuzz": ["atheris>=3.0"],  # of scripts/fuzz_binary_readers.py
         "test": [
             *BEAM,
             "dill>=0.3.8",  # tensorflow_datasets.testing imports it

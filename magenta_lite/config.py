@@ -10,14 +10,18 @@ import dataclasses
 import functools
 import importlib.util
 import math
+import os
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from magenta_lite.converters import CONVERTERS, SOUND_CONVERTERS
 from magenta_lite.converters.groove import PITCH_MAPS
-from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.errors import UserError, first_line, unknown_name
 from magenta_lite.families import FAMILIES
+from magenta_lite.files import UNPRINTABLE
+from magenta_lite.yaml_files import YAMLError, parse_yaml, read_yaml, reason_of, to_yaml
 
 # The classes of the sections of a saved config, by the `kind` stored with their values.
 SECTION_CLASSES: dict[str, type] = {
@@ -303,9 +307,7 @@ def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentCo
     """Returns `config` with texts `section.key=value` applied; raises like `get_config`."""
     if not overrides:
         return config
-    from omegaconf import OmegaConf
-
-    changes = {}
+    changes: dict[str, dict[str, Any]] = {}
     for text in overrides:
         key, separator, value = text.partition("=")
         section, dot, field = key.strip().partition(".")
@@ -316,35 +318,33 @@ def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentCo
         if section == "converter" and field in former_fields:
             section = _section_of(field, type(config.model))
         _check_known(config, section, field)
-        changes.setdefault(section, []).append(f"{field}={value}")
+        try:
+            changes.setdefault(section, {})[field] = parse_yaml(value)
+        except YAMLError as error:
+            raise UserError(f"--set {text} is not a value{reason_of(error)}") from error
     sections = {
-        section: _merge(getattr(config, section), OmegaConf.from_dotlist(texts), section)
-        for section, texts in changes.items()
+        section: _merge(getattr(config, section), values, section)
+        for section, values in changes.items()
     }
     return dataclasses.replace(config, **sections)
 
 
 def save_config(config: ExperimentConfig, path: Path) -> None:
     """Writes `config` as YAML, each section with its `kind`."""
-    from omegaconf import OmegaConf
-
     tree: dict[str, Any] = {"name": config.name}
     for section in SECTIONS:
         value = getattr(config, section)
         kind = {"kind": value.kind} if section in ExperimentConfig.FREE_SECTIONS else {}
         tree[section] = kind | dataclasses.asdict(value)
-    path.write_text(OmegaConf.to_yaml(OmegaConf.create(tree)), encoding="utf-8")
+    path.write_text(to_yaml(tree), encoding="utf-8")
 
 
 def load_config(path: Path) -> ExperimentConfig:
     """Reads a file of `save_config`. Raises: UserError if it is missing or not a config."""
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
-    if not path.is_file():
+    if not os.path.isfile(path):  # also if the path is too long or has a NUL
         raise UserError(f"{path} is missing: {path.parent} is not a run directory")
+    tree = read_yaml(path)
     try:
-        tree: Any = OmegaConf.to_container(OmegaConf.load(path))
         for former, section in FORMER_SECTIONS.items():
             if former in tree:
                 tree[section] = tree.pop(former)
@@ -357,10 +357,22 @@ def load_config(path: Path) -> ExperimentConfig:
             values = dict(tree[section])
             kind = values.pop("kind", None)
             cls = section_class(kind) if kind else _FIXED_SECTIONS[section]
-            sections[section] = _merge(cls, OmegaConf.create(values), section)
-    except (YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a config that this version can read: {error!r}") from error
-    return ExperimentConfig(name=tree.get("name", ""), **sections)
+            sections[section] = _merge(cls, values, section)
+        return ExperimentConfig(name=_name(tree), **sections)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} is not a config that this version can read ({error!r:.200}); "
+            "copy the run again"
+        ) from error
+
+
+def _name(tree: dict[str, Any]) -> str:
+    name = tree.get("name", "")
+    if not isinstance(name, str) or UNPRINTABLE.search(name):
+        raise UserError(f"name: {name!r:.80} is not the name of a configuration")
+    return name
 
 
 def section_class(kind: str) -> type:
@@ -388,18 +400,43 @@ def _check_known(config: ExperimentConfig, section: str, field: str) -> None:
         raise unknown_name("key in --set", f"{section}.{field}", known)
 
 
-def _merge(section: Any, changes: Any, name: str) -> Any:
-    """Returns dataclass (or dataclass type) `section` with the OmegaConf `changes` merged in."""
+def _merge(section: Any, changes: dict[str, Any], name: str) -> Any:
+    """Returns a dataclass (or an instance of a type) with `changes` of its fields.
+
+    OmegaConf converts them to the types of the fields. It does not see texts, in which it would
+    replace `${...}`, e.g. by environment variables.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    typed = OmegaConf.structured(section)
+    is_class = isinstance(section, type)
+    cls = section if is_class else type(section)
+    hints = typing.get_type_hints(cls)
+    values = {key: value for key, value in changes.items() if _is_text(value, hints.get(key))}
+    others = {key: value for key, value in changes.items() if key not in values}
+    for key, value in others.items():
+        if "${" in repr(value) or value == "???":
+            raise UserError(
+                f"{name}.{key}={value!r:.80} is not replaced by a value; write the value"
+            )
+    typed = OmegaConf.structured(cls)
     OmegaConf.set_readonly(typed, False)  # frozen dataclasses make read-only nodes
     try:
-        return OmegaConf.to_object(OmegaConf.merge(typed, changes))
+        merged: Any = OmegaConf.merge(typed, others)
+        for key in others:
+            value = merged[key]
+            values[key] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{name}.{getattr(error, 'full_key', None) or '?'}: {reason}") from error
+        key = getattr(error, "full_key", None) or "?"
+        raise UserError(f"{name}.{key}: {first_line(error)}") from error
+    return section(**values) if is_class else dataclasses.replace(section, **values)
+
+
+def _is_text(value: Any, hint: Any) -> bool:
+    """Returns whether a value of a field with this type hint is text, or a list of texts."""
+    if hint == tuple[str, ...]:
+        return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+    return hint is str and isinstance(value, str)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,11 @@ from magenta_lite.modeling.family import EncodedData, Facts
 
 if TYPE_CHECKING:
     from magenta_lite.training.run import Run
+
+# In the name of a built data set, which a run states.
+BUILT_PART = re.compile(r"\w[\w.+=-]*", re.ASCII)
+# Names with a namespace would be fetched, or import code from elsewhere.
+TFDS_NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
 
 
 def open_collection(
@@ -141,6 +147,11 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
     """Opens a built data set, whose source no longer exists, by its name."""
     import tensorflow_datasets as tfds
 
+    parts = name.split("/")
+    if parts[0] not in DATASETS or not all(map(BUILT_PART.fullmatch, parts)):
+        raise UserError(
+            f"{name!r:.80} is not the name of a data set; say where the music is with --data=FOLDER"
+        )
     folder = stored.data_folder(data_dir) / name
     if not (folder / stored.INFO).is_file():
         raise UserError(
@@ -198,6 +209,12 @@ def _open_tfds(name: str, converter_config: Any, data_dir: str | None) -> Collec
     """Opens a data set by its TFDS name: one of this package, or another one with `events`."""
     import tensorflow_datasets as tfds
 
+    if not TFDS_NAME.fullmatch(name):
+        raise UserError(
+            f"tfds:{name!r:.80} is not tfds:NAME, tfds:NAME/CONFIG or one of them with :VERSION; "
+            "data sets of other places (huggingface:, kaggle:, USER/REPOSITORY:) are not opened: "
+            "export their music into a folder and give that as --data"
+        )
     own = name.partition("/")[0].partition(":")[0]
     if own in DATASETS:
         tfds_datasets.builder_class(own)  # registers it with TFDS

@@ -36,10 +36,10 @@ def main() -> None:
     cli.require("checkpoint", "run_dir")
     config = cli.chosen_config()
     cli.load_tensorflow()
-    from magenta_lite.checkpoints import magenta_js
+    from magenta_lite.checkpoints import checks, magenta_js
     from magenta_lite.checkpoints.readers import READERS
     from magenta_lite.converters import build_converter
-    from magenta_lite.families.building import build_model
+    from magenta_lite.families.building import build_model, count_weights
     from magenta_lite.layers.initial_values import replaced_at_once
     from magenta_lite.next_steps import next_steps
     from magenta_lite.training.run import write_imported_run
@@ -55,9 +55,10 @@ def main() -> None:
         opened = magenta_js.open_checkpoint(FLAGS.checkpoint, converter)
     else:
         opened = reader.open(FLAGS.checkpoint)
-    with opened as variables:
+    with opened as variables, checks.fitting(FLAGS.checkpoint):
         config = reader.fitted_config(config, converter, variables)
         converter = build_converter(config.converter)
+        checks.check_size(count_weights(config, converter), variables)
         with replaced_at_once():
             model = build_model(config, converter)
         reader.load_weights(model, variables)

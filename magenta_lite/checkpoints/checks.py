@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
+from magenta_lite.files import printable
 
 MAX_NAMES = 3  # in an error message
+MAX_NAME = 80  # characters of a name
+MAX_RATIO = 4  # numbers of a model, which may e.g. average some, for each of its checkpoint
+SMALL_MODEL = 2**26
 
 
 def some(names: Iterable[str]) -> str:
-    """Returns the first names in alphabetical order, as text."""
+    """Returns the first names in alphabetical order, as text on one line."""
     names = sorted(names)
     more = len(names) - MAX_NAMES
-    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(printable(name)[:MAX_NAME] for name in names[:MAX_NAMES]) + (
+        f" and {more} more" if more > 0 else ""
+    )
 
 
 def check_names(found: Collection[str], wanted: Collection[str]) -> None:
@@ -52,3 +60,32 @@ def count(state: Mapping[str, Any], name: str, first: int = 0) -> int:
     while name.format(number) in state:
         number += 1
     return number - first
+
+
+def check_size(weights: int, state: Any) -> None:
+    """Checks the number of weights of a model against that of a checkpoint.
+
+    Raises:
+        UserError: If the sizes that were read from arrays of a checkpoint are those of a model
+            which is much larger than the checkpoint.
+    """
+    there = sum(math.prod(shape) for shape in state.shapes().values())
+    if weights > MAX_RATIO * there + SMALL_MODEL:
+        raise UserError(
+            f"The checkpoint has {there:,} numbers and its shapes belong to a model of "
+            f"{weights:,}: it is damaged, or belongs to another configuration"
+        )
+
+
+@contextlib.contextmanager
+def fitting(path: str) -> Iterator[None]:
+    """Turns errors by arrays of unexpected shapes or types into a `UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} does not fit this configuration ({first_line(error)}); choose another "
+            "--config, or download it again"
+        ) from error

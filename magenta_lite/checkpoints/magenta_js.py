@@ -9,17 +9,22 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from magenta_lite.checkpoints import checks
 from magenta_lite.checkpoints.tf1 import Variables
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
+from magenta_lite.files import UNPRINTABLE, open_regular, printable
 
 MANIFEST = "weights_manifest.json"
 CONFIG = "config.json"
+MAX_JSON = 2**26  # bytes
+MAX_PATH = 250  # characters of the path of a shard
 
 # Little-endian, as the format specifies.
 STORED = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "?"}
@@ -122,7 +127,8 @@ class JsVariables(Variables):
             A message about the added sigma; empty if the folder has its own.
         """
         mu = self._values.get("encoder/mu/kernel")
-        if mu is None or any(name in self for name in SIGMA):  # no MusicVAE: loading mu reports it
+        # Without mu, or with another shape, it is not a MusicVAE: loading mu reports it.
+        if mu is None or mu.ndim != 2 or any(name in self for name in SIGMA):
             return ""
         kernel = np.zeros_like(mu)
         bias = np.full(mu.shape[1], np.log(np.expm1(SMALL_SIGMA)), np.float32)  # inverse softplus
@@ -211,10 +217,10 @@ def _converter(file: Path) -> tuple[str, dict[str, Any]]:
     if not isinstance(converter, dict) or not isinstance(converter.get("type"), str):
         raise UserError(f"{file} names no dataConverter with a type: it is not of a MusicVAE")
     if tree.get("type", "MusicVAE") != "MusicVAE":
-        raise UserError(f"{file} is of a {tree['type']}, not of a MusicVAE")
+        raise UserError(f"{file} is of a {_short(tree['type'])}, not of a MusicVAE")
     name, arguments = converter["type"], converter.get("args", {})
     if name not in CONVERTERS:
-        raise UserError(f"{file} has a {name}; known are {', '.join(CONVERTERS)}")
+        raise UserError(f"{file} has a {_short(name)}; known are {', '.join(CONVERTERS)}")
     return name, arguments if isinstance(arguments, dict) else {}
 
 
@@ -223,26 +229,32 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray]:
     file = folder / MANIFEST
     groups = _read_json(file)
     if not isinstance(groups, list):
-        raise UserError(f"{file} is not a list of groups of weights")
+        raise UserError(f"{file} is not a list of groups of weights; download the folder again")
     values: dict[str, np.ndarray] = {}
+    used: set[Path] = set()
     for group in groups:
         try:
-            paths = [str(path) for path in group["paths"]]
+            paths = [_shard(folder, path) for path in group["paths"]]
             weights = {str(entry["name"]): _weight(entry, file) for entry in group["weights"]}
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
-                f"{file} has a group without paths and weights of a name, shape and dtype"
+                f"{file} has a group without paths and weights of a name, shape and dtype; "
+                "download the folder again"
             ) from error
-        data = b"".join(_read_shard(folder, path) for path in paths)
+        if len({*paths} - used) < len(paths):
+            raise UserError(f"{file} names a file twice; download the folder again")
+        used.update(paths)
+        actual = sum(map(_size, paths))  # before anything of a stated size is allocated
         expected = sum(weight.size for weight in weights.values())
-        if len(data) != expected:
-            files = ", ".join(str(folder / path) for path in paths) or f"A group of {file}"
+        if actual != expected:
+            files = checks.some(map(str, paths)) or f"A group of {file}"
             raise UserError(
-                f"{files} should have {expected:,} bytes together and has {len(data):,}: "
+                f"{files} should have {_number(expected)} bytes together and has {actual:,}: "
                 "download the folder again"
             )
+        data = b"".join(_read_shard(path) for path in paths)
         offset = 0
         for name, weight in weights.items():
             values[name] = _value(weight, data[offset : offset + weight.size])
@@ -259,17 +271,21 @@ def _weight(entry: dict[str, Any], file: Path) -> Weight:
     """
     name, dtype = entry["name"], entry["dtype"]
     shape = tuple(entry["shape"])
-    if any(not isinstance(size, int) or size < 0 for size in shape):
-        raise TypeError(shape)
+    if any(type(size) is not int or not 0 <= size < 2**62 for size in shape) or len(shape) > 8:
+        raise ValueError("it is not a shape")
     quantization = entry.get("quantization")
     known = STORED if quantization is None else QUANTIZED
     stored = dtype if quantization is None else quantization["dtype"]
     if dtype not in STORED or stored not in known:
         wrong = dtype if dtype not in STORED else stored
-        raise UserError(f"{file}: {name} has dtype {wrong}; known are {', '.join(known)}")
+        raise UserError(
+            f"{file}: {_short(name)} has dtype {_short(wrong)}; known are {', '.join(known)}"
+        )
     if quantization is None or stored == "float16":
         return Weight(shape, np.dtype(known[stored]))
     scale, minimum = float(quantization["scale"]), float(quantization["min"])
+    if not math.isfinite(scale) or not math.isfinite(minimum):
+        raise ValueError("its quantization is not of numbers")
     return Weight(shape, np.dtype(known[stored]), scale, minimum)
 
 
@@ -280,21 +296,64 @@ def _value(weight: Weight, data: bytes) -> np.ndarray:
     return numbers.astype(np.float32) * np.float32(weight.scale) + np.float32(weight.minimum)
 
 
-def _read_shard(folder: Path, name: str) -> bytes:
+def _shard(folder: Path, name: Any) -> Path:
+    """Returns the path of a shard.
+
+    Raises:
+        UserError: If it lies outside the folder, or no file has such a name.
+        TypeError: If it is not text.
+    """
+    path = folder / name
+    odd = UNPRINTABLE.search(name) or len(name) > MAX_PATH
+    if odd or not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{folder / MANIFEST} names {_short(name)}, which lies outside its folder; copy the "
+            "files themselves into the folder"
+        )
+    return path
+
+
+def _size(path: Path) -> int:
+    with _opened(path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _read_shard(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Opens a shard. Raises: UserError if it is missing, is not a file or cannot be read."""
     try:
-        return (folder / name).read_bytes()
+        with open_regular(path) as file:
+            yield file
     except FileNotFoundError as error:
-        raise UserError(f"{folder / name} is missing; {MANIFEST} names it") from error
+        raise UserError(f"{path} is missing; {MANIFEST} names it") from error
     except OSError as error:
-        raise UserError(f"{folder / name} cannot be read: {error.strerror}") from error
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _short(value: Any) -> str:
+    return printable(value)[:80] if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count < 2**62 else "more than 4 EB"
 
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        with open_regular(file) as opened:
+            if os.fstat(opened.fileno()).st_size > MAX_JSON:
+                raise UserError(f"{file} is larger than {MAX_JSON // 2**20} MB; it is damaged")
+            return json.loads(opened.read())
     except FileNotFoundError as error:
         raise UserError(f"{file} is missing: {file.parent} is not a magenta-js folder") from error
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise UserError(f"{file} is not JSON: {error}") from error
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
+        raise UserError(
+            f"{file} is not JSON ({first_line(error)}); download the folder again"
+        ) from error

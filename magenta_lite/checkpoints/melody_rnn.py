@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magenta_lite.checkpoints import checks, tf1
+from magenta_lite.checkpoints import checks, tf1, tf_tables
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
 from magenta_lite.errors import UserError, first_line
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM
@@ -54,9 +54,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
             yield variables
         return
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "bundled"
-        file.write_bytes(_bundled_checkpoint(path))
-        yield _read_single_file(file, path)
+        yield _read_single_file(_bundled_checkpoint(path), Path(folder) / "bundled", path)
 
 
 def _bundled_checkpoint(path: Path) -> bytes:
@@ -81,15 +79,21 @@ def _bundled_checkpoint(path: Path) -> bytes:
     return bundle.checkpoint_file[0]
 
 
-def _read_single_file(file: Path, path: Path) -> Variables:
-    """Opens a checkpoint of TensorFlow's first format, a single file; errors name `path`."""
+def _read_single_file(content: bytes, file: Path, path: Path) -> Variables:
+    """Opens a checkpoint of TensorFlow's first format, which is one table; errors name `path`.
+
+    TensorFlow reads it from `file`, which is written.
+    """
     import tensorflow as tf
 
     try:
+        tf_tables.check_single_file(content)
+        file.write_bytes(content)
         return Variables(tf.train.load_checkpoint(str(file)), str(path))
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(
-            f"The checkpoint inside of {path} cannot be read: {first_line(error)}"
+            f"The checkpoint inside of {path} cannot be read ({first_line(error)}); "
+            "download it again"
         ) from error
 
 

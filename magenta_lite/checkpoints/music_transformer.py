@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from magenta_lite.checkpoints import checks
 from magenta_lite.checkpoints.tf1 import Variables
 from magenta_lite.errors import UserError
+from magenta_lite.files import printable
 
 BODY = "transformer/body"
 ATTENTION = "{layer}/{part}/multihead_attention"
@@ -131,10 +133,10 @@ def _embeddings(variables: Variables) -> dict[str, np.ndarray]:
         )
     joined = {}
     for purpose, numbered in shards.items():
-        missing = sorted(set(range(max(numbered) + 1)) - set(numbered))
-        if missing:
+        missing = next(number for number in itertools.count() if number not in numbered)
+        if missing < len(numbered):
             place = numbered[max(numbered)].rsplit("_", 1)[0]
-            raise UserError(f"The checkpoint has no variable {place}_{missing[0]}")
+            raise UserError(f"The checkpoint has no variable {printable(place)[:80]}_{missing}")
         joined[purpose] = np.concatenate([variables[numbered[i]] for i in sorted(numbered)])
     return joined
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import lzma
 import re
 import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from magenta_lite.checkpoints import checks
+from magenta_lite.checkpoints import checks, tf_tables
 from magenta_lite.errors import UserError, first_line
+from magenta_lite.files import open_regular, printable
 
 if TYPE_CHECKING:
     import keras
@@ -26,6 +29,15 @@ IGNORED_SUFFIXES = ("/Adam", "/Adam_1", "/Adafactor", "/Adafactor_1", "opaque_ke
 IGNORED_NAMES = ("beta1_power", "beta2_power")
 IGNORED_PREFIXES = ("losses_avg/", "train_stats/")  # statistics of tensor2tensor
 DECOMPRESSION_ERRORS = (zlib.error, lzma.LZMAError)
+DECOMPRESSION: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+# A tar file unpacks to at most this multiple of its size: weights hardly compress. A checkpoint of
+# a few megabytes may consist of zeros.
+MAX_RATIO = 20
+SMALL_TAR = 2**24
 DATA_ENDINGS = (".index", ".data-")
 
 
@@ -71,6 +83,10 @@ class Variables(Mapping):
     def __len__(self) -> int:
         return len(self._shapes)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each variable."""
+        return dict(self._shapes)
+
     def check_all_used(self) -> None:
         """Raises: UserError if variables were not used; names them."""
         left = set(self._shapes) - self.used - {"global_step"}
@@ -109,18 +125,25 @@ def open_checkpoint(path: str | Path) -> Iterator[Variables]:
             prefix = _newest_in(path)
         elif path.suffix == ".index" or ".data-" in path.name:
             prefix = path.with_name(path.name.split(".index")[0].split(".data-")[0])
-        _check_files(prefix, path)
+        shards = _shards(prefix, path)
         try:
-            reader = tf.train.load_checkpoint(str(prefix))
-        except (tf.errors.OpError, ValueError) as error:
+            with open_regular(prefix.with_name(prefix.name + ".index")) as index:
+                tf_tables.check_bundle(index.read(), [shard.stat().st_size for shard in shards])
+            variables = Variables(tf.train.load_checkpoint(str(prefix)), str(path))
+        except (tf.errors.OpError, ValueError, OSError) as error:
             raise UserError(
-                f"{path} cannot be read as a checkpoint: {first_line(error)}"
+                f"{path} cannot be read as a checkpoint, it is damaged or cut off: "
+                f"{first_line(error)}; download it again"
             ) from error
-        yield Variables(reader, str(path))
+        yield variables
 
 
-def _check_files(prefix: Path, path: Path) -> None:
-    """Raises: UserError if a file of the checkpoint `prefix` is missing; names it."""
+def _shards(prefix: Path, path: Path) -> list[Path]:
+    """Returns the files with the values of the checkpoint `prefix`.
+
+    Raises:
+        UserError: If a file of the checkpoint is missing; names it.
+    """
     if not prefix.with_name(prefix.name + ".index").is_file():
         if path.is_file() and prefix == path:
             raise UserError(
@@ -129,54 +152,102 @@ def _check_files(prefix: Path, path: Path) -> None:
             )
         raise UserError(f"{path} is not a checkpoint: there is no {prefix.name}.index")
     start = prefix.name + ".data-"
-    shards = sorted(file.name for file in prefix.parent.iterdir() if file.name.startswith(start))
-    count = re.search(r"-of-(\d+)$", shards[0]) if shards else None
+    files = [file for file in prefix.parent.iterdir() if file.name.startswith(start)]
+    shards = {file.name: file for file in sorted(files) if file.is_file()}
+    count = re.search(r"-of-(\d{5})$", next(iter(shards))) if shards else None
     last = int(count.group(1)) if count else 1
     wanted = [f"{start}{i:05d}-of-{last:05d}" for i in range(last)]
-    missing = sorted(set(wanted) - set(shards))
+    missing = next((name for name in wanted if name not in shards), None)
     if missing:
-        raise UserError(f"{path} is not a whole checkpoint: {missing[0]} is missing")
+        raise UserError(f"{path} is not a whole checkpoint: {missing} is missing")
+    return [shards[name] for name in wanted]
 
 
 def _is_tar(path: Path) -> bool:
     try:
-        return tarfile.is_tarfile(path)
-    except (EOFError, OSError, *DECOMPRESSION_ERRORS):
-        return True  # compressed and truncated, which unpacking reports
+        with open_regular(path) as file:
+            start = file.read(tarfile.BLOCKSIZE)
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return start.startswith(tuple(DECOMPRESSION))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _unpack(path: Path, folder: Path) -> Path:
     """Unpacks the checkpoint files of a tar file into `folder`; returns their prefix."""
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = Path(member.name).name
-                if not member.isfile() or not any(ending in name for ending in DATA_ENDINGS):
-                    continue
-                if source := archive.extractfile(member):
-                    with source, (folder / name).open("wb") as file:
-                        shutil.copyfileobj(source, file)
-    except (tarfile.TarError, EOFError, OSError, *DECOMPRESSION_ERRORS) as error:
-        raise UserError(f"{path} is damaged or cut off: {first_line(error)}") from error
+        with open_regular(path) as packed, _decompressed(packed) as stream:
+            limit = MAX_RATIO * path.stat().st_size + SMALL_TAR
+            bounded: Any = _Bounded(stream, limit)
+            with tarfile.open(fileobj=bounded, mode="r|") as archive:
+                for member in archive:
+                    _unpack_member(archive, member, folder)
+    except (tarfile.TarError, EOFError, OSError, ValueError, *DECOMPRESSION_ERRORS) as error:
+        raise UserError(
+            f"{path} is damaged or cut off: {first_line(error)}; download it again"
+        ) from error
     indices = sorted(folder.glob("*.index"))
     if not indices:
         raise UserError(f"{path} holds no checkpoint: no file in it ends in .index")
     return indices[0].with_suffix("")
 
 
+def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    name = Path(member.name).name
+    if not member.isfile() or not any(ending in name for ending in DATA_ENDINGS):
+        return
+    if member.issparse():
+        raise tarfile.ReadError(f"{printable(name)[:80]} has gaps")
+    if source := archive.extractfile(member):
+        with source, (folder / name).open("wb") as file:
+            shutil.copyfileobj(source, file)
+
+
+def _decompressed(packed: BinaryIO) -> Any:
+    """Returns the content of a tar file that may be compressed."""
+    start = packed.read(6)
+    packed.seek(0)
+    opened = (f for magic, f in DECOMPRESSION.items() if start.startswith(magic))
+    return next(opened, contextlib.nullcontext)(packed)
+
+
+class _Bounded:
+    """A file that is read to a limit, which a real checkpoint does not reach.
+
+    Headers of a tar file can state any size, and zeros compress to a thousandth.
+    """
+
+    def __init__(self, file: Any, limit: int):
+        self._file, self._left = file, limit
+
+    def read(self, size: int) -> bytes:
+        if size > self._left:
+            raise tarfile.ReadError("it unpacks to much more than its size")
+        content = self._file.read(size)
+        self._left -= len(content)
+        return content
+
+
 def _newest_in(folder: Path) -> Path:
+    """Returns the prefix of the newest checkpoint in a folder.
+
+    The file `checkpoint` names it, often by a path on another machine, of which the name counts.
+    """
     import tensorflow as tf
 
-    try:
-        newest = tf.train.latest_checkpoint(str(folder))
-    except ValueError:  # a file named "checkpoint" that is something else
-        newest = None
-    if newest:
-        return Path(newest)
-    indices = sorted(folder.glob("*.index"), key=lambda file: file.stat().st_mtime)
-    if not indices:
+    indices = {file.with_suffix("").name: file for file in folder.glob("*.index")}
+    state = None
+    if (folder / "checkpoint").is_file():
+        # It is something else if this fails, which is an error of TensorFlow or of its text format.
+        with contextlib.suppress(tf.errors.OpError, ValueError):
+            state = tf.train.get_checkpoint_state(str(folder))
+    named = indices.get(Path(state.model_checkpoint_path).name) if state else None
+    newest = named or max(indices.values(), key=lambda file: file.stat().st_mtime, default=None)
+    if newest is None:
         raise UserError(f"There is no checkpoint (no .index file) in {folder}")
-    return indices[-1].with_suffix("")
+    return newest.with_suffix("")
 
 
 def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:

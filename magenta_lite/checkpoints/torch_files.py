@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import mmap
 import pickle
-import pickletools
 import struct
 import zipfile
 import zlib
@@ -27,12 +27,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from magenta_lite.checkpoints import pickles
 from magenta_lite.errors import UserError, first_line
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 ZIP_START = b"PK\3\4"
 MAX_PICKLE = 2**26  # bytes; a hundred times the tree of the largest Jukebox
+# Tensors may share values, e.g. tied matrices; their bytes together are at most this multiple of
+# those of the file. Small files may have more.
+MAX_SHARING = 4
+MIN_ROOM = 2**20
 
 DTYPES = {
     "float64": "f8",
@@ -113,6 +118,10 @@ class Weights(dict):
 
     global_step: int = 0
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of each array."""
+        return {name: array.shape for name, array in self.items()}
+
 
 @contextlib.contextmanager
 def open_checkpoint(path: str | Path) -> Iterator[Weights]:
@@ -163,14 +172,15 @@ def state_dict(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
 _Order = Literal["<", ">"]
 
 
-class _Unpickler(pickle.Unpickler):
+class _Tree:
     """Reads the tree of a file; it accepts a fixed set of names and calls nothing else.
 
     Args:
-        data: One pickle.
+        data: A pickle, with whatever follows.
         path: Path for error messages.
         storage: Returns the flat array for (key, dtype name, length).
         order: Byte order of the file, "<" or ">".
+        size: Size of the file in bytes.
     """
 
     def __init__(
@@ -179,19 +189,27 @@ class _Unpickler(pickle.Unpickler):
         path: Path,
         storage: Callable[[str, str, int], np.ndarray] | None = None,
         order: _Order = "<",
+        size: int = 0,
     ):
-        super().__init__(io.BytesIO(data))
+        self._data = data
         self._path = path
         self._storage = storage
         self._order: _Order = order
+        self._room = MAX_SHARING * size + MIN_ROOM
 
     def load(self) -> Any:
+        """Returns the content of the pickle, whose size is `size` afterwards."""
+        file = io.BytesIO(self._data)
         try:
-            return super().load()
+            tree = pickles.Interpreter(file, self.find_class, self.persistent_load).load()
         except UserError:
             raise
         except Exception as error:  # a damaged pickle can raise any error
-            raise _unreadable_tree(self._path, error) from error
+            raise _damaged(
+                self._path, f"its tree cannot be read ({first_line(error)[:80]})"
+            ) from error
+        self.size = file.tell()
+        return tree
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
@@ -241,6 +259,7 @@ class _Unpickler(pickle.Unpickler):
                 f"a tensor of shape {list(shape)} needs {reach} values of a storage of "
                 f"{len(storage)}",
             )
+        self._take(math.prod(shape) * storage.itemsize)
         if 0 in shape:
             return np.zeros(shape, storage.dtype)
         size = storage.itemsize
@@ -253,8 +272,18 @@ class _Unpickler(pickle.Unpickler):
     ):
         if dtype not in DTYPES:
             raise _damaged(self._path, f"it has a tensor of dtype {_short(dtype)}")
+        if dtype == "bfloat16":
+            self._take(2 * len(storage))  # a copy as float32
         storage = _to_numpy(storage, dtype, self._order)
         return self._tensor(storage, offset, shape, strides, gradient, hooks, metadata)
+
+    def _take(self, size: int) -> None:
+        """Counts the bytes of a tensor. Raises: UserError if all are much more than the file."""
+        self._room -= size
+        if self._room < 0:
+            raise _damaged(
+                self._path, f"its tensors have more than {MAX_SHARING} times the bytes of the file"
+            )
 
     def _parameter(self, tensor, *_):
         return tensor
@@ -265,7 +294,7 @@ class _Unpickler(pickle.Unpickler):
         return sizes
 
 
-class _StorageLengths(_Unpickler):
+class _StorageLengths(_Tree):
     """A first pass over the tree, which records the dtype and length of each storage by key."""
 
     def __init__(self, data: bytes, path: Path):
@@ -305,8 +334,8 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
         _check_length(path, key, length, len(arrays[key, dtype]))
         return arrays[key, dtype]
 
-    data = _pickle_at(path, _zip_record(path, buffer, records[structure]), 0)
-    return _Unpickler(data, path, storage, byte_order).load()
+    data = bytes(_zip_record(path, buffer, records[structure])[:MAX_PICKLE])
+    return _Tree(data, path, storage, byte_order, len(buffer)).load()
 
 
 def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -316,6 +345,8 @@ def _zip_records(path: Path) -> dict[str, zipfile.ZipInfo]:
             records = {record.filename: record for record in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error) as error:
         raise _damaged(path, f"it begins like a ZIP ({first_line(error)[:80]})") from error
+    if sum(record.file_size for record in records.values()) > path.stat().st_size:
+        raise _damaged(path, "its records overlap, or are compressed")
     count = sum(name.endswith("/data.pkl") for name in records)
     if count != 1:
         raise _not_torch(path, f"a ZIP with {count or 'no'} data.pkl; it has {_names(records)}")
@@ -344,21 +375,29 @@ def _zip_record(path: Path, buffer: mmap.mmap, record: zipfile.ZipInfo) -> memor
 
 
 def _read_legacy(path: Path, buffer: mmap.mmap) -> Any:
-    magic = _pickle_at(path, buffer, 0)
-    if _Unpickler(magic, path).load() != MAGIC:
+    end = 0
+
+    def load_next(tree_class: type[_Tree] = _Tree) -> tuple[Any, Any]:
+        nonlocal end
+        tree = tree_class(buffer[end : end + MAX_PICKLE], path)
+        content = tree.load()
+        end += tree.size
+        return tree, content
+
+    _, magic = load_next()
+    if magic != MAGIC:
         raise _not_torch(path, "a Python pickle of something else")
-    end, pickles = len(magic), []
-    for _ in range(4):
-        pickles.append(_pickle_at(path, buffer, end))
-        end += len(pickles[-1])
-    version, _, tree, keys = pickles
-    version = _Unpickler(version, path).load()
+    _, version = load_next()
     if version != VERSION:
         raise _damaged(path, f"only version {VERSION} of the old format is known")
-    lengths = _StorageLengths(tree, path)
-    lengths.load()
+    load_next()  # about the system
+    start = end
+    lengths, _ = load_next(_StorageLengths)
+    tree = buffer[start:end]
+    _, keys = load_next()
+    _check_keys(path, keys, lengths.storages)
     arrays = {}
-    for key in _storage_keys(path, keys, lengths.storages):
+    for key in keys:
         dtype, length = lengths.storages[key]
         header = buffer[end : end + 8]
         if len(header) < 8:
@@ -369,31 +408,15 @@ def _read_legacy(path: Path, buffer: mmap.mmap) -> Any:
         if end > len(buffer):
             raise _damaged(path, f"storage {_short(key)} is longer than the file")
         arrays[key] = _to_numpy(memoryview(buffer)[start:end], dtype)
-    return _Unpickler(tree, path, lambda key, *_: arrays[key]).load()
+    return _Tree(tree, path, lambda key, *_: arrays[key], size=len(buffer)).load()
 
 
-def _storage_keys(path: Path, data: bytes, known: Mapping[str, Any]) -> list[str]:
-    keys = _Unpickler(data, path).load()
+def _check_keys(path: Path, keys: Any, known: Mapping[str, Any]) -> None:
+    """Raises: UserError if `keys` are not those of the storages."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise _damaged(path, "the list of its storages is none")
     if len(keys) != len(known) or set(keys) != set(known):
         raise _damaged(path, "the list of its storages does not fit its tree")
-    return keys
-
-
-def _pickle_at(path: Path, buffer: mmap.mmap | memoryview, start: int) -> bytes:
-    """Returns the pickle that begins at `start`, scanned but not loaded."""
-    stream = io.BytesIO(buffer[start : start + MAX_PICKLE])
-    try:
-        for opcode, argument, position in pickletools.genops(stream):
-            # Python allocates a memo of the size of the largest index.
-            if opcode.name.endswith("PUT") and (argument or 0) > (position or 0):
-                raise _damaged(path, "its tree cannot be read (too large a memo)")
-    except UserError:
-        raise
-    except (ValueError, OverflowError) as error:
-        raise _unreadable_tree(path, error) from error
-    return stream.getvalue()[: stream.tell()]
 
 
 def _to_numpy(data: memoryview | np.ndarray, dtype: str, order: _Order = "<") -> np.ndarray:
@@ -443,10 +466,6 @@ def _not_torch(path: Path, looks_like: str) -> UserError:
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path} is damaged or cut off: {reason}; download it again")
-
-
-def _unreadable_tree(path: Path, error: Exception) -> UserError:
-    return _damaged(path, f"its tree cannot be read ({first_line(error)[:80]})")
 
 
 def _names(names) -> str:

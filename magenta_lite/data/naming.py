@@ -37,7 +37,7 @@ def find(source: str, converter_config: Any = None) -> tuple[DatasetSpec, str]:
     name, colon, argument = source.partition(":")
     if name not in NAMED:
         path = Path(source).expanduser()
-        if not path.exists():
+        if not os.path.exists(path):  # also if it is too long or has a NUL
             raise UserError(
                 f"There is no folder or file {path}; give one, or {', '.join(NAMED)} or tfds:NAME"
             )
@@ -85,7 +85,7 @@ def absolute_source(source: str) -> str:
 def is_gone(source: str) -> bool:
     """Returns whether `source` has a path that does not exist."""
     path = _path_in(source)
-    return path is not None and not path.exists()
+    return path is not None and not os.path.exists(path)
 
 
 def _path_in(source: str) -> Path | None:

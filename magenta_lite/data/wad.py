@@ -7,6 +7,7 @@ lumps, and a directory of 16 bytes per lump: offset, size, name.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 import struct
@@ -19,6 +20,7 @@ from magenta_lite.data import reading
 from magenta_lite.data.folders import walk
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.errors import UserError
+from magenta_lite.files import open_regular, printable
 
 SUFFIX = ".wad"
 
@@ -28,6 +30,7 @@ INSTALLED = ("freedoom1.wad", "freedoom2.wad", "freedm.wad")
 
 HEADER = struct.Struct("<4sii")
 ENTRY = struct.Struct("<ii8s")
+MAX_LUMPS = 2**17  # ten times those of the largest games
 
 
 class Lump(NamedTuple):
@@ -48,10 +51,10 @@ class Song(reading.Source):
         Raises:
             UnreadableError: If the WAD file has no such lump any more.
         """
-        for lump in reversed(read_directory(self.path)):
-            if lump.name == self.member:
-                return _read_lump(self.path, lump)
-        raise UnreadableError(f"the WAD file has no lump {self.member}")
+        lump = _last_lumps(self.path, os.stat(self.path).st_mtime_ns).get(self.member)
+        if lump is None:
+            raise UnreadableError(f"the WAD file has no lump {self.member}")
+        return _read_lump(self.path, lump)
 
 
 def read_directory(path: str | Path) -> list[Lump]:
@@ -61,19 +64,31 @@ def read_directory(path: str | Path) -> list[Lump]:
         UnreadableError: If it is not a WAD file, or damaged.
     """
     size = os.path.getsize(path)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         header = file.read(HEADER.size)
         if len(header) < HEADER.size or header[:4] not in (b"IWAD", b"PWAD"):
             raise UnreadableError("not a WAD file")
         _, count, start = HEADER.unpack(header)
         if count < 0 or start < 0 or start + count * ENTRY.size > size:
             raise UnreadableError("damaged WAD file: its directory lies outside it")
+        if count > MAX_LUMPS:
+            raise UnreadableError(f"damaged WAD file: more than {MAX_LUMPS:,} lumps")
         file.seek(start)
         entries = file.read(count * ENTRY.size)
     return [
-        Lump(name.split(b"\0")[0].decode("latin-1"), offset, length)
+        Lump(printable(name.split(b"\0")[0].decode("latin-1")), offset, length)
         for offset, length, name in ENTRY.iter_unpack(entries)
     ]
+
+
+@functools.lru_cache(maxsize=1)  # one song after the other is read
+def _last_lumps(path: str | Path, changed: int) -> dict[str, Lump]:
+    """Returns the lumps that are not empty by name, as of the time when the file was `changed`.
+
+    As in the game, the last lump of a name replaces those before it.
+    """
+    del changed  # distinguishes what is cached
+    return {lump.name: lump for lump in read_directory(path) if lump.size > 0}
 
 
 def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
@@ -82,12 +97,9 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
     The report counts the other lumps, or the file `name` if it cannot be read.
     """
     try:
-        lumps = read_directory(path)
-        size = os.path.getsize(path)
-        # As in the game, the last lump of a name replaces those before it.
-        last = {lump.name: lump for lump in lumps if lump.size > 0}
-        songs = []
-        for lump in last.values():
+        size, changed = os.path.getsize(path), os.stat(path).st_mtime_ns
+        songs, room = [], size
+        for lump in _last_lumps(path, changed).values():
             place = f"{name}/{lump.name}"
             if not 0 <= lump.offset <= size - lump.size:
                 report.drop("lump outside the WAD file, which is damaged or cut off", place)
@@ -95,7 +107,10 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
             start = _read_lump(path, lump._replace(size=min(lump.size, 4)))
             if start == b"MThd" and lump.size > reading.MAX_BYTES:
                 report.drop(f"larger than {reading.MAX_BYTES // 2**20} MB", place)
+            elif start == b"MThd" and lump.size > room:
+                report.drop("lump that overlaps others of the WAD file, which is damaged", place)
             elif start == b"MThd":
+                room -= lump.size
                 songs.append(Song(str(path), f"{place}.mid", lump.name))
             elif start == b"MUS\x1a":
                 report.drop("song in Doom's MUS format, not MIDI", place)
@@ -154,6 +169,6 @@ def _wad_files(path: str | Path, report: Report) -> Iterable[tuple[Path, str]]:
 
 
 def _read_lump(path: str | Path, lump: Lump) -> bytes:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         file.seek(lump.offset)
         return file.read(lump.size)

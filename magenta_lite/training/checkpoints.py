@@ -22,11 +22,16 @@ from magenta_lite.training.history import History
 
 BEST, NEWEST = "best", "newest"
 
+MAX_RATIO = 4  # of the unpacked size of a checkpoint, which Keras does not compress
 FILE_NAME = re.compile(r"step-(\d+)\.keras")
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be written or read. The message is one line."""
+
+
+class NoIntactCheckpoint(CheckpointError, UserError):
+    """A run whose checkpoints are all damaged, or do not fit its config."""
 
 
 def steps_done(model: keras.Model) -> int:
@@ -38,7 +43,7 @@ def checkpoint_files(folder: Path) -> list[tuple[int, Path]]:
     """Returns step and path of every complete checkpoint in `folder`, newest first."""
     found = []
     for path in folder.glob("step-*.keras"):
-        if match := FILE_NAME.fullmatch(path.name):
+        if (match := FILE_NAME.fullmatch(path.name)) and path.is_file():
             found.append((int(match[1]), path))
     return sorted(found, reverse=True)
 
@@ -138,7 +143,7 @@ def restore_first(
     `files` has step and path of each; a line about each broken one is reported.
 
     Raises:
-        CheckpointError: If there are checkpoints, but none is intact.
+        NoIntactCheckpoint: If there are checkpoints, but none is intact.
     """
     for step, path in files:
         problem = _load(model, step, path)
@@ -147,7 +152,7 @@ def restore_first(
         report(f"Skipping broken checkpoint {path}: {problem}")
     if files:
         folder = files[0][1].parent
-        raise CheckpointError(
+        raise NoIntactCheckpoint(
             f"None of the {len(files)} checkpoints in {folder} that would do is intact; remove "
             f"{folder.parent} to start again from step 0"
         )
@@ -171,6 +176,8 @@ def _damage(path: Path) -> str:
     try:
         size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_RATIO * size:
+                return "it unpacks to much more than its size"
             bad = archive.testzip()
     except Exception as error:  # zipfile raises many kinds for damaged archives
         return f"{first_line(error)} ({size:,} bytes)"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from magenta_lite.config import ExperimentConfig
+from magenta_lite.errors import UserError
 
 PREFIX = "val_"  # of the names of validation metrics
 
@@ -35,14 +36,12 @@ class History:
     def read(cls, config: ExperimentConfig, metrics: Path, last_step: int | None = None) -> History:
         """Reads `metrics.jsonl`, which need not exist, until `last_step` (None: until its end)."""
         history = cls(config)
-        lines = metrics.read_text("utf-8").splitlines() if metrics.is_file() else []
-        for line in lines:
-            try:
-                values = json.loads(line)
-            except json.JSONDecodeError:  # the last line of a killed run
-                continue
+        for number, (_, values) in enumerate(lines_of(metrics), start=1):
             if last_step is None or values["step"] <= last_step:
-                history.add(values["step"], values)
+                try:
+                    history.add(values["step"], values)
+                except (LookupError, TypeError, ValueError) as error:
+                    raise _wrong(metrics, number) from error
         return history
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -88,6 +87,30 @@ class History:
         if best is None or not self.since_best:
             return ""
         return f"validation was best at step {best.step:,} and has risen since"
+
+
+def lines_of(metrics: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the lines of a `metrics.jsonl`, which need not exist, and their values.
+
+    Raises:
+        UserError: If a line is not that of a step.
+    """
+    if not metrics.is_file():
+        return
+    for number, line in enumerate(metrics.read_text("utf-8", "replace").splitlines(), start=1):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:  # the last line of a killed run
+            continue
+        except (RecursionError, ValueError) as error:  # nested deeply, or a number of 5,000 digits
+            raise _wrong(metrics, number) from error
+        if not isinstance(values, dict) or type(values.get("step")) not in (int, float):
+            raise _wrong(metrics, number)
+        yield line, values
+
+
+def _wrong(metrics: Path, number: int) -> UserError:
+    return UserError(f"{metrics}, line {number}: not the metrics of a step; remove this line")
 
 
 def comparable_loss(config: ExperimentConfig, values: Mapping[str, Any]) -> float | None:

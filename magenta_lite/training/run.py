@@ -13,7 +13,7 @@ from magenta_lite.converters.converter import Converter
 from magenta_lite.data.inputs import read_inputs
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.families import FAMILIES
-from magenta_lite.families.building import build_model
+from magenta_lite.families.building import build_model, count_weights
 from magenta_lite.layers.initial_values import replaced_at_once
 from magenta_lite.locks import new_folder
 from magenta_lite.modeling.music_model import MusicModel
@@ -34,6 +34,8 @@ from magenta_lite.training.checkpoints import (
 from magenta_lite.training.history import History
 from magenta_lite.training.optimizer import compile_model
 from magenta_lite.training.run_directory import RunDirectory, differences
+
+SMALL_MODEL = 2**28  # bytes of a model that is built whatever its checkpoints hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,12 +151,23 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     if not files:
         raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
     converter = build_converter(config.converter)
+    _check_size(config, converter, [file for _, file in files])
     with replaced_at_once():
         model = build_model(config, converter)
     compile_model(model, config.train)
     restore_first(model, files)
     newest, _ = checkpoint_files(directory.checkpoints)[0]
     return Run(config, converter, model, directory.path, steps_done(model), newest)
+
+
+def _check_size(config: ExperimentConfig, converter: Converter, files: list[Path]) -> None:
+    """Raises: UserError if the model of a config is much larger than its checkpoints."""
+    size, held = 4 * count_weights(config, converter), max(file.stat().st_size for file in files)
+    if size > held + SMALL_MODEL:
+        raise UserError(
+            f"The model of {files[0].parents[1] / 'config.yaml'} needs {size:,} bytes, and its "
+            f"checkpoints have at most {held:,}: they do not belong together; copy the run again"
+        )
 
 
 def load_encoder(config: ExperimentConfig) -> Run | None:

@@ -28,6 +28,7 @@ from magenta_lite.config import ExperimentConfig, load_config, save_config
 from magenta_lite.errors import UserError
 from magenta_lite.files import PARTIAL, flush_names, remove_partial, replaced
 from magenta_lite.locks import locked
+from magenta_lite.training.history import lines_of
 
 # Settings that may change when a run is resumed.
 FREE_KEYS = (
@@ -99,6 +100,9 @@ class RunDirectory:
                     f"{self.path} exists and is not a run directory; choose another --run_dir"
                 )
             return
+        for path in self.path.iterdir():  # in a run of a stranger, they could lead anywhere
+            if path.is_symlink() and not path.is_dir():
+                raise UserError(f"{path} is a link; put the file itself there, or remove it")
         there = load_config(self.config)
         if there.family != config.family:
             raise UserError(
@@ -136,11 +140,7 @@ class RunDirectory:
             self.checkpoints.mkdir(exist_ok=True)
             for folder in (self.path, self.events, self.checkpoints):
                 remove_partial(folder)
-            starts = []
-            if self.environment.is_file():
-                with contextlib.suppress(json.JSONDecodeError, KeyError):
-                    starts = json.loads(self.environment.read_text("utf-8"))["starts"]
-            environment = {"starts": [*starts, describe_environment() | {"data": data}]}
+            environment = {"starts": [*self._starts(), describe_environment() | {"data": data}]}
             for path, tree in (
                 (self.converter, converter.to_json()),
                 (self.environment, environment),
@@ -154,10 +154,31 @@ class RunDirectory:
 
     def last_data(self) -> dict[str, Any] | None:
         """Returns name and sizes of the data set of the previous start, if there was one."""
+        starts = self._starts()
+        return starts[-1]["data"] if starts else None
+
+    def _starts(self) -> list[dict[str, Any]]:
+        """Returns the previous starts. Raises: UserError if they are something else."""
+        if not self.environment.is_file():
+            return []
         try:
-            return json.loads(self.environment.read_text("utf-8"))["starts"][-1]["data"]
-        except (OSError, ValueError, LookupError):  # optional information
-            return None
+            starts = json.loads(self.environment.read_text("utf-8"))["starts"]
+            for start in starts:
+                name, sizes = start["data"]["name"], start["data"]["sizes"]
+                if not isinstance(name, str) or any(type(n) is not int for n in sizes.values()):
+                    raise TypeError
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise UserError(
+                f"{self.environment} does not list the starts of a run; remove it"
+            ) from error
+        return list(starts)
 
     @property
     def built(self) -> str:
@@ -167,11 +188,9 @@ class RunDirectory:
     def forget_after(self, step: int) -> None:
         """Removes metrics and events of steps after `step`, which will be computed again."""
         if self.metrics.is_file():
-            kept = []
-            for line in self.metrics.read_text("utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):  # the last line of a killed run
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
+            kept = [
+                f"{line}\n" for line, values in lines_of(self.metrics) if values["step"] <= step
+            ]
             replace_text(self.metrics, "".join(kept))
         for path in sorted(self.events.glob("events.*")):
             _forget_events_after(path, step)
