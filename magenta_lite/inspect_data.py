@@ -51,8 +51,9 @@ def main() -> int:
             f"The data of {config.name} are encoded by {encoded.run_about}; give the --config of "
             "that to see what it is trained on"
         )
+    by_folder = naming.is_by_folder(config.data)
     sources, listing = naming.list_source(config.data.source, config.converter)
-    windows = building.build(sources, listing, config.converter)
+    windows = building.build(sources, listing, config.converter, by_folder)
     numbers = describe(windows, config.converter)
     print(f"{config.data.source} for {config.name}:")
     print(summaries.summary(windows.sizes, windows.report, _columns()))
