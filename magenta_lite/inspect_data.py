@@ -37,7 +37,7 @@ def define_flags() -> None:
 def main() -> int:
     """Prints a summary of the source, and returns the exit code."""
     from magenta_lite.data import building, naming, summaries
-    from magenta_lite.data.splitting import few_held_out
+    from magenta_lite.data.splitting import few_held_out, small_validation
     from magenta_lite.families import FAMILIES
 
     if FLAGS.data and not FLAGS.config:
@@ -57,10 +57,13 @@ def main() -> int:
     numbers = describe(windows, config.converter)
     print(f"{config.data.source} for {config.name}:")
     print(summaries.summary(windows.sizes, windows.report, _columns()))
-    for split in ("validation", "test"):
-        few = few_held_out(split, (window.piece for window in windows.splits[split]))
-        if few:
-            print(few)
+    few = {
+        split: few_held_out(split, (window.piece for window in windows.splits[split]))
+        for split in ("validation", "test")
+    }
+    few["validation"] = few["validation"] or small_validation(windows.sizes, windows.report)
+    for line in filter(None, few.values()):
+        print(line)
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
     for hint in summaries.hints(windows.report):

@@ -30,6 +30,8 @@ MOST_HELD_OUT = 0.2  # of the groups, in one split
 GRID = 0.02
 
 FEW = 5  # pieces; metrics over fewer pieces are not representative
+FEW_WINDOWS = 200  # likewise
+TRAIN_ONLY = "windows for training only"
 
 
 class Window(NamedTuple):
@@ -163,7 +165,10 @@ def assign(pieces: Iterable[Outline], by_folder: bool = False) -> dict[bytes, st
     if not pieces:
         return {}
     numbers: dict[bytes, int] = {}  # of each content
-    firsts, orders, folders, links = [], [], {}, []
+    firsts: list[Outline] = []
+    orders: list[tuple[int, int]] = []
+    folders: dict[str, int] = {}
+    links: list[tuple[int, int]] = []
     for piece in pieces:
         number = numbers.setdefault(piece.content, len(numbers))
         if number == len(firsts):
@@ -175,8 +180,8 @@ def assign(pieces: Iterable[Outline], by_folder: bool = False) -> dict[bytes, st
     passages = [related.NONE if by_folder else piece.passages for piece in firsts]
     groups = related.groups(passages, links)
     order: dict[int, tuple[int, int]] = {}
-    for number, group in enumerate(groups.tolist()):
-        order[group] = min(order.get(group, orders[number]), orders[number])
+    for group, place in zip(groups.tolist(), orders, strict=True):
+        order[group] = min(order.get(group, place), place)
     sizes, total = _own_windows(firsts, groups)
     places = sorted((place, group) for group, (_, place) in order.items())
     splits = _fill([(group, place, sizes[group]) for place, group in places], total)
@@ -260,6 +265,9 @@ def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Re
             moved = _numbers(window) not in kept
             reason = f"{split} window that {winner} has too" + (", in some key" if moved else "")
             report.drop(reason, window.piece)
+    only = sum(window.train_only for window in kept.values())
+    if only:
+        report.keep(TRAIN_ONLY, only)
     return winner, list(kept.values()), report
 
 
@@ -277,3 +285,26 @@ def few_held_out(split: str, pieces: Iterable[str] | None) -> str:
         return ""
     count = "one piece" if len(names) == 1 else f"{len(names)} pieces"
     return f"The {split} split is {count}: its metrics say little about other music"
+
+
+def small_validation(sizes: dict[str, int], report: Report) -> str:
+    """Returns a warning if the validation split has few windows, with the reason, or "".
+
+    Args:
+        sizes: Number of windows of each split.
+        report: The report of the build.
+    """
+    size, total = sizes.get("validation", 0), sum(sizes.values()) - report.kept[TRAIN_ONLY]
+    if not size or (size >= FEW_WINDOWS and size >= VALIDATION_SHARE * total):
+        return ""
+    shared = sum(n for why, n in report.dropped.items() if why.startswith("validation window that"))
+    reason = "the other pieces are related to each other, or their split is given"
+    if shared > size:
+        reason = f"{shared:,} more of its windows are in other splits, too"
+    elif size >= VALIDATION_SHARE * total:
+        reason = "there are few in all"
+    windows = "1 window" if size == 1 else f"{size:,} windows"
+    return (
+        f"The validation split has {windows}, {size / total:.1%} of all, because {reason}: its "
+        "metrics are imprecise"
+    )
