@@ -103,8 +103,11 @@ def _overview(source: str) -> int:
             others = listing.dropped.total()
             more = f", and {others:,} that are not read" if others else ""
             print(f"{source}: {len(sources):,} file{'s' * (len(sources) > 1)} of {what}{more}")
-            rows += overview(sources, group, catalogue.about)
-            print(table(rows[-len(group) :], _columns()))
+            found, files = overview(sources, group, catalogue.about)
+            rows += found
+            print(table(found, _columns()))
+            if files.files.dropped:
+                print(files.used(_columns()))
     if not rows and len(refused) == 2:
         raise refused[0]
     if not any(row.windows for row in rows):

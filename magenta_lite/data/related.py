@@ -25,6 +25,9 @@ LARGEST = 40  # semitones; larger intervals count as this
 BASSES = range(32, 40)  # General MIDI programs
 BASS_PITCH = 48  # parts with a lower median pitch are basses
 
+SMALLEST = 4  # hashes of a piece, by which others that are alike are found
+ALIKE, NEAR_COPY = 0.5, 0.8  # shares of the passages of the longer piece
+
 MOST_PASSAGES = 4096  # of a piece, so that memory is bounded
 NEIGHBOURS = 3  # pieces with a passage are compared with this number of the next ones that have it
 
@@ -127,15 +130,9 @@ def groups(pieces: Sequence[np.ndarray], known: Iterable[tuple[int, int]] = ()) 
 
 def _pairs(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Returns pairs of pieces, int (P, 2), and how many passages each pair shares, int (P,)."""
-    first: dict[bytes, int] = {}
-    same = []  # of equal passages only the first piece takes part, so that they are not common
-    for i, passages in enumerate(pieces):
-        if len(passages):
-            same.append((i, first.setdefault(passages.tobytes(), i)))
-    different = list(first.values())
-    equal = np.array([pair for pair in same if pair[0] != pair[1]], int).reshape(-1, 2)
+    alike, different = _alike(pieces)
     if not different:
-        return equal, np.zeros(0, int)
+        return alike, np.zeros(0, int)
     hashes = np.concatenate([pieces[i] for i in different])
     owners = np.repeat(different, [len(pieces[i]) for i in different])
     order = np.argsort(hashes, kind="stable")  # owners of equal hashes stay in ascending order
@@ -154,8 +151,27 @@ def _pairs(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         return_counts=True,
     )
     pairs = np.stack([found // len(pieces), found % len(pieces)], axis=1)
-    always = np.full(len(equal), MOST_SHARED)
-    return np.concatenate([pairs, equal]), np.concatenate([shared, always])
+    always = np.full(len(alike), MOST_SHARED)
+    return np.concatenate([pairs, alike]), np.concatenate([shared, always])
+
+
+def _alike(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """Returns pairs of pieces that are alike, int (P, 2), and the pieces that are no near copies.
+
+    Near copies take no part in the further search, in which their passages would be too common.
+    """
+    first: dict[int, int] = {}  # the first piece with one of its smallest hashes (Broder 1997)
+    pairs, different = [], []
+    for i, passages in enumerate(pieces):
+        shares = {
+            j: len(np.intersect1d(passages, pieces[j], assume_unique=True))
+            / max(len(passages), len(pieces[j]))
+            for j in {first.setdefault(number, i) for number in passages[:SMALLEST].tolist()} - {i}
+        }
+        pairs += [(i, j) for j, share in shares.items() if share >= ALIKE]
+        if len(passages) and max(shares.values(), default=0) < NEAR_COPY:
+            different.append(i)
+    return np.array(pairs, int).reshape(-1, 2), different
 
 
 def _components(count: int, pairs: Iterable[Sequence[int]]) -> np.ndarray:
