@@ -85,7 +85,6 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return CollectionConfig(
             name=cls.SPEC.config_name(argument, converter_config, by_folder),
             description=part.description,
-            version=part.version,
             converter=converter_config,
             argument=argument,
             by_folder=by_folder,

@@ -73,12 +73,10 @@ class Part(NamedTuple):
         description: One sentence.
         encodings: Names of the encodings known to `tfds build`; other encodings are opened by
             their converter section.
-        version: Version of the part, if it differs from that of the data set.
     """
 
     description: str
     encodings: Iterable[str]
-    version: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +153,6 @@ _SPECS = (
             "essen": Part(
                 "The Essen folk song collection; FOR NON-COMMERCIAL USE ONLY.",
                 MELODY_ENCODINGS,
-                version="1.1.0",  # duplicates are in the same split
             ),
         },
     ),

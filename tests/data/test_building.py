@@ -21,6 +21,7 @@ from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
 from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import building, listing, reading, related, splitting, summaries
+from magenta_lite.data.specs import DATASETS
 from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.errors import UserError
 
@@ -146,6 +147,31 @@ def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):
     data[-20] ^= 1
     (moved / "good_001.mid").write_bytes(data)
     assert fingerprint(moved) != before
+
+
+def test_a_data_set_is_another_one_with_other_styles_labels_or_groups(tmp_path):
+    def name(what, by_folder=False):
+        spec = DATASETS[what]
+        return spec.config_name(str(tmp_path), next(iter(spec.encodings.values())), by_folder)
+
+    write_good_files(tmp_path, 2)
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    tables = {
+        "midi_dir": ("styles.csv", ("good_000.mid,jazz\n", "good_000.mid,waltz\n")),
+        "audio_dir": ("labels.csv", ("file,artist\na.wav,Me\n", "file,artist\na.wav,You\n")),
+    }
+    for what, (table, contents) in tables.items():
+        names = {name(what), name(what, by_folder=True)}
+        for content in contents:
+            (tmp_path / table).write_text(content)
+            names.add(name(what))
+        (tmp_path / table).unlink()
+        assert len(names) == 4
+        assert name(what) in names
+    (tmp_path / "a.json").write_text('{"lyrics": "La la"}')
+    sung = name("audio_dir")
+    (tmp_path / "a.json").write_text('{"lyrics": "Hum hum"}')
+    assert name("audio_dir") != sung
 
 
 def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):
