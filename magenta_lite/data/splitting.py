@@ -26,6 +26,7 @@ VALIDATION_SHARE = 0.05
 GROUPS_FOR_VALIDATION = 3
 GROUPS_FOR_TEST = 6
 MOST_HELD_OUT = 0.2  # of the groups, in one split
+OVERFULL = 1.5  # times the share of a split, beyond which it takes no further group
 # Splits end at multiples of this share of the hash range, so that new pieces rarely move old ones.
 GRID = 0.02
 
@@ -229,7 +230,7 @@ def _fill(groups: list[tuple[int, int, int]], total: int) -> dict[int, str]:
         end = 0  # of the split, on the grid
         while taken < most and (group := next(left, None)):
             number, place, size = group
-            too_much = held + size > 2 * goal
+            too_much = held + size > OVERFULL * goal
             if held >= goal and (too_much or place >= end):
                 left = itertools.chain([group], left)
                 break

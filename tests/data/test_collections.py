@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import tfds_datasets
-from magenta_lite.config import DataConfig
+from magenta_lite.config import DataConfig, get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, folk, listing, summaries, wad
 from magenta_lite.data.specs import DATASETS, NOTE_ENCODINGS, PERFORMANCE_ENCODINGS
-from magenta_lite.datasets import open_collection
+from magenta_lite.datasets import data_set_name, open_collection
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,9 @@ def test_folders_may_be_grouped_by_their_subfolders_and_data_sets_may_not(tmp_pa
 
     grouped = opened(folder)
     assert grouped.name.startswith("midi_dir/mel_2bar-")
-    assert grouped.name != _open(folder, tmp_path / "tfds").name
+    settings = [f"data.source={folder}", "converter.programs=[0,31]"]
+    by_content = data_set_name(get_config("cat-mel_2bar", settings), None, str(tmp_path / "tfds"))
+    assert by_content.startswith("midi_dir/mel_2bar-") and grouped.name != by_content
     for source in ("folk", "freedoom:x.wad", "tfds:folk/mel_2bar"):
         with pytest.raises(UserError, match="is for your own folders"):
             opened(source)
