@@ -55,6 +55,7 @@ FORMER_CONVERTER_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 SECTIONS = ("converter", "model", "objective", "data", "train", "generate")
+GROUPINGS = ("content", "folder")
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adafactor")
 SCHEDULES = ("decay", "noam", "rsqrt", "cosine")
@@ -73,6 +74,9 @@ class DataConfig:
             `tfds:NAME[/CONFIG]`, a built TFDS data set. For models of audio: a folder or file of
             sound; or `rendered_audio`, tunes and chorales as sound. Empty for models of codes: the
             source of their VQ-VAE.
+        group_by: Which pieces of a folder are related and stay in one split: `content`, those with
+            common passages (copies, transpositions, arrangements, performances of one work); or
+            `folder`, those whose files are in the same subfolder, and copies.
         transpose: Lowest and highest transposition in semitones, drawn uniformly for every example
             of every training batch. Drums are not transposed.
         transpose_last: The limits to which `transpose` narrows in the second half of training; null
@@ -80,10 +84,13 @@ class DataConfig:
     """
 
     source: str = "folk"
+    group_by: str = "content"
     transpose: tuple[int, int] = (0, 0)
     transpose_last: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.group_by not in GROUPINGS:
+            raise unknown_name("data.group_by", self.group_by, GROUPINGS)
         for name in ("transpose", "transpose_last"):
             limits = getattr(self, name)
             if limits is None:

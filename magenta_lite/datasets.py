@@ -55,12 +55,13 @@ def open_collection(
     """
     source = data.source
     data_dir = str(Path(data_dir).expanduser()) if data_dir else None
+    naming.is_by_folder(data)  # raises before anything is opened
     if source.startswith(naming.TFDS):
         return _open_tfds(source.removeprefix(naming.TFDS), converter_config, data_dir)
     if built and naming.is_gone(source):
         return _open_built(built, source, data_dir)
     naming.mention_folder(source)
-    collection = Collection(_prepared(_builder(source, converter_config), data_dir))
+    collection = Collection(_prepared(_builder(data, converter_config), data_dir))
     stored.note_use(collection.folder, source)
     return collection
 
@@ -107,7 +108,7 @@ def built_facts(data: DataConfig, converter_config: Any, data_dir: str | None = 
         return {}
     if not data.source.startswith(naming.TFDS):
         with _quiet():
-            if not _builder(data.source, converter_config)(data_dir=data_dir).is_prepared():
+            if not _builder(data, converter_config)(data_dir=data_dir).is_prepared():
                 return {}
     return open_collection(data, converter_config, data_dir).facts
 
@@ -133,14 +134,16 @@ def data_set_name(
         return built
     with _quiet():
         converter_config = (encoder.config if encoder else config).converter
-        return _builder(source, converter_config)(data_dir=data_dir).info.full_name
+        return _builder(config.data, converter_config)(data_dir=data_dir).info.full_name
 
 
-def _builder(source: str, converter_config: Any) -> Any:
+def _builder(data: DataConfig, converter_config: Any) -> Any:
     """Returns a function of `data_dir` that makes the builder of a source in an encoding."""
-    spec, argument = naming.find(source, converter_config)
+    spec, argument = naming.find(data.source, converter_config)
     builder = tfds_datasets.builder_class(spec.name)
-    return functools.partial(builder, config=builder.config_for(argument, converter_config))
+    by_folder = naming.is_by_folder(data)
+    config = builder.config_for(argument, converter_config, by_folder)
+    return functools.partial(builder, config=config)
 
 
 def _open_built(name: str, source: str, data_dir: str | None) -> Collection:

@@ -37,7 +37,7 @@ def define_flags() -> None:
 def main() -> int:
     """Prints a summary of the source, and returns the exit code."""
     from magenta_lite.data import building, naming, summaries
-    from magenta_lite.data.splitting import few_held_out
+    from magenta_lite.data.splitting import few_held_out, small_validation
     from magenta_lite.families import FAMILIES
 
     if FLAGS.data and not FLAGS.config:
@@ -51,15 +51,19 @@ def main() -> int:
             f"The data of {config.name} are encoded by {encoded.run_about}; give the --config of "
             "that to see what it is trained on"
         )
+    by_folder = naming.is_by_folder(config.data)
     sources, listing = naming.list_source(config.data.source, config.converter)
-    windows = building.build(sources, listing, config.converter)
+    windows = building.build(sources, listing, config.converter, by_folder)
     numbers = describe(windows, config.converter)
     print(f"{config.data.source} for {config.name}:")
     print(summaries.summary(windows.sizes, windows.report, _columns()))
-    for split in ("validation", "test"):
-        few = few_held_out(split, (window.piece for window in windows.splits[split]))
-        if few:
-            print(few)
+    few = {
+        split: few_held_out(split, (window.piece for window in windows.splits[split]))
+        for split in ("validation", "test")
+    }
+    few["validation"] = few["validation"] or small_validation(windows.sizes, windows.report)
+    for line in filter(None, few.values()):
+        print(line)
     if numbers["lowest_pitch"] is not None:
         print(f"Pitches {numbers['lowest_pitch']} to {numbers['highest_pitch']} (60 is middle C)")
     for hint in summaries.hints(windows.report):
@@ -99,8 +103,11 @@ def _overview(source: str) -> int:
             others = listing.dropped.total()
             more = f", and {others:,} that are not read" if others else ""
             print(f"{source}: {len(sources):,} file{'s' * (len(sources) > 1)} of {what}{more}")
-            rows += overview(sources, group, catalogue.about)
-            print(table(rows[-len(group) :], _columns()))
+            found, files = overview(sources, group, catalogue.about)
+            rows += found
+            print(table(found, _columns()))
+            if files.files.dropped:
+                print(files.used(_columns()))
     if not rows and len(refused) == 2:
         raise refused[0]
     if not any(row.windows for row in rows):

@@ -83,6 +83,7 @@ def test_overrides_keep_types():
         ("train.precision=float16", "float32"),
         ("model.encoder_units=[]", "at least one layer"),
         ("data.transpose=[5,-5]", "[lowest, highest]"),
+        ("data.group_by=composer", "content, folder"),
         ("objective.sampling_schedule=linear", "inverse_sigmoid"),
         ("objective.sampling_rate=0", "sampling_rate"),
         ("converter.max_pitch=300", "0 to 127"),

@@ -113,6 +113,15 @@ def test_folder_without_a_config_is_a_table_of_what_each_family_gets(tmp_path):
     assert "4 piece without a note on the drum channel (groovae_4bar)" in result.stdout
 
 
+def test_the_table_says_how_many_files_give_nothing_at_all_and_why(tmp_path):
+    write_good_files(tmp_path, 2)
+    for name in ("broken.mid", "empty.mid"):
+        (tmp_path / name).write_bytes(b"MThd" if name == "broken.mid" else b"")
+    result = _inspect(tmp_path)
+    assert "2 of 4 files are used; these 2 give nothing, because" in result.stdout
+    assert "1 the file is empty (empty.mid)" in result.stdout
+
+
 def test_file_that_a_library_stumbles_over_costs_nothing_else(tmp_path, monkeypatch):
     good = midi_bytes([(60 + i % 5, i, i + 1) for i in range(8)])
     (tmp_path / "resolution.mid").write_bytes(good[:12] + b"\0\0" + good[14:])

@@ -46,10 +46,12 @@ class CollectionConfig(tfds.core.BuilderConfig):
         converter: Converter section, e.g. `MelodyConverterConfig`.
         argument: The part, the copy or the folder; see `DatasetSpec`. Empty for the whole data set,
             the download, or TFDS's folder of manual downloads.
+        by_folder: Whether the pieces in one folder are related; see `splitting.assign`.
     """
 
     converter: Any = None
     argument: str = ""
+    by_folder: bool = False
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -76,30 +78,35 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         ]
 
     @classmethod
-    def _config(cls, argument: str, converter_config: Any) -> CollectionConfig:
+    def _config(
+        cls, argument: str, converter_config: Any, by_folder: bool = False
+    ) -> CollectionConfig:
         part = cls.SPEC.part(argument)
         return CollectionConfig(
-            name=cls.SPEC.config_name(argument, converter_config),
+            name=cls.SPEC.config_name(argument, converter_config, by_folder),
             description=part.description,
-            version=part.version,
             converter=converter_config,
             argument=argument,
+            by_folder=by_folder,
         )
 
     @classmethod
-    def config_for(cls, argument: str, converter_config: Any) -> CollectionConfig:
+    def config_for(
+        cls, argument: str, converter_config: Any, by_folder: bool = False
+    ) -> CollectionConfig:
         """Returns the config for an argument and an encoding, a predefined one if it exists.
 
         Args:
             argument: See `DatasetSpec`; the name of the config has a hash of files at a path.
             converter_config: A converter section.
+            by_folder: Whether the pieces in one folder are related; see `splitting.assign`.
 
         Raises:
             UserError: If `argument` is unknown, or the data set must be installed first.
         """
         if not argument and cls.SPEC.argument == "copy" and not cls.SPEC.url:
             cls.SPEC.list_sources(argument)  # raises before "Building ..." is printed
-        config = cls._config(argument, converter_config)
+        config = cls._config(argument, converter_config, by_folder)
         return cls.builder_configs.get(config.name, config)
 
     def _sources(
@@ -176,7 +183,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)
         converter = self.builder_config.converter
-        windows = building.build(sources, listing, converter)
+        windows = building.build(sources, listing, converter, self.builder_config.by_folder)
         summaries.check_usable(windows.sizes, windows.report, self.info.full_name)
         return windows
 
@@ -191,17 +198,16 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             | "Spread" >> beam.Reshuffle()
             | "Encode" >> beam.MapTuple(functools.partial(_encode, converter_config=converter))
         )
-        hashes = (
+        assigned = (
             encoded
-            | "Hashes" >> beam.FlatMapTuple(_piece_hashes)
-            | "OfCopies" >> beam.CombinePerKey(max)
-            | "AllHashes" >> beam.combiners.ToDict()
+            | "Outlines" >> beam.FlatMapTuple(_outlines)
+            | "AllOutlines" >> beam.combiners.ToList()
+            | "Assign" >> beam.Map(splitting.assign, self.builder_config.by_folder)
         )
-        bounds = hashes | "Bounds" >> beam.Map(lambda all: splitting.split_bounds(all.values()))
         settled = (
             encoded
             | "Windows" >> beam.FlatMapTuple(building.place_windows)
-            | "Split" >> beam.Map(_keyed, single(hashes), single(bounds))
+            | "Split" >> beam.Map(_keyed, single(assigned))
             | "SameMusic" >> beam.GroupByKey()
             | "Settle" >> beam.MapTuple(lambda _, windows: splitting.settle(windows))
         )
@@ -267,12 +273,12 @@ def _encode(number: int, source: Source, converter_config: Any) -> tuple[int, bu
     return number, building.encode_source(source, converter_config)
 
 
-def _piece_hashes(_: int, encoded: building.Encoded) -> list[tuple[bytes, int]]:
-    return list(splitting.hashes_by_content(encoded.pieces).items())
+def _outlines(_: int, encoded: building.Encoded) -> list[splitting.Outline]:
+    return list(splitting.outlines(encoded.pieces))
 
 
-def _keyed(window: Window, hashes, bounds) -> tuple[bytes, tuple[str, Window]]:
-    return window.key, (splitting.split_of_window(window, hashes, bounds), window)
+def _keyed(window: Window, assigned: dict[bytes, str]) -> tuple[bytes, tuple[str, Window]]:
+    return window.key, (window.split or assigned[window.content], window)
 
 
 def _file_report(pair: tuple[int, building.Encoded], used: list[int]) -> Report:

@@ -199,6 +199,7 @@ class MelodyConverter(Converter):
             skip_polyphony=config.skip_polyphony,
             # More leading silence would give silent windows.
             leading_bars=max(padding - 1, 0),
+            steps_per_quarter=config.steps_per_quarter,
             report=report,
         )
 

@@ -14,18 +14,23 @@ from magenta_lite.converters.grid import Stretch, quantize
 
 NO_EVENT = -2
 NOTE_OFF = -1
-POLYPHONY = Reason.with_setting(
-    "instrument with notes that start together",
-    "--set converter.skip_polyphony=false takes the highest of several notes",
-)
+TOGETHER = 0.001  # seconds; largest difference between onsets that are the same
 
 
 class StepNote(NamedTuple):
-    """A quantized note; its fields define the order in which melodies are extracted."""
+    """A quantized note; its fields define the order in which melodies are extracted.
+
+    Attributes:
+        start: Step of the onset.
+        falling_pitch: Minus the MIDI pitch, so that higher notes come first.
+        end: Step of the end.
+        onset: Time of the onset in seconds, before quantization.
+    """
 
     start: int
-    falling_pitch: int  # minus the MIDI pitch, so that higher notes come first
+    falling_pitch: int
     end: int
+    onset: float
 
 
 class Melody(NamedTuple):
@@ -63,7 +68,7 @@ def notes_by_instrument(
             report.drop("note of velocity 0")
         else:
             notes = by_instrument.setdefault(note.instrument, [])
-            notes.append(StepNote(start, -note.pitch, end))
+            notes.append(StepNote(start, -note.pitch, end, note.start_time))
     return sorted(by_instrument.items())
 
 
@@ -75,6 +80,7 @@ def extract_melodies(
     max_bars: float = math.inf,
     skip_polyphony: bool = False,
     leading_bars: int = 0,
+    steps_per_quarter: int = 4,
     report: Report,
 ) -> list[Melody]:
     """Returns the melodies of one instrument, each starting and ending on a bar line.
@@ -91,6 +97,7 @@ def extract_melodies(
         max_bars: Maximum length; longer melodies are truncated.
         skip_polyphony: Stop at the first two notes that start together.
         leading_bars: Maximum number of silent bars to keep before the first melody.
+        steps_per_quarter: Grid resolution, for the reasons.
         report: Collects the counts of dropped items.
     """
     notes = sorted(notes)
@@ -103,7 +110,8 @@ def extract_melodies(
         start = notes[0].start // steps_per_bar * steps_per_bar
         if not melodies:
             start = max(0, start - leading_bars * steps_per_bar)
-        events = _one_melody(notes, start, gap_bars * steps_per_bar, skip_polyphony, report)
+        step = f"{4 * steps_per_quarter}th"
+        events = _one_melody(notes, start, gap_bars * steps_per_bar, skip_polyphony, step, report)
         if events is None:
             return melodies
         if len(events) % steps_per_bar == 1:
@@ -116,26 +124,35 @@ def extract_melodies(
         melodies.append(Melody(start, events))
 
 
-def _one_melody(notes, origin, gap_steps, skip_polyphony, report) -> list[int] | None:
+def _one_melody(notes, origin, gap_steps, skip_polyphony, step, report) -> list[int] | None:
     """Returns the events of the first melody in sorted `notes`; None to stop the extraction."""
     events: list[int] = []
-    last_start = last_end = None
+    last_start = last_end = last_onset = None
     for note in notes:
         start, end = note.start - origin, note.end - origin
         if last_start is not None:
-            if start == last_start and skip_polyphony:
-                report.drop(POLYPHONY)
-                return None
             if start == last_start:
-                report.drop("lower note of several that start together")
+                together = abs(note.onset - last_onset) < TOGETHER
+                where = "that start together" if together else f"on the same {step}"
+                if skip_polyphony:
+                    report.drop(_polyphony(where))
+                    return None
+                report.drop(f"lower note of several {where}")
                 continue
             if start - last_end >= gap_steps:
                 break
         del events[start:]
         events += [NO_EVENT] * (start - len(events))
         events += [-note.falling_pitch, *[NO_EVENT] * (end - start - 1), NOTE_OFF]
-        last_start, last_end = start, end
+        last_start, last_end, last_onset = start, end, note.onset
     return events
+
+
+def _polyphony(where: str) -> Reason:
+    return Reason.with_setting(
+        f"instrument with notes {where}",
+        "--set converter.skip_polyphony=false takes the highest of several notes",
+    )
 
 
 def as_fresh_melody(events: list[int]) -> list[int]:

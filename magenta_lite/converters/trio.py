@@ -212,8 +212,13 @@ class TrioConverter(Converter):
             elif note.velocity <= 0:
                 report.drop("note of velocity 0")
             else:
-                kept.append(StepNote(start, -note.pitch, end))
-        melodies = extract_melodies(kept, steps_per_bar=self.steps_per_bar, report=report)
+                kept.append(StepNote(start, -note.pitch, end, note.start_time))
+        melodies = extract_melodies(
+            kept,
+            steps_per_bar=self.steps_per_bar,
+            steps_per_quarter=self.config.steps_per_quarter,
+            report=report,
+        )
         if not melodies:
             return None
         (melody,) = melodies

@@ -21,7 +21,7 @@ import numpy as np
 from magenta_lite.config import FORMER_CONVERTER_FIELDS
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.data import reading, splitting
+from magenta_lite.data import reading, related, splitting
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.workers import Busy, Crash, Part, WorkerPool, attempt
 
@@ -176,6 +176,7 @@ def encode_pieces(
             result = converter.encode(piece.sequence)
             examples = list(_as_bytes(result, converter.event_format))
             keys = _keys(examples, result.positions, converter_config)
+            passages = related.NONE if piece.split else _passages(piece)
         except MemoryError as error:
             report.drop(reading.reason_of(error), piece.name)
             continue
@@ -184,10 +185,13 @@ def encode_pieces(
             continue
         report.merge(result.report, piece.name)
         if examples:
-            encoded.append(
-                EncodedPiece(piece.name, piece.split, examples, keys, result.positions, piece.facts)
-            )
+            found = piece.name, piece.split, examples, keys, result.positions, piece.facts, passages
+            encoded.append(EncodedPiece(*found))
     return Encoded(source, encoded, report)
+
+
+def _passages(piece: reading.Piece) -> np.ndarray:
+    return related.passages_of(piece.sequence) if piece.passages is None else piece.passages
 
 
 def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -275,29 +279,33 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def build(sources: Sequence[reading.Source], listing: Report, converter_config: Any) -> Windows:
+def build(
+    sources: Sequence[reading.Source],
+    listing: Report,
+    converter_config: Any,
+    by_folder: bool = False,
+) -> Windows:
     """Reads, encodes and splits `sources`.
 
     Args:
         sources: The sources to read.
         listing: Report from listing `sources`.
         converter_config: A converter section, e.g. `MelodyConverterConfig`.
+        by_folder: See `splitting.assign`.
     """
     report = Report()
     report.merge(listing)
-    windows, facts, hashes, reasons = [], {}, {}, []
+    windows, facts, outlines, reasons = [], {}, [], []
     for number, encoded in enumerate(encode_sources(sources, converter_config)):
         report.merge(encoded.report)
         windows.extend(place_windows(number, encoded))
         facts |= facts_of(encoded)
-        for content, place in splitting.hashes_by_content(encoded.pieces).items():
-            hashes[content] = max(hashes.get(content, 0), place)
+        outlines.extend(splitting.outlines(encoded.pieces))
         reasons.append(why_unused(encoded))
-    bounds = splitting.split_bounds(hashes.values())
+    assigned = splitting.assign(outlines, by_folder)
     groups = collections.defaultdict(list)
     for window in windows:
-        split = splitting.split_of_window(window, hashes, bounds)
-        groups[window.key].append((split, window))
+        groups[window.key].append((window.split or assigned[window.content], window))
     splits = {split: [] for split in SPLITS}
     for group in groups.values():
         split, kept, left_out = splitting.settle(group)

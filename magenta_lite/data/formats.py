@@ -28,24 +28,24 @@ def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, 
     Args:
         name: Name of the file, whose suffix decides the format.
         data: Content of the file.
-        report: Counts pieces of a file with several pieces that cannot be used.
+        report: Counts notes, and pieces of a file with several pieces, that cannot be used.
 
     Raises:
         UnreadableError: If the file cannot be used; the message is the reason.
     """
     kind = kind_of(name)
     if kind == "midi":
-        yield name, checked(midi_to_sequence(data))
+        yield name, checked(midi_to_sequence(data), name, report)
     elif kind == "abc":
         yield from _abc_pieces(name, data, report)
     elif kind == "musicxml":
-        yield name, checked(_musicxml_to_sequence(data))
+        yield name, checked(_musicxml_to_sequence(data), name, report)
     elif kind == "tokens":
-        yield name, checked(_tokens_to_sequence(data))
+        yield name, checked(_tokens_to_sequence(data), name, report)
     else:
         for i, sequence in enumerate(_records(data)):
             try:
-                yield f"{name}#{i}", checked(sequence)
+                yield f"{name}#{i}", checked(sequence, f"{name}#{i}", report)
             except UnreadableError as error:
                 report.drop(first_line(error), f"{name}#{i}")
 
@@ -74,13 +74,18 @@ def is_music(name: str) -> bool:
     return kind_of(name) not in (None, "tokens")
 
 
-def checked(sequence: Any) -> Any:
-    """Returns a NoteSequence unchanged.
+def checked(sequence: Any, name: str, report: Report) -> Any:
+    """Returns a NoteSequence without notes that end before they start, which the report counts.
 
     Raises:
         UnreadableError: If it has no notes, or implausibly many or long ones.
     """
     notes = sequence.notes
+    forward = [note for note in notes if note.start_time <= note.end_time]  # not NaN
+    if len(forward) < len(notes):
+        report.drop("note that ends before it starts", name, len(notes) - len(forward))
+        del notes[:]
+        notes.extend(forward)
     if not notes:
         raise UnreadableError("no notes")
     if len(notes) > MAX_NOTES:
@@ -101,7 +106,7 @@ def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[tuple[str, A
     for number, tune in tunes:
         place = f"{name}#X:{number}"
         try:
-            yield place, checked(abc.read_tune(tune))
+            yield place, checked(abc.read_tune(tune), place, report)
         except (abc.AbcError, UnreadableError) as error:
             report.drop(f"ABC tune: {error}", place)
         except Exception as error:  # a bug must not cost the other tunes

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from magenta_lite.config import DataConfig
 from magenta_lite.converters.base import Report
 from magenta_lite.data import building
 from magenta_lite.data.reading import Source
@@ -72,6 +73,21 @@ def list_source(source: str, converter_config: Any = None) -> tuple[Sequence[Sou
     mention_folder(source)
     spec, argument = find(source, converter_config)
     return spec.list_sources(argument)
+
+
+def is_by_folder(data: DataConfig) -> bool:
+    """Returns whether the pieces in one folder are related, as `data.group_by` says.
+
+    Raises:
+        UserError: If the source is not a folder of the user.
+    """
+    by_folder = data.group_by == "folder"
+    if by_folder and (data.source.startswith(TFDS) or data.source.partition(":")[0] in NAMED):
+        raise UserError(
+            f"data.group_by=folder is for your own folders, and {data.source} is a data set with "
+            "splits of its own"
+        )
+    return by_folder
 
 
 def absolute_source(source: str) -> str:

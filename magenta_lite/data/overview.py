@@ -91,13 +91,19 @@ def _gains_of(file: reading.Source, converters: Sequence[Any]) -> list[Gain]:
 
 def overview(
     sources: Sequence[reading.Source], configs: Sequence[Any], about: Callable[[Any], str]
-) -> list[Row]:
-    """Returns the counts of sources for each `ExperimentConfig`: all of notes, or one of sound."""
+) -> tuple[list[Row], Report]:
+    """Returns the counts of sources for each `ExperimentConfig`: all of notes, or one of sound.
+
+    The report counts the files that any of them uses, and the reasons of the first for the others.
+    """
+    files = Report()
     rows = [Row(config.name, about(config)) for config in configs]
     windows: list[set[bytes]] = [set() for _ in configs]
     work = functools.partial(gains, converters=[config.converter for config in configs])
     progress = _Progress(len(sources))
-    for answers in building.each_source(sources, work, progress.tell):
+    answers_of = building.each_source(sources, work, progress.tell)
+    for source, answers in zip(sources, answers_of, strict=True):
+        reasons = []
         for i, row in enumerate(rows):
             report, before = Report(), row.pieces
             for answer in answers:
@@ -110,11 +116,14 @@ def overview(
             if row.pieces > before:  # only pieces with windows are counted
                 row.files += 1
             else:
-                row.reasons[report.main_reason()] += 1
+                reasons.append(report.main_reason())
+                row.reasons[reasons[-1]] += 1
+        unused = len(reasons) == len(rows)
+        files.merge(building.file_report(source.name, not unused, reasons[0] if unused else ""))
         progress.add()
     for row, known in zip(rows, windows, strict=True):
         row.windows = len(known)
-    return rows
+    return rows, files
 
 
 class _Progress:

@@ -90,12 +90,15 @@ class Piece:
         sequence: NoteSequence, or `Audio` for sound.
         split: See `Source`.
         facts: Metadata that are stored with its examples, as JSON values.
+        passages: The `related.passages` of sound that is synthesized; None to find them in
+            `sequence`.
     """
 
     name: str
     sequence: Any
     split: str = ""
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    passages: Any = None
 
 
 def read_source(source: Source) -> tuple[list[Piece], Report]:

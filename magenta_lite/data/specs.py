@@ -73,12 +73,10 @@ class Part(NamedTuple):
         description: One sentence.
         encodings: Names of the encodings known to `tfds build`; other encodings are opened by
             their converter section.
-        version: Version of the part, if it differs from that of the data set.
     """
 
     description: str
     encodings: Iterable[str]
-    version: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +110,11 @@ class DatasetSpec:
         """Returns the part that `argument` selects; the whole for any other argument."""
         return self.parts.get(argument, self.parts[""])
 
-    def config_name(self, argument: str, converter_config: Any) -> str:
+    def config_name(self, argument: str, converter_config: Any, by_folder: bool = False) -> str:
         """Returns the TFDS config name of `argument` in the encoding of a converter section.
 
-        For a user's files the name contains their fingerprint, so that it changes with them.
+        For a user's files the name contains their fingerprint, so that it changes with them and
+        with `by_folder`.
 
         Raises:
             UserError: If `argument` is unknown.
@@ -127,7 +126,9 @@ class DatasetSpec:
         if self.argument == "part":
             return f"{argument}_{name}"
         labels = [source.labels for source in sources if isinstance(source, audio.AudioSource)]
-        return f"{name}-{building.fingerprint(sources, repr(labels) if self.is_sound else '')}"
+        more = repr(labels) if self.is_sound else ""
+        more += "by folder" if by_folder else ""
+        return f"{name}-{building.fingerprint(sources, more)}"
 
     def _encoding_name(self, wanted: Any) -> str:
         known = (name for name, converter in self.encodings.items() if converter == wanted)
@@ -152,7 +153,6 @@ _SPECS = (
             "essen": Part(
                 "The Essen folk song collection; FOR NON-COMMERCIAL USE ONLY.",
                 MELODY_ENCODINGS,
-                version="1.1.0",  # duplicates are in the same split
             ),
         },
     ),

@@ -1,27 +1,38 @@
 """Assigns pieces to splits, and removes duplicate windows.
 
-Duplicates of a piece, in any key, count as one piece: all of them are in the same split. Local
-builds and Beam pipelines share these steps.
+Related pieces are in the same split. Local builds and Beam pipelines share these steps.
 """
 
 from __future__ import annotations
 
-import bisect
 import hashlib
-from collections.abc import Iterable
+import itertools
+import statistics
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from magenta_lite.converters.base import Report
+from magenta_lite.data import related
 
 SPLITS = ("train", "validation", "test")
-TEST_SHARE = 0.05
+TEST_SHARE = 0.05  # of the windows
 VALIDATION_SHARE = 0.05
 
-# Numbers of pieces from which on one is held out for validation and one for test. Of fewer pieces,
-# training needs all.
-PIECES_FOR_VALIDATION = 3
-PIECES_FOR_TEST = 6
+# Numbers of groups of related pieces from which on one is held out for validation and one for test.
+# Of fewer groups, training needs all.
+GROUPS_FOR_VALIDATION = 3
+GROUPS_FOR_TEST = 6
+MOST_HELD_OUT = 0.2  # of the groups, in one split
+OVERFULL = 1.5  # times the share of a split, beyond which it takes no further group
+# Splits end at multiples of this share of the hash range, so that new pieces rarely move old ones.
+GRID = 0.02
+
 FEW = 5  # pieces; metrics over fewer pieces are not representative
+FEW_WINDOWS = 200  # likewise
+TRAIN_ONLY = "windows for training only"
 
 
 class Window(NamedTuple):
@@ -32,7 +43,7 @@ class Window(NamedTuple):
         piece: Name of the piece.
         events: Bytes of an array (T, *event_shape) of the converter's event_dtype.
         controls: Bytes of the chord classes uint8 (T,); empty without chords.
-        split: Official split of the data set; empty if the split follows from `content`.
+        split: Official split of the data set; empty if `assign` decides.
         train_only: Whether it is dropped if its split is not `train`.
         position: Its first step and the length of the piece in steps; None for independent windows.
         key: Key that all duplicates of the window share; only one split keeps windows of a key.
@@ -60,6 +71,7 @@ class EncodedPiece(NamedTuple):
         keys: The `Window.key` of each example.
         positions: The `Window.position` of each example; None for independent windows.
         facts: Metadata of the piece as JSON values.
+        passages: Its `related.passages`.
     """
 
     name: str
@@ -68,6 +80,7 @@ class EncodedPiece(NamedTuple):
     keys: list[bytes]
     positions: list[tuple[int, int]] | None = None
     facts: dict[str, Any] = {}  # noqa: RUF012
+    passages: np.ndarray = related.NONE
 
     @property
     def content(self) -> bytes:
@@ -83,53 +96,149 @@ def key_of(*parts: bytes) -> bytes:
     return digest.digest()
 
 
-def piece_hash(name: str) -> int:
-    """Returns a 64-bit hash of a piece's name, which decides its split; machine-independent."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+class Outline(NamedTuple):
+    """What decides on the split of a piece.
+
+    Attributes:
+        content: The `EncodedPiece.content`.
+        order: Two hashes of its name: the piece with the lowest first one represents its group, and
+            the second one decides on the split.
+        folder: The folder of its file, in the folder of the user; empty if it is in no other.
+        passages: Its `related.passages`.
+        windows: Hashes of the key and of the content of each window, uint64 (N, 2).
+    """
+
+    content: bytes
+    order: tuple[int, int]
+    folder: str
+    passages: np.ndarray
+    windows: np.ndarray
+
+
+def outlines(pieces: Iterable[EncodedPiece]) -> Iterator[Outline]:
+    """Yields the outline of each piece without an official split."""
+    for piece in pieces:
+        if piece.split:
+            continue
+        contents = [events + controls for events, controls, _ in piece.examples]
+        if piece.positions:  # all windows have one key, and their positions tell them apart
+            contents = [b"%d %d" % position for position in piece.positions]
+        windows = [
+            (_number(key), _number(key_of(key, content)))
+            for key, content, (*_, train_only) in zip(
+                piece.keys, contents, piece.examples, strict=True
+            )
+            if not train_only
+        ]
+        folder = PurePosixPath(piece.name.partition("#")[0]).parent.as_posix()
+        yield Outline(
+            piece.content,
+            (piece_hash(f"order of {piece.name}"), piece_hash(piece.name)),
+            "" if folder == "." else folder,
+            piece.passages,
+            np.array(windows, np.uint64).reshape(-1, 2),
+        )
+
+
+def _number(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def hashes_by_content(pieces: Iterable[EncodedPiece]) -> dict[bytes, int]:
-    """Returns the `piece_hash` of each distinct piece without an official split, by its content.
+def piece_hash(name: str) -> int:
+    """Returns a 64-bit hash of a piece's name, which decides its split; machine-independent."""
+    return _number(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
 
-    For duplicates this is their largest hash. The largest hashes are in the training split, so
-    that more duplicates can move a piece only into training.
+
+def assign(pieces: Iterable[Outline], by_folder: bool = False) -> dict[bytes, str]:
+    """Returns the split of each piece by its content.
+
+    Related pieces, and pieces of the same content, are a group, which is in one split. The groups
+    with the smallest hashes are held out, until each held-out split has its share of the different
+    windows. Windows that several groups have do not count, because training gets them. A group far
+    larger than a split is in training.
+
+    Args:
+        pieces: The pieces, in any order.
+        by_folder: Whether the pieces in one folder are related, instead of those with common
+            passages.
     """
-    hashes: dict[bytes, int] = {}
+    pieces = sorted(pieces, key=lambda piece: (piece.content, piece.order))
+    if not pieces:
+        return {}
+    numbers: dict[bytes, int] = {}  # of each content
+    firsts: list[Outline] = []
+    orders: list[tuple[int, int]] = []
+    folders: dict[str, int] = {}
+    links: list[tuple[int, int]] = []
     for piece in pieces:
-        if not piece.split:
-            content = piece.content
-            hashes[content] = max(hashes.get(content, 0), piece_hash(piece.name))
-    return hashes
+        number = numbers.setdefault(piece.content, len(numbers))
+        if number == len(firsts):
+            firsts.append(piece)
+            orders.append(piece.order)
+        orders[number] = min(orders[number], piece.order)
+        if by_folder and piece.folder:
+            links.append((number, folders.setdefault(piece.folder, number)))
+    passages = [related.NONE if by_folder else piece.passages for piece in firsts]
+    groups = related.groups(passages, links)
+    order: dict[int, tuple[int, int]] = {}
+    for group, place in zip(groups.tolist(), orders, strict=True):
+        order[group] = min(order.get(group, place), place)
+    sizes, total = _own_windows(firsts, groups)
+    places = sorted((place, group) for group, (_, place) in order.items())
+    splits = _fill([(group, place, sizes[group]) for place, group in places], total)
+    return {
+        content: splits.get(group, "train")
+        for content, group in zip(numbers, groups.tolist(), strict=True)
+    }
 
 
-def split_bounds(hashes: Iterable[int]) -> tuple[int, int]:
-    """Returns (a, b): pieces with hashes below a are test, below b validation, others train.
+def _own_windows(pieces: list[Outline], groups: np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns the number of different windows that only one group has, int (N,), and of all."""
+    windows = np.concatenate([piece.windows for piece in pieces])
+    owners = np.repeat(groups, [len(piece.windows) for piece in pieces])
+    order = np.lexsort((owners, windows[:, 0]))
+    windows, owners = windows[order], owners[order]
+    keys, starts = np.unique(windows[:, 0], return_index=True)
+    if not len(keys):
+        return np.zeros(len(pieces), int), 0
+    ends = np.append(starts[1:], len(windows)) - 1
+    single = np.repeat(owners[starts] == owners[ends], np.diff(np.append(starts, len(windows))))
+    _, different = np.unique(windows[:, 1], return_index=True)
+    own = different[single[different]]
+    return np.bincount(owners[own], minlength=len(pieces)), len(different)
 
-    The bounds are fixed fractions of the hash range, so that new pieces do not move old ones. They
-    are adjusted where a split would have less than half or more than twice its share of the
-    distinct pieces. Of three or more at least one is for validation; of six or more, one for test.
+
+def _fill(groups: list[tuple[int, int, int]], total: int) -> dict[int, str]:
+    """Returns the held-out groups and their splits.
+
+    Args:
+        groups: Number, hash and own windows of each group, by ascending hash.
+        total: Number of different windows of all groups.
     """
-    ranked = sorted(set(hashes))
-    n = len(ranked)
-    if n < PIECES_FOR_VALIDATION:
-        return 0, 0
-    least, most = max(1, n // 40), max(1, n // 10)
-    test = bisect.bisect_left(ranked, int(TEST_SHARE * 2**64))
-    held = bisect.bisect_left(ranked, int((TEST_SHARE + VALIDATION_SHARE) * 2**64))
-    test = min(max(test, least), most) if n >= PIECES_FOR_TEST else 0
-    held = test + min(max(held - test, least), most)
-    return ranked[test], ranked[held]
-
-
-def split_of(place: int, bounds: tuple[int, int]) -> str:
-    """Returns the split of a piece with the hash `place`; `bounds` are from `split_bounds`."""
-    return "test" if place < bounds[0] else "validation" if place < bounds[1] else "train"
-
-
-def split_of_window(window: Window, hashes: dict[bytes, int], bounds: tuple[int, int]) -> str:
-    """Returns the official split of a window, or the one by `hashes_by_content`."""
-    return window.split or split_of(hashes[window.content], bounds)
+    groups = [group for group in groups if group[2]]
+    if len(groups) < GROUPS_FOR_VALIDATION:
+        return {}
+    median = statistics.median_low(size for *_, size in groups)
+    splits: dict[int, str] = {}
+    shares = [("validation", VALIDATION_SHARE)]
+    if len(groups) >= GROUPS_FOR_TEST:
+        shares.insert(0, ("test", TEST_SHARE))
+    left = iter(groups)
+    for split, share in shares:
+        goal, most = share * total, max(1, int(MOST_HELD_OUT * len(groups)))
+        held = taken = 0
+        end = 0  # of the split, on the grid
+        while taken < most and (group := next(left, None)):
+            number, place, size = group
+            too_much = held + size > OVERFULL * goal
+            if held >= goal and (too_much or place >= end):
+                left = itertools.chain([group], left)
+                break
+            if too_much and (taken or size > median):
+                continue
+            splits[number], held, taken = split, held + size, taken + 1
+            end = (int(place / 2**64 / GRID) + 1) * GRID * 2**64
+    return splits
 
 
 def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
@@ -157,6 +266,9 @@ def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Re
             moved = _numbers(window) not in kept
             reason = f"{split} window that {winner} has too" + (", in some key" if moved else "")
             report.drop(reason, window.piece)
+    only = sum(window.train_only for window in kept.values())
+    if only:
+        report.keep(TRAIN_ONLY, only)
     return winner, list(kept.values()), report
 
 
@@ -174,3 +286,26 @@ def few_held_out(split: str, pieces: Iterable[str] | None) -> str:
         return ""
     count = "one piece" if len(names) == 1 else f"{len(names)} pieces"
     return f"The {split} split is {count}: its metrics say little about other music"
+
+
+def small_validation(sizes: dict[str, int], report: Report) -> str:
+    """Returns a warning if the validation split has few windows, with the reason, or "".
+
+    Args:
+        sizes: Number of windows of each split.
+        report: The report of the build.
+    """
+    size, total = sizes.get("validation", 0), sum(sizes.values()) - report.kept[TRAIN_ONLY]
+    if not size or (size >= FEW_WINDOWS and size >= VALIDATION_SHARE * total):
+        return ""
+    shared = sum(n for why, n in report.dropped.items() if why.startswith("validation window that"))
+    reason = "the other pieces are related to each other, or their split is given"
+    if shared > size:
+        reason = f"{shared:,} more of its windows are in other splits, too"
+    elif size >= VALIDATION_SHARE * total:
+        reason = "there are few in all"
+    windows = "1 window" if size == 1 else f"{size:,} windows"
+    return (
+        f"The validation split has {windows}, {size / total:.1%} of all, because {reason}: its "
+        "metrics are imprecise"
+    )

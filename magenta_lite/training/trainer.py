@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.converters import build_converter
-from magenta_lite.data.splitting import few_held_out
+from magenta_lite.data.splitting import few_held_out, small_validation
 from magenta_lite.families.building import build_model
 from magenta_lite.training.averages import swap
 from magenta_lite.training.callbacks import Interval, Prepare, Saver, WatchSteps
@@ -95,7 +95,9 @@ def _train(config, directory, collection, strategy, init_from, began, keep_batch
     examples = {name: collection.split(name) for name in ("train", "validation")}
     data = {"name": collection.name, "sizes": dict(collection.sizes)}
     say(f"Data: {data['name']}: {_sizes(data['sizes'])}")
-    _warn_about_data(data, examples["validation"].pieces, directory, settings, say)
+    few = few_held_out("validation", examples["validation"].pieces)
+    few = few or small_validation(collection.sizes, collection.report)
+    _warn_about_data(data, few, directory, settings, say)
 
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -262,7 +264,7 @@ def intervals(start: int, stop: int, every: int) -> Iterator[tuple[int, int, int
         start += count * length
 
 
-def _warn_about_data(data, held_out, directory, settings, say) -> None:
+def _warn_about_data(data, few, directory, settings, say) -> None:
     before = directory.last_data()
     if before and before["sizes"] and before != data:  # imported weights have no sizes
         say(
@@ -270,7 +272,6 @@ def _warn_about_data(data, held_out, directory, settings, say) -> None:
             f"{before['name']} ({_sizes(before['sizes'])}); it continues with the data above"
         )
     size = data["sizes"].get("train", 0)
-    few = few_held_out("validation", held_out)
     if few:
         say(few)
     if size < settings.batch_size:

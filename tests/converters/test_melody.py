@@ -198,6 +198,7 @@ def backwards():
         (piece((60, 0, 8)), "melody shorter than 2 bars"),
         (piece(*[(60, 16 * b, 16 * b + 16) for b in range(4)]), "same window again in the piece"),
         (piece((60, 0, 32), (64, 0, 32)), "lower note of several that start together"),
+        (piece((60, 0, 32), (64, 0.25, 32)), "lower note of several on the same 16th"),
     ],
 )
 def test_what_is_left_out_is_counted_with_its_reason(tune, reason):
@@ -209,6 +210,8 @@ def test_polyphony_can_end_an_instrument():
     result = converter.encode(piece((60, 0, 32), (64, 0, 32)))
     assert not result.examples
     assert result.report.dropped["instrument with notes that start together"] == 1
+    result = converter.encode(piece((60, 0, 32), (64, 0.25, 32)))
+    assert result.report.dropped["instrument with notes on the same 16th"] == 1
 
 
 def odd_pieces():

@@ -20,7 +20,8 @@ from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
 from magenta_lite.converters.trio import TrioConverterConfig
-from magenta_lite.data import building, listing, reading, splitting, summaries
+from magenta_lite.data import building, listing, reading, related, splitting, summaries
+from magenta_lite.data.specs import DATASETS
 from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.errors import UserError
 
@@ -41,11 +42,21 @@ def test_transposed_windows_share_a_key_and_others_do_not():
     assert key([0, 1, 0, 0]) != key([0, 0, 0, 0])
 
 
-def _splits(names, bounds=None) -> list[str]:
+def _outline(name: str, windows=None, **values) -> splitting.Outline:
+    """Returns the outline of a piece with the windows of those numbers; of one of its own."""
+    hashes = (splitting.piece_hash(f"order of {name}"), splitting.piece_hash(name))
+    windows = np.array(windows or [hashes[1]], np.uint64)
+    made = splitting.Outline(
+        name.encode(), hashes, "", related.NONE, np.stack([windows, windows], axis=1)
+    )
+    return made._replace(**values)
+
+
+def _splits(names) -> list[str]:
     """Returns the split of each of different pieces of these names."""
-    hashes = list(map(splitting.piece_hash, names))
-    bounds = bounds or splitting.split_bounds(hashes)
-    return [splitting.split_of(place, bounds) for place in hashes]
+    outlines = list(map(_outline, names))
+    assigned = splitting.assign(outlines)
+    return [assigned[outline.content] for outline in outlines]
 
 
 def test_pieces_keep_their_split_when_others_are_added():
@@ -86,12 +97,16 @@ def _piece(name: str, music: int, transpose: int = 0) -> EncodedPiece:
     return EncodedPiece(name, "", [(example, b"", False)], [key])
 
 
-def test_copies_fall_together_where_their_last_one_alone_would():
+def test_copies_are_in_the_split_of_one_of_them():
     one, other = _piece("a.mid", 1), _piece("b.mid", 2)
     copies = [one, _piece("copy.mid", 1), _piece("in another key.mid", 1, transpose=5), other]
-    hashes = splitting.hashes_by_content(copies)
-    last = max(splitting.piece_hash(piece.name) for piece in copies[:3])
-    assert hashes == {one.content: last, other.content: splitting.piece_hash("b.mid")}
+    outlines = list(splitting.outlines(copies))
+    assert [outline.content for outline in outlines] == [one.content] * 3 + [other.content]
+    others = [_outline(f"{i}.mid") for i in range(100)]
+    assigned = splitting.assign(outlines + others)
+    assert len(assigned) == 102
+    represents = min(outlines[:3], key=lambda outline: outline.order)
+    assert assigned[one.content] == splitting.assign([represents, *others])[one.content]
 
 
 def test_pieces_are_held_out_after_copies_are_removed(tmp_path):
@@ -132,6 +147,31 @@ def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):
     data[-20] ^= 1
     (moved / "good_001.mid").write_bytes(data)
     assert fingerprint(moved) != before
+
+
+def test_a_data_set_is_another_one_with_other_styles_labels_or_groups(tmp_path):
+    def name(what, by_folder=False):
+        spec = DATASETS[what]
+        return spec.config_name(str(tmp_path), next(iter(spec.encodings.values())), by_folder)
+
+    write_good_files(tmp_path, 2)
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    tables = {
+        "midi_dir": ("styles.csv", ("good_000.mid,jazz\n", "good_000.mid,waltz\n")),
+        "audio_dir": ("labels.csv", ("file,artist\na.wav,Me\n", "file,artist\na.wav,You\n")),
+    }
+    for what, (table, contents) in tables.items():
+        names = {name(what), name(what, by_folder=True)}
+        for content in contents:
+            (tmp_path / table).write_text(content)
+            names.add(name(what))
+        (tmp_path / table).unlink()
+        assert len(names) == 4
+        assert name(what) in names
+    (tmp_path / "a.json").write_text('{"lyrics": "La la"}')
+    sung = name("audio_dir")
+    (tmp_path / "a.json").write_text('{"lyrics": "Hum hum"}')
+    assert name("audio_dir") != sung
 
 
 def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):

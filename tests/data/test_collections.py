@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import tfds_datasets
-from magenta_lite.config import DataConfig
+from magenta_lite.config import DataConfig, get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, folk, listing, summaries, wad
 from magenta_lite.data.specs import DATASETS, NOTE_ENCODINGS, PERFORMANCE_ENCODINGS
-from magenta_lite.datasets import open_collection
+from magenta_lite.datasets import data_set_name, open_collection
 from magenta_lite.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +61,21 @@ def test_every_data_set_has_a_folder_with_its_builder():
         assert (builder.name, builder.SPEC) == (name, spec)
 
 
+def test_folders_may_be_grouped_by_their_subfolders_and_data_sets_may_not(tmp_path, folder):
+    def opened(source):
+        data = DataConfig(source=str(source), group_by="folder")
+        return open_collection(data, MEL_2BAR, str(tmp_path / "tfds"))
+
+    grouped = opened(folder)
+    assert grouped.name.startswith("midi_dir/mel_2bar-")
+    settings = [f"data.source={folder}", "converter.programs=[0,31]"]
+    by_content = data_set_name(get_config("cat-mel_2bar", settings), None, str(tmp_path / "tfds"))
+    assert by_content.startswith("midi_dir/mel_2bar-") and grouped.name != by_content
+    for source in ("folk", "freedoom:x.wad", "tfds:folk/mel_2bar"):
+        with pytest.raises(UserError, match="is for your own folders"):
+            opened(source)
+
+
 def test_freedoom_that_is_not_installed_is_a_user_error(tmp_path, monkeypatch):
     monkeypatch.setattr(wad, "INSTALLED_FOLDER", tmp_path)
     with pytest.raises(UserError, match="Freedoom is not installed"):
@@ -70,7 +85,7 @@ def test_freedoom_that_is_not_installed_is_a_user_error(tmp_path, monkeypatch):
 
 def test_folk_gives_padded_windows_of_two_bars(books, tmp_path):
     collection = _open("folk", tmp_path)
-    assert collection.name == "folk/mel_2bar/1.1.0"
+    assert collection.name == "folk/mel_2bar/1.2.0"
     for name in building.SPLITS:
         split = collection.split(name)
         assert split.events.dtype == np.uint8

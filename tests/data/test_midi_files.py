@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from magenta_lite.converters.base import Report
 from magenta_lite.converters.performance_codec import with_sustain
 from magenta_lite.data import formats
 from magenta_lite.data.midi_files import midi_to_sequence
@@ -116,7 +117,7 @@ def test_a_drum_hit_that_nothing_ends_is_short():
 
 def test_a_note_without_an_end_does_not_cost_a_long_file():
     data = file(track((0, on(60)), (0, on(62)), (480, off(62)), (1200 * 960, END[1])))
-    sequence = formats.checked(midi_to_sequence(data))
+    sequence = formats.checked(midi_to_sequence(data), "", Report())
     assert [note.end_time for note in sequence.notes] == [600, 0.5]
 
 

@@ -15,7 +15,9 @@ import pytest
 from bad_files import midi_bytes, write_bad_files, write_good_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from note_seq.protobuf.music_pb2 import NoteSequence
 
+from magenta_lite.converters.base import Report
 from magenta_lite.data import archives, building, formats, listing, midi_files, reading
 from magenta_lite.errors import UserError
 from tfds_datasets.arranged.make_dummy_data import hymn
@@ -494,3 +496,18 @@ def test_a_changed_table_of_styles_changes_the_data_set(tmp_path):
         (tmp_path / "styles.csv").write_text(style)
         names.add(building.fingerprint(listing.list_sources(tmp_path)[0]))
     assert len(names) == 4
+
+
+def test_a_note_that_ends_before_it_starts_costs_only_itself():
+    tune = NoteSequence()
+    for i in range(4):
+        tune.notes.add(pitch=60 + i, velocity=80, start_time=i, end_time=i + 0.5)
+    tune.notes[2].end_time = 1.0
+    tune.notes[3].end_time = float("nan")
+    report = Report()
+    checked = formats.checked(tune, "tune.mid", report)
+    assert [note.pitch for note in checked.notes] == [60, 61]
+    assert report.dropped == {"note that ends before it starts": 2}
+    assert report.places == {"note that ends before it starts": ["tune.mid"]}
+    with pytest.raises(formats.UnreadableError, match="no notes"):
+        formats.checked(NoteSequence(notes=[{"start_time": 2, "end_time": 1}]), "", Report())

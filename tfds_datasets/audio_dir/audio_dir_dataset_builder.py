@@ -14,8 +14,9 @@ class Builder(CollectionBuilder):
     """Reads all sound files below the folder, with their labels."""
 
     SPEC = DATASETS["audio_dir"]
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
+        "1.2.0": "Splits are filled by windows.",
         "1.1.0": "Copies are held out together; few pieces hold out fewer.",
         "1.0.0": "First release.",
     }

@@ -14,8 +14,9 @@ class Builder(CollectionBuilder):
     """Reads scores of music21's corpus; nothing is downloaded."""
 
     SPEC = DATASETS["bach_chorales"]
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
+        "1.2.0": "Related pieces are in the same split; splits are filled by windows.",
         "1.1.0": "Ties are joined, and repeats are played.",
         "1.0.0": "First release.",
     }

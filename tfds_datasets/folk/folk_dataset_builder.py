@@ -14,8 +14,9 @@ class Builder(CollectionBuilder):
     """Reads the books of music21's corpus as text; nothing is downloaded."""
 
     SPEC = DATASETS["folk"]
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
+        "1.2.0": "Related pieces are in the same split; splits are filled by windows.",
         "1.1.0": "Repeats, tempos and overlays are read as abc2midi plays them.",
         "1.0.0": "First release.",
     }

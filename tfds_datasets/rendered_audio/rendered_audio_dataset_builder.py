@@ -14,8 +14,9 @@ class Builder(CollectionBuilder):
     """Synthesizes tunes and chorales of music21's corpus; nothing is downloaded."""
 
     SPEC = DATASETS["rendered_audio"]
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
+        "1.2.0": "Related pieces are in the same split; splits are filled by windows.",
         "1.1.0": "Tunes and chorales are read as they sound: ties, repeats, tempos.",
         "1.0.0": "First release.",
     }

@@ -215,6 +215,7 @@ class EventMelodyConverter(EventSequenceConverter):
                 steps_per_bar=bar,
                 gap_bars=self.config.gap_bars,
                 skip_polyphony=self.config.skip_polyphony,
+                steps_per_quarter=self.config.steps_per_quarter,
                 report=report,
             )
             for melody in found:

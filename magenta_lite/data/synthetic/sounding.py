@@ -17,7 +17,7 @@ import numpy as np
 
 from magenta_lite.converters.audio import Audio
 from magenta_lite.converters.base import Report
-from magenta_lite.data import abc, audio, chorales, folk, reading, splitting
+from magenta_lite.data import abc, audio, chorales, folk, reading, related, splitting
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.labels import Labels
 from magenta_lite.data.listing import list_sources
@@ -93,7 +93,9 @@ class SoundingSource(reading.Source):
         labels, syllables = _heard(labels, syllables, sound.seconds)
         facts = audio.facts(sound, labels, syllables=syllables)
         report.keep("pieces")
-        return [Piece(self.name, sound, self.split, facts)], report
+        # Syllables have timbres of their own, so these do not tell parts apart.
+        notes = np.array([(tone.pitch, tone.start, tone.end, 0, 0) for tone in tones])
+        return [Piece(self.name, sound, self.split, facts, related.passages(notes))], report
 
 
 @dataclasses.dataclass(frozen=True)

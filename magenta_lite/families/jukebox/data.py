@@ -47,7 +47,10 @@ class CodesData(EncodedData):
         }
         if sizes.quantizers > 1:
             shared["quantizers"] = sizes.quantizers
-        data = dataclasses.replace(config.data, source=config.data.source or encoder.data.source)
+        data = config.data
+        if not data.source:
+            source, group_by = encoder.data.source, encoder.data.group_by
+            data = dataclasses.replace(data, source=source, group_by=group_by)
         artists, genres = converter.artist_names, converter.genre_names
         if model.labelled and not artists and not genres:
             pieces = facts(data)
