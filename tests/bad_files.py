@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from magenta_lite.data.records import masked_crc
+
 TICKS = 220  # a quarter note
 
 
@@ -47,7 +49,7 @@ def write_bad_files(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     tune = [(60 + i % 5, i, i + 1) for i in range(32)]
     good = midi_bytes(tune)
-    record = _record(_sequence_bytes(start=0.0))
+    sequences = record(_sequence_bytes(start=0.0))
     files = {
         "text.mid": (b"these are the notes: do re mi", "not a MIDI file"),
         "cut_off.mid": (good[:40], "damaged MIDI file"),
@@ -62,9 +64,9 @@ def write_bad_files(folder: Path) -> dict[str, str]:
         ),
         "choir.mid": (midi_bytes(tune, program=52), ""),
         "schöne Töne ♪.mid": (good, ""),
-        "negative.tfrecord": (_record(_sequence_bytes(start=-1.0)), "starts before time 0"),
-        "cut_off.tfrecord": (record[:-6], "truncated TFRecord"),
-        "records.tfrecord": (record * 2, ""),
+        "negative.tfrecord": (record(_sequence_bytes(start=-1.0)), "starts before time 0"),
+        "cut_off.tfrecord": (sequences[:-6], "truncated TFRecord"),
+        "records.tfrecord": (sequences * 2, ""),
         "twice.abc": (_BOOK.encode(), ""),
         "prose.abc": (b"no tune here\n", "no tune in the book"),
         "no_key.abc": (b"X:1\nT:No key\nabc\n", "no K: field"),
@@ -133,17 +135,11 @@ def _sequence_bytes(start: float) -> bytes:
     return sequence.SerializeToString()
 
 
-def _record(data: bytes) -> bytes:
-    """Returns one record of a TFRecord file."""
-    import tempfile
-
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/one.tfrecord"
-        with tf.io.TFRecordWriter(path) as writer:
-            writer.write(data)
-        return Path(path).read_bytes()
+def record(data: bytes, size: int | None = None) -> bytes:
+    """Returns one record of a TFRecord file, which may state a wrong size."""
+    stated = struct.pack("<Q", len(data) if size is None else size)
+    checksums = [struct.pack("<I", masked_crc(each)) for each in (stated, data)]
+    return stated + checksums[0] + data + checksums[1]
 
 
 def _zip(members: dict[str, bytes]) -> bytes:

@@ -104,7 +104,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
             sources.append(AudioSource(str(path), name))
         else:
             others.append((path, name))
-    known = labels.read_labels(root, [source.name for source in sources], report)
+    known = labels.read_labels(root, {source.name: source.path for source in sources}, report)
     # Without this error, a folder of notes would give a long list of files that are not sound.
     if not sources and any(formats.is_music(path.name) for path, _ in others):
         raise UserError(
@@ -219,11 +219,12 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
         UnreadableError: If there are fewer samples than the header states.
     """
     promised, read = file.frames, 0
+    size = min(BLOCK, max(2 * BLOCK // file.channels, 1))  # a file can have 1,024 channels
     # libsndfile corrects wrong sizes silently; only its log mentions them.
     sizes = re.search(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info)
     if sizes and int(sizes[2]) < int(sizes[1]) < UNKNOWN_SIZE:
         raise UnreadableError("truncated: there is less sound than its header says")
-    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+    while len(block := file.read(size, dtype="float32", always_2d=True)):
         read += len(block)
         yield block
     if read < (1 - MISSING_SHARE) * promised:

@@ -5,8 +5,7 @@ The formats are MIDI, ABC, MusicXML, TFRecords of NoteSequences, and lists of Mu
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ from typing import Any
 from magenta_lite.converters.base import Report
 from magenta_lite.data import abc, musicxml, workers
 from magenta_lite.data.midi_files import midi_to_sequence
+from magenta_lite.data.records import records_in
 from magenta_lite.errors import UnreadableError, UserError, first_line
 from magenta_lite.typing import NoteSequence
 
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
 MAX_PIECE_SECONDS = 3 * 3600.0
+MAX_RECORD_BYTES = 12 * 2**20  # 200,000 notes need 8 MB; empty ones 50 times as much in memory
 
 
 def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
@@ -85,6 +86,8 @@ def checked(sequence: Any) -> Any:
         raise UnreadableError("no notes")
     if len(notes) > MAX_NOTES:
         raise UnreadableError(f"more than {MAX_NOTES:,} notes")
+    if not all(math.isfinite(note.start_time + note.end_time) for note in notes):
+        raise UnreadableError("a note at a time that is not a number")
     if min(note.start_time for note in notes) < 0:
         raise UnreadableError("a note starts before time 0")
     if max(note.end_time - note.start_time for note in notes) > MAX_NOTE_SECONDS:
@@ -129,27 +132,13 @@ def _tokens_to_sequence(data: bytes):
 
 def _records(data: bytes) -> Iterator:
     """Yields the NoteSequences of a TFRecord file."""
-    from magenta_lite.tensorflow_loading import load_tensorflow
-
-    load_tensorflow()  # without its start-up messages, which every worker would print
-    import tensorflow as tf
     from google.protobuf.message import DecodeError
     from note_seq.protobuf import music_pb2
 
-    with _as_file("records.tfrecord", data) as path:
+    for record in records_in(data):
+        if len(record) > MAX_RECORD_BYTES:
+            raise UnreadableError(f"a record of more than {MAX_RECORD_BYTES // 2**20} MB")
         try:
-            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-                yield music_pb2.NoteSequence.FromString(record)
-        except tf.errors.DataLossError as error:
-            raise UnreadableError("damaged or truncated TFRecord") from error
+            yield music_pb2.NoteSequence.FromString(record)
         except DecodeError as error:
             raise UnreadableError("a record is not a NoteSequence") from error
-
-
-@contextlib.contextmanager
-def _as_file(name: str, data: bytes) -> Iterator[str]:
-    """Yields the path of a temporary file with the content `data` and the suffix of `name`."""
-    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
-        file.write(data)
-        file.flush()
-        yield file.name

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data.folders import walk
+from magenta_lite.data import archives
+from magenta_lite.data.folders import MAX_ROWS, walk
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.reading import Source
 from magenta_lite.data.splitting import SPLITS
@@ -68,7 +70,9 @@ class TabledDataset:
                 )
             table = min(tables, key=lambda file: (len(file.parts), file))
             text = files[table].read_bytes().decode("utf-8-sig")
-            rows = list(csv.DictReader(io.StringIO(text)))
+            rows = list(itertools.islice(csv.DictReader(io.StringIO(text)), MAX_ROWS + 1))
+            if len(rows) > MAX_ROWS:
+                raise UnreadableError(f"more than {MAX_ROWS:,} rows")
         except (
             UnreadableError,
             UnicodeDecodeError,
@@ -114,6 +118,6 @@ def _files_in(path: Path, report: Report) -> dict[PurePosixPath, Source]:
     if path.is_dir():
         names = [(file.relative_to(path).as_posix(), str(file), "") for file in walk(path, report)]
     else:
-        with zipfile.ZipFile(path) as archive:
+        with archives.open_zip(path) as archive:
             names = [(name, str(path), name) for name in archive.namelist()]
     return {PurePosixPath(name): Source(file, name, member) for name, file, member in names}

@@ -87,6 +87,8 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
         # As in the game, the last lump of a name replaces those before it.
         last = {lump.name: lump for lump in lumps if lump.size > 0}
         songs = []
+        if not last:
+            report.drop("no lump in the WAD file", name)
         for lump in last.values():
             place = f"{name}/{lump.name}"
             if not 0 <= lump.offset <= size - lump.size:
