@@ -28,6 +28,7 @@ ARCHIVES = (".zip", *TARS)
 # Other archive and compression formats, which are not read.
 OTHERS = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lzh", ".lha", ".sit", ".cab")
 OTHER = "archive that is neither zip nor tar; unpack it"
+EMPTY = "no file in the archive"
 
 # Zip bombs: real members of this size and more shrink far less. Without members that share their
 # bytes, an archive unpacks to a fixed multiple of its size.
@@ -109,6 +110,7 @@ def files_in(
         depth: Nesting depth of the archive, 1 for an archive on disk.
     """
     kind = "zip" if name.lower().endswith(".zip") else "tar"
+    is_empty = True
     try:
         for number, member in enumerate(_zipped(file) if kind == "zip" else _tarred(file)):
             if number == MAX_MEMBERS:
@@ -116,6 +118,7 @@ def files_in(
                 return
             if is_hidden(member.name):
                 continue
+            is_empty = False
             inner = member._replace(name=f"{name}/{printable(member.name)}")
             if not is_archive(inner.name):
                 yield inner
@@ -126,6 +129,8 @@ def files_in(
                 report.drop(f"archive of more than {limit} inside another", inner.name)
             else:
                 yield from _files_in_nested(inner, report, depth + 1)
+        if is_empty:
+            report.drop(EMPTY, name)
     except ERRORS as error:
         report.drop(f"{kind} archive cannot be read: {first_line(error)}", name)
 

@@ -110,14 +110,15 @@ def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
     """Returns sources for the music files and the nested archives in a zip archive."""
     try:
         with archives.open_zip(path) as archive:
-            members = [info.filename for info in archives.files_of(archive)]
+            names = [info.filename for info in archives.files_of(archive)]
     except archives.ERRORS as error:
         report.drop(f"zip archive cannot be read: {first_line(error)}", name)
         return []
+    members = [member for member in names if not archives.is_hidden(member)]
+    if not members:
+        report.drop(archives.EMPTY, name)
     sources = []
     for member in members:
-        if archives.is_hidden(member):
-            continue
         place = f"{name}/{printable(member)}"
         if is_music(member) or archives.is_archive(member):
             sources.append(Source(str(path), place, member))

@@ -17,6 +17,7 @@ from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.reading import Source
 from magenta_lite.data.splitting import SPLITS
 from magenta_lite.errors import UserError
+from magenta_lite.files import printable
 
 COLUMNS = ("midi_filename", "split")
 SUFFIXES = (".mid", ".midi")
@@ -98,16 +99,17 @@ class TabledDataset:
     ) -> tuple[list[Source], Report]:
         splits = {row["midi_filename"]: row["split"] for row in rows}
         sources = []
-        for name, split in sorted(splits.items()):
+        for file, split in sorted(splits.items()):
+            name = printable(file)
             if split not in SPLITS:
                 raise UserError(
-                    f"{self.table} puts {name} into the split {split!r}, which is none of "
-                    f"{', '.join(SPLITS)}"
+                    f"{self.table} puts {name:.200} into the split {split!r:.100}, which is none "
+                    f"of {', '.join(SPLITS)}"
                 )
-            if name not in files:
+            if file not in files:
                 report.drop(f"listed in {self.table} but missing", name)
                 continue
-            sources.append(dataclasses.replace(files[name], name=name, split=split))
+            sources.append(dataclasses.replace(files[file], name=name, split=split))
         for name in sorted(files.keys() - splits.keys()):
             report.drop(f"not listed in {self.table}", name)
         return sources, report

@@ -230,7 +230,7 @@ def read_ids(words: str) -> list[int]:
         id = int(word) if is_number else known.get(word, -1)
         if not 0 <= id < SIZE:
             raise UserError(
-                f"{word!r:.50} is not a MuseNet token, which are 0 to {SIZE - 1} or like piano:v72:G1"
+                f"{word!r:.50} is not a MuseNet token, 0 to {SIZE - 1} or like piano:v72:G1"
             )
         ids.append(id)
     return ids
