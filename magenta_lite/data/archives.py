@@ -172,7 +172,7 @@ def open_zip(file: str | os.PathLike | BinaryIO) -> zipfile.ZipFile:
 
 def files_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """Returns the entries of a zip archive without the folders."""
-    return [info for info in archive.infolist() if not info.is_dir()]
+    return [info for info in archive.infolist() if not info.filename.endswith("/")]
 
 
 def zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Packed:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from magenta_lite.converters.base import Report
@@ -20,7 +19,7 @@ from magenta_lite.typing import NoteSequence
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
 MAX_PIECE_SECONDS = 3 * 3600.0
-MAX_RECORD_BYTES = 12 * 2**20  # 200,000 notes need 8 MB; empty ones 50 times as much in memory
+MAX_RECORD_BYTES = 8 * 2**20  # 200,000 notes; empty ones need 50 times as much memory
 
 
 def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
@@ -67,7 +66,8 @@ _KINDS = {
 
 def kind_of(name: str) -> str | None:
     """Returns the format of a file of this name; None if it is not a format of notes."""
-    return _KINDS.get(Path(name).suffix.lower())
+    name = name.lower()
+    return next((kind for suffix, kind in _KINDS.items() if name.endswith(suffix)), None)
 
 
 def is_music(name: str) -> bool:
@@ -92,7 +92,7 @@ def checked(sequence: Any) -> Any:
         raise UnreadableError("a note starts before time 0")
     if max(note.end_time - note.start_time for note in notes) > MAX_NOTE_SECONDS:
         raise UnreadableError(f"a note is held for more than {MAX_NOTE_SECONDS / 60:g} minutes")
-    if max(note.end_time for note in notes) > MAX_PIECE_SECONDS:
+    if max(max(note.start_time, note.end_time) for note in notes) > MAX_PIECE_SECONDS:
         raise UnreadableError(f"longer than {MAX_PIECE_SECONDS / 3600:g} hours")
     return sequence
 

@@ -111,7 +111,7 @@ def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
     try:
         with archives.open_zip(path) as archive:
             names = [info.filename for info in archives.files_of(archive)]
-    except archives.ERRORS as error:
+    except Exception as error:  # damage that the library does not expect
         report.drop(f"zip archive cannot be read: {first_line(error)}", name)
         return []
     members = [member for member in names if not archives.is_hidden(member)]

@@ -49,7 +49,7 @@ class Song(reading.Source):
             UnreadableError: If the WAD file has no such lump any more.
         """
         for lump in reversed(read_directory(self.path)):
-            if lump.name == self.member:
+            if lump.name == self.member and lump.size > 0:
                 return _read_lump(self.path, lump)
         raise UnreadableError(f"the WAD file has no lump {self.member}")
 
