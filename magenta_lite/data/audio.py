@@ -36,6 +36,7 @@ OTHER = "sound that is not WAV, FLAC, OGG, Opus, MP3 or AIFF; convert it, e.g. w
 # Format and subtype by suffix.
 WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 
+MIN_RATE = 1000  # Hz; a small file of a lower one would be many samples at the converter's rate
 BLOCK = 2**18  # samples per channel that are read or written at once
 # Headers may state slightly more samples than there are: an MP3 counts whole frames.
 MISSING_SHARE = 0.02
@@ -198,6 +199,8 @@ def read_file(path: str | Path, sample_rate: int | None, channels: int | None) -
         raise UnreadableError("the file is empty")
     try:
         with soundfile.SoundFile(path) as file:
+            if file.samplerate < MIN_RATE:
+                raise UnreadableError(f"sample rate below {MIN_RATE:,} Hz")
             if file.frames > formats.MAX_PIECE_SECONDS * file.samplerate:
                 raise UnreadableError(f"longer than {formats.MAX_PIECE_SECONDS / 3600:g} hours")
             rate, count = sample_rate or file.samplerate, channels or file.channels

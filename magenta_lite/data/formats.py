@@ -43,9 +43,9 @@ def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, 
     elif kind == "tokens":
         yield name, checked(_tokens_to_sequence(data))
     else:
-        for i, sequence in enumerate(_records(data)):
+        for i, record in enumerate(records_in(data)):
             try:
-                yield f"{name}#{i}", checked(sequence)
+                yield f"{name}#{i}", checked(_record_to_sequence(record))
             except UnreadableError as error:
                 report.drop(first_line(error), f"{name}#{i}")
 
@@ -130,15 +130,13 @@ def _tokens_to_sequence(data: bytes):
     return to_sequence(codec.decode(ids).notes)
 
 
-def _records(data: bytes) -> Iterator:
-    """Yields the NoteSequences of a TFRecord file."""
+def _record_to_sequence(record: bytes) -> NoteSequence:
     from google.protobuf.message import DecodeError
     from note_seq.protobuf import music_pb2
 
-    for record in records_in(data):
-        if len(record) > MAX_RECORD_BYTES:
-            raise UnreadableError(f"a record of more than {MAX_RECORD_BYTES // 2**20} MB")
-        try:
-            yield music_pb2.NoteSequence.FromString(record)
-        except DecodeError as error:
-            raise UnreadableError("a record is not a NoteSequence") from error
+    if len(record) > MAX_RECORD_BYTES:
+        raise UnreadableError(f"a record of more than {MAX_RECORD_BYTES // 2**20} MB")
+    try:
+        return music_pb2.NoteSequence.FromString(record)
+    except DecodeError as error:
+        raise UnreadableError("a record is not a NoteSequence") from error
