@@ -101,7 +101,7 @@ def lines(tune: str) -> Iterator[tuple[str, str]]:
                 music, in_body = "", in_body or field[1] == "K"
                 continue
             has_music = in_body
-            music += line if line[0].isdigit() else f" {line}"  # an ending may be the next line's
+            music += line if line[:1].isdigit() else f" {line}"  # an ending may be the next line's
             if not line.endswith("\\"):
                 yield "", music
                 music = ""
