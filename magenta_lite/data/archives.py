@@ -154,7 +154,7 @@ def open_zip(file: str | os.PathLike | BinaryIO) -> zipfile.ZipFile:
         OSError: If it cannot be opened.
     """
     opened = open_regular(file) if isinstance(file, str | os.PathLike) else file
-    limited = _Limited(opened, MAX_DIRECTORY)
+    limited: Any = _Limited(opened, MAX_DIRECTORY)
     try:
         archive = zipfile.ZipFile(limited)
         limited.most = sys.maxsize
