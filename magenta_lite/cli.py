@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from absl import flags
 
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, first_line
 from magenta_lite.tensorflow_loading import load_tensorflow as load_tensorflow
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 FlagHelp = Callable[[list[str]], Mapping[str, str]]
+
+FULL_DISK = ("No space left on device", "Not enough disk space", "Disk quota exceeded")
+FOLDERS = ("data_dir", "run_dir", "output")  # flags of folders that commands write to
 
 flags.DEFINE_bool("debug", False, "Show the full traceback of an error.")
 
@@ -270,7 +273,7 @@ def _call(
         _print_error(error, argv)
         return 2
     except Exception as error:
-        _print_error(error, argv)
+        _print_error(_full_disk(error) or error, argv)
         return 1
 
 
@@ -282,6 +285,22 @@ def _former_flags(argv: list[str]) -> UserError | None:
     verb = spec.name.rpartition(".")[2] if spec else Path(argv[0]).stem
     line = rewritten(verb, argv[1:], lambda name: name in FLAGS)
     return UserError(line) if line else None
+
+
+def _full_disk(error: Exception) -> UserError | None:
+    """Returns an error that names the folders of the command, if a disk is full."""
+    if not any(words in str(error) for words in FULL_DISK):
+        return None
+    folders = [f"--{name}={FLAGS[name].value}" for name in FOLDERS if _is_given(name)]
+    place = f" ({' or '.join(folders)})" if folders else ""
+    return UserError(
+        f"No space left on the disk{place}: {first_line(error)}; make room and repeat the command, "
+        "or name folders on another disk"
+    )
+
+
+def _is_given(name: str) -> bool:
+    return name in FLAGS and bool(FLAGS[name].value)
 
 
 def _print_error(error: Exception, argv: list[str]) -> None:

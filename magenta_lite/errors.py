@@ -25,8 +25,8 @@ def unknown_name(what: str, name: str, known: Iterable[str], hint: str = "") -> 
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
-        return UserError(f"Unknown {what} '{name}'. Did you mean {' or '.join(near)}?")
-    return UserError(f"Unknown {what} '{name}'. {hint or 'Known: ' + ', '.join(known)}.")
+        return UserError(f"Unknown {what} {name!r:.100}. Did you mean {' or '.join(near)}?")
+    return UserError(f"Unknown {what} {name!r:.100}. {hint or 'Known: ' + ', '.join(known)}.")
 
 
 def first_line(error: Exception) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+
+from magenta_lite.data.records import masked_crc
 
 TICKS = 220  # a quarter note
 
@@ -47,7 +51,7 @@ def write_bad_files(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     tune = [(60 + i % 5, i, i + 1) for i in range(32)]
     good = midi_bytes(tune)
-    record = _record(_sequence_bytes(start=0.0))
+    sequences = record(_sequence_bytes(start=0.0))
     files = {
         "text.mid": (b"these are the notes: do re mi", "not a MIDI file"),
         "cut_off.mid": (good[:40], "damaged MIDI file"),
@@ -62,24 +66,55 @@ def write_bad_files(folder: Path) -> dict[str, str]:
         ),
         "choir.mid": (midi_bytes(tune, program=52), ""),
         "schöne Töne ♪.mid": (good, ""),
-        "negative.tfrecord": (_record(_sequence_bytes(start=-1.0)), "starts before time 0"),
-        "cut_off.tfrecord": (record[:-6], "truncated TFRecord"),
-        "records.tfrecord": (record * 2, ""),
+        "negative.tfrecord": (record(_sequence_bytes(start=-1.0)), "starts before time 0"),
+        "cut_off.tfrecord": (sequences[:-6], "truncated TFRecord"),
+        "records.tfrecord": (sequences * 2, ""),
         "twice.abc": (_BOOK.encode(), ""),
         "prose.abc": (b"no tune here\n", "no tune in the book"),
         "no_key.abc": (b"X:1\nT:No key\nabc\n", "no K: field"),
+        "digits.abc": (b"X:1\nK:C\nC" + b"9" * 5000, "a number of more than 6 digits"),
+        "long_line.abc": (b"X:1\nK:C\n" + b"C" * 30_000, "a line longer than"),
+        "endless.abc": (b"X:1\nK:C\nP:" + b"(" * 99 + b"\nZ999999|" * 99, "longer than 10,000"),
+        "wide.abc": (b"\xff\xfe" + _BOOK.encode("utf-16-le"), ""),
         "broken.xml": (b"<score-partwise><part>", "MusicXML"),
+        "deep.xml": (b"<score-partwise>" + b"<part>" * 10**5, "MusicXML"),
+        "entities.xml": (b"<!DOCTYPE a [<!ENTITY b 'c'>]><score-partwise/>", "XML entities"),
+        "page.xml": (b"<html/>", "not a score"),
+        "bomb.mxl": (_zip({"a.xml": bytes(40 * 2**20)}), "more than 32 MB of XML"),
+        "not_a_number.tfrecord": (record(_sequence_bytes(start=float("nan"))), "not a number"),
+        "far.tfrecord": (record(_sequence_bytes(start=1e11)), "longer than 3 hours"),
+        "long_record.tfrecord": (record(b"", size=2**60), "truncated TFRecord"),
+        "other.tfrecord": (record(b"\xff" * 9), "not a NoteSequence"),
         "broken.zip": (b"PK\x03\x04 and then nothing", "zip archive cannot be read"),
         "mixed.zip": (_zip({"tune.mid": good, "readme.txt": b"hello"}), ""),
+        "empty.zip": (_zip({".hidden.mid": good, "folder/": b""}), "no file in the archive"),
+        "no_name.zip": (_zip({"x": good}, named=False), "not a music file"),
+        "nested.zip": (_zip({"in.zip": _zip({"in.tar": b"?", "a.mid": good})}), ""),
+        "pax.tar": (_tar("a.mid", {"size": "-10240"}), "points backwards"),
+        "long_pax.tar": (_tar("a.mid", {"comment": "x" * 2**20}), "a header of"),
+        "empty.tar": (bytes(1024), "no file in the archive"),
+        "empty.wad": (b"PWAD" + struct.pack("<ii", 0, 12), "no lump"),
+        "broken.wad": (b"IWAD" + struct.pack("<ii", 10**9, 12), "damaged WAD file"),
         "broken.tar.gz": (b"\x1f\x8b\x08 and then nothing", "tar archive cannot be read"),
         "cover.jpg": (b"\xff\xd8\xff", "not a music file"),
     }
     for name, (data, _) in files.items():
         (folder / name).write_bytes(data)
-    huge = folder / "huge.mid"
-    with huge.open("wb") as file:
-        file.truncate(3 * 2**30)  # takes no room on the disk
-    return {name: reason for name, (_, reason) in files.items()} | {"huge.mid": "larger than"}
+    # These take no room on the disk.
+    with (folder / "huge.mid").open("wb") as file:
+        file.truncate(3 * 2**30)
+    with (folder / "huge.zip").open("wb") as file:
+        file.seek(2**31)
+        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 2**31 - 1, 0, 0))
+    (folder / "gone.mid").symlink_to("nothing")
+    os.mkfifo(folder / "pipe.mid")
+    reasons = {
+        "huge.mid": "larger than",
+        "huge.zip": "a header of 2,147,483,647 bytes",
+        "gone.mid": "link to a file that is not there",
+        "pipe.mid": "not a file",
+    }
+    return reasons | {name: reason for name, (_, reason) in files.items()}
 
 
 _BOOK = "X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n\nX:1\nT:Two\nM:4/4\nL:1/4\nK:G\nGABc|dcBA|\n"
@@ -133,22 +168,26 @@ def _sequence_bytes(start: float) -> bytes:
     return sequence.SerializeToString()
 
 
-def _record(data: bytes) -> bytes:
-    """Returns one record of a TFRecord file."""
-    import tempfile
-
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/one.tfrecord"
-        with tf.io.TFRecordWriter(path) as writer:
-            writer.write(data)
-        return Path(path).read_bytes()
+def record(data: bytes, size: int | None = None) -> bytes:
+    """Returns one record of a TFRecord file, which may state a wrong size."""
+    stated = struct.pack("<Q", len(data) if size is None else size)
+    checksums = [struct.pack("<I", masked_crc(each)) for each in (stated, data)]
+    return stated + checksums[0] + data + checksums[1]
 
 
-def _zip(members: dict[str, bytes]) -> bytes:
+def _zip(members: dict[str, bytes], named: bool = True) -> bytes:
+    """Returns a zip archive whose directory has the names, or not that of the first file."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    sizes = data.index(b"PK\1\2") + 28  # of the name and of what stands behind it
+    return data if named else data[:sizes] + b"\0\0\1\0" + data[sizes + 4 :]
+
+
+def _tar(name: str, headers: dict[str, str]) -> bytes:
+    """Returns a tar archive of an empty file with extended headers."""
+    entry = tarfile.TarInfo(name)
+    entry.pax_headers = headers
+    return entry.tobuf(tarfile.PAX_FORMAT) + bytes(1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -85,3 +86,15 @@ def test_a_stream_that_nobody_reads_goes_on_to_nowhere():
         for _ in range(3):
             print("not read", file=outliving, flush=True)
         assert not outliving.isatty()
+
+
+def test_a_full_disk_is_said_in_one_line_with_the_folders(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "FOLDERS", ("log_dir",))  # a flag that is always defined
+    monkeypatch.setattr(cli.FLAGS["log_dir"], "value", "runs/a")
+
+    def fill():
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a/step.keras")
+
+    assert cli._call(fill, ["x"]) == 1
+    message = "No space left on the disk (--log_dir=runs/a): [Errno 28] No space left on device"
+    assert capsys.readouterr().err.startswith(f"Error: {message}: 'runs/a/step.keras'; make room")

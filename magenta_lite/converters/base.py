@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from magenta_lite.files import printable
+
 MAX_LINES = 3  # of a reason in a table, including names of places
 NAME_WIDTH = 40  # columns of the name of a place
 COUNTS = ("kept", "dropped", "places", "hints")  # fields of a `Tally`
@@ -86,10 +88,11 @@ class Tally:
             return
         if isinstance(reason, str):
             reason = Reason(reason)
-        self.dropped[reason.text] += n
-        self._add_place(reason.text, place)
+        text = printable(reason.text)
+        self.dropped[text] += n
+        self._add_place(text, place)
         if reason.hint:
-            self.hints[reason.text] = reason.hint
+            self.hints[text] = reason.hint
 
     def merge(self, other: Tally, place: str = "") -> None:
         """Adds the counts of `other`, and prefixes its places with `place` (a file)."""
@@ -102,8 +105,11 @@ class Tally:
 
     def _add_place(self, reason: str, place: str) -> None:
         places = self.places.setdefault(reason, [])
-        if place and place not in places and len(places) < PLACES_KEPT:
-            places.append(place)
+        if len(places) == PLACES_KEPT:
+            return
+        name = printable(place)
+        if name and name not in places:
+            places.append(name)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain dicts and lists."""

@@ -36,6 +36,7 @@ OTHER = "sound that is not WAV, FLAC, OGG, Opus, MP3 or AIFF; convert it, e.g. w
 # Format and subtype by suffix.
 WRITTEN = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 
+MIN_RATE = 1000  # Hz; a small file of a lower one would be many samples at the converter's rate
 BLOCK = 2**18  # samples per channel that are read or written at once
 # Headers may state slightly more samples than there are: an MP3 counts whole frames.
 MISSING_SHARE = 0.02
@@ -104,7 +105,7 @@ def list_sounds(root: str | Path) -> tuple[list[AudioSource], Report]:
             sources.append(AudioSource(str(path), name))
         else:
             others.append((path, name))
-    known = labels.read_labels(root, [source.name for source in sources], report)
+    known = labels.read_labels(root, {source.name: source.path for source in sources}, report)
     # Without this error, a folder of notes would give a long list of files that are not sound.
     if not sources and any(formats.is_music(path.name) for path, _ in others):
         raise UserError(
@@ -198,6 +199,8 @@ def read_file(path: str | Path, sample_rate: int | None, channels: int | None) -
         raise UnreadableError("the file is empty")
     try:
         with soundfile.SoundFile(path) as file:
+            if file.samplerate < MIN_RATE:
+                raise UnreadableError(f"sample rate below {MIN_RATE:,} Hz")
             if file.frames > formats.MAX_PIECE_SECONDS * file.samplerate:
                 raise UnreadableError(f"longer than {formats.MAX_PIECE_SECONDS / 3600:g} hours")
             rate, count = sample_rate or file.samplerate, channels or file.channels
@@ -219,11 +222,12 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
         UnreadableError: If there are fewer samples than the header states.
     """
     promised, read = file.frames, 0
+    size = min(BLOCK, max(2 * BLOCK // file.channels, 1))  # a file can have 1,024 channels
     # libsndfile corrects wrong sizes silently; only its log mentions them.
     sizes = re.search(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info)
     if sizes and int(sizes[2]) < int(sizes[1]) < UNKNOWN_SIZE:
         raise UnreadableError("truncated: there is less sound than its header says")
-    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+    while len(block := file.read(size, dtype="float32", always_2d=True)):
         read += len(block)
         yield block
     if read < (1 - MISSING_SHARE) * promised:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from magenta_lite.data.splitting import SPLITS
 from magenta_lite.errors import UserError, first_line
 from magenta_lite.files import printable
 
-MAX_TABLE = 64 * 2**20  # bytes
+MAX_TABLE = 32 * 2**20  # bytes
+MAX_ROWS = 500_000
 
 
 def name_in(root: Path, path: str | Path) -> str:
@@ -72,7 +74,10 @@ def read_table(path: Path, what: str) -> list[list[str]]:
         if path.stat().st_size > MAX_TABLE:
             raise UserError(f"{path} is larger than {MAX_TABLE // 2**20} MB")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return [row for row in csv.reader(file) if any(row)]
+            rows = list(itertools.islice(filter(any, csv.reader(file)), MAX_ROWS + 1))
+        if len(rows) > MAX_ROWS:
+            raise UserError(f"{path} has more than {MAX_ROWS:,} rows")
+        return rows
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise UserError(f"{path} is no {what}: {first_line(error)}") from error
 

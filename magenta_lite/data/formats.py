@@ -5,21 +5,20 @@ The formats are MIDI, ABC, MusicXML, TFRecords of NoteSequences, and lists of Mu
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import abc, musicxml, workers
 from magenta_lite.data.midi_files import midi_to_sequence
+from magenta_lite.data.records import records_in
 from magenta_lite.errors import UnreadableError, UserError, first_line
 from magenta_lite.typing import NoteSequence
 
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
 MAX_PIECE_SECONDS = 3 * 3600.0
+MAX_RECORD_BYTES = 8 * 2**20  # 200,000 notes; empty ones need 50 times as much memory
 
 
 def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
@@ -43,9 +42,9 @@ def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, 
     elif kind == "tokens":
         yield name, checked(_tokens_to_sequence(data), name, report)
     else:
-        for i, sequence in enumerate(_records(data)):
+        for i, record in enumerate(records_in(data)):
             try:
-                yield f"{name}#{i}", checked(sequence, f"{name}#{i}", report)
+                yield f"{name}#{i}", checked(_record_to_sequence(record), f"{name}#{i}", report)
             except UnreadableError as error:
                 report.drop(first_line(error), f"{name}#{i}")
 
@@ -66,7 +65,8 @@ _KINDS = {
 
 def kind_of(name: str) -> str | None:
     """Returns the format of a file of this name; None if it is not a format of notes."""
-    return _KINDS.get(Path(name).suffix.lower())
+    name = name.lower()
+    return next((kind for suffix, kind in _KINDS.items() if name.endswith(suffix)), None)
 
 
 def is_music(name: str) -> bool:
@@ -132,29 +132,13 @@ def _tokens_to_sequence(data: bytes):
     return to_sequence(codec.decode(ids).notes)
 
 
-def _records(data: bytes) -> Iterator:
-    """Yields the NoteSequences of a TFRecord file."""
-    from magenta_lite.tensorflow_loading import load_tensorflow
-
-    load_tensorflow()  # without its start-up messages, which every worker would print
-    import tensorflow as tf
+def _record_to_sequence(record: bytes) -> NoteSequence:
     from google.protobuf.message import DecodeError
     from note_seq.protobuf import music_pb2
 
-    with _as_file("records.tfrecord", data) as path:
-        try:
-            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-                yield music_pb2.NoteSequence.FromString(record)
-        except tf.errors.DataLossError as error:
-            raise UnreadableError("damaged or truncated TFRecord") from error
-        except DecodeError as error:
-            raise UnreadableError("a record is not a NoteSequence") from error
-
-
-@contextlib.contextmanager
-def _as_file(name: str, data: bytes) -> Iterator[str]:
-    """Yields the path of a temporary file with the content `data` and the suffix of `name`."""
-    with tempfile.NamedTemporaryFile(suffix=Path(name).suffix) as file:
-        file.write(data)
-        file.flush()
-        yield file.name
+    if len(record) > MAX_RECORD_BYTES:
+        raise UnreadableError(f"a record of more than {MAX_RECORD_BYTES // 2**20} MB")
+    try:
+        return music_pb2.NoteSequence.FromString(record)
+    except DecodeError as error:
+        raise UnreadableError("a record is not a NoteSequence") from error

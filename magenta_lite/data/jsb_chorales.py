@@ -61,7 +61,7 @@ def list_chorales(path: str | Path) -> tuple[list[Source], Report]:
             for name, split in SPLITS.items()
             for i, chorale in enumerate(tree[name])
         ]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, ArithmeticError, LookupError, TypeError, OSError, RecursionError) as error:
         raise UserError(
             f"{path} is not the file Jsb16thSeparated.json ({error!r:.80}); other music is given "
             "without the name of the data set: --data=PATH"
@@ -73,6 +73,8 @@ def _grid(chorale: Any) -> tuple:
     grid = np.array(chorale, int)
     if grid.ndim != 2 or grid.shape[1] != VOICES or not len(grid):
         raise ValueError(f"a chorale of shape {grid.shape}")
+    if grid.min() < -1 or grid.max() > 127:
+        raise ValueError("a pitch outside 0-127")
     return tuple(map(tuple, grid.tolist()))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -42,27 +42,28 @@ class Found(NamedTuple):
     files: frozenset[str]
 
 
-def read_labels(root: Path, names: Iterable[str], report: Report) -> Found:
-    """Reads the labels of the sound files `names` in the folder `root`, which may be one file.
+def read_labels(root: Path, paths: Mapping[str, str], report: Report) -> Found:
+    """Reads the labels of sound files.
 
-    The report counts labels of missing files, and labels that cannot be read.
+    Args:
+        root: Their folder, or the only file.
+        paths: Their paths by name; names are printable, and paths need not be.
+        report: Counts labels of missing files, and labels that cannot be read.
 
     Raises:
         UserError: If the table has missing or unknown columns, is not a CSV file, or names a file
             of lyrics that does not exist.
     """
-    folder = root.parent if root.is_file() else root
-    names = set(names)
     known: dict[str, dict[str, str]] = {}
     files = set()
     if root.is_dir() and (root / TABLE).is_file():
         files.add(TABLE)
-        known = _read_table(root, names, report, files)
-    for name in sorted(names):
-        sidecar = PurePosixPath(name).with_suffix(".json")
-        if (folder / sidecar).is_file():
-            files.add(str(sidecar))
-            known[name] = known.get(name, {}) | _read_sidecar(folder / sidecar, name, report)
+        known = _read_table(root, set(paths), report, files)
+    for name, path in sorted(paths.items()):
+        sidecar = Path(path).with_suffix(".json")
+        if sidecar.is_file():
+            files.add(str(PurePosixPath(name).with_suffix(".json")))
+            known[name] = known.get(name, {}) | _read_sidecar(sidecar, name, report)
     return Found({name: Labels(**values) for name, values in known.items()}, frozenset(files))
 
 
@@ -149,4 +150,6 @@ def _read_text(path: Path, what: str, name: str, report: Report) -> str:
         report.drop(f"{what} that cannot be read: {error.strerror or error}", name)
     except UnicodeDecodeError:
         report.drop(f"{what} that is no UTF-8 text", name)
+    except ValueError:  # a NUL
+        report.drop(f"{what} whose name cannot be one", name)
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from pathlib import Path
 
 from magenta_lite.converters.base import Report
@@ -95,7 +94,7 @@ def _with_styles(sources: list[Source], table: Path, report: Report) -> list[Sou
     rows = read_table(table, "list of files and styles")
     for number, row in enumerate(rows, start=1):
         if len(row) != 2:
-            raise UserError(f"Row {number} of {table} must be a file and its style: {row}")
+            raise UserError(f"Row {number} of {table} must be a file and its style: {row!r:.100}")
     styles = {name.strip(): style.strip() for name, style in rows}
     for name in sorted(styles.keys() - {source.name for source in sources}):
         report.drop(f"style in {STYLES} of what is not there", name)
@@ -110,15 +109,16 @@ def _is_read(path: Path, root: Path) -> bool:
 def _zip_members(path: Path, name: str, report: Report) -> list[Source]:
     """Returns sources for the music files and the nested archives in a zip archive."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [info.filename for info in archives.members_of(archive)]
-    except archives.ERRORS as error:
+        with archives.open_zip(path) as archive:
+            names = [info.filename for info in archives.files_of(archive)]
+    except Exception as error:  # damage that the library does not expect
         report.drop(f"zip archive cannot be read: {first_line(error)}", name)
         return []
+    members = [member for member in names if not archives.is_hidden(member)]
+    if not members:
+        report.drop(archives.EMPTY, name)
     sources = []
     for member in members:
-        if archives.is_hidden(member):
-            continue
         place = f"{name}/{printable(member)}"
         if is_music(member) or archives.is_archive(member):
             sources.append(Source(str(path), place, member))

@@ -6,9 +6,9 @@ Archives and Doom WADs are read, too. A file that cannot be used is counted in t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import io
 import os
 import zipfile
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Source:
     split: str = ""
     style: str = ""
 
-    LIMITS: ClassVar[Limits] = Limits(seconds=120, megabytes=3072)  # TensorFlow needs 1,400 MB
+    LIMITS: ClassVar[Limits] = Limits(seconds=120, megabytes=1024)
 
     @property
     def is_quick(self) -> bool:
@@ -125,8 +125,7 @@ def files_of(source: Source, report: Report) -> Iterator[Source]:
         yield source
         return
     try:
-        file = io.BytesIO(source.read_bytes()) if source.member else source.path
-        for packed in archives.files_in(source.name, file, report, depth=2 if source.member else 1):
+        for packed in _packed_in(source, report):
             if is_music(packed.name):
                 yield PackedSource(
                     source.path, packed.name, packed.name, source.split, source.style, packed
@@ -135,6 +134,18 @@ def files_of(source: Source, report: Report) -> Iterator[Source]:
                 report.drop(why_no_music(packed.name), packed.name)
     except Exception as error:  # damage that a library does not expect
         report.drop(reason_of(error), source.name)
+
+
+def _packed_in(source: Source, report: Report) -> Iterator[archives.Packed]:
+    if not source.member:
+        yield from archives.files_in(source.name, source.path, report)
+        return
+    with _unreadable("zip archive"):
+        member = _zip_member(source)
+        _check_size(member.size, archives.MAX_INNER_BYTES)
+        file = member.unpacked()
+    with file:
+        yield from archives.files_in(source.name, file, report, depth=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +157,9 @@ class PackedSource(Source):
     def read_bytes(self) -> bytes:
         """Returns the bytes of the file; raises UnreadableError if it cannot be used."""
         assert self.packed is not None
-        _check_size(self.packed.size)
-        try:
+        with _unreadable("archive"):
+            _check_size(self.packed.size)
             return self.packed.read()
-        except archives.ERRORS as error:
-            raise UnreadableError(f"archive cannot be read: {first_line(error)}") from error
 
 
 def _read_pieces(source: Source, report: Report) -> Iterator[Piece]:
@@ -183,24 +192,33 @@ def _read_path(path: str) -> bytes:
 
 
 def _read_zip_member(source: Source) -> bytes:
+    with _unreadable("zip archive"):
+        member = _zip_member(source)
+        _check_size(member.size)
+        return member.read()
+
+
+def _zip_member(source: Source) -> archives.Packed:
+    stat = os.stat(source.path)
+    archive = _open_zip(source.path, stat.st_size, stat.st_mtime_ns)
+    return archives.zip_member(archive, archive.getinfo(source.member))
+
+
+@contextlib.contextmanager
+def _unreadable(what: str) -> Iterator[None]:
+    """Raises UnreadableError for the errors of archives."""
     try:
-        stat = os.stat(source.path)
-        archive = _open_zip(source.path, stat.st_size, stat.st_mtime_ns)
-        inner = archives.is_archive(source.member)
-        limit = archives.MAX_INNER_BYTES if inner else MAX_BYTES
-        info = archive.getinfo(source.member)
-        _check_size(info.file_size, limit)
-        return archives.read_member(archive, info)
+        yield
     except UnreadableError:
         raise
     except archives.ERRORS as error:
-        raise UnreadableError(f"zip archive cannot be read: {first_line(error)}") from error
+        raise UnreadableError(f"{what} cannot be read: {first_line(error)}") from error
 
 
 @functools.lru_cache(maxsize=2)
 def _open_zip(path: str, size: int, mtime: int) -> zipfile.ZipFile:
     """Opens an archive and keeps it open: reading its directory for every member is too slow."""
-    return zipfile.ZipFile(path)
+    return archives.open_zip(path)
 
 
 def _check_size(size: int, limit: int = MAX_BYTES) -> None:

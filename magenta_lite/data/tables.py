@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data.folders import walk
+from magenta_lite.data import archives
+from magenta_lite.data.folders import MAX_ROWS, walk
 from magenta_lite.data.formats import UnreadableError
 from magenta_lite.data.reading import Source
 from magenta_lite.data.splitting import SPLITS
 from magenta_lite.errors import UserError
+from magenta_lite.files import printable
 
 COLUMNS = ("midi_filename", "split")
 SUFFIXES = (".mid", ".midi")
@@ -68,7 +71,9 @@ class TabledDataset:
                 )
             table = min(tables, key=lambda file: (len(file.parts), file))
             text = files[table].read_bytes().decode("utf-8-sig")
-            rows = list(csv.DictReader(io.StringIO(text)))
+            rows = list(itertools.islice(csv.DictReader(io.StringIO(text)), MAX_ROWS + 1))
+            if len(rows) > MAX_ROWS:
+                raise UnreadableError(f"more than {MAX_ROWS:,} rows")
         except (
             UnreadableError,
             UnicodeDecodeError,
@@ -94,16 +99,17 @@ class TabledDataset:
     ) -> tuple[list[Source], Report]:
         splits = {row["midi_filename"]: row["split"] for row in rows}
         sources = []
-        for name, split in sorted(splits.items()):
+        for file, split in sorted(splits.items()):
+            name = printable(file)
             if split not in SPLITS:
                 raise UserError(
-                    f"{self.table} puts {name} into the split {split!r}, which is none of "
-                    f"{', '.join(SPLITS)}"
+                    f"{self.table} puts {name:.200} into the split {split!r:.100}, which is none "
+                    f"of {', '.join(SPLITS)}"
                 )
-            if name not in files:
+            if file not in files:
                 report.drop(f"listed in {self.table} but missing", name)
                 continue
-            sources.append(dataclasses.replace(files[name], name=name, split=split))
+            sources.append(dataclasses.replace(files[file], name=name, split=split))
         for name in sorted(files.keys() - splits.keys()):
             report.drop(f"not listed in {self.table}", name)
         return sources, report
@@ -114,6 +120,6 @@ def _files_in(path: Path, report: Report) -> dict[PurePosixPath, Source]:
     if path.is_dir():
         names = [(file.relative_to(path).as_posix(), str(file), "") for file in walk(path, report)]
     else:
-        with zipfile.ZipFile(path) as archive:
+        with archives.open_zip(path) as archive:
             names = [(name, str(path), name) for name in archive.namelist()]
     return {PurePosixPath(name): Source(file, name, member) for name, file, member in names}

@@ -98,8 +98,10 @@ def songs_of(path: str | Path, name: str, report: Report) -> list[Song]:
     """
     try:
         size, changed = os.path.getsize(path), os.stat(path).st_mtime_ns
-        songs, room = [], size
-        for lump in _last_lumps(path, changed).values():
+        songs, room, lumps = [], size, _last_lumps(path, changed)
+        if not lumps:
+            report.drop("no lump in the WAD file", name)
+        for lump in lumps.values():
             place = f"{name}/{lump.name}"
             if not 0 <= lump.offset <= size - lump.size:
                 report.drop("lump outside the WAD file, which is damaged or cut off", place)

@@ -126,6 +126,21 @@ def test_every_bad_file_is_named_with_its_reason_and_the_good_one_is_read(tmp_pa
         assert word in reasons[name], (name, reasons[name])
 
 
+def test_a_rate_at_which_a_small_file_would_be_hours_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(10_000), 1)
+    with pytest.raises(UserError, match="sample rate below 1,000 Hz"):
+        read_audio(tmp_path / "a.wav", 16_000)
+
+
+def test_sound_of_many_channels_is_read_in_smaller_blocks(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.tile(_sine(16_000)[:, None], 1024), 16_000)
+    np.testing.assert_allclose(
+        read_audio(tmp_path / "a.wav").samples[:, 0], _sine(16_000), 1e-3, 1e-4
+    )
+    with soundfile.SoundFile(tmp_path / "a.wav") as file:
+        assert max(map(len, audio._blocks(file))) == 512
+
+
 def test_files_longer_than_three_hours_are_not_read(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", _sine(16_000), 16_000)
     monkeypatch.setattr(audio.formats, "MAX_PIECE_SECONDS", 0.9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -47,6 +48,15 @@ def test_a_table_and_json_files_say_what_is_known(folder):
 def test_one_file_has_the_json_beside_it(folder):
     (folder / "a.json").write_text('{"genre": "folk"}')
     assert _labels(folder / "a.wav")[0] == {"a.wav": Labels(genre="folk")}
+
+
+def test_a_file_with_a_name_in_latin_1_has_the_json_beside_it(folder):
+    latin = os.fsdecode("Lied\xe9".encode("latin-1"))
+    (folder / "a.wav").rename(folder / f"{latin}.wav")
+    (folder / f"{latin}.json").write_text('{"genre": "folk"}')
+    labels, report = _labels(folder)
+    assert labels["Lied\xe9.wav"] == Labels(genre="folk")
+    assert not report.dropped
 
 
 def test_what_is_said_of_nothing_is_reported(folder):

@@ -12,14 +12,22 @@ from pathlib import Path
 
 import note_seq
 import pytest
-from bad_files import midi_bytes, write_bad_files, write_good_files
+from bad_files import midi_bytes, record, write_bad_files, write_good_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from note_seq.protobuf.music_pb2 import NoteSequence
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data import archives, building, formats, listing, midi_files, reading
-from magenta_lite.errors import UserError
+from magenta_lite.data import (
+    archives,
+    building,
+    formats,
+    listing,
+    midi_files,
+    reading,
+    records,
+)
+from magenta_lite.errors import UnreadableError, UserError
 from tfds_datasets.arranged.make_dummy_data import hymn
 
 ROOT = Path(__file__).parents[2]
@@ -419,13 +427,14 @@ def test_files_of_a_zip_that_share_their_bytes_are_a_bomb(tmp_path):
 
 def test_archives_of_too_many_files_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(archives, "MAX_DIRECTORY", 100)
     members = {f"{i}.mid": midi_bytes([(60, 0, 1)]) for i in range(3)}
     _zip(tmp_path / "many.zip", members)
     _tar(tmp_path / "many.tar", members)
     pieces, report = listing.read_all(tmp_path)
     assert [piece.name for piece in pieces] == ["many.tar/0.mid", "many.tar/1.mid"]
     assert report.places == {
-        "zip archive cannot be read: more than 2 files": ["many.zip"],
+        "zip archive cannot be read: a header of 153 bytes; at most 100 are read": ["many.zip"],
         "archive of more than 2 files; the others": ["many.tar"],
     }
 
@@ -454,6 +463,30 @@ def test_any_error_costs_one_member_of_a_tar_and_one_tune_of_a_book(tmp_path, mo
     (reason,) = report.places
     assert "RecursionError" in reason
     assert report.places[reason] == ["book.abc#X:1"]
+
+
+def test_records_are_those_that_tensorflow_writes():
+    data = bytes.fromhex("0300000000000000b099490e6162636e57f121000000000000000029039807d8ea82a2")
+    assert list(records.records_in(data)) == [b"abc", b""]
+    assert record(b"abc") + record(b"") == data
+    for i in range(len(data)):
+        damaged = bytearray(data)
+        damaged[i] ^= 1
+        with pytest.raises(UnreadableError):
+            list(records.records_in(bytes(damaged)))
+
+
+def test_a_damaged_archive_inside_another_costs_only_itself(tmp_path):
+    tune = midi_bytes([(60, 0, 1)])
+    inner = _zip(tmp_path / "x", {"a.mid": tune})
+    damaged = inner.replace(tune, tune[:-1] + b"?")
+    outer = _zip(tmp_path / "x", {"in.zip": damaged, "b.mid": tune}).replace(damaged[-9:], b"?" * 9)
+    _tar(tmp_path / "all.tar", {"out.zip": outer, "c.mid": tune})
+    (tmp_path / "x").unlink()
+    pieces, report = listing.read_all(tmp_path)
+    assert [piece.name for piece in pieces] == ["all.tar/out.zip/b.mid", "all.tar/c.mid"]
+    (reason,) = report.places
+    assert reason.startswith("archive cannot be read: Bad CRC-32")
 
 
 def test_names_are_printable_whatever_their_bytes(tmp_path):

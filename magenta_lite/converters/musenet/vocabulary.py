@@ -226,10 +226,11 @@ def read_ids(words: str) -> list[int]:
     """
     known, ids = ids_of_text(), []
     for word in words.replace(",", " ").replace("[", " ").replace("]", " ").split():
-        id = int(word) if word.isdecimal() else known.get(word, -1)
+        is_number = word.isdecimal() and len(word) <= len(str(SIZE))
+        id = int(word) if is_number else known.get(word, -1)
         if not 0 <= id < SIZE:
             raise UserError(
-                f"{word!r} is not a MuseNet token, which are 0 to {SIZE - 1} or like piano:v72:G1"
+                f"{word!r:.50} is not a MuseNet token, 0 to {SIZE - 1} or like piano:v72:G1"
             )
         ids.append(id)
     return ids

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from magenta_lite.data.abc.fields import AbcError
 
 MAX_TUNE = 500_000  # characters
+MAX_TUNES = 300_000  # the others are one, which is too long
 MAX_LINE = 20_000
 MAX_SHARED_LINES = 20
 NEWLINE = re.compile(r"\r+\n?")
@@ -40,7 +41,7 @@ def split_tunes(text: str) -> list[tuple[str, str]]:
     """
     if re.search("(?i)<html|<pre", text):
         text = html.unescape(text)
-    chunks = TUNE.split(NEWLINE.sub("\n", text))
+    chunks = TUNE.split(NEWLINE.sub("\n", text), MAX_TUNES)
     shared = _shared_lines(chunks.pop(0)) if not TUNE.match(chunks[0]) else ""
     seen: Counter[str] = Counter()
     tunes = []
@@ -100,7 +101,7 @@ def lines(tune: str) -> Iterator[tuple[str, str]]:
                 music, in_body = "", in_body or field[1] == "K"
                 continue
             has_music = in_body
-            music += line if line[0].isdigit() else f" {line}"  # an ending may be the next line's
+            music += line if line[:1].isdigit() else f" {line}"  # an ending may be the next line's
             if not line.endswith("\\"):
                 yield "", music
                 music = ""

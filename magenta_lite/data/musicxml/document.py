@@ -44,7 +44,7 @@ def open_document(data: bytes) -> ElementTree.Element:
 def _unpacked(data: bytes) -> bytes:
     """Returns the score in a compressed file."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with archives.open_zip(io.BytesIO(data)) as archive:
             if len(archive.namelist()) > MAX_MEMBERS:
                 raise MusicXMLError(f"an archive of more than {MAX_MEMBERS} files")
             return _member(archive, _name_of_score(archive))
