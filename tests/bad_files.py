@@ -81,7 +81,7 @@ def write_bad_files(folder: Path) -> dict[str, str]:
         "entities.xml": (b"<!DOCTYPE a [<!ENTITY b 'c'>]><score-partwise/>", "XML entities"),
         "page.xml": (b"<html/>", "not a score"),
         "bomb.mxl": (_zip({"a.xml": bytes(40 * 2**20)}), "more than 32 MB of XML"),
-        "not_a_number.tfrecord": (record(_sequence_bytes(start=float("nan"))), "not a number"),
+        "not_a_number.tfrecord": (record(_sequence_bytes(start=float("nan"))), "no notes"),
         "far.tfrecord": (record(_sequence_bytes(start=1e11)), "longer than 3 hours"),
         "long_record.tfrecord": (record(b"", size=2**60), "truncated TFRecord"),
         "other.tfrecord": (record(b"\xff" * 9), "not a NoteSequence"),
@@ -164,7 +164,7 @@ def _sequence_bytes(start: float) -> bytes:
     from note_seq.protobuf import music_pb2
 
     sequence = music_pb2.NoteSequence()
-    sequence.notes.add(pitch=60, velocity=80, start_time=start, end_time=4.0)
+    sequence.notes.add(pitch=60, velocity=80, start_time=start, end_time=start + 1)
     return sequence.SerializeToString()
 
 
