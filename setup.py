@@ -33,6 +33,7 @@ setup(
         "array-record>=0.7",
         # note-seq imports pydub, which needs a module that Python 3.13 no longer has.
         "audioop-lts>=0.2; python_version >= '3.13'",
+        "google-crc32c>=1.5",  # checksums of TFRecord files
         "keras>=3.12",
         "matplotlib>=3.8",
         "midirenderer>=0.1.3",  # plays soundfonts

@@ -5,13 +5,13 @@ Source: https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecord files
 
 from __future__ import annotations
 
-import functools
 import struct
 from collections.abc import Iterator
 
+import google_crc32c
+
 from magenta_lite.errors import UnreadableError
 
-POLYNOMIAL = 0x82F63B78  # of CRC-32C (RFC 3720), lowest bit first
 HEADER = struct.Struct("<QI")  # size of the data, checksum of the size
 CHECKSUM = struct.Struct("<I")  # of the data
 
@@ -39,18 +39,6 @@ def records_in(data: bytes) -> Iterator[bytes]:
 
 
 def masked_crc(data: bytes) -> int:
-    """Returns the checksum of bytes as TFRecord files store it."""
-    table, crc = _table(), 0xFFFFFFFF
-    for byte in data:
-        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
+    """Returns the checksum of bytes, CRC-32C, as TFRecord files store it."""
+    crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-@functools.cache
-def _table() -> list[int]:
-    """Returns the checksum of each byte."""
-    table = list(range(256))
-    for _ in range(8):
-        table = [crc >> 1 ^ POLYNOMIAL * (crc & 1) for crc in table]
-    return table
