@@ -131,6 +131,7 @@ def _open_data(config, run_dir: Path, strategy):
     """
     from magenta_lite import datasets
     from magenta_lite.data.naming import absolute_source
+    from magenta_lite.data.splitting import small_validation
     from magenta_lite.training.run import load_encoder
     from magenta_lite.training.run_directory import RunDirectory
     from magenta_lite.training.strategy import is_chief, wait_for_all
@@ -149,6 +150,8 @@ def _open_data(config, run_dir: Path, strategy):
     collection = datasets.open_data(config, encoder, FLAGS.data_dir, built)
     if is_chief():
         wait_for_all(strategy)
+        if warning := small_validation(collection.sizes, collection.report):
+            print(warning)
     return config, collection
 
 

@@ -9,6 +9,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Two test processes share the machine: without this each would start a thread per core.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Otherwise the allocator of oneDNN never returns memory: two processes would need 18 GB.
+os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 # Tests compile much and compute little. With `XLA_FLAGS= pytest` they run what users run.
 _flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
 # XLA ends a process whose flags it does not know, and this one may not stay.

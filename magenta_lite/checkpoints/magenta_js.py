@@ -249,10 +249,10 @@ def _read_weights(folder: Path) -> dict[str, np.ndarray]:
         actual = sum(map(_size, paths))  # before anything of a stated size is allocated
         expected = sum(weight.size for weight in weights.values())
         if actual != expected:
-            files = checks.some(map(str, paths)) or f"A group of {file}"
+            files = checks.some(path.name for path in paths) or "A group without files"
             raise UserError(
-                f"{files} should have {_number(expected)} bytes together and has {actual:,}: "
-                "download the folder again"
+                f"{file}: {files} should have {_number(expected)} bytes together and has "
+                f"{actual:,}: download the folder again"
             )
         data = b"".join(_read_shard(path) for path in paths)
         offset = 0

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from magenta_lite.config import ExperimentConfig, TrainConfig
 from magenta_lite.converters import build_converter
-from magenta_lite.data.splitting import few_held_out, small_validation
+from magenta_lite.data.splitting import few_held_out
 from magenta_lite.families.building import build_model
 from magenta_lite.training.averages import swap
 from magenta_lite.training.callbacks import Interval, Prepare, Saver, WatchSteps
@@ -96,7 +96,6 @@ def _train(config, directory, collection, strategy, init_from, began, keep_batch
     data = {"name": collection.name, "sizes": dict(collection.sizes)}
     say(f"Data: {data['name']}: {_sizes(data['sizes'])}")
     few = few_held_out("validation", examples["validation"].pieces)
-    few = few or small_validation(collection.sizes, collection.report)
     _warn_about_data(data, few, directory, settings, say)
 
     keras.utils.set_random_seed(settings.seed)

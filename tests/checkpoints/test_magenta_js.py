@@ -140,7 +140,7 @@ def test_a_shard_of_the_wrong_length_is_told_with_both_lengths(tmp_path):
     for wrong in (data[:-3], data + b"more", b""):
         path.write_bytes(wrong)
         message = error_of(tmp_path)
-        assert str(path) in message
+        assert str(tmp_path) in message and path.name in message
         assert f"{len(data):,} bytes" in message
         assert f"has {len(wrong):,}" in message
 
