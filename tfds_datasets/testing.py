@@ -18,13 +18,15 @@ class CollectionTestCase(tfds.testing.DatasetBuilderTestCase):
     """
 
     DATASET_CLASS: ClassVar[Any] = None
+    windows: ClassVar[building.Windows]
 
     def setUp(self):
         super().setUp()
         self.replace(folk, "corpus_folder", lambda: self.dummy_data)
         config = self.DATASET_CLASS.builder_configs[self.BUILDER_CONFIG_NAMES_TO_TEST[0]]
-        sources = self.DATASET_CLASS.SPEC.list_sources(self.source(config))
-        self.windows = building.build(*sources, config.converter)
+        if "windows" not in vars(type(self)):  # built once for all tests of a class
+            sources = self.DATASET_CLASS.SPEC.list_sources(self.source(config))
+            type(self).windows = building.build(*sources, config.converter)
         self.SPLITS = {split: size for split, size in self.windows.sizes.items() if size}
 
     def source(self, config) -> str:
