@@ -33,7 +33,7 @@ class Batches:
     """The examples of a data set, and how they are batched and augmented.
 
     Attributes:
-        events: Integers or floats (N, T, *event_shape).
+        events: Integers or floats (N, T, *event_shape), of which only the rows of a batch are read.
         lengths: int32 (N,).
         batch_size: Global batch size B, over all replicas together.
         seed: Seed of the order, the transpositions and the random inputs.
@@ -115,17 +115,12 @@ class Batches:
     def _local(self, start, first_replica, local_replicas, replicas):
         """Returns the batches of `local_replicas` replicas from `first_replica` on, interleaved."""
         rows = self.batch_size // replicas
-        # Captured by the mapped function instead of being constants of its graph.
-        stored = {"events": tf.constant(self.events), "length": tf.constant(self.lengths)}
-        if self.controls is not None:
-            stored["controls"] = tf.constant(self.controls)
-        stored |= {name: tf.constant(values) for name, values in self.extras.items()}
 
         @tf.autograph.experimental.do_not_convert
         def batch(number):
             step = number // local_replicas
             first_row = (first_replica + number % local_replicas) * rows
-            return self._batch(stored, step, first_row, rows)
+            return self._batch(step, first_row, rows)
 
         numbers = tf.data.Dataset.range(start * local_replicas, MAX_BATCHES)
         batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -135,13 +130,13 @@ class Batches:
         options.autotune.enabled = False
         return batches.prefetch(PREFETCHED).with_options(options)
 
-    def _batch(self, stored, step, first_row, rows):
-        size = tf.shape(stored["length"], tf.int64)[0]
+    def _batch(self, step, first_row, rows):
+        size = len(self.lengths)
         example = step * self.batch_size + first_row + tf.range(rows, dtype=tf.int64)
         index = example % size
         if self.shuffle:
             index = _place_in_epoch(self._seed("order"), example // size, index, size)
-        batch = {name: _gather(values, index) for name, values in stored.items()}
+        batch = self._examples(index)
         batch["example"] = example
 
         def draw(function, name, shape, **kwargs):
@@ -180,6 +175,24 @@ class Batches:
             if wanted.kind == "bernoulli":
                 # Not bool: oneDNN logs an error when a model transposes a bool tensor.
                 batch[name] = tf.cast(batch[name] < wanted.p, tf.float32)
+        return batch
+
+    def _examples(self, index):
+        """Returns the stored examples at `index` (b,), integers as int32, floats as float32."""
+        stored = {"events": self.events, "length": np.asarray(self.lengths), **self.extras}
+        if self.controls is not None:
+            stored["controls"] = self.controls
+        types = [values.dtype for values in stored.values()]
+
+        def read(index):
+            # An operation of TensorFlow would need a copy of all examples in memory.
+            return [values[index] for values in stored.values()]
+
+        batch = {}
+        tensors = tf.numpy_function(read, [index], types, stateful=False)
+        for (name, values), rows in zip(stored.items(), tensors, strict=True):
+            rows.set_shape([*index.shape, *values.shape[1:]])
+            batch[name] = tf.cast(rows, tf.float32 if rows.dtype.is_floating else tf.int32)
         return batch
 
     def _transpose_limits(self, step):
@@ -236,11 +249,6 @@ def _generator(wanted: RandomInput) -> Callable[..., Tensor]:
     if wanted.kind == "seed":
         return functools.partial(UNIFORM, minval=None, maxval=None, dtype=tf.int32)
     return UNIFORM  # also for `bernoulli`
-
-
-def _gather(values, index):
-    rows = tf.gather(values, index)
-    return tf.cast(rows, tf.float32 if rows.dtype.is_floating else tf.int32)
 
 
 def _crop_start(where, length, crop: int):

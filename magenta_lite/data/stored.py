@@ -23,6 +23,7 @@ USED = "used.json"  # time and source name of the last use, beside the examples
 INFO, METADATA = "dataset_info.json", "metadata.json"  # written by TFDS
 CONFIGS = ".config"  # TFDS's list of the configs of a builder
 CODES = "codes-"  # prefix of the folders with a VQ-VAE's codes
+ROWS = "rows-"  # prefix of the folders with the arrays of a split, beside the examples
 
 
 class Stored(NamedTuple):
@@ -62,6 +63,12 @@ def note_use(folder: Path, source: str) -> None:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with contextlib.suppress(OSError), replaced(folder / USED) as partial:  # read-only folder
         partial.write_text(json.dumps({"source": source, "time": now}))
+
+
+def remove_rows(folder: Path, split: str) -> None:
+    """Removes the arrays of a split, whole or partial, beside its examples in a folder."""
+    for old in folder.glob(f"*{ROWS}{split}-*"):
+        shutil.rmtree(old)
 
 
 def list_stored(data_dir: str | None = None) -> list[Stored]:

@@ -3,9 +3,81 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RaggedArray:
+    """Rows of different lengths, which are read as those of a zero-padded array (N, T, ...).
+
+    Attributes:
+        flat: All rows, one after the other, (S, ...).
+        starts: Int64 (N,), the place of each row in `flat`.
+        lengths: Int32 (N,), the length of each row; the longest has T.
+    """
+
+    flat: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.lengths), int(self.lengths.max()), *self.flat.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.flat.dtype
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Returns what the index gives of the padded array; only the indexed rows are read."""
+        rows, *others = index if isinstance(index, tuple) else (index,)
+        if rows is Ellipsis:
+            return self[:][index]
+        starts, lengths = self.starts[rows], self.lengths[rows]
+        padded = np.zeros((starts.size, *self.shape[1:]), self.dtype)
+        places = zip(starts.ravel().tolist(), lengths.ravel().tolist(), strict=True)
+        for row, (start, length) in zip(padded, places, strict=True):
+            row[:length] = self.flat[start : start + length]
+        return padded.reshape(*starts.shape, *self.shape[1:])[
+            (slice(None),) * starts.ndim + (*others,)
+        ]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class PieceNames(Sequence[str]):
+    """The name of the piece of each row.
+
+    Attributes:
+        names: The different names.
+        numbers: Int32 (N,), the index in `names` of each row.
+    """
+
+    names: list[str]
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self.names[number] for number in self.numbers[row].tolist()]
+        return self.names[int(self.numbers[row])]
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.names[number] for number in self.numbers.tolist())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +94,10 @@ class Examples:
         extras: Other conditioning, integers (N, ...), by their names in a batch.
     """
 
-    events: np.ndarray
+    events: np.ndarray | RaggedArray
     lengths: np.ndarray
-    pieces: list[str] | None
-    controls: np.ndarray | None = None
+    pieces: Sequence[str] | None
+    controls: np.ndarray | RaggedArray | None = None
     positions: np.ndarray | None = None
     extras: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
