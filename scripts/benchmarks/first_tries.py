@@ -84,7 +84,7 @@ def streams(examples: Examples, form) -> list[Examples]:
         examples: Examples from a converter.
         form: Their `EventFormat`.
     """
-    events, lengths = examples.events, examples.lengths
+    events, lengths = np.asarray(examples.events), examples.lengths
     if form.kind == "multi_categorical":
         return [Examples(events[..., part], lengths, None) for part in range(len(form.sizes))]
     if form.kind in ("roll", "groove"):

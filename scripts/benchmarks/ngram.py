@@ -37,7 +37,7 @@ def contexts(examples: Examples, skipped: int, orders: int) -> Iterator[tuple]:
 
     Both have a number per predicted event, i.e. all except the first `skipped` of each example.
     """
-    events = examples.events.astype(np.uint64)
+    events = np.asarray(examples.events, np.uint64)
     counts = np.arange(events.shape[1]) < examples.lengths[:, None]
     counts[:, :skipped] = False
     context = np.zeros_like(events)
@@ -89,7 +89,7 @@ def main() -> None:
     splits = [collection.split(name) for name in ("train", "validation", "test")]
     # The first event of a MelodyRNN is a primer.
     skipped = int(config.family == "melody_rnn")
-    vocabulary = int(max(examples.events.max() for examples in splits)) + 1
+    vocabulary = int(max(np.max(examples.events) for examples in splits)) + 1
     orders = [int(order) for order in arguments.orders.split(",")]
     nll = nll_of_orders(splits[0], splits[1:], skipped, vocabulary, max(orders))
     print(f"{config.data.source}, {[len(s.events) for s in splits]} examples, {vocabulary} events")
