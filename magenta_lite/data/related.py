@@ -84,19 +84,18 @@ def _is_bass(part: np.ndarray) -> bool:
 
 def _chords(starts: np.ndarray) -> np.ndarray:
     """Returns the index of the first note of each chord, int (C,), for ascending starts (N,)."""
-    behind = np.searchsorted(starts, starts + TOGETHER)
-    # The sum is rounded; the difference of two starts decides.
-    while (far := starts[behind - 1] - starts >= TOGETHER).any():
-        behind -= far
-    padded = np.append(starts, np.inf)
-    while (near := padded[behind] - starts < TOGETHER).any():
-        behind += near
+    times, places = np.unique(starts, return_index=True)
+    # The sum is rounded by at most one time; the difference of two times decides.
+    behind = np.searchsorted(times, times + TOGETHER)
+    behind = np.maximum(behind, np.arange(len(times)) + 1)
+    behind -= times[behind - 1] - times >= TOGETHER
+    behind += np.append(times, np.inf)[behind] - times < TOGETHER
     following = behind.tolist()
-    first, chords = 0, []
-    while first < len(starts):
-        chords.append(first)
-        first = following[first]
-    return np.array(chords)
+    time, chords = 0, []
+    while time < len(times):
+        chords.append(time)
+        time = following[time]
+    return places[chords]
 
 
 def _covered(notes: np.ndarray, chords: np.ndarray) -> np.ndarray:
