@@ -32,7 +32,7 @@ class NoteColumns(NamedTuple):
     is_drum: np.ndarray
 
 
-TYPES = NoteColumns(*map(np.dtype, (int, int, float, float, int, int, bool)))
+TYPES = (int, int, float, float, int, int, bool)
 
 # Wire types of protocol buffers (https://protobuf.dev/programming-guides/encoding).
 VARINT, FIXED_64, BYTES = range(3)

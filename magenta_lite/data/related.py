@@ -91,8 +91,8 @@ def _chords(starts: np.ndarray) -> np.ndarray:
     behind -= times[behind - 1] - times >= TOGETHER
     behind += np.append(times, np.inf)[behind] - times < TOGETHER
     following = behind.tolist()
-    time, chords = 0, []
-    while time < len(times):
+    time, count, chords = 0, len(times), []
+    while time < count:
         chords.append(time)
         time = following[time]
     return places[chords]
