@@ -139,13 +139,7 @@ class Converter:
 
     def possible_shift(self, events: Events, semitones: int) -> int:
         """Returns `semitones` reduced so that all notes of `events` fit; 0 without notes."""
-        lowest, highest = None, None
-        for ids, (_, low, high), moves in self._pitch_columns(np.asarray(events)):
-            if moves.any():
-                down, up = low - int(ids[moves].min()), high - int(ids[moves].max())
-                lowest = down if lowest is None else max(lowest, down)
-                highest = up if highest is None else min(highest, up)
-        return 0 if lowest is None else int(np.clip(semitones, lowest, highest))
+        return _shift(self._pitch_columns(np.asarray(events)), semitones)
 
     def transpose(self, events: Events, semitones: int) -> np.ndarray:
         """Returns `events` transposed by `possible_shift` semitones.
@@ -155,11 +149,12 @@ class Converter:
         """
         events = np.asarray(events)
         moved = events.copy()
-        shift = self.possible_shift(events, semitones)
+        columns = list(self._pitch_columns(events))
+        shift = _shift(columns, semitones)
         # Reads `events` and writes `moved`, so that ids that enter another range do not move twice.
-        targets = (ids for ids, _, _ in self._pitch_columns(moved))
-        for target, (ids, _, moves) in zip(targets, self._pitch_columns(events), strict=True):
-            target[moves] = ids[moves].astype(int) + shift
+        parts = moved if moved.ndim == 2 else moved[:, None]  # a view (T, P)
+        for ids, (part, _, _), moves in columns:
+            parts[moves, part] = ids[moves].astype(int) + shift
         return moved
 
     def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
@@ -211,6 +206,17 @@ class SoundConverter(Converter):
     def channels(self) -> int:
         """Channels of the audio; 1 for mono."""
         return self.config.channels
+
+
+def _shift(columns: Iterable[Any], semitones: int) -> int:
+    """Returns `semitones` reduced so that all ids of the `_pitch_columns` stay in their ranges."""
+    lowest, highest = [], []
+    for ids, (_, low, high), moves in columns:
+        moving = ids[moves]
+        if len(moving):
+            lowest.append(low - int(moving.min()))
+            highest.append(high - int(moving.max()))
+    return min(max(int(semitones), *lowest), *highest) if lowest else 0
 
 
 def too_short(text: str) -> Reason:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from magenta_lite.converters.base import Report
+from magenta_lite.converters.note_columns import note_columns
 from magenta_lite.data import abc, musicxml, workers
 from magenta_lite.data.midi_files import midi_to_sequence
 from magenta_lite.data.records import records_in
@@ -80,21 +83,25 @@ def checked(sequence: Any, name: str, report: Report) -> Any:
     Raises:
         UnreadableError: If it has no notes, or implausibly many or long ones.
     """
-    notes = sequence.notes
-    forward = [note for note in notes if note.start_time <= note.end_time]  # not NaN
-    if len(forward) < len(notes):
-        report.drop("note that ends before it starts", name, len(notes) - len(forward))
-        del notes[:]
-        notes.extend(forward)
-    if not notes:
+    notes = note_columns(sequence)
+    forward = notes.start_time <= notes.end_time  # not NaN
+    if not forward.all():
+        report.drop("note that ends before it starts", name, int((~forward).sum()))
+        kept = [note for note, is_kept in zip(sequence.notes, forward, strict=True) if is_kept]
+        del sequence.notes[:]
+        sequence.notes.extend(kept)
+    start, end = notes.start_time[forward], notes.end_time[forward]
+    if not len(start):
         raise UnreadableError("no notes")
-    if len(notes) > MAX_NOTES:
+    if len(start) > MAX_NOTES:
         raise UnreadableError(f"more than {MAX_NOTES:,} notes")
-    if min(note.start_time for note in notes) < 0:
+    if start.min() < 0:
         raise UnreadableError("a note starts before time 0")
-    if max(note.end_time - note.start_time for note in notes) > MAX_NOTE_SECONDS:
+    with np.errstate(invalid="ignore"):  # a note from infinity to infinity
+        longest = (end - start).max()
+    if longest > MAX_NOTE_SECONDS:
         raise UnreadableError(f"a note is held for more than {MAX_NOTE_SECONDS / 60:g} minutes")
-    if max(note.end_time for note in notes) > MAX_PIECE_SECONDS:
+    if end.max() > MAX_PIECE_SECONDS:
         raise UnreadableError(f"longer than {MAX_PIECE_SECONDS / 3600:g} hours")
     return sequence
 

@@ -9,10 +9,11 @@ largest group of the 4,248 fiddle tunes has 18.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from magenta_lite.converters.note_columns import note_columns
 
 INTERVALS = 12  # of a passage
 DISTINCT = 5  # different intervals of a passage; scales and broken chords have fewer
@@ -42,12 +43,11 @@ MIX = np.uint64(0xBF58476D1CE4E5B9)  # of the hash SplitMix64 (Steele et al. 201
 
 def passages_of(sequence: object) -> np.ndarray:
     """Returns the `passages` of a NoteSequence; none for sound."""
-    notes = [
-        (note.pitch, note.start_time, note.end_time, note.instrument, note.program)
-        for note in getattr(sequence, "notes", ())
-        if not note.is_drum
-    ]
-    return passages(np.array(notes))
+    if not hasattr(sequence, "notes"):
+        return NONE
+    notes = note_columns(sequence)
+    columns = notes.pitch, notes.start_time, notes.end_time, notes.instrument, notes.program
+    return passages(np.stack(columns, axis=1)[~notes.is_drum])
 
 
 def passages(notes: np.ndarray) -> np.ndarray:
@@ -63,11 +63,17 @@ def passages(notes: np.ndarray) -> np.ndarray:
     if len(notes) <= INTERVALS:
         return NONE
     notes = notes[np.lexsort((-notes[:, 0], notes[:, 1]))]
-    highest, covered = _highest(notes)
-    lines = [highest, highest[~covered]]
-    parts = [notes[notes[:, 3] == part] for part in np.unique(notes[:, 3])]
+    chords = _chords(notes[:, 1])
+    highest = np.maximum.reduceat(notes[:, 0], chords)
+    lines = [highest, highest[~_covered(notes, chords)]]
+    notes = notes[np.argsort(notes[:, 3], kind="stable")]
+    parts = np.split(notes, 1 + np.flatnonzero(np.diff(notes[:, 3])))
     if len(parts) > 1:
-        lines += [_highest(part)[0] for part in parts if not _is_bass(part)]
+        lines += [
+            np.maximum.reduceat(part[:, 0], _chords(part[:, 1]))
+            for part in parts
+            if not _is_bass(part)
+        ]
     found = np.unique(np.concatenate([_passages_in(line) for line in lines]))
     return found[:MOST_PASSAGES]  # the smallest hashes, so that related pieces keep the same ones
 
@@ -76,33 +82,52 @@ def _is_bass(part: np.ndarray) -> bool:
     return int(part[0, 4]) in BASSES or np.median(part[:, 0]) < BASS_PITCH
 
 
-def _highest(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the highest pitch of each chord, int (T,), and whether a higher note still sounds."""
-    pitches, covered = [], []
-    sounding: list[tuple[float, float]] = []  # minus pitch, and end; the highest first
-    onset = -np.inf
-    for pitch, start, end, *_ in notes.tolist():
-        if start - onset < TOGETHER:
-            pitches[-1] = max(pitches[-1], pitch)
-        else:
-            onset = start
-            while sounding and sounding[0][1] <= onset + TOGETHER:
-                heapq.heappop(sounding)
-            covered.append(bool(sounding) and -sounding[0][0] > pitch)
-            pitches.append(pitch)
-        heapq.heappush(sounding, (-pitch, end))
-    return np.array(pitches, int), np.array(covered, bool)
+def _chords(starts: np.ndarray) -> np.ndarray:
+    """Returns the index of the first note of each chord, int (C,), for ascending starts (N,)."""
+    times, places = np.unique(starts, return_index=True)
+    # The sum is rounded by at most one time; the difference of two times decides.
+    behind = np.searchsorted(times, times + TOGETHER)
+    behind = np.maximum(behind, np.arange(len(times)) + 1)
+    behind -= times[behind - 1] - times >= TOGETHER
+    behind += np.append(times, np.inf)[behind] - times < TOGETHER
+    following = behind.tolist()
+    time, count, chords = 0, len(times), []
+    while time < count:
+        chords.append(time)
+        time = following[time]
+    return places[chords]
+
+
+def _covered(notes: np.ndarray, chords: np.ndarray) -> np.ndarray:
+    """Returns whether a note higher than the first one of each chord still sounds, bool (C,)."""
+    pitches, starts, ends = notes[:, 0], notes[:, 1], notes[:, 2]
+    # Each note sounds in the chords from `first` until before `last`.
+    first = np.repeat(np.arange(1, len(chords) + 1), np.diff(np.append(chords, len(notes))))
+    last = np.searchsorted(starts[chords] + TOGETHER, ends)
+    held = np.flatnonzero(last > first)
+    first, last, pitches_held = first[held], last[held], pitches[held]
+    # Row k: the highest pitch of the notes that sound in the 2**k chords from each one on. Two such
+    # runs cover each note; they are then passed on to the runs of half the length.
+    level = np.frexp(last - first)[1] - 1
+    highest = np.full((level.max(initial=0) + 1, len(chords)), -np.inf)
+    np.maximum.at(highest, (level, first), pitches_held)
+    np.maximum.at(highest, (level, last - (1 << level)), pitches_held)
+    for k in range(len(highest) - 1, 0, -1):
+        half = 1 << (k - 1)
+        np.maximum(highest[k - 1], highest[k], out=highest[k - 1])
+        np.maximum(highest[k - 1][half:], highest[k][:-half], out=highest[k - 1][half:])
+    return highest[0] > pitches[chords]
 
 
 def _passages_in(line: np.ndarray) -> np.ndarray:
     """Returns the hashes of the passages of a line of pitches, uint64 (K,)."""
     steps = np.diff(line)
-    steps = np.clip(steps[steps != 0], -LARGEST, LARGEST)
+    steps = np.clip(steps[steps != 0], -LARGEST, LARGEST).astype(np.int8)
     if len(steps) < INTERVALS:
         return NONE
     runs = np.lib.stride_tricks.sliding_window_view(steps, INTERVALS)
-    runs = runs[(np.diff(np.sort(runs, axis=1), axis=1) != 0).sum(axis=1) >= DISTINCT - 1]
-    hashes = ((runs + LARGEST).astype(np.uint64) * FACTORS).sum(axis=1, dtype=np.uint64)
+    is_varied = (np.diff(np.sort(runs, axis=1), axis=1) != 0).sum(axis=1) >= DISTINCT - 1
+    hashes = np.correlate((steps + LARGEST).astype(np.uint64), FACTORS)[is_varied]
     hashes = (hashes ^ (hashes >> np.uint64(30))) * MIX
     return hashes ^ (hashes >> np.uint64(31))
 

@@ -77,6 +77,30 @@ def grouped(*pieces) -> list[int]:
     return related.groups([related.passages(piece) for piece in pieces]).tolist()
 
 
+def one_by_one(notes: np.ndarray) -> tuple[list[int], list[bool]]:
+    """Returns the first note of each chord, and whether a higher earlier one still sounds."""
+    chords, covered = [], []
+    for i, (pitch, start, *_) in enumerate(notes):
+        if chords and start - notes[chords[-1], 1] < related.TOGETHER:
+            continue
+        earlier = notes[:i]
+        covered.append(bool((earlier[earlier[:, 2] > start + related.TOGETHER, 0] > pitch).any()))
+        chords.append(i)
+    return chords, covered
+
+
+@pytest.mark.parametrize("grid", [0.01, 0.025, 0.05, 0.3])
+def test_chords_and_the_notes_below_others_are_those_found_one_by_one(grid):
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 13, 40, 150):
+        start = np.sort(rng.integers(0, 100, count) * grid + rng.choice([0, 1e-9], count))
+        end = start + grid * rng.choice([0, 1, 5, 80], count)
+        notes = np.stack([rng.integers(40, 90, count), start, end], axis=1)
+        chords = related._chords(start)
+        expected = one_by_one(notes)
+        assert (chords.tolist(), related._covered(notes, chords).tolist()) == expected
+
+
 @pytest.mark.parametrize(
     "form",
     [
