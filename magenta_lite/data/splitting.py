@@ -137,7 +137,7 @@ class Outline(NamedTuple):
     content: bytes
     order: tuple[int, int]
     folder: str
-    passages: np.ndarray
+    passages: related.Passages
     windows: np.ndarray
 
 

@@ -84,6 +84,7 @@ class WindowStore:
     def __init__(self, folder: Path | None = None):
         self._windows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._passages = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._writing = threading.Lock()
         self._names: list[str] = []
         self._sources: list[int] = []
@@ -116,7 +117,11 @@ class WindowStore:
         self._names.append(piece.name)
         self._sources.append(source)
         self._splits.append(piece.split)
-        self._outlines.append(piece.outline)
+        passages = piece.outline.passages
+        start = self._passages.tell()
+        self._passages.write(passages[:].tobytes())
+        stored = StoredPassages(self._passages, start, len(passages))
+        self._outlines.append(piece.outline._replace(passages=stored))
 
     def settle(self, by_folder: bool) -> Report:
         """Decides which windows are stored, and in which split; returns what is left out.
@@ -124,6 +129,8 @@ class WindowStore:
         Args:
             by_folder: See `splitting.assign`.
         """
+        for file in (self._windows, self._rows, self._passages):
+            file.flush()
         free = [i for i, split in enumerate(self._splits) if not split]
         assigned = splitting.assign(
             [self._outlines[i] for i in free], by_folder, self._hashes(free)
@@ -241,8 +248,6 @@ class WindowStore:
             start += len(rows)
 
     def _chunks(self) -> Iterator[np.ndarray]:
-        self._rows.flush()
-        self._windows.flush()
         for start in range(0, self._count, READ_ROWS):
             size = min(READ_ROWS, self._count - start) * ROW.itemsize
             yield np.frombuffer(os.pread(self._rows.fileno(), size, start * ROW.itemsize), ROW)
@@ -261,3 +266,20 @@ class StoredWindows:
 
     def __iter__(self) -> Iterator[Window]:
         return self.store.windows(self.split)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredPassages:
+    """The `related.passages` of a piece, in a file."""
+
+    file: Any
+    start: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        first, end, _ = index.indices(self.count)
+        read = os.pread(self.file.fileno(), 8 * (end - first), self.start + 8 * first)
+        return np.frombuffer(read, np.uint64)
