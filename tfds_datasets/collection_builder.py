@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
 
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
@@ -23,6 +24,9 @@ from magenta_lite.data.window_store import StoredWindows
 from magenta_lite.errors import UserError
 
 FOUND_FILE = "found.json"
+
+# Of a larger split, TFDS sorts the examples in files. The result is the same; its own limit is 1 GB.
+shuffle.MAX_MEM_BUFFER_SIZE = 64 * 2**20
 
 
 def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -> str:
