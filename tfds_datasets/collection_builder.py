@@ -25,7 +25,7 @@ from magenta_lite.errors import UserError
 
 FOUND_FILE = "found.json"
 
-# Of a larger split, TFDS sorts the examples in files. The result is the same; its own limit is 1 GB.
+# TFDS sorts the examples of a larger split in files, with the same result; its own limit is 1 GB.
 shuffle.MAX_MEM_BUFFER_SIZE = 64 * 2**20
 
 
