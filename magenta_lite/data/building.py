@@ -328,15 +328,16 @@ def build(
         read, pieces = Report(), 0
         for answer in answers:
             if isinstance(answer, Crash):
+                progress.add(0)
                 read.drop(answer.reason, answer.name or source.name)
                 continue
+            progress.add(sum(len(piece.rows) for piece in answer.pieces))
             read.merge(answer.report)
             pieces += len(answer.pieces)
             for piece in answer.pieces:
                 store.add(piece, number)
                 if piece.facts:
                     facts[piece.name] = piece.facts
-            progress.add(answer)
         report.merge(read)
         reasons.append(SAME_MUSIC if pieces else read.main_reason())
         progress.end_source()
@@ -416,14 +417,16 @@ class _Progress:
         self._done = self._files = self._windows = 0
         self._start = self._printed = time.monotonic()
 
-    def add(self, packed: Packed) -> None:
+    def add(self, windows: int) -> None:
+        """Counts the answer for a part of a source."""
         self._files += 1
-        self._windows += sum(len(piece.rows) for piece in packed.pieces)
+        self._windows += windows
         if time.monotonic() - self._printed >= PROGRESS_SECONDS:
             self.show()
 
     def end_source(self) -> None:
         self._done += 1
+        self._files -= 1  # the last part is the report of the source
 
     def show(self, longest: Busy | None = None) -> None:
         self._printed = time.monotonic()
@@ -436,7 +439,7 @@ class _Progress:
 
     def _left(self, seconds: float) -> str:
         """Returns an estimate of the time left, if most sources are single files."""
-        if not self._done or self._files > 2 * self._done:
+        if not self._done or self._files > 1.5 * self._done:
             return ""
         left = seconds * (self._sources - self._done) / self._done
         return f", about {left / 60:.0f} min left" if left >= 120 else f", about {left:.0f} s left"

@@ -39,6 +39,28 @@ def test_what_takes_too_long_is_ended_and_named_while_it_runs():
     assert max(seconds for _, seconds in named) > 1
 
 
+def test_all_workers_answer_one_item_together_in_order():
+    words = [*map(str, range(40)), "die", *map(str, range(40)), "raise", "7"]
+    items = [["1", "2"], words, [], ["3"], words[:3]]
+    with WorkerPool(parts, 2, LIMITS) as pool:
+        answers = pool.map(items, lambda _: None, 5.0, lambda item: len(item) != 1, str)
+        first, second, *rest = map(list, answers)
+    killed = Crash("die", f"file whose reading ended the process (code {-signal.SIGKILL})")
+    doubled = [str(2 * i) for i in range(40)]
+    assert first == ["2", "4"]
+    assert second[:-2] == [*doubled, killed, *doubled]
+    assert (second[-2].name, second[-1]) == ("raise", "14")
+    assert rest == [[], ["6"], ["0", "2", "4"]]
+
+
+def test_an_answer_that_cannot_be_kept_is_an_error():
+    def arrived(answer):
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"), WorkerPool(parts, 1, LIMITS) as pool:
+        list(map(list, pool.map([["1", "2"], ["3"]], lambda _: None, 5.0, arrived=arrived)))
+
+
 def test_a_worker_that_ends_between_two_parts_is_not_asked_again():
     with WorkerPool(parts, 1, LIMITS) as pool:
         first, second = map(list, pool.map([["1", "die between", "2"], ["3"]], lambda _: None, 5.0))
