@@ -6,10 +6,12 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
 
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
@@ -18,9 +20,13 @@ from magenta_lite.data.building import Windows
 from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DatasetSpec
 from magenta_lite.data.splitting import Window
+from magenta_lite.data.window_store import StoredWindows
 from magenta_lite.errors import UserError
 
 FOUND_FILE = "found.json"
+
+# TFDS sorts the examples of a larger split in files, with the same result; its own limit is 1 GB.
+shuffle.MAX_MEM_BUFFER_SIZE = 64 * 2**20
 
 
 def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -> str:
@@ -176,14 +182,15 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             if examples
         }
 
-    def _generate_examples(self, windows: list[Window], split: str) -> Iterator:
+    def _generate_examples(self, windows: StoredWindows, split: str) -> Iterator:
         example = functools.partial(_example, converter_config=self.builder_config.converter)
         return map(example, building.with_progress(windows, f"Writing {split}"))
 
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)
         converter = self.builder_config.converter
-        windows = building.build(sources, listing, converter, self.builder_config.by_folder)
+        by_folder, folder = self.builder_config.by_folder, Path(self.data_path)
+        windows = building.build(sources, listing, converter, by_folder, folder)
         summaries.check_usable(windows.sizes, windows.report, self.info.full_name)
         return windows
 

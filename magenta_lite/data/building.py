@@ -5,7 +5,6 @@ The TFDS builders, their Beam pipelines and `inspect_data` share these steps. Im
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 import hashlib
@@ -13,16 +12,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from magenta_lite.config import FORMER_CONVERTER_FIELDS
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
-from magenta_lite.data import reading, related, splitting
+from magenta_lite.data import archives, reading, related, window_store
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
+from magenta_lite.data.window_store import PackedPiece, StoredWindows, WindowStore
 from magenta_lite.data.workers import Busy, Crash, Part, WorkerPool, attempt
 
 PROGRESS_SECONDS = 5.0  # seconds between two lines of progress
@@ -49,24 +50,31 @@ class Encoded:
     report: Report
 
 
+class Packed(NamedTuple):
+    """The encoded pieces of one file in the form in which workers send them, and its report."""
+
+    pieces: list[PackedPiece]
+    report: Report
+
+
 @dataclasses.dataclass
 class Windows:
     """The windows of a whole collection.
 
     Attributes:
-        splits: Windows of `train`, `validation` and `test`, in stable order.
+        splits: Windows of `train`, `validation` and `test`, in stable order; they are on disk.
         report: Counts what was kept and dropped.
         facts: Metadata of the pieces that have any, by piece name.
     """
 
-    splits: dict[str, list[Window]]
+    splits: Mapping[str, StoredWindows | list[Window]]
     report: Report
     facts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Number of windows of each split."""
-        return {name: len(windows) for name, windows in self.splits.items()}
+        return {name: len(self.splits[name]) for name in SPLITS}
 
 
 def say(text: str) -> None:
@@ -231,22 +239,24 @@ def arrays(
     return steps, np.frombuffer(controls, np.uint8) if controls else None
 
 
-def encode_sources(sources: Sequence[reading.Source], converter_config: Any) -> Iterator[Encoded]:
-    """Yields `encode_source` of each source, in order, and prints progress."""
-    progress = _Progress(len(sources))
-    work = functools.partial(encode_files, converter_config=converter_config)
-    for source, answers in zip(sources, each_source(sources, work, progress.show), strict=True):
-        encoded = _joined(source, answers)
-        progress.add(encoded)
-        yield encoded
+def pack_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
+    """Yields the parts of `encode_files`, whose answers are `Packed`."""
+    for name, answer in encode_files(source, converter_config):
+        yield name, functools.partial(_packed, answer)
+
+
+def _packed(answer: Callable[[], Encoded]) -> Packed:
+    encoded = answer()
+    return Packed([window_store.pack(piece) for piece in encoded.pieces], encoded.report)
 
 
 def each_source(
     sources: Sequence[reading.Source],
     work: Callable[[reading.Source], Iterable[Part]],
     waiting: Callable[[Busy | None], None],
-) -> Iterator[list[Any | Crash]]:
-    """Yields the answers of each source, in order.
+    arrived: Callable[[Any], Any] = lambda answer: answer,
+) -> Iterator[Iterator[Any | Crash]]:
+    """Yields the answers of each source, in order; they must be taken before those of the next.
 
     The first seconds of work are done in this process, if the sources are quick to read. The rest
     is done in one process per core, with limits of time and memory.
@@ -256,20 +266,29 @@ def each_source(
         work: Returns the parts of a source; a module-level function, or a `functools.partial` of
             one.
         waiting: Called regularly while workers are busy, e.g. to print progress.
+        arrived: Returns what is kept of an answer until it is its turn; called in any order, and
+            in other threads.
     """
     start = time.monotonic()
     done = 0
     while (
         done < len(sources) and sources[done].is_quick and time.monotonic() - start < SERIAL_SECONDS
     ):
-        yield [attempt(*part) for part in work(sources[done])]
+        answers = (attempt(*part) for part in work(sources[done]))
+        yield (answer if isinstance(answer, Crash) else arrived(answer) for answer in answers)
         done += 1
     rest = sources[done:]
     if not rest:
         return
     limits = max(source.LIMITS for source in rest)
-    with WorkerPool(work, min(_cores(), len(rest)), limits) as pool:
-        yield from pool.map(rest, waiting, PROGRESS_SECONDS)
+    workers = _cores() if any(map(is_divided, rest)) else min(_cores(), len(rest))
+    with WorkerPool(work, workers, limits) as pool:
+        yield from pool.map(rest, waiting, PROGRESS_SECONDS, is_divided, arrived)
+
+
+def is_divided(source: reading.Source) -> bool:
+    """Returns whether all workers read a source together: an archive."""
+    return archives.is_archive(source.member or source.path)
 
 
 def _cores() -> int:
@@ -284,6 +303,7 @@ def build(
     listing: Report,
     converter_config: Any,
     by_folder: bool = False,
+    folder: Path | None = None,
 ) -> Windows:
     """Reads, encodes and splits `sources`.
 
@@ -292,31 +312,40 @@ def build(
         listing: Report from listing `sources`.
         converter_config: A converter section, e.g. `MelodyConverterConfig`.
         by_folder: See `splitting.assign`.
+        folder: Folder of temporary files; None for that of the system.
     """
     report = Report()
     report.merge(listing)
-    windows, facts, outlines, reasons = [], {}, [], []
-    for number, encoded in enumerate(encode_sources(sources, converter_config)):
-        report.merge(encoded.report)
-        windows.extend(place_windows(number, encoded))
-        facts |= facts_of(encoded)
-        outlines.extend(splitting.outlines(encoded.pieces))
-        reasons.append(why_unused(encoded))
-    assigned = splitting.assign(outlines, by_folder)
-    groups = collections.defaultdict(list)
-    for window in windows:
-        groups[window.key].append((window.split or assigned[window.content], window))
-    splits = {split: [] for split in SPLITS}
-    for group in groups.values():
-        split, kept, left_out = splitting.settle(group)
-        splits[split].extend(kept)
-        report.merge(left_out)
-    for kept in splits.values():
-        kept.sort(key=lambda window: window.place)
-    used = {window.place[0] for kept in splits.values() for window in kept}
+    store, facts, reasons = WindowStore(folder), {}, []
+    progress = _Progress(len(sources))
+    work = functools.partial(pack_files, converter_config=converter_config)
+
+    def written(packed: Packed) -> Packed:
+        return packed._replace(pieces=[store.write(piece) for piece in packed.pieces])
+
+    all_answers = each_source(sources, work, progress.show, written)
+    for number, (source, answers) in enumerate(zip(sources, all_answers, strict=True)):
+        read, pieces = Report(), 0
+        for answer in answers:
+            if isinstance(answer, Crash):
+                progress.add(0)
+                read.drop(answer.reason, answer.name or source.name)
+                continue
+            progress.add(sum(len(piece.rows) for piece in answer.pieces))
+            read.merge(answer.report)
+            pieces += len(answer.pieces)
+            for piece in answer.pieces:
+                store.add(piece, number)
+                if piece.facts:
+                    facts[piece.name] = piece.facts
+        report.merge(read)
+        reasons.append(SAME_MUSIC if pieces else read.main_reason())
+        progress.end_source()
+    report.merge(store.settle(by_folder))
+    used = store.used_sources()
     for number, reason in enumerate(reasons):
         report.merge(file_report(sources[number].name, number in used, reason))
-    return Windows(splits, report, facts)
+    return Windows(store.splits(), report, facts)
 
 
 def why_unused(encoded: Encoded) -> str:
@@ -364,7 +393,7 @@ def about(longest: Busy | None) -> str:
     return f"; {longest[0]} has taken {longest[1]:.0f} s so far"
 
 
-def with_progress(windows: Sequence[Window], what: str) -> Iterator[Window]:
+def with_progress(windows: StoredWindows | list[Window], what: str) -> Iterator[Window]:
     """Yields `windows` and prints progress, prefixed with `what`."""
     last = time.monotonic()
     for i, window in enumerate(windows):
@@ -385,20 +414,32 @@ class _Progress:
 
     def __init__(self, sources: int):
         self._sources = sources
-        self._done = self._pieces = self._windows = 0
+        self._done = self._files = self._windows = 0
         self._start = self._printed = time.monotonic()
 
-    def add(self, encoded: Encoded) -> None:
-        self._done += 1
-        self._pieces += len(encoded.pieces)
-        self._windows += sum(len(piece.examples) for piece in encoded.pieces)
+    def add(self, windows: int) -> None:
+        """Counts the answer for a part of a source."""
+        self._files += 1
+        self._windows += windows
         if time.monotonic() - self._printed >= PROGRESS_SECONDS:
             self.show()
 
+    def end_source(self) -> None:
+        self._done += 1
+        self._files -= 1  # the last part is the report of the source
+
     def show(self, longest: Busy | None = None) -> None:
         self._printed = time.monotonic()
-        # No estimate of the time left: a file may hold one tune or a thousand.
+        seconds = max(self._printed - self._start, 1e-3)
         say(
-            f"Read {self._done:,} of {self._sources:,} files: {self._pieces:,} pieces with "
-            f"{self._windows:,} windows in {self._printed - self._start:.0f} s{about(longest)}"
+            f"Read {self._done:,} of {self._sources:,} files: {self._windows:,} windows in "
+            f"{seconds:.0f} s, {self._files / seconds:.1f} files a second"
+            f"{self._left(seconds)}{about(longest)}"
         )
+
+    def _left(self, seconds: float) -> str:
+        """Returns an estimate of the time left, if most sources are single files."""
+        if not self._done or self._files > 1.5 * self._done:
+            return ""
+        left = seconds * (self._sources - self._done) / self._done
+        return f", about {left / 60:.0f} min left" if left >= 120 else f", about {left:.0f} s left"

@@ -103,10 +103,11 @@ def overview(
     progress = _Progress(len(sources))
     answers_of = building.each_source(sources, work, progress.tell)
     for source, answers in zip(sources, answers_of, strict=True):
+        found = list(answers)
         reasons = []
         for i, row in enumerate(rows):
             report, before = Report(), row.pieces
-            for answer in answers:
+            for answer in found:
                 if isinstance(answer, Crash):
                     report.drop(answer.reason)
                     continue

@@ -9,7 +9,8 @@ largest group of the 4,248 fiddle tunes has 18.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -36,9 +37,19 @@ NEIGHBOURS = 3  # pieces with a passage are compared with this number of the nex
 # chance similarities: more shared passages are required, up to `MOST_SHARED`.
 GREATEST_SHARE, GREATEST_GROUP, MOST_SHARED = 0.5, 100, 48
 
+PART = 2**20  # passages of all pieces that are compared at once, on average
+
 NONE = np.zeros(0, np.uint64)
 FACTORS = np.array([pow(0x9E3779B97F4A7C15, i, 2**64) for i in range(1, INTERVALS + 1)], np.uint64)
 MIX = np.uint64(0xBF58476D1CE4E5B9)  # of the hash SplitMix64 (Steele et al. 2014)
+
+
+class Passages(Protocol):
+    """The `passages` of a piece: an array, or a part of a file that is read when it is needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> np.ndarray: ...
 
 
 def passages_of(sequence: object) -> np.ndarray:
@@ -132,10 +143,11 @@ def _passages_in(line: np.ndarray) -> np.ndarray:
     return hashes ^ (hashes >> np.uint64(31))
 
 
-def groups(pieces: Sequence[np.ndarray], known: Iterable[tuple[int, int]] = ()) -> np.ndarray:
+def groups(pieces: Sequence[Passages], known: Iterable[tuple[int, int]] = ()) -> np.ndarray:
     """Returns the number of the group of each piece, int (N,); related pieces are in one group.
 
-    Time and memory are linear in the number of passages, but for sorting them.
+    Time is linear in the number of passages, but for sorting them; memory is linear in the number
+    of pieces, and of pairs that share passages.
 
     Args:
         pieces: The `passages` of each piece.
@@ -153,34 +165,57 @@ def groups(pieces: Sequence[np.ndarray], known: Iterable[tuple[int, int]] = ()) 
         needed *= 2
 
 
-def _pairs(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(pieces: Sequence[Passages]) -> tuple[np.ndarray, np.ndarray]:
     """Returns pairs of pieces, int (P, 2), and how many passages each pair shares, int (P,)."""
     alike, different = _alike(pieces)
-    if not different:
-        return alike, np.zeros(0, int)
-    hashes = np.concatenate([pieces[i] for i in different])
-    owners = np.repeat(different, [len(pieces[i]) for i in different])
+    codes = shared = np.zeros(0, int)
+    for hashes, owners in _in_parts(pieces, different):
+        found = _codes_of_pairs(hashes, owners, len(pieces))
+        codes, numbers = np.unique(np.concatenate([codes, found]), return_inverse=True)
+        counts = np.concatenate([shared, np.ones(len(found), int)])
+        shared = np.bincount(numbers, counts).astype(int)
+    pairs = np.stack([codes // len(pieces), codes % len(pieces)], axis=1)
+    always = np.full(len(alike), MOST_SHARED)
+    return np.concatenate([pairs, alike]), np.concatenate([shared, always])
+
+
+def _in_parts(
+    pieces: Sequence[Passages], wanted: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the passages of the `wanted` pieces and the owner of each, uint64 and int (K,).
+
+    All passages with the same hash are in one part, with their owners in ascending order.
+    """
+    count = -(-sum(len(pieces[i]) for i in wanted) // PART)
+    edges = np.array([2**64 * part // count for part in range(1, count)], np.uint64)
+    ends = np.zeros((len(wanted), count + 1), np.uint16)  # of the passages in each part
+    for own, i in zip(ends, wanted, strict=True):
+        own[1:-1] = np.searchsorted(pieces[i][:], edges)
+        own[-1] = len(pieces[i])
+    for part in range(count):
+        places = zip(wanted, ends[:, part].tolist(), ends[:, part + 1].tolist(), strict=True)
+        hashes = np.concatenate([pieces[i][start:end] for i, start, end in places])
+        yield hashes, np.repeat(wanted, ends[:, part + 1] - ends[:, part])
+
+
+def _codes_of_pairs(hashes: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
+    """Returns a number for each passage that two pieces share, which identifies the pair."""
     order = np.argsort(hashes, kind="stable")  # owners of equal hashes stay in ascending order
     hashes, owners = hashes[order], owners[order]
     starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
     counts = np.diff(np.append(starts, len(hashes)))
     rare = np.repeat((counts > 1) & (counts <= COMMON), counts)
     hashes, owners = hashes[rare], owners[rare]
-    codes = [
-        owners[:-distance] * len(pieces) + owners[distance:]
-        for distance in range(1, NEIGHBOURS + 1)
-    ]
     matching = [hashes[:-distance] == hashes[distance:] for distance in range(1, NEIGHBOURS + 1)]
-    found, shared = np.unique(
-        np.concatenate([code[match] for code, match in zip(codes, matching, strict=True)]),
-        return_counts=True,
+    return np.concatenate(
+        [
+            (owners[:-distance] * count + owners[distance:])[match]
+            for distance, match in enumerate(matching, start=1)
+        ]
     )
-    pairs = np.stack([found // len(pieces), found % len(pieces)], axis=1)
-    always = np.full(len(alike), MOST_SHARED)
-    return np.concatenate([pairs, alike]), np.concatenate([shared, always])
 
 
-def _alike(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+def _alike(pieces: Sequence[Passages]) -> tuple[np.ndarray, list[int]]:
     """Returns pairs of pieces that are alike, int (P, 2), and the pieces that are no near copies.
 
     Near copies take no part in the further search, in which their passages would be too common.
@@ -189,7 +224,7 @@ def _alike(pieces: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
     pairs, different = [], []
     for i, passages in enumerate(pieces):
         shares = {
-            j: len(np.intersect1d(passages, pieces[j], assume_unique=True))
+            j: len(np.intersect1d(passages[:], pieces[j][:], assume_unique=True))
             / max(len(passages), len(pieces[j]))
             for j in {first.setdefault(number, i) for number in passages[:SMALLEST].tolist()} - {i}
         }

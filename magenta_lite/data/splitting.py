@@ -34,6 +34,24 @@ FEW = 5  # pieces; metrics over fewer pieces are not representative
 FEW_WINDOWS = 200  # likewise
 TRAIN_ONLY = "windows for training only"
 
+PRIORITY = ("train", "test", "validation")  # of the splits, for windows that several have
+UNUSED, KEPT, AGAIN, FIRST_LOST = -1, 0, 1, 2  # what `decide` returns
+# By what `decide` returns: of windows that another split keeps, by the sum of both indices in
+# `PRIORITY`, and whether that split has them in other keys only.
+REASONS = (
+    "",
+    "same window again in the split",
+    *(
+        f"{split} window that {winner} has too{how}"
+        for split, winner in (("test", "train"), ("validation", "train"), ("validation", "test"))
+        for how in ("", ", in some key")
+    ),
+)
+
+# Hashes of the key and of the content of windows, uint64 (N, 2), and the index of their pieces, int
+# (N,); all windows of a key are in one of the parts.
+WindowParts = Iterable[tuple[np.ndarray, np.ndarray]]
+
 
 class Window(NamedTuple):
     """One stored example.
@@ -87,6 +105,14 @@ class EncodedPiece(NamedTuple):
         """A transposition-invariant hash of the music, the same for all duplicates."""
         return key_of(*sorted(set(self.keys)))
 
+    @property
+    def contents(self) -> list[bytes]:
+        """A 16-byte hash of each example and its key; equal windows have the same."""
+        contents = [events + controls for events, controls, _ in self.examples]
+        if self.positions:  # all windows have one key, and their positions tell them apart
+            contents = [b"%d %d" % position for position in self.positions]
+        return [key_of(key, content) for key, content in zip(self.keys, contents, strict=True)]
+
 
 def key_of(*parts: bytes) -> bytes:
     """Returns a 16-byte hash of `parts`."""
@@ -111,7 +137,7 @@ class Outline(NamedTuple):
     content: bytes
     order: tuple[int, int]
     folder: str
-    passages: np.ndarray
+    passages: related.Passages
     windows: np.ndarray
 
 
@@ -120,24 +146,26 @@ def outlines(pieces: Iterable[EncodedPiece]) -> Iterator[Outline]:
     for piece in pieces:
         if piece.split:
             continue
-        contents = [events + controls for events, controls, _ in piece.examples]
-        if piece.positions:  # all windows have one key, and their positions tell them apart
-            contents = [b"%d %d" % position for position in piece.positions]
         windows = [
-            (_number(key), _number(key_of(key, content)))
+            (_number(key), _number(content))
             for key, content, (*_, train_only) in zip(
-                piece.keys, contents, piece.examples, strict=True
+                piece.keys, piece.contents, piece.examples, strict=True
             )
             if not train_only
         ]
-        folder = PurePosixPath(piece.name.partition("#")[0]).parent.as_posix()
-        yield Outline(
-            piece.content,
-            (piece_hash(f"order of {piece.name}"), piece_hash(piece.name)),
-            "" if folder == "." else folder,
-            piece.passages,
-            np.array(windows, np.uint64).reshape(-1, 2),
-        )
+        yield outline(piece)._replace(windows=np.array(windows, np.uint64).reshape(-1, 2))
+
+
+def outline(piece: EncodedPiece) -> Outline:
+    """Returns the outline of a piece, without its windows."""
+    folder = PurePosixPath(piece.name.partition("#")[0]).parent.as_posix()
+    return Outline(
+        piece.content,
+        (piece_hash(f"order of {piece.name}"), piece_hash(piece.name)),
+        "" if folder == "." else folder,
+        piece.passages,
+        np.zeros((0, 2), np.uint64),
+    )
 
 
 def _number(digest: bytes) -> int:
@@ -149,7 +177,9 @@ def piece_hash(name: str) -> int:
     return _number(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
 
 
-def assign(pieces: Iterable[Outline], by_folder: bool = False) -> dict[bytes, str]:
+def assign(
+    pieces: Iterable[Outline], by_folder: bool = False, windows: WindowParts | None = None
+) -> dict[bytes, str]:
     """Returns the split of each piece by its content.
 
     Related pieces, and pieces of the same content, are a group, which is in one split. The groups
@@ -161,19 +191,28 @@ def assign(pieces: Iterable[Outline], by_folder: bool = False) -> dict[bytes, st
         pieces: The pieces, in any order.
         by_folder: Whether the pieces in one folder are related, instead of those with common
             passages.
+        windows: The windows of the pieces; None if the outlines contain them.
     """
-    pieces = sorted(pieces, key=lambda piece: (piece.content, piece.order))
+    pieces = list(pieces)
     if not pieces:
         return {}
+    if windows is None:
+        lengths = [len(piece.windows) for piece in pieces]
+        owners = np.repeat(np.arange(len(pieces)), lengths)
+        windows = [(np.concatenate([piece.windows for piece in pieces]), owners)]
     numbers: dict[bytes, int] = {}  # of each content
     firsts: list[Outline] = []
+    owned = np.full(len(pieces), -1)  # number of the content of each piece that is the first of it
     orders: list[tuple[int, int]] = []
     folders: dict[str, int] = {}
     links: list[tuple[int, int]] = []
-    for piece in pieces:
+    ranked = sorted(range(len(pieces)), key=lambda i: (pieces[i].content, pieces[i].order))
+    for i in ranked:
+        piece = pieces[i]
         number = numbers.setdefault(piece.content, len(numbers))
         if number == len(firsts):
             firsts.append(piece)
+            owned[i] = number
             orders.append(piece.order)
         orders[number] = min(orders[number], piece.order)
         if by_folder and piece.folder:
@@ -183,7 +222,8 @@ def assign(pieces: Iterable[Outline], by_folder: bool = False) -> dict[bytes, st
     order: dict[int, tuple[int, int]] = {}
     for group, place in zip(groups.tolist(), orders, strict=True):
         order[group] = min(order.get(group, place), place)
-    sizes, total = _own_windows(firsts, groups)
+    # The last entry is of the pieces without a number.
+    sizes, total = _own_windows(windows, np.append(groups, -1)[owned], len(groups))
     places = sorted((place, group) for group, (_, place) in order.items())
     splits = _fill([(group, place, sizes[group]) for place, group in places], total)
     return {
@@ -192,20 +232,40 @@ def assign(pieces: Iterable[Outline], by_folder: bool = False) -> dict[bytes, st
     }
 
 
-def _own_windows(pieces: list[Outline], groups: np.ndarray) -> tuple[np.ndarray, int]:
-    """Returns the number of different windows that only one group has, int (N,), and of all."""
-    windows = np.concatenate([piece.windows for piece in pieces])
-    owners = np.repeat(groups, [len(piece.windows) for piece in pieces])
-    order = np.lexsort((owners, windows[:, 0]))
-    windows, owners = windows[order], owners[order]
-    keys, starts = np.unique(windows[:, 0], return_index=True)
-    if not len(keys):
-        return np.zeros(len(pieces), int), 0
-    ends = np.append(starts[1:], len(windows)) - 1
-    single = np.repeat(owners[starts] == owners[ends], np.diff(np.append(starts, len(windows))))
-    _, different = np.unique(windows[:, 1], return_index=True)
-    own = different[single[different]]
-    return np.bincount(owners[own], minlength=len(pieces)), len(different)
+def _own_windows(windows: WindowParts, groups: np.ndarray, count: int) -> tuple[np.ndarray, int]:
+    """Returns the number of different windows that only one group has, int (N,), and of all.
+
+    Args:
+        windows: The windows of all pieces.
+        groups: The group of each piece; -1 for pieces that do not count.
+        count: N, the number of groups.
+    """
+    sizes, total = np.zeros(count, int), 0
+    for hashes, pieces in windows:
+        counted = groups[pieces] >= 0
+        hashes, owners = hashes[counted], groups[pieces[counted]]
+        if not len(hashes):
+            continue
+        order = np.lexsort((owners, hashes[:, 0]))
+        hashes, owners = hashes[order], owners[order]
+        starts = _starts(hashes[:, :1])
+        ends = np.append(starts[1:], len(hashes)) - 1
+        single = _spread(owners[starts] == owners[ends], starts, len(hashes))
+        _, different = np.unique(hashes[:, 1], return_index=True)
+        own = different[single[different]]
+        sizes += np.bincount(owners[own], minlength=count)
+        total += len(different)
+    return sizes, total
+
+
+def _starts(rows: np.ndarray) -> np.ndarray:
+    """Returns the index of the first of each run of equal rows (N, C), int (R,)."""
+    return np.flatnonzero(np.append(True, (rows[1:] != rows[:-1]).any(axis=1)))
+
+
+def _spread(values: np.ndarray, starts: np.ndarray, count: int) -> np.ndarray:
+    """Returns the value of the run of each of `count` rows, for one value a run."""
+    return np.repeat(values, np.diff(np.append(starts, count)))
 
 
 def _fill(groups: list[tuple[int, int, int]], total: int) -> dict[int, str]:
@@ -244,36 +304,70 @@ def _fill(groups: list[tuple[int, int, int]], total: int) -> dict[int, str]:
 def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
     """Decides which of the windows with the same `key` are stored, and in which split.
 
-    Only one split keeps windows: training before test before validation. Of identical windows in
-    that split the first is kept.
-
     Returns:
         The split, its windows in order, and a report of the dropped windows.
     """
-    windows = [pair for pair in windows if pair[0] == "train" or not pair[1].train_only]
-    windows = sorted(windows, key=lambda pair: pair[1].place)
-    present = {split for split, _ in windows}
-    winner = next((s for s in ("train", "test", "validation") if s in present), "train")
-    kept: dict[tuple, Window] = {}
+    pairs = sorted(windows, key=lambda pair: pair[1].place)
+    numbers: dict[tuple, int] = {}
+    contents = [
+        numbers.setdefault((window.events, window.controls, window.position), len(numbers))
+        for _, window in pairs
+    ]
+    train_only = np.array([window.train_only for _, window in pairs], bool)
+    decided, _ = decide(
+        np.zeros((len(pairs), 2), np.uint64),
+        np.stack([np.array(contents, np.uint64)] * 2, axis=1),
+        np.array([PRIORITY.index(split) for split, _ in pairs], int),
+        train_only,
+    )
+    kept = np.flatnonzero(decided == KEPT)
     report = Report()
-    for split, window in windows:
-        if split != winner:
-            continue
-        if kept.setdefault(_numbers(window), window) is not window:
-            report.drop("same window again in the split", window.piece)
-    for split, window in windows:
-        if split != winner:
-            moved = _numbers(window) not in kept
-            reason = f"{split} window that {winner} has too" + (", in some key" if moved else "")
-            report.drop(reason, window.piece)
-    only = sum(window.train_only for window in kept.values())
-    if only:
-        report.keep(TRAIN_ONLY, only)
-    return winner, list(kept.values()), report
+    for reason in np.unique(decided[decided > KEPT]).tolist():
+        for i in np.flatnonzero(decided == reason).tolist():
+            report.drop(REASONS[reason], pairs[i][1].piece)
+    if train_only[kept].any():
+        report.keep(TRAIN_ONLY, int(train_only[kept].sum()))
+    split = pairs[kept[0]][0] if len(kept) else "train"
+    return split, [pairs[i][1] for i in kept.tolist()], report
 
 
-def _numbers(window: Window) -> tuple:
-    return window.events, window.controls, window.position
+def decide(
+    keys: np.ndarray, contents: np.ndarray, splits: np.ndarray, train_only: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decides which windows are stored.
+
+    Of the windows with the same key, only one split keeps any: training before test before
+    validation. Of identical windows in that split the first is kept.
+
+    Args:
+        keys: The `Window.key` of each window, in order of their places, uint64 (N, 2).
+        contents: Hashes of the content, which tell windows of one key apart, uint64 (N, 2).
+        splits: Index in `PRIORITY` of the split of each window, int (N,).
+        train_only: See `Window`, bool (N,).
+
+    Returns:
+        `KEPT`, the index in `REASONS` of the reason to drop it, or `UNUSED` for a `train_only`
+        window of another split, int (N,); and the index of the first window with the same key,
+        int (N,).
+    """
+    count = len(keys)
+    if not count:
+        return np.zeros(0, int), np.zeros(0, int)
+    order = np.lexsort((contents[:, 1], contents[:, 0], keys[:, 1], keys[:, 0]))  # is stable
+    keys, contents, splits = keys[order], contents[order], splits[order]
+    same_key, same_window = _starts(keys), _starts(np.concatenate([keys, contents], axis=1))
+    used = (splits == 0) | ~train_only[order]
+    winners = np.minimum.reduceat(np.where(used, splits, len(SPLITS)), same_key)
+    winners = _spread(winners, same_key, count)
+    wins = used & (splits == winners)
+    firsts = np.minimum.reduceat(np.where(wins, order, count), same_window)
+    firsts = _spread(firsts, same_window, count)
+    lost = FIRST_LOST + 2 * (splits + winners - 1) + (firsts == count)
+    decided = np.select([~used, wins & (order == firsts), wins], [UNUSED, KEPT, AGAIN], lost)
+    groups = _spread(np.minimum.reduceat(order, same_key), same_key, count)
+    back = np.empty(count, int)
+    back[order] = np.arange(count)
+    return decided[back], groups[back]
 
 
 def few_held_out(split: str, pieces: Iterable[str] | None) -> str:

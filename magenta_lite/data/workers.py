@@ -8,6 +8,7 @@ only its current part is lost: another worker goes on behind it. Workers die wit
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import itertools
@@ -20,7 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,9 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"
 )
 BEGIN, ANSWER, END = range(3)  # kinds of messages
+# Items that are asked for, and answers of an item that wait, while an earlier item takes long.
+ITEMS_AHEAD, ANSWERS_AHEAD = 1024, 16
+LAST = object()  # what follows the last answer of an item
 
 Part = tuple[str, Callable[[], Any]]  # name, and a function that returns the answer
 Busy = tuple[str, float]  # name of a part, and the seconds since its start
@@ -90,6 +94,7 @@ class WorkerPool:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._processes: list[Any] = []
         self._started: dict[Any, tuple[str, float]] = {}  # name and time of each current part
+        self._workers, self._closed = workers, False
         for _ in range(workers):
             self._idle.put(None)
 
@@ -97,6 +102,7 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             process.kill()
@@ -108,29 +114,96 @@ class WorkerPool:
                 process.stdin.close()
 
     def map(
-        self, items: Sequence[Any], waiting: Callable[[Busy | None], None], every: float
-    ) -> Iterator[list[Any | Crash]]:
-        """Yields the answers of each item in order.
+        self,
+        items: Sequence[Any],
+        waiting: Callable[[Busy | None], None],
+        every: float,
+        is_divided: Callable[[Any], bool] = lambda item: False,
+        arrived: Callable[[Any], Any] = lambda answer: answer,
+    ) -> Iterator[Iterator[Any | Crash]]:
+        """Yields the answers of each item in order; they must be taken before those of the next.
 
-        Calls `waiting` every `every` seconds while it waits, with the part that takes longest.
+        Args:
+            items: The items.
+            waiting: Called every `every` seconds during waiting, with the part that takes longest.
+            every: Seconds.
+            is_divided: Returns whether an item has so many parts that all workers answer it
+                together: of n workers each goes through all parts and answers every n-th one.
+            arrived: Returns what is kept of an answer until it is its turn; called by the threads
+                that receive them.
         """
-        futures = [self._executor.submit(self._ask, item) for item in items]
-        for future in futures:
-            yield self._wait(future, waiting, every)
+        ahead: collections.deque[list[queue.Queue[Any]]] = collections.deque()
+        left = iter(items)
+        while True:
+            for item in itertools.islice(left, ITEMS_AHEAD - len(ahead)):
+                shares = self._workers if is_divided(item) else 1
+                answers = [queue.Queue(ANSWERS_AHEAD) for _ in range(shares)]
+                for share, own in enumerate(answers):
+                    self._executor.submit(
+                        self._answer, item, slice(share, None, shares), own, arrived
+                    )
+                ahead.append(answers)
+            if not ahead:
+                return
+            in_turn = self._in_turn(ahead.popleft(), waiting, every)
+            yield in_turn
+            collections.deque(in_turn, maxlen=0)  # what was not taken
 
-    def _wait(self, future: Future, waiting: Callable[[Busy | None], None], every: float) -> Any:
+    def _in_turn(
+        self,
+        answers: list[queue.Queue[Any]],
+        waiting: Callable[[Busy | None], None],
+        every: float,
+    ) -> Iterator[Any | Crash]:
+        """Yields the answers of one item in the order of its parts, one of each share in turn."""
+        open_shares = list(answers)
+        for own in itertools.cycle(answers):
+            answer = self._wait(own, waiting, every)
+            if answer is not LAST:
+                yield answer
+            else:
+                open_shares.remove(own)
+            if answer is LAST or (isinstance(answer, Crash) and not answer.name):
+                break
+        for own in open_shares:  # they have no further parts, unless their workers died
+            while self._wait(own, waiting, every) is not LAST:
+                pass
+
+    def _wait(self, own: queue.Queue, waiting: Callable[[Busy | None], None], every: float) -> Any:
         while True:
             try:
-                return future.result(timeout=every)
-            except TimeoutError:
+                answer = own.get(timeout=every)
+            except queue.Empty:
                 name, start = min(
                     list(self._started.values()), key=lambda part: part[1], default=("", 0.0)
                 )
                 waiting((name, time.monotonic() - start) if name else None)
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
 
-    def _ask(self, item: Any) -> list[Any | Crash]:
-        answers = []
-        while True:
+    def _answer(
+        self, item: Any, share: slice, own: queue.Queue, arrived: Callable[[Any], Any]
+    ) -> None:
+        """Puts the answers of a share of an item's parts into a queue, and `LAST`."""
+        try:
+            for answer in self._ask(item, share):
+                self._put(own, answer if isinstance(answer, Crash) else arrived(answer))
+        except BaseException as error:
+            self._put(own, error)
+        self._put(own, LAST)
+
+    def _put(self, own: queue.Queue, answer: Any) -> None:
+        while not self._closed:
+            try:
+                return own.put(answer, timeout=1.0)
+            except queue.Full:
+                pass
+
+    def _ask(self, item: Any, share: slice) -> Iterator[Any | Crash]:
+        done = 0
+        while not self._closed:
             idle = self._idle.get()
             process: Any = idle or self._start()
             name = reason = ""
@@ -138,16 +211,22 @@ class WorkerPool:
                 if idle is None:
                     process.answers.recv()  # it is ready; the limit is that of a part
                 self._started[process] = name, time.monotonic()
-                pickle.dump((item, len(answers)), process.stdin)
+                rest = slice(share.start + done * share.step, None, share.step)
+                pickle.dump((item, rest), process.stdin)
                 process.stdin.flush()
                 while (message := self._receive(process))[0] != END:
                     kind, content = message
                     name = content if kind == BEGIN else ""
-                    if kind == ANSWER:
-                        answers.append(content)
                     self._started[process] = name, time.monotonic()
+                    if kind == ANSWER:
+                        done += 1
+                        yield content
                 self._idle.put(process)
-                return answers
+                return
+            except GeneratorExit:  # an answer could not be kept
+                process.kill()
+                self._idle.put(None)
+                raise
             except TimeoutError:
                 reason = f"took longer than {self._limits.seconds:g} s"
             except (EOFError, OSError, pickle.UnpicklingError):
@@ -157,11 +236,10 @@ class WorkerPool:
             process.kill()
             self._idle.put(None)  # the next item starts a new process
             code = process.wait()
-            answers.append(
-                Crash(name, reason or f"file whose reading ended the process (code {code})")
-            )
+            done += 1
+            yield Crash(name, reason or f"file whose reading ended the process (code {code})")
             if not name:  # another worker would come to the same end
-                return answers
+                return
 
     def _receive(self, process: Any) -> Any:
         """Returns the next message. Raises: TimeoutError, if there is none in time."""
@@ -200,10 +278,10 @@ def serve() -> None:
     messages.send(None)
     while True:
         try:
-            item, done = pickle.load(questions)
+            item, share = pickle.load(questions)
         except EOFError:
             return
-        for name, answer in itertools.islice(function(item), done, None):
+        for name, answer in itertools.islice(function(item), share.start, None, share.step):
             messages.send((BEGIN, name))
             sent = attempt(name, lambda answer=answer: pickle.dumps((ANSWER, answer())))
             messages.send_bytes(pickle.dumps((ANSWER, sent)) if isinstance(sent, Crash) else sent)

@@ -20,7 +20,15 @@ from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
 from magenta_lite.converters.trio import TrioConverterConfig
-from magenta_lite.data import building, listing, reading, related, splitting, summaries
+from magenta_lite.data import (
+    building,
+    listing,
+    reading,
+    related,
+    splitting,
+    summaries,
+    window_store,
+)
 from magenta_lite.data.specs import DATASETS
 from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.errors import UserError
@@ -266,15 +274,47 @@ def test_workers_give_what_one_process_gives(tmp_path, monkeypatch, folk_dummy):
     monkeypatch.setattr(building, "SERIAL_SECONDS", 0.0)
     monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.05)
     together = building.build(sources, listing, CONFIG)
-    assert together.splits == alone.splits
+    for split in building.SPLITS:
+        assert list(together.splits[split]) == list(alone.splits[split])
     assert together.report.to_json() == alone.report.to_json()
+
+
+def test_windows_are_settled_in_parts_as_at_once(tmp_path, monkeypatch, folk_dummy):
+    sources, listing = folk_dummy
+    at_once = building.build([*sources, *sources], listing, CONFIG)
+    monkeypatch.setattr(window_store, "PART_ROWS", 20)
+    monkeypatch.setattr(window_store, "READ_ROWS", 7)
+    in_parts = building.build([*sources, *sources], listing, CONFIG, folder=tmp_path)
+    for split in building.SPLITS:
+        assert list(in_parts.splits[split]) == list(at_once.splits[split])
+        assert len(list(in_parts.splits[split])) == in_parts.sizes[split] > 0
+    assert in_parts.report.to_json() == at_once.report.to_json()
+    assert not list(tmp_path.iterdir())  # the files have no names
+
+
+def test_an_archive_gives_the_same_whatever_the_number_of_workers(tmp_path, monkeypatch):
+    write_good_files(tmp_path / "music", 9)
+    (tmp_path / "music" / "good_004 broken.mid").write_bytes(b"MThd broken")
+    shutil.make_archive(str(tmp_path / "music"), "gztar", tmp_path / "music")
+    builds = []
+    for workers in (1, 2):
+        monkeypatch.setattr(building, "_cores", lambda workers=workers: workers)
+        windows = building.build(*listing.list_sources(tmp_path / "music.tar.gz"), CONFIG)
+        splits = {split: list(kept) for split, kept in windows.splits.items()}
+        builds.append((splits, windows.report.to_json()))
+    assert builds[0] == builds[1]
+    pieces = {window.piece for kept in builds[0][0].values() for window in kept}
+    assert len(pieces) == 9
+    assert any("header is cut off" in reason for reason in builds[0][1]["dropped"])
 
 
 def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, folk_dummy):
     monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.0)
     sources, listing = folk_dummy
     building.build(sources, listing, CONFIG)
-    assert f"of {len(sources)} files" in capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
+    assert f"Read {len(sources) - 1} of {len(sources)} files: " in lines[-1]
+    assert any(re.search(r"windows in .* files a second, about \d+ s left", line) for line in lines)
 
 
 def test_windows_with_other_chords_are_not_the_same():

@@ -149,6 +149,19 @@ def test_pieces_related_by_chance_alone_are_not_one_group():
     assert len(set(related.groups([*work, own[1]]).tolist())) > 1
 
 
+def test_pieces_are_compared_in_parts_as_at_once(monkeypatch):
+    rng = np.random.default_rng(1)
+    works = [np.unique(rng.integers(0, 2**64, 30, np.uint64)) for _ in range(40)]
+    pieces = [
+        np.unique(np.concatenate([works[i], works[j][:k]]))
+        for i, j, k in zip(*rng.integers(0, (40, 40, 12), (100, 3)).T, strict=True)
+    ]
+    at_once = related.groups(pieces).tolist()
+    monkeypatch.setattr(related, "PART", 100)
+    assert related.groups(pieces).tolist() == at_once
+    assert 5 < len(set(at_once)) < 60
+
+
 def test_a_long_held_chord_and_odd_times_cost_no_time():
     held = np.array([(21 + i % 88, i / 1e4, 1e4, 0, 0) for i in range(60_000)], float)
     related.passages(held)
