@@ -350,6 +350,11 @@ def to_step(seconds: float, steps_per_second: float) -> int:
     return math.floor(seconds * steps_per_second + 0.5)
 
 
+def to_steps(seconds: np.ndarray, steps_per_second: float) -> np.ndarray:
+    """Returns `to_step` of each of `seconds`, int (N,)."""
+    return np.floor(seconds * steps_per_second + 0.5).astype(int)
+
+
 def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, Any]]:
     """Yields (start step, end step, note) of each note; notes last at least one step."""
     steps_per_second = stretch.steps_per_second(steps_per_quarter)

@@ -18,11 +18,11 @@ from magenta_lite.converters.grid import (
     is_playable,
     quantize,
 )
+from magenta_lite.converters.pedal import with_sustain
 from magenta_lite.converters.performance_codec import (
     VELOCITIES,
     PerformanceCodec,
     PlayedNote,
-    with_sustain,
 )
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
@@ -219,7 +219,7 @@ class MultiPerformanceConverter(Converter):
             windows.add(events.astype(self.event_format.event_dtype), controls)
 
     def _track(self, key: TrackKey, notes: list[PlayedNote]) -> Track:
-        events = self.codec.ids(sorted(notes))
+        events = self.codec.ids(sorted(notes)).tolist()
         events += self.codec.shifts(self.steps_per_bar - self.codec.steps(events))
         shifts = [self.codec.steps([event]) for event in events]
         steps = (np.cumsum(shifts) - shifts).tolist()

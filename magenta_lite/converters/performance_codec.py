@@ -6,13 +6,17 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from magenta_lite.converters.base import Report, pitch_outside
-from magenta_lite.converters.grid import MAX_STEPS, to_step
+from magenta_lite.converters.grid import MAX_STEPS, to_steps
+from magenta_lite.converters.note_arrays import NoteArrays, without
+from magenta_lite.converters.pedal import held
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.typing import NoteSequence
 
 VELOCITIES = 127  # 1 to 127
-SUSTAIN_PEDAL = 64  # number of the control change
 
 
 class PlayedNote(NamedTuple):
@@ -83,58 +87,59 @@ class PerformanceCodec:
     def _bin_size(self) -> int:
         return -(-VELOCITIES // max(self.velocity_bins, 1))
 
-    def notes(self, sequence: NoteSequence, report: Report) -> list[PlayedNote]:
+    def notes(self, sequence: NoteSequence, report: Report) -> np.ndarray:
         """Returns the sorted notes of a playable NoteSequence, with the sustain pedal applied.
 
         Notes out of range are dropped before the pedal is applied, as in the original, so that they
         do not cut off other notes.
-        """
-        kept = type(sequence)()
-        kept.CopyFrom(sequence)
-        del kept.notes[:]
-        for note in sequence.notes:
-            if note.is_drum:
-                report.drop("drum note")
-            elif note.velocity <= 0:
-                report.drop("note of velocity 0")
-            elif not self.min_pitch <= note.pitch <= self.max_pitch:
-                report.drop(pitch_outside(self.min_pitch, self.max_pitch))
-            else:
-                kept.notes.append(note)
-        if not kept.notes:
-            return []
-        sustained = with_sustain(kept)
-        last = max(note.end_time for note in sustained.notes)
-        if not last * self.steps_per_second <= MAX_STEPS:
-            report.drop(f"music longer than {MAX_STEPS:,} steps")
-            return []
-        played = [
-            PlayedNote(note.start_time, note.pitch, note.end_time, min(note.velocity, VELOCITIES))
-            for note in sustained.notes
-        ]
-        return sorted(played, key=lambda note: note[:2])
 
-    def ids(self, notes: Iterable[PlayedNote]) -> list[int]:
-        """Returns the ids of sorted notes with times in seconds."""
-        rate = self.steps_per_second
-        changes = []
-        for rank, note in enumerate(notes):
-            start = to_step(note.start, rate)
-            end = max(to_step(note.end, rate), start + 1)
-            changes += [(start, rank, False, note), (end, rank, True, note)]
-        ids, now, bin_now = [], 0, None
-        for step, _, is_end, note in sorted(changes):
-            ids += self.shifts(step - now)
-            now = step
-            place = note.pitch - self.min_pitch
-            if is_end:
-                ids.append(self.note_off[0] + place)
-                continue
-            velocity_bin = (note.velocity - 1) // self._bin_size
-            if self.velocity_bins and velocity_bin != bin_now:
-                ids.append(self.velocity_id + velocity_bin)
-                bin_now = velocity_bin
-            ids.append(self.note_on[0] + place)
+        Returns:
+            Float (N, 4): the fields of `PlayedNote`, with times in seconds.
+        """
+        notes = NoteArrays.of(sequence)
+        kept = without(
+            report,
+            ("drum note", notes.is_drum),
+            ("note of velocity 0", notes.velocity <= 0),
+            (
+                pitch_outside(self.min_pitch, self.max_pitch),
+                (notes.pitch < self.min_pitch) | (notes.pitch > self.max_pitch),
+            ),
+        )
+        notes = notes[kept]
+        if not len(notes):
+            return np.zeros((0, 4))
+        sustained = held(notes, sequence)
+        velocity = np.minimum(notes.velocity, VELOCITIES)
+        played = np.stack([notes.start, notes.pitch, sustained.end, velocity], axis=1)
+        played = played[sustained.kept]
+        if not played[:, 2].max() * self.steps_per_second <= MAX_STEPS:
+            report.drop(f"music longer than {MAX_STEPS:,} steps")
+            return np.zeros((0, 4))
+        return played[np.lexsort((played[:, 1], played[:, 0]))]
+
+    def ids(self, notes: ArrayLike) -> np.ndarray:
+        """Returns the ids (T,) of sorted notes, the fields of `PlayedNote` (N, 4), in seconds."""
+        start, pitch, end, velocity = np.asarray(notes, float).reshape(-1, 4).T
+        starts = to_steps(start, self.steps_per_second)
+        ends = np.maximum(to_steps(end, self.steps_per_second), starts + 1)
+        # Note n begins with change 2 n and ends with change 2 n + 1; they are sorted by step, then
+        # by note.
+        steps = np.stack([starts, ends], axis=1).ravel()
+        order = np.argsort(steps, kind="stable")
+        note, is_end = np.divmod(order, 2)
+        bins = ((velocity.astype(int) - 1) // self._bin_size)[note]
+        louder = np.zeros(len(order), bool)
+        if self.velocity_bins:
+            louder[is_end == 0] = np.diff(bins[is_end == 0], prepend=-1) != 0
+        whole, rest = np.divmod(np.diff(steps[order], prepend=0), self.max_shift)
+        last = np.cumsum(whole + (rest > 0) + louder + 1) - 1  # place of the id of each change
+        ids = np.full(last[-1] + 1 if len(last) else 0, self.shift[1])
+        firsts = np.where(is_end, self.note_off[0], self.note_on[0])
+        ids[last] = firsts + (pitch.astype(int) - self.min_pitch)[note]
+        ids[last[louder] - 1] = self.velocity_id + bins[louder]
+        short = rest > 0
+        ids[(last - louder)[short] - 1] = self.shift[0] + rest[short] - 1
         return ids
 
     def shifts(self, steps: int) -> list[int]:
@@ -207,15 +212,12 @@ class PerformanceCodec:
         return kept + self.shifts(steps - now)
 
 
-def stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:
-    """Returns notes with all times multiplied by a factor."""
-    return [note._replace(start=note.start * factor, end=note.end * factor) for note in notes]
+def stretched(notes: np.ndarray, factor: float) -> np.ndarray:
+    """Returns notes, the fields of `PlayedNote` (N, 4), with all times multiplied by a factor."""
+    return notes * np.array(PlayedNote(factor, 1, factor, 1))
 
 
-def with_sustain(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence with the sustain pedal applied to its notes."""
-    if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
-        return sequence
-    from note_seq import sequences_lib
-
-    return sequences_lib.apply_sustain_control_changes(sequence)
+def excerpt(notes: np.ndarray, begin: float, end: float) -> np.ndarray:
+    """Returns notes, the fields of `PlayedNote` (N, 4), that end by `end`, in time from `begin`."""
+    start, pitch, stop, velocity = notes.T
+    return np.stack([start - begin, pitch, np.minimum(stop, end) - begin, velocity], axis=1)
