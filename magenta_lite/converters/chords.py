@@ -14,7 +14,6 @@ from magenta_lite.converters.base import EncodeResult, Report
 from magenta_lite.converters.chord_inference import infer
 from magenta_lite.converters.chord_symbols import NO_CHORD_SYMBOL, canonical_text
 from magenta_lite.converters.grid import QUARTERS_PER_BAR, Stretch, to_step
-from magenta_lite.converters.note_arrays import NoteArrays
 from magenta_lite.errors import UserError
 
 NO_CHORD = 0
@@ -220,7 +219,7 @@ def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[fl
     steps = QUARTERS_PER_BAR * steps_per_quarter // per_bar
     seconds = steps / stretch.steps_per_second(steps_per_quarter)
     try:
-        symbols = infer(NoteArrays.of(stretch.sequence), seconds)
+        symbols = infer(stretch.notes, seconds)
     except ValueError as error:
         raise UnusableChords(str(error)) from error
     step = 60 / (stretch.qpm * steps_per_quarter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from magenta_lite.converters.base import Reason, Report
+from magenta_lite.converters.note_arrays import NoteArrays
 from magenta_lite.typing import NoteSequence
 
 _Events = TypeVar("_Events", list[int], np.ndarray)
@@ -51,6 +53,11 @@ class Stretch:
     qpm: float
     numerator: int
     denominator: int
+
+    @functools.cached_property
+    def notes(self) -> NoteArrays:
+        """The notes of the sequence, which must not change afterwards."""
+        return NoteArrays.of(self.sequence)
 
     def steps_per_bar(self, steps_per_quarter: int) -> float:
         """Returns the length of a bar in steps, possibly fractional; 0 for an invalid meter."""
@@ -265,8 +272,7 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
     if not 0 < stretch.qpm < math.inf:
         report.drop("tempo that is not a positive number")
         return False
-    last = max(note.end_time for note in stretch.sequence.notes)
-    if last * stretch.steps_per_second(steps_per_quarter) > MAX_STEPS:
+    if stretch.notes.end.max() * stretch.steps_per_second(steps_per_quarter) > MAX_STEPS:
         report.drop(f"music longer than {MAX_STEPS:,} steps")
         return False
     return True
@@ -355,13 +361,17 @@ def to_steps(seconds: np.ndarray, steps_per_second: float) -> np.ndarray:
     return np.floor(seconds * steps_per_second + 0.5).astype(int)
 
 
-def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, Any]]:
-    """Yields (start step, end step, note) of each note; notes last at least one step."""
+def steps_of_notes(stretch: Stretch, steps_per_quarter: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the start and end steps of the notes, int (N,); notes last at least one step."""
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
-    for note in stretch.sequence.notes:
-        start = to_step(note.start_time, steps_per_second)
-        end = to_step(note.end_time, steps_per_second)
-        yield start, max(end, start + 1), note
+    starts = to_steps(stretch.notes.start, steps_per_second)
+    return starts, np.maximum(to_steps(stretch.notes.end, steps_per_second), starts + 1)
+
+
+def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, Any]]:
+    """Yields (start step, end step, note) of each note of the sequence."""
+    starts, ends = steps_of_notes(stretch, steps_per_quarter)
+    yield from zip(starts.tolist(), ends.tolist(), stretch.sequence.notes, strict=True)
 
 
 def bar_windows(events: _Events, steps: int, steps_per_bar: int) -> Iterator[tuple[int, _Events]]:

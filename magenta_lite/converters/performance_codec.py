@@ -120,27 +120,57 @@ class PerformanceCodec:
 
     def ids(self, notes: ArrayLike) -> np.ndarray:
         """Returns the ids (T,) of sorted notes, the fields of `PlayedNote` (N, 4), in seconds."""
-        start, pitch, end, velocity = np.asarray(notes, float).reshape(-1, 4).T
+        rows = np.asarray(notes, float).reshape(-1, len(PlayedNote._fields))
+        return self.ids_of_parts(rows, np.zeros(len(rows), int))[0]
+
+    def ids_of_parts(
+        self, notes: np.ndarray, parts: np.ndarray, until: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ids of the notes of several parts, as if each were encoded on its own.
+
+        Args:
+            notes: The sorted notes of each part after the other, the fields of `PlayedNote` (N, 4),
+                with times in seconds from the start of their part.
+            parts: Number of the part of each note, 0 and up, in ascending order, int (N,).
+            until: Step up to which shifts extend each part, at or after its last note; None for
+                parts that end with their notes.
+
+        Returns:
+            The ids int (T,), and the number of the part of each id, int (T,).
+        """
+        start, pitch, end, velocity = notes.T
         starts = to_steps(start, self.steps_per_second)
         ends = np.maximum(to_steps(end, self.steps_per_second), starts + 1)
-        # Note n begins with change 2 n and ends with change 2 n + 1; they are sorted by step, then
-        # by note.
-        steps = np.stack([starts, ends], axis=1).ravel()
-        order = np.argsort(steps, kind="stable")
-        note, is_end = np.divmod(order, 2)
-        bins = ((velocity.astype(int) - 1) // self._bin_size)[note]
+        # Note n begins with change 2 n and ends with change 2 n + 1; they are sorted by part, then
+        # step, then note. A part with an end has one more change, without an id.
+        steps, owners = np.stack([starts, ends], axis=1).ravel(), np.repeat(parts, 2)
+        if until is not None:
+            owners = np.append(owners, every := np.unique(parts))
+            steps = np.append(steps, np.full(len(every), until))
+        order = np.argsort(owners * (steps.max(initial=0) + 1) + steps, kind="stable")
+        steps, owners = steps[order], owners[order]
+        is_first = np.diff(owners, prepend=-1) != 0
+        is_note, is_end = order < 2 * len(notes), order % 2 == 1
+        note = np.where(is_note, order // 2, 0)
+
         louder = np.zeros(len(order), bool)
+        bins = ((velocity.astype(int) - 1) // self._bin_size)[note]
         if self.velocity_bins:
-            louder[is_end == 0] = np.diff(bins[is_end == 0], prepend=-1) != 0
-        whole, rest = np.divmod(np.diff(steps[order], prepend=0), self.max_shift)
-        last = np.cumsum(whole + (rest > 0) + louder + 1) - 1  # place of the id of each change
-        ids = np.full(last[-1] + 1 if len(last) else 0, self.shift[1])
-        firsts = np.where(is_end, self.note_off[0], self.note_on[0])
-        ids[last] = firsts + (pitch.astype(int) - self.min_pitch)[note]
-        ids[last[louder] - 1] = self.velocity_id + bins[louder]
+            onsets = np.flatnonzero(is_note & ~is_end)
+            changed = np.diff(bins[onsets], prepend=-1) != 0
+            louder[onsets] = changed | (np.diff(owners[onsets], prepend=-1) != 0)
+        waits = steps - np.where(is_first, 0, np.roll(steps, 1))
+        whole, rest = np.divmod(waits, self.max_shift)
+        lengths = whole + (rest > 0) + louder + is_note
+        # Each change is shifts, the longest first; a velocity; and a note-on or note-off.
+        after = np.cumsum(lengths)
+        ids = np.full(lengths.sum(), self.shift[1])
         short = rest > 0
-        ids[(last - louder)[short] - 1] = self.shift[0] + rest[short] - 1
-        return ids
+        ids[(after - lengths + whole)[short]] = self.shift[0] + rest[short] - 1
+        ids[after[louder] - 2] = self.velocity_id + bins[louder]
+        places = np.where(is_end, self.note_off[0], self.note_on[0]) - self.min_pitch
+        ids[after[is_note] - 1] = (places + pitch.astype(int)[note])[is_note]
+        return ids, np.repeat(owners, lengths)
 
     def shifts(self, steps: int) -> list[int]:
         """Returns the ids of time shifts by `steps`, the longest first."""
