@@ -236,26 +236,35 @@ def _later(sequence: NoteSequence, seconds: float) -> NoteSequence:
 
 def is_playable(sequence: NoteSequence, report: Report) -> bool:
     """Returns whether a NoteSequence has notes, all at valid times, or reports why not."""
-    if not sequence.notes:
+    return are_playable(NoteArrays.of(sequence), report)
+
+
+def are_playable(notes: NoteArrays, report: Report) -> bool:
+    """Returns whether there are notes, all at valid times, or reports why not."""
+    if not len(notes):
         report.drop("no notes")
         return False
     # This form of the comparison is false for NaN.
-    if all(0 <= note.start_time <= note.end_time < math.inf for note in sequence.notes):
-        return True
-    report.drop("a note has negative time or ends before it starts")
-    return False
+    valid = (notes.start >= 0) & (notes.start <= notes.end) & (notes.end < math.inf)
+    if not valid.all():
+        report.drop("a note has negative time or ends before it starts")
+    return bool(valid.all())
 
 
 def stretches_with_notes(
     sequence: NoteSequence, config: GridConfig, report: Report
 ) -> list[Stretch]:
     """Returns the `stretches` of a playable piece that have notes; reports unplayable pieces."""
-    if not is_playable(sequence, report):
+    notes = NoteArrays.of(sequence)
+    if not are_playable(notes, report):
         return []
     split = split_on_time_changes if config.split_on_time_changes else stretches
     parts = [part for part in split(sequence) if part.sequence.notes]
-    lost = len(sequence.notes) - sum(len(part.sequence.notes) for part in parts)
+    lost = len(notes) - sum(len(part.sequence.notes) for part in parts)
     report.drop("note of no length where the meter changes", n=max(lost, 0))
+    for part in parts:
+        if part.sequence is sequence:
+            part.notes = notes  # not read again
     return parts
 
 
@@ -308,6 +317,13 @@ def step_at(tempos: Sequence[tuple[float, float, float]], seconds: float) -> flo
     return steps + (seconds - start) * rate
 
 
+def steps_at(tempos: Sequence[tuple[float, float, float]], seconds: np.ndarray) -> np.ndarray:
+    """Returns `step_at` of each of `seconds`, float (N,)."""
+    starts, steps, rates = np.array(tempos).T
+    change = np.searchsorted(starts, seconds, side="right") - 1
+    return steps[change] + (seconds - starts[change]) * rates[change]
+
+
 def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> float:
     """Returns the time of a step under a `tempo_map`: the inverse of `step_at`."""
     start, steps, rate = tempos[bisect.bisect_right(tempos, step, key=lambda t: t[1]) - 1]
@@ -335,9 +351,10 @@ def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
     del even.tempos[:]
     even.tempos.add(qpm=60 * rate)
     even.total_time = step_at(tempos, sequence.total_time) / rate
-    for note in even.notes:
-        note.start_time = step_at(tempos, note.start_time) / rate
-        note.end_time = step_at(tempos, note.end_time) / rate
+    notes = NoteArrays.of(sequence)
+    starts, ends = (steps_at(tempos, times) / rate for times in (notes.start, notes.end))
+    for note, start, end in zip(even.notes, starts.tolist(), ends.tolist(), strict=True):
+        note.start_time, note.end_time = start, end
     for changes in (
         even.time_signatures,
         even.key_signatures,

@@ -65,7 +65,7 @@ def notes_by_instrument(
     """
     starts, ends = steps_of_notes(stretch, steps_per_quarter)
     notes = stretch.notes
-    cases = [("drum note", notes.is_drum)]
+    cases: list[tuple[Reason | str, np.ndarray]] = [("drum note", notes.is_drum)]
     if programs:
         reason = Reason.with_setting(
             f"note of a program outside {programs[0]}-{programs[1]}",
@@ -114,18 +114,21 @@ def extract_melodies(
     heard = np.flatnonzero(np.diff(notes.start, prepend=-1))  # the first note of each step
     starts, ends, pitches = notes.start[heard], notes.end[heard], notes.pitch[heard]
     gaps = np.flatnonzero(starts[1:] - ends[:-1] >= gap_bars * steps_per_bar) + 1
-    bounds = np.append(heard, len(notes.start))
+    stops = [*gaps.tolist(), len(starts)]
+    bounds = np.append(heard, len(notes.start)).tolist()
+    lower, together = _lower(notes)
     melodies: list[Melody] = []
     search_from = 0
     while (first := int(np.searchsorted(starts, search_from))) < len(starts):
-        stop = int(min(gaps[gaps > first], default=len(starts)))
-        together = _together(notes, int(bounds[first]), int(bounds[stop]))
-        if len(together) and skip_polyphony:
-            report.drop(_polyphony(_where(together[0], step)))
+        stop = stops[np.searchsorted(gaps, first, side="right")]
+        span = slice(bounds[first], bounds[stop])
+        dropped = together[span][lower[span]]
+        if len(dropped) and skip_polyphony:
+            report.drop(_polyphony(_where(dropped[0], step)))
             return melodies
-        if len(together):
-            lower = "lower note of several {}".format
-            without(report, *((lower(_where(x, step)), together == x) for x in (True, False)))
+        for kind in dict.fromkeys(dropped.tolist()):
+            text = f"lower note of several {_where(kind, step)}"
+            report.drop(text, n=int((dropped == kind).sum()))
         start = int(starts[first]) // steps_per_bar * steps_per_bar
         if not melodies:
             start = max(0, start - leading_bars * steps_per_bar)
@@ -139,12 +142,11 @@ def extract_melodies(
     return melodies
 
 
-def _together(notes: StepNotes, first: int, stop: int) -> np.ndarray:
-    """Returns whether each lower note of `first` to `stop` begins with the highest of its step."""
-    starts, onsets = notes.start[first:stop], notes.onset[first:stop]
-    lower = np.diff(starts, prepend=-1) == 0
-    highest = np.maximum.accumulate(np.where(lower, 0, np.arange(len(starts))))
-    return (np.abs(onsets - onsets[highest]) < TOGETHER)[lower]
+def _lower(notes: StepNotes) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which notes are below another of their step, and which begin together with it."""
+    lower = np.diff(notes.start, prepend=-1) == 0
+    highest = np.maximum.accumulate(np.where(lower, 0, np.arange(len(lower))))
+    return lower, np.abs(notes.onset - notes.onset[highest]) < TOGETHER
 
 
 def _where(together: bool, step: str) -> str:

@@ -12,7 +12,6 @@ from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Repo
 from magenta_lite.converters.chords import ChordLine, UnusableChords, chord_line
 from magenta_lite.converters.converter import Converter, check_at_least, checked_ids
 from magenta_lite.converters.grid import (
-    MAX_STEPS,
     GridConfig,
     Stretch,
     common_time_stretches,
@@ -188,15 +187,14 @@ class MultiPerformanceConverter(Converter):
         held = "rest of a note that is held into the next bar", stops > self.steps_per_bar
         without(report, *unusable, held)
         kept = ~np.any([mask for _, mask in unusable], axis=0)
+        if not kept.any():
+            return []
         if self.config.first_only:
-            kept &= bars == bars[kept].min(initial=MAX_STEPS)
+            kept &= bars == bars[kept].min()
         notes, bars = notes[kept], bars[kept]
-        played = PlayedNote(
-            begins[kept],
-            notes.pitch,
-            np.minimum(stops[kept], self.steps_per_bar),
-            np.minimum(notes.velocity, VELOCITIES),
-        )
+        ends_in_bar = np.minimum(stops[kept], self.steps_per_bar)
+        # The fields of `PlayedNote`.
+        played = (begins[kept], notes.pitch, ends_in_bar, np.minimum(notes.velocity, VELOCITIES))
         keys = (bars, notes.is_drum, np.where(notes.is_drum, 0, notes.program), notes.instrument)
         order = np.lexsort((*reversed(played), *reversed(keys)))
         keys = np.array(keys)[:, order]

@@ -42,8 +42,10 @@ class NoteArrays:
     def of(cls, sequence: NoteSequence) -> NoteArrays:
         """Returns the notes of a NoteSequence."""
         rows = np.array(list(map(_fields_of, sequence.notes)), float).reshape(-1, 7)
-        start, end, *numbers, is_drum = np.ascontiguousarray(rows.T)
-        return cls(start, end, *(number.astype(int) for number in numbers), is_drum.astype(bool))
+        columns = np.ascontiguousarray(rows.T)
+        pitch, velocity, program, instrument = columns[2:6].astype(int)
+        start, end, is_drum = columns[0], columns[1], columns[6].astype(bool)
+        return cls(start, end, pitch, velocity, program, instrument, is_drum)
 
     def __len__(self) -> int:
         return len(self.start)

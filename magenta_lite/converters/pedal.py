@@ -57,7 +57,7 @@ def held(notes: NoteArrays, sequence: NoteSequence) -> Held:
     pitches, instruments = notes.pitch.tolist(), notes.instrument.tolist()
     down: set[int] = set()  # instruments
     # The notes of each pitch of each instrument that sound or are held.
-    active = collections.defaultdict(lambda: collections.defaultdict(list))
+    active: dict[int, dict[int, list[int]]] = collections.defaultdict(dict)
     time = 0.0
     for time, kind, subject in events:
         if kind == DOWN:
@@ -65,14 +65,18 @@ def held(notes: NoteArrays, sequence: NoteSequence) -> Held:
             continue
         if kind == UP:
             down.discard(subject)
-            for sounding in active[subject].values():
-                for note in [note for note in sounding if ends[note] < time]:
-                    sounding.remove(note)
-                    ends[note] = time
-                    total_time = max(total_time, time)
+            sounding = {}
+            for pitch, notes_of_pitch in active[subject].items():
+                for note in notes_of_pitch:
+                    if ends[note] < time:
+                        ends[note] = time
+                        total_time = max(total_time, time)
+                    else:
+                        sounding.setdefault(pitch, []).append(note)
+            active[subject] = sounding
             continue
-        instrument = instruments[subject]
-        sounding = active[instrument][pitches[subject]]
+        instrument, pitch = instruments[subject], pitches[subject]
+        sounding = active[instrument].setdefault(pitch, [])
         if kind == NOTE_ON:
             if instrument in down:
                 for note in sounding:
