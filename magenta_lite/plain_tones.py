@@ -9,7 +9,7 @@ import numpy as np
 
 from magenta_lite.converters import drum_classes
 from magenta_lite.converters.audio import Audio
-from magenta_lite.converters.performance_codec import with_sustain
+from magenta_lite.converters.pedal import with_sustain
 from magenta_lite.data.synthetic.synthesis import (
     FIDDLE,
     FLUTE,

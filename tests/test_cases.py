@@ -13,7 +13,7 @@ from bad_files import write_good_files
 
 from magenta_lite import config
 from magenta_lite.converters import build_converter
-from magenta_lite.converters.performance_codec import with_sustain
+from magenta_lite.converters.pedal import with_sustain
 from magenta_lite.data import listing
 
 FOLDER = Path(__file__).parent / "cases"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, Report
+from magenta_lite.converters.chord_inference import infer
 from magenta_lite.converters.chord_symbols import NO_CHORD_SYMBOL, canonical_text
 from magenta_lite.converters.grid import QUARTERS_PER_BAR, Stretch, to_step
 from magenta_lite.errors import UserError
@@ -211,48 +213,18 @@ def chord_symbols(sequence) -> list[tuple[float, str]]:
 
 
 def _inferred_symbols(stretch: Stretch, steps_per_quarter: int) -> list[tuple[float, str]]:
-    from note_seq import sequences_lib
-    from note_seq.protobuf import music_pb2
-
     if stretch.steps_per_bar(1) != QUARTERS_PER_BAR:
         raise UnusableChords("music without chord symbols that is not in 4/4")
-    chord_inference = _chord_inference()
-    # Only the notes are copied: other events of the piece may have invalid times.
-    bare = music_pb2.NoteSequence()
-    bare.tempos.add(qpm=stretch.qpm)
-    bare.time_signatures.add(numerator=QUARTERS_PER_BAR, denominator=4)
-    bare.notes.extend(stretch.sequence.notes)
-    bare.total_time = max((note.end_time for note in bare.notes), default=0.0)
-    quantized = sequences_lib.quantize_note_sequence(bare, steps_per_quarter)
     per_bar = CHORDS_PER_2_2_BAR if stretch.denominator == 2 else CHORDS_PER_BAR
+    steps = QUARTERS_PER_BAR * steps_per_quarter // per_bar
+    seconds = steps / stretch.steps_per_second(steps_per_quarter)
     try:
-        chord_inference.infer_chords_for_sequence(quantized, chords_per_bar=per_bar)
-    except chord_inference.SequenceTooLongError as error:
-        raise UnusableChords("piece that is too long to infer its chords") from error
-    seconds = 60 / (stretch.qpm * steps_per_quarter)
-    return [(a.quantized_step * seconds, a.text) for a in quantized.text_annotations]
-
-
-@functools.cache
-def _chord_inference():
-    """Returns note_seq's chord inference with a cache of its transition table.
-
-    The table depends on constants only; computing it takes 0.6 of the 0.7 seconds of a piece.
-    """
-    from note_seq import chord_inference
-
-    name = "_key_chord_transition_distribution"
-    compute = getattr(chord_inference, name, None)
-    if compute is None:  # another version of note_seq: slow, but correct
-        return chord_inference
-    tables = {}
-
-    def keep(key_chord_distribution, **probabilities):
-        key = key_chord_distribution.tobytes(), *sorted(probabilities.items())
-        if key not in tables:
-            tables[key] = compute(key_chord_distribution, **probabilities)
-            tables[key].flags.writeable = False
-        return tables[key]
-
-    setattr(chord_inference, name, keep)
-    return chord_inference
+        symbols = infer(stretch.notes, seconds)
+    except ValueError as error:
+        raise UnusableChords(str(error)) from error
+    step = 60 / (stretch.qpm * steps_per_quarter)
+    return [
+        (frame * steps * step, symbol)
+        for frame, (before, symbol) in enumerate(itertools.pairwise(["", *symbols]))
+        if symbol != before
+    ]

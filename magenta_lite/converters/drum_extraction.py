@@ -6,13 +6,15 @@ A drum track is a list of sets of drums, one per step; bit k of a set is the hit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from magenta_lite.converters.base import Report
+from magenta_lite.converters.note_arrays import NoteArrays, without
 from magenta_lite.typing import Events
+
+PITCHES = 128
 
 
 class DrumTrack(NamedTuple):
@@ -23,24 +25,26 @@ class DrumTrack(NamedTuple):
 
 
 def hits_by_step(
-    notes: Iterable[tuple[int, int, Any]], class_of: dict[int, int], report: Report
+    starts: np.ndarray, notes: NoteArrays, class_of: dict[int, int], report: Report
 ) -> dict[int, int]:
-    """Returns the set of classes hit at each step with hits.
+    """Returns the set of classes hit at each step with hits, in order of time.
 
-    The notes are (start, end, NoteSequence note); `class_of` is the class of each MIDI pitch.
+    `starts` are the steps of the notes (N,), `class_of` is the class of each MIDI pitch.
     """
-    hits: dict[int, int] = {}
-    for start, _, note in notes:
-        drum = class_of.get(note.pitch)
-        if not note.is_drum:
-            report.drop("note that is not for drums")
-        elif drum is None:
-            report.drop("drum pitch without a class")
-        elif note.velocity <= 0:
-            report.drop("note of velocity 0")
-        else:
-            hits[start] = hits.get(start, 0) | 1 << drum
-    return hits
+    classes = np.full(PITCHES, -1)
+    classes[list(class_of)] = list(class_of.values())
+    known = (notes.pitch >= 0) & (notes.pitch < PITCHES)
+    drums = np.where(known, classes[np.clip(notes.pitch, 0, PITCHES - 1)], -1)
+    kept = without(
+        report,
+        ("note that is not for drums", ~notes.is_drum),
+        ("drum pitch without a class", drums < 0),
+        ("note of velocity 0", notes.velocity <= 0),
+    )
+    steps, places = np.unique(starts[kept], return_inverse=True)
+    hits = np.zeros(len(steps), int)
+    np.bitwise_or.at(hits, places, 1 << drums[kept])
+    return dict(zip(steps.tolist(), hits.tolist(), strict=True))
 
 
 def extract_drum_tracks(

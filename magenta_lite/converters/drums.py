@@ -21,7 +21,7 @@ from magenta_lite.converters.grid import (
     Stretch,
     bar_windows,
     common_time_stretches,
-    quantize,
+    steps_of_notes,
 )
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
@@ -112,10 +112,10 @@ class DrumsConverter(Converter):
 
     def _tracks(self, stretch: Stretch, report: Report) -> list[DrumTrack]:
         config = self.config
-        notes = quantize(stretch, config.steps_per_quarter)
+        starts, _ = steps_of_notes(stretch, config.steps_per_quarter)
         padding = config.bars if config.pad_edges else 0
         return extract_drum_tracks(
-            hits_by_step(notes, self._class_of, report),
+            hits_by_step(starts, stretch.notes, self._class_of, report),
             steps_per_bar=self.steps_per_bar,
             gap_bars=max(config.gap_bars, padding),  # silence inside a window must not split it
             max_bars=config.max_bars,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from magenta_lite.converters.base import Reason, Report
+from magenta_lite.converters.note_arrays import NoteArrays
 from magenta_lite.typing import NoteSequence
 
 _Events = TypeVar("_Events", list[int], np.ndarray)
@@ -51,6 +53,11 @@ class Stretch:
     qpm: float
     numerator: int
     denominator: int
+
+    @functools.cached_property
+    def notes(self) -> NoteArrays:
+        """The notes of the sequence, which must not change afterwards."""
+        return NoteArrays.of(self.sequence)
 
     def steps_per_bar(self, steps_per_quarter: int) -> float:
         """Returns the length of a bar in steps, possibly fractional; 0 for an invalid meter."""
@@ -229,26 +236,35 @@ def _later(sequence: NoteSequence, seconds: float) -> NoteSequence:
 
 def is_playable(sequence: NoteSequence, report: Report) -> bool:
     """Returns whether a NoteSequence has notes, all at valid times, or reports why not."""
-    if not sequence.notes:
+    return are_playable(NoteArrays.of(sequence), report)
+
+
+def are_playable(notes: NoteArrays, report: Report) -> bool:
+    """Returns whether there are notes, all at valid times, or reports why not."""
+    if not len(notes):
         report.drop("no notes")
         return False
     # This form of the comparison is false for NaN.
-    if all(0 <= note.start_time <= note.end_time < math.inf for note in sequence.notes):
-        return True
-    report.drop("a note has negative time or ends before it starts")
-    return False
+    valid = (notes.start >= 0) & (notes.start <= notes.end) & (notes.end < math.inf)
+    if not valid.all():
+        report.drop("a note has negative time or ends before it starts")
+    return bool(valid.all())
 
 
 def stretches_with_notes(
     sequence: NoteSequence, config: GridConfig, report: Report
 ) -> list[Stretch]:
     """Returns the `stretches` of a playable piece that have notes; reports unplayable pieces."""
-    if not is_playable(sequence, report):
+    notes = NoteArrays.of(sequence)
+    if not are_playable(notes, report):
         return []
     split = split_on_time_changes if config.split_on_time_changes else stretches
     parts = [part for part in split(sequence) if part.sequence.notes]
-    lost = len(sequence.notes) - sum(len(part.sequence.notes) for part in parts)
+    lost = len(notes) - sum(len(part.sequence.notes) for part in parts)
     report.drop("note of no length where the meter changes", n=max(lost, 0))
+    for part in parts:
+        if part.sequence is sequence:
+            part.notes = notes  # not read again
     return parts
 
 
@@ -265,8 +281,7 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
     if not 0 < stretch.qpm < math.inf:
         report.drop("tempo that is not a positive number")
         return False
-    last = max(note.end_time for note in stretch.sequence.notes)
-    if last * stretch.steps_per_second(steps_per_quarter) > MAX_STEPS:
+    if stretch.notes.end.max() * stretch.steps_per_second(steps_per_quarter) > MAX_STEPS:
         report.drop(f"music longer than {MAX_STEPS:,} steps")
         return False
     return True
@@ -302,6 +317,13 @@ def step_at(tempos: Sequence[tuple[float, float, float]], seconds: float) -> flo
     return steps + (seconds - start) * rate
 
 
+def steps_at(tempos: Sequence[tuple[float, float, float]], seconds: np.ndarray) -> np.ndarray:
+    """Returns `step_at` of each of `seconds`, float (N,)."""
+    starts, steps, rates = np.array(tempos).T
+    change = np.searchsorted(starts, seconds, side="right") - 1
+    return steps[change] + (seconds - starts[change]) * rates[change]
+
+
 def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> float:
     """Returns the time of a step under a `tempo_map`: the inverse of `step_at`."""
     start, steps, rate = tempos[bisect.bisect_right(tempos, step, key=lambda t: t[1]) - 1]
@@ -329,9 +351,10 @@ def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
     del even.tempos[:]
     even.tempos.add(qpm=60 * rate)
     even.total_time = step_at(tempos, sequence.total_time) / rate
-    for note in even.notes:
-        note.start_time = step_at(tempos, note.start_time) / rate
-        note.end_time = step_at(tempos, note.end_time) / rate
+    notes = NoteArrays.of(sequence)
+    starts, ends = (steps_at(tempos, times) / rate for times in (notes.start, notes.end))
+    for note, start, end in zip(even.notes, starts.tolist(), ends.tolist(), strict=True):
+        note.start_time, note.end_time = start, end
     for changes in (
         even.time_signatures,
         even.key_signatures,
@@ -350,13 +373,22 @@ def to_step(seconds: float, steps_per_second: float) -> int:
     return math.floor(seconds * steps_per_second + 0.5)
 
 
-def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, Any]]:
-    """Yields (start step, end step, note) of each note; notes last at least one step."""
+def to_steps(seconds: np.ndarray, steps_per_second: float) -> np.ndarray:
+    """Returns `to_step` of each of `seconds`, int (N,)."""
+    return np.floor(seconds * steps_per_second + 0.5).astype(int)
+
+
+def steps_of_notes(stretch: Stretch, steps_per_quarter: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the start and end steps of the notes, int (N,); notes last at least one step."""
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
-    for note in stretch.sequence.notes:
-        start = to_step(note.start_time, steps_per_second)
-        end = to_step(note.end_time, steps_per_second)
-        yield start, max(end, start + 1), note
+    starts = to_steps(stretch.notes.start, steps_per_second)
+    return starts, np.maximum(to_steps(stretch.notes.end, steps_per_second), starts + 1)
+
+
+def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, Any]]:
+    """Yields (start step, end step, note) of each note of the sequence."""
+    starts, ends = steps_of_notes(stretch, steps_per_quarter)
+    yield from zip(starts.tolist(), ends.tolist(), stretch.sequence.notes, strict=True)
 
 
 def bar_windows(events: _Events, steps: int, steps_per_bar: int) -> Iterator[tuple[int, _Events]]:

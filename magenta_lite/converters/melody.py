@@ -26,8 +26,7 @@ from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
     NOTE_OFF,
     Melody,
-    StepNote,
-    as_fresh_melody,
+    StepNotes,
     extract_melodies,
     notes_by_instrument,
     padded,
@@ -92,6 +91,11 @@ class MelodyConverterConfig(GridConfig):
 def event_id(event: int, min_pitch: int) -> int:
     """Returns the id of a melody event."""
     return event - min_pitch + FIRST_PITCH_ID if event >= 0 else event - NO_EVENT
+
+
+def event_ids(events: np.ndarray, min_pitch: int) -> np.ndarray:
+    """Returns the ids of melody events (T,)."""
+    return np.where(events >= 0, events - min_pitch + FIRST_PITCH_ID, events - NO_EVENT)
 
 
 def event_of(event_id: int, min_pitch: int) -> int:
@@ -183,12 +187,11 @@ class MelodyConverter(Converter):
             chords = chord_line(stretch, config.steps_per_quarter)
         for melody in melodies:
             report.keep("melodies")
-            for start, events in self._windows(melody, report):
-                ids = self._to_ids(events)
+            for start, ids in self._windows(melody, report):
                 steps = range(start, start + len(ids))
                 windows.add(ids, None if chords is None else chords.at(steps))
 
-    def _melodies_of(self, notes: list[StepNote], report: Report) -> list[Melody]:
+    def _melodies_of(self, notes: StepNotes, report: Report) -> list[Melody]:
         config = self.config
         padding = config.bars if config.pad_edges else 0
         return extract_melodies(
@@ -203,23 +206,23 @@ class MelodyConverter(Converter):
             report=report,
         )
 
-    def _windows(self, melody: Melody, report: Report) -> Iterator[tuple[int, list[int]]]:
-        """Yields (first step, events) of each window."""
+    def _windows(self, melody: Melody, report: Report) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (first step, ids) of each window."""
+        low = self.config.min_pitch
+        end = [self.depth - 1] * self.config.end_token
         if not self.config.bars:
-            yield melody
+            yield melody.start, np.append(event_ids(melody.events, low), end).astype(np.uint8)
             return
         steps = self.config.bars * self.steps_per_bar
         events = padded(melody.events, steps) if self.config.pad_edges else melody.events
         if len(events) < steps:
             report.drop(too_short(f"melody shorter than {self.config.bars} bars"))
-        for start, window in bar_windows(events, steps, self.steps_per_bar):
-            yield melody.start + start, as_fresh_melody(window)
-
-    def _to_ids(self, events: list[int]) -> np.ndarray:
-        ids = [event_id(event, self.config.min_pitch) for event in events]
-        if self.config.end_token:
-            ids.append(self.depth - 1)
-        return np.array(ids, np.uint8)
+        ids = event_ids(events, low)
+        for start, window in bar_windows(ids, steps, self.steps_per_bar):
+            # Without note-offs before the first note.
+            begun = np.logical_or.accumulate(window >= FIRST_PITCH_ID)
+            fresh = np.where(begun, window, NO_EVENT_ID)
+            yield melody.start + start, np.append(fresh, end).astype(np.uint8)
 
     # Ids to notes --------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -11,14 +10,13 @@ import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Reason, Report
 from magenta_lite.converters.converter import check_at_least
-from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance import (
     END,
     PerformanceConverter,
     PerformanceConverterConfig,
     check_stretches,
 )
-from magenta_lite.converters.performance_codec import PlayedNote, stretched
+from magenta_lite.converters.performance_codec import PlayedNote, excerpt, stretched
 from magenta_lite.converters.text_melody import (
     FIRST_PITCH,
     TextMelodyCodec,
@@ -144,18 +142,16 @@ class MelodyPerformanceConverter(TokenConverter):
         config, report = self.config, Report()
         train_only: list[bool] = []
         result = EncodeResult([], report, train_only=train_only)
-        notes = self.codec.notes(sequence, report) if is_playable(sequence, report) else []
-        if not notes:
+        notes = self.performance.notes_of(sequence, report)
+        if not len(notes):
             return result
+        last = float(notes[-1, 0])
         # The seed makes the segmentation of a piece reproducible.
-        rng = np.random.default_rng([len(notes), round(1000 * notes[-1].start)])
+        rng = np.random.default_rng([len(notes), round(1000 * last)])
         for number in range(config.passes):
-            for start, end in self._cuts(notes[-1].start, rng):
-                segment = [
-                    note._replace(start=note.start - start, end=min(note.end, end) - start)
-                    for note in notes
-                    if start <= note.start < end
-                ]
+            for start, end in self._cuts(last, rng):
+                starting = (notes[:, 0] >= start) & (notes[:, 0] < end)
+                segment = excerpt(notes[starting], start, end)
                 melody = self._melody_of(segment)
                 for stretch in config.stretches:
                     first = stretch == 1.0 and number == 0
@@ -184,7 +180,7 @@ class MelodyPerformanceConverter(TokenConverter):
     def _row(self, segment, melody, seconds: float, stretch: float, report) -> np.ndarray | None:
         """Returns the ids of a segment and its melody; None if it is dropped."""
         config = self.config
-        ids = [*self.codec.ids(stretched(segment, stretch)), END]
+        ids = np.append(self.codec.ids(stretched(segment, stretch)), END)
         if len(ids) < config.min_tokens:
             report.drop(f"segment of fewer than {config.min_tokens} tokens")
             return None
@@ -196,28 +192,29 @@ class MelodyPerformanceConverter(TokenConverter):
             )
             report.drop(reason)
             return None
-        if not melody:
+        if not len(melody):
             report.drop("segment without a melody")
             return None
         inputs = self.melody.ids_of(_legato_sequence(stretched(melody, stretch), seconds * stretch))
         inputs += [0] * (self.rules.input_steps - len(inputs))
-        row = [*(id + self.codec.size for id in inputs), *ids]
-        return np.array(row, self.event_format.event_dtype)
+        row = np.concatenate([np.add(inputs, self.codec.size), ids])
+        return row.astype(self.event_format.event_dtype)
 
-    def _melody_of(self, notes: list[PlayedNote]) -> list[PlayedNote]:
-        """Returns the melody of sorted notes: all of them if they never overlap."""
-        if all(a.end <= b.start for a, b in itertools.pairwise(notes)):
+    def _melody_of(self, notes: np.ndarray) -> np.ndarray:
+        """Returns the melody of sorted notes (N, 4): all of them if they never overlap."""
+        if (notes[:-1, 2] <= notes[1:, 0]).all():
             return notes
         found = melody_notes(_as_sequence(notes)).notes
-        return [PlayedNote(n.start_time, n.pitch, n.end_time, n.velocity) for n in found]
+        melody = [PlayedNote(n.start_time, n.pitch, n.end_time, n.velocity) for n in found]
+        return np.array(melody, float).reshape(-1, 4)
 
     def melody_ids(self, sequence: NoteSequence) -> list[int]:
         """Returns the ids (I,) of the melody of a NoteSequence.
 
         A piece whose notes never overlap is a melody; otherwise the likeliest melody is inferred.
         """
-        notes = self.codec.notes(sequence, Report()) if is_playable(sequence, Report()) else []
-        return self.melody.ids_of(_legato_sequence(self._melody_of(notes))) if notes else []
+        notes = self.performance.notes_of(sequence, Report())
+        return self.melody.ids_of(_legato_sequence(self._melody_of(notes))) if len(notes) else []
 
     def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
         """Returns the ids of a whole NoteSequence as a performance."""
@@ -243,17 +240,15 @@ class MelodyPerformanceConverter(TokenConverter):
         return self.performance.decode(played, qpm, programs, max_hung_note)
 
 
-def _as_sequence(notes: Iterable[PlayedNote]):
+def _as_sequence(notes: np.ndarray):
     sequence = new_sequence(120.0, metrical=False)
-    for note in notes:
-        sequence.notes.add(
-            pitch=note.pitch, velocity=note.velocity, start_time=note.start, end_time=note.end
-        )
-    sequence.total_time = max((note.end for note in notes), default=0.0)
+    for start, pitch, end, velocity in notes.tolist():
+        sequence.notes.add(pitch=int(pitch), velocity=int(velocity), start_time=start, end_time=end)
+    sequence.total_time = max((note.end_time for note in sequence.notes), default=0.0)
     return sequence
 
 
-def _legato_sequence(notes: list[PlayedNote], seconds: float = 0.0):
+def _legato_sequence(notes: np.ndarray, seconds: float = 0.0):
     """Returns a legato melody as a NoteSequence; its last note ends at `seconds` or later."""
     sequence = _as_sequence(notes)
     sequence.total_time = max(sequence.total_time, seconds)

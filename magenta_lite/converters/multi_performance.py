@@ -16,13 +16,14 @@ from magenta_lite.converters.grid import (
     Stretch,
     common_time_stretches,
     is_playable,
-    quantize,
+    steps_of_notes,
 )
+from magenta_lite.converters.note_arrays import without
+from magenta_lite.converters.pedal import with_sustain
 from magenta_lite.converters.performance_codec import (
     VELOCITIES,
     PerformanceCodec,
     PlayedNote,
-    with_sustain,
 )
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
@@ -76,19 +77,11 @@ class MultiPerformanceConverterConfig(GridConfig):
             )
 
 
-class TrackKey(NamedTuple):
-    """Key of a track; fields define the order of tracks."""
-
-    is_drum: bool
-    program: int
-    instrument: int
-
-
 class Track(NamedTuple):
-    """Ids of a track, and the step of each id in the bar."""
+    """Ids of a track, and the step of each id in the bar, int (T,)."""
 
-    ids: list[int]
-    steps: list[int]
+    ids: np.ndarray
+    steps: np.ndarray
 
 
 class MultiPerformanceConverter(Converter):
@@ -170,43 +163,71 @@ class MultiPerformanceConverter(Converter):
         try:
             for stretch in common_time_stretches(sequence, config, report):
                 bars = self._bars(stretch, report)
-                self._add_bars(bars[:1] if config.first_only else bars, stretch, windows, report)
+                self._add_bars(bars, stretch, windows, report)
                 if bars and config.first_only:
                     break
         except UnusableChords as error:
             return error.as_result()
         return windows.result()
 
-    def _bars(self, stretch: Stretch, report: Report) -> list[tuple[int, dict[TrackKey, list]]]:
-        """Returns (number, notes of each track) of each bar with notes."""
-        bars: dict[int, dict[TrackKey, list[PlayedNote]]] = {}
-        for start, end, note in quantize(stretch, self.config.steps_per_quarter):
-            if note.velocity <= 0:
-                report.drop("note of velocity 0")
-            elif not 0 <= note.pitch < PITCHES:
-                report.drop(f"pitch outside 0-{PITCHES - 1}")
-            elif not 0 <= note.program < PROGRAMS:
-                report.drop(f"note of a program outside 0-{PROGRAMS - 1}")
-            else:
-                bar, start_in_bar = divmod(start, self.steps_per_bar)
-                end_in_bar = end - start + start_in_bar
-                if end_in_bar > self.steps_per_bar:
-                    report.drop("rest of a note that is held into the next bar")
-                key = TrackKey(note.is_drum, 0 if note.is_drum else note.program, note.instrument)
-                bar_note = PlayedNote(
-                    start_in_bar,
-                    note.pitch,
-                    min(end_in_bar, self.steps_per_bar),
-                    min(note.velocity, VELOCITIES),
-                )
-                bars.setdefault(bar, {}).setdefault(key, []).append(bar_note)
-        return sorted(bars.items(), key=lambda item: item[0])
+    def _bars(self, stretch: Stretch, report: Report) -> list[tuple[int, list[Track]]]:
+        """Returns (number, sorted tracks) of each bar with notes, or of the first one."""
+        starts, ends = steps_of_notes(stretch, self.config.steps_per_quarter)
+        bars, begins = np.divmod(starts, self.steps_per_bar)
+        stops = ends - starts + begins
+        notes = stretch.notes
+        unusable = (
+            ("note of velocity 0", notes.velocity <= 0),
+            (f"pitch outside 0-{PITCHES - 1}", (notes.pitch < 0) | (notes.pitch >= PITCHES)),
+            (
+                f"note of a program outside 0-{PROGRAMS - 1}",
+                (notes.program < 0) | (notes.program >= PROGRAMS),
+            ),
+        )
+        held = "rest of a note that is held into the next bar", stops > self.steps_per_bar
+        without(report, *unusable, held)
+        kept = ~np.any([mask for _, mask in unusable], axis=0)
+        if not kept.any():
+            return []
+        if self.config.first_only:
+            kept &= bars == bars[kept].min()
+        notes, bars = notes[kept], bars[kept]
+        ends_in_bar = np.minimum(stops[kept], self.steps_per_bar)
+        # The fields of `PlayedNote`.
+        played = (begins[kept], notes.pitch, ends_in_bar, np.minimum(notes.velocity, VELOCITIES))
+        keys = (bars, notes.is_drum, np.where(notes.is_drum, 0, notes.program), notes.instrument)
+        order = np.lexsort((*reversed(played), *reversed(keys)))
+        keys = np.array(keys)[:, order]
+        is_first = (np.diff(keys, axis=1, prepend=-1) != 0).any(axis=0)
+        tracks = self._tracks(np.array(played, float).T[order], np.cumsum(is_first) - 1)
+        found: dict[int, list[Track]] = {}
+        for (bar, is_drum, program, _), events, steps in zip(
+            keys[:, is_first].T.tolist(), *tracks, strict=True
+        ):
+            first = self._drums if is_drum else self._first_program + program
+            ids = np.concatenate([[first], events, [self._end]])
+            steps = np.concatenate([[0], steps, steps[-1:]])
+            found.setdefault(bar, []).append(Track(ids, steps))
+        return list(found.items())
+
+    def _tracks(self, notes: np.ndarray, tracks: np.ndarray) -> tuple[list, list]:
+        """Returns the ids of the notes of each track, and the steps of the ids in their bars.
+
+        The notes are sorted by track, the fields of `PlayedNote` (N, 4).
+        """
+        ids, owners = self.codec.ids_of_parts(notes, tracks, until=self.steps_per_bar)
+        first, last = self.codec.shift
+        shifts = np.where((ids >= first) & (ids <= last), ids - first + 1, 0)
+        # The shifts of every track add up to a bar.
+        steps = np.cumsum(shifts) - shifts - owners * self.steps_per_bar
+        cuts = np.flatnonzero(np.diff(owners)) + 1
+        return np.split(ids, cuts), np.split(steps, cuts)
 
     def _add_bars(self, bars, stretch: Stretch, windows: Windows, report: Report) -> None:
         chords = None
-        for number, notes in bars:
-            tracks = [self._track(key, notes[key]) for key in sorted(notes)]
-            if not self._fits(tracks, report):
+        for number, tracks in bars:
+            tracks = self._fitting(tracks, report)
+            if not tracks:
                 continue
             if self.config.chords and chords is None:
                 chords = chord_line(stretch, self.config.steps_per_quarter)
@@ -218,16 +239,11 @@ class MultiPerformanceConverter(Converter):
                 controls = self._joined(classes, missing=[]).astype(np.uint8)
             windows.add(events.astype(self.event_format.event_dtype), controls)
 
-    def _track(self, key: TrackKey, notes: list[PlayedNote]) -> Track:
-        events = self.codec.ids(sorted(notes))
-        events += self.codec.shifts(self.steps_per_bar - self.codec.steps(events))
-        shifts = [self.codec.steps([event]) for event in events]
-        steps = (np.cumsum(shifts) - shifts).tolist()
-        program = self._drums if key.is_drum else self._first_program + key.program
-        return Track([program, *events, self._end], [0, *steps, steps[-1]])
+    def _fitting(self, tracks: list[Track], report: Report) -> list[Track]:
+        """Returns the tracks of a bar that is kept, or none, and reports why.
 
-    def _fits(self, tracks: list[Track], report: Report) -> bool:
-        """Returns whether a bar is kept, or reports why not; `pad_edges` truncates its tracks."""
+        `pad_edges` truncates tracks.
+        """
         config = self.config
         lengths = [len(track.ids) - FRAME for track in tracks]
         most = config.max_events - FRAME
@@ -240,15 +256,15 @@ class MultiPerformanceConverter(Converter):
         elif max(lengths) > most and not config.pad_edges:
             reason = f"bar with more than {most} events of an instrument"
         else:
-            for track, length in zip(tracks, lengths, strict=True):
-                if length > most:
-                    report.drop(f"event of an instrument after {most} in a bar", n=length - most)
-                    del track.ids[1 + most : -1], track.steps[1 + most : -1]
-            return True
+            for length in lengths:
+                report.drop(
+                    f"event of an instrument after {most} in a bar", n=max(length - most, 0)
+                )
+            return [Track(*(_cut(ids, most) for ids in track)) for track in tracks]
         report.drop(reason)
-        return False
+        return []
 
-    def _joined(self, tracks: list[list[int]], missing: list[int]) -> np.ndarray:
+    def _joined(self, tracks: list[np.ndarray], missing: list[int]) -> np.ndarray:
         """Returns zero-padded tracks (N, <= max_events), concatenated to int (T,)."""
         joined = np.zeros((self.config.max_instruments, self.config.max_events), int)
         for row, track in itertools.zip_longest(joined, tracks, fillvalue=missing):
@@ -296,9 +312,16 @@ class MultiPerformanceConverter(Converter):
         return sorted(note._replace(end=min(note.end, bar)) for note in notes if note.start < bar)
 
 
-def _chords_of(track: Track, chords: ChordLine, first_step: int) -> list[int]:
+def _cut(events: np.ndarray, most: int) -> np.ndarray:
+    """Returns the events (T,) of a track without those after `most` between the first and last."""
+    return (
+        np.concatenate([events[: 1 + most], events[-1:]]) if len(events) > most + FRAME else events
+    )
+
+
+def _chords_of(track: Track, chords: ChordLine, first_step: int) -> np.ndarray:
     """Returns the chord class of each event; 0 for the first event, the program."""
-    return [0, *chords.at(first_step + np.array(track.steps[1:])).tolist()]
+    return np.append(0, chords.at(first_step + track.steps[1:]))
 
 
 def _too_empty(text: str) -> Reason:

@@ -116,9 +116,10 @@ class PerformanceConverter(TokenConverter):
             stretches other than 1 are for training only.
         """
         config, report = self.config, Report()
+        notes = self.notes_of(sequence, report)
         rows, train_only = [], []
         for stretch in config.stretches:
-            ids = self.ids_of(sequence, stretch, report if stretch == 1.0 else Report())
+            ids = self.ids_of_notes(notes, stretch)
             if len(ids) < config.min_tokens:
                 if stretch == 1.0:
                     report.drop(f"piece of fewer than {config.min_tokens} tokens")
@@ -126,7 +127,7 @@ class PerformanceConverter(TokenConverter):
             starts = range(0, max(len(ids) - 1, 1), config.crop)
             for start in starts[: config.max_examples or None]:
                 row = ids[start : start + self.window_steps]
-                rows.append(np.array(row, self.event_format.event_dtype))
+                rows.append(row.astype(self.event_format.event_dtype))
                 train_only.append(stretch != 1.0)
         if rows:
             report.keep("windows", len(rows))
@@ -140,10 +141,17 @@ class PerformanceConverter(TokenConverter):
         All times are multiplied by `stretch`; `report` counts the dropped items.
         """
         report = Report() if report is None else report
-        if not is_playable(sequence, report):
-            return []
-        notes = stretched(self.codec.notes(sequence, report), stretch)
-        return self.codec.ids(notes) + [END] * (self.config.end_token and bool(notes))
+        return self.ids_of_notes(self.notes_of(sequence, report), stretch).tolist()
+
+    def notes_of(self, sequence: NoteSequence, report: Report) -> np.ndarray:
+        """Returns `PerformanceCodec.notes` of a piece; none if it is not playable."""
+        playable = is_playable(sequence, report)
+        return self.codec.notes(sequence, report) if playable else np.zeros((0, 4))
+
+    def ids_of_notes(self, notes: np.ndarray, stretch: float) -> np.ndarray:
+        """Returns the ids (T,) of notes whose times are multiplied by `stretch`."""
+        end = [END] * (self.config.end_token and len(notes) > 0)
+        return np.append(self.codec.ids(stretched(notes, stretch)), end).astype(int)
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
         """Returns the duration of `ids` in seconds, which does not depend on `qpm`."""

@@ -6,13 +6,17 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from magenta_lite.converters.base import Report, pitch_outside
-from magenta_lite.converters.grid import MAX_STEPS, to_step
+from magenta_lite.converters.grid import MAX_STEPS, to_steps
+from magenta_lite.converters.note_arrays import NoteArrays, without
+from magenta_lite.converters.pedal import held
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.typing import NoteSequence
 
 VELOCITIES = 127  # 1 to 127
-SUSTAIN_PEDAL = 64  # number of the control change
 
 
 class PlayedNote(NamedTuple):
@@ -83,59 +87,90 @@ class PerformanceCodec:
     def _bin_size(self) -> int:
         return -(-VELOCITIES // max(self.velocity_bins, 1))
 
-    def notes(self, sequence: NoteSequence, report: Report) -> list[PlayedNote]:
+    def notes(self, sequence: NoteSequence, report: Report) -> np.ndarray:
         """Returns the sorted notes of a playable NoteSequence, with the sustain pedal applied.
 
         Notes out of range are dropped before the pedal is applied, as in the original, so that they
         do not cut off other notes.
-        """
-        kept = type(sequence)()
-        kept.CopyFrom(sequence)
-        del kept.notes[:]
-        for note in sequence.notes:
-            if note.is_drum:
-                report.drop("drum note")
-            elif note.velocity <= 0:
-                report.drop("note of velocity 0")
-            elif not self.min_pitch <= note.pitch <= self.max_pitch:
-                report.drop(pitch_outside(self.min_pitch, self.max_pitch))
-            else:
-                kept.notes.append(note)
-        if not kept.notes:
-            return []
-        sustained = with_sustain(kept)
-        last = max(note.end_time for note in sustained.notes)
-        if not last * self.steps_per_second <= MAX_STEPS:
-            report.drop(f"music longer than {MAX_STEPS:,} steps")
-            return []
-        played = [
-            PlayedNote(note.start_time, note.pitch, note.end_time, min(note.velocity, VELOCITIES))
-            for note in sustained.notes
-        ]
-        return sorted(played, key=lambda note: note[:2])
 
-    def ids(self, notes: Iterable[PlayedNote]) -> list[int]:
-        """Returns the ids of sorted notes with times in seconds."""
-        rate = self.steps_per_second
-        changes = []
-        for rank, note in enumerate(notes):
-            start = to_step(note.start, rate)
-            end = max(to_step(note.end, rate), start + 1)
-            changes += [(start, rank, False, note), (end, rank, True, note)]
-        ids, now, bin_now = [], 0, None
-        for step, _, is_end, note in sorted(changes):
-            ids += self.shifts(step - now)
-            now = step
-            place = note.pitch - self.min_pitch
-            if is_end:
-                ids.append(self.note_off[0] + place)
-                continue
-            velocity_bin = (note.velocity - 1) // self._bin_size
-            if self.velocity_bins and velocity_bin != bin_now:
-                ids.append(self.velocity_id + velocity_bin)
-                bin_now = velocity_bin
-            ids.append(self.note_on[0] + place)
-        return ids
+        Returns:
+            Float (N, 4): the fields of `PlayedNote`, with times in seconds.
+        """
+        notes = NoteArrays.of(sequence)
+        kept = without(
+            report,
+            ("drum note", notes.is_drum),
+            ("note of velocity 0", notes.velocity <= 0),
+            (
+                pitch_outside(self.min_pitch, self.max_pitch),
+                (notes.pitch < self.min_pitch) | (notes.pitch > self.max_pitch),
+            ),
+        )
+        notes = notes[kept]
+        if not len(notes):
+            return np.zeros((0, 4))
+        sustained = held(notes, sequence)
+        velocity = np.minimum(notes.velocity, VELOCITIES)
+        played = np.stack([notes.start, notes.pitch, sustained.end, velocity], axis=1)
+        played = played[sustained.kept]
+        if not played[:, 2].max() * self.steps_per_second <= MAX_STEPS:
+            report.drop(f"music longer than {MAX_STEPS:,} steps")
+            return np.zeros((0, 4))
+        return played[np.lexsort((played[:, 1], played[:, 0]))]
+
+    def ids(self, notes: ArrayLike) -> np.ndarray:
+        """Returns the ids (T,) of sorted notes, the fields of `PlayedNote` (N, 4), in seconds."""
+        rows = np.asarray(notes, float).reshape(-1, len(PlayedNote._fields))
+        return self.ids_of_parts(rows, np.zeros(len(rows), int))[0]
+
+    def ids_of_parts(
+        self, notes: np.ndarray, parts: np.ndarray, until: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ids of the notes of several parts, as if each were encoded on its own.
+
+        Args:
+            notes: The sorted notes of each part after the other, the fields of `PlayedNote` (N, 4),
+                with times in seconds from the start of their part.
+            parts: Number of the part of each note, 0 and up, in ascending order, int (N,).
+            until: Step up to which shifts extend each part, at or after its last note; None for
+                parts that end with their notes.
+
+        Returns:
+            The ids int (T,), and the number of the part of each id, int (T,).
+        """
+        start, pitch, end, velocity = notes.T
+        starts = to_steps(start, self.steps_per_second)
+        ends = np.maximum(to_steps(end, self.steps_per_second), starts + 1)
+        # Note n begins with change 2 n and ends with change 2 n + 1; they are sorted by part, then
+        # step, then note. A part with an end has one more change, without an id.
+        steps, owners = np.stack([starts, ends], axis=1).ravel(), np.repeat(parts, 2)
+        if until is not None:
+            owners = np.append(owners, every := np.unique(parts))
+            steps = np.append(steps, np.full(len(every), until))
+        order = np.argsort(owners * (steps.max(initial=0) + 1) + steps, kind="stable")
+        steps, owners = steps[order], owners[order]
+        is_first = np.diff(owners, prepend=-1) != 0
+        is_note, is_end = order < 2 * len(notes), order % 2 == 1
+        note = np.where(is_note, order // 2, 0)
+
+        louder = np.zeros(len(order), bool)
+        bins = ((velocity.astype(int) - 1) // self._bin_size)[note]
+        if self.velocity_bins:
+            onsets = np.flatnonzero(is_note & ~is_end)
+            changed = np.diff(bins[onsets], prepend=-1) != 0
+            louder[onsets] = changed | (np.diff(owners[onsets], prepend=-1) != 0)
+        waits = steps - np.where(is_first, 0, np.roll(steps, 1))
+        whole, rest = np.divmod(waits, self.max_shift)
+        lengths = whole + (rest > 0) + louder + is_note
+        # Each change is shifts, the longest first; a velocity; and a note-on or note-off.
+        after = np.cumsum(lengths)
+        ids = np.full(lengths.sum(), self.shift[1])
+        short = rest > 0
+        ids[(after - lengths + whole)[short]] = self.shift[0] + rest[short] - 1
+        ids[after[louder] - 2] = self.velocity_id + bins[louder]
+        places = np.where(is_end, self.note_off[0], self.note_on[0]) - self.min_pitch
+        ids[after[is_note] - 1] = (places + pitch.astype(int)[note])[is_note]
+        return ids, np.repeat(owners, lengths)
 
     def shifts(self, steps: int) -> list[int]:
         """Returns the ids of time shifts by `steps`, the longest first."""
@@ -207,15 +242,12 @@ class PerformanceCodec:
         return kept + self.shifts(steps - now)
 
 
-def stretched(notes: Iterable[PlayedNote], factor: float) -> list[PlayedNote]:
-    """Returns notes with all times multiplied by a factor."""
-    return [note._replace(start=note.start * factor, end=note.end * factor) for note in notes]
+def stretched(notes: np.ndarray, factor: float) -> np.ndarray:
+    """Returns notes, the fields of `PlayedNote` (N, 4), with all times multiplied by a factor."""
+    return notes * np.array(PlayedNote(factor, 1, factor, 1))
 
 
-def with_sustain(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence with the sustain pedal applied to its notes."""
-    if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
-        return sequence
-    from note_seq import sequences_lib
-
-    return sequences_lib.apply_sustain_control_changes(sequence)
+def excerpt(notes: np.ndarray, begin: float, end: float) -> np.ndarray:
+    """Returns notes, the fields of `PlayedNote` (N, 4), that end by `end`, in time from `begin`."""
+    start, pitch, stop, velocity = notes.T
+    return np.stack([start - begin, pitch, np.minimum(stop, end) - begin, velocity], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -19,16 +20,17 @@ from magenta_lite.converters.grid import (
     Stretch,
     bar_windows,
     common_time_stretches,
-    quantize,
+    steps_of_notes,
     to_step,
 )
-from magenta_lite.converters.melody import FIRST_PITCH_ID, event_id, event_of
+from magenta_lite.converters.melody import FIRST_PITCH_ID, event_ids, event_of
 from magenta_lite.converters.melody_extraction import (
     NO_EVENT,
-    StepNote,
+    StepNotes,
     extract_melodies,
     padded,
 )
+from magenta_lite.converters.note_arrays import NoteArrays, without
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, add_melody, new_sequence
 from magenta_lite.errors import UserError
@@ -144,77 +146,64 @@ class TrioConverter(Converter):
         return windows.result()
 
     def _parts(self, stretch: Stretch, report: Report) -> dict[str, list[Part]]:
-        notes = self._notes_by_instrument(stretch, report)
-        bars = self._bars(stretch)
+        starts, ends = steps_of_notes(stretch, self.config.steps_per_quarter)
+        bars = self._bars(stretch, int(ends.max()))
         parts: dict[str, list[Part]] = {name: [] for name in PARTS}
-        for (name, _), own in notes.items():
+        for name, own in self._instruments(stretch.notes, report):
             make = self._drums if name == "drums" else self._melody
-            ids = make(own, bars, report)
+            ids = make(starts[own], ends[own], stretch.notes[own], bars, report)
             if ids is not None:
-                parts[name].append(Part(ids, self._playing(own, bars)))
+                parts[name].append(Part(ids, self._playing(starts[own], ends[own], bars)))
         return parts
 
-    def _notes_by_instrument(self, stretch: Stretch, report: Report) -> dict[tuple[str, int], list]:
-        """Returns (start, end, note) by (part, instrument), for instruments with one part only."""
-        by_instrument: dict[int, dict[str, list]] = {}
-        for quantized in quantize(stretch, self.config.steps_per_quarter):
-            note = quantized[2]
-            parts = by_instrument.setdefault(note.instrument, {})
-            parts.setdefault(self._part_of(note), []).append(quantized)
-        kept = {}
+    def _instruments(self, notes: NoteArrays, report: Report) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields (part, indices of the notes) of each instrument that is one part only."""
         (a, b), (c, d) = self.config.melody_programs, self.config.bass_programs
-        for instrument in sorted(by_instrument):
-            parts = by_instrument[instrument]
-            (name, notes), *others = parts.items()
-            if others:
-                n = sum(map(len, parts.values()))
-                report.drop("note of an instrument that is several parts", n=n)
-            elif not name:
+        is_part = (
+            ~notes.is_drum & (a <= notes.program) & (notes.program <= b),
+            ~notes.is_drum & (c <= notes.program) & (notes.program <= d),
+            notes.is_drum,
+        )
+        numbers = np.select(is_part, range(len(PARTS)), len(PARTS))
+        for instrument in np.unique(notes.instrument).tolist():
+            own = np.flatnonzero(notes.instrument == instrument)
+            number = int(numbers[own[0]])
+            if (numbers[own] != number).any():
+                report.drop("note of an instrument that is several parts", n=len(own))
+            elif number == len(PARTS):
                 reason = Reason.with_setting(
                     f"note of a program outside {a}-{b} (melody) and {c}-{d} (bass)",
                     "converter.melody_programs and converter.bass_programs say which instruments "
                     "are taken",
                 )
-                report.drop(reason, n=len(notes))
+                report.drop(reason, n=len(own))
             else:
-                kept[name, instrument] = notes
-        return kept
+                yield PARTS[number], own
 
-    def _part_of(self, note) -> str:
-        if note.is_drum:
-            return "drums"
-        for name in ("melody", "bass"):
-            low, high = getattr(self.config, f"{name}_programs")
-            if low <= note.program <= high:
-                return name
-        return ""
-
-    def _bars(self, stretch: Stretch) -> int:
+    def _bars(self, stretch: Stretch, notes_end: int) -> int:
         """Returns the length of the stretch in bars, including silence at its end."""
         config = self.config
-        notes_end = max(end for _, end, _ in quantize(stretch, config.steps_per_quarter))
         total = stretch.sequence.total_time * stretch.steps_per_second(config.steps_per_quarter)
         steps = notes_end if math.isnan(total) else max(notes_end, min(total, MAX_STEPS))
         bars = min(math.ceil(to_step(steps, 1) / self.steps_per_bar), config.max_bars)
         return max(bars, config.bars) if config.pad_edges else bars
 
-    def _playing(self, notes: list, bars: int) -> np.ndarray:
-        plays = np.zeros(bars, bool)
-        for start, end, _ in notes:
-            plays[start // self.steps_per_bar : (end - 1) // self.steps_per_bar + 1] = True
-        return plays
+    def _playing(self, starts: np.ndarray, ends: np.ndarray, bars: int) -> np.ndarray:
+        """Returns the mask bool (bars,) of the bars in which notes sound."""
+        changes = np.zeros(bars + 1, int)
+        np.add.at(changes, np.minimum(starts // self.steps_per_bar, bars), 1)
+        np.add.at(changes, np.minimum((ends - 1) // self.steps_per_bar + 1, bars), -1)
+        return np.cumsum(changes)[:bars] > 0
 
-    def _melody(self, notes: list, bars: int, report: Report) -> np.ndarray | None:
-        kept = []
-        for start, end, note in notes:
-            if not MIN_PITCH <= note.pitch <= MAX_PITCH:
-                report.drop(f"pitch outside {MIN_PITCH}-{MAX_PITCH}")
-            elif note.velocity <= 0:
-                report.drop("note of velocity 0")
-            else:
-                kept.append(StepNote(start, -note.pitch, end, note.start_time))
+    def _melody(self, starts, ends, notes: NoteArrays, bars: int, report) -> np.ndarray | None:
+        outside = (notes.pitch < MIN_PITCH) | (notes.pitch > MAX_PITCH)
+        kept = without(
+            report,
+            (f"pitch outside {MIN_PITCH}-{MAX_PITCH}", outside),
+            ("note of velocity 0", notes.velocity <= 0),
+        )
         melodies = extract_melodies(
-            kept,
+            StepNotes.of(starts[kept], ends[kept], notes[kept]),
             steps_per_bar=self.steps_per_bar,
             steps_per_quarter=self.config.steps_per_quarter,
             report=report,
@@ -223,11 +212,12 @@ class TrioConverter(Converter):
             return None
         (melody,) = melodies
         steps = bars * self.steps_per_bar
-        events = padded([NO_EVENT] * melody.start + melody.events, steps)[:steps]
-        return np.array([event_id(event, MIN_PITCH) for event in events])
+        events = np.concatenate([np.full(melody.start, NO_EVENT), melody.events])
+        return event_ids(padded(events, steps)[:steps], MIN_PITCH)
 
-    def _drums(self, notes: list, bars: int, report: Report) -> np.ndarray | None:
-        hits = hits_by_step(notes, CLASS_OF_DRUM, report)
+    def _drums(self, starts, ends, notes: NoteArrays, bars: int, report) -> np.ndarray | None:
+        del ends  # hits have no duration
+        hits = hits_by_step(starts, notes, CLASS_OF_DRUM, report)
         ids = np.zeros(bars * self.steps_per_bar, int)
         for step in hits:
             if step < len(ids):

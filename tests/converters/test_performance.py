@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magenta_lite.converters.base import Report
+from magenta_lite.converters.pedal import with_sustain
 from magenta_lite.converters.performance import PerformanceConverter, PerformanceConverterConfig
-from magenta_lite.converters.performance_codec import with_sustain
 from magenta_lite.data import splitting
 from magenta_lite.errors import UserError
 
@@ -57,7 +57,7 @@ def test_the_pedal_holds_notes_as_in_the_original(name):
     assert piece.total_time == SUSTAINED[name].total_time
     played = [note for note in PREPARED[name].notes if not note.is_drum]
     wanted = sorted((n.start_time, n.pitch, n.end_time, n.velocity) for n in played)
-    assert sorted(make().codec.notes(PIECES[name], Report())) == wanted
+    assert sorted(map(tuple, make().codec.notes(PIECES[name], Report()).tolist())) == wanted
 
 
 def test_notes_that_nothing_ends_are_as_long_as_the_setting_says():

@@ -6,7 +6,7 @@ import pytest
 from midi_songs import END, SCALE, delta, file, off, on, track
 
 from magenta_lite.converters.base import Report
-from magenta_lite.converters.performance_codec import with_sustain
+from magenta_lite.converters.pedal import with_sustain
 from magenta_lite.data import formats
 from magenta_lite.data.midi_files import midi_to_sequence
 from magenta_lite.errors import UnreadableError

@@ -47,8 +47,7 @@ class EventSequenceConverter(Converter):
         if not 0 < stretch.qpm < math.inf:
             report.drop("tempo that is not a positive number")
             return 0
-        last = max(note.end_time for note in stretch.sequence.notes)
-        if last * stretch.steps_per_second(grid) > MAX_STEPS:
+        if stretch.notes.end.max() * stretch.steps_per_second(grid) > MAX_STEPS:
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return 0
         return int(bar)

@@ -14,7 +14,7 @@ from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.drum_extraction import as_bits, extract_drum_tracks, hits_by_step
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
-from magenta_lite.converters.grid import GridConfig, Stretch, quantize, stretches_with_notes
+from magenta_lite.converters.grid import GridConfig, Stretch, steps_of_notes, stretches_with_notes
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import unknown_name
@@ -119,8 +119,8 @@ class EventDrumsConverter(EventSequenceConverter):
         bar = self._bar(stretch, report)
         if not bar:
             return
-        notes = quantize(stretch, self.config.steps_per_quarter)
-        hits = hits_by_step(notes, self._class_of, report)
+        starts, _ = steps_of_notes(stretch, self.config.steps_per_quarter)
+        hits = hits_by_step(starts, stretch.notes, self._class_of, report)
         found = extract_drum_tracks(
             hits, steps_per_bar=bar, gap_bars=self.config.gap_bars, report=report
         )

@@ -219,7 +219,7 @@ class EventMelodyConverter(EventSequenceConverter):
                 report=report,
             )
             for melody in found:
-                events = without_silent_end(melody.events)
+                events = without_silent_end(melody.events.tolist())
                 yield FoundMelody(instrument, bar, melody.start, events)
 
     def _is_kept(self, melody: FoundMelody, report: Report) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from magenta_lite.converters.converter import check_at_least, checked_ids
 from magenta_lite.converters.event_sequences.converter import EventSequenceConverter
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.grid import is_playable
-from magenta_lite.converters.performance_codec import VELOCITIES, PerformanceCodec, PlayedNote
+from magenta_lite.converters.performance_codec import VELOCITIES, PerformanceCodec, excerpt
 from magenta_lite.converters.windows import Windows
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, NoteSequence
@@ -128,7 +128,7 @@ class EventPerformanceConverter(EventSequenceConverter):
                 f"event of a part after {config.max_events}", n=max(len(ids) - config.max_events, 0)
             )
             report.keep("parts")
-            windows.add(np.array(ids[: config.max_events], self.event_format.event_dtype))
+            windows.add(ids[: config.max_events].astype(self.event_format.event_dtype))
         return windows.result()
 
     def _is_one_instrument(self, sequence, report: Report) -> bool:
@@ -138,18 +138,16 @@ class EventPerformanceConverter(EventSequenceConverter):
         report.drop("piece of several programs")
         return False
 
-    def _parts(self, notes: Sequence[PlayedNote]) -> Iterator[list[PlayedNote]]:
+    def _parts(self, notes: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the notes of each part, with times from its start; notes are cut at its end."""
         seconds = self.config.seconds
         if not seconds:
-            yield list(notes)
+            yield notes
             return
-        for number, part in itertools.groupby(notes, lambda note: note.start // seconds):
-            begin, end = number * seconds, (number + 1) * seconds
-            yield [
-                note._replace(start=note.start - begin, end=min(note.end, end) - begin)
-                for note in part
-            ]
+        numbers = notes[:, 0] // seconds
+        for number in np.unique(numbers).tolist():
+            part = notes[numbers == number]
+            yield excerpt(part, number * seconds, (number + 1) * seconds)
 
     def steps(self, ids: Events) -> int:
         """Returns the duration of `ids` (T,) in steps."""

@@ -5,7 +5,8 @@ Tokens of one moment are in the order of the encodings of the original's web ser
 
 from __future__ import annotations
 
-import collections
+import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ PLACE = {instrument: place for place, instrument in enumerate(INSTRUMENTS)}
 # Limits of repaired notes, in units: minimum duration, gap before repeats, maximum durations.
 SHORTEST, GAP = 2, 1
 LONGEST_PLUCKED, LONGEST = 500, 1000
+MAX_VELOCITY = 127
 PLUCKED = ("bass", "guitar", "harp")
 
 
@@ -56,32 +58,96 @@ class Decoded(NamedTuple):
     hung: int
 
 
+class NoteColumns(NamedTuple):
+    """The notes of a piece, int (N,); `place` is the index of the instrument in `INSTRUMENTS`."""
+
+    start: np.ndarray
+    end: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    place: np.ndarray
+
+    @classmethod
+    def of(cls, notes: Iterable[Note]) -> NoteColumns:
+        """Returns the columns of notes."""
+        rows = [(*note[:-1], PLACE[note.instrument]) for note in notes]
+        return cls._make(np.array(rows, int).reshape(-1, len(cls._fields)).T)
+
+    def notes(self) -> list[Note]:
+        """Returns the notes as a list."""
+        rows = np.stack(self, axis=1).tolist()
+        return [Note._make((*numbers, INSTRUMENTS[place])) for *numbers, place in rows]
+
+    def at(self, places: np.ndarray) -> NoteColumns:
+        """Returns the notes at `places`, int (M,)."""
+        return self._make(column[places] for column in self)
+
+    def in_order(self) -> NoteColumns:
+        """Returns the notes in order of start, instrument, pitch and end."""
+        return self.at(np.lexsort((self.end, self.pitch, self.place, self.start)))
+
+    def on_ids(self) -> np.ndarray:
+        """Returns the ids of the note-ons and drum hits, int (N,); see `vocabulary.on_id`."""
+        return _first_on_ids()[self.place, np.clip(self.velocity, 0, MAX_VELOCITY)] + self.pitch
+
+
+@functools.cache
+def _first_on_ids() -> np.ndarray:
+    """Returns `vocabulary.on_id` of pitch 0 for each instrument and velocity, int (10, 128)."""
+    velocities = range(MAX_VELOCITY + 1)
+    return np.array([[vocabulary.on_id(i, 0, v) for v in velocities] for i in INSTRUMENTS])
+
+
 def ids(notes: Iterable[Note]) -> list[int]:
     """Returns the ids of notes, without prefix and end token; see `moments`."""
-    found, now = [], 0
-    for time, tokens in moments(notes):
-        found += vocabulary.wait_ids(time - now)
-        found += tokens
-        now = time
+    return ids_of(NoteColumns.of(notes)).tolist()
+
+
+def ids_of(notes: NoteColumns) -> np.ndarray:
+    """Returns the ids of notes int (T,), without prefix and end token; see `moments`."""
+    times, tokens = events(notes)
+    whole, rest = np.divmod(np.diff(times, prepend=0), vocabulary.MAX_WAIT)
+    lengths = whole + (rest > 0) + 1
+    after = np.cumsum(lengths)
+    found = np.full(lengths.sum(), vocabulary.FIRST_WAIT + vocabulary.MAX_WAIT - 1)
+    short = rest > 0
+    found[after[short] - 2] = vocabulary.FIRST_WAIT + rest[short] - 1
+    found[after - 1] = tokens
     return found
 
 
 def moments(notes: Iterable[Note]) -> list[tuple[int, list[int]]]:
-    """Returns the times of note-ons and note-offs with their sorted ids.
+    """Returns the times of note-ons and note-offs with their sorted ids; see `events`."""
+    pairs = zip(*(column.tolist() for column in events(NoteColumns.of(notes))), strict=True)
+    return [
+        (time, [id for _, id in group])
+        for time, group in itertools.groupby(pairs, lambda pair: pair[0])
+    ]
 
-    Ids are sorted by drums first, then pitch, then id. A note that is struck again at its end has
-    no note-off, since the new note-on ends it. Duplicate ids are removed.
+
+def events(notes: NoteColumns) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the times of note-ons and note-offs, int (E,) in order, and their ids, int (E,).
+
+    Ids of a time are sorted by drums first, then pitch, then id. A note that is struck again at its
+    end has no note-off, since the new note-on ends it. Duplicate ids are removed.
     """
-    at: dict[int, set[int]] = collections.defaultdict(set)
-    struck: dict[int, set[tuple[Instrument, int]]] = collections.defaultdict(set)
-    notes = list(notes)
-    for note in notes:
-        at[note.start].add(vocabulary.on_id(note.instrument, note.pitch, note.velocity))
-        struck[note.start].add((note.instrument, note.pitch))
-    for note in notes:
-        if note.instrument is not DRUMS and (note.instrument, note.pitch) not in struck[note.end]:
-            at[note.end].add(vocabulary.off_id(note.instrument, note.pitch))
-    return [(time, sorted(at[time], key=order)) for time in sorted(at)]
+    keys = notes.place * vocabulary.PITCHES + notes.pitch
+    most = len(INSTRUMENTS) * vocabulary.PITCHES
+    struck_again = np.isin(notes.end * most + keys, notes.start * most + keys)
+    ended = ~struck_again & (notes.place != PLACE[DRUMS])
+    offs = np.array([instrument.off or 0 for instrument in INSTRUMENTS]) * vocabulary.PITCHES
+    times = np.concatenate([notes.start, notes.end[ended]])
+    tokens = np.concatenate([notes.on_ids(), (offs[notes.place] + notes.pitch)[ended]])
+    ids, ranks = _ranks()
+    times, places = np.divmod(np.unique(times * len(ids) + ranks[tokens]), len(ids))
+    return times, ids[places]
+
+
+@functools.cache
+def _ranks() -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ids of notes in the order of a moment, and the rank of each id."""
+    ids = np.array(sorted(range(vocabulary.FIRST_WAIT), key=order))
+    return ids, np.argsort(ids)
 
 
 def order(id: int) -> tuple[bool, int, int]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
-from magenta_lite.converters.grid import MAX_STEPS, is_playable, to_step
+from magenta_lite.converters.grid import MAX_STEPS, are_playable, to_steps
 from magenta_lite.converters.musenet import codec, places, vocabulary
-from magenta_lite.converters.musenet.codec import Note
+from magenta_lite.converters.musenet.codec import Note, NoteColumns
 from magenta_lite.converters.musenet.rules import MuseNetRules
 from magenta_lite.converters.musenet.vocabulary import (
     DRUMS,
@@ -25,12 +25,15 @@ from magenta_lite.converters.musenet.vocabulary import (
     PIANO,
     UNSPECIFIED,
 )
+from magenta_lite.converters.note_arrays import NoteArrays, without
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.typing import Events, NoteSequence
 
 PREFIX = 3  # style, instruments, start
+PROGRAMS = 128
+PIANO_PLACE = codec.PLACE[PIANO]
 ORIGINAL = ("original",)  # selects the styles of the original
 ROUNDING = 1e-8  # seconds; makes times halfway between two units round up despite rounding errors
 
@@ -130,15 +133,17 @@ class MuseNetConverter(TokenConverter):
             notes that were assigned to other instruments.
         """
         config, report = self.config, Report()
-        notes = self.notes_of(sequence, report)
-        ids = np.array(codec.ids(notes) + [END] * bool(notes), int)
+        notes = self.columns_of(sequence, report)
+        ids = self._with_end(codec.ids_of(notes))
         if len(ids) < config.min_tokens:
             report.drop(f"piece of fewer than {config.min_tokens} tokens")
             return EncodeResult([], report)
         where = places.places(ids)
         piece = np.stack([ids, where.part, where.countdown], axis=1)
         front = np.zeros((PREFIX, 3), int)
-        front[:, 0] = self.prefix(self.style_of(sequence), families_of(notes))
+        _, players = np.unique(notes.place, return_index=True)
+        families = families_of(notes.at(players).notes())
+        front[:, 0] = self.prefix(self.style_of(sequence), families)
         step = config.crop - PREFIX
         starts = range(0, max(len(piece) - 1, 1), step)
         rows = []
@@ -181,42 +186,49 @@ class MuseNetConverter(TokenConverter):
 
         `report` counts the dropped and the reassigned notes.
         """
+        return self.columns_of(sequence, Report() if report is None else report).notes()
+
+    def columns_of(self, sequence: NoteSequence, report: Report) -> NoteColumns:
+        """Returns `notes_of` a NoteSequence as arrays."""
         import pretty_midi
 
-        report = Report() if report is None else report
-        if not is_playable(sequence, report):
-            return []
-        rate = vocabulary.UNITS_PER_SECOND
-        if max(note.end_time for note in sequence.notes) * rate > MAX_STEPS:
+        rate, none = vocabulary.UNITS_PER_SECOND, NoteColumns.of([])
+        notes = NoteArrays.of(sequence)
+        if not are_playable(notes, report):
+            return none
+        if notes.end.max() * rate > MAX_STEPS:
             report.drop(f"music longer than {MAX_STEPS:,} steps")
-            return []
-        notes, folded = [], Counter()
-        for note in sequence.notes:
-            instrument = vocabulary.instrument_of(note.program, note.is_drum)
-            if note.velocity <= 0:
-                report.drop("note of velocity 0")
-                continue
-            if not (instrument is PIANO) <= note.pitch < vocabulary.PITCHES:
-                report.drop("pitch outside 0-127, or 0 of a piano")
-                continue
-            others = instrument is not DRUMS and note.program != instrument.program
-            if others and 0 <= note.program < 128:
-                folded[note.program // 8 * 8, instrument.name] += 1
-            start = to_step(note.start_time + ROUNDING, rate)
-            end = max(to_step(note.end_time + ROUNDING, rate), start + 1)
-            notes.append(Note(start, end, note.pitch, note.velocity, instrument))
-        for (program, name), count in folded.items():
+            return none
+        place = _places(notes)
+        unplayable = (notes.pitch < (place == PIANO_PLACE)) | (notes.pitch >= vocabulary.PITCHES)
+        kept = without(
+            report,
+            ("note of velocity 0", notes.velocity <= 0),
+            ("pitch outside 0-127, or 0 of a piano", unplayable),
+        )
+        notes, place = notes[kept], place[kept]
+        standard = np.array([instrument.program for instrument in INSTRUMENTS])[place]
+        others = ~notes.is_drum & (notes.program != standard)
+        others &= (notes.program >= 0) & (notes.program < PROGRAMS)
+        groups = zip((notes.program[others] // 8 * 8).tolist(), place[others].tolist(), strict=True)
+        for (program, instrument), count in Counter(groups).items():
             group = pretty_midi.program_to_instrument_class(program)
-            report.keep(f"notes of {group} as {name}", count)
-        _report_overlaps(notes, report)
-        return codec.in_order(notes)
+            report.keep(f"notes of {group} as {INSTRUMENTS[instrument].name}", count)
+        start = to_steps(notes.start + ROUNDING, rate)
+        end = np.maximum(to_steps(notes.end + ROUNDING, rate), start + 1)
+        found = NoteColumns(start, end, notes.pitch, notes.velocity, place).in_order()
+        _report_overlaps(found, report)
+        return found
+
+    def _with_end(self, ids: np.ndarray) -> np.ndarray:
+        return np.append(ids, END) if len(ids) else ids
 
     def ids_of(
         self, sequence: NoteSequence, report: Report | None = None, **kwargs: Any
     ) -> list[int]:
         """Returns the ids of a whole NoteSequence, without prefix, including `end`."""
-        notes = self.notes_of(sequence, report)
-        return codec.ids(notes) + [END] * bool(notes)
+        notes = self.columns_of(sequence, Report() if report is None else report)
+        return self._with_end(codec.ids_of(notes)).tolist()
 
     def contour(self, events: Any) -> np.ndarray:
         """Returns `codec.contour` of a row (T, 3) or of a NoteSequence."""
@@ -279,19 +291,27 @@ def families_of(notes: Iterable[Note]) -> list[str]:
     return [family for family in reversed(vocabulary.FAMILIES) if family in playing]
 
 
-def _report_overlaps(notes: list[Note], report: Report) -> None:
-    """Reports notes that overlap others of their instrument and pitch, which ids cannot encode."""
-    doubled = Counter((n.start, vocabulary.on_id(n.instrument, n.pitch, n.velocity)) for n in notes)
-    report.drop(
-        "note doubled by another of its instrument and pitch",
-        n=sum(count - 1 for count in doubled.values()),
-    )
-    sounding: dict[tuple, int] = {}
-    cut = 0
-    for note in codec.in_order(notes):
-        if note.instrument is DRUMS:
-            continue
-        key = (note.instrument, note.pitch)
-        cut += note.start < sounding.get(key, 0)
-        sounding[key] = max(sounding.get(key, 0), note.end)
+def _places(notes: NoteArrays) -> np.ndarray:
+    """Returns the index in `INSTRUMENTS` of the instrument that encodes each note, int (N,)."""
+    programs = [codec.PLACE[vocabulary.instrument_of(program)] for program in range(PROGRAMS)]
+    known = (notes.program >= 0) & (notes.program < PROGRAMS)
+    places = np.where(known, np.array(programs)[notes.program % PROGRAMS], PIANO_PLACE)
+    return np.where(notes.is_drum, codec.PLACE[DRUMS], places)
+
+
+def _report_overlaps(notes: NoteColumns, report: Report) -> None:
+    """Reports notes that overlap others of their instrument and pitch, which ids cannot encode.
+
+    The notes are in order.
+    """
+    different = np.unique(notes.start * vocabulary.SIZE + notes.on_ids())
+    doubled = len(notes.start) - len(different)
+    report.drop("note doubled by another of its instrument and pitch", n=doubled)
+    keys = notes.place * vocabulary.PITCHES + notes.pitch
+    order = np.argsort(keys, kind="stable")
+    order = order[notes.place[order] != codec.PLACE[DRUMS]]
+    # The times of each instrument and pitch follow all those of the ones before.
+    offset = keys[order] * 2 * MAX_STEPS
+    latest = np.maximum.accumulate(notes.end[order] + offset)
+    cut = int(((notes.start[order] + offset)[1:] < latest[:-1]).sum())
     report.drop("end of a note that its instrument strikes again before", n=cut)

@@ -213,7 +213,7 @@ class PerformancePrimer(Primer):
         if options.primer_pitches:
             quarter, pitches = 60 / options.qpm, sorted(parse_pitches(options.primer_pitches))
             notes = [PlayedNote(0.0, pitch, quarter, PRIMER_VELOCITY) for pitch in pitches]
-            return converter.codec.ids(notes)
+            return converter.codec.ids(notes).tolist()
         if options.primer_melody:
             sequence = new_sequence(options.qpm)
             sixteenth = 60 / options.qpm / SIXTEENTHS_PER_QUARTER
@@ -309,9 +309,9 @@ def parse_pitches(text: str) -> list[int]:
 def _ids_of(converter, name: str, piece) -> list[int]:
     report = Report()
     notes = converter.codec.notes(piece, report) if is_playable(piece, report) else []
-    if not notes:
+    if not len(notes):
         raise UserError(f"{name} has no notes to continue: {reasons(report)}")
-    return converter.codec.ids(notes)
+    return converter.codec.ids(notes).tolist()
 
 
 def _from(sequence, seconds: float):

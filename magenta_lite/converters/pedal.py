@@ -1,0 +1,107 @@
+"""The sustain pedal, applied to notes by the rules of note_seq."""
+
+from __future__ import annotations
+
+import collections
+from typing import NamedTuple
+
+import numpy as np
+
+from magenta_lite.converters.note_arrays import NoteArrays
+from magenta_lite.typing import NoteSequence
+
+SUSTAIN_PEDAL = 64  # number of the control change
+HALF_DOWN = 64  # lowest value of a pedal that is down
+DOWN, UP, NOTE_ON, NOTE_OFF = range(4)  # order of the events of one time
+
+
+class Held(NamedTuple):
+    """The effect of the pedal.
+
+    Attributes:
+        end: Ends of the notes in seconds, float (N,).
+        kept: Mask of the notes that remain, bool (N,).
+        total_time: Total time of the piece in seconds.
+    """
+
+    end: np.ndarray
+    kept: np.ndarray
+    total_time: float
+
+
+def held(notes: NoteArrays, sequence: NoteSequence) -> Held:
+    """Returns the effect of the pedals of `sequence` on `notes`, which are some of its notes.
+
+    A note whose instrument holds the pedal lasts until the pedal is released, or until the next
+    note of its pitch. Of notes of one pitch that begin together with a pedal only the last one
+    remains. Drums are not changed.
+    """
+    pedals = [
+        (change.time, change.control_value, change.instrument)
+        for change in sequence.control_changes
+        if change.control_number == SUSTAIN_PEDAL
+    ]
+    kept, total_time = np.ones(len(notes), bool), sequence.total_time
+    if not pedals:
+        return Held(notes.end, kept, total_time)
+    melodic = np.flatnonzero(~notes.is_drum)
+    pedal_times, values, pedal_instruments = np.array(pedals).T
+    times = np.concatenate([notes.start[melodic], notes.end[melodic], pedal_times])
+    kinds = np.repeat([NOTE_ON, NOTE_OFF], len(melodic))
+    kinds = np.concatenate([kinds, np.where(values >= HALF_DOWN, DOWN, UP)])
+    subjects = np.concatenate([melodic, melodic, pedal_instruments.astype(int)])
+    order = np.lexsort((kinds, times))
+    events = zip(*(each[order].tolist() for each in (times, kinds, subjects)), strict=True)
+
+    starts, ends = notes.start.tolist(), notes.end.tolist()
+    pitches, instruments = notes.pitch.tolist(), notes.instrument.tolist()
+    down: set[int] = set()  # instruments
+    # The notes of each pitch of each instrument that sound or are held.
+    active: dict[int, dict[int, list[int]]] = collections.defaultdict(dict)
+    time = 0.0
+    for time, kind, subject in events:
+        if kind == DOWN:
+            down.add(subject)
+            continue
+        if kind == UP:
+            down.discard(subject)
+            sounding = {}
+            for pitch, notes_of_pitch in active[subject].items():
+                for note in notes_of_pitch:
+                    if ends[note] < time:
+                        ends[note] = time
+                        total_time = max(total_time, time)
+                    else:
+                        sounding.setdefault(pitch, []).append(note)
+            active[subject] = sounding
+            continue
+        instrument, pitch = instruments[subject], pitches[subject]
+        sounding = active[instrument].setdefault(pitch, [])
+        if kind == NOTE_ON:
+            if instrument in down:
+                for note in sounding:
+                    ends[note] = time
+                    kept[note] = starts[note] < time
+                sounding.clear()
+            sounding.append(subject)
+        elif instrument not in down and subject in sounding:
+            sounding.remove(subject)
+    left = [note for parts in active.values() for part in parts.values() for note in part]
+    for note in left:
+        ends[note] = time
+    return Held(np.array(ends), kept, time if left else total_time)
+
+
+def with_sustain(sequence: NoteSequence) -> NoteSequence:
+    """Returns a NoteSequence with the sustain pedal applied to its notes; see `held`."""
+    if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
+        return sequence
+    effect = held(NoteArrays.of(sequence), sequence)
+    sustained = type(sequence)()
+    sustained.CopyFrom(sequence)
+    for note, end in zip(sustained.notes, effect.end.tolist(), strict=True):
+        note.end_time = end
+    for index in np.flatnonzero(~effect.kept)[::-1].tolist():
+        del sustained.notes[index]
+    sustained.total_time = effect.total_time
+    return sustained
