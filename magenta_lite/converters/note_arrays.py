@@ -3,49 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from typing import Any
 
 import numpy as np
 
 from magenta_lite.converters.base import Reason, Report
+from magenta_lite.converters.note_parsing import parsed_notes
 from magenta_lite.typing import NoteSequence
-
-_fields_of = operator.attrgetter(
-    "start_time", "end_time", "pitch", "velocity", "program", "instrument", "is_drum"
-)
 
 
 @dataclasses.dataclass(frozen=True)
 class NoteArrays:
-    """Notes in the order of their NoteSequence; arrays (N,).
+    """Notes in the order of their NoteSequence; arrays (N,), which are read-only.
 
     Attributes:
-        start: Onset in seconds, float.
-        end: End in seconds, float.
         pitch: MIDI pitch or drum key, int.
         velocity: MIDI velocity, int.
-        program: General MIDI program, int.
+        start: Onset in seconds, float.
+        end: End in seconds, float.
         instrument: Number of the instrument, int.
+        program: General MIDI program, int.
         is_drum: Whether it is a drum hit, bool.
     """
 
-    start: np.ndarray
-    end: np.ndarray
     pitch: np.ndarray
     velocity: np.ndarray
-    program: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
     instrument: np.ndarray
+    program: np.ndarray
     is_drum: np.ndarray
 
     @classmethod
     def of(cls, sequence: NoteSequence) -> NoteArrays:
         """Returns the notes of a NoteSequence."""
-        rows = np.array(list(map(_fields_of, sequence.notes)), float).reshape(-1, 7)
-        columns = np.ascontiguousarray(rows.T)
-        pitch, velocity, program, instrument = columns[2:6].astype(int)
-        start, end, is_drum = columns[0], columns[1], columns[6].astype(bool)
-        return cls(start, end, pitch, velocity, program, instrument, is_drum)
+        return cls(*parsed_notes(sequence))
 
     def __len__(self) -> int:
         return len(self.start)

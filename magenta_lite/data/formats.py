@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.converters.base import Report
-from magenta_lite.converters.note_columns import note_columns
+from magenta_lite.converters.note_arrays import NoteArrays
 from magenta_lite.data import abc, musicxml, workers
 from magenta_lite.data.midi_files import midi_to_sequence
 from magenta_lite.data.records import records_in
@@ -83,14 +83,14 @@ def checked(sequence: Any, name: str, report: Report) -> Any:
     Raises:
         UnreadableError: If it has no notes, or implausibly many or long ones.
     """
-    notes = note_columns(sequence)
-    forward = notes.start_time <= notes.end_time  # not NaN
+    notes = NoteArrays.of(sequence)
+    forward = notes.start <= notes.end  # not NaN
     if not forward.all():
         report.drop("note that ends before it starts", name, int((~forward).sum()))
         kept = [note for note, is_kept in zip(sequence.notes, forward, strict=True) if is_kept]
         del sequence.notes[:]
         sequence.notes.extend(kept)
-    start, end = notes.start_time[forward], notes.end_time[forward]
+    start, end = notes.start[forward], notes.end[forward]
     if not len(start):
         raise UnreadableError("no notes")
     if len(start) > MAX_NOTES:

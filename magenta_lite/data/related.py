@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from magenta_lite.converters.note_columns import note_columns
+from magenta_lite.converters.note_arrays import NoteArrays
 
 INTERVALS = 12  # of a passage
 DISTINCT = 5  # different intervals of a passage; scales and broken chords have fewer
@@ -56,8 +56,8 @@ def passages_of(sequence: object) -> np.ndarray:
     """Returns the `passages` of a NoteSequence; none for sound."""
     if not hasattr(sequence, "notes"):
         return NONE
-    notes = note_columns(sequence)
-    columns = notes.pitch, notes.start_time, notes.end_time, notes.instrument, notes.program
+    notes = NoteArrays.of(sequence)
+    columns = notes.pitch, notes.start, notes.end, notes.instrument, notes.program
     return passages(np.stack(columns, axis=1)[~notes.is_drum])
 
 

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import operator
-from typing import NamedTuple
 
 import numpy as np
 
 from magenta_lite.typing import NoteSequence
 
+# Pitch, velocity, start, end, instrument, program, is_drum: one array (N,) each.
+Columns = tuple[np.ndarray, ...]
 
-class NoteColumns(NamedTuple):
-    """Notes in the order of their NoteSequence; arrays (N,), which may be shared: do not write.
-
-    Attributes:
-        pitch: MIDI pitch or drum key, int.
-        velocity: MIDI velocity, int.
-        start_time: Onset in seconds, float.
-        end_time: End in seconds, float.
-        instrument: Number of the instrument, int.
-        program: General MIDI program, int.
-        is_drum: Whether it is a drum hit, bool.
-    """
-
-    pitch: np.ndarray
-    velocity: np.ndarray
-    start_time: np.ndarray
-    end_time: np.ndarray
-    instrument: np.ndarray
-    program: np.ndarray
-    is_drum: np.ndarray
-
-
+FIELDS = ("pitch", "velocity", "start_time", "end_time", "instrument", "program", "is_drum")
 TYPES = (int, int, float, float, int, int, bool)
 
 # Wire types of protocol buffers (https://protobuf.dev/programming-guides/encoding).
@@ -39,18 +19,18 @@ VARINT, FIXED_64, BYTES = range(3)
 NOTES = 8 << 3 | BYTES  # tag of `NoteSequence.notes`
 # Tags of the fields of a note, in the order in which they are written.
 TAGS = [number << 3 | (FIXED_64 if number in (3, 4) else VARINT) for number in range(1, 15)]
-NUMBERS = (1, 2, 3, 4, 7, 8, 9)  # of the fields in `NoteColumns`
+NUMBERS = (1, 2, 3, 4, 7, 8, 9)  # of `FIELDS`
 LONGEST = 10  # bytes of a varint
 
-NONE = NoteColumns(*(np.zeros(0, kind) for kind in TYPES))
+NONE = tuple(np.zeros(0, kind) for kind in TYPES)
 
 # The bytes of the last notes, and their columns. The notes of a piece are taken several times: to
 # check them, to encode them and to find related pieces.
-_last: tuple[bytes, NoteColumns] = (b"", NONE)
+_last: tuple[bytes, Columns] = (b"", NONE)
 
 
-def note_columns(sequence: NoteSequence) -> NoteColumns:
-    """Returns the fields of the notes of a NoteSequence.
+def parsed_notes(sequence: NoteSequence) -> Columns:
+    """Returns `FIELDS` of the notes of a NoteSequence; the arrays may be shared: do not write.
 
     They are parsed from the bytes of the message, which takes half the time of asking its objects.
     """
@@ -91,7 +71,7 @@ def _first_note(data: bytes) -> int:
     return place
 
 
-def _parsed(data: np.ndarray, places: np.ndarray) -> NoteColumns | None:
+def _parsed(data: np.ndarray, places: np.ndarray) -> Columns | None:
     """Returns the fields of the notes whose first fields are at `places`; None if it cannot."""
     ends = places + data[places - 1]
     values = {}
@@ -116,14 +96,12 @@ def _parsed(data: np.ndarray, places: np.ndarray) -> NoteColumns | None:
             values[number][have] = found
     if (places != ends).any():
         return None
-    return NoteColumns(*(values[n].astype(kind) for n, kind in zip(NUMBERS, TYPES, strict=True)))
+    return tuple(values[n].astype(kind) for n, kind in zip(NUMBERS, TYPES, strict=True))
 
 
-def _collected(sequence: NoteSequence) -> NoteColumns:
+def _collected(sequence: NoteSequence) -> Columns:
     notes = list(sequence.notes)
-    return NoteColumns(
-        *(
-            np.fromiter(map(operator.attrgetter(name), notes), kind, len(notes))
-            for name, kind in zip(NoteColumns._fields, TYPES, strict=True)
-        )
+    return tuple(
+        np.fromiter(map(operator.attrgetter(name), notes), kind, len(notes))
+        for name, kind in zip(FIELDS, TYPES, strict=True)
     )

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from note_seq.protobuf import music_pb2
 
-from magenta_lite.converters.note_columns import NoteColumns, note_columns
+from magenta_lite.converters.note_parsing import FIELDS, parsed_notes
 
 
 def expected(sequence) -> dict[str, list]:
-    return {name: [getattr(n, name) for n in sequence.notes] for name in NoteColumns._fields}
+    return {name: [getattr(n, name) for n in sequence.notes] for name in FIELDS}
 
 
 def check(sequence) -> None:
-    columns = note_columns(sequence)
-    assert {name: c.tolist() for name, c in columns._asdict().items()} == expected(sequence)
+    columns = parsed_notes(sequence)
+    assert {name: c.tolist() for name, c in zip(FIELDS, columns, strict=True)} == expected(sequence)
     kinds = [column.dtype.kind for column in columns]
     assert kinds == ["i", "i", "f", "f", "i", "i", "b"]
 
