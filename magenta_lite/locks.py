@@ -7,11 +7,14 @@ import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
+
+TRIES = 20  # to read the holder of a lock
 
 
 class Lock:
@@ -74,10 +77,15 @@ class Lock:
 
     def holder(self) -> str:
         """Returns who holds the lock, for messages: `process 123`, with the host if it differs."""
-        try:
-            pid, _, host = self._path.read_text("utf-8", "replace").strip().partition(" ")
-        except OSError:  # removed in the meantime
-            pid = host = ""
+        pid = host = ""
+        for _ in range(TRIES):
+            try:
+                pid, _, host = self._path.read_text("utf-8", "replace").strip().partition(" ")
+            except OSError:  # removed in the meantime
+                break
+            if pid:
+                break
+            time.sleep(0.01)  # it has the lock, and is about to write its process id
         place = f" on {host}" if host and host != socket.gethostname() else ""
         return f"process {pid}{place}" if pid else "another process"
 

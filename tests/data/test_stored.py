@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -178,14 +177,21 @@ def test_use_of_a_data_set_that_cannot_be_written_to_is_no_error(tmp_path):
 
 def test_two_builds_at_once_give_one_data_set(music, tmp_path, monkeypatch, capsys):
     """The second one waits for the first, and removes nothing of it."""
-    builds, build = [], building.build
+    builds, build, say = [], building.build, building.say
+    other_waits = threading.Event()
 
     def slow_build(*arguments):
         builds.append(threading.current_thread())
-        time.sleep(0.3)
+        assert other_waits.wait(60)
         return build(*arguments)
 
+    def heard(text):
+        say(text)
+        if text.startswith("Waiting"):
+            other_waits.set()
+
     monkeypatch.setattr(building, "build", slow_build)
+    monkeypatch.setattr(building, "say", heard)
     opened = []
     threads = [
         threading.Thread(target=lambda: opened.append(_open(music, tmp_path / "tfds")))
