@@ -424,7 +424,7 @@ def _merge(section: Any, changes: dict[str, Any], name: str) -> Any:
     for key, value in others.items():
         if "${" in repr(value) or value == "???":
             raise UserError(
-                f"{name}.{key}={value!r:.80} is not replaced by a value; write the value"
+                f"{name}.{key}={value!r:.80}: variables are not replaced; write the value itself"
             )
     typed = OmegaConf.structured(cls)
     OmegaConf.set_readonly(typed, False)  # frozen dataclasses make read-only nodes

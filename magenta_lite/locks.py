@@ -107,7 +107,8 @@ def locked(
         path: The lock file; see `Lock`.
         message: One line for the case that another process holds it; `{holder}` in it is replaced.
         flag: The flag by which the user can choose another folder.
-        waiting: Is told the message, and then the lock is waited for; None raises an error instead.
+        waiting: Called with the message before the lock is waited for; None raises an error
+            instead.
 
     Raises:
         UserError: If another process holds the lock and `waiting` is None (with the message), or

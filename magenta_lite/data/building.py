@@ -50,7 +50,7 @@ class Encoded:
     report: Report
 
 
-class Packed(NamedTuple):
+class PackedFile(NamedTuple):
     """The encoded pieces of one file in the form in which workers send them, and its report."""
 
     pieces: list[PackedPiece]
@@ -240,14 +240,14 @@ def arrays(
 
 
 def pack_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
-    """Yields the parts of `encode_files`, whose answers are `Packed`."""
+    """Yields the parts of `encode_files`, whose answers are `PackedFile`."""
     for name, answer in encode_files(source, converter_config):
         yield name, functools.partial(_packed, answer)
 
 
-def _packed(answer: Callable[[], Encoded]) -> Packed:
+def _packed(answer: Callable[[], Encoded]) -> PackedFile:
     encoded = answer()
-    return Packed([window_store.pack(piece) for piece in encoded.pieces], encoded.report)
+    return PackedFile([window_store.pack(piece) for piece in encoded.pieces], encoded.report)
 
 
 def each_source(
@@ -320,7 +320,7 @@ def build(
     progress = _Progress(len(sources))
     work = functools.partial(pack_files, converter_config=converter_config)
 
-    def written(packed: Packed) -> Packed:
+    def written(packed: PackedFile) -> PackedFile:
         return packed._replace(pieces=[store.write(piece) for piece in packed.pieces])
 
     all_answers = each_source(sources, work, progress.show, written)

@@ -84,8 +84,8 @@ def is_by_folder(data: DataConfig) -> bool:
     by_folder = data.group_by == "folder"
     if by_folder and (data.source.startswith(TFDS) or data.source.partition(":")[0] in NAMED):
         raise UserError(
-            f"data.group_by=folder is for your own folders, and {data.source} is a data set with "
-            "splits of its own"
+            f"data.group_by=folder is for folders of your own, and {data.source} is none; leave it "
+            "out"
         )
     return by_folder
 

@@ -31,7 +31,7 @@ OVERFULL = 1.5  # times the share of a split, beyond which it takes no further g
 GRID = 0.02
 
 FEW = 5  # pieces; metrics over fewer pieces are not representative
-FEW_WINDOWS = 200  # likewise
+FEW_WINDOWS = 200  # metrics over fewer windows are imprecise
 TRAIN_ONLY = "windows for training only"
 
 PRIORITY = ("train", "test", "validation")  # of the splits, for windows that several have

@@ -92,9 +92,8 @@ class WindowStore:
         self._outlines: list[Outline] = []
         self._count = 0  # of rows
         self._decided = np.zeros(0, np.int8)  # `splitting.decide` of each row
-        self._of_piece = np.zeros(
-            0, int
-        )  # index in `splitting.PRIORITY` of the split of each piece
+        # Index in `splitting.PRIORITY` of the split of each piece.
+        self._of_piece = np.zeros(0, int)
 
     def write(self, piece: PackedPiece) -> PackedPiece:
         """Writes the bytes of a piece's windows, in any order of the pieces and in any thread."""

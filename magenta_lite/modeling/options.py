@@ -124,7 +124,7 @@ class GenerateOptions:
         modes, names = self.modes(converter), self.names(converter)
         if self.mode not in modes:
             raise UserError(
-                f"--mode={self.mode} is none of the modes of this {self.family} model: "
+                f"--mode={self.mode} is not a mode of this {self.family} model, which has: "
                 f"{', '.join(modes)}{self.mode_hints.get(self.mode, '')}"
             )
         for name, field in options_of(type(self)).items():

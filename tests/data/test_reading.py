@@ -5,13 +5,12 @@ import importlib.util
 import io
 import os
 import random
-import tarfile
-import tracemalloc
 import zipfile
 from pathlib import Path
 
 import note_seq
 import pytest
+from archive_files import tar_of
 from bad_files import midi_bytes, record, write_bad_files, write_good_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +18,6 @@ from note_seq.protobuf.music_pb2 import NoteSequence
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import (
-    archives,
     building,
     formats,
     listing,
@@ -151,23 +149,6 @@ def test_hits_of_no_length_stay():
     assert [(note.pitch, note.start_time) for note in notes] == [(38, 0.5), (36, 1.0)]
 
 
-@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
-def test_archives_are_read_without_unpacking(tmp_path, suffix):
-    paths = write_good_files(tmp_path / "good", 3)
-    archive = tmp_path / f"all{suffix}"
-    if suffix == ".zip":
-        with zipfile.ZipFile(archive, "w") as file:
-            for path in paths:
-                file.write(path, f"deep/{path.name}")
-    else:
-        with tarfile.open(archive, "w:gz" if suffix.endswith("gz") else "w") as file:
-            for path in paths:
-                file.add(path, f"deep/{path.name}")
-    pieces, _ = listing.read_all(archive)
-    assert [piece.name for piece in pieces] == [f"all{suffix}/deep/{p.name}" for p in paths]
-    assert {path.name for path in tmp_path.iterdir()} == {"good", archive.name}
-
-
 def test_names_are_relative_and_hidden_files_are_no_music(tmp_path):
     write_good_files(tmp_path / "a" / "b", 1)
     (tmp_path / ".hidden.mid").write_bytes(midi_bytes([(60, 0, 1)]))
@@ -214,16 +195,6 @@ def test_no_damage_to_a_midi_file_raises(tmp_path_factory, patch, position):
     assert pieces or report.dropped
 
 
-def test_a_zip_that_was_replaced_is_read_anew(tmp_path):
-    path = tmp_path / "music.zip"
-    read = []
-    for tune in ([(60, 0, 1)], [(62, 0, 1), (64, 1, 2)]):
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("a.mid", midi_bytes(tune))
-        read.append([note.pitch for note in listing.read_file(path)[0].sequence.notes])
-    assert read == [[60], [62, 64]]
-
-
 def test_folders_named_like_splits_are_the_splits(tmp_path):
     for name in ("train/a.mid", "train/more/b.mid", "test/c.mid"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -260,63 +231,6 @@ def test_a_table_gives_files_their_styles(tmp_path):
         listing.list_sources(tmp_path / "music")
 
 
-def _zip(path: Path, members: dict[str, bytes]) -> bytes:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path.read_bytes()
-
-
-def _tar(path: Path, members: dict[str, bytes]) -> bytes:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path.read_bytes()
-
-
-def test_archives_inside_archives_are_read(tmp_path):
-    tune = midi_bytes([(60 + i % 5, i, i + 1) for i in range(8)])
-    inner_tar = _tar(tmp_path / "x", {"a.mid": tune, "cover.jpg": b"1"})
-    inner_zip = _zip(tmp_path / "x", {"b.mid": tune, "deep.tgz": inner_tar, "note.txt": b"1"})
-    (tmp_path / "x").unlink()
-    _zip(tmp_path / "all.zip", {"in.zip": inner_zip, "in.tar.gz": inner_tar, "c.mid": tune})
-    _tar(tmp_path / "all.tar", {"./in.zip": inner_zip, "__MACOSX/._c.mid": b"1"})
-    pieces, report = listing.read_all(tmp_path)
-    assert sorted(piece.name for piece in pieces) == [
-        "all.tar/in.zip/b.mid",
-        "all.tar/in.zip/deep.tgz/a.mid",
-        "all.zip/c.mid",
-        "all.zip/in.tar.gz/a.mid",
-        "all.zip/in.zip/b.mid",
-        "all.zip/in.zip/deep.tgz/a.mid",
-    ]
-    assert report.dropped == {"not a music file": 5}
-
-
-def test_archives_that_are_not_read_are_named_with_the_reason(tmp_path, monkeypatch):
-    tune = midi_bytes([(60, 0, 1)])
-    data = _zip(tmp_path / "x", {"a.mid": tune})
-    for i in range(6):
-        data = _zip(tmp_path / "x", {f"{i}.zip": data})
-    (tmp_path / "x").rename(tmp_path / "deep.zip")
-    _zip(tmp_path / "broken.zip", {"in.zip": b"PK and then nothing", "in.tar": b"nothing"})
-    (tmp_path / "song.mid.gz").write_bytes(b"1")
-    (tmp_path / "songs.RAR").write_bytes(b"1")
-    pieces, report = listing.read_all(tmp_path)
-    assert not pieces
-    assert report.places == {
-        "archive that is neither zip nor tar; unpack it": ["song.mid.gz", "songs.RAR"],
-        "zip archive cannot be read: File is not a zip file": ["broken.zip/in.zip"],
-        "tar archive cannot be read: truncated header": ["broken.zip/in.tar"],
-        "archive inside 4 others": ["deep.zip/5.zip/4.zip/3.zip/2.zip"],
-    }
-    monkeypatch.setattr(archives, "MAX_INNER_BYTES", 10)
-    _, report = listing.read_all(tmp_path / "deep.zip")
-    assert report.places == {"larger than 0 MB": ["deep.zip/5.zip"]}
-
-
 def test_linked_folders_are_read_once_and_circles_end(tmp_path):
     write_good_files(tmp_path / "elsewhere", 2)
     folder = tmp_path / "music"
@@ -348,100 +262,9 @@ def test_an_empty_tune_costs_no_other_of_its_book(tmp_path):
     assert report.dropped == {"ABC tune: no notes": 1}
 
 
-def test_a_tar_is_read_member_by_member(tmp_path):
-    """A tar with two gigabytes of zeros needs little memory."""
-    tune = midi_bytes([(60 + i % 5, i, i + 1) for i in range(8)])
-    path = tmp_path / "big.tar"
-    with tarfile.open(path, "w") as archive:
-        _add(archive, "a.mid", tune)
-        zeros = tarfile.TarInfo("zeros.mid")
-        zeros.size = 2 * 2**30
-        archive.fileobj.write(zeros.tobuf())
-        archive.fileobj.seek(zeros.size, 1)  # takes no room on the disk
-        archive.offset = archive.fileobj.tell()
-        _add(archive, "b.mid", tune)
-    tracemalloc.start()
-    pieces, report = listing.read_all(path)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert [piece.name for piece in pieces] == ["big.tar/a.mid", "big.tar/b.mid"]
-    assert report.places == {"larger than 64 MB": ["big.tar/zeros.mid"]}
-    assert most < 20 * 2**20
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes, **details) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    for key, value in details.items():
-        setattr(info, key, value)
-    archive.addfile(info, io.BytesIO(data))
-
-
-@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE])
-@pytest.mark.parametrize("size", [8 * 2**30, -1024, -512])
-def test_sizes_that_a_tar_states_are_not_believed(tmp_path, kind, size):
-    path = tmp_path / "lies.tar"
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
-        _add(archive, "a.mid", midi_bytes([(60, 0, 1)]))
-        lie = tarfile.TarInfo("lie.mid")
-        lie.size, lie.type = size, kind
-        archive.fileobj.write(lie.tobuf(tarfile.GNU_FORMAT))
-        archive.fileobj.write(bytes(4096))
-    pieces, report = listing.read_all(path)
-    assert [piece.name for piece in pieces] == ["lies.tar/a.mid"]
-    assert report.dropped.total() >= 1
-
-
-@pytest.mark.parametrize("size", ["-5000", "99999999999", "1e400", "x", "-512"])
-def test_pax_headers_that_lie_end_the_archive(tmp_path, size):
-    path = tmp_path / "pax.tar"
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        _add(archive, "a.mid", midi_bytes([(60, 0, 1)]))
-        _add(archive, "b.mid", midi_bytes([(60, 0, 1)]), pax_headers={"size": size})
-    pieces, _ = listing.read_all(path)
-    assert pieces[0].name == "pax.tar/a.mid"
-
-
-def test_a_zip_bomb_is_not_unpacked(tmp_path):
-    tune = midi_bytes([(60, 0, 1)])
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros.mid", bytes(2**24))
-        archive.writestr("inner.zip", bytes(2**24))
-        archive.writestr("a.mid", tune)
-    pieces, report = listing.read_all(tmp_path / "bomb.zip")
-    assert [piece.name for piece in pieces] == ["bomb.zip/a.mid"]
-    reason = "zip archive cannot be read: it unpacks to more than 200 times its size"
-    assert sorted(report.places[reason]) == ["bomb.zip/inner.zip", "bomb.zip/zeros.mid"]
-
-
-def test_files_of_a_zip_that_share_their_bytes_are_a_bomb(tmp_path):
-    path = tmp_path / "overlap.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("a.mid", "b.mid"):
-            archive.writestr(name, midi_bytes([(60, 0, 1)]))
-        archive.filelist[1].header_offset = archive.filelist[0].header_offset
-    pieces, report = listing.read_all(path)
-    assert not pieces
-    assert report.places == {"zip archive cannot be read: its files overlap": ["overlap.zip"]}
-
-
-def test_archives_of_too_many_files_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
-    monkeypatch.setattr(archives, "MAX_DIRECTORY", 100)
-    members = {f"{i}.mid": midi_bytes([(60, 0, 1)]) for i in range(3)}
-    _zip(tmp_path / "many.zip", members)
-    _tar(tmp_path / "many.tar", members)
-    pieces, report = listing.read_all(tmp_path)
-    assert [piece.name for piece in pieces] == ["many.tar/0.mid", "many.tar/1.mid"]
-    assert report.places == {
-        "zip archive cannot be read: a header of 153 bytes; at most 100 are read": ["many.zip"],
-        "archive of more than 2 files; the others": ["many.tar"],
-    }
-
-
 def test_any_error_costs_one_member_of_a_tar_and_one_tune_of_a_book(tmp_path, monkeypatch):
     tune = midi_bytes([(60, 0, 1)])
-    _tar(tmp_path / "all.tar", {"a.mid": tune, "b.mid": tune + b"bad", "c.mid": tune})
+    tar_of(tmp_path / "all.tar", {"a.mid": tune, "b.mid": tune + b"bad", "c.mid": tune})
     book = "".join(f"X:{i}\nT:{i}\nK:C\nCDEF|\n\n" for i in range(3))
     (tmp_path / "book.abc").write_text(book)
     read_midi, read_tune = formats.midi_to_sequence, formats.abc.read_tune
@@ -476,19 +299,6 @@ def test_records_are_those_that_tensorflow_writes():
             list(records.records_in(bytes(damaged)))
 
 
-def test_a_damaged_archive_inside_another_costs_only_itself(tmp_path):
-    tune = midi_bytes([(60, 0, 1)])
-    inner = _zip(tmp_path / "x", {"a.mid": tune})
-    damaged = inner.replace(tune, tune[:-1] + b"?")
-    outer = _zip(tmp_path / "x", {"in.zip": damaged, "b.mid": tune}).replace(damaged[-9:], b"?" * 9)
-    _tar(tmp_path / "all.tar", {"out.zip": outer, "c.mid": tune})
-    (tmp_path / "x").unlink()
-    pieces, report = listing.read_all(tmp_path)
-    assert [piece.name for piece in pieces] == ["all.tar/out.zip/b.mid", "all.tar/c.mid"]
-    (reason,) = report.places
-    assert reason.startswith("archive cannot be read: Bad CRC-32")
-
-
 def test_names_are_printable_whatever_their_bytes(tmp_path):
     tune = midi_bytes([(60 + i % 5, i, i + 1) for i in range(8)])
     for name in (
@@ -497,7 +307,7 @@ def test_names_are_printable_whatever_their_bytes(tmp_path):
         b"a\nb\x1b[2J.mid",
     ):
         Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(tune)
-    _tar(tmp_path / "all.tar", {os.fsdecode(b"\xe9.mid"): tune, os.fsdecode(b"\xe9.txt"): b""})
+    tar_of(tmp_path / "all.tar", {os.fsdecode(b"\xe9.mid"): tune, os.fsdecode(b"\xe9.txt"): b""})
     pieces, report = listing.read_all(tmp_path)
     assert sorted(piece.name for piece in pieces) == [
         "all.tar/é.mid",
@@ -519,7 +329,7 @@ def test_only_regular_files_are_opened(tmp_path):
     assert [source.name for source in sources] == ["good_000.mid"]
     assert report.dropped.total() == 5
     pipe = reading.Source(str(tmp_path / "music" / "pipe.zip"), "pipe.mid", "")
-    assert reading.read_source(dataclasses.replace(pipe, path=pipe.path))[0] == []
+    assert reading.read_source(pipe)[0] == []
 
 
 def test_a_changed_table_of_styles_changes_the_data_set(tmp_path):
