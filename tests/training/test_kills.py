@@ -64,9 +64,6 @@ def test_a_second_trainer_is_refused_with_the_process_that_trains(tmp_path):
     with RunDirectory(tmp_path).locked():
         pass
     assert tmp_path.exists()  # an empty folder of the user's
-    with RunDirectory(tmp_path).locked():
-        pass
-    assert tmp_path.exists()  # an empty folder of the user's
 
 
 def test_a_lock_alone_or_half_a_config_may_become_a_run(tmp_path):
