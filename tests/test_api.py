@@ -150,7 +150,7 @@ def test_without_a_seed_each_call_gives_other_music(made, folder):
     [
         ({"temprature": 1.0}, "'temprature'. Did you mean temperature"),
         ({"style": "jazz"}, "Unknown option of a music_vae model 'style'"),
-        ({"mode": "accompany"}, "none of the modes of this music_vae model"),
+        ({"mode": "accompany"}, "not a mode of this music_vae model"),
         ({"mode": "reconstruct", "input": "missing.mid"}, "missing.mid"),
     ],
 )

@@ -195,7 +195,7 @@ def test_paths_may_begin_with_the_home_directory(place, monkeypatch):
 
 
 WITHOUT_TENSORFLOW = {
-    "--mode=accompany": "music_vae model: sample, reconstruct, interpolate, attribute",
+    "--mode=accompany": "music_vae model, which has: sample, reconstruct, interpolate, attribute",
     "--mode=smaple": "sample, reconstruct",
     "--primer_melody=[60]": "--primer_melody means nothing to this music_vae model",
     "--chords=C": "does not follow chords",

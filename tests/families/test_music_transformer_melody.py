@@ -187,7 +187,7 @@ def test_what_cannot_be_done_is_said_in_a_line(model, converter, capsys):
             model.generate(request(**changes), converter)
         return str(error.value)
 
-    assert "music_transformer model: accompany" in refused(mode="sample", inputs=[])
+    assert "music_transformer model, which has: accompany" in refused(mode="sample", inputs=[])
     assert "--input=FILE with a melody" in refused(inputs=[])
     assert "not both" in refused(primer_melody="60")
     assert "no melody to accompany" in refused(inputs=[("a", music_pb2.NoteSequence())])
