@@ -220,7 +220,7 @@ def test_a_published_upsampler_becomes_a_run(place, tmp_path):
             "is not the run of an upsampler",
         ),
         ("generate", ["--run_dir={}/jukebox_prior_tiny", "--style=jazz"], "--style means nothing"),
-        ("generate", ["--run_dir={}/vqvae_tiny"], "mode of this vqvae model, which has: reconstruct"),
+        ("generate", ["--run_dir={}/vqvae_tiny"], "vqvae model, which has: reconstruct"),
         ("generate", ["--run_dir={}/jukebox_prior_tiny", "--temperatures=1,x"], "must be numbers"),
         (
             "generate",
