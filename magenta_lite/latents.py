@@ -85,7 +85,7 @@ def _examples(source: str, run: Run):
         pieces, read = entry.read()
         report.merge(read)
         for piece in pieces:
-            result = converter.encode(piece.sequence)
+            result = converter.encode(piece.music)
             report.merge(result.report, piece.name)
             events += result.examples
             controls += result.controls or []

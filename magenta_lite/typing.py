@@ -18,6 +18,9 @@ Batch: TypeAlias = dict[str, Any]
 # `note_seq.NoteSequence`, a protocol buffer whose class is created at import time.
 NoteSequence: TypeAlias = Any
 
+# A NoteSequence, or a `magenta_lite.converters.score.Score`: the same with arrays of notes.
+Music: TypeAlias = Any
+
 # Events (T, ...) in the `EventFormat` of a converter.
 Events: TypeAlias = "np.ndarray | Sequence[Any]"
 

@@ -25,7 +25,8 @@ def test_songs_are_varied_and_of_the_stated_size(script):
     notes, sizes, pitches, report = [], [], set(), Report()
     for i in range(40):
         data = script.song(i)
-        ((_, sequence),) = formats.sequences_in("song.mid", data, report)
+        ((_, score),) = formats.music_in("song.mid", data, report)
+        sequence = score.sequence()
         assert 3 <= len({note.instrument for note in sequence.notes}) <= 8
         notes.append(len(sequence.notes))
         sizes.append(len(data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -147,10 +146,6 @@ class AudioConverter(SoundConverter):
     def decode(self, events: Events) -> Audio:
         """Returns the audio of samples int16 (T, channels)."""
         return Audio(np.asarray(events, np.float32) / FULL_SCALE, self.sample_rate)
-
-    def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
-        """Returns a hash of the samples, since audio is not transposed."""
-        return hashlib.sha256(np.ascontiguousarray(events).data).digest()
 
     def _check(self, audio: Audio) -> None:
         wanted, given = (self.sample_rate, self.channels), (audio.sample_rate, audio.channels)

@@ -12,13 +12,22 @@ from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report, pitch_outside
 from magenta_lite.converters.converter import check_at_least, check_pitch_range, checked_ids
-from magenta_lite.converters.grid import MAX_STEPS, is_playable, step_at, tempo_map, to_step
+from magenta_lite.converters.grid import (
+    MAX_STEPS,
+    is_playable,
+    step_at,
+    steps_at,
+    tempo_map,
+    to_step,
+    to_steps,
+)
+from magenta_lite.converters.score import Score, without
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 PAD, END, SILENT = 0, 1, 2
 FIRST_PITCH = 3
@@ -93,24 +102,24 @@ class ChoraleConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the rows of a NoteSequence of up to four voices.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the rows of a piece of up to four voices.
 
         Each instrument is a voice, in order of their numbers, reversed if the last is higher than
         the first; missing voices rest. Row k holds the tokens from k * crop to (k + 2) * crop.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples, once=False)
-        ids = self.ids_of(sequence, report=report)
+        ids = self.ids_of(music, report=report)
         for start in range(0, len(ids), self.crop):
             row = ids[start : start + self.window_steps]
             windows.add(np.array(row, self.event_format.event_dtype))
         return windows.result()
 
-    def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
-        """Returns the ids of a whole NoteSequence; `report` counts dropped items."""
+    def ids_of(self, music: Music, report: Report | None = None) -> list[int]:
+        """Returns the ids of a whole piece; `report` counts dropped items."""
         report = Report() if report is None else report
-        grid = self._grid(sequence, report)
+        grid = self._grid(Score.of(music), report)
         return [] if grid is None else self.ids_of_grid(grid)
 
     def ids_of_grid(self, grid: ArrayLike) -> list[int]:
@@ -119,31 +128,27 @@ class ChoraleConverter(TokenConverter):
         ids = np.where(grid == REST, SILENT, grid - self.config.min_pitch + FIRST_PITCH)
         return [*map(int, ids.ravel())] + [END] * self.config.end_token
 
-    def _grid(self, sequence, report: Report):
+    def _grid(self, score: Score, report: Report) -> np.ndarray | None:
         """Returns pitches int (T, 4); reports the reason and returns None if there are none."""
         config = self.config
-        if not is_playable(sequence, report):
+        if not is_playable(score, report):
             return None
-        tempos = tempo_map(sequence, config.steps_per_quarter)
+        tempos = tempo_map(score, config.steps_per_quarter)
         if tempos is None:
             report.drop("tempo that is not a positive number, or at no possible time")
             return None
-        voices: dict[int, list] = {}
-        for note in sequence.notes:
-            if note.is_drum:
-                report.drop("drum note")
-            elif not config.min_pitch <= note.pitch <= config.max_pitch:
-                report.drop(pitch_outside(config.min_pitch, config.max_pitch))
-            else:
-                voices.setdefault(note.instrument, []).append(note)
-        if not 1 <= len(voices) <= VOICES:
-            report.drop(f"piece of {len(voices)} voices, not 1 to {VOICES}")
+        notes = score.notes
+        outside = (notes.pitch < config.min_pitch) | (notes.pitch > config.max_pitch)
+        reason = pitch_outside(config.min_pitch, config.max_pitch)
+        notes = notes[without(report, ("drum note", notes.is_drum), (reason, outside))]
+        numbers = np.unique(notes.instrument)
+        if not 1 <= len(numbers) <= VOICES:
+            report.drop(f"piece of {len(numbers)} voices, not 1 to {VOICES}")
             return None
-        ordered = [voices[number] for number in sorted(voices)]
-        first, last = (np.mean([note.pitch for note in ordered[i]]) for i in (0, -1))
-        if first < last:
-            ordered.reverse()
-        last = max(note.end_time for notes in ordered for note in notes)
+        voices = [notes[notes.instrument == number] for number in numbers]
+        if np.mean(voices[0].pitch) < np.mean(voices[-1].pitch):
+            voices.reverse()
+        last = float(notes.end.max())
         if not step_at(tempos, last) <= MAX_STEPS:
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return None
@@ -151,10 +156,11 @@ class ChoraleConverter(TokenConverter):
         if not len(grid):
             report.drop("piece shorter than a step")
             return None
-        for voice, notes in enumerate(ordered):
-            for note in sorted(notes, key=lambda note: (note.start_time, note.pitch)):
-                start, end = step_at(tempos, note.start_time), step_at(tempos, note.end_time)
-                grid[to_step(start, 1) : to_step(end, 1), voice] = note.pitch
+        for voice, notes in enumerate(voices):
+            order = np.lexsort((notes.pitch, notes.start))
+            starts, ends = (to_steps(steps_at(tempos, t), 1) for t in (notes.start, notes.end))
+            for note in order.tolist():
+                grid[starts[note] : ends[note], voice] = notes.pitch[note]
         return grid
 
     def seconds(self, ids: Sequence[int], qpm: float) -> float:

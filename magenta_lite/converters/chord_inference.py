@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from magenta_lite.converters.note_arrays import NoteArrays
+from magenta_lite.converters.score import NoteArrays
 
 KEYS = 12
 MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)

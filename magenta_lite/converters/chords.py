@@ -15,6 +15,7 @@ from magenta_lite.converters.chord_inference import infer
 from magenta_lite.converters.chord_symbols import NO_CHORD_SYMBOL, canonical_text
 from magenta_lite.converters.grid import QUARTERS_PER_BAR, Stretch, to_step
 from magenta_lite.errors import UserError
+from magenta_lite.typing import Music
 
 NO_CHORD = 0
 ROOTS = 12
@@ -161,8 +162,8 @@ def parse_chords(text: str, steps: int) -> np.ndarray:
     return np.array(classes, np.uint8)[np.arange(steps) * len(classes) // steps]
 
 
-def transpose_chords(controls: Any, semitones: int) -> np.ndarray:
-    """Returns chord classes (T,) transposed by `semitones`; `NO_CHORD` stays unchanged."""
+def transpose_chords(controls: Any, semitones: Any) -> np.ndarray:
+    """Returns chord classes (..., T) transposed by `semitones` (broadcast); `NO_CHORD` stays."""
     classes = np.asarray(controls)
     triads, roots = np.divmod(classes.astype(int) - 1, ROOTS)
     moved = 1 + triads * ROOTS + (roots + semitones) % ROOTS
@@ -192,12 +193,12 @@ def chord_line(
     Raises:
         UnusableChords: If a chord has no class, or chords cannot be inferred.
     """
-    symbols = chord_symbols(stretch.sequence) or _inferred_symbols(stretch, steps_per_quarter)
+    symbols = chord_symbols(stretch.score) or _inferred_symbols(stretch, steps_per_quarter)
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
     return ChordLine({to_step(time, steps_per_second): classify(text) for time, text in symbols})
 
 
-def chord_symbols(sequence) -> list[tuple[float, str]]:
+def chord_symbols(music: Music) -> list[tuple[float, str]]:
     """Returns pairs of a time in seconds and a chord symbol, in order of time.
 
     Raises:
@@ -206,7 +207,7 @@ def chord_symbols(sequence) -> list[tuple[float, str]]:
     from note_seq.protobuf import music_pb2
 
     symbol = music_pb2.NoteSequence.TextAnnotation.CHORD_SYMBOL
-    annotations = [a for a in sequence.text_annotations if a.annotation_type == symbol]
+    annotations = [a for a in music.text_annotations if a.annotation_type == symbol]
     if not all(0 <= a.time < np.inf for a in annotations):
         raise UnusableChords("chord symbol at an impossible time")
     return sorted(((a.time, a.text) for a in annotations), key=lambda pair: pair[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +12,10 @@ from magenta_lite.converters.base import EncodeResult, EventFormat, Reason
 from magenta_lite.converters.chords import transpose_chords
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 EXAMPLE = "{example}"
+FAR = 2**31  # beyond every id
 LOWEST = -127  # semitones; moves every example to the bottom of its range
 
 
@@ -82,8 +83,8 @@ class Converter:
         """Length of a 4/4 bar in steps."""
         return QUARTERS_PER_BAR * self.config.steps_per_quarter
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the examples of an unquantized NoteSequence, and a report of dropped items."""
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the examples of an unquantized piece, and a report of dropped items."""
         raise NotImplementedError
 
     def decode(
@@ -139,7 +140,7 @@ class Converter:
 
     def possible_shift(self, events: Events, semitones: int) -> int:
         """Returns `semitones` reduced so that all notes of `events` fit; 0 without notes."""
-        return _shift(self._pitch_columns(np.asarray(events)), semitones)
+        return int(self._transposed(np.asarray(events)[None], semitones)[1][0])
 
     def transpose(self, events: Events, semitones: int) -> np.ndarray:
         """Returns `events` transposed by `possible_shift` semitones.
@@ -147,15 +148,7 @@ class Converter:
         The shift is reduced so that all notes fit and the rhythm is preserved. (The original drops
         notes that leave the range.)
         """
-        events = np.asarray(events)
-        moved = events.copy()
-        columns = list(self._pitch_columns(events))
-        shift = _shift(columns, semitones)
-        # Reads `events` and writes `moved`, so that ids that enter another range do not move twice.
-        parts = moved if moved.ndim == 2 else moved[:, None]  # a view (T, P)
-        for ids, (part, _, _), moves in columns:
-            parts[moves, part] = ids[moves].astype(int) + shift
-        return moved
+        return self._transposed(np.asarray(events)[None], semitones)[0][0]
 
     def transposition_key(self, events: Events, controls: Events | None = None) -> bytes:
         """Returns a key that an example shares with all its transpositions.
@@ -164,22 +157,56 @@ class Converter:
             events: (T, *event_shape).
             controls: Chord classes uint8 (T,), transposed with the notes; None without chords.
         """
-        key = self.transpose(events, LOWEST).tobytes()
-        if controls is None:
-            return key
-        return key + transpose_chords(controls, self.possible_shift(events, LOWEST)).tobytes()
+        chords = None if controls is None else [np.asarray(controls)]
+        return self.transposition_keys([np.asarray(events)], chords)[0]
 
-    def _pitch_columns(self, events: np.ndarray):
-        """Yields (ids of the part, entry of `pitch_ids`, mask of moved ids) for each entry."""
-        parts = events if events.ndim == 2 else events[:, None]  # a view (T, P)
-        movable = self._movable(events)
-        for part, low, high in self.pitch_ids:
-            ids = parts[:, part]
-            yield ids, (part, low, high), movable & (ids >= low) & (ids <= high)
+    def transposition_keys(
+        self, examples: Sequence[np.ndarray], controls: Sequence[np.ndarray] | None = None
+    ) -> list[bytes]:
+        """Returns the `transposition_key` of each example of a piece."""
+        keys, dtype = [b""] * len(examples), self.event_format.event_dtype
+        lengths = np.array([len(events) for events in examples])
+        for length in set(lengths.tolist()):
+            index = np.flatnonzero(lengths == length).tolist()
+            events = np.stack([examples[i] for i in index])
+            moved, shifts = self._transposed(events.astype(dtype, copy=False), LOWEST)
+            for i, own in zip(index, moved, strict=True):
+                keys[i] = own.tobytes()
+            if controls is None:
+                continue
+            chords = transpose_chords(np.stack([controls[i] for i in index]), shifts[:, None])
+            for i, own in zip(index, chords, strict=True):
+                keys[i] += own.tobytes()
+        return keys
 
-    def _movable(self, events: np.ndarray) -> np.ndarray:
-        """Returns the mask bool (T,) of the steps that can be transposed."""
-        return np.ones(len(events), bool)
+    def _transposed(self, examples: np.ndarray, semitones: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns examples (N, T, *event_shape) transposed, and the shift of each, int (N,)."""
+        if not self.pitch_ids:
+            return examples, np.zeros(len(examples), int)
+        # Reads `parts` and writes `moved`, so that ids that enter another range do not move twice.
+        parts = examples.astype(int).reshape(*examples.shape[:2], -1)  # (N, T, P)
+        movable = self._movable(examples)
+        moves = [
+            movable & (parts[..., part] >= low) & (parts[..., part] <= high)
+            for part, low, high in self.pitch_ids
+        ]
+        columns = list(zip(self.pitch_ids, moves, strict=True))
+        shifts = np.full(len(examples), semitones)
+        for (part, low, _), mask in columns:
+            lowest = parts[..., part].min(axis=1, initial=FAR, where=mask)
+            shifts = np.maximum(shifts, low - lowest)
+        for (part, _, high), mask in columns:
+            highest = parts[..., part].max(axis=1, initial=-FAR, where=mask)
+            shifts = np.minimum(shifts, high - highest)
+        shifts[~np.any(moves, axis=(0, 2))] = 0  # without notes
+        moved = parts.copy()
+        for (part, _, _), mask in columns:
+            moved[..., part] = np.where(mask, parts[..., part] + shifts[:, None], moved[..., part])
+        return moved.astype(examples.dtype).reshape(examples.shape), shifts
+
+    def _movable(self, examples: np.ndarray) -> np.ndarray:
+        """Returns the mask bool (N, T) of the steps of examples that can be transposed."""
+        return np.ones(examples.shape[:2], bool)
 
     # Serialization -------------------------------------------------------------------------
 
@@ -206,17 +233,6 @@ class SoundConverter(Converter):
     def channels(self) -> int:
         """Channels of the audio; 1 for mono."""
         return self.config.channels
-
-
-def _shift(columns: Iterable[Any], semitones: int) -> int:
-    """Returns `semitones` reduced so that all ids of the `_pitch_columns` stay in their ranges."""
-    lowest, highest = [], []
-    for ids, (_, low, high), moves in columns:
-        moving = ids[moves]
-        if len(moving):
-            lowest.append(low - int(moving.min()))
-            highest.append(high - int(moving.max()))
-    return min(max(int(semitones), *lowest), *highest) if lowest else 0
 
 
 def too_short(text: str) -> Reason:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from magenta_lite.converters.base import Report
-from magenta_lite.converters.note_arrays import NoteArrays, without
+from magenta_lite.converters.score import NoteArrays, without
 from magenta_lite.typing import Events
 
 PITCHES = 128

@@ -26,7 +26,7 @@ from magenta_lite.converters.grid import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 CLASSES = {"reduced": drum_classes.REDUCED, "full": drum_classes.FULL}
 
@@ -94,8 +94,8 @@ class DrumsConverter(Converter):
             return EventFormat("roll", (classes,))
         return EventFormat("categorical", (2**classes,), input_bits=classes)
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the windows of every drum track in a NoteSequence.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the windows of every drum track in a piece.
 
         Windows are `bars` long and start on every bar, in order of time, without duplicates.
 
@@ -104,7 +104,7 @@ class DrumsConverter(Converter):
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
-        for stretch in common_time_stretches(sequence, self.config, report):
+        for stretch in common_time_stretches(music, self.config, report):
             for track in self._tracks(stretch, report):
                 report.keep("drum tracks")
                 self._add_windows(track, windows, report)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from magenta_lite.converters.base import Reason, Report
-from magenta_lite.converters.note_arrays import NoteArrays
-from magenta_lite.typing import NoteSequence
+from magenta_lite.converters.score import NO_CONTROLS, NoteArrays, Score
+from magenta_lite.typing import Music
 
 _Events = TypeVar("_Events", list[int], np.ndarray)
 
@@ -43,21 +42,21 @@ class Stretch:
     """A part of a piece with one tempo and one time signature.
 
     Attributes:
-        sequence: A NoteSequence that starts at time 0.
+        score: The part, which starts at time 0; it may lack its control changes.
         qpm: Quarter notes a minute.
         numerator: Numerator of the time signature.
         denominator: Denominator of the time signature.
     """
 
-    sequence: Any
+    score: Score
     qpm: float
     numerator: int
     denominator: int
 
-    @functools.cached_property
+    @property
     def notes(self) -> NoteArrays:
-        """The notes of the sequence, which must not change afterwards."""
-        return NoteArrays.of(self.sequence)
+        """The notes of the score."""
+        return self.score.notes
 
     def steps_per_bar(self, steps_per_quarter: int) -> float:
         """Returns the length of a bar in steps, possibly fractional; 0 for an invalid meter."""
@@ -70,73 +69,58 @@ class Stretch:
         return steps_per_quarter * self.qpm / 60
 
 
-def stretches(sequence: NoteSequence) -> list[Stretch]:
-    """Splits a NoteSequence where its meter changes, and brings it to one tempo.
+def stretches(music: Music) -> list[Stretch]:
+    """Splits a piece where its meter changes, and brings it to one tempo.
 
     A piece starts in 4/4 at 120 quarter notes a minute by default. Changes of tempo do not split,
     see `at_one_tempo`. A bar line is at each time signature, and at every bar after it. What is
     shorter than a bar of the following meter is a pickup to it. Each stretch starts at time 0, with
     a bar line; notes end at the splits.
     """
-    even, qpm = _even(sequence)
+    even, qpm = _even(Score.of(music))
     parts = _metrical_parts(even, qpm)
     seconds = 60 / qpm if qpm else 0.0  # a quarter
-    sequences = [even]
+    scores = [even]
     if len(parts) > 1:
-        from note_seq import sequences_lib
-
-        splits = [part.start * seconds for part in parts[1:]]
-        sequences = sequences_lib.split_note_sequence(_with_full_length(even), splits)
+        scores = even.split([part.start * seconds for part in parts[1:]])
     return [
-        Stretch(_later(each, part.rest * seconds), qpm, part.numerator, part.denominator)
-        for each, part in zip(sequences, parts, strict=True)
+        Stretch(each.later(part.rest * seconds), qpm, part.numerator, part.denominator)
+        for each, part in zip(scores, parts, strict=True)
     ]
 
 
-def split_on_time_changes(sequence: NoteSequence) -> list[Stretch]:
-    """Splits a NoteSequence at changes of tempo or time signature, as Magenta does.
+def split_on_time_changes(music: Music) -> list[Stretch]:
+    """Splits a piece at changes of tempo or time signature, as Magenta does.
 
     Bars are counted from each split.
     """
-    qpms = {tempo.qpm for tempo in sequence.tempos}
-    meters = {(meter.numerator, meter.denominator) for meter in sequence.time_signatures}
-    late = [change.time > 0 for change in (*sequence.tempos[:1], *sequence.time_signatures[:1])]
-    parts = [sequence]
+    score = Score.of(music)
+    qpms = {tempo.qpm for tempo in score.tempos}
+    meters = {(meter.numerator, meter.denominator) for meter in score.time_signatures}
+    late = [change.time > 0 for change in (*score.tempos[:1], *score.time_signatures[:1])]
+    parts = [score]
     if len(qpms) > 1 or len(meters) > 1 or any(late):
-        from note_seq import sequences_lib
-
-        parts = sequences_lib.split_note_sequence_on_time_changes(_with_full_length(sequence))
+        parts = score.split_on_time_changes()
     return [_stretch(part) for part in parts]
 
 
-def _with_full_length(sequence):
-    """Returns `sequence` with a total time that includes all notes; later changes are ignored."""
-    last = _end(sequence)
-    if sequence.total_time >= last:
-        return sequence
-    whole = type(sequence)()
-    whole.CopyFrom(sequence)
-    whole.total_time = last
-    return whole
-
-
-def _stretch(sequence) -> Stretch:
-    qpm = sequence.tempos[0].qpm if sequence.tempos else DEFAULT_QPM
+def _stretch(score: Score) -> Stretch:
+    qpm = score.tempos[0].qpm if score.tempos else DEFAULT_QPM
     numerator, denominator = 4, 4
-    if sequence.time_signatures:
-        meter = sequence.time_signatures[0]
+    if score.time_signatures:
+        meter = score.time_signatures[0]
         numerator, denominator = meter.numerator, meter.denominator
-    return Stretch(sequence, qpm, numerator, denominator)
+    return Stretch(score, qpm, numerator, denominator)
 
 
-def as_one_stretch(sequence: NoteSequence) -> tuple[Stretch, int]:
-    """Returns a whole NoteSequence as one stretch with the bar lines of its last meter.
+def as_one_stretch(music: Music) -> tuple[Stretch, int]:
+    """Returns a whole piece as one stretch with the bar lines of its last meter.
 
     Returns:
         The stretch; and the number of bars of the piece less those of the stretch in front of the
         last meter, by which the numbers of its bars differ.
     """
-    even, qpm = _even(sequence)
+    even, qpm = _even(Score.of(music))
     parts = _metrical_parts(even, qpm)
     last = parts[-1]
     before = last.start - last.rest  # quarters in front of the last meter
@@ -146,7 +130,7 @@ def as_one_stretch(sequence: NoteSequence) -> tuple[Stretch, int]:
         for part, later in itertools.pairwise(parts)
     )
     seconds = 60 / qpm if qpm else 0.0  # a quarter
-    whole = _later(even, (shown * last.bar - before) * seconds)
+    whole = even.later((shown * last.bar - before) * seconds)
     return Stretch(whole, qpm, last.numerator, last.denominator), bars - shown
 
 
@@ -190,11 +174,11 @@ class _MetricalPart:
         return abs(bars - round(bars)) * self.bar <= GRID_TOLERANCE
 
 
-def _metrical_parts(sequence, qpm: float) -> list[_MetricalPart]:
+def _metrical_parts(score: Score, qpm: float) -> list[_MetricalPart]:
     """Returns the parts, at least one, of a piece at one tempo, up to its last note."""
-    end = _end(sequence)
+    end = score.end
     meters: dict[float, tuple[int, int]] = {0.0: (4, 4)}
-    for meter in sorted(sequence.time_signatures, key=lambda meter: meter.time):
+    for meter in sorted(score.time_signatures, key=lambda meter: meter.time):
         if not meter.time > 0 or meter.time < end:
             meters[max(0.0, meter.time * qpm / 60)] = meter.numerator, meter.denominator
     parts: list[_MetricalPart] = []  # the last one first
@@ -213,30 +197,17 @@ def _metrical_parts(sequence, qpm: float) -> list[_MetricalPart]:
     return joined
 
 
-def _even(sequence: NoteSequence) -> tuple[NoteSequence, float]:
-    """Returns `at_one_tempo` of a NoteSequence, and its tempo; 0 if a tempo is invalid."""
-    if tempo_map(sequence, 1) is None:
-        return sequence, 0.0
-    even = at_one_tempo(sequence)
+def _even(score: Score) -> tuple[Score, float]:
+    """Returns a score `at_one_tempo`, and its tempo; 0 if a tempo is invalid."""
+    if tempo_map(score, 1) is None:
+        return score, 0.0
+    even = at_one_tempo(score)
     return even, even.tempos[0].qpm if even.tempos else DEFAULT_QPM
 
 
-def _end(sequence: NoteSequence) -> float:
-    return max((note.end_time for note in sequence.notes), default=0.0)
-
-
-def _later(sequence: NoteSequence, seconds: float) -> NoteSequence:
-    """Returns `sequence` with all times increased."""
-    if seconds <= 0:
-        return sequence
-    from note_seq import sequences_lib
-
-    return sequences_lib.shift_sequence_times(sequence, seconds)
-
-
-def is_playable(sequence: NoteSequence, report: Report) -> bool:
-    """Returns whether a NoteSequence has notes, all at valid times, or reports why not."""
-    return are_playable(NoteArrays.of(sequence), report)
+def is_playable(music: Music, report: Report) -> bool:
+    """Returns whether a piece has notes, all at valid times, or reports why not."""
+    return are_playable(NoteArrays.of(music), report)
 
 
 def are_playable(notes: NoteArrays, report: Report) -> bool:
@@ -251,20 +222,15 @@ def are_playable(notes: NoteArrays, report: Report) -> bool:
     return bool(valid.all())
 
 
-def stretches_with_notes(
-    sequence: NoteSequence, config: GridConfig, report: Report
-) -> list[Stretch]:
+def stretches_with_notes(music: Music, config: GridConfig, report: Report) -> list[Stretch]:
     """Returns the `stretches` of a playable piece that have notes; reports unplayable pieces."""
-    notes = NoteArrays.of(sequence)
-    if not are_playable(notes, report):
+    score = Score.of(music)
+    if not are_playable(score.notes, report):
         return []
     split = split_on_time_changes if config.split_on_time_changes else stretches
-    parts = [part for part in split(sequence) if part.sequence.notes]
-    lost = len(notes) - sum(len(part.sequence.notes) for part in parts)
+    parts = [part for part in split(score) if len(part.notes)]
+    lost = len(score.notes) - sum(len(part.notes) for part in parts)
     report.drop("note of no length where the meter changes", n=max(lost, 0))
-    for part in parts:
-        if part.sequence is sequence:
-            part.notes = notes  # not read again
     return parts
 
 
@@ -287,22 +253,18 @@ def is_common_time(stretch: Stretch, steps_per_quarter: int, report: Report) -> 
     return True
 
 
-def common_time_stretches(
-    sequence: NoteSequence, config: GridConfig, report: Report
-) -> list[Stretch]:
+def common_time_stretches(music: Music, config: GridConfig, report: Report) -> list[Stretch]:
     """Returns the stretches of a piece with four quarters a bar; reports the others."""
-    parts = stretches_with_notes(sequence, config, report)
+    parts = stretches_with_notes(music, config, report)
     return [part for part in parts if is_common_time(part, config.steps_per_quarter, report)]
 
 
-def tempo_map(
-    sequence: NoteSequence, steps_per_quarter: int
-) -> list[tuple[float, float, float]] | None:
+def tempo_map(music: Music, steps_per_quarter: int) -> list[tuple[float, float, float]] | None:
     """Returns (time in seconds, its step, steps a second from then on) of each tempo, in order.
 
     Returns None if a tempo is invalid.
     """
-    tempos = sorted(((tempo.time, tempo.qpm) for tempo in sequence.tempos), key=lambda t: t[0])
+    tempos = sorted(((tempo.time, tempo.qpm) for tempo in music.tempos), key=lambda t: t[0])
     if not all(0 <= time < math.inf and 0 < qpm < math.inf for time, qpm in tempos):
         return None
     changes = [(0.0, 0.0, steps_per_quarter * DEFAULT_QPM / 60)]
@@ -330,42 +292,41 @@ def seconds_at(tempos: Sequence[tuple[float, float, float]], step: float) -> flo
     return start + (step - steps) / rate
 
 
-def at_one_tempo(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence at one tempo, with the positions of all events in quarters unchanged.
+def at_one_tempo(score: Score) -> Score:
+    """Returns a score at one tempo, with the positions of all events in quarters unchanged.
 
-    The tempo is that which lasts longest. Otherwise a ritardando would split a song. A piece with
-    an invalid tempo is returned as it is.
+    The tempo is that which lasts longest. Otherwise a ritardando would split a song. A score with
+    an invalid tempo is returned as it is. Control changes are left out.
     """
-    tempos = tempo_map(sequence, 1)
-    if tempos is None or len(sequence.tempos) == 0:
-        return sequence
-    if len(sequence.tempos) == 1 and sequence.tempos[0].time <= 0:
-        return sequence
+    tempos = tempo_map(score, 1)
+    if tempos is None or len(score.tempos) == 0:
+        return score
+    if len(score.tempos) == 1 and score.tempos[0].time <= 0:
+        return score
     held: dict[float, float] = {}
-    end = _end(sequence)
+    end = score.end
     for (start, _, rate), (stop, _, _) in itertools.pairwise([*tempos, (end, 0.0, 0.0)]):
         held[rate] = held.get(rate, 0.0) + max(min(stop, end) - start, 0.0)
     rate = max(held, key=held.__getitem__)  # quarters a second
-    even = type(sequence)()
-    even.CopyFrom(sequence)
-    del even.tempos[:]
-    even.tempos.add(qpm=60 * rate)
-    even.total_time = step_at(tempos, sequence.total_time) / rate
-    notes = NoteArrays.of(sequence)
-    starts, ends = (steps_at(tempos, times) / rate for times in (notes.start, notes.end))
-    for note, start, end in zip(even.notes, starts.tolist(), ends.tolist(), strict=True):
-        note.start_time, note.end_time = start, end
+    header = type(score.header)()
+    header.CopyFrom(score.header)
+    del header.tempos[:]
+    header.tempos.add(qpm=60 * rate)
     for changes in (
-        even.time_signatures,
-        even.key_signatures,
-        even.text_annotations,
-        even.section_annotations,
-        even.control_changes,
-        even.pitch_bends,
+        header.time_signatures,
+        header.key_signatures,
+        header.text_annotations,
+        header.section_annotations,
+        header.pitch_bends,
     ):
         for change in changes:
             change.time = step_at(tempos, change.time) / rate
-    return even
+    starts, ends = (
+        steps_at(tempos, times) / rate for times in (score.notes.start, score.notes.end)
+    )
+    total_time = step_at(tempos, score.total_time) / rate
+    even = score.retimed(starts, ends)
+    return dataclasses.replace(even, header=header, controls=NO_CONTROLS, total_time=total_time)
 
 
 def to_step(seconds: float, steps_per_second: float) -> int:
@@ -383,12 +344,6 @@ def steps_of_notes(stretch: Stretch, steps_per_quarter: int) -> tuple[np.ndarray
     steps_per_second = stretch.steps_per_second(steps_per_quarter)
     starts = to_steps(stretch.notes.start, steps_per_second)
     return starts, np.maximum(to_steps(stretch.notes.end, steps_per_second), starts + 1)
-
-
-def quantize(stretch: Stretch, steps_per_quarter: int) -> Iterator[tuple[int, int, Any]]:
-    """Yields (start step, end step, note) of each note of the sequence."""
-    starts, ends = steps_of_notes(stretch, steps_per_quarter)
-    yield from zip(starts.tolist(), ends.tolist(), stretch.sequence.notes, strict=True)
 
 
 def bar_windows(events: _Events, steps: int, steps_per_bar: int) -> Iterator[tuple[int, _Events]]:

@@ -16,12 +16,13 @@ from magenta_lite.converters.grid import (
     bar_windows,
     is_common_time,
     stretches_with_notes,
-    to_step,
+    to_steps,
 )
+from magenta_lite.converters.score import NoteArrays, without
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import DRUM_INSTRUMENT, new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 PITCH_MAPS = {"roland": drum_classes.ROLAND, "reduced": drum_classes.REDUCED}
 DRUMS = 9  # classes of every map
@@ -101,8 +102,8 @@ class GrooveConverter(Converter):
         """27 numbers a step."""
         return EventFormat("groove", (DRUMS,))
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the windows of the drumming in a NoteSequence.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the windows of the drumming in a piece.
 
         Windows start every `hop_bars` bars from the beginning of the piece, or from a change of
         meter; an incomplete last window is dropped.
@@ -113,7 +114,7 @@ class GrooveConverter(Converter):
         report = Report()
         # Duplicates are kept, as in the original.
         windows = Windows(report, self.config.max_examples, once=False)
-        parts = stretches_with_notes(sequence, self.config, report)
+        parts = stretches_with_notes(music, self.config, report)
         if len(parts) > 1 and self.config.split_on_time_changes:
             report.drop("piece with several tempos or time signatures")
             parts = []
@@ -122,47 +123,43 @@ class GrooveConverter(Converter):
                 self._add_windows(self._groove(stretch, report), windows, report)
         return windows.result()
 
-    def _drum_notes(self, stretch: Stretch, report: Report) -> list:
-        notes = list(stretch.sequence.notes)
-        drums = [note for note in notes if note.is_drum]
-        if not drums and not self.config.unmarked_drums:
-            reason = Reason.with_setting(
-                "piece without a note on the drum channel",
-                "--set converter.unmarked_drums=true reads all notes of such files as drums, for "
-                "the recordings of pads",
-            )
-            report.drop(reason)
-            return []
-        if not drums:
+    def _drum_notes(self, stretch: Stretch, report: Report) -> NoteArrays:
+        notes = stretch.notes
+        drums = int(notes.is_drum.sum())
+        if drums:
+            report.drop("note that is not for drums", n=len(notes) - drums)
+            return notes[notes.is_drum]
+        if self.config.unmarked_drums:
             report.keep("notes that are not marked as drums, read as drums", len(notes))
             return notes
-        report.drop("note that is not for drums", n=len(notes) - len(drums))
-        return drums
+        reason = Reason.with_setting(
+            "piece without a note on the drum channel",
+            "--set converter.unmarked_drums=true reads all notes of such files as drums, for the "
+            "recordings of pads",
+        )
+        report.drop(reason)
+        return notes[:0]
 
     def _groove(self, stretch: Stretch, report: Report) -> np.ndarray:
         """Returns a whole piece, float32 (T, 27), in whole bars from time 0."""
         per_second = stretch.steps_per_second(self.config.steps_per_quarter)
-        hits: dict[tuple[int, int], tuple[float, float]] = {}  # velocity and offset
-        softer = 0
-        for note in self._drum_notes(stretch, report):
-            drum = self._class_of.get(note.pitch)
-            if drum is None:
-                report.drop(OUTSIDE_MAP[self.config.pitch_map])
-                continue
-            if note.velocity <= 0:
-                report.drop("note of velocity 0")
-                continue
-            step = to_step(note.start_time, per_second)
-            offset = 2 * (step - note.start_time * per_second)
-            velocity = min(note.velocity, LOUDEST) / LOUDEST
-            softer += (step, drum) in hits
-            if velocity > hits.get((step, drum), (0.0,))[0]:
-                hits[step, drum] = velocity, offset
-        report.drop("softer hit of several at one step", n=softer)
-        steps = max((step + 1 for step, _ in hits), default=0)
+        notes = self._drum_notes(stretch, report)
+        drum = np.array([self._class_of.get(pitch, -1) for pitch in notes.pitch.tolist()], int)
+        outside = OUTSIDE_MAP[self.config.pitch_map], drum < 0
+        kept = without(report, outside, ("note of velocity 0", notes.velocity <= 0))
+        notes, drum = notes[kept], drum[kept]
+        step = to_steps(notes.start, per_second)
+        offset = 2 * (step - notes.start * per_second)
+        velocity = np.minimum(notes.velocity, LOUDEST) / LOUDEST
+        # The first one of the loudest hits of a class at a step.
+        order = np.lexsort((-velocity, drum, step))
+        step, drum, offset, velocity = step[order], drum[order], offset[order], velocity[order]
+        hits = (np.diff(step, prepend=-1) != 0) | (np.diff(drum, prepend=-1) != 0)
+        report.drop("softer hit of several at one step", n=int((~hits).sum()))
+        steps = int(step.max(initial=-1)) + 1
         groove = np.zeros((steps + -steps % self.steps_per_bar, 3, DRUMS), np.float32)
-        for (step, drum), (velocity, offset) in hits.items():
-            groove[step, :, drum] = 1.0, velocity, offset
+        values = np.stack([np.ones(len(step)), velocity, offset], axis=1)
+        groove[step[hits], :, drum[hits]] = values[hits]
         return groove.reshape(-1, 3 * DRUMS)
 
     def _add_windows(self, groove: np.ndarray, windows: Windows, report: Report) -> None:

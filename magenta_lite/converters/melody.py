@@ -34,7 +34,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 NO_EVENT_ID = 0
 NOTE_OFF_ID = 1
@@ -151,8 +151,8 @@ class MelodyConverter(Converter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the windows of every melody in a NoteSequence.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the windows of every melody in a piece.
 
         Windows are `bars` long and start on every bar, in order of instrument and time, without
         duplicates.
@@ -164,7 +164,7 @@ class MelodyConverter(Converter):
         report = Report()
         windows = Windows(report, self.config.max_examples)
         try:
-            for stretch in common_time_stretches(sequence, self.config, report):
+            for stretch in common_time_stretches(music, self.config, report):
                 self._encode_stretch(stretch, windows, report)
         except UnusableChords as error:
             return error.as_result()

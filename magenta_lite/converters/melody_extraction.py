@@ -13,7 +13,7 @@ import numpy as np
 
 from magenta_lite.converters.base import Reason, Report, pitch_outside
 from magenta_lite.converters.grid import Stretch, steps_of_notes
-from magenta_lite.converters.note_arrays import NoteArrays, without
+from magenta_lite.converters.score import NoteArrays, without
 
 NO_EVENT = -2
 NOTE_OFF = -1

@@ -17,6 +17,7 @@ from magenta_lite.converters.performance import (
     check_stretches,
 )
 from magenta_lite.converters.performance_codec import PlayedNote, excerpt, stretched
+from magenta_lite.converters.score import NO_CONTROLS, NoteArrays, Score
 from magenta_lite.converters.text_melody import (
     FIRST_PITCH,
     TextMelodyCodec,
@@ -27,7 +28,7 @@ from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 MELODY_STEP = 0.1  # seconds
 
@@ -132,8 +133,8 @@ class MelodyPerformanceConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the segments of a NoteSequence, in order of time, for all passes and stretches.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the segments of a piece, in order of time, for all passes and stretches.
 
         Returns:
             Uint16 arrays of at most `window_steps` ids, and a report of dropped items; those of
@@ -142,7 +143,7 @@ class MelodyPerformanceConverter(TokenConverter):
         config, report = self.config, Report()
         train_only: list[bool] = []
         result = EncodeResult([], report, train_only=train_only)
-        notes = self.performance.notes_of(sequence, report)
+        notes = self.performance.notes_of(music, report)
         if not len(notes):
             return result
         last = float(notes[-1, 0])
@@ -195,7 +196,9 @@ class MelodyPerformanceConverter(TokenConverter):
         if not len(melody):
             report.drop("segment without a melody")
             return None
-        inputs = self.melody.ids_of(_legato_sequence(stretched(melody, stretch), seconds * stretch))
+        inputs = self.melody.ids_of(
+            legato(_as_score(stretched(melody, stretch), seconds * stretch))
+        )
         inputs += [0] * (self.rules.input_steps - len(inputs))
         row = np.concatenate([np.add(inputs, self.codec.size), ids])
         return row.astype(self.event_format.event_dtype)
@@ -204,21 +207,21 @@ class MelodyPerformanceConverter(TokenConverter):
         """Returns the melody of sorted notes (N, 4): all of them if they never overlap."""
         if (notes[:-1, 2] <= notes[1:, 0]).all():
             return notes
-        found = melody_notes(_as_sequence(notes)).notes
+        found = melody_notes(_as_score(notes).sequence()).notes
         melody = [PlayedNote(n.start_time, n.pitch, n.end_time, n.velocity) for n in found]
         return np.array(melody, float).reshape(-1, 4)
 
-    def melody_ids(self, sequence: NoteSequence) -> list[int]:
-        """Returns the ids (I,) of the melody of a NoteSequence.
+    def melody_ids(self, music: Music) -> list[int]:
+        """Returns the ids (I,) of the melody of a piece.
 
         A piece whose notes never overlap is a melody; otherwise the likeliest melody is inferred.
         """
-        notes = self.performance.notes_of(sequence, Report())
-        return self.melody.ids_of(_legato_sequence(self._melody_of(notes))) if len(notes) else []
+        notes = self.performance.notes_of(music, Report())
+        return self.melody.ids_of(legato(_as_score(self._melody_of(notes)))) if len(notes) else []
 
-    def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
-        """Returns the ids of a whole NoteSequence as a performance."""
-        return self.performance.ids_of(sequence, **kwargs)
+    def ids_of(self, music: Music, **kwargs: Any) -> list[int]:
+        """Returns the ids of a whole piece as a performance."""
+        return self.performance.ids_of(music, **kwargs)
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:
         """Returns the duration of the performance's `ids` in seconds, independent of `qpm`."""
@@ -240,16 +243,12 @@ class MelodyPerformanceConverter(TokenConverter):
         return self.performance.decode(played, qpm, programs, max_hung_note)
 
 
-def _as_sequence(notes: np.ndarray):
-    sequence = new_sequence(120.0, metrical=False)
-    for start, pitch, end, velocity in notes.tolist():
-        sequence.notes.add(pitch=int(pitch), velocity=int(velocity), start_time=start, end_time=end)
-    sequence.total_time = max((note.end_time for note in sequence.notes), default=0.0)
-    return sequence
-
-
-def _legato_sequence(notes: np.ndarray, seconds: float = 0.0):
-    """Returns a legato melody as a NoteSequence; its last note ends at `seconds` or later."""
-    sequence = _as_sequence(notes)
-    sequence.total_time = max(sequence.total_time, seconds)
-    return legato(sequence)
+def _as_score(notes: np.ndarray, seconds: float = 0.0) -> Score:
+    """Returns a score of notes (N, 4), which lasts for `seconds` or longer."""
+    start, pitch, end, velocity = notes.T
+    zeros = np.zeros(len(notes), int)
+    columns = NoteArrays(
+        pitch.astype(int), velocity.astype(int), start, end, zeros, zeros, zeros.astype(bool)
+    )
+    header = new_sequence(120.0, metrical=False)
+    return Score(columns, NO_CONTROLS, header, max(end.max(initial=0.0), seconds))

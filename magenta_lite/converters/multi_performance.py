@@ -18,17 +18,17 @@ from magenta_lite.converters.grid import (
     is_playable,
     steps_of_notes,
 )
-from magenta_lite.converters.note_arrays import without
-from magenta_lite.converters.pedal import with_sustain
+from magenta_lite.converters.pedal import sustained
 from magenta_lite.converters.performance_codec import (
     VELOCITIES,
     PerformanceCodec,
     PlayedNote,
 )
+from magenta_lite.converters.score import Score, without
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import VELOCITY, new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 PITCHES = PROGRAMS = 128
 FRAME = 2  # events of a track besides its music: the first, its program, and the last, its end
@@ -140,15 +140,15 @@ class MultiPerformanceConverter(Converter):
         """The id of drum tracks."""
         return self._drums
 
-    def _movable(self, events: np.ndarray) -> np.ndarray:
-        tracks = events.reshape(self.config.max_instruments, self.config.max_events)
-        before_end = np.cumsum(tracks == self._end, axis=1) == 0
-        return (before_end & (tracks[:, :1] != self._drums)).ravel()
+    def _movable(self, examples: np.ndarray) -> np.ndarray:
+        tracks = examples.reshape(-1, self.config.max_instruments, self.config.max_events)
+        before_end = np.cumsum(tracks == self._end, axis=2) == 0
+        return (before_end & (tracks[:, :, :1] != self._drums)).reshape(examples.shape)
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the bars of a NoteSequence, in order of time, without duplicates.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the bars of a piece, in order of time, without duplicates.
 
         Returns:
             Uint16 arrays (T,), their chords uint8 (T,) where the config has them, and a report
@@ -157,11 +157,11 @@ class MultiPerformanceConverter(Converter):
         config = self.config
         report = Report()
         windows = Windows(report, config.max_examples)
-        if not is_playable(sequence, report):
+        if not is_playable(music, report):
             return windows.result()
-        sequence = with_sustain(sequence)
+        score = sustained(Score.of(music))
         try:
-            for stretch in common_time_stretches(sequence, config, report):
+            for stretch in common_time_stretches(score, config, report):
                 bars = self._bars(stretch, report)
                 self._add_bars(bars, stretch, windows, report)
                 if bars and config.first_only:

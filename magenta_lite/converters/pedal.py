@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
-from magenta_lite.converters.note_arrays import NoteArrays
+from magenta_lite.converters.score import NoteArrays, Score
 from magenta_lite.typing import NoteSequence
 
 SUSTAIN_PEDAL = 64  # number of the control change
@@ -29,27 +30,22 @@ class Held(NamedTuple):
     total_time: float
 
 
-def held(notes: NoteArrays, sequence: NoteSequence) -> Held:
-    """Returns the effect of the pedals of `sequence` on `notes`, which are some of its notes.
+def held(notes: NoteArrays, score: Score) -> Held:
+    """Returns the effect of the pedals of `score` on `notes`, which are some of its notes.
 
     A note whose instrument holds the pedal lasts until the pedal is released, or until the next
     note of its pitch. Of notes of one pitch that begin together with a pedal only the last one
     remains. Drums are not changed.
     """
-    pedals = [
-        (change.time, change.control_value, change.instrument)
-        for change in sequence.control_changes
-        if change.control_number == SUSTAIN_PEDAL
-    ]
-    kept, total_time = np.ones(len(notes), bool), sequence.total_time
-    if not pedals:
+    pedals = score.controls[score.controls.number == SUSTAIN_PEDAL]
+    kept, total_time = np.ones(len(notes), bool), score.total_time
+    if not len(pedals):
         return Held(notes.end, kept, total_time)
     melodic = np.flatnonzero(~notes.is_drum)
-    pedal_times, values, pedal_instruments = np.array(pedals).T
-    times = np.concatenate([notes.start[melodic], notes.end[melodic], pedal_times])
+    times = np.concatenate([notes.start[melodic], notes.end[melodic], pedals.time])
     kinds = np.repeat([NOTE_ON, NOTE_OFF], len(melodic))
-    kinds = np.concatenate([kinds, np.where(values >= HALF_DOWN, DOWN, UP)])
-    subjects = np.concatenate([melodic, melodic, pedal_instruments.astype(int)])
+    kinds = np.concatenate([kinds, np.where(pedals.value >= HALF_DOWN, DOWN, UP)])
+    subjects = np.concatenate([melodic, melodic, pedals.instrument])
     order = np.lexsort((kinds, times))
     events = zip(*(each[order].tolist() for each in (times, kinds, subjects)), strict=True)
 
@@ -92,16 +88,26 @@ def held(notes: NoteArrays, sequence: NoteSequence) -> Held:
     return Held(np.array(ends), kept, time if left else total_time)
 
 
+def sustained(score: Score) -> Score:
+    """Returns a score with the sustain pedal applied to its notes; see `held`."""
+    if SUSTAIN_PEDAL not in score.controls.number:
+        return score
+    effect = held(score.notes, score)
+    notes = dataclasses.replace(score.notes, end=effect.end)[effect.kept]
+    return dataclasses.replace(score, notes=notes, total_time=effect.total_time)
+
+
 def with_sustain(sequence: NoteSequence) -> NoteSequence:
     """Returns a NoteSequence with the sustain pedal applied to its notes; see `held`."""
     if not any(change.control_number == SUSTAIN_PEDAL for change in sequence.control_changes):
         return sequence
-    effect = held(NoteArrays.of(sequence), sequence)
-    sustained = type(sequence)()
-    sustained.CopyFrom(sequence)
-    for note, end in zip(sustained.notes, effect.end.tolist(), strict=True):
+    score = Score.of(sequence)
+    effect = held(score.notes, score)
+    whole = type(sequence)()
+    whole.CopyFrom(sequence)
+    for note, end in zip(whole.notes, effect.end.tolist(), strict=True):
         note.end_time = end
     for index in np.flatnonzero(~effect.kept)[::-1].tolist():
-        del sustained.notes[index]
-    sustained.total_time = effect.total_time
-    return sustained
+        del whole.notes[index]
+    whole.total_time = effect.total_time
+    return whole

@@ -13,10 +13,11 @@ from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least, check_pitch_range, checked_ids
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance_codec import PerformanceCodec, stretched
+from magenta_lite.converters.score import Score
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 PAD, END = 0, 1
 RESERVED = 2
@@ -105,8 +106,8 @@ class PerformanceConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the rows of a NoteSequence, in order of time, for all stretches.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the rows of a piece, in order of time, for all stretches.
 
         Row k holds the tokens from k * crop to (k + 2) * crop, so every crop of the piece begins in
         the first half of a row, and the first halves of all rows together are the piece.
@@ -116,7 +117,7 @@ class PerformanceConverter(TokenConverter):
             stretches other than 1 are for training only.
         """
         config, report = self.config, Report()
-        notes = self.notes_of(sequence, report)
+        notes = self.notes_of(music, report)
         rows, train_only = [], []
         for stretch in config.stretches:
             ids = self.ids_of_notes(notes, stretch)
@@ -133,20 +134,18 @@ class PerformanceConverter(TokenConverter):
             report.keep("windows", len(rows))
         return EncodeResult(rows, report, train_only=train_only)
 
-    def ids_of(
-        self, sequence: NoteSequence, stretch: float = 1.0, report: Report | None = None
-    ) -> list[int]:
-        """Returns the ids of a whole NoteSequence, including the end token if there is one.
+    def ids_of(self, music: Music, stretch: float = 1.0, report: Report | None = None) -> list[int]:
+        """Returns the ids of a whole piece, including the end token if there is one.
 
         All times are multiplied by `stretch`; `report` counts the dropped items.
         """
         report = Report() if report is None else report
-        return self.ids_of_notes(self.notes_of(sequence, report), stretch).tolist()
+        return self.ids_of_notes(self.notes_of(music, report), stretch).tolist()
 
-    def notes_of(self, sequence: NoteSequence, report: Report) -> np.ndarray:
+    def notes_of(self, music: Music, report: Report) -> np.ndarray:
         """Returns `PerformanceCodec.notes` of a piece; none if it is not playable."""
-        playable = is_playable(sequence, report)
-        return self.codec.notes(sequence, report) if playable else np.zeros((0, 4))
+        score = Score.of(music)
+        return self.codec.notes(score, report) if is_playable(score, report) else np.zeros((0, 4))
 
     def ids_of_notes(self, notes: np.ndarray, stretch: float) -> np.ndarray:
         """Returns the ids (T,) of notes whose times are multiplied by `stretch`."""

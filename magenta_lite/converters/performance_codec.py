@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from magenta_lite.converters.base import Report, pitch_outside
 from magenta_lite.converters.grid import MAX_STEPS, to_steps
-from magenta_lite.converters.note_arrays import NoteArrays, without
 from magenta_lite.converters.pedal import held
+from magenta_lite.converters.score import Score, without
 from magenta_lite.converters.writing import new_sequence
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Music, NoteSequence
 
 VELOCITIES = 127  # 1 to 127
 
@@ -87,8 +87,8 @@ class PerformanceCodec:
     def _bin_size(self) -> int:
         return -(-VELOCITIES // max(self.velocity_bins, 1))
 
-    def notes(self, sequence: NoteSequence, report: Report) -> np.ndarray:
-        """Returns the sorted notes of a playable NoteSequence, with the sustain pedal applied.
+    def notes(self, music: Music, report: Report) -> np.ndarray:
+        """Returns the sorted notes of a playable piece, with the sustain pedal applied.
 
         Notes out of range are dropped before the pedal is applied, as in the original, so that they
         do not cut off other notes.
@@ -96,7 +96,8 @@ class PerformanceCodec:
         Returns:
             Float (N, 4): the fields of `PlayedNote`, with times in seconds.
         """
-        notes = NoteArrays.of(sequence)
+        score = Score.of(music)
+        notes = score.notes
         kept = without(
             report,
             ("drum note", notes.is_drum),
@@ -109,7 +110,7 @@ class PerformanceCodec:
         notes = notes[kept]
         if not len(notes):
             return np.zeros((0, 4))
-        sustained = held(notes, sequence)
+        sustained = held(notes, score)
         velocity = np.minimum(notes.velocity, VELOCITIES)
         played = np.stack([notes.start, notes.pitch, sustained.end, velocity], axis=1)
         played = played[sustained.kept]

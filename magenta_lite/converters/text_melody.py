@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+
+import numpy as np
 
 from magenta_lite.converters.base import CHORD_CLASSES, Report, pitch_outside
 from magenta_lite.converters.chords import (
@@ -28,12 +30,14 @@ from magenta_lite.converters.grid import (
     is_playable,
     tempo_map,
     to_step,
+    to_steps,
 )
 from magenta_lite.converters.melody_extraction import NO_EVENT, NOTE_OFF
 from magenta_lite.converters.performance_codec import VELOCITIES
+from magenta_lite.converters.score import NoteArrays, Score, without
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Music, NoteSequence
 
 PAD, END = 0, 1
 RESERVED = 2
@@ -68,19 +72,19 @@ class TextMelodyCodec:
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
-        """Returns the ids (T,) of a NoteSequence up to its total time.
+    def ids_of(self, music: Music, report: Report | None = None) -> list[int]:
+        """Returns the ids (T,) of a piece up to its total time.
 
         Of overlapping notes the later one counts, and every end is a note-off, as in the original,
         which expects melodies. `report` counts the dropped items: drums and notes out of range.
         """
-        report = Report() if report is None else report
+        report, score = Report() if report is None else report, Score.of(music)
         if self.steps_per_quarter:
-            sequence = at_one_tempo(sequence)
-        notes, rate = self._notes(sequence, report), self.steps_per_second
+            score = at_one_tempo(score)
+        notes, rate = self._notes(score, report), self.steps_per_second
         if self.steps_per_quarter:
-            rate = self.steps_per_quarter * _qpm(sequence, report) / 60
-        return [self._id(event) for event in _melody(notes, sequence, rate, report)]
+            rate = self.steps_per_quarter * _qpm(score, report) / 60
+        return [self._id(event) for event in _melody(notes, score, rate, report)]
 
     def ids_of_events(self, events: Iterable[int]) -> list[int]:
         """Returns the ids of events: MIDI pitches, -1 for note-off, -2 for no event.
@@ -121,19 +125,15 @@ class TextMelodyCodec:
     def _in_range(self, pitch: int) -> bool:
         return self.min_pitch <= pitch <= self.max_pitch
 
-    def _notes(self, sequence, report: Report) -> list:
+    def _notes(self, score: Score, report: Report) -> NoteArrays:
         """Returns the notes in range, sorted by onset."""
-        if not is_playable(sequence, report):
-            return []
-        notes = []
-        for note in sequence.notes:
-            if note.is_drum:
-                report.drop("drum note")
-            elif not self._in_range(note.pitch):
-                report.drop(pitch_outside(self.min_pitch, self.max_pitch))
-            else:
-                notes.append(note)
-        return sorted(notes, key=lambda note: note.start_time)
+        notes = score.notes
+        if not is_playable(score, report):
+            return notes[:0]
+        outside = (notes.pitch < self.min_pitch) | (notes.pitch > self.max_pitch)
+        reason = pitch_outside(self.min_pitch, self.max_pitch)
+        notes = notes[without(report, ("drum note", notes.is_drum), (reason, outside))]
+        return notes[np.argsort(notes.start, kind="stable")]
 
     # Ids to notes --------------------------------------------------------------------------
 
@@ -188,26 +188,26 @@ class RhythmCodec:
         """Vocabulary size."""
         return FIRST_PITCH + self.velocity_bins
 
-    def ids_of(self, sequence: NoteSequence, report: Report | None = None) -> list[int]:
-        """Returns the ids (T,) of a NoteSequence up to its total time; `report` counts drops."""
-        report, notes = Report() if report is None else report, []
-        if is_playable(sequence, report):
-            for note in sequence.notes:
-                if note.velocity <= 0:
-                    report.drop("note of velocity 0")
-                else:
-                    notes.append(note)
-        notes.sort(key=lambda note: note.start_time)
-        quantized = _quantized(notes, sequence, self.steps_per_second, report)
-        ids = [RESERVED] * _length(quantized, sequence, self.steps_per_second)
+    def ids_of(self, music: Music, report: Report | None = None) -> list[int]:
+        """Returns the ids (T,) of a piece up to its total time; `report` counts drops."""
+        report, score = Report() if report is None else report, Score.of(music)
+        if not is_playable(score, report):
+            return []
+        notes = score.notes[without(report, ("note of velocity 0", score.notes.velocity <= 0))]
+        notes = notes[np.argsort(notes.start, kind="stable")]
+        starts, ends = _quantized(notes, score, self.steps_per_second, report)
+        if not len(starts):
+            return []
+        ids = [RESERVED] * max(int(ends.max()), to_step(_seconds(score), self.steps_per_second))
         bin_size = -(-VELOCITIES // self.velocity_bins)
-        for start, _, note in quantized:
-            ids[start] = FIRST_PITCH + (min(note.velocity, VELOCITIES) - 1) // bin_size
+        bins = (np.minimum(notes.velocity, VELOCITIES) - 1) // bin_size
+        for start, velocity_bin in zip(starts.tolist(), bins.tolist(), strict=True):
+            ids[start] = FIRST_PITCH + velocity_bin
         return ids
 
 
 def chord_ids_of(
-    sequence: NoteSequence, steps_per_quarter: int = 1, report: Report | None = None
+    music: Music, steps_per_quarter: int = 1, report: Report | None = None
 ) -> list[int]:
     """Returns the chord id of each step of a piece.
 
@@ -215,24 +215,26 @@ def chord_ids_of(
     to the total time or the last chord symbol, whichever is later. Without chord symbols the chords
     are inferred. `report` counts the dropped items.
     """
-    report = Report() if report is None else report
-    if not is_playable(sequence, report):
+    report, score = Report() if report is None else report, Score.of(music)
+    if not is_playable(score, report):
         return []
-    sequence = at_one_tempo(sequence)
-    qpm = _qpm(sequence, report)
+    score = at_one_tempo(score)
+    qpm = _qpm(score, report)
     rate = steps_per_quarter * qpm / 60
-    quantized = _quantized(list(sequence.notes), sequence, rate, report)
-    if not quantized:
+    _, ends = _quantized(score.notes, score, rate, report)
+    if not len(ends):
         return []
-    meter = sequence.time_signatures[0] if sequence.time_signatures else None
+    meter = score.time_signatures[0] if score.time_signatures else None
     numerator, denominator = (meter.numerator, meter.denominator) if meter else (4, 4)
     try:
-        chords = chord_line(Stretch(sequence, qpm, numerator, denominator), steps_per_quarter)
+        chords = chord_line(Stretch(score, qpm, numerator, denominator), steps_per_quarter)
     except UnusableChords as error:
         report.drop(error.reason, error.symbol)
         return []
-    last = max((time for time, _ in chord_symbols(sequence)), default=0.0)
-    steps = max(_length(quantized, sequence, rate), min(to_step(last, rate), MAX_STEPS))
+    last = max((time for time, _ in chord_symbols(score)), default=0.0)
+    steps = max(
+        int(ends.max()), to_step(_seconds(score), rate), min(to_step(last, rate), MAX_STEPS)
+    )
     return [RESERVED + int(chord) for chord in chords.at(range(steps))]
 
 
@@ -262,7 +264,6 @@ def melody_notes(sequence: NoteSequence) -> NoteSequence:
     Raises:
         UserError: If a piece is too long, with about 5,000 notes.
     """
-    import numpy as np
     from note_seq import melody_inference
 
     melody = type(sequence)()
@@ -270,7 +271,7 @@ def melody_notes(sequence: NoteSequence) -> NoteSequence:
     if not is_playable(sequence, Report()):
         del melody.notes[:]
         return melody
-    melody.total_time = _seconds(sequence)
+    melody.total_time = _seconds(Score.of(sequence))
     notes = len(sequence.notes)
     try:
         with np.errstate(divide="ignore", invalid="ignore"):  # logarithms of zero probabilities
@@ -286,67 +287,57 @@ def melody_notes(sequence: NoteSequence) -> NoteSequence:
     return melody
 
 
-def legato(sequence: NoteSequence) -> NoteSequence:
-    """Returns a NoteSequence in which each note lasts until the next, and the last to the end.
+def legato(score: Score) -> Score:
+    """Returns a score in which each note lasts until the next, and the last to the end.
 
-    Magenta's accompaniment model was trained on such melodies, without rests.
+    Magenta's accompaniment model was trained on such melodies, without rests. The notes are sorted
+    by onset.
     """
-    drawn = type(sequence)()
-    drawn.CopyFrom(sequence)
-    notes = sorted(drawn.notes, key=lambda note: note.start_time)
-    for note, following in itertools.pairwise(notes):
-        note.end_time = following.start_time
-    if notes:
-        notes[-1].end_time = max(notes[-1].end_time, drawn.total_time)
-    return drawn
+    notes = score.notes[np.argsort(score.notes.start, kind="stable")]
+    last = np.maximum(notes.end[-1:], score.total_time)
+    notes = dataclasses.replace(notes, end=np.append(notes.start[1:], last))
+    return dataclasses.replace(score, notes=notes)
 
 
 # Steps -----------------------------------------------------------------------------------------
 
 
-def _melody(notes: Sequence, sequence, rate: float, report: Report) -> list[int]:
+def _melody(notes: NoteArrays, score: Score, rate: float, report: Report) -> list[int]:
     """Returns the melody events of sorted notes, at `rate` steps a second."""
-    quantized = _quantized(notes, sequence, rate, report)
-    events = [NO_EVENT] * _length(quantized, sequence, rate)
-    for start, end, note in quantized:
-        events[start] = note.pitch
+    starts, ends = _quantized(notes, score, rate, report)
+    if not len(starts):
+        return []
+    events = [NO_EVENT] * max(int(ends.max()), to_step(_seconds(score), rate))
+    for start, end, pitch in zip(starts.tolist(), ends.tolist(), notes.pitch.tolist(), strict=True):
+        events[start] = pitch
         if end < len(events):
             events[end] = NOTE_OFF
     return events
 
 
-def _quantized(notes: Sequence, sequence, rate: float, report: Report) -> list[tuple]:
-    """Returns (start step, end step, note) of each note; empty if the piece cannot be quantized."""
-    if not notes or not rate:
-        return []
-    if not _seconds(sequence) * rate <= MAX_STEPS:
+def _quantized(
+    notes: NoteArrays, score: Score, rate: float, report: Report
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns start and end step of each note; none if the piece cannot be quantized."""
+    if not len(notes) or not rate:
+        return np.zeros(0, int), np.zeros(0, int)
+    if not _seconds(score) * rate <= MAX_STEPS:
         report.drop(f"music longer than {MAX_STEPS:,} steps")
-        return []
-    starts = [to_step(note.start_time, rate) for note in notes]
-    ends = [to_step(note.end_time, rate) for note in notes]
-    return [
-        (start, max(start + 1, end), note)
-        for start, end, note in zip(starts, ends, notes, strict=True)
-    ]
+        return np.zeros(0, int), np.zeros(0, int)
+    starts = to_steps(notes.start, rate)
+    return starts, np.maximum(to_steps(notes.end, rate), starts + 1)
 
 
-def _length(quantized: Sequence[tuple], sequence, rate: float) -> int:
-    """Returns the length in steps, up to total time or last note; 0 without notes."""
-    last = max((end for _, end, _ in quantized), default=0)
-    return max(last, to_step(_seconds(sequence), rate)) if quantized else 0
-
-
-def _seconds(sequence) -> float:
+def _seconds(score: Score) -> float:
     """Returns the duration of playable music; a total time that is not finite is ignored."""
-    last = max(note.end_time for note in sequence.notes)
-    return max(last, sequence.total_time) if math.isfinite(sequence.total_time) else last
+    return max(score.end, score.total_time) if math.isfinite(score.total_time) else score.end
 
 
-def _qpm(sequence, report: Report) -> float:
+def _qpm(score: Score, report: Report) -> float:
     """Returns the tempo of a piece `at_one_tempo`; reports the reason and returns 0 without one."""
-    if not sequence.tempos:
+    if not score.tempos:
         return DEFAULT_QPM
-    if tempo_map(sequence, 1) is None:
+    if tempo_map(score, 1) is None:
         report.drop("tempo that is not a positive number")
         return 0.0
-    return sequence.tempos[0].qpm
+    return score.tempos[0].qpm

@@ -9,7 +9,7 @@ import numpy as np
 
 from magenta_lite.converters.converter import Converter
 from magenta_lite.converters.token_rules import TokenRules
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music
 
 
 class TokenConverter(Converter):
@@ -26,8 +26,8 @@ class TokenConverter(Converter):
         """The grammar of the ids."""
         raise NotImplementedError
 
-    def ids_of(self, sequence: NoteSequence, **kwargs: Any) -> list[int]:
-        """Returns the ids of a whole NoteSequence."""
+    def ids_of(self, music: Music, **kwargs: Any) -> list[int]:
+        """Returns the ids of a whole piece."""
         raise NotImplementedError
 
     def seconds(self, ids: Iterable[int], qpm: float) -> float:

@@ -30,11 +30,11 @@ from magenta_lite.converters.melody_extraction import (
     extract_melodies,
     padded,
 )
-from magenta_lite.converters.note_arrays import NoteArrays, without
+from magenta_lite.converters.score import NoteArrays, without
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, add_melody, new_sequence
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 MIN_PITCH, MAX_PITCH = 21, 108
 PITCH_CLASSES = FIRST_PITCH_ID + MAX_PITCH - MIN_PITCH + 1
@@ -125,7 +125,7 @@ class TrioConverter(Converter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
+    def encode(self, music: Music) -> EncodeResult:
         """Returns the windows of all combinations of a melody, a bass and a drum track.
 
         Windows are `bars` long and start on every bar, in order of the instruments' numbers
@@ -137,7 +137,7 @@ class TrioConverter(Converter):
         report = Report()
         # Duplicates are kept, as in the original, since repeats are part of a form.
         windows = Windows(report, self.config.max_examples, once=False)
-        for stretch in common_time_stretches(sequence, self.config, report):
+        for stretch in common_time_stretches(music, self.config, report):
             parts = self._parts(stretch, report)
             if self._complete(parts, report):
                 for trio in itertools.product(*(parts[name] for name in PARTS)):
@@ -183,7 +183,7 @@ class TrioConverter(Converter):
     def _bars(self, stretch: Stretch, notes_end: int) -> int:
         """Returns the length of the stretch in bars, including silence at its end."""
         config = self.config
-        total = stretch.sequence.total_time * stretch.steps_per_second(config.steps_per_quarter)
+        total = stretch.score.total_time * stretch.steps_per_second(config.steps_per_quarter)
         steps = notes_end if math.isnan(total) else max(notes_end, min(total, MAX_STEPS))
         bars = min(math.ceil(to_step(steps, 1) / self.steps_per_bar), config.max_bars)
         return max(bars, config.bars) if config.pad_edges else bars

@@ -21,6 +21,7 @@ import numpy as np
 from magenta_lite.config import FORMER_CONVERTER_FIELDS
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
+from magenta_lite.converters.score import header_of
 from magenta_lite.data import archives, reading, related, window_store
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.window_store import PackedPiece, StoredWindows, WindowStore
@@ -177,13 +178,14 @@ def encode_pieces(
     converter = converter_of(converter_config)
     encoded = []
     for piece in pieces:
-        if hasattr(piece.sequence, "filename"):  # an Audio has none
+        header = header_of(piece.music)
+        if hasattr(header, "filename"):  # an Audio has none
             # A converter may derive the style of the music from the folder.
-            piece.sequence.filename = piece.sequence.filename or piece.name
+            header.filename = header.filename or piece.name
         try:
-            result = converter.encode(piece.sequence)
+            result = converter.encode(piece.music)
             examples = list(_as_bytes(result, converter.event_format))
-            keys = _keys(examples, result.positions, converter_config)
+            keys = _keys(result, examples, converter)
             passages = related.NONE if piece.split else _passages(piece)
         except MemoryError as error:
             report.drop(reading.reason_of(error), piece.name)
@@ -199,7 +201,7 @@ def encode_pieces(
 
 
 def _passages(piece: reading.Piece) -> np.ndarray:
-    return related.passages_of(piece.sequence) if piece.passages is None else piece.passages
+    return related.passages_of(piece.music) if piece.passages is None else piece.passages
 
 
 def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -209,25 +211,15 @@ def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes
         yield np.asarray(events, format.event_dtype).tobytes(), controls, train_only
 
 
-def _keys(examples, positions, converter_config: Any) -> list[bytes]:
-    """Returns the `Window.key` of each example of a piece."""
-    if positions:  # consecutive windows are duplicates only if their whole pieces are
-        parts = [b"%d %d " % place + e[0] for place, e in zip(positions, examples, strict=True)]
-        return [key_of(*parts)] * len(examples)
-    return [
-        key_of(transposition_key(events, converter_config, controls))
-        for events, controls, _ in examples
-    ]
-
-
-def transposition_key(events: bytes, converter_config: Any, controls: bytes = b"") -> bytes:
-    """Returns a key that a window shares with all its transpositions.
+def _keys(result: EncodeResult, examples: list[tuple[bytes, bytes, bool]], converter) -> list:
+    """Returns the `Window.key` of each example of a piece.
 
     Training transposes at random, so windows that differ only in key count as duplicates.
     """
-    return converter_of(converter_config).transposition_key(
-        *arrays(events, controls, converter_config)
-    )
+    if result.positions:  # consecutive windows are duplicates only if their whole pieces are
+        pairs = zip(result.positions, examples, strict=True)
+        return [key_of(*(b"%d %d " % place + e for place, (e, *_) in pairs))] * len(examples)
+    return list(map(key_of, converter.transposition_keys(result.examples, result.controls)))
 
 
 def arrays(

@@ -1,22 +1,25 @@
-"""Parses music files into NoteSequences.
+"""Parses music files.
 
 The formats are MIDI, ABC, MusicXML, TFRecords of NoteSequences, and lists of MuseNet tokens.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from magenta_lite.converters.base import Report
-from magenta_lite.converters.note_arrays import NoteArrays
+from magenta_lite.converters.score import NoteArrays, Score
 from magenta_lite.data import abc, musicxml, workers
-from magenta_lite.data.midi_files import midi_to_sequence
+from magenta_lite.data.midi_files import read_score
 from magenta_lite.data.records import records_in
 from magenta_lite.errors import UnreadableError, UserError, first_line
-from magenta_lite.typing import NoteSequence
+from magenta_lite.typing import Music, NoteSequence
+
+_Music = TypeVar("_Music")
 
 MAX_NOTES = 200_000
 MAX_NOTE_SECONDS = 600.0
@@ -24,8 +27,8 @@ MAX_PIECE_SECONDS = 3 * 3600.0
 MAX_RECORD_BYTES = 8 * 2**20  # 200,000 notes; empty ones need 50 times as much memory
 
 
-def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:
-    """Yields the name and the NoteSequence of each piece in a file.
+def music_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Music]]:
+    """Yields the name of each piece in a file, and its score or its NoteSequence.
 
     Args:
         name: Name of the file, whose suffix decides the format.
@@ -37,7 +40,7 @@ def sequences_in(name: str, data: bytes, report: Report) -> Iterator[tuple[str, 
     """
     kind = kind_of(name)
     if kind == "midi":
-        yield name, checked(midi_to_sequence(data), name, report)
+        yield name, checked(read_score(data), name, report)
     elif kind == "abc":
         yield from _abc_pieces(name, data, report)
     elif kind == "musicxml":
@@ -77,19 +80,17 @@ def is_music(name: str) -> bool:
     return kind_of(name) not in (None, "tokens")
 
 
-def checked(sequence: Any, name: str, report: Report) -> Any:
-    """Returns a NoteSequence without notes that end before they start, which the report counts.
+def checked(music: _Music, name: str, report: Report) -> _Music:
+    """Returns a piece without notes that end before they start, which the report counts.
 
     Raises:
         UnreadableError: If it has no notes, or implausibly many or long ones.
     """
-    notes = NoteArrays.of(sequence)
+    notes = NoteArrays.of(music)
     forward = notes.start <= notes.end  # not NaN
     if not forward.all():
         report.drop("note that ends before it starts", name, int((~forward).sum()))
-        kept = [note for note, is_kept in zip(sequence.notes, forward, strict=True) if is_kept]
-        del sequence.notes[:]
-        sequence.notes.extend(kept)
+        music = _with_notes(music, forward)
     start, end = notes.start[forward], notes.end[forward]
     if not len(start):
         raise UnreadableError("no notes")
@@ -103,7 +104,17 @@ def checked(sequence: Any, name: str, report: Report) -> Any:
         raise UnreadableError(f"a note is held for more than {MAX_NOTE_SECONDS / 60:g} minutes")
     if end.max() > MAX_PIECE_SECONDS:
         raise UnreadableError(f"longer than {MAX_PIECE_SECONDS / 3600:g} hours")
-    return sequence
+    return music
+
+
+def _with_notes(music: Any, kept: np.ndarray) -> Any:
+    """Returns a piece with the notes of a mask bool (N,) only."""
+    if isinstance(music, Score):
+        return dataclasses.replace(music, notes=music.notes[kept])
+    notes = [note for note, is_kept in zip(music.notes, kept, strict=True) if is_kept]
+    del music.notes[:]
+    music.notes.extend(notes)
+    return music
 
 
 def _abc_pieces(name: str, data: bytes, report: Report) -> Iterator[tuple[str, Any]]:

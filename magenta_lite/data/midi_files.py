@@ -1,4 +1,4 @@
-"""Parses MIDI files into NoteSequences."""
+"""Parses MIDI files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from magenta_lite.converters.score import ControlArrays, NoteArrays, Score
 from magenta_lite.data import midi_events
 from magenta_lite.data.midi_events import CONTROL, NOTE_OFF, NOTE_ON, PROGRAM, Meta, Song
 from magenta_lite.errors import UnreadableError
@@ -38,6 +39,11 @@ class _Notes(NamedTuple):
 
 
 def midi_to_sequence(data: bytes) -> NoteSequence:
+    """Parses a MIDI file into a NoteSequence; see `read_score`."""
+    return read_score(data).sequence()
+
+
+def read_score(data: bytes) -> Score:
     """Parses a MIDI file.
 
     An instrument is a track, a channel and a program. It has all control changes of its channel,
@@ -61,16 +67,15 @@ def midi_to_sequence(data: bytes) -> NoteSequence:
     meters = [meta for meta in metas if meta.kind == midi_events.TIME_SIGNATURE and _is_meter(meta)]
     clock = _Clock(song, tempos)
 
-    sequence = music_pb2.NoteSequence(ticks_per_quarter=max(round(clock.quarter), 1))
-    sequence.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
-    sequence.source_info.encoding_type = music_pb2.NoteSequence.SourceInfo.MIDI
+    header = music_pb2.NoteSequence(ticks_per_quarter=max(round(clock.quarter), 1))
+    header.source_info.parser = music_pb2.NoteSequence.SourceInfo.PRETTY_MIDI
+    header.source_info.encoding_type = music_pb2.NoteSequence.SourceInfo.MIDI
     for time, meta in zip(clock.times_of(meters), meters, strict=True):
         numerator, power = meta.data[:2]
-        sequence.time_signatures.add(time=time, numerator=numerator, denominator=2**power)
+        header.time_signatures.add(time=time, numerator=numerator, denominator=2**power)
     for time, meta in zip(clock.times_of(tempos), tempos, strict=True):
-        sequence.tempos.add(time=time, qpm=60e6 / _tempo(meta))
-    _add_instruments(sequence, song, clock)
-    return sequence
+        header.tempos.add(time=time, qpm=60e6 / _tempo(meta))
+    return _with_instruments(header, song, clock)
 
 
 def _tempo(meta: Meta) -> int:
@@ -110,8 +115,8 @@ class _Clock:
         return self.seconds(np.array([meta.tick for meta in metas], np.int64)).tolist()
 
 
-def _add_instruments(sequence: NoteSequence, song: Song, clock: _Clock) -> None:
-    """Adds names of instruments, notes and control changes."""
+def _with_instruments(header: NoteSequence, song: Song, clock: _Clock) -> Score:
+    """Returns the score of a header, to which the names of the instruments are added."""
     notes = _notes(song, clock)
     channels = int(song.channel.max(initial=0)) + 1
     part = song.track[notes.event] * channels + song.channel[notes.event]
@@ -123,36 +128,29 @@ def _add_instruments(sequence: NoteSequence, song: Song, clock: _Clock) -> None:
     names = {meta.track: meta.data for meta in song.metas if meta.kind == midi_events.TRACK_NAME}
     for i, name in enumerate(names.get(each, b"") for each in track.tolist()):
         if name:
-            sequence.instrument_infos.add(instrument=i, name=_text(name)[:MAX_NAME])
+            header.instrument_infos.add(instrument=i, name=_text(name)[:MAX_NAME])
 
     start, end = clock.seconds(song.tick[notes.event]), clock.seconds(notes.end)
     end = np.where(notes.has_off, end, np.minimum(end, start + LONGEST_UNENDED))
-    sequence.total_time = end.max(initial=0.0)
-    order = np.argsort(instrument, kind="stable")
-    _extend(
-        sequence,
-        "notes",
-        order,
+    played = NoteArrays(
         pitch=song.first[notes.event],
         velocity=song.second[notes.event],
-        start_time=start,
-        end_time=end,
+        start=start,
+        end=end,
         instrument=instrument,
         program=program[instrument],
         is_drum=is_drum[instrument],
-    )
+    )[np.argsort(instrument, kind="stable")]
     control, instrument = _for_each_instrument(song, channel)
-    _extend(
-        sequence,
-        "control_changes",
-        np.lexsort((song.tick[control], instrument)),
+    controls = ControlArrays(
         time=clock.seconds(song.tick[control]),
-        control_number=song.first[control],
-        control_value=song.second[control],
+        number=song.first[control],
+        value=song.second[control],
         instrument=instrument,
         program=program[instrument],
         is_drum=is_drum[instrument],
-    )
+    )[np.lexsort((song.tick[control], instrument))]
+    return Score(played, controls, header, float(end.max(initial=0.0)))
 
 
 def _text(data: bytes) -> str:
@@ -266,32 +264,3 @@ def _for_each_instrument(song: Song, channel: np.ndarray) -> tuple[np.ndarray, n
         raise UnreadableError(f"more than {MAX_CONTROLS:,} control changes")
     place = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
     return np.repeat(control, counts), by_channel[place]
-
-
-def _extend(sequence: NoteSequence, field: str, order: np.ndarray, **columns: np.ndarray) -> None:
-    """Adds messages to a repeated field, many times as fast as its method `add`.
-
-    The bytes of a protocol buffer are made from columns, in which numbers have always the same
-    size (https://protobuf.dev/programming-guides/encoding).
-
-    Args:
-        sequence: Message that has the field.
-        field: Name of the field.
-        order: Rows of the columns to add, in order.
-        **columns: Values of each field of the messages; integers from 0 to 2**21.
-    """
-    repeated = sequence.DESCRIPTOR.fields_by_name[field]
-    pieces: list[tuple[str, np.ndarray | int]] = []
-    for name, values in columns.items():
-        number = repeated.message_type.fields_by_name[name].number
-        if values.dtype == np.float64:
-            pieces += [("u1", number << 3 | 1), ("<f8", values)]
-        else:
-            digits = values & 0x7F | 0x80, values >> 7 & 0x7F | 0x80, values >> 14
-            pieces += [("u1", number << 3), *(("u1", digit) for digit in digits)]
-    size = np.dtype([("", kind) for kind, _ in pieces]).itemsize
-    pieces = [("u1", repeated.number << 3 | 2), ("u1", size), *pieces]
-    messages = np.empty(len(order), [("", kind) for kind, _ in pieces])
-    for name, (_, values) in zip(messages.dtype.names or (), pieces, strict=True):
-        messages[name] = values
-    sequence.MergeFromString(messages.take(order).tobytes())

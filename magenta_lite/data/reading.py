@@ -1,4 +1,4 @@
-"""Reads music files as NoteSequences: MIDI, ABC, MusicXML, NoteSequence TFRecords, MuseNet tokens.
+"""Reads music files: MIDI, ABC, MusicXML, TFRecords of NoteSequences, MuseNet tokens.
 
 Archives and Doom WADs are read, too. A file that cannot be used is counted in the report of
 `read_source` with its reason; the others are still read.
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from magenta_lite.converters.base import Report
+from magenta_lite.converters.score import Score, header_of
 from magenta_lite.data import archives, formats, workers
 from magenta_lite.data.formats import UnreadableError, is_music
 from magenta_lite.data.workers import Limits
@@ -87,18 +88,23 @@ class Piece:
 
     Attributes:
         name: Name of its source, with a suffix `#X:12` for a tune of a book or `#3` for a record.
-        sequence: NoteSequence, or `Audio` for sound.
+        music: NoteSequence or `Score`, or `Audio` for sound.
         split: See `Source`.
         facts: Metadata that are stored with its examples, as JSON values.
         passages: The `related.passages` of sound that is synthesized; None to find them in
-            `sequence`.
+            `music`.
     """
 
     name: str
-    sequence: Any
+    music: Any
     split: str = ""
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     passages: Any = None
+
+    @functools.cached_property
+    def sequence(self) -> Any:
+        """The NoteSequence, or the `Audio`."""
+        return self.music.sequence() if isinstance(self.music, Score) else self.music
 
 
 def read_source(source: Source) -> tuple[list[Piece], Report]:
@@ -164,10 +170,10 @@ class PackedSource(Source):
 
 def _read_pieces(source: Source, report: Report) -> Iterator[Piece]:
     try:
-        for piece, sequence in formats.sequences_in(source.name, source.read_bytes(), report):
+        for piece, music in formats.music_in(source.name, source.read_bytes(), report):
             if source.style:
-                sequence.sequence_metadata.genre.insert(0, source.style)
-            yield Piece(piece, sequence, source.split)
+                header_of(music).sequence_metadata.genre.insert(0, source.style)
+            yield Piece(piece, music, source.split)
     except Exception as error:  # a bug of a library must not stop the reading of other files
         report.drop(reason_of(error), source.name)
 

@@ -10,11 +10,11 @@ largest group of the 4,248 fiddle tunes has 18.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from magenta_lite.converters.note_arrays import NoteArrays
+from magenta_lite.converters.score import NoteArrays
 
 INTERVALS = 12  # of a passage
 DISTINCT = 5  # different intervals of a passage; scales and broken chords have fewer
@@ -52,11 +52,11 @@ class Passages(Protocol):
     def __getitem__(self, index: slice, /) -> np.ndarray: ...
 
 
-def passages_of(sequence: object) -> np.ndarray:
-    """Returns the `passages` of a NoteSequence; none for sound."""
-    if not hasattr(sequence, "notes"):
+def passages_of(music: Any) -> np.ndarray:
+    """Returns the `passages` of a NoteSequence or of a score; none for sound."""
+    if not hasattr(music, "notes"):
         return NONE
-    notes = NoteArrays.of(sequence)
+    notes = NoteArrays.of(music)
     columns = notes.pitch, notes.start, notes.end, notes.instrument, notes.program
     return passages(np.stack(columns, axis=1)[~notes.is_drum])
 

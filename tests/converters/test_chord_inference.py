@@ -11,7 +11,7 @@ from note_seq.protobuf import music_pb2
 from magenta_lite.converters import chord_inference as ours
 from magenta_lite.converters.chords import UnusableChords, chord_line
 from magenta_lite.converters.grid import Stretch, stretches
-from magenta_lite.converters.note_arrays import NoteArrays
+from magenta_lite.converters.score import NoteArrays, Score
 from magenta_lite.data.reading import read_source
 from magenta_lite.data.specs import DATASETS
 
@@ -99,7 +99,7 @@ def test_real_pieces_have_the_chords_of_note_seq():
         for part in stretches(read_source(source)[0][0].sequence):
             if (part.numerator, part.denominator) != (4, 4):
                 continue
-            piece = music_pb2.NoteSequence(notes=part.sequence.notes)
+            piece = music_pb2.NoteSequence(notes=part.score.sequence().notes)
             piece.tempos.add(qpm=part.qpm)
             piece.total_time = max(note.end_time for note in piece.notes)
             assert inferred(piece) == expected(piece)
@@ -112,4 +112,4 @@ def test_pieces_without_chords_have_a_reason(seconds, reason):
     piece = music_pb2.NoteSequence()
     piece.notes.add(pitch=60, velocity=80, end_time=seconds)
     with pytest.raises(UnusableChords, match=reason):
-        chord_line(Stretch(piece, 120.0, 4, 4), 4)
+        chord_line(Stretch(Score.of(piece), 120.0, 4, 4), 4)

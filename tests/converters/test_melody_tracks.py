@@ -12,6 +12,7 @@ from magenta_lite.converters.grid import (
     tempo_map,
 )
 from magenta_lite.converters.melody_tracks import melodic_tracks
+from magenta_lite.converters.score import Score
 
 
 def song(**tracks):
@@ -71,8 +72,9 @@ def test_a_ritardando_does_not_cut_a_song():
     piece.total_time = 10
     assert len(split_on_time_changes(piece)) == 2
     assert len(stretches(piece)) == 1
-    even = at_one_tempo(piece)
-    (whole,) = stretches(even)
+    score = at_one_tempo(Score.of(piece))
+    (whole,) = stretches(score)
+    even = score.sequence()
     assert whole.qpm == 120 and even.total_time == 8
     assert [note.start_time for note in even.notes] == [i / 2 for i in range(16)]
     assert even.text_annotations[0].time == 6.5
@@ -80,4 +82,5 @@ def test_a_ritardando_does_not_cut_a_song():
     tempos = tempo_map(piece, 1)
     for seconds in (0, 3.5, 6, 8.25):
         assert seconds_at(tempos, step_at(tempos, seconds)) == pytest.approx(seconds)
-    assert at_one_tempo(song(lead=(0, "", [60]))) == song(lead=(0, "", [60]))
+    score = Score.of(song(lead=(0, "", [60])))
+    assert at_one_tempo(score) is score

@@ -13,6 +13,7 @@ from note_seq.protobuf import music_pb2
 
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.grid import at_one_tempo
+from magenta_lite.converters.score import Score
 from magenta_lite.converters.text_melody import (
     CHORDS_SIZE,
     RhythmCodec,
@@ -54,7 +55,7 @@ def test_ids_are_the_originals(name):
     metric = METRIC.ids_of(melody, report)
     wanted = IDS.get(f"melody_metric/{name}")
     if wanted is None:  # the original raises an error: the tempo changes
-        assert metric == METRIC.ids_of(at_one_tempo(melody)) != []
+        assert metric == METRIC.ids_of(at_one_tempo(Score.of(melody))) != []
     else:
         np.testing.assert_array_equal(metric, wanted)
         assert set(report.dropped) <= {"no notes"}
@@ -163,8 +164,8 @@ def test_no_melody_is_sought_in_endless_pieces():
 
 
 def test_legato_leaves_no_rests():
-    drawn = legato(of((60, 0, 1), (64, 2, 2.5), (62, 1.5, 3), total=4.0))
+    drawn = legato(Score.of(of((60, 0, 1), (64, 2, 2.5), (62, 1.5, 3), total=4.0))).sequence()
     assert sorted((n.start_time, n.end_time, n.pitch) for n in drawn.notes) == [
         (0, 1.5, 60), (1.5, 2, 62), (2, 4, 64)
     ]  # fmt: skip
-    assert not legato(of()).notes
+    assert not len(legato(Score.of(of())).notes)

@@ -17,7 +17,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Reason, Report
 from magenta_lite.converters.drums import DrumsConverterConfig
 from magenta_lite.converters.groove import GrooveConverterConfig
-from magenta_lite.converters.melody import MelodyConverterConfig
+from magenta_lite.converters.melody import MelodyConverter, MelodyConverterConfig
 from magenta_lite.converters.multi_performance import MultiPerformanceConverterConfig
 from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import (
@@ -34,6 +34,7 @@ from magenta_lite.data.splitting import EncodedPiece, Window
 from magenta_lite.errors import UserError
 
 CONFIG = MelodyConverterConfig(bars=2)
+CONVERTER = MelodyConverter(CONFIG)
 
 
 def _window(number: int, events: list[int], piece: str = "a") -> Window:
@@ -42,7 +43,7 @@ def _window(number: int, events: list[int], piece: str = "a") -> Window:
 
 def test_transposed_windows_share_a_key_and_others_do_not():
     def key(events):
-        return building.transposition_key(bytes(events), CONFIG)
+        return CONVERTER.transposition_key(np.array(events, np.uint8))
 
     assert key([0, 40, 1, 45]) == key([0, 45, 1, 50]) == key([0, 2, 1, 7])
     assert key([0, 40, 1, 45]) != key([0, 40, 1, 46])
@@ -101,7 +102,7 @@ def _piece(name: str, music: int, transpose: int = 0) -> EncodedPiece:
     events = np.array([40 + music % 7, 1, 45 + music // 7, 0], np.uint8)
     events[[0, 2]] += transpose
     example = events.tobytes()
-    key = building.transposition_key(example, CONFIG)
+    key = CONVERTER.transposition_key(events)
     return EncodedPiece(name, "", [(example, b"", False)], [key])
 
 

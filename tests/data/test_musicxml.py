@@ -40,7 +40,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_scores.py"
 
 def read(data, name="score.musicxml"):
     """Returns the one piece of a file."""
-    ((_, sequence),) = formats.sequences_in(
+    ((_, sequence),) = formats.music_in(
         name, data.encode() if isinstance(data, str) else data, None
     )
     return sequence

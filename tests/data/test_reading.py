@@ -267,9 +267,9 @@ def test_any_error_costs_one_member_of_a_tar_and_one_tune_of_a_book(tmp_path, mo
     tar_of(tmp_path / "all.tar", {"a.mid": tune, "b.mid": tune + b"bad", "c.mid": tune})
     book = "".join(f"X:{i}\nT:{i}\nK:C\nCDEF|\n\n" for i in range(3))
     (tmp_path / "book.abc").write_text(book)
-    read_midi, read_tune = formats.midi_to_sequence, formats.abc.read_tune
+    read_midi, read_tune = formats.read_score, formats.abc.read_tune
 
-    def midi_to_sequence(data):
+    def read_score(data):
         if data.endswith(b"bad"):
             raise MemoryError
         return read_midi(data)
@@ -277,7 +277,7 @@ def test_any_error_costs_one_member_of_a_tar_and_one_tune_of_a_book(tmp_path, mo
     def tune_to_sequence(text):
         return tune_to_sequence(text) if "T:1" in text else read_tune(text)
 
-    monkeypatch.setattr(formats, "midi_to_sequence", midi_to_sequence)
+    monkeypatch.setattr(formats, "read_score", read_score)
     monkeypatch.setattr(formats.abc, "read_tune", tune_to_sequence)
     pieces, report = listing.read_all(tmp_path)
     names = ["all.tar/a.mid", "all.tar/c.mid", "book.abc#X:0", "book.abc#X:2"]

@@ -18,7 +18,7 @@ from magenta_lite.converters.grid import GridConfig, Stretch, steps_of_notes, st
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_drums, new_sequence
 from magenta_lite.errors import unknown_name
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 HAND_CLAP = 39
 ANY_DRUM = ((HAND_CLAP, *(pitch for pitch in range(128) if pitch != HAND_CLAP)),)
@@ -101,15 +101,15 @@ class EventDrumsConverter(EventSequenceConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns every drum track of a NoteSequence, in order of time, without duplicates.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns every drum track of a piece, in order of time, without duplicates.
 
         Returns:
             Arrays (T,) of 2 to `max_steps` ids, and a report of dropped items.
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
-        for stretch in stretches_with_notes(sequence, self.config, report):
+        for stretch in stretches_with_notes(music, self.config, report):
             for track in self.tracks(stretch, report):
                 self._add(track, windows, report)
         return windows.result()

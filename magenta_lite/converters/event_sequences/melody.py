@@ -39,7 +39,7 @@ from magenta_lite.converters.melody_extraction import (
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import add_melody, new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 MIDDLE_C = 60
 
@@ -163,8 +163,8 @@ class EventMelodyConverter(EventSequenceConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns every melody of a NoteSequence.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns every melody of a piece.
 
         They are in order of instrument and time, without duplicates.
 
@@ -174,7 +174,7 @@ class EventMelodyConverter(EventSequenceConverter):
         """
         report = Report()
         windows = Windows(report, self.config.max_examples)
-        for stretch in stretches_with_notes(sequence, self.config, report):
+        for stretch in stretches_with_notes(music, self.config, report):
             melodies = [m for m in self.melodies(stretch, report) if self._is_kept(m, report)]
             try:
                 chords = self._chords(stretch) if melodies else None

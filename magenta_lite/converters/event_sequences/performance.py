@@ -15,9 +15,10 @@ from magenta_lite.converters.event_sequences.converter import EventSequenceConve
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance_codec import VELOCITIES, PerformanceCodec, excerpt
+from magenta_lite.converters.score import NoteArrays
 from magenta_lite.converters.windows import Windows
 from magenta_lite.errors import UserError
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 NO_MORE = -1  # padding after the last event of a sequence in a batch
 
@@ -108,8 +109,8 @@ class EventPerformanceConverter(EventSequenceConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the parts of a NoteSequence, in order of time, without duplicates.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the parts of a piece, in order of time, without duplicates.
 
         Returns:
             Uint16 arrays (T,) of `min_events` to `max_events` ids, and a report of dropped
@@ -117,9 +118,9 @@ class EventPerformanceConverter(EventSequenceConverter):
         """
         config, report = self.config, Report()
         windows = Windows(report, config.max_examples)
-        if not is_playable(sequence, report) or not self._is_one_instrument(sequence, report):
+        if not is_playable(music, report) or not self._is_one_instrument(music, report):
             return windows.result()
-        for notes in self._parts(self.codec.notes(sequence, report)):
+        for notes in self._parts(self.codec.notes(music, report)):
             ids = self.codec.ids(notes)
             if len(ids) < max(config.min_events, 2):
                 report.drop(f"part of fewer than {config.min_events} events")
@@ -131,9 +132,10 @@ class EventPerformanceConverter(EventSequenceConverter):
             windows.add(ids[: config.max_events].astype(self.event_format.event_dtype))
         return windows.result()
 
-    def _is_one_instrument(self, sequence, report: Report) -> bool:
-        kinds = {(note.is_drum, note.program) for note in sequence.notes}
-        if self.config.merge_programs or len(kinds) == 1:
+    def _is_one_instrument(self, music: Music, report: Report) -> bool:
+        notes = NoteArrays.of(music)
+        kinds = np.unique(np.stack([notes.is_drum, notes.program]), axis=1)
+        if self.config.merge_programs or kinds.shape[1] == 1:
             return True
         report.drop("piece of several programs")
         return False

@@ -25,11 +25,11 @@ from magenta_lite.converters.musenet.vocabulary import (
     PIANO,
     UNSPECIFIED,
 )
-from magenta_lite.converters.note_arrays import NoteArrays, without
+from magenta_lite.converters.score import NoteArrays, header_of, without
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.typing import Events, NoteSequence
+from magenta_lite.typing import Events, Music, NoteSequence
 
 PREFIX = 3  # style, instruments, start
 PROGRAMS = 128
@@ -122,8 +122,8 @@ class MuseNetConverter(TokenConverter):
 
     # Notes to ids --------------------------------------------------------------------------
 
-    def encode(self, sequence: NoteSequence) -> EncodeResult:
-        """Returns the rows of a NoteSequence, in order of time.
+    def encode(self, music: Music) -> EncodeResult:
+        """Returns the rows of a piece, in order of time.
 
         Row k holds the prefix and the tokens of the piece from k * C to (k + 2) * C, where C is the
         length of a crop without its prefix.
@@ -133,7 +133,7 @@ class MuseNetConverter(TokenConverter):
             notes that were assigned to other instruments.
         """
         config, report = self.config, Report()
-        notes = self.columns_of(sequence, report)
+        notes = self.columns_of(music, report)
         ids = self._with_end(codec.ids_of(notes))
         if len(ids) < config.min_tokens:
             report.drop(f"piece of fewer than {config.min_tokens} tokens")
@@ -143,7 +143,7 @@ class MuseNetConverter(TokenConverter):
         front = np.zeros((PREFIX, 3), int)
         _, players = np.unique(notes.place, return_index=True)
         families = families_of(notes.at(players).notes())
-        front[:, 0] = self.prefix(self.style_of(sequence), families)
+        front[:, 0] = self.prefix(self.style_of(music), families)
         step = config.crop - PREFIX
         starts = range(0, max(len(piece) - 1, 1), step)
         rows = []
@@ -170,30 +170,31 @@ class MuseNetConverter(TokenConverter):
         style_id = self.styles[style] if style else UNSPECIFIED
         return [style_id, vocabulary.instrument_set_id(families) or UNSPECIFIED, vocabulary.START]
 
-    def style_of(self, sequence: NoteSequence) -> str | None:
-        """Returns the style of a NoteSequence, from its genre or the folders of its file.
+    def style_of(self, music: Music) -> str | None:
+        """Returns the style of a piece, from its genre or the folders of its file.
 
         Case, spaces and hyphens are ignored; the innermost folder with the name of a style counts.
         """
-        folders = PurePosixPath(sequence.filename.replace("\\", "/")).parts[:-1]
-        for name in (*sequence.sequence_metadata.genre, *reversed(folders)):
+        header = header_of(music)
+        folders = PurePosixPath(header.filename.replace("\\", "/")).parts[:-1]
+        for name in (*header.sequence_metadata.genre, *reversed(folders)):
             if canonical(name) in self.styles:
                 return canonical(name)
         return None
 
-    def notes_of(self, sequence: NoteSequence, report: Report | None = None) -> list[Note]:
-        """Returns the notes of a NoteSequence, assigned to the ten instruments.
+    def notes_of(self, music: Music, report: Report | None = None) -> list[Note]:
+        """Returns the notes of a piece, assigned to the ten instruments.
 
         `report` counts the dropped and the reassigned notes.
         """
-        return self.columns_of(sequence, Report() if report is None else report).notes()
+        return self.columns_of(music, Report() if report is None else report).notes()
 
-    def columns_of(self, sequence: NoteSequence, report: Report) -> NoteColumns:
-        """Returns `notes_of` a NoteSequence as arrays."""
+    def columns_of(self, music: Music, report: Report) -> NoteColumns:
+        """Returns `notes_of` a piece as arrays."""
         import pretty_midi
 
         rate, none = vocabulary.UNITS_PER_SECOND, NoteColumns.of([])
-        notes = NoteArrays.of(sequence)
+        notes = NoteArrays.of(music)
         if not are_playable(notes, report):
             return none
         if notes.end.max() * rate > MAX_STEPS:
@@ -223,11 +224,9 @@ class MuseNetConverter(TokenConverter):
     def _with_end(self, ids: np.ndarray) -> np.ndarray:
         return np.append(ids, END) if len(ids) else ids
 
-    def ids_of(
-        self, sequence: NoteSequence, report: Report | None = None, **kwargs: Any
-    ) -> list[int]:
-        """Returns the ids of a whole NoteSequence, without prefix, including `end`."""
-        notes = self.columns_of(sequence, Report() if report is None else report)
+    def ids_of(self, music: Music, report: Report | None = None, **kwargs: Any) -> list[int]:
+        """Returns the ids of a whole piece, without prefix, including `end`."""
+        notes = self.columns_of(music, Report() if report is None else report)
         return self._with_end(codec.ids_of(notes)).tolist()
 
     def contour(self, events: Any) -> np.ndarray:

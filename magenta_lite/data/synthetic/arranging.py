@@ -85,7 +85,7 @@ def remade(
     made = []
     for piece in pieces:
         try:
-            made.append(dataclasses.replace(piece, sequence=make(piece.sequence, piece.name)))
+            made.append(dataclasses.replace(piece, music=make(piece.sequence, piece.name)))
         except NotArrangedError as error:
             report.drop(str(error), piece.name)
     if made:

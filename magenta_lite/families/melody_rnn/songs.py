@@ -13,9 +13,9 @@ from magenta_lite.converters.grid import (
     Stretch,
     as_one_stretch,
     is_playable,
-    quantize,
     seconds_at,
     step_at,
+    steps_of_notes,
     tempo_map,
 )
 from magenta_lite.converters.melody_extraction import as_fresh_melody
@@ -130,9 +130,8 @@ def melody_of_song(
 
 def _played(part: Passage, config) -> int:
     """Returns the number of notes of a track that begin in a passage."""
-    steps = range(part.start, part.start + len(part.events))
-    notes = quantize(part.stretch, config.steps_per_quarter)
-    return sum(start in steps for start, _, _ in notes)
+    starts, _ = steps_of_notes(part.stretch, config.steps_per_quarter)
+    return int(((starts >= part.start) & (starts < part.start + len(part.events))).sum())
 
 
 def _with_a_note(part: Passage, passages: list[Passage]) -> Passage:
@@ -243,7 +242,7 @@ def chord_changes(part: Passage, steps_per_quarter: int) -> list[tuple[int, str]
     rate = part.stretch.steps_per_second(steps_per_quarter)
     found = [
         (math.floor(a.time * rate + 0.5), a.text)
-        for a in part.stretch.sequence.text_annotations
+        for a in part.stretch.score.text_annotations
         if a.annotation_type == symbol and 0 <= a.time < math.inf
     ]
     return sorted(found, key=lambda pair: pair[0])

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.chords import NO_CHORD, parse_chords
-from magenta_lite.converters.grid import Stretch, common_time_stretches, quantize
+from magenta_lite.converters.grid import Stretch, common_time_stretches, steps_of_notes
 from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.trio import PARTS
 from magenta_lite.errors import UserError
@@ -355,20 +355,15 @@ def windows_side_by_side(
 
 
 def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
-    """Yields the first `count` parts of a stretch, of `steps` steps each, as NoteSequences."""
-    from note_seq import sequences_lib
-
+    """Yields the first `count` parts of a stretch, of `steps` steps each, as scores."""
     seconds = 1 / stretch.steps_per_second(steps_per_quarter)  # per step
     # Quantized first, so that a note that is slightly early belongs to the following part.
-    snapped = copy.deepcopy(stretch.sequence)
-    copied = dataclasses.replace(stretch, sequence=snapped)
-    for start, end, note in quantize(copied, steps_per_quarter):
-        note.start_time, note.end_time = start * seconds, end * seconds
-    snapped.total_time = max(note.end_time for note in snapped.notes)
+    starts, ends = steps_of_notes(stretch, steps_per_quarter)
+    snapped = stretch.score.retimed(starts * seconds, ends * seconds)
     for first in range(0, count * steps, steps):
-        if first * seconds >= snapped.total_time:
+        if first * seconds >= snapped.end:
             return
-        yield sequences_lib.extract_subsequence(snapped, first * seconds, (first + steps) * seconds)
+        yield snapped.between(first * seconds, (first + steps) * seconds)
 
 
 def _windows(result: EncodeResult) -> list[Window]:
