@@ -27,6 +27,8 @@ class MuseNetConfig(ModelSection):
             `sparse_attention`.
         stride: Stride of sparse attention, near the square root of the context length.
         summary: Summary columns of each block, for `fixed`.
+        factored: Whether the embedding of a token is a sum, of which parts are shared by the tokens
+            of an instrument or of a pitch; see `TokenEmbedding`. The original's is not known.
     """
 
     kind: ClassVar[str] = "musenet"
@@ -39,6 +41,7 @@ class MuseNetConfig(ModelSection):
     attention: str = "full"
     stride: int = 128
     summary: int = 8
+    factored: bool = False
 
     @property
     def longest_crop(self) -> int:
@@ -73,6 +76,7 @@ class MuseNetObjective(Objective):
             critic's loss only.
         critic_every: Steps between two refills of the buffer.
         critic_pieces: Size of the buffer, in examples.
+        grammar: Whether the tokens that the grammar forbids are left out of the softmax.
     """
 
     kind: ClassVar[str] = "musenet_objective"
@@ -86,6 +90,7 @@ class MuseNetObjective(Objective):
     critic_share: float = 0.1
     critic_every: int = 1000
     critic_pieces: int = 32
+    grammar: bool = False
 
     def __post_init__(self) -> None:
         self.check_rates("prefix_dropout", "place_dropout", "time_stretch")

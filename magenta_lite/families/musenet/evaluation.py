@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.rules import tables
-from magenta_lite.families.musenet.targets import counted, with_open_end
+from magenta_lite.families.musenet.grammar import FORBIDDEN, possible
+from magenta_lite.families.musenet.targets import counted
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.music_model import is_top
 
@@ -23,6 +24,7 @@ MEANINGS = {
     "examples": "crops",
     "tokens": "predicted tokens, each given the previous ones, style and instruments",
     "nll_per_token": "nats",
+    "nll_within_grammar": "the same, with the tokens that the grammar forbids left out",
     **{f"nll_per_{kind}": "nats, of tokens of this kind" for kind in KINDS},
     "perplexity": "exponential of nll_per_token",
     "accuracy": "share of tokens predicted correctly",
@@ -43,28 +45,30 @@ def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
     events = np.where(kept[..., None], examples.events[:, :crop], 0).astype(np.int32)
     # Padded with empty crops, so that all batches have one size and are traced once.
     events = np.pad(events, [[0, -len(events) % BATCH], [0, 0], [0, 0]])
-    events = with_open_end(tf.constant(events)).numpy()
     kind_of_id = np.array([_kind_index(id) for id in range(vocabulary.SIZE)], np.int32)
 
     @graph_function
     def sums(events):
         ids, logits, counts = events[..., 0], model({"events": events}), counted(events)
         nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
+        within = tf.where(possible(ids), logits, FORBIDDEN)
+        masked = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, within)
         kinds = tf.gather(kind_of_id, ids)
         return [
             tf.math.unsorted_segment_sum(x * counts, kinds, len(KINDS) + 1)
-            for x in (nll, is_top(logits, ids), tf.ones_like(nll))
+            for x in (nll, masked, is_top(logits, ids), tf.ones_like(nll))
         ]
 
     batches = [sums(tf.constant(events[i : i + BATCH])) for i in range(0, len(events), BATCH)]
-    each_nll, each_right, each = np.array(batches, np.float64).sum(axis=0)
-    nll, right, tokens = (float(x.sum()) for x in (each_nll, each_right, each))
+    each_nll, each_masked, each_right, each = np.array(batches, np.float64).sum(axis=0)
+    nll, masked, right, tokens = (float(x.sum()) for x in (each_nll, each_masked, each_right, each))
     by_kind = zip(KINDS, each_nll, each, strict=False)
     seconds = float(tables().units[events[..., 0]].sum()) / model.rules.steps_per_second
     return {
         "examples": len(examples.events),
         "tokens": int(tokens),
         "nll_per_token": nll / tokens,
+        "nll_within_grammar": masked / tokens,
         **{f"nll_per_{kind}": float(x / n) for kind, x, n in by_kind if n},
         "perplexity": math.exp(nll / tokens),
         "accuracy": right / tokens,

@@ -16,6 +16,7 @@ from magenta_lite.converters.musenet.vocabulary import PITCHES
 from magenta_lite.typing import Tensor
 
 NEVER = 2**30  # units
+FORBIDDEN = -1e9  # logit
 
 
 class GrammarState(NamedTuple):
@@ -97,7 +98,7 @@ class MuseNetGrammar:
         is_on, is_off, waits = table.on >= 0, table.off >= 0, table.units > 0
         later = (table.rank < 0) | (table.rank > state.rank[:, None])
 
-        players = np.maximum(table.on, table.off)[: vocabulary.FIRST_DRUM : PITCHES] // PITCHES
+        players = _players()
 
         def of_slots(values):  # bool (N, S) as (N, 4864), by blocks of ids: faster than by id
             blocks = tf.gather(tf.reshape(values, [-1, SLOTS // PITCHES, PITCHES]), players, axis=1)
@@ -169,6 +170,52 @@ class MuseNetGrammar:
         """
         counted = ("waits", "notes", "moment", "chord")
         return state._replace(**{name: getattr(of_window, name) for name in counted})
+
+
+def possible(ids: Tensor) -> Tensor:
+    """Returns which tokens the grammar allows at each place of ids int32 (B, T): bool (B, T, V).
+
+    Every token is judged by those before it. Notes may have begun before the first token, so that
+    any note may end that was not seen to end; limits of duration do not count. The tokens that are
+    there are always possible.
+    """
+    table = tables()
+    before = tf.pad(ids, [[0, 0], [1, 0]])[:, :-1]
+    possible = (table.rank < 0) | (table.rank > tf.gather(table.rank, before)[:, :, None])
+    ended = _ended(before)
+    blocks = tf.gather(
+        tf.reshape(ended, [*ended.shape[:2], SLOTS // PITCHES, PITCHES]), _players(), axis=2
+    )
+    ended = tf.reshape(blocks, [*ended.shape[:2], vocabulary.FIRST_DRUM])
+    ended = tf.pad(ended, [[0, 0], [0, 0], [0, vocabulary.SIZE - vocabulary.FIRST_DRUM]])
+    possible &= table.written & ~(ended & (table.off >= 0))
+    return possible | (tf.range(vocabulary.SIZE) == ids[:, :, None])
+
+
+def _ended(ids: Tensor) -> Tensor:
+    """Returns whether the last token of each slot up to each of ids (B, T) is a note-off.
+
+    Returns:
+        Bool (B, T, S).
+    """
+    table, steps = tables(), ids.shape[1]
+    slot = tf.gather(np.maximum(table.on, table.off), ids)
+    is_off = tf.cast(tf.gather(table.off >= 0, ids), tf.int8)
+    # The change by each token, from what the token before it in its slot was.
+    order = tf.argsort(slot * steps + tf.range(steps), axis=1)
+    slots = tf.gather(slot, order, batch_dims=1)
+    off = tf.gather(is_off, order, batch_dims=1)
+    same = tf.pad(slots[:, 1:] == slots[:, :-1], [[0, 0], [1, 0]])
+    change = off - tf.where(same, tf.pad(off, [[0, 0], [1, 0]])[:, :-1], 0)
+    change = tf.gather(change, tf.argsort(order, axis=1), batch_dims=1)
+    changes = tf.where(tf.range(SLOTS) == slot[:, :, None], change[:, :, None], 0)
+    return tf.cumsum(tf.cast(changes, tf.int32), axis=1) > 0
+
+
+def _players() -> np.ndarray:
+    """Returns the number of the instrument of each block of ids of notes but drums."""
+    table = tables()
+    return np.maximum(table.on, table.off)[: vocabulary.FIRST_DRUM : PITCHES] // PITCHES
 
 
 def given_notes(notes: Iterable[Note]) -> GivenNotes:

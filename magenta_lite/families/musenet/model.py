@@ -15,9 +15,16 @@ from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.families.musenet import evaluation, generation, inference
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.critic import Generations, last_places
-from magenta_lite.families.musenet.grammar import Constraints, GrammarState, MuseNetGrammar
+from magenta_lite.families.musenet.embedding import TokenEmbedding
+from magenta_lite.families.musenet.grammar import (
+    FORBIDDEN,
+    Constraints,
+    GrammarState,
+    MuseNetGrammar,
+    possible,
+)
 from magenta_lite.families.musenet.options import MuseNetOptions
-from magenta_lite.families.musenet.targets import counted, with_open_end
+from magenta_lite.families.musenet.targets import counted
 from magenta_lite.families.musenet.variations import (
     louder_piano,
     mixed,
@@ -92,7 +99,8 @@ class MuseNet(MusicModel):
         super().__init__(**kwargs)
         self.rules, self.sizes, self.objective, self.crop = rules, model, objective, crop
         sizes = model
-        self.embedding = self._table("embedding", rules.size)
+        deviation = DEVIATION * sizes.hidden_size**-0.5
+        self.embedding = TokenEmbedding(self, sizes.hidden_size, deviation, sizes.factored)
         rows = (sizes.positions, sizes.positions, CHORD_PLACES, PARTS + 1, PARTS + 1)
         self.extras = {
             name: self._table(name, count, len(EXTRAS))
@@ -193,10 +201,11 @@ class MuseNet(MusicModel):
 
     def _read(self, batch, training):
         """Returns the output (B, T, C) of the last layer."""
+        table = self.embedding.table()
         events = tf.cast(batch["events"], tf.int32)
         ids, part, countdown = tf.unstack(events, axis=2)
         dropout = Dropout(batch.get("dropout") if training else None, self.sizes.dropout)
-        x = self._embed_shifted(ids, part, countdown)
+        x = self._embed_shifted(table, ids, part, countdown)
         if training and "mix" in batch:
             x = mixed(x, shares(batch)[:, None, None])
         x = tf.cast(dropout(x, EMBEDDING_DROPOUT), self.decoder[0].compute_dtype)
@@ -204,23 +213,24 @@ class MuseNet(MusicModel):
             x = layer(x, dropout=dropout)
         return x
 
-    def _embed_shifted(self, ids, part, countdown):
+    def _embed_shifted(self, table, ids, part, countdown):
         """Returns the decoder inputs (B, T, C): embeddings of the previous token, and positions."""
         moment, chord = moments_and_chords(ids)
-        x = self._embed(ids, moment, chord, part, countdown)
+        x = self._embed(table, ids, moment, chord, part, countdown)
         x = tf.pad(x, [[0, 0], [1, 0], [0, 0]])[:, :-1]
         return x + self.extras["position"][: ids.shape[1]]
 
-    def _embed(self, ids, moment, chord, part, countdown):
+    def _embed(self, table, ids, moment, chord, part, countdown):
         places = (tf.minimum(moment, self.sizes.positions - 1), chord, part, countdown)
         pairs = zip(EXTRAS[1:], places, strict=True)
         looked_up = (tf.gather(self.extras[name], rows) for name, rows in pairs)
-        return sum(looked_up, tf.gather(self.embedding, ids))
+        return sum(looked_up, tf.gather(table, ids))
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, table: Any = None) -> Tensor:
         """Returns logits float32 (..., V) of the output (..., C) of the last layer."""
+        table = self.embedding.table() if table is None else table
         normed = normalize(x, *self.norm)
-        return tf.cast(product(normed, tf.transpose(self.embedding)), tf.float32)
+        return tf.cast(product(normed, tf.transpose(table)), tf.float32)
 
     # Incremental decoding; `decoding.CachedDecoder` documents the methods -------------------
 
@@ -258,11 +268,11 @@ class MuseNet(MusicModel):
             unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.UNSPECIFIED)
             ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
             units = tf.concat([units] * 2, axis=0)
-        x = self._embed_shifted(ids, *_places(units, constraints))
+        x = self._embed_shifted(self.embedding.table(), ids, *_places(units, constraints))
         return prefilled(self.decoder, x)
 
     def step_weights(self) -> tuple:
-        return tuple(layer.step_weights() for layer in self.decoder)
+        return self.embedding.table(), *(layer.step_weights() for layer in self.decoder)
 
     def step(
         self,
@@ -275,11 +285,12 @@ class MuseNet(MusicModel):
         grammar_state: GrammarState,
     ) -> tuple[Tensor, tuple, tuple]:
         guided, state = constraints.guidance is not None, grammar_state
-        x = self._embed(ids, state.moment, state.chord, *_places(state.units, constraints))
+        table, *weights = weights
+        x = self._embed(table, ids, state.moment, state.chord, *_places(state.units, constraints))
         x += tf.gather(self.extras["position"], position)
         x = tf.concat([x, x], axis=0) if guided else x
         x, keys, values = step(self.decoder, weights, x, position, keys, values)
-        logits = self.logits(x)
+        logits = self.logits(x, table)
         if guided:
             conditional, unconditional = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
             logits = unconditional + constraints.guidance * (conditional - unconditional)
@@ -293,7 +304,7 @@ class MuseNet(MusicModel):
 
     def preprocess(self, batch: Batch, training: bool) -> Batch:
         events = tf.cast(batch["events"], tf.int32)
-        batch = self.varied(batch) if training else batch | {"events": with_open_end(events)}
+        batch = self.varied(batch) if training else batch | {"events": events}
         return with_mean_count(batch, counts_of(batch))
 
     def test_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -326,7 +337,7 @@ class MuseNet(MusicModel):
             [ids, tf.where(no_places, UNKNOWN, part), tf.where(no_places, UNKNOWN, countdown)],
             axis=2,
         )
-        return batch | {"events": with_open_end(events)}
+        return batch | {"events": events}
 
     def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
         """Returns the mean cross-entropy over all tokens after the prefix, in nats.
@@ -338,6 +349,9 @@ class MuseNet(MusicModel):
         counts = counts_of(batch)
         batch = with_mean_count(batch, counts)
         ids = tf.cast(batch["events"][..., 0], tf.int32)
+        if self.objective.grammar:
+            allowed = self._possible(batch, training)
+            logits = tf.where(allowed, logits, FORBIDDEN)
         nll = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
         self.nll.update_state(nll, sample_weight=counts)
         self.accuracy.update_state(is_top(logits, ids), sample_weight=counts)
@@ -360,6 +374,11 @@ class MuseNet(MusicModel):
         right = tf.cast((judgement > 0) == (own < 0.5), tf.float32)
         self.critic_accuracy.update_state(right, sample_weight=weight)
         return tf.reduce_mean(weight * entropy)
+
+    def _possible(self, batch: Batch, training: bool) -> Tensor:
+        """Returns the mask bool (B, T, V) of the tokens that the grammar allows."""
+        allowed = possible(tf.cast(batch["events"][..., 0], tf.int32))
+        return allowed | partners(allowed) if training and "mix" in batch else allowed
 
     def places_of(self, ids: Tensor, constraints: Constraints) -> tuple[Tensor, Tensor]:
         """Returns parts and countdowns int32 (B, T) of ids (B, T) under constraints."""

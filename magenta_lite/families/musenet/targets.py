@@ -1,24 +1,14 @@
-"""Targets of training examples: the mask of predicted tokens, and open ends."""
+"""Targets of training examples."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.converters.musenet.converter import PREFIX
 from magenta_lite.typing import Tensor
 
 PAD = 0
-
-
-def with_open_end(events: Tensor) -> Tensor:
-    """Returns events int32 (B, T, 3) whose last id is `END_SAMPLE` if the piece continues."""
-    ids, rest = events[..., :1], events[..., 1:]
-    last = ids[:, -1:]
-    open_end = (last != vocabulary.END) & (last != PAD)
-    last = tf.where(open_end, vocabulary.END_SAMPLE, last)
-    return tf.concat([tf.concat([ids[:, :-1], last], axis=1), rest], axis=2)
 
 
 def counted(events: Tensor) -> Tensor:
