@@ -2,7 +2,8 @@
 
 musenet_nano and musenet_tiny train on two cores, musenet_small on a laptop's GPU, musenet_base and
 musenet_large on large GPUs. musenet_72 has the published 72 layers, 24 heads and context length of
-4,096 tokens; its width was not published, and 1,536 is assumed here.
+4,096 tokens; its width was not published, and 1,536 is assumed here. Nor is it known whether its
+embeddings were shared as they are here (model.factored).
 
 python -m magenta_lite.train --config=musenet_tiny --data=FOLDER
 """
@@ -30,7 +31,7 @@ def musenet(
     """Returns a config of MuseNet with the given sizes."""
     return ExperimentConfig(
         converter=MuseNetConverterConfig(crop=context),
-        model=MuseNetConfig(layers, hidden_size, heads, context, dropout),
+        model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=True),
         objective=objective,
         data=DataConfig(source="arranged", transpose=(-6, 6), transpose_last=(-2, 2)),
         train=TrainConfig(

@@ -41,8 +41,6 @@ class MusicVAEConfig(ModelSection):
         hits_as_controls: For grooves: condition encoder and decoder on the hits at every step.
         max_note_dropout: For grooves: maximum probability in training of hiding a hit, which is
             higher for softer hits.
-        hit_units: For grooves: units of a hidden layer by which the hits of a step affect their
-            velocities and offsets; 0 without it, as in the original.
     """
 
     kind: ClassVar[str] = "music_vae"
@@ -61,7 +59,6 @@ class MusicVAEConfig(ModelSection):
     added_classes: tuple[int, ...] = ()
     hits_as_controls: bool = False
     max_note_dropout: float = 0.0
-    hit_units: int = 0
 
     def __post_init__(self) -> None:
         self.make_tuples("encoder_units", "decoder_units", "encoder_levels", "added_classes")
@@ -118,8 +115,6 @@ class VAEObjective(Objective):
             `exponential` p = 1 - rate ** step, `inverse_sigmoid`
             p = 1 - rate / (rate + exp(step / rate)).
         sampling_rate: `rate` in these formulas.
-        hit_errors: For grooves: weight of the squared errors of velocities and offsets, at hits
-            only; 0 for the errors of all classes, as in the original.
     """
 
     kind: ClassVar[str] = "vae"
@@ -129,7 +124,6 @@ class VAEObjective(Objective):
     free_bits: float = 0.0
     sampling_schedule: str = "constant"
     sampling_rate: float = 0.0
-    hit_errors: float = 0.0
 
     def __post_init__(self) -> None:
         self.check_choice("sampling_schedule", SAMPLING_SCHEDULES)

@@ -207,44 +207,20 @@ class NadeHead(Layer):
 
 
 @keras.saving.register_keras_serializable("magenta_lite.music_vae")
-class GrooveHead(Layer):
+class GrooveHead(FromArguments):
     """Hits, velocities and offsets of `size` drum classes per step (Gillick et al. 2019, sec. 3).
 
-    The parameters are logits of hits, logits of velocities, offsets before tanh, and the biases of
-    a hidden layer by which the hits of the step affect their velocities and offsets.
-
-    Args:
-        size: D, the number of drum classes.
-        hit_errors: Weight of the squared errors of velocities and offsets, which then count at hits
-            only; 0 for the errors of all classes, as in the original, where those without a hit
-            have velocity and offset 0.
-        hidden: Units H of the hidden layer; 0 without it, as in the original.
+    The parameters are logits of hits, logits of velocities, and offsets before tanh.
     """
 
     scheduled_sampler = Sampler()
     event_dtype = tf.float32
 
-    def __init__(self, size: int, hit_errors: float = 0.0, hidden: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.size, self.hit_errors, self.hidden = size, hit_errors, hidden
+    def __init__(self, size: int):
+        self.size = size
         self.event_shape = (3 * size,)
-        self.vector_size = 3 * size
-        self.parameter_size = 3 * size + hidden
+        self.vector_size = self.parameter_size = 3 * size
         self.uniforms = size
-        if hidden:
-            self.from_hits = self.add_weight(name="from_hits", shape=(size, hidden))
-            self.to_errors = self.add_weight(name="to_errors", shape=(hidden, 2 * size))
-
-    def _expected(self, parameters, hits):
-        """Returns logits of hits, velocities and offsets, (..., D) each, given hits (..., D)."""
-        logits, others, biases = tf.split(
-            parameters, [self.size, 2 * self.size, self.hidden], axis=-1
-        )
-        if self.hidden:
-            layer = tf.tanh(biases + tf.tensordot(hits, self.from_hits, axes=1))
-            others += tf.tensordot(layer, self.to_errors, axes=1)
-        velocities, offsets = tf.split(others, 2, axis=-1)
-        return logits, tf.sigmoid(velocities), tf.tanh(offsets)
 
     def start(self, rows: Any) -> Tensor:
         return tf.zeros([rows, 3 * self.size])
@@ -255,15 +231,14 @@ class GrooveHead(Layer):
     def project(self, events: Tensor, kernel: Tensor) -> Tensor:
         return tf.matmul(tf.cast(events, kernel.dtype), kernel)
 
-    def _terms(self, parameters, events):
+    def _losses(self, parameters, events):
         """Returns log loss of hits, squared errors of velocities and of offsets: (..., D) each."""
+        logits, velocity_logits, offsets = tf.split(parameters, 3, axis=-1)
         hits, given_velocities, given_offsets = tf.split(events, 3, axis=-1)
-        logits, velocities, offsets = self._expected(parameters, hits)
-        weight = self.hit_errors * hits if self.hit_errors else 1.0
         return (
             log_loss(tf.sigmoid(logits), hits),
-            weight * tf.math.squared_difference(velocities, given_velocities),
-            weight * tf.math.squared_difference(offsets, given_offsets),
+            tf.math.squared_difference(tf.sigmoid(velocity_logits), given_velocities),
+            tf.math.squared_difference(tf.tanh(offsets), given_offsets),
         )
 
     def nll(self, parameters: Tensor, events: Tensor) -> Tensor:
@@ -271,36 +246,32 @@ class GrooveHead(Layer):
 
         This is the negative log-likelihood of `Groove` up to a constant.
         """
-        return sum(tf.reduce_sum(loss, axis=-1) for loss in self._terms(parameters, events))
+        return sum(tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
 
     def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
-        hits = tf.cast(sampler.draw_binary(parameters[..., : self.size], uniforms), tf.float32)
-        _, velocities, offsets = self._expected(parameters, hits)
-        if self.hit_errors:  # where there is no hit, they are arbitrary
-            velocities, offsets = velocities * hits, offsets * hits
-        return tf.concat([hits, velocities, offsets], axis=-1)
+        logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
+        hits = tf.cast(sampler.draw_binary(logits, uniforms), tf.float32)
+        return tf.concat([hits, tf.sigmoid(velocities), tf.tanh(offsets)], axis=-1)
 
     def with_hits(self, parameters: Tensor, hits: Tensor) -> Tensor:
         """Returns grooves (..., 3 * D) with hits (..., D), and expected velocities and offsets.
 
-        Without `hit_errors`, the network learns means over hits and misses, where a miss has
-        velocity and offset 0. The mean over hits is that mean divided by the probability of a hit.
-        Offsets are at most doubled, because a division by small probabilities would amplify their
-        noise.
+        The network learns means over hits and misses, where a miss has velocity and offset 0. The
+        mean over hits is that mean divided by the probability of a hit. Offsets are at most
+        doubled, because a division by small probabilities would amplify their noise.
         """
-        logits, velocities, offsets = self._expected(parameters, hits)
-        if not self.hit_errors:
-            probability = tf.sigmoid(logits)
-            velocities = tf.minimum(velocities / (probability + HIT_EPSILON), 1.0)
-            offsets = tf.clip_by_value(offsets / tf.maximum(probability, 0.5), -1.0, 1.0)
+        logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
+        probability = tf.sigmoid(logits)
+        velocities = tf.minimum(tf.sigmoid(velocities) / (probability + HIT_EPSILON), 1.0)
+        offsets = tf.clip_by_value(tf.tanh(offsets) / tf.maximum(probability, 0.5), -1.0, 1.0)
         return tf.concat([hits, velocities * hits, offsets * hits], axis=-1)
 
     def measures(self, parameters: Tensor, events: Tensor) -> dict:
         hits = tf.split(events, 3, axis=-1)[0]
-        guessed = tf.cast(parameters[..., : self.size] >= 0, tf.float32)
+        guessed = tf.cast(tf.split(parameters, 3, axis=-1)[0] >= 0, tf.float32)
         right = tf.reduce_mean(tf.cast(tf.equal(hits, guessed), tf.float32), axis=-1)
         names = ("hits_loss", "velocities_loss", "offsets_loss")
-        losses = (tf.reduce_sum(loss, axis=-1) for loss in self._terms(parameters, events))
+        losses = (tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
         values = {"accuracy": right, **dict(zip(names, losses, strict=True))}
         return {name: (value, tf.ones_like(value)) for name, value in values.items()}
 
@@ -309,18 +280,11 @@ class GrooveHead(Layer):
         return float(np.mean([share_of_commonest(drum) for drum in hits.T]))
 
     def distribution(self, parameters: Tensor) -> Groove:
-        return Groove(
-            *self._expected(parameters, tf.cast(parameters[..., : self.size] > 0, tf.float32))
-        )
+        logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
+        return Groove(logits, tf.sigmoid(velocities), tf.tanh(offsets))
 
 
-def make_head(
-    events: EventFormat,
-    nade_units: int,
-    hit_errors: float = 0.0,
-    hit_units: int = 0,
-    dtype: Any = None,
-) -> Head:
+def make_head(events: EventFormat, nade_units: int, dtype: Any = None) -> Head:
     """Returns the head for the format of the events; `dtype` is the policy of a NADE."""
     if events.kind == "categorical":
         return Categorical(events.sizes[0])
@@ -328,7 +292,7 @@ def make_head(
         return MultiCategorical(events.sizes)
     if events.kind == "roll":
         return NadeHead(events.sizes[0], nade_units, name="nade", dtype=dtype)
-    return GrooveHead(events.sizes[0], hit_errors, hit_units, name="groove", dtype=dtype)
+    return GrooveHead(events.sizes[0])
 
 
 Head = Categorical | MultiCategorical | NadeHead | GrooveHead

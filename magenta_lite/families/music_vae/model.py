@@ -100,9 +100,7 @@ class MusicVAE(MusicModel):
         self.events_format, self.length = events, length
         self.sizes, self.objective = model, objective
         self._check_sizes()
-        self.head = make_head(
-            events, model.nade_units, objective.hit_errors, model.hit_units, self.dtype_policy
-        )
+        self.head = make_head(events, model.nade_units, self.dtype_policy)
         self.encoder = self._make_encoder()
         shape = 2 * model.encoder_units[-1], model.latent_size
         self.mu = near_zero_dense("mu", *shape)
