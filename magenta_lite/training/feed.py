@@ -122,6 +122,6 @@ def _report_rejected(batches, say) -> None:
     low, high = batches.transpose
     size = len(batches.events)
     total = min(size, ROWS_COUNTED) * (high - low + 1)
-    sample = f", in a sample of {ROWS_COUNTED:,} examples" if size > ROWS_COUNTED else ""
+    sample = f", in the first {ROWS_COUNTED:,} examples" if size > ROWS_COUNTED else ""
     if count:
         say(f"Transposition: {count:,} of {total:,} leave the range and are not drawn{sample}")

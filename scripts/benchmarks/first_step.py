@@ -1,37 +1,41 @@
 """Memory and CPU time that another file of a data set costs from `train` to its first step.
 
 python scripts/benchmarks/make_large_folder.py songs --files=240
-python scripts/benchmarks/first_step.py songs [--configs=music_transformer_tiny,...] [--files=60,240]
+python scripts/benchmarks/first_step.py songs [--configs=musenet_tiny,...] [--files=60,240]
 
 Each configuration is trained on the first files of the folder, in processes of their own: first
-building the data set, and then again with what has been built. Memory is the proportional set size
-(PSS) of the process and its children at the first step, which counts shared pages once; CPU time
-is that of all of them until then. Linux only.
+with the building of the data set, and then again with what has been built. CPU time and memory are
+those of the process and its children. Memory is the proportional set size (PSS) at the first step
+of the process's own pages and of the data set's mapped files, which the system can drop at any
+time; libraries, which several processes share, are left out. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from large_folders import family, pss
+from large_folders import family
 from speed import processor
 
 CONFIGS = "cat-mel_2bar_tiny,attention_rnn_tiny,music_transformer_tiny,musenet_tiny"
 
 
 class Measured(NamedTuple):
-    """CPU time in seconds, memory in bytes."""
+    """CPU time in seconds, and the process's own and mapped memory in kB."""
 
     cpu: float
-    memory: int
+    own: float
+    mapped: float
 
 
 def train(name: str, source: str, folder: Path) -> None:
@@ -40,8 +44,10 @@ def train(name: str, source: str, folder: Path) -> None:
     from magenta_lite.training.callbacks import WatchSteps
 
     def stop(*_) -> None:
-        found = Measured(sum(os.times()[:4]), sum(map(pss, family(os.getpid()))))
-        print(json.dumps(found), flush=True)
+        pages = [page for pid in family(os.getpid()) for page in mappings(pid)]
+        own = sum(size for path, size in pages if not path.startswith("/"))
+        mapped = sum(size for path, size in pages if path.startswith(f"{folder.resolve()}/"))
+        print(json.dumps(Measured(sum(os.times()[:4]), own, mapped)), flush=True)
         os._exit(0)
 
     data, run_dir = f"--data={source}", tempfile.mkdtemp(dir=folder)
@@ -49,6 +55,18 @@ def train(name: str, source: str, folder: Path) -> None:
     sys.argv = [train.__file__, f"--config={name}", data, *options]
     with mock.patch.object(WatchSteps, "on_train_batch_end", stop):
         cli.run(train.main)
+
+
+def mappings(pid: int) -> Iterator[tuple[str, float]]:
+    """Yields the file, "" or a name in brackets, and the PSS in kB of each mapping of a process."""
+    with contextlib.suppress(OSError):  # it has ended
+        path = ""
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            first, *fields = line.split()
+            if not first.endswith(":"):
+                path = " ".join(fields[4:])
+            elif first == "Pss:":
+                yield path, 1.024 * int(fields[0])
 
 
 def measure(name: str, source: Path, folder: Path) -> Measured:
@@ -62,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path, help="folder of music")
+    parser.add_argument("source", type=Path, help="folder of music or of sound")
     parser.add_argument("--configs", default=CONFIGS)
     parser.add_argument("--files", default="60,240", help="two numbers of files")
     parser.add_argument("--data_dir", type=Path, help="where data sets are built and then removed")
@@ -72,27 +90,29 @@ def main() -> None:
         train(args.child, str(args.source), args.data_dir)
         return
     few, many = map(int, args.files.split(","))
-    paths = sorted(path for path in args.source.rglob("*") if path.is_file())
+    paths = sorted(path.resolve() for path in args.source.rglob("*") if path.is_file())
     if len(paths) < many:
         raise SystemExit(f"{args.source} has {len(paths)} files; --files={args.files} needs {many}")
     print(f"{processor()}, load average {os.getloadavg()[0]:.1f}")
-    print("| configuration | data set | memory, MB | CPU, s | kB a file | CPU a file, ms |")
-    print("|---|---|---|---|---|---|")
+    print(
+        f"| configuration | data set | CPU, s ({few} and {many} files) | own memory, MB | "
+        "CPU a file, ms | own memory a file, kB | mapped memory a file, kB |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name in args.configs.split(","):
-        with tempfile.TemporaryDirectory(dir=args.data_dir) as temporary:
-            found = []
+        found = []
+        with tempfile.TemporaryDirectory(dir=args.data_dir) as folder:
             for count in (few, many):
-                folder = Path(temporary, str(count))
-                folder.mkdir()
+                source = Path(folder, f"{count} files")
+                source.mkdir()
                 for path in paths[:count]:
-                    os.symlink(path.resolve(), folder / path.name)
-                found.append([measure(name, folder, Path(temporary)) for _ in range(2)])
-        for when, first, last in zip(("built", "there"), *found, strict=True):
-            memory, cpu = last.memory - first.memory, last.cpu - first.cpu
+                    os.symlink(path, source / path.name)
+                found.append([measure(name, source, Path(folder)) for _ in range(2)])
+        for when, a, b in zip(("to build", "built"), *found, strict=True):
+            cpu, own, mapped = ((y - x) / (many - few) for x, y in zip(a, b, strict=True))
             print(
-                f"| {name} | {when} | {first.memory / 2**20:,.0f} to {last.memory / 2**20:,.0f} | "
-                f"{first.cpu:.0f} to {last.cpu:.0f} | {memory / 1000 / (many - few):,.0f} | "
-                f"{1000 * cpu / (many - few):,.0f} |",
+                f"| {name} | {when} | {a.cpu:.1f}, {b.cpu:.1f} | {a.own / 1000:,.0f}, "
+                f"{b.own / 1000:,.0f} | {1000 * cpu:,.0f} | {own:,.0f} | {mapped:,.0f} |",
                 flush=True,
             )
 
