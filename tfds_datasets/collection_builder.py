@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core import file_adapters, shuffle
+from tensorflow_datasets.core.utils import shard_utils
 
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building, splitting, summaries
+from magenta_lite.data import building, examples, splitting, summaries
 from magenta_lite.data.building import Windows
 from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DatasetSpec
@@ -172,6 +173,46 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         path.unlink()  # now in the metadata
         building.say(f"{self.info.full_name}:\n{summaries.summary(self.sizes, self.report)}")
 
+    def _generate_splits(self, dl_manager, download_config) -> Sequence[tfds.core.SplitInfo]:
+        others = (
+            download_config.beam_options,
+            download_config.beam_runner,
+            download_config.max_examples_per_split,
+            self.info.file_format is not file_adapters.FileFormat.TFRECORD,
+        )
+        if any(others):
+            return super()._generate_splits(dl_manager, download_config)
+        windows = self._build(dl_manager)
+        _write_found(windows.report, windows.facts, self.data_path / FOUND_FILE)
+        shard_config = download_config.get_shard_config()
+        return [
+            self._write_split(kept, shard_config) for kept in windows.splits.values() if len(kept)
+        ]
+
+    def _write_split(
+        self, windows: StoredWindows, shard_config: shard_utils.ShardConfig
+    ) -> tfds.core.SplitInfo:
+        template = self._get_filename_template(windows.split)
+        format = build_converter(self.builder_config.converter).event_format
+        lengths: list[int] = []
+
+        def shards_of(size: int) -> list[tuple[Path, int]]:
+            count = shard_config.get_number_shards(size, len(windows))
+            ends = shard_utils.get_shard_boundaries(len(windows), count)
+            lengths.extend(np.diff(ends, prepend=0).tolist())
+            paths = (
+                template.sharded_filepath(shard_index=i, num_shards=count) for i in range(count)
+            )
+            return list(zip(map(Path, paths), lengths, strict=True))
+
+        size = examples.write_split(windows, format, shards_of)
+        return tfds.core.SplitInfo(
+            name=windows.split,
+            shard_lengths=lengths,
+            num_bytes=size,
+            filename_template=template,
+        )
+
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         windows = self._build(dl_manager)
         _write_found(windows.report, windows.facts, self.data_path / FOUND_FILE)
@@ -184,7 +225,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _generate_examples(self, windows: StoredWindows, split: str) -> Iterator:
         example = functools.partial(_example, converter_config=self.builder_config.converter)
-        return map(example, building.with_progress(windows, f"Writing {split}"))
+        return map(example, building.with_progress(windows, f"Writing {split}", len(windows)))
 
     def _build(self, dl_manager) -> Windows:
         sources, listing = self._sources(dl_manager)
@@ -262,18 +303,14 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
 
 def _example(window: Window, converter_config: Any) -> tuple[bytes, dict[str, Any]]:
-    """Returns key and example. The key is the content, so that the order depends only on it."""
+    """Returns key and example."""
     events, controls = building.arrays(window.events, window.controls, converter_config)
     example = {"events": events, "piece": window.piece}
     if controls is not None:
         example["controls"] = controls
     if window.position:
-        # Not the window itself, which may occur several times.
         example["position"] = np.array(window.position)
-        return b"%d " % window.position[0] + window.piece.encode(
-            "utf-8", "surrogateescape"
-        ), example
-    return window.events + window.controls, example
+    return examples.key_of(window), example
 
 
 def _encode(number: int, source: Source, converter_config: Any) -> tuple[int, building.Encoded]:

@@ -393,14 +393,14 @@ def about(longest: Busy | None) -> str:
     return f"; {longest[0]} has taken {longest[1]:.0f} s so far"
 
 
-def with_progress(windows: StoredWindows | list[Window], what: str) -> Iterator[Window]:
-    """Yields `windows` and prints progress, prefixed with `what`."""
+def with_progress(windows: Iterable[Window], what: str, count: int) -> Iterator[Window]:
+    """Yields `count` windows and prints progress, prefixed with `what`."""
     last = time.monotonic()
     for i, window in enumerate(windows):
         yield window
         if time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
-            say(f"{what}: {i + 1:,} of {len(windows):,}")
+            say(f"{what}: {i + 1:,} of {count:,}")
 
 
 @functools.lru_cache(maxsize=4)

@@ -34,6 +34,7 @@ ROW = np.dtype(
 NO_POSITION = -1
 READ_ROWS = 2**16  # rows that are read at once
 PART_ROWS = 2**20  # rows that are split or settled at once
+READ_BYTES = 2**26  # windows within this size are read at once
 
 
 class PackedPiece(NamedTuple):
@@ -74,6 +75,12 @@ def pack(piece: EncodedPiece) -> PackedPiece:
     )
 
 
+def extent(rows: np.ndarray) -> tuple[int, int]:
+    """Returns the offsets of the first byte of the windows of some rows and of that behind."""
+    ends = rows["offset"] + rows["events"] + rows["controls"]
+    return int(rows["offset"].min()), int(ends.max())
+
+
 class WindowStore:
     """The windows of a build.
 
@@ -82,6 +89,7 @@ class WindowStore:
     """
 
     def __init__(self, folder: Path | None = None):
+        self.folder = folder
         self._windows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._passages = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
@@ -191,28 +199,33 @@ class WindowStore:
             used[rows["piece"][kept]] = True
         return {self._sources[i] for i in np.flatnonzero(used).tolist()}
 
-    def windows(self, split: str) -> Iterator[Window]:
-        """Yields the stored windows of a split, in stable order."""
+    def rows(self, split: str) -> Iterator[np.ndarray]:
+        """Yields the `ROW`s of the stored windows of a split, in stable order."""
         number = splitting.PRIORITY.index(split)
-        start = 0
         for rows, kept in self._kept():
-            wanted = np.flatnonzero(kept & (self._of_piece[rows["piece"]] == number))
-            for i, row in zip((start + wanted).tolist(), rows[wanted], strict=True):
-                piece, size = int(row["piece"]), int(row["events"])
-                read = os.pread(
-                    self._windows.fileno(), size + int(row["controls"]), int(row["offset"])
-                )
-                first, steps = row["position"].tolist()
-                yield Window(
-                    place=(self._sources[piece], piece, i),
-                    piece=self._names[piece],
-                    events=read[:size],
-                    controls=read[size:],
-                    split=split,
-                    train_only=bool(row["train_only"]),
-                    position=None if first == NO_POSITION else (first, steps),
-                )
-            start += len(rows)
+            yield rows[kept & (self._of_piece[rows["piece"]] == number)]
+
+    def read(self, rows: np.ndarray, split: str) -> Iterator[Window]:
+        """Yields the windows of some `rows` of a split, as if each were the first of its piece."""
+        if not len(rows):
+            return
+        file, (start, end) = self._windows.fileno(), extent(rows)
+        whole = os.pread(file, end - start, start) if end - start <= READ_BYTES else None
+        columns = (rows[name].tolist() for name in ROW.names[2:])  # those after the hashes
+        for piece, train_only, offset, size, controls, (first, steps) in zip(*columns, strict=True):
+            if whole is None:
+                read = os.pread(file, size + controls, offset)
+            else:
+                read = whole[offset - start : offset - start + size + controls]
+            yield Window(
+                (self._sources[piece], piece, 0),
+                self._names[piece],
+                read[:size],
+                read[size:],
+                split,
+                train_only,
+                None if first == NO_POSITION else (first, steps),
+            )
 
     def _hashes(self, pieces: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the `splitting.WindowParts` of some pieces, by their index in the list."""
@@ -264,7 +277,16 @@ class StoredWindows:
         return self.size
 
     def __iter__(self) -> Iterator[Window]:
-        return self.store.windows(self.split)
+        for rows in self.rows():
+            yield from self.read(rows)
+
+    def rows(self) -> Iterator[np.ndarray]:
+        """Yields the `ROW`s of the windows, in stable order."""
+        return self.store.rows(self.split)
+
+    def read(self, rows: np.ndarray) -> Iterator[Window]:
+        """Yields the windows of some of the rows."""
+        return self.store.read(rows, self.split)
 
 
 @dataclasses.dataclass(frozen=True)
