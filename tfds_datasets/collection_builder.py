@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,13 +19,15 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building, examples, splitting, summaries
+from magenta_lite.data import building, examples, file_cache, splitting, summaries
 from magenta_lite.data.building import Windows
+from magenta_lite.data.file_cache import FileCache
 from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DatasetSpec
 from magenta_lite.data.splitting import Window
 from magenta_lite.data.window_store import StoredWindows
 from magenta_lite.errors import UserError
+from magenta_lite.locks import locked
 
 FOUND_FILE = "found.json"
 
@@ -120,12 +125,15 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         self, dl_manager: tfds.download.DownloadManager
     ) -> tuple[Sequence[Source], Report]:
         """Returns the sources, and a report of the dropped files."""
+        return self.SPEC.list_sources(self._argument(dl_manager))
+
+    def _argument(self, dl_manager: tfds.download.DownloadManager) -> str:
         argument = self.builder_config.argument
         if not argument and self.SPEC.url:
-            argument = downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
-        elif not argument and self.SPEC.argument == "folder":
-            argument = str(dl_manager.manual_dir)
-        return self.SPEC.list_sources(argument)
+            return downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
+        if not argument and self.SPEC.argument == "folder":
+            return str(dl_manager.manual_dir)
+        return argument
 
     @property
     def report(self) -> Report:
@@ -182,12 +190,35 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         )
         if any(others):
             return super()._generate_splits(dl_manager, download_config)
-        windows = self._build(dl_manager)
-        _write_found(windows.report, windows.facts, self.data_path / FOUND_FILE)
         shard_config = download_config.get_shard_config()
-        return [
-            self._write_split(kept, shard_config) for kept in windows.splits.values() if len(kept)
-        ]
+        with self._file_cache(dl_manager) as cache:
+            windows = self._build(dl_manager, cache)
+            _write_found(windows.report, windows.facts, self.data_path / FOUND_FILE)
+            infos = [
+                self._write_split(kept, shard_config)
+                for kept in windows.splits.values()
+                if len(kept)
+            ]
+            if self.SPEC.argument == "part":  # their files never change
+                shutil.rmtree(cache.folder)
+            else:
+                cache.clean()
+        return infos
+
+    @contextlib.contextmanager
+    def _file_cache(self, dl_manager) -> Iterator[FileCache]:
+        """Opens the encoded files of earlier builds of the same source."""
+        converter = self.builder_config.converter
+        argument = hashlib.sha256(self._argument(dl_manager).encode(errors="replace")).hexdigest()
+        name = f"{building.converter_name(converter)}-{argument[:12]}"
+        folder = Path(self.data_dir_root) / self.name / file_cache.FOLDER / name
+        code = file_cache.code_of([building.converter_json(converter), str(self.version)])
+        message = "Waiting for {holder}, which reads the same files"
+        with (
+            locked(folder.with_name(f"{name}.lock"), message, "--data_dir", building.say),
+            FileCache(folder, code, self.builder_config.name, building.say) as cache,
+        ):
+            yield cache
 
     def _write_split(
         self, windows: StoredWindows, shard_config: shard_utils.ShardConfig
@@ -227,11 +258,11 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         example = functools.partial(_example, converter_config=self.builder_config.converter)
         return map(example, building.with_progress(windows, f"Writing {split}", len(windows)))
 
-    def _build(self, dl_manager) -> Windows:
+    def _build(self, dl_manager, cache: FileCache | None = None) -> Windows:
         sources, listing = self._sources(dl_manager)
         converter = self.builder_config.converter
         by_folder, folder = self.builder_config.by_folder, Path(self.data_path)
-        windows = building.build(sources, listing, converter, by_folder, folder)
+        windows = building.build(sources, listing, converter, by_folder, folder, cache)
         summaries.check_usable(windows.sizes, windows.report, self.info.full_name)
         return windows
 

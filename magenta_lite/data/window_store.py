@@ -1,4 +1,4 @@
-"""The windows of a build in temporary files, so that memory does not grow with their number."""
+"""The windows of a build in files, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,22 @@ class PackedPiece(NamedTuple):
     windows: list[bytes]
 
 
+class PackedFile(NamedTuple):
+    """The pieces of a part of a source in the form in which workers send them.
+
+    Attributes:
+        pieces: The pieces that have at least one window.
+        report: Counts what was kept and dropped.
+        number: Index of the part in its source.
+        last: Whether the source has no further part.
+    """
+
+    pieces: list[PackedPiece]
+    report: Report
+    number: int
+    last: bool
+
+
 def pack(piece: EncodedPiece) -> PackedPiece:
     """Returns a piece in the form in which workers send it."""
     rows = np.zeros(len(piece.examples), ROW)
@@ -86,11 +102,12 @@ class WindowStore:
 
     Args:
         folder: Folder of the temporary files, which have no names; None for that of the system.
+        windows: Open file to which the bytes of windows are appended; None for a temporary one.
     """
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(self, folder: Path | None = None, windows: BinaryIO | None = None):
         self.folder = folder
-        self._windows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._windows = windows or tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._passages = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._writing = threading.Lock()
@@ -103,13 +120,16 @@ class WindowStore:
         # Index in `splitting.PRIORITY` of the split of each piece.
         self._of_piece = np.zeros(0, int)
 
-    def write(self, piece: PackedPiece) -> PackedPiece:
-        """Writes the bytes of a piece's windows, in any order of the pieces and in any thread."""
+    def write(self, file: PackedFile) -> PackedFile:
+        """Writes the bytes of the windows of a file, in any order of files and in any thread."""
+        pieces = []
         with self._writing:
-            start = self._windows.tell()
-            self._windows.writelines(piece.windows)
-        piece.rows["offset"] += np.uint64(start)
-        return piece._replace(windows=[])
+            for piece in file.pieces:
+                piece.rows["offset"] += np.uint64(self._windows.tell())
+                self._windows.writelines(piece.windows)
+                pieces.append(piece._replace(windows=[]))
+            self._windows.flush()
+        return file._replace(pieces=pieces)
 
     def add(self, piece: PackedPiece, source: int) -> None:
         """Adds a piece whose windows are written, in the order of the pieces.
@@ -136,8 +156,8 @@ class WindowStore:
         Args:
             by_folder: See `splitting.assign`.
         """
-        for file in (self._windows, self._rows, self._passages):
-            file.flush()
+        self._rows.flush()
+        self._passages.flush()
         free = [i for i, split in enumerate(self._splits) if not split]
         assigned = splitting.assign(
             [self._outlines[i] for i in free], by_folder, self._hashes(free)
@@ -210,13 +230,14 @@ class WindowStore:
         if not len(rows):
             return
         file, (start, end) = self._windows.fileno(), extent(rows)
-        whole = os.pread(file, end - start, start) if end - start <= READ_BYTES else None
+        at_once = end - start <= READ_BYTES
+        whole = os.pread(file, end - start, start) if at_once else b""
         columns = (rows[name].tolist() for name in ROW.names[2:])  # those after the hashes
         for piece, train_only, offset, size, controls, (first, steps) in zip(*columns, strict=True):
-            if whole is None:
-                read = os.pread(file, size + controls, offset)
-            else:
+            if at_once:
                 read = whole[offset - start : offset - start + size + controls]
+            else:
+                read = os.pread(file, size + controls, offset)
             yield Window(
                 (self._sources[piece], piece, 0),
                 self._names[piece],

@@ -12,7 +12,7 @@ from magenta_lite.converters.base import Report
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, examples, window_store
 from magenta_lite.data.splitting import EncodedPiece, key_of
-from magenta_lite.data.window_store import WindowStore, pack
+from magenta_lite.data.window_store import PackedFile, WindowStore, pack
 from tfds_datasets.midi_dir import midi_dir_dataset_builder
 
 CONFIGS = (
@@ -49,15 +49,20 @@ def _windows(converter_config, pieces: int = 9) -> building.Windows:
             keys = [key_of(events + controls) for events, controls, _ in made]
             if format.kind != "audio":
                 positions = None
-            store.add(store.write(pack(EncodedPiece(name, split, made, keys, positions))), number)
+            _add(store, EncodedPiece(name, split, made, keys, positions), number)
     store.settle(by_folder=False)
     return building.Windows(store.splits(), Report())
+
+
+def _add(store: WindowStore, piece: EncodedPiece, number: int) -> None:
+    (written,) = store.write(PackedFile([pack(piece)], Report(), 0, True)).pieces
+    store.add(written, number)
 
 
 def _built(windows, converter_config, data_dir, monkeypatch, **settings):
     builder_class = midi_dir_dataset_builder.Builder
     config = builder_class._config("", converter_config)
-    config.name = "test"
+    config.name, config.argument = "test", "nowhere"
     monkeypatch.setattr(builder_class, "_build", lambda *_: windows)
     builder = builder_class(data_dir=data_dir, config=config)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**settings))
@@ -122,7 +127,7 @@ def test_two_windows_with_one_key_are_an_error(tmp_path):
     store = WindowStore()
     for content in (b"\1\2", b"\3\4"):  # of two pieces with one name
         piece = EncodedPiece("a.wav", "train", [(content, b"", False)], [key_of(content)], [(0, 9)])
-        store.add(store.write(pack(piece)), 0)
+        _add(store, piece, 0)
     store.settle(by_folder=False)
     kept = store.splits()["train"]
     format = build_converter(converter_config).event_format
