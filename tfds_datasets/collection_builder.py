@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -223,25 +224,18 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     def _write_split(
         self, windows: StoredWindows, shard_config: shard_utils.ShardConfig
     ) -> tfds.core.SplitInfo:
-        template = self._get_filename_template(windows.split)
-        format = build_converter(self.builder_config.converter).event_format
-        lengths: list[int] = []
-
-        def shards_of(size: int) -> list[tuple[Path, int]]:
-            count = shard_config.get_number_shards(size, len(windows))
-            ends = shard_utils.get_shard_boundaries(len(windows), count)
-            lengths.extend(np.diff(ends, prepend=0).tolist())
-            paths = (
-                template.sharded_filepath(shard_index=i, num_shards=count) for i in range(count)
-            )
-            return list(zip(map(Path, paths), lengths, strict=True))
-
-        size = examples.write_split(windows, format, shards_of)
+        size, split = windows.bytes, windows.split
+        count = shard_config.get_number_shards(size, len(windows))
+        ends = shard_utils.get_shard_boundaries(len(windows), count)
+        lengths = np.diff(ends, prepend=0).tolist()
+        template = self._get_filename_template(split)
+        records = building.with_progress(windows.records(), f"Writing {split}", len(windows))
+        for i, length in enumerate(lengths):
+            path = template.sharded_filepath(shard_index=i, num_shards=count)
+            with Path(path).open("wb") as file:
+                file.writelines(itertools.islice(records, length))
         return tfds.core.SplitInfo(
-            name=windows.split,
-            shard_lengths=lengths,
-            num_bytes=size,
-            filename_template=template,
+            name=split, shard_lengths=lengths, num_bytes=size, filename_template=template
         )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
@@ -341,7 +335,8 @@ def _example(window: Window, converter_config: Any) -> tuple[bytes, dict[str, An
         example["controls"] = controls
     if window.position:
         example["position"] = np.array(window.position)
-    return examples.key_of(window), example
+    key = examples.key_of(window.events, window.controls, window.piece, window.position)
+    return key, example
 
 
 def _encode(number: int, source: Source, converter_config: Any) -> tuple[int, building.Encoded]:

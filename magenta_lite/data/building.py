@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from magenta_lite.data.file_cache import FileCache
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.window_store import PackedFile, StoredWindows, WindowStore
 from magenta_lite.data.workers import MEMORY, Busy, Crash, Part, WorkerPool, attempt
+
+T = TypeVar("T")
 
 PROGRESS_SECONDS = 5.0  # seconds between two lines of progress
 SERIAL_SECONDS = 2.0  # seconds of reading quick files before worker processes are started
@@ -218,12 +220,12 @@ def pack_files(task: Task, converter_config: Any) -> Iterator[Part]:
     done = set(task.done)
     for number, (name, answer) in enumerate(encode_files(task.source, converter_config)):
         if number not in done:
-            yield name, functools.partial(_packed, number, answer)
+            yield name, functools.partial(_packed, number, answer, converter_config)
 
 
-def _packed(number: int, answer: Callable[[], Encoded]) -> PackedFile:
-    encoded = answer()
-    pieces = [window_store.pack(piece) for piece in encoded.pieces]
+def _packed(number: int, answer: Callable[[], Encoded], converter_config: Any) -> PackedFile:
+    encoded, format = answer(), converter_of(converter_config).event_format
+    pieces = [window_store.pack(piece, format) for piece in encoded.pieces]
     return PackedFile(pieces, encoded.report, number, encoded.last)
 
 
@@ -303,7 +305,9 @@ def build(
     """
     report = Report()
     report.merge(listing)
-    store, facts, reasons = WindowStore(folder, cache.windows if cache else None), {}, []
+    format = converter_of(converter_config).event_format
+    store = WindowStore(format, folder, cache.records if cache else None)
+    facts, reasons = {}, []
     progress = _Progress(len(sources))
     tasks = [_task(source, cache) for source in sources]
 
@@ -417,11 +421,11 @@ def about(longest: Busy | None) -> str:
     return f"; {longest[0]} has taken {longest[1]:.0f} s so far"
 
 
-def with_progress(windows: Iterable[Window], what: str, count: int) -> Iterator[Window]:
-    """Yields `count` windows and prints progress, prefixed with `what`."""
+def with_progress(items: Iterable[T], what: str, count: int) -> Iterator[T]:
+    """Yields `count` items and prints progress, prefixed with `what`."""
     last = time.monotonic()
-    for i, window in enumerate(windows):
-        yield window
+    for i, item in enumerate(items):
+        yield item
         if time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             say(f"{what}: {i + 1:,} of {count:,}")

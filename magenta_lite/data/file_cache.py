@@ -3,9 +3,9 @@
 A build that was killed goes on from the files that are done, and one more file costs only itself.
 The folder of one source in one encoding has
 
-- `CODE.windows`: the bytes of the windows of all files, in the order in which they were read;
+- `CODE.records`: the records of the windows of all files, in the order in which they were read;
 - `CODE.sqlite`: a row for each part of a source (a file; or a file of an archive, and at last what
-  else is in the archive), written after its windows; what is committed survives SIGKILL;
+  else is in the archive), written after its records; what is committed survives SIGKILL;
 - `data_sets.json`: the names of the configs that were built with it, the newest one at the end.
 
 CODE is a hash of what decides on the content besides the files: the settings of the converter, the
@@ -66,7 +66,7 @@ class FileCache:
         say: Called with a line if the folder is damaged, and therefore emptied.
 
     Attributes:
-        windows: The open file of the bytes of windows.
+        records: The open file of the records.
 
     Raises:
         OSError: If the folder cannot be written, as the methods do.
@@ -92,7 +92,7 @@ class FileCache:
             self._open()
 
     def _open(self) -> None:
-        self.windows = (self.folder / f"{self._code}.windows").open("a+b")
+        self.records = (self.folder / f"{self._code}.records").open("a+b")
         self._parts = sqlite3.connect(
             self.folder / f"{self._code}.sqlite", isolation_level=None, check_same_thread=False
         )
@@ -115,13 +115,13 @@ class FileCache:
             raise sqlite3.DatabaseError(problem)
         self._parts.execute(f"SELECT {COLUMNS} FROM parts LIMIT 0")
         (end,) = self._parts.execute("SELECT max(start + size) FROM parts").fetchone()
-        if self.windows.tell() < (end or 0):
-            raise sqlite3.DatabaseError("windows are missing")
+        if self.records.tell() < (end or 0):
+            raise sqlite3.DatabaseError("records are missing")
 
     def close(self) -> None:
         """Closes the files."""
         self._parts.close()
-        self.windows.close()
+        self.records.close()
 
     def __enter__(self) -> FileCache:
         return self
@@ -139,7 +139,7 @@ class FileCache:
         return numbers, any(last for _, last in found) and numbers[-1] == len(numbers) - 1
 
     def read(self, source: bytes, number: int) -> PackedFile:
-        """Returns a part of a source that is here; its windows are in `windows`."""
+        """Returns a part of a source that is here; its records are in `records`."""
         last, pieces, report, rows, passages = self._parts.execute(
             "SELECT last, pieces, report, rows, passages FROM parts"
             " WHERE source = ? AND number = ?",
@@ -162,7 +162,7 @@ class FileCache:
         return PackedFile(packed, Report.from_json(json.loads(report)), number, bool(last))
 
     def keep(self, source: bytes, file: PackedFile) -> None:
-        """Keeps a part of a source whose windows are written; may be called in any thread."""
+        """Keeps a part of a source whose records are written; may be called in any thread."""
         pieces, rows, passages = [], [], []
         for piece in file.pieces:
             outline = piece.outline
@@ -171,8 +171,8 @@ class FileCache:
             pieces.append((piece.name, piece.split, *place, piece.facts, *lengths))
             rows.append(piece.rows.tobytes())
             passages.append(outline.passages[:].tobytes())
-        windows = [piece.rows for piece in file.pieces]
-        start, end = extent(np.concatenate(windows)) if windows else (0, 0)
+        all_rows = [piece.rows for piece in file.pieces]
+        start, end = extent(np.concatenate(all_rows)) if all_rows else (0, 0)
         row = (
             *(source, file.number, file.last, start, end - start),
             *(json.dumps(pieces), json.dumps(file.report.to_json())),
@@ -183,13 +183,13 @@ class FileCache:
             self._parts.execute(f"INSERT OR REPLACE INTO parts ({COLUMNS}) VALUES ({marks})", row)
 
     def clean(self) -> None:
-        """Removes all sources that were not asked for; and all, if most windows were of those."""
+        """Removes all sources that were not asked for; and all, if most records were of those."""
         with _os_errors():
             for (source,) in self._parts.execute("SELECT DISTINCT source FROM parts").fetchall():
                 if source not in self._asked:
                     self._parts.execute("DELETE FROM parts WHERE source = ?", (source,))
             (size,) = self._parts.execute("SELECT sum(size) FROM parts").fetchone()
-        if self.windows.tell() > 2 * (size or 0):
+        if self.records.tell() > 2 * (size or 0):
             self.close()
             for path in self.folder.glob(f"{self._code}.*"):
                 path.unlink()

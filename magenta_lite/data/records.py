@@ -15,6 +15,7 @@ from magenta_lite.errors import UnreadableError
 
 HEADER = struct.Struct("<QI")  # size of the data, checksum of the size
 CHECKSUM = struct.Struct("<I")  # of the data
+FRAME = HEADER.size + CHECKSUM.size  # bytes around a record
 
 
 def records_in(data: bytes) -> Iterator[bytes]:

@@ -13,28 +13,35 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from magenta_lite.converters.base import PLACES_KEPT, Report
-from magenta_lite.data import splitting
+from magenta_lite.converters.base import PLACES_KEPT, EventFormat, Report
+from magenta_lite.data import examples, splitting
+from magenta_lite.data.examples import RecordWriter
+from magenta_lite.data.records import FRAME
 from magenta_lite.data.splitting import EncodedPiece, Outline, Window
 
-# A window without its bytes: `Window.key` and the hash `EncodedPiece.contents`; the number of its
-# piece; the offset of its bytes in the file and the sizes of events and controls; the position.
+# A window without its content: `Window.key` and the hash `EncodedPiece.contents`; its order in
+# `train`; the number of its piece; offset and size of its record in the file; place and size of the
+# events, and size of the controls, in the record; the position.
 ROW = np.dtype(
     [
         ("key", ">u8", 2),
         ("content", ">u8", 2),
+        ("order", ">u8", 2),
         ("piece", "u4"),
         ("train_only", "?"),
         ("offset", "u8"),
+        ("size", "u4"),
+        ("start", "u4"),
         ("events", "u4"),
         ("controls", "u4"),
         ("position", "i8", 2),
     ]
 )
+PLACE = ("piece", "train_only", "start", "events", "controls", "position")
 NO_POSITION = -1
 READ_ROWS = 2**16  # rows that are read at once
 PART_ROWS = 2**20  # rows that are split or settled at once
-READ_BYTES = 2**26  # windows within this size are read at once
+READ_BYTES = 2**26  # records within this size are read at once
 
 
 class PackedPiece(NamedTuple):
@@ -46,8 +53,8 @@ class PackedPiece(NamedTuple):
         outline: Its `splitting.outline`.
         facts: Metadata of the piece as JSON values.
         rows: `ROW` of each window; offsets count from the first byte of the first one until the
-            windows are written.
-        windows: Bytes of the events and controls of the windows; empty once they are written.
+            records are written.
+        records: Bytes of the records of the windows; empty once they are written.
     """
 
     name: str
@@ -55,7 +62,7 @@ class PackedPiece(NamedTuple):
     outline: Outline
     facts: dict[str, Any]
     rows: np.ndarray
-    windows: list[bytes]
+    records: list[bytes]
 
 
 class PackedFile(NamedTuple):
@@ -74,40 +81,47 @@ class PackedFile(NamedTuple):
     last: bool
 
 
-def pack(piece: EncodedPiece) -> PackedPiece:
+def pack(piece: EncodedPiece, format: EventFormat) -> PackedPiece:
     """Returns a piece in the form in which workers send it."""
     rows = np.zeros(len(piece.examples), ROW)
-    rows["key"] = np.frombuffer(b"".join(piece.keys), ">u8").reshape(-1, 2)
-    rows["content"] = np.frombuffer(b"".join(piece.contents), ">u8").reshape(-1, 2)
-    rows["events"] = [len(events) for events, _, _ in piece.examples]
+    writer, records, orders = RecordWriter(format), [], []
+    positions = piece.positions or [None] * len(piece.examples)
+    for (events, controls, _), position in zip(piece.examples, positions, strict=True):
+        window = events, controls, piece.name, position
+        records.append(writer.record(*window))
+        orders.append(examples.order_of("train", *window))
+    for name, hashes in (("key", piece.keys), ("content", piece.contents), ("order", orders)):
+        rows[name] = np.frombuffer(b"".join(hashes), ">u8").reshape(-1, 2)
+    data = [record.data for record in records]
+    rows["size"] = list(map(len, data))
+    rows["offset"] = np.cumsum(rows["size"]) - rows["size"]
+    rows["start"] = [record.start for record in records]
+    rows["events"] = [record.size for record in records]
     rows["controls"] = [len(controls) for _, controls, _ in piece.examples]
     rows["train_only"] = [train_only for *_, train_only in piece.examples]
     rows["position"] = NO_POSITION if piece.positions is None else piece.positions
-    sizes = rows["events"].astype(np.uint64) + rows["controls"]
-    rows["offset"] = np.cumsum(sizes) - sizes
-    windows = [part for events, controls, _ in piece.examples for part in (events, controls)]
-    return PackedPiece(
-        piece.name, piece.split, splitting.outline(piece), piece.facts, rows, windows
-    )
+    return PackedPiece(piece.name, piece.split, splitting.outline(piece), piece.facts, rows, data)
 
 
 def extent(rows: np.ndarray) -> tuple[int, int]:
-    """Returns the offsets of the first byte of the windows of some rows and of that behind."""
-    ends = rows["offset"] + rows["events"] + rows["controls"]
-    return int(rows["offset"].min()), int(ends.max())
+    """Returns the offsets of the first byte of the records of some rows, and of that behind."""
+    return int(rows["offset"].min()), int((rows["offset"] + rows["size"]).max())
 
 
 class WindowStore:
     """The windows of a build.
 
     Args:
+        format: The format of their events.
         folder: Folder of the temporary files, which have no names; None for that of the system.
-        windows: Open file to which the bytes of windows are appended; None for a temporary one.
+        records: Open file to which their records are appended; None for a temporary one.
     """
 
-    def __init__(self, folder: Path | None = None, windows: BinaryIO | None = None):
-        self.folder = folder
-        self._windows = windows or tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    def __init__(
+        self, format: EventFormat, folder: Path | None = None, records: BinaryIO | None = None
+    ):
+        self._writer = RecordWriter(format)
+        self._records = records or tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._passages = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._writing = threading.Lock()
@@ -121,18 +135,18 @@ class WindowStore:
         self._of_piece = np.zeros(0, int)
 
     def write(self, file: PackedFile) -> PackedFile:
-        """Writes the bytes of the windows of a file, in any order of files and in any thread."""
+        """Writes the records of a file, in any order of files and in any thread."""
         pieces = []
         with self._writing:
             for piece in file.pieces:
-                piece.rows["offset"] += np.uint64(self._windows.tell())
-                self._windows.writelines(piece.windows)
-                pieces.append(piece._replace(windows=[]))
-            self._windows.flush()
+                piece.rows["offset"] += np.uint64(self._records.tell())
+                self._records.writelines(piece.records)
+                pieces.append(piece._replace(records=[]))
+            self._records.flush()
         return file._replace(pieces=pieces)
 
     def add(self, piece: PackedPiece, source: int) -> None:
-        """Adds a piece whose windows are written, in the order of the pieces.
+        """Adds a piece whose records are written, in the order of the pieces.
 
         Args:
             piece: The piece.
@@ -225,24 +239,29 @@ class WindowStore:
         for rows, kept in self._kept():
             yield rows[kept & (self._of_piece[rows["piece"]] == number)]
 
-    def read(self, rows: np.ndarray, split: str) -> Iterator[Window]:
-        """Yields the windows of some `rows` of a split, as if each were the first of its piece."""
+    def records(self, rows: np.ndarray) -> Iterator[bytes]:
+        """Yields the records of some rows, in their order."""
         if not len(rows):
             return
-        file, (start, end) = self._windows.fileno(), extent(rows)
-        at_once = end - start <= READ_BYTES
-        whole = os.pread(file, end - start, start) if at_once else b""
-        columns = (rows[name].tolist() for name in ROW.names[2:])  # those after the hashes
-        for piece, train_only, offset, size, controls, (first, steps) in zip(*columns, strict=True):
-            if at_once:
-                read = whole[offset - start : offset - start + size + controls]
-            else:
-                read = os.pread(file, size + controls, offset)
+        file, (start, end) = self._records.fileno(), extent(rows)
+        places = zip(rows["offset"].tolist(), rows["size"].tolist(), strict=True)
+        if end - start > READ_BYTES:
+            for offset, size in places:
+                yield os.pread(file, size, offset)
+            return
+        read = os.pread(file, end - start, start)
+        for offset, size in places:
+            yield read[offset - start : offset - start + size]
+
+    def read(self, rows: np.ndarray, split: str) -> Iterator[Window]:
+        """Yields the windows of some rows of a split, as if each were the first of its piece."""
+        columns = (rows[name].tolist() for name in PLACE)
+        for record, place in zip(self.records(rows), zip(*columns, strict=True), strict=True):
+            piece, train_only, start, size, controls, (first, steps) = place
             yield Window(
                 (self._sources[piece], piece, 0),
                 self._names[piece],
-                read[:size],
-                read[size:],
+                *self._writer.read(record, start, size, controls),
                 split,
                 train_only,
                 None if first == NO_POSITION else (first, steps),
@@ -298,16 +317,46 @@ class StoredWindows:
         return self.size
 
     def __iter__(self) -> Iterator[Window]:
-        for rows in self.rows():
-            yield from self.read(rows)
+        for rows in self.store.rows(self.split):
+            yield from self.store.read(rows, self.split)
 
-    def rows(self) -> Iterator[np.ndarray]:
-        """Yields the `ROW`s of the windows, in stable order."""
-        return self.store.rows(self.split)
+    @property
+    def bytes(self) -> int:
+        """Size of their examples, without what surrounds them in a file."""
+        sizes = (int(rows["size"].sum()) for rows in self.store.rows(self.split))
+        return sum(sizes) - FRAME * self.size
 
-    def read(self, rows: np.ndarray) -> Iterator[Window]:
-        """Yields the windows of some of the rows."""
-        return self.store.read(rows, self.split)
+    def records(self) -> Iterator[bytes]:
+        """Yields their records in the order in which TFDS writes them.
+
+        Raises:
+            ValueError: If two windows have the same `examples.key_of`.
+        """
+        count, half = np.uint64(-(-self.size // PART_ROWS)), np.uint64(32)
+        for part in range(int(count)):
+            found, orders = [], []
+            for rows in self.store.rows(self.split):
+                order = self._order(rows)
+                within = (order[:, 0] >> half) * count >> half == part
+                found.append(rows[within])
+                orders.append(order[within])
+            order = np.concatenate(orders)
+            ranked = np.lexsort((order[:, 1], order[:, 0]))
+            order = order[ranked]
+            if (order[1:] == order[:-1]).all(axis=1).any():
+                raise ValueError(f"Two windows of {self.split} have the same key")
+            yield from self.store.records(np.concatenate(found)[ranked])
+
+    def _order(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the `examples.order_of` some of the rows, uint64 (N, 2)."""
+        if self.split == "train":
+            return rows["order"].astype(np.uint64)
+        windows = self.store.read(rows, self.split)
+        hashes = [
+            examples.order_of(self.split, w.events, w.controls, w.piece, w.position)
+            for w in windows
+        ]
+        return np.frombuffer(b"".join(hashes), ">u8").reshape(-1, 2).astype(np.uint64)
 
 
 @dataclasses.dataclass(frozen=True)

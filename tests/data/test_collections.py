@@ -253,13 +253,13 @@ from magenta_lite.data import folk
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from pathlib import Path
-from magenta_lite.data import examples
+from tfds_datasets.collection_builder import CollectionBuilder
 folk.corpus_folder = lambda: Path(sys.argv[1])
-write_split = examples.write_split
+write_split = CollectionBuilder._write_split
 def die(*arguments):
     write_split(*arguments)  # the first split is on disk
     os.kill(os.getpid(), signal.SIGKILL)
-examples.write_split = die
+CollectionBuilder._write_split = die
 converter = MelodyConverterConfig(bars=2, programs=(0, 31))
 datasets.open_collection(DataConfig(source="folk"), converter, sys.argv[2])
 """

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
-from magenta_lite.converters.base import Report
+from magenta_lite.converters.base import EventFormat, Report
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.data import building, examples, window_store
 from magenta_lite.data.splitting import EncodedPiece, key_of
 from magenta_lite.data.window_store import PackedFile, WindowStore, pack
+from tfds_datasets.collection_builder import CollectionBuilder
 from tfds_datasets.midi_dir import midi_dir_dataset_builder
 
 CONFIGS = (
@@ -29,7 +31,7 @@ CONFIGS = (
 def _windows(converter_config, pieces: int = 9) -> building.Windows:
     """Returns random windows of pieces of which each has one in every split."""
     format = build_converter(converter_config).event_format
-    store = WindowStore()
+    store = WindowStore(format)
     rng = np.random.default_rng(0)
     for number in range(pieces):
         for split in building.SPLITS:
@@ -49,13 +51,13 @@ def _windows(converter_config, pieces: int = 9) -> building.Windows:
             keys = [key_of(events + controls) for events, controls, _ in made]
             if format.kind != "audio":
                 positions = None
-            _add(store, EncodedPiece(name, split, made, keys, positions), number)
+            _add(store, EncodedPiece(name, split, made, keys, positions), number, format)
     store.settle(by_folder=False)
     return building.Windows(store.splits(), Report())
 
 
-def _add(store: WindowStore, piece: EncodedPiece, number: int) -> None:
-    (written,) = store.write(PackedFile([pack(piece)], Report(), 0, True)).pieces
+def _add(store: WindowStore, piece: EncodedPiece, number: int, format: EventFormat) -> None:
+    (written,) = store.write(PackedFile([pack(piece, format)], Report(), 0, True)).pieces
     store.add(written, number)
 
 
@@ -91,10 +93,7 @@ def test_examples_are_those_of_the_writer_of_tfds(name, tmp_path, monkeypatch):
     windows = _windows(converter_config)
     ours = _built(windows, converter_config, tmp_path / "ours", monkeypatch, num_shards=3)
 
-    def closed(*_):
-        raise AssertionError
-
-    monkeypatch.setattr(examples, "write_split", closed)
+    monkeypatch.setattr(CollectionBuilder, "_write_split", None)
     settings = {"num_shards": 3, "max_examples_per_split": 10**9}
     theirs = _built(windows, converter_config, tmp_path / "theirs", monkeypatch, **settings)
     assert _content(ours) == _content(theirs)
@@ -105,31 +104,40 @@ def test_examples_are_those_of_the_writer_of_tfds(name, tmp_path, monkeypatch):
         assert max(map(max, events)) > 127
 
 
-def test_split_is_the_same_in_one_part_and_in_several(tmp_path, monkeypatch):
+def test_split_is_the_same_in_one_part_and_in_several(monkeypatch):
     """Only a part of the windows is sorted at once."""
-    converter_config = MelodyConverterConfig(bars=2)
-    format = build_converter(converter_config).event_format
-    kept = _windows(converter_config, 30).splits["train"]
+    kept = _windows(MelodyConverterConfig(bars=2), 30).splits
     written = []
-    for sorted_at_once in (2**20, 11):
-        monkeypatch.setattr(window_store, "READ_BYTES", 100 * sorted_at_once)
-        monkeypatch.setattr(examples, "SORTED", sorted_at_once)
-        monkeypatch.setattr(window_store, "READ_ROWS", sorted_at_once)
-        path = tmp_path / str(sorted_at_once)
-        size = examples.write_split(kept, format, lambda _, path=path: [(path, len(kept))])
-        written.append((size, path.read_bytes()))
+    for rows in (2**20, 11):
+        monkeypatch.setattr(window_store, "READ_BYTES", 100 * rows)
+        monkeypatch.setattr(window_store, "PART_ROWS", rows)
+        monkeypatch.setattr(window_store, "READ_ROWS", rows)
+        written.append({split: list(windows.records()) for split, windows in kept.items()})
     assert written[0] == written[1]
-    assert written[0][0] == len(written[0][1]) - 16 * len(kept)
+    for split, records in written[0].items():
+        assert len(records) == len(kept[split]) > 11
+        assert sum(map(len, records)) == kept[split].bytes + 16 * len(records)
 
 
-def test_two_windows_with_one_key_are_an_error(tmp_path):
-    converter_config = get_config("vqvae_mini").converter
-    store = WindowStore()
+def test_two_windows_with_one_key_are_an_error():
+    format = build_converter(get_config("vqvae_mini").converter).event_format
+    store = WindowStore(format)
     for content in (b"\1\2", b"\3\4"):  # of two pieces with one name
         piece = EncodedPiece("a.wav", "train", [(content, b"", False)], [key_of(content)], [(0, 9)])
-        _add(store, piece, 0)
+        _add(store, piece, 0, format)
     store.settle(by_folder=False)
-    kept = store.splits()["train"]
-    format = build_converter(converter_config).event_format
     with pytest.raises(ValueError, match="Two windows of train have the same key"):
-        examples.write_split(kept, format, lambda _: [(tmp_path / "a", len(kept))])
+        list(store.splits()["train"].records())
+
+
+@pytest.mark.parametrize("itemsize", [1, 2, 8])
+def test_varints_are_those_of_protocol_buffers(itemsize):
+    assert examples.varints(np.array([150], f"u{itemsize}").tobytes(), itemsize) == b"\x96\x01"
+    edges = [0, 1, 127, 128, 255, 256, 2**14 - 1, 2**14, 2**16 - 1, 2**35, 2**64 - 1]
+    numbers = [number for number in edges if number < 2 ** (8 * itemsize)]
+    packed = np.array(numbers, f"u{itemsize}").tobytes()
+    expected = tf.train.Int64List(value=np.array(numbers, "u8").view("i8"))
+    encoded = examples.varints(packed, itemsize)
+    assert expected.SerializeToString().endswith(encoded)
+    assert examples.numbers_of(encoded, itemsize) == packed
+    assert examples.varints(b"", itemsize) == examples.numbers_of(b"", itemsize) == b""

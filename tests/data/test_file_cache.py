@@ -222,8 +222,8 @@ def _cut_database(folder):
     os.truncate(folder / "0123.sqlite", (folder / "0123.sqlite").stat().st_size // 2)
 
 
-def _cut_windows(folder):
-    os.truncate(folder / "0123.windows", (folder / "0123.windows").stat().st_size - 1)
+def _cut_records(folder):
+    os.truncate(folder / "0123.records", (folder / "0123.records").stat().st_size - 1)
 
 
 def _other_columns(folder):
@@ -231,7 +231,7 @@ def _other_columns(folder):
         database.execute("ALTER TABLE parts DROP COLUMN report")
 
 
-@pytest.mark.parametrize("damage", [_no_database, _cut_database, _cut_windows, _other_columns])
+@pytest.mark.parametrize("damage", [_no_database, _cut_database, _cut_records, _other_columns])
 def test_damaged_folder_is_read_again_with_a_line(damage, music, tmp_path, capsys, read):
     expected = _build(music, tmp_path)
     damage(tmp_path / "cache")
@@ -256,7 +256,7 @@ def test_another_code_reads_all_again_and_removes_the_rest(music, tmp_path, read
     assert file_cache.code_of([1]) == file_cache.code_of([1]) != file_cache.code_of([2])
 
 
-def test_windows_of_files_that_are_gone_do_not_stay(music, tmp_path, read):
+def test_records_of_files_that_are_gone_do_not_stay(music, tmp_path, read):
     _build(music, tmp_path)
     (music / "good_000.mid").unlink()
     _build(music, tmp_path)
