@@ -426,7 +426,7 @@ def with_progress(items: Iterable[T], what: str, count: int) -> Iterator[T]:
     last = time.monotonic()
     for i, item in enumerate(items):
         yield item
-        if time.monotonic() - last >= PROGRESS_SECONDS:
+        if not i % 64 and time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             say(f"{what}: {i + 1:,} of {count:,}")
 

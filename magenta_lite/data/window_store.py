@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -37,7 +37,7 @@ ROW = np.dtype(
         ("position", "i8", 2),
     ]
 )
-PLACE = ("piece", "train_only", "start", "events", "controls", "position")
+PLACE = ("piece", "train_only", "start", "events", "controls")
 NO_POSITION = -1
 READ_ROWS = 2**16  # rows that are read at once
 PART_ROWS = 2**20  # rows that are split or settled at once
@@ -106,6 +106,13 @@ def pack(piece: EncodedPiece, format: EventFormat) -> PackedPiece:
 def extent(rows: np.ndarray) -> tuple[int, int]:
     """Returns the offsets of the first byte of the records of some rows, and of that behind."""
     return int(rows["offset"].min()), int((rows["offset"] + rows["size"]).max())
+
+
+def _positions(rows: np.ndarray) -> list[tuple[int, int] | None]:
+    """Returns the `Window.position` of some rows; all windows of a data set have one, or none."""
+    if not len(rows) or rows["position"][0, 0] == NO_POSITION:
+        return [None] * len(rows)
+    return list(map(tuple, rows["position"].tolist()))
 
 
 class WindowStore:
@@ -255,17 +262,15 @@ class WindowStore:
 
     def read(self, rows: np.ndarray, split: str) -> Iterator[Window]:
         """Yields the windows of some rows of a split, as if each were the first of its piece."""
-        columns = (rows[name].tolist() for name in PLACE)
-        for record, place in zip(self.records(rows), zip(*columns, strict=True), strict=True):
-            piece, train_only, start, size, controls, (first, steps) = place
-            yield Window(
-                (self._sources[piece], piece, 0),
-                self._names[piece],
-                *self._writer.read(record, start, size, controls),
-                split,
-                train_only,
-                None if first == NO_POSITION else (first, steps),
-            )
+        columns: list[Iterable[Any]] = [rows[name].tolist() for name in PLACE]
+        columns.append(_positions(rows))
+        records = self.records(rows)
+        for record, piece, only, start, size, controls, position in zip(
+            records, *columns, strict=True
+        ):
+            events, controls = self._writer.read(record, start, size, controls)
+            place = self._sources[piece], piece, 0
+            yield Window(place, self._names[piece], events, controls, split, only, position)
 
     def _hashes(self, pieces: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the `splitting.WindowParts` of some pieces, by their index in the list."""
