@@ -74,7 +74,7 @@ class FileCache:
 
     def __init__(self, folder: Path, code: str, data_set: str, say: Callable[[str], object]):
         self.folder, self._code = folder, code
-        self._writing = threading.Lock()
+        self._using = threading.Lock()
         self._asked: set[bytes] = set()
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
@@ -93,8 +93,13 @@ class FileCache:
 
     def _open(self) -> None:
         self.records = (self.folder / f"{self._code}.records").open("a+b")
+        path = (self.folder / f"{self._code}.sqlite").absolute()
+        # Without locks of SQLite: file systems without locks are used with a warning; see `locks`.
         self._parts = sqlite3.connect(
-            self.folder / f"{self._code}.sqlite", isolation_level=None, check_same_thread=False
+            f"{path.as_uri()}?vfs=unix-none",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             with _os_errors():
@@ -104,7 +109,7 @@ class FileCache:
             raise
 
     def _prepare(self) -> None:
-        # Exclusive, so that the journal needs no shared memory, which network file systems lack.
+        # Exclusive, so that the journal needs no memory that processes share.
         for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
             self._parts.execute(f"PRAGMA {setting}")
         self._parts.execute(
@@ -132,19 +137,21 @@ class FileCache:
     def done(self, source: bytes) -> tuple[tuple[int, ...], bool]:
         """Returns the numbers of the parts of a source that are here, and whether these are all."""
         self._asked.add(source)
-        found = self._parts.execute(
-            "SELECT number, last FROM parts WHERE source = ? ORDER BY number", (source,)
-        ).fetchall()
+        with self._using:
+            found = self._parts.execute(
+                "SELECT number, last FROM parts WHERE source = ? ORDER BY number", (source,)
+            ).fetchall()
         numbers = tuple(number for number, _ in found)
         return numbers, any(last for _, last in found) and numbers[-1] == len(numbers) - 1
 
     def read(self, source: bytes, number: int) -> PackedFile:
         """Returns a part of a source that is here; its records are in `records`."""
-        last, pieces, report, rows, passages = self._parts.execute(
-            "SELECT last, pieces, report, rows, passages FROM parts"
-            " WHERE source = ? AND number = ?",
-            (source, number),
-        ).fetchone()
+        with self._using:
+            last, pieces, report, rows, passages = self._parts.execute(
+                "SELECT last, pieces, report, rows, passages FROM parts"
+                " WHERE source = ? AND number = ?",
+                (source, number),
+            ).fetchone()
         rows, passages = np.frombuffer(bytearray(rows), ROW), np.frombuffer(passages, np.uint64)
         packed, start, first = [], 0, 0
         for name, split, content, order, folder, facts, windows, count in json.loads(pieces):
@@ -179,7 +186,7 @@ class FileCache:
             *(b"".join(rows), b"".join(passages)),
         )
         marks = ", ".join("?" * len(row))
-        with self._writing, _os_errors():
+        with self._using, _os_errors():
             self._parts.execute(f"INSERT OR REPLACE INTO parts ({COLUMNS}) VALUES ({marks})", row)
 
     def clean(self) -> None:
