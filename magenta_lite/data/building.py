@@ -142,11 +142,6 @@ def _content_hash(path: str, size: int, time: int) -> str:
     return digest.hexdigest()
 
 
-def encode_source(source: reading.Source, converter_config: Any) -> Encoded:
-    """Reads and encodes one source. Pieces that fail are counted in the report, never raised."""
-    return _joined(source, [attempt(*part) for part in encode_files(source, converter_config)])
-
-
 def encode_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
     """Yields the name and the encoding of each file of a source, and of its report."""
     report = Report()
@@ -157,18 +152,6 @@ def encode_files(source: reading.Source, converter_config: Any) -> Iterator[Part
 
 def _encode_file(file: reading.Source, converter_config: Any) -> Encoded:
     return encode_pieces(file.name, *file.read_as(converter_config), converter_config)
-
-
-def _joined(source: reading.Source, answers: Iterable[Encoded | Crash]) -> Encoded:
-    """Returns one result for the files of a source."""
-    joined = Encoded(source.name, [], Report())
-    for answer in answers:
-        if isinstance(answer, Crash):
-            joined.report.drop(answer.reason, answer.name or source.name)
-        else:
-            joined.pieces += answer.pieces
-            joined.report.merge(answer.report)
-    return joined
 
 
 def encode_pieces(
@@ -212,7 +195,7 @@ def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes
 
 
 def _keys(result: EncodeResult, examples: list[tuple[bytes, bytes, bool]], converter) -> list:
-    """Returns the `Window.key` of each example of a piece.
+    """Returns the `EncodedPiece.keys` of the examples of a piece.
 
     Training transposes at random, so windows that differ only in key count as duplicates.
     """
@@ -306,9 +289,8 @@ def build(
         by_folder: See `splitting.assign`.
         folder: Folder of temporary files; None for that of the system.
     """
-    report = Report()
-    report.merge(listing)
-    store, facts, reasons = WindowStore(folder), {}, []
+    store = WindowStore(folder)
+    reading_all = Collecting(store, listing)
     progress = _Progress(len(sources))
     work = functools.partial(pack_files, converter_config=converter_config)
 
@@ -316,33 +298,58 @@ def build(
         return packed._replace(pieces=[store.write(piece) for piece in packed.pieces])
 
     all_answers = each_source(sources, work, progress.show, written)
-    for number, (source, answers) in enumerate(zip(sources, all_answers, strict=True)):
+    for source, answers in zip(sources, all_answers, strict=True):
+        reading_all.add_source(source.name, map(progress.counted, answers))
+        progress.end_source()
+    report = reading_all.settle(by_folder)
+    return Windows(store.splits(), report, reading_all.facts)
+
+
+class Collecting:
+    """Collects what all sources give, and decides which of their windows are stored.
+
+    Args:
+        store: Takes the pieces.
+        listing: Report from listing the sources.
+
+    Attributes:
+        facts: Metadata of the pieces that have any, by piece name.
+    """
+
+    def __init__(self, store: WindowStore, listing: Report):
+        self._store = store
+        self._report = Report()
+        self._report.merge(listing)
+        self._sources: list[tuple[str, str]] = []  # name, and why it is not used if it is not
+        self.facts: dict[str, dict[str, Any]] = {}
+
+    def add_source(self, name: str, answers: Iterable[PackedFile | Crash]) -> None:
+        """Adds the files of the source `name`, in the order of the sources."""
         read, pieces = Report(), 0
         for answer in answers:
             if isinstance(answer, Crash):
-                progress.add(0)
-                read.drop(answer.reason, answer.name or source.name)
+                read.drop(answer.reason, answer.name or name)
                 continue
-            progress.add(sum(len(piece.rows) for piece in answer.pieces))
             read.merge(answer.report)
             pieces += len(answer.pieces)
             for piece in answer.pieces:
-                store.add(piece, number)
+                self._store.add(piece, len(self._sources))
                 if piece.facts:
-                    facts[piece.name] = piece.facts
-        report.merge(read)
-        reasons.append(SAME_MUSIC if pieces else read.main_reason())
-        progress.end_source()
-    report.merge(store.settle(by_folder))
-    used = store.used_sources()
-    for number, reason in enumerate(reasons):
-        report.merge(file_report(sources[number].name, number in used, reason))
-    return Windows(store.splits(), report, facts)
+                    self.facts[piece.name] = piece.facts
+        self._report.merge(read)
+        self._sources.append((name, SAME_MUSIC if pieces else read.main_reason()))
 
+    def settle(self, by_folder: bool) -> Report:
+        """Decides which windows are stored; returns the report of the build.
 
-def why_unused(encoded: Encoded) -> str:
-    """Returns the reason to report if no window of a source is used."""
-    return SAME_MUSIC if encoded.pieces else encoded.report.main_reason()
+        Args:
+            by_folder: See `splitting.assign`.
+        """
+        self._report.merge(self._store.settle(by_folder))
+        used = self._store.used_sources()
+        for number, (name, reason) in enumerate(self._sources):
+            self._report.merge(file_report(name, number in used, reason))
+        return self._report
 
 
 def file_report(name: str, used: bool, reason: str) -> Report:
@@ -353,29 +360,6 @@ def file_report(name: str, used: bool, reason: str) -> Report:
     else:
         report.files.drop(reason, name)
     return report
-
-
-def facts_of(encoded: Encoded) -> dict[str, dict[str, Any]]:
-    """Returns the metadata of the pieces of a source, by piece name."""
-    return {piece.name: piece.facts for piece in encoded.pieces if piece.facts}
-
-
-def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
-    """Yields the windows of the source with index `number`."""
-    for i, piece in enumerate(encoded.pieces):
-        content = piece.content
-        for j, (events, controls, train_only) in enumerate(piece.examples):
-            yield Window(
-                place=(number, i, j),
-                piece=piece.name,
-                events=events,
-                controls=controls,
-                split=piece.split,
-                train_only=train_only,
-                position=piece.positions[j] if piece.positions else None,
-                key=piece.keys[j],
-                content=content,
-            )
 
 
 def about(longest: Busy | None) -> str:
@@ -409,12 +393,14 @@ class _Progress:
         self._done = self._files = self._windows = 0
         self._start = self._printed = time.monotonic()
 
-    def add(self, windows: int) -> None:
-        """Counts the answer for a part of a source."""
+    def counted(self, answer: PackedFile | Crash) -> PackedFile | Crash:
+        """Counts the answer for a part of a source, and returns it."""
         self._files += 1
-        self._windows += windows
+        if not isinstance(answer, Crash):
+            self._windows += sum(len(piece.rows) for piece in answer.pieces)
         if time.monotonic() - self._printed >= PROGRESS_SECONDS:
             self.show()
+        return answer
 
     def end_source(self) -> None:
         self._done += 1

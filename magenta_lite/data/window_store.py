@@ -17,7 +17,7 @@ from magenta_lite.converters.base import PLACES_KEPT, Report
 from magenta_lite.data import splitting
 from magenta_lite.data.splitting import EncodedPiece, Outline, Window
 
-# A window without its bytes: `Window.key` and the hash `EncodedPiece.contents`; the number of its
+# A window without its bytes: its entries of `EncodedPiece.keys` and `contents`; the number of its
 # piece; the offset of its bytes in the file and the sizes of events and controls; the position.
 ROW = np.dtype(
     [
@@ -72,6 +72,22 @@ def pack(piece: EncodedPiece) -> PackedPiece:
     return PackedPiece(
         piece.name, piece.split, splitting.outline(piece), piece.facts, rows, windows
     )
+
+
+def unpack(piece: PackedPiece, split: str, stored: np.ndarray) -> Iterator[Window]:
+    """Yields the `stored` windows of a packed piece, bool (N,), whose place is their index."""
+    for i in np.flatnonzero(stored).tolist():
+        row = piece.rows[i]
+        first, steps = row["position"].tolist()
+        yield Window(
+            place=(0, 0, i),
+            piece=piece.name,
+            events=piece.windows[2 * i],
+            controls=piece.windows[2 * i + 1],
+            split=split,
+            train_only=bool(row["train_only"]),
+            position=None if first == NO_POSITION else (first, steps),
+        )
 
 
 class WindowStore:
@@ -190,6 +206,14 @@ class WindowStore:
         for rows, kept in self._kept():
             used[rows["piece"][kept]] = True
         return {self._sources[i] for i in np.flatnonzero(used).tolist()}
+
+    def decisions(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields the split of each piece, and which of its windows are stored, bool (N,)."""
+        counts = np.zeros(len(self._names), int)
+        for rows in self._chunks():
+            counts += np.bincount(rows["piece"], minlength=len(counts))
+        stored = np.split(self._decided == splitting.KEPT, np.cumsum(counts))
+        yield from zip(self._splits, stored, strict=False)  # nothing is behind the last piece
 
     def windows(self, split: str) -> Iterator[Window]:
         """Yields the stored windows of a split, in stable order."""
