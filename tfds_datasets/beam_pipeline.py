@@ -1,17 +1,17 @@
 """The steps of a build on Apache Beam.
 
 Workers encode the files. One of them then decides, as a local build does, which windows are stored,
-from hashes of all windows and pieces, of which it keeps most on its disk. The windows themselves
-meet its decisions by file.
+from hashes of all windows and pieces, which come in files, so that they need not fit in memory. The
+windows themselves meet its decisions file by file.
 """
 
 from __future__ import annotations
 
 import functools
+import heapq
 import itertools
 import math
 import pickle
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
@@ -28,10 +28,12 @@ from magenta_lite.data.window_store import WindowStore
 from magenta_lite.data.workers import Crash, attempt
 
 ARCHIVE_SHARES = 16  # of an archive, which as many workers read at once
+GROUPS = 64  # of files, whose hashes must fit in the memory of a worker
 EMPTY = "empty"  # tag of the splits without windows
 
 WriteFound = Callable[[Report, dict[str, dict[str, Any]], list[str]], None]
 Place = tuple[int, int]  # index of a source, and of a file in it
+Named = tuple[str, PackedFile | Crash]  # name of a source, and the encoding of one of its files
 Decided = list[tuple[str, np.ndarray]]  # split of each piece of a file, and its stored windows
 
 
@@ -41,7 +43,7 @@ def examples_of(
     listing: Report,
     converter_config: Any,
     by_folder: bool,
-    listed: Any,
+    folder: Any,
     example: Callable[[Window], tuple[bytes, dict[str, Any]]],
     write_found: WriteFound,
 ) -> dict[str, beam.PCollection]:
@@ -55,14 +57,17 @@ def examples_of(
         listing: Report from listing `sources`.
         converter_config: A converter section, e.g. `MelodyConverterConfig`.
         by_folder: See `splitting.assign`.
-        listed: `epath.Path` to which the list of the sources is written, for the workers.
+        folder: `epath.Path` of a folder of temporary files that all workers can read and write.
         example: Returns the key and the example of a window.
         write_found: Called by a worker with the report, the metadata of the pieces by name, and the
             names of empty splits.
     """
     # The elements of `Create` are part of the job request, which services limit to some megabytes.
+    folder.mkdir()
+    listed = folder / "sources.pickle"
     listed.write_bytes(pickle.dumps(sources))
     encode = functools.partial(_encode, converter_config=converter_config)
+    write = functools.partial(_write, folder=folder)
     decide = functools.partial(
         _decide, listing=listing, by_folder=by_folder, write_found=write_found
     )
@@ -76,6 +81,8 @@ def examples_of(
     decided, empty = (
         encoded
         | "Hashes" >> beam.MapTuple(_without_windows)
+        | "Groups" >> beam.GroupByKey()
+        | "Write" >> beam.MapTuple(write)
         | "InOnePlace" >> beam.GroupByKey()
         | "Decide" >> beam.FlatMapTuple(decide).with_outputs(EMPTY, main="decided")
     )
@@ -106,61 +113,71 @@ def _shares(listed: Any) -> Iterator[tuple[int, Source, slice]]:
 
 def _encode(
     number: int, source: Source, share: slice, converter_config: Any
-) -> Iterator[tuple[Place, tuple[str, PackedFile | Crash]]]:
-    """Yields place, and name of the source and encoding, of each file of a share."""
+) -> Iterator[tuple[Place, Named]]:
+    """Yields the place and the encoding of each file of a share."""
     files = enumerate(building.pack_files(source, converter_config))
     for i, (name, answer) in itertools.islice(files, share.start, None, share.step):
         yield (number, i), (source.name, attempt(name, answer))
 
 
-def _without_windows(
-    place: Place, named: tuple[str, PackedFile | Crash]
-) -> tuple[None, tuple[Place, str, PackedFile | Crash]]:
+def _without_windows(place: Place, named: Named) -> tuple[int, tuple[Place, Named]]:
+    """Returns the number of the group of a file, and the file without its windows."""
     name, file = named
     if not isinstance(file, Crash):
         file = file._replace(pieces=[piece._replace(windows=[]) for piece in file.pieces])
-    return None, (place, name, file)
+    return sum(place) % GROUPS, (place, (name, file))
+
+
+def _write(group: int, files: Iterable[tuple[Place, Named]], folder: Any) -> tuple[None, Any]:
+    """Writes a group of files in their order; returns the path, for a single receiver."""
+    path = folder / f"hashes-{group:03d}.pickle"
+    in_order = sorted(files, key=itemgetter(0))
+    with path.open("wb") as written:
+        pickle.dump(len(in_order), written)
+        for file in in_order:
+            pickle.dump(file, written)
+    return None, path
+
+
+def _read(path: Any) -> Iterator[tuple[Place, Named]]:
+    with path.open("rb") as written:
+        for _ in range(pickle.load(written)):
+            yield pickle.load(written)
+
+
+def _source_of(file: tuple[Place, Named]) -> tuple[int, str]:
+    (number, _), (name, _) = file
+    return number, name
 
 
 def _decide(
-    _: None,
-    files: Iterable[tuple[Place, str, PackedFile | Crash]],
-    listing: Report,
-    by_folder: bool,
-    write_found: WriteFound,
+    _: None, paths: Iterable[Any], listing: Report, by_folder: bool, write_found: WriteFound
 ) -> Iterator[Any]:
     """Yields the `Decided` of each place with stored windows, and the names of empty splits."""
-    store, counts = WindowStore(), []
+    pieces: dict[Place, int] = {}  # number of pieces of each file
+
+    def answers(files: Iterable[tuple[Place, Named]]) -> Iterator[PackedFile | Crash]:
+        for place, (_, file) in files:
+            pieces[place] = 0 if isinstance(file, Crash) else len(file.pieces)
+            yield file
+
+    store = WindowStore()
     collecting = Collecting(store, listing)
-    with tempfile.TemporaryFile() as spilled:
-        starts: dict[Place, int] = {}
-        names: dict[int, str] = {}
-        for place, name, answer in files:
-            starts[place], names[place[0]] = spilled.tell(), name
-            pickle.dump(answer, spilled)
-
-        def read(place: Place) -> PackedFile | Crash:
-            spilled.seek(starts[place])
-            answer = pickle.load(spilled)
-            counts.append(0 if isinstance(answer, Crash) else len(answer.pieces))
-            return answer
-
-        for number, places in itertools.groupby(sorted(starts), key=itemgetter(0)):
-            collecting.add_source(names[number], map(read, places))
+    files = heapq.merge(*map(_read, paths), key=itemgetter(0))
+    for (_, name), of_source in itertools.groupby(files, key=_source_of):
+        collecting.add_source(name, answers(of_source))
     report = collecting.settle(by_folder)
     empty = [split for split, windows in store.splits().items() if not windows]
     write_found(report, collecting.facts, empty)
     yield from (beam.pvalue.TaggedOutput(EMPTY, split) for split in empty)
     decisions = store.decisions()
-    for place, count in zip(sorted(starts), counts, strict=True):
+    for place, count in pieces.items():
         decided = list(itertools.islice(decisions, count))
         if any(stored.any() for _, stored in decided):
             yield place, decided
 
 
-def _stored(
-    place: Place, found: tuple[list[tuple[str, PackedFile]], list[Decided]]
-) -> Iterator[Window]:
+def _stored(_: Place, found: tuple[list[Named], list[Decided]]) -> Iterator[Window]:
     """Yields the stored windows of a file."""
     for (_, file), decided in zip(*found, strict=False):  # undecided, if none is stored
         for piece, (split, stored) in zip(file.pieces, decided, strict=True):

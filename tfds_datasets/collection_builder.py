@@ -25,8 +25,8 @@ from magenta_lite.data.splitting import Window
 from magenta_lite.data.window_store import StoredWindows
 from magenta_lite.errors import UserError
 
-# Of a build, which puts the first one into the metadata.
-FOUND_FILE, SOURCES_FILE = "found.json", "sources.pickle"
+# Of a build, which removes them.
+FOUND_FILE, BEAM_FOLDER = "found.json", "beam"
 
 # TFDS sorts the examples of a larger split in files, with the same result; its own limit is 1 GB.
 shuffle.MAX_MEM_BUFFER_SIZE = 64 * 2**20
@@ -182,7 +182,8 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     @_short_errors()
     def _download_and_prepare(self, dl_manager, download_config) -> None:
-        if download_config.beam_options or download_config.beam_runner:
+        on_beam = bool(download_config.beam_options or download_config.beam_runner)
+        if on_beam:
             # TFDS inspects the signature to decide whether to pass a pipeline.
             self._split_generators = self._beam_split_generators
         try:
@@ -190,8 +191,9 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         finally:
             self.__dict__.pop("_split_generators", None)
         found = json.loads((self.data_path / FOUND_FILE).read_text())
-        for name in (FOUND_FILE, SOURCES_FILE):
-            (self.data_path / name).unlink(missing_ok=True)
+        (self.data_path / FOUND_FILE).unlink()  # now in the metadata
+        if on_beam:
+            (self.data_path / BEAM_FOLDER).rmtree()
         self._remove(found.pop("empty"))
         self.info.metadata.update(found)
         summaries.check_usable(self.sizes, self.report, self.info.full_name)
@@ -237,7 +239,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             listing,
             config.converter,
             config.by_folder,
-            self.data_path / SOURCES_FILE,
+            self.data_path / BEAM_FOLDER,
             functools.partial(_example, converter_config=config.converter),
             functools.partial(_write_found, self.data_path / FOUND_FILE),
         )

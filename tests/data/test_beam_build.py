@@ -54,15 +54,11 @@ def _built(builder_class, data_dir, config, **download):
 
 
 def _assert_same(on_beam, plain):
+    files = [sorted(path.name for path in Path(b.data_dir).iterdir()) for b in (on_beam, plain)]
+    assert files[0] == files[1]
     assert _rows(on_beam) == _rows(plain)
     assert on_beam.sizes == plain.sizes
     assert on_beam.info.metadata == plain.info.metadata  # the report, and facts of the pieces
-    files = [
-        {path.name: path.read_bytes() for path in Path(builder.data_dir).glob("*.tfrecord*")}
-        for builder in (on_beam, plain)
-    ]
-    assert files[0].keys() == files[1].keys()
-    assert not [path for path in Path(on_beam.data_dir).iterdir() if path.suffix == ".pickle"]
 
 
 def test_direct_runner_writes_exactly_what_one_process_writes(folk_dummy, tmp_path, monkeypatch):
@@ -79,8 +75,8 @@ def test_direct_runner_keeps_the_splits_that_a_data_set_gives(grooves, tmp_path)
     config = builder_class.config_for(str(grooves), GrooveConverterConfig())
     plain = _built(builder_class, tmp_path / "plain", config)
     on_beam = _built(builder_class, tmp_path / "beam", config, download_config=_beam_config())
-    assert all(_rows(plain).values())
     _assert_same(on_beam, plain)
+    assert all(_rows(plain).values())
 
 
 @pytest.mark.parametrize("encoding", ["mel_2bar", "mono_16khz"])
