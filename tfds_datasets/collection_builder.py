@@ -188,6 +188,11 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             self._split_generators = self._beam_split_generators
         try:
             super()._download_and_prepare(dl_manager, download_config)
+        except Exception as error:
+            if on_beam and not isinstance(error, UserError):
+                what = self.info.full_name
+                error.add_note(f"Nothing of {what} is stored; build it again without the cause")
+            raise
         finally:
             self.__dict__.pop("_split_generators", None)
         found = json.loads((self.data_path / FOUND_FILE).read_text())

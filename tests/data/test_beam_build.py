@@ -17,6 +17,7 @@ from magenta_lite.converters.groove import GrooveConverterConfig
 from magenta_lite.data import building
 from magenta_lite.data.collections import Collection
 from magenta_lite.errors import UserError
+from tfds_datasets import collection_builder
 from tfds_datasets.audio_dir import audio_dir_dataset_builder
 from tfds_datasets.folk import folk_dataset_builder
 from tfds_datasets.groove_midi import groove_midi_dataset_builder
@@ -30,9 +31,8 @@ FOLDER = ROOT / "tfds_datasets" / "midi_dir" / "dummy_data"
 
 
 def _beam_config(**kwargs):
-    # DirectRunner is this one, after it has tried to download another one.
-    runner = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-    options = beam.options.pipeline_options.PipelineOptions([f"--runner={runner}"])
+    # DirectRunner would first try to download another one.
+    options = beam.options.pipeline_options.PipelineOptions(["--runner=FnApiRunner"])
     return tfds.download.DownloadConfig(beam_options=options, **kwargs)
 
 
@@ -124,6 +124,23 @@ def test_beam_says_why_nothing_is_left_to_train_on(tmp_path, monkeypatch, capsys
     capsys.readouterr()
     sys.excepthook(raised.type, raised.value, raised.tb)
     assert capsys.readouterr().err == f"Error: {raised.value}\n"
+
+
+def test_a_pipeline_that_fails_leaves_nothing_and_says_what_to_do(
+    folk_dummy, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise OSError("full disk")
+
+    monkeypatch.setattr(collection_builder, "_write_found", fail)
+    builder = folk_dataset_builder.Builder(data_dir=tmp_path, config="mel_2bar")
+    with pytest.raises(OSError, match="full disk") as raised:
+        builder.download_and_prepare(download_config=_beam_config())
+    assert raised.value.__notes__ == [
+        f"Nothing of {builder.info.full_name} is stored; build it again without the cause"
+    ]
+    assert not builder.is_prepared()
+    assert not list((tmp_path / "folk" / "mel_2bar").iterdir())
 
 
 def test_plain_build_imports_no_beam(tmp_path):
