@@ -290,7 +290,7 @@ def build(
         folder: Folder of temporary files; None for that of the system.
     """
     store = WindowStore(folder)
-    reading_all = Collecting(store, listing)
+    collecting = Collecting(store, listing)
     progress = _Progress(len(sources))
     work = functools.partial(pack_files, converter_config=converter_config)
 
@@ -299,10 +299,10 @@ def build(
 
     all_answers = each_source(sources, work, progress.show, written)
     for source, answers in zip(sources, all_answers, strict=True):
-        reading_all.add_source(source.name, map(progress.counted, answers))
+        collecting.add_source(source.name, map(progress.counted, answers))
         progress.end_source()
-    report = reading_all.settle(by_folder)
-    return Windows(store.splits(), report, reading_all.facts)
+    report = collecting.settle(by_folder)
+    return Windows(store.splits(), report, collecting.facts)
 
 
 class Collecting:
