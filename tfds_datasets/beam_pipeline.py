@@ -19,7 +19,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from magenta_lite.converters.base import Report
+from magenta_lite.converters.base import EventFormat, Report
 from magenta_lite.data import building, window_store
 from magenta_lite.data.building import SPLITS, Collecting, PackedFile
 from magenta_lite.data.reading import Source
@@ -68,8 +68,9 @@ def examples_of(
     listed.write_bytes(pickle.dumps(sources))
     encode = functools.partial(_encode, converter_config=converter_config)
     write = functools.partial(_write, folder=folder)
+    format = building.converter_of(converter_config).event_format
     decide = functools.partial(
-        _decide, listing=listing, by_folder=by_folder, write_found=write_found
+        _decide, format=format, listing=listing, by_folder=by_folder, write_found=write_found
     )
     encoded = (
         pipeline
@@ -89,9 +90,9 @@ def examples_of(
     stored = (
         (encoded, decided)
         | "ByFile" >> beam.CoGroupByKey()
-        | "Stored" >> beam.FlatMapTuple(_stored)
+        | "Stored" >> beam.FlatMapTuple(functools.partial(_stored, format=format))
     )
-    fillers = empty | "Fillers" >> beam.Map(_filler, converter_config)
+    fillers = empty | "Fillers" >> beam.Map(_filler, format)
     by_split = (
         (stored, fillers)
         | "All" >> beam.Flatten()
@@ -115,7 +116,7 @@ def _encode(
     number: int, source: Source, share: slice, converter_config: Any
 ) -> Iterator[tuple[Place, Named]]:
     """Yields the place and the encoding of each file of a share."""
-    files = enumerate(building.pack_files(source, converter_config))
+    files = enumerate(building.pack_files(building.Task(source), converter_config))
     for i, (name, answer) in itertools.islice(files, share.start, None, share.step):
         yield (number, i), (source.name, attempt(name, answer))
 
@@ -124,7 +125,7 @@ def _without_windows(place: Place, named: Named) -> tuple[int, tuple[Place, Name
     """Returns the number of the group of a file, and the file without its windows."""
     name, file = named
     if not isinstance(file, Crash):
-        file = file._replace(pieces=[piece._replace(windows=[]) for piece in file.pieces])
+        file = file._replace(pieces=[piece._replace(records=[]) for piece in file.pieces])
     return sum(place) % GROUPS, (place, (name, file))
 
 
@@ -151,7 +152,12 @@ def _source_of(file: tuple[Place, Named]) -> tuple[int, str]:
 
 
 def _decide(
-    _: None, paths: Iterable[Any], listing: Report, by_folder: bool, write_found: WriteFound
+    _: None,
+    paths: Iterable[Any],
+    format: EventFormat,
+    listing: Report,
+    by_folder: bool,
+    write_found: WriteFound,
 ) -> Iterator[Any]:
     """Yields the `Decided` of each place with stored windows, and the names of empty splits."""
     pieces: dict[Place, int] = {}  # number of pieces of each file
@@ -161,7 +167,7 @@ def _decide(
             pieces[place] = 0 if isinstance(file, Crash) else len(file.pieces)
             yield file
 
-    store = WindowStore()
+    store = WindowStore(format)
     collecting = Collecting(store, listing)
     files = heapq.merge(*map(_read, paths), key=itemgetter(0))
     for (_, name), of_source in itertools.groupby(files, key=_source_of):
@@ -177,16 +183,17 @@ def _decide(
             yield place, decided
 
 
-def _stored(_: Place, found: tuple[list[Named], list[Decided]]) -> Iterator[Window]:
+def _stored(
+    _: Place, found: tuple[list[Named], list[Decided]], format: EventFormat
+) -> Iterator[Window]:
     """Yields the stored windows of a file."""
     for (_, file), decided in zip(*found, strict=False):  # undecided, if none is stored
         for piece, (split, stored) in zip(file.pieces, decided, strict=True):
-            yield from window_store.unpack(piece, split, stored)
+            yield from window_store.unpack(piece, split, stored, format)
 
 
-def _filler(split: str, converter_config: Any) -> Window:
+def _filler(split: str, format: EventFormat) -> Window:
     """Returns a window of one step."""
-    format = building.converter_of(converter_config).event_format
     events = bytes(format.event_dtype.itemsize * math.prod(format.event_shape))
     controls = b"\0" if format.control == "chords" else b""
     position = (0, 1) if format.kind == "audio" else None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
+import itertools
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,17 +16,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core import file_adapters, shuffle
+from tensorflow_datasets.core.utils import shard_utils
 
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building, summaries
+from magenta_lite.data import building, examples, file_cache, summaries
 from magenta_lite.data.building import Windows
+from magenta_lite.data.file_cache import FileCache
 from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DatasetSpec
 from magenta_lite.data.splitting import Window
 from magenta_lite.data.window_store import StoredWindows
 from magenta_lite.errors import UserError
+from magenta_lite.locks import locked
 
 # Of a build, which removes them.
 FOUND_FILE, BEAM_FOLDER = "found.json", "beam"
@@ -140,12 +146,15 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         self, dl_manager: tfds.download.DownloadManager
     ) -> tuple[Sequence[Source], Report]:
         """Returns the sources, and a report of the dropped files."""
+        return self.SPEC.list_sources(self._argument(dl_manager))
+
+    def _argument(self, dl_manager: tfds.download.DownloadManager) -> str:
         argument = self.builder_config.argument
         if not argument and self.SPEC.url:
-            argument = downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
-        elif not argument and self.SPEC.argument == "folder":
-            argument = str(dl_manager.manual_dir)
-        return self.SPEC.list_sources(argument)
+            return downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
+        if not argument and self.SPEC.argument == "folder":
+            return str(dl_manager.manual_dir)
+        return argument
 
     @property
     def report(self) -> Report:
@@ -211,6 +220,62 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             path.unlink()
         self.info.set_splits(tfds.core.SplitDict(splits.values()))
 
+    def _generate_splits(self, dl_manager, download_config) -> Sequence[tfds.core.SplitInfo]:
+        others = (
+            download_config.beam_options,
+            download_config.beam_runner,
+            download_config.max_examples_per_split,
+            self.info.file_format is not file_adapters.FileFormat.TFRECORD,
+        )
+        if any(others):
+            return super()._generate_splits(dl_manager, download_config)
+        shard_config = download_config.get_shard_config()
+        with self._file_cache(dl_manager) as cache:
+            windows = self._build(dl_manager, cache)
+            _write_found(self.data_path / FOUND_FILE, windows.report, windows.facts)
+            infos = [
+                self._write_split(kept, shard_config)
+                for kept in windows.splits.values()
+                if len(kept)
+            ]
+            if self.SPEC.argument == "part":  # their files never change
+                shutil.rmtree(cache.folder)
+            else:
+                cache.clean()
+        return infos
+
+    @contextlib.contextmanager
+    def _file_cache(self, dl_manager) -> Iterator[FileCache]:
+        """Opens the encoded files of earlier builds of the same source."""
+        converter = self.builder_config.converter
+        argument = hashlib.sha256(self._argument(dl_manager).encode(errors="replace")).hexdigest()
+        name = f"{building.converter_name(converter)}-{argument[:12]}"
+        folder = Path(self.data_dir_root) / self.name / file_cache.FOLDER / name
+        code = file_cache.code_of([building.converter_json(converter), str(self.version)])
+        message = "Waiting for {holder}, which reads the same files"
+        with (
+            locked(folder.with_name(f"{name}.lock"), message, "--data_dir", building.say),
+            FileCache(folder, code, self.builder_config.name, building.say) as cache,
+        ):
+            yield cache
+
+    def _write_split(
+        self, windows: StoredWindows, shard_config: shard_utils.ShardConfig
+    ) -> tfds.core.SplitInfo:
+        size, split = windows.bytes, windows.split
+        count = shard_config.get_number_shards(size, len(windows))
+        ends = shard_utils.get_shard_boundaries(len(windows), count)
+        lengths = np.diff(ends, prepend=0).tolist()
+        template = self._get_filename_template(split)
+        records = building.with_progress(windows.records(), f"Writing {split}", len(windows))
+        for i, length in enumerate(lengths):
+            path = template.sharded_filepath(shard_index=i, num_shards=count)
+            with Path(path).open("wb") as file:
+                file.writelines(itertools.islice(records, length))
+        return tfds.core.SplitInfo(
+            name=split, shard_lengths=lengths, num_bytes=size, filename_template=template
+        )
+
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         windows = self._build(dl_manager)
         _write_found(self.data_path / FOUND_FILE, windows.report, windows.facts)
@@ -223,13 +288,13 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _generate_examples(self, windows: StoredWindows, split: str) -> Iterator:
         example = functools.partial(_example, converter_config=self.builder_config.converter)
-        return map(example, building.with_progress(windows, f"Writing {split}"))
+        return map(example, building.with_progress(windows, f"Writing {split}", len(windows)))
 
-    def _build(self, dl_manager) -> Windows:
+    def _build(self, dl_manager, cache: FileCache | None = None) -> Windows:
         sources, listing = self._sources(dl_manager)
         converter = self.builder_config.converter
         by_folder, folder = self.builder_config.by_folder, Path(self.data_path)
-        windows = building.build(sources, listing, converter, by_folder, folder)
+        windows = building.build(sources, listing, converter, by_folder, folder, cache)
         summaries.check_usable(windows.sizes, windows.report, self.info.full_name)
         return windows
 
@@ -251,18 +316,15 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
 
 def _example(window: Window, converter_config: Any) -> tuple[bytes, dict[str, Any]]:
-    """Returns key and example. The key is the content, so that the order depends only on it."""
+    """Returns key and example."""
     events, controls = building.arrays(window.events, window.controls, converter_config)
     example = {"events": events, "piece": window.piece}
     if controls is not None:
         example["controls"] = controls
     if window.position:
-        # Not the window itself, which may occur several times.
         example["position"] = np.array(window.position)
-        return b"%d " % window.position[0] + window.piece.encode(
-            "utf-8", "surrogateescape"
-        ), example
-    return window.events + window.controls, example
+    key = examples.key_of(window.events, window.controls, window.piece, window.position)
+    return key, example
 
 
 def _write_found(

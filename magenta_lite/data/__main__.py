@@ -51,8 +51,12 @@ def _list() -> None:
         )
         if data.codes:
             print(f"    with the codes of {data.codes} VQ-VAE{'s' * (data.codes > 1)}")
+        if data.files:
+            print(
+                f"    with {_size(data.files)} of encoded files, from which its next build goes on"
+            )
         print(f"    {_size(data.size)}, built {data.built:%Y-%m-%d}, used {data.used:%Y-%m-%d}")
-    total = _size(sum(data.size for data in found))
+    total = _size(sum(data.size + data.files for data in found))
     print(f"{total} in {folder}; to free some: python -m magenta_lite.data remove NAME")
 
 

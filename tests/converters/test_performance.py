@@ -124,9 +124,11 @@ def test_rows_overlap_and_their_first_halves_are_the_piece():
 
 def test_stretched_rows_are_for_training_alone():
     def stored(split, rows):
-        examples = [(bytes([i]), b"", bool(i)) for i in rows]
-        store = WindowStore()
-        store.add(pack(EncodedPiece("a", split, examples, [bytes(16)] * len(examples))), 0)
+        examples = [(bytes([i, 0]), b"", bool(i)) for i in rows]
+        format = make().event_format
+        store = WindowStore(format)
+        piece = EncodedPiece("a", split, examples, [bytes(16)] * len(examples))
+        store.add(pack(piece, format), 0)
         store.settle(by_folder=False)
         ((kept_in, kept),) = store.decisions()
         return kept_in, [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]

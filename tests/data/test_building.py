@@ -22,6 +22,7 @@ from magenta_lite.converters.multi_performance import MultiPerformanceConverterC
 from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import (
     building,
+    contents,
     listing,
     reading,
     related,
@@ -45,10 +46,13 @@ def _window(number: int, events: list[int], piece: str = "a") -> Window:
 def _settled(windows: dict[str, list[Window]]) -> tuple[list[Window], Report]:
     """Returns which windows by split, all with the same key, are stored, and the report."""
     pairs = [(split, window) for split, of_split in windows.items() for window in of_split]
-    store = WindowStore()
+    store = WindowStore(CONVERTER.event_format)
     for number, (split, window) in enumerate(pairs):
         example = window.events, window.controls, window.train_only
-        store.add(pack(EncodedPiece(window.piece, split, [example], [bytes(16)])), number)
+        store.add(
+            pack(EncodedPiece(window.piece, split, [example], [bytes(16)]), CONVERTER.event_format),
+            number,
+        )
     report = store.settle(by_folder=False)
     kept = [stored.all() for _, stored in store.decisions()]
     return [window for (_, window), stored in zip(pairs, kept, strict=True) if stored], report
@@ -157,7 +161,7 @@ def test_few_pieces_say_that_their_numbers_mean_little():
 
 def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):
     def fingerprint(folder):
-        return building.fingerprint(listing.list_sources(folder)[0])
+        return contents.fingerprint(listing.list_sources(folder)[0])
 
     write_good_files(tmp_path / "music", 3)
     before = fingerprint(tmp_path / "music")
@@ -182,9 +186,9 @@ def test_a_data_set_is_another_one_with_other_styles_labels_or_groups(tmp_path):
         "midi_dir": ("styles.csv", ("good_000.mid,jazz\n", "good_000.mid,waltz\n")),
         "audio_dir": ("labels.csv", ("file,artist\na.wav,Me\n", "file,artist\na.wav,You\n")),
     }
-    for what, (table, contents) in tables.items():
+    for what, (table, texts) in tables.items():
         names = {name(what), name(what, by_folder=True)}
-        for content in contents:
+        for content in texts:
             (tmp_path / table).write_text(content)
             names.add(name(what))
         (tmp_path / table).unlink()
@@ -197,8 +201,8 @@ def test_a_data_set_is_another_one_with_other_styles_labels_or_groups(tmp_path):
 
 
 def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "HASHED_WHOLE", 40)
-    monkeypatch.setattr(building, "HASHED_BLOCK", 10)
+    monkeypatch.setattr(contents, "HASHED_WHOLE", 40)
+    monkeypatch.setattr(contents, "HASHED_BLOCK", 10)
     path = tmp_path / "a.wav"
     hashes = set()
     for changed in (None, 0, 9, 990, 999):
@@ -206,9 +210,9 @@ def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):
         if changed is not None:
             data[changed] = 1
         path.write_bytes(data)
-        hashes.add(building._content_hash(str(path), 1000, len(hashes)))
+        hashes.add(contents._content_hash(str(path), 1000, len(hashes)))
     assert len(hashes) == 5
-    assert building._content_hash(str(tmp_path / "no.wav"), 0, 0) == "No such file or directory"
+    assert contents._content_hash(str(tmp_path / "no.wav"), 0, 0) == "No such file or directory"
 
 
 def test_training_wins_over_test_and_test_over_validation():
