@@ -30,7 +30,7 @@ import numpy as np
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data.splitting import Outline
-from magenta_lite.data.window_store import ROW, PackedFile, PackedPiece, extent
+from magenta_lite.data.window_store import ROW, PackedFile, PackedPiece, extent, places_of
 from magenta_lite.files import replaced
 
 FOLDER = ".files"  # of the caches of a builder, beside its configs
@@ -179,7 +179,7 @@ class FileCache:
             rows.append(piece.rows.tobytes())
             passages.append(outline.passages[:].tobytes())
         all_rows = [piece.rows for piece in file.pieces]
-        start, end = extent(np.concatenate(all_rows)) if all_rows else (0, 0)
+        start, end = extent(places_of(np.concatenate(all_rows))) if all_rows else (0, 0)
         row = (
             *(source, file.number, file.last, start, end - start),
             *(json.dumps(pieces), json.dumps(file.report.to_json())),

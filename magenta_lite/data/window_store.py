@@ -104,9 +104,14 @@ def pack(piece: EncodedPiece, format: EventFormat) -> PackedPiece:
     return PackedPiece(piece.name, piece.split, splitting.outline(piece), piece.facts, rows, data)
 
 
-def extent(rows: np.ndarray) -> tuple[int, int]:
-    """Returns the offsets of the first byte of the records of some rows, and of that behind."""
-    return int(rows["offset"].min()), int((rows["offset"] + rows["size"]).max())
+def places_of(rows: np.ndarray) -> np.ndarray:
+    """Returns the offset and the size of the records of some rows, uint64 (N, 2)."""
+    return np.stack([rows["offset"], rows["size"]], axis=1)
+
+
+def extent(places: np.ndarray) -> tuple[int, int]:
+    """Returns the offsets of the first byte at some places (N, 2), and of that behind them."""
+    return int(places[:, 0].min()), int(places.sum(axis=1).max())
 
 
 def _positions(rows: np.ndarray) -> list[tuple[int, int] | None]:
@@ -268,25 +273,25 @@ class WindowStore:
         for rows, kept in self._kept():
             yield rows[kept & (self._of_piece[rows["piece"]] == number)]
 
-    def records(self, rows: np.ndarray) -> Iterator[bytes]:
-        """Yields the records of some rows, in their order."""
-        if not len(rows):
+    def records(self, places: np.ndarray) -> Iterator[bytes]:
+        """Yields the records at some places, uint64 (N, 2): offset and size."""
+        if not len(places):
             return
-        file, (start, end) = self._records.fileno(), extent(rows)
-        places = zip(rows["offset"].tolist(), rows["size"].tolist(), strict=True)
+        file, (start, end) = self._records.fileno(), extent(places)
+        pairs = zip(*places.T.tolist(), strict=True)
         if end - start > READ_BYTES:
-            for offset, size in places:
+            for offset, size in pairs:
                 yield os.pread(file, size, offset)
             return
         read = os.pread(file, end - start, start)
-        for offset, size in places:
+        for offset, size in pairs:
             yield read[offset - start : offset - start + size]
 
     def read(self, rows: np.ndarray, split: str) -> Iterator[Window]:
         """Yields the windows of some rows of a split, as if each were the first of its piece."""
         columns: list[Iterable[Any]] = [rows[name].tolist() for name in PLACE]
         columns.append(_positions(rows))
-        records = self.records(rows)
+        records = self.records(places_of(rows))
         for record, piece, only, start, size, controls, position in zip(
             records, *columns, strict=True
         ):
@@ -365,7 +370,7 @@ class StoredWindows:
             for rows in self.store.rows(self.split):
                 order = self._order(rows)
                 within = (order[:, 0] >> half) * count >> half == part
-                found.append(rows[within])
+                found.append(places_of(rows)[within])
                 orders.append(order[within])
             order = np.concatenate(orders)
             ranked = np.lexsort((order[:, 1], order[:, 0]))
