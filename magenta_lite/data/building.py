@@ -114,11 +114,6 @@ def converter_name(converter_config: Any) -> str:
     return f"{converter_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def encode_source(source: reading.Source, converter_config: Any) -> Encoded:
-    """Reads and encodes one source. Pieces that fail are counted in the report, never raised."""
-    return _joined(source, [attempt(*part) for part in encode_files(source, converter_config)])
-
-
 def encode_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
     """Yields the name and the encoding of each file of a source, and of an archive's report."""
     if not is_divided(source):
@@ -133,18 +128,6 @@ def encode_files(source: reading.Source, converter_config: Any) -> Iterator[Part
 
 def _encode_file(file: reading.Source, converter_config: Any) -> Encoded:
     return encode_pieces(file.name, *file.read_as(converter_config), converter_config)
-
-
-def _joined(source: reading.Source, answers: Iterable[Encoded | Crash]) -> Encoded:
-    """Returns one result for the files of a source."""
-    joined = Encoded(source.name, [], Report())
-    for answer in answers:
-        if isinstance(answer, Crash):
-            joined.report.drop(answer.reason, answer.name or source.name)
-        else:
-            joined.pieces += answer.pieces
-            joined.report.merge(answer.report)
-    return joined
 
 
 def encode_pieces(
@@ -188,7 +171,7 @@ def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes
 
 
 def _keys(result: EncodeResult, examples: list[tuple[bytes, bytes, bool]], converter) -> list:
-    """Returns the `Window.key` of each example of a piece.
+    """Returns the `EncodedPiece.keys` of the examples of a piece.
 
     Training transposes at random, so windows that differ only in key count as duplicates.
     """
@@ -295,11 +278,9 @@ def build(
         cache: Has files that need not be read, and keeps those that are; must be open as long as
             the windows are used.
     """
-    report = Report()
-    report.merge(listing)
     format = converter_of(converter_config).event_format
     store = WindowStore(format, folder, cache.records if cache else None)
-    facts, reasons = {}, []
+    collecting = Collecting(store, listing)
     progress = _Progress(len(sources))
     tasks = [_task(source, cache) for source in sources]
 
@@ -315,29 +296,60 @@ def build(
     if len(left) < len(tasks):
         say(f"{len(tasks) - len(left):,} of {len(tasks):,} files have been read before")
     read_now = each_source(left, work, progress.show, arrived)
-    for number, task in enumerate(tasks):
+    for task in tasks:
+        answers = _in_order(task, iter(()) if task.is_done else next(read_now), cache)
+        collecting.add_source(task.source.name, map(progress.counted, answers))
+        progress.end_source(is_divided(task.source))
+    collections.deque(read_now, maxlen=0)  # ends the workers
+    report = collecting.settle(by_folder)
+    return Windows(store.splits(), report, collecting.facts)
+
+
+class Collecting:
+    """Collects what all sources give, and decides which of their windows are stored.
+
+    Args:
+        store: Takes the pieces.
+        listing: Report from listing the sources.
+
+    Attributes:
+        facts: Metadata of the pieces that have any, by piece name.
+    """
+
+    def __init__(self, store: WindowStore, listing: Report):
+        self._store = store
+        self._report = Report()
+        self._report.merge(listing)
+        self._sources: list[tuple[str, str]] = []  # name, and why it is not used if it is not
+        self.facts: dict[str, dict[str, Any]] = {}
+
+    def add_source(self, name: str, answers: Iterable[PackedFile | Crash]) -> None:
+        """Adds the files of the source `name`, in the order of the sources."""
         read, pieces = Report(), 0
-        for answer in _in_order(task, iter(()) if task.is_done else next(read_now), cache):
+        for answer in answers:
             if isinstance(answer, Crash):
-                progress.add(0)
-                read.drop(answer.reason, answer.name or task.source.name)
+                read.drop(answer.reason, answer.name or name)
                 continue
-            progress.add(sum(len(piece.rows) for piece in answer.pieces))
             read.merge(answer.report)
             pieces += len(answer.pieces)
             for piece in answer.pieces:
-                store.add(piece, number)
+                self._store.add(piece, len(self._sources))
                 if piece.facts:
-                    facts[piece.name] = piece.facts
-        report.merge(read)
-        reasons.append(SAME_MUSIC if pieces else read.main_reason())
-        progress.end_source(is_divided(task.source))
-    collections.deque(read_now, maxlen=0)  # ends the workers
-    report.merge(store.settle(by_folder))
-    used = store.used_sources()
-    for number, reason in enumerate(reasons):
-        report.merge(file_report(sources[number].name, number in used, reason))
-    return Windows(store.splits(), report, facts)
+                    self.facts[piece.name] = piece.facts
+        self._report.merge(read)
+        self._sources.append((name, SAME_MUSIC if pieces else read.main_reason()))
+
+    def settle(self, by_folder: bool) -> Report:
+        """Decides which windows are stored; returns the report of the build.
+
+        Args:
+            by_folder: See `splitting.assign`.
+        """
+        self._report.merge(self._store.settle(by_folder))
+        used = self._store.used_sources()
+        for number, (name, reason) in enumerate(self._sources):
+            self._report.merge(file_report(name, number in used, reason))
+        return self._report
 
 
 def _task(source: reading.Source, cache: FileCache | None) -> Task:
@@ -368,11 +380,6 @@ def _in_order(
             return
 
 
-def why_unused(encoded: Encoded) -> str:
-    """Returns the reason to report if no window of a source is used."""
-    return SAME_MUSIC if encoded.pieces else encoded.report.main_reason()
-
-
 def file_report(name: str, used: bool, reason: str) -> Report:
     """Returns the report of one file, kept or dropped for `reason`."""
     report = Report()
@@ -381,29 +388,6 @@ def file_report(name: str, used: bool, reason: str) -> Report:
     else:
         report.files.drop(reason, name)
     return report
-
-
-def facts_of(encoded: Encoded) -> dict[str, dict[str, Any]]:
-    """Returns the metadata of the pieces of a source, by piece name."""
-    return {piece.name: piece.facts for piece in encoded.pieces if piece.facts}
-
-
-def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
-    """Yields the windows of the source with index `number`."""
-    for i, piece in enumerate(encoded.pieces):
-        content = piece.content
-        for j, (events, controls, train_only) in enumerate(piece.examples):
-            yield Window(
-                place=(number, i, j),
-                piece=piece.name,
-                events=events,
-                controls=controls,
-                split=piece.split,
-                train_only=train_only,
-                position=piece.positions[j] if piece.positions else None,
-                key=piece.keys[j],
-                content=content,
-            )
 
 
 def about(longest: Busy | None) -> str:
@@ -437,12 +421,14 @@ class _Progress:
         self._done = self._files = self._windows = 0
         self._start = self._printed = time.monotonic()
 
-    def add(self, windows: int) -> None:
-        """Counts the answer for a part of a source."""
+    def counted(self, answer: PackedFile | Crash) -> PackedFile | Crash:
+        """Counts the answer for a part of a source, and returns it."""
         self._files += 1
-        self._windows += windows
+        if not isinstance(answer, Crash):
+            self._windows += sum(len(piece.rows) for piece in answer.pieces)
         if time.monotonic() - self._printed >= PROGRESS_SECONDS:
             self.show()
+        return answer
 
     def end_source(self, is_archive: bool) -> None:
         self._done += 1

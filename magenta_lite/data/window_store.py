@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import tempfile
 import threading
@@ -19,7 +20,7 @@ from magenta_lite.data.examples import RecordWriter
 from magenta_lite.data.records import FRAME
 from magenta_lite.data.splitting import EncodedPiece, Outline, Window
 
-# A window without its content: `Window.key` and the hash `EncodedPiece.contents`; its order in
+# A window without its content: its entries of `EncodedPiece.keys` and `contents`; its order in
 # `train`; the number of its piece; offset and size of its record in the file; place and size of the
 # events, and size of the controls, in the record; the position.
 ROW = np.dtype(
@@ -118,6 +119,19 @@ def _positions(rows: np.ndarray) -> list[tuple[int, int] | None]:
     if not len(rows) or rows["position"][0, 0] == NO_POSITION:
         return [None] * len(rows)
     return list(map(tuple, rows["position"].tolist()))
+
+
+def unpack(
+    piece: PackedPiece, split: str, stored: np.ndarray, format: EventFormat
+) -> Iterator[Window]:
+    """Yields the `stored` windows of a packed piece, bool (N,), as if each were its first."""
+    writer, rows = RecordWriter(format), piece.rows[stored]
+    columns: list[Iterable[Any]] = [rows[name].tolist() for name in PLACE[1:]]
+    columns.append(_positions(rows))
+    records = itertools.compress(piece.records, stored)
+    for record, only, start, size, controls, position in zip(records, *columns, strict=True):
+        events, controls = writer.read(record, start, size, controls)
+        yield Window((0, 0, 0), piece.name, events, controls, split, only, position)
 
 
 class WindowStore:
@@ -244,6 +258,14 @@ class WindowStore:
         for rows, kept in self._kept():
             used[rows["piece"][kept]] = True
         return {self._sources[i] for i in np.flatnonzero(used).tolist()}
+
+    def decisions(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields the split of each piece, and which of its windows are stored, bool (N,)."""
+        counts = np.zeros(len(self._names), int)
+        for rows in self._chunks():
+            counts += np.bincount(rows["piece"], minlength=len(counts))
+        stored = np.split(self._decided == splitting.KEPT, np.cumsum(counts))
+        yield from zip(self._splits, stored, strict=False)  # nothing is behind the last piece
 
     def rows(self, split: str) -> Iterator[np.ndarray]:
         """Yields the `ROW`s of the stored windows of a split, in stable order."""
