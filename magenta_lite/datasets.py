@@ -9,7 +9,7 @@ import io
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,38 @@ def open_collection(
     collection = Collection(_prepared(_builder(data, converter_config), data_dir))
     stored.note_use(collection.folder, source)
     return collection
+
+
+def build_together(
+    data: DataConfig, converter_configs: Sequence[Any], data_dir: str | None = None
+) -> list[Collection]:
+    """Returns `open_collection` of a source in several encodings; its files are read once.
+
+    Sound is read again for each of them, and what is downloaded, too.
+
+    Raises:
+        UserError: As `open_collection` does.
+    """
+    if not data.source.startswith(naming.TFDS):
+        made = [_quietly_made(_builder(data, config), data_dir) for config in converter_configs]
+        missing = {builder.info.full_name: builder for builder in made if not builder.is_prepared()}
+        _read_together([missing[name] for name in sorted(missing)])
+    return [open_collection(data, config, data_dir) for config in converter_configs]
+
+
+def _read_together(builders: Sequence[Any]) -> None:
+    """Reads the source of several builders for all of them."""
+    if len(builders) < 2:
+        return
+    spec, argument = builders[0].SPEC, builders[0].builder_config.argument
+    if spec.is_sound or (spec.argument != "part" and not argument):
+        return
+    sources, _ = spec.list_sources(argument)
+    building.say(f"Reading {argument or spec.name} for {len(builders)} data sets")
+    with contextlib.ExitStack() as stack:
+        caches = [stack.enter_context(builder.file_cache(argument)) for builder in builders]
+        converters = [builder.builder_config.converter for builder in builders]
+        building.read_together(sources, converters, caches)
 
 
 def open_data(

@@ -116,9 +116,9 @@ def _encode(
     number: int, source: Source, share: slice, converter_config: Any
 ) -> Iterator[tuple[Place, Named]]:
     """Yields the place and the encoding of each file of a share."""
-    files = enumerate(building.pack_files(building.Task(source), converter_config))
+    files = enumerate(building.pack_files(building.Task(source), [converter_config]))
     for i, (name, answer) in itertools.islice(files, share.start, None, share.step):
-        yield (number, i), (source.name, attempt(name, answer))
+        yield (number, i), (source.name, attempt(name, lambda answer=answer: answer()[0]))
 
 
 def _without_windows(place: Place, named: Named) -> tuple[int, tuple[Place, Named]]:

@@ -230,7 +230,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         if any(others):
             return super()._generate_splits(dl_manager, download_config)
         shard_config = download_config.get_shard_config()
-        with self._file_cache(dl_manager) as cache:
+        with self.file_cache(self._argument(dl_manager)) as cache:
             windows = self._build(dl_manager, cache)
             _write_found(self.data_path / FOUND_FILE, windows.report, windows.facts)
             infos = [
@@ -245,11 +245,11 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return infos
 
     @contextlib.contextmanager
-    def _file_cache(self, dl_manager) -> Iterator[FileCache]:
-        """Opens the encoded files of earlier builds of the same source."""
+    def file_cache(self, argument: str) -> Iterator[FileCache]:
+        """Opens the encoded files of earlier builds of the same `argument`, see `DatasetSpec`."""
         converter = self.builder_config.converter
-        argument = hashlib.sha256(self._argument(dl_manager).encode(errors="replace")).hexdigest()
-        name = f"{building.converter_name(converter)}-{argument[:12]}"
+        source = hashlib.sha256(argument.encode(errors="replace")).hexdigest()
+        name = f"{building.converter_name(converter)}-{source[:12]}"
         folder = Path(self.data_dir_root) / self.name / file_cache.FOLDER / name
         code = file_cache.code_of([building.converter_json(converter), str(self.version)])
         message = "Waiting for {holder}, which reads the same files"

@@ -6,6 +6,7 @@ The TFDS builders, their Beam pipelines and `inspect_data` share these steps. Im
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
 import errno
 import functools
@@ -114,20 +115,28 @@ def converter_name(converter_config: Any) -> str:
     return f"{converter_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def encode_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
-    """Yields the name and the encoding of each file of a source, and of an archive's report."""
+def encode_files(source: reading.Source, converter_configs: Sequence[Any]) -> Iterator[Part]:
+    """Yields the name of each file of a source, and a list of its encodings by each converter.
+
+    An archive's report follows.
+    """
     if not is_divided(source):
-        encode = functools.partial(_encode_file, source, converter_config)
-        yield source.name, lambda: dataclasses.replace(encode(), last=True)
+        encode = functools.partial(_encode_file, source, converter_configs)
+        yield source.name, lambda: [dataclasses.replace(each, last=True) for each in encode()]
         return
     report = Report()
     for file in reading.files_of(source, report):
-        yield file.name, functools.partial(_encode_file, file, converter_config)
-    yield source.name, lambda: Encoded(source.name, [], report, last=True)
+        yield file.name, functools.partial(_encode_file, file, converter_configs)
+    last = Encoded(source.name, [], report, last=True)
+    yield source.name, lambda: [last] * len(converter_configs)
 
 
-def _encode_file(file: reading.Source, converter_config: Any) -> Encoded:
-    return encode_pieces(file.name, *file.read_as(converter_config), converter_config)
+def _encode_file(file: reading.Source, converter_configs: Sequence[Any]) -> list[Encoded]:
+    pieces, report = file.read_as(converter_configs[0])
+    return [
+        encode_pieces(file.name, pieces, copy.deepcopy(report), converter_config)
+        for converter_config in converter_configs
+    ]
 
 
 def encode_pieces(
@@ -145,7 +154,8 @@ def encode_pieces(
             result = converter.encode(piece.music)
             examples = list(_as_bytes(result, converter.event_format))
             keys = _keys(result, examples, converter)
-            passages = related.NONE if piece.split else _passages(piece)
+            if piece.passages is None:
+                piece.passages = related.NONE if piece.split else related.passages_of(piece.music)
         except MemoryError as error:
             report.drop(reading.reason_of(error), piece.name)
             continue
@@ -154,13 +164,9 @@ def encode_pieces(
             continue
         report.merge(result.report, piece.name)
         if examples:
-            found = piece.name, piece.split, examples, keys, result.positions, piece.facts, passages
-            encoded.append(EncodedPiece(*found))
+            found = piece.name, piece.split, examples, keys, result.positions, piece.facts
+            encoded.append(EncodedPiece(*found, passages=piece.passages))
     return Encoded(source, encoded, report)
-
-
-def _passages(piece: reading.Piece) -> np.ndarray:
-    return related.passages_of(piece.music) if piece.passages is None else piece.passages
 
 
 def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -190,18 +196,26 @@ def arrays(
     return steps, np.frombuffer(controls, np.uint8) if controls else None
 
 
-def pack_files(task: Task, converter_config: Any) -> Iterator[Part]:
-    """Yields the parts of `encode_files` that are not done; their answers are `PackedFile`s."""
+def pack_files(task: Task, converter_configs: Sequence[Any]) -> Iterator[Part]:
+    """Yields the files of a source that are not done, and the last part of an archive.
+
+    Each answer is a list of the `PackedFile` of each converter; sound is read for one only.
+    """
     done = set(task.done)
-    for number, (name, answer) in enumerate(encode_files(task.source, converter_config)):
+    for number, (name, answers) in enumerate(encode_files(task.source, converter_configs)):
         if number not in done:
-            yield name, functools.partial(_packed, number, answer, converter_config)
+            yield name, functools.partial(_packed, number, answers, converter_configs)
 
 
-def _packed(number: int, answer: Callable[[], Encoded], converter_config: Any) -> PackedFile:
-    encoded, format = answer(), converter_of(converter_config).event_format
-    pieces = [window_store.pack(piece, format) for piece in encoded.pieces]
-    return PackedFile(pieces, encoded.report, number, encoded.last)
+def _packed(
+    number: int, answers: Callable[[], list[Encoded]], converter_configs: Sequence[Any]
+) -> list[PackedFile]:
+    packed = []
+    for encoded, converter_config in zip(answers(), converter_configs, strict=True):
+        format = converter_of(converter_config).event_format
+        pieces = [window_store.pack(piece, format) for piece in encoded.pieces]
+        packed.append(PackedFile(pieces, encoded.report, number, encoded.last))
+    return packed
 
 
 def each_source(
@@ -282,16 +296,12 @@ def build(
     store = WindowStore(format, folder, cache.records if cache else None)
     collecting = Collecting(store, listing)
     progress = _Progress(len(sources))
-    tasks = [_task(source, cache) for source in sources]
+    tasks = [_task(source, *([cache] if cache else [])) for source in sources]
 
-    def arrived(task: Task, file: PackedFile) -> PackedFile:
-        file = store.write(file)
-        # A file that changed since it was listed has another key.
-        if cache and _is_final(file.report) and contents.key_of(task.source) == task.key:
-            cache.keep(task.key, file)
-        return file
+    def arrived(task: Task, files: list[PackedFile]) -> PackedFile:
+        return _kept(task, files[0], store, cache)
 
-    work = functools.partial(pack_files, converter_config=converter_config)
+    work = functools.partial(pack_files, converter_configs=[converter_config])
     left = [task for task in tasks if not task.is_done]
     if len(left) < len(tasks):
         say(f"{len(tasks) - len(left):,} of {len(tasks):,} files have been read before")
@@ -303,6 +313,44 @@ def build(
     collections.deque(read_now, maxlen=0)  # ends the workers
     report = collecting.settle(by_folder)
     return Windows(store.splits(), report, collecting.facts)
+
+
+def read_together(
+    sources: Sequence[reading.Source],
+    converter_configs: Sequence[Any],
+    caches: Sequence[FileCache],
+) -> None:
+    """Reads sources of notes once, and keeps what each converter makes of them in its cache.
+
+    Args:
+        sources: The sources to read.
+        converter_configs: Converter sections.
+        caches: The cache of each.
+    """
+    pairs = zip(converter_configs, caches, strict=True)
+    stores = [WindowStore(converter_of(c).event_format, None, cache.records) for c, cache in pairs]
+    tasks = [_task(source, *caches) for source in sources]
+    left = [task for task in tasks if not task.is_done]
+    progress = _Progress(len(left))
+
+    def arrived(task: Task, files: list[PackedFile]) -> list[PackedFile]:
+        return [_kept(task, *each) for each in zip(files, stores, caches, strict=True)]
+
+    work = functools.partial(pack_files, converter_configs=converter_configs)
+    read_now = each_source(left, work, progress.show, arrived)
+    for task, answers in zip(left, read_now, strict=True):
+        for answer in answers:
+            progress.counted(*([answer] if isinstance(answer, Crash) else answer))
+        progress.end_source(is_divided(task.source))
+
+
+def _kept(task: Task, file: PackedFile, store: WindowStore, cache: FileCache | None) -> PackedFile:
+    """Returns a file whose records are written, and keeps it in a cache, if there is one."""
+    file = store.write(file)
+    # A file that changed since it was listed has another key.
+    if cache and _is_final(file.report) and contents.key_of(task.source) == task.key:
+        cache.keep(task.key, file)
+    return file
 
 
 class Collecting:
@@ -352,11 +400,13 @@ class Collecting:
         return self._report
 
 
-def _task(source: reading.Source, cache: FileCache | None) -> Task:
-    if cache is None:
+def _task(source: reading.Source, *caches: FileCache) -> Task:
+    """Returns what is left to do of a source: what any of the caches does not have."""
+    if not caches:
         return Task(source)
     key = contents.key_of(source)
-    return Task(source, key, *cache.done(key))
+    done, are_done = zip(*(cache.done(key) for cache in caches), strict=True)
+    return Task(source, key, tuple(sorted(set.intersection(*map(set, done)))), all(are_done))
 
 
 def _is_final(report: Report) -> bool:
@@ -421,14 +471,15 @@ class _Progress:
         self._done = self._files = self._windows = 0
         self._start = self._printed = time.monotonic()
 
-    def counted(self, answer: PackedFile | Crash) -> PackedFile | Crash:
-        """Counts the answer for a part of a source, and returns it."""
+    def counted(self, *answers: PackedFile | Crash) -> PackedFile | Crash:
+        """Counts the answers for a part of a source, by each converter, and returns the first."""
         self._files += 1
-        if not isinstance(answer, Crash):
-            self._windows += sum(len(piece.rows) for piece in answer.pieces)
+        for answer in answers:
+            if not isinstance(answer, Crash):
+                self._windows += sum(len(piece.rows) for piece in answer.pieces)
         if time.monotonic() - self._printed >= PROGRESS_SECONDS:
             self.show()
-        return answer
+        return answers[0]
 
     def end_source(self, is_archive: bool) -> None:
         self._done += 1

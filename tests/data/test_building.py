@@ -358,8 +358,8 @@ def test_a_source_may_make_its_own_pieces(folk_dummy):
     sources, _ = folk_dummy
 
     def pieces(source):
-        answers = building.encode_files(source, CONFIG)
-        return [piece for _, answer in answers for piece in answer().pieces]
+        answers = building.encode_files(source, [CONFIG])
+        return [piece for _, answer in answers for piece in answer()[0].pieces]
 
     encoded = pieces(Twice(sources[0].path, "twice.abc"))
     assert {piece.split for piece in encoded} == {"train", "validation"}

@@ -15,8 +15,11 @@ import pytest
 from archive_files import tar_of
 from bad_files import write_good_files
 
+from magenta_lite import datasets
+from magenta_lite.config import DataConfig
 from magenta_lite.converters.audio import AudioConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
+from magenta_lite.converters.performance import PerformanceConverterConfig
 from magenta_lite.data import audio, building, file_cache, listing, reading
 from magenta_lite.data.file_cache import FileCache
 
@@ -277,3 +280,19 @@ def test_full_disk_is_an_error_and_nothing_half_written_counts(music, tmp_path):
         with pytest.raises(OSError, match="No space left on device"):
             building.build(*listing.list_sources(music), CONFIG, cache=cache)
     assert _build(music, tmp_path) == expected
+
+
+def test_a_source_is_read_once_for_several_data_sets(music, read, tmp_path):
+    data = DataConfig(source=str(music))
+    configs = [CONFIG, PerformanceConverterConfig(min_tokens=1)]
+    alone = [datasets.open_collection(data, config, str(tmp_path / "alone")) for config in configs]
+    read.clear()
+    together = datasets.build_together(data, configs, str(tmp_path / "together"))
+    assert sorted(read) == sorted(path.name for path in music.iterdir())
+    for ours, theirs in zip(together, alone, strict=True):
+        assert (ours.name, ours.sizes) == (theirs.name, theirs.sizes)
+        assert ours.report.to_json() == theirs.report.to_json()
+        names = {path.name for path in theirs.folder.glob("*.tfrecord*")}
+        assert names
+        for name in names:
+            assert (ours.folder / name).read_bytes() == (theirs.folder / name).read_bytes()

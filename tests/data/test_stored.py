@@ -103,7 +103,7 @@ def test_encoded_files_of_the_package_do_not_stay(tmp_path, monkeypatch):
         (["remove", "mnist/3.0.1"], "There is no built data set mnist/3.0.1"),
         (["remove"], "needs the name"),
         (["delete", "x"], "delete is not a command"),
-        ([], "list, or remove NAME"),
+        ([], "list, remove NAME, or build FOLDER"),
         (["list", "x"], "list takes no names"),
     ],
 )
