@@ -236,7 +236,7 @@ def _build(builder: Any) -> None:
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()  # bars clutter logs; the lines of `building` remain
-    with contextlib.redirect_stdout(io.StringIO()):  # hides a wrong "Downloading"
+    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # hides a wrong "Downloading"
         builder.download_and_prepare()
 
 
@@ -303,7 +303,7 @@ def _check_converter(collection: Collection, converter_config: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppresses TFDS's warning that a config is not in the builder's list."""
+    """Suppresses TFDS's warnings, e.g. that a config is not in the builder's list."""
     from absl import logging
 
     before = logging.get_verbosity()
