@@ -78,7 +78,7 @@ def build_together(
     """
     if not data.source.startswith(naming.TFDS):
         made = [_quietly_made(_builder(data, config), data_dir) for config in converter_configs]
-        missing = {builder.info.full_name: builder for builder in made if not builder.is_prepared()}
+        missing = {builder.info.full_name: builder for builder in made if not _is_prepared(builder)}
         _read_together([missing[name] for name in sorted(missing)])
     return [open_collection(data, config, data_dir) for config in converter_configs]
 
@@ -200,14 +200,14 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
 def _prepared(make_builder: Any, data_dir: str | None) -> Any:
     """Returns the builder of `make_builder(data_dir=...)` after building its data."""
     builder = _quietly_made(make_builder, data_dir)
-    if builder.is_prepared():
+    if _is_prepared(builder):
         return builder
     folder, name = Path(builder.data_dir), builder.info.full_name
     message = f"Waiting for {{holder}}, which builds {name}"
     lock_file = folder.with_name(f".{folder.name}.lock")
     with locked(lock_file, message, "--data_dir", building.say) as lock:
         builder = _quietly_made(make_builder, data_dir)
-        if builder.is_prepared():  # by another process in the meantime
+        if _is_prepared(builder):  # by another process in the meantime
             return builder
         if folder.exists():
             raise UserError(f"{folder} is not a whole data set; delete it to build it anew")
@@ -220,7 +220,7 @@ def _prepared(make_builder: Any, data_dir: str | None) -> Any:
         except Exception:
             # A process without the lock, e.g. a build on Beam, may have been faster.
             builder = _quietly_made(make_builder, data_dir)
-            if not builder.is_prepared():
+            if not _is_prepared(builder):
                 raise
         flush(folder)
     return builder
@@ -231,12 +231,17 @@ def _quietly_made(make_builder: Any, data_dir: str | None) -> Any:
         return make_builder(data_dir=data_dir)
 
 
+def _is_prepared(builder: Any) -> bool:
+    with _quiet():
+        return builder.is_prepared()
+
+
 def _build(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()  # bars clutter logs; the lines of `building` remain
-    with _quiet(), contextlib.redirect_stdout(io.StringIO()):  # hides a wrong "Downloading"
+    with contextlib.redirect_stdout(io.StringIO()):  # hides a wrong "Downloading"
         builder.download_and_prepare()
 
 
