@@ -9,7 +9,7 @@ import io
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,38 @@ def open_collection(
     collection = Collection(_prepared(_builder(data, converter_config), data_dir))
     stored.note_use(collection.folder, source)
     return collection
+
+
+def build_together(
+    data: DataConfig, converter_configs: Sequence[Any], data_dir: str | None = None
+) -> list[Collection]:
+    """Returns `open_collection` of a source in several encodings; its files are read once.
+
+    Sound is read again for each of them, and what is downloaded, too.
+
+    Raises:
+        UserError: As `open_collection` does.
+    """
+    if not data.source.startswith(naming.TFDS):
+        made = [_quietly_made(_builder(data, config), data_dir) for config in converter_configs]
+        missing = {builder.info.full_name: builder for builder in made if not _is_prepared(builder)}
+        _read_together([missing[name] for name in sorted(missing)])
+    return [open_collection(data, config, data_dir) for config in converter_configs]
+
+
+def _read_together(builders: Sequence[Any]) -> None:
+    """Reads the source of several builders for all of them."""
+    if len(builders) < 2:
+        return
+    spec, argument = builders[0].SPEC, builders[0].builder_config.argument
+    if spec.is_sound or (spec.argument != "part" and not argument):
+        return
+    sources, _ = spec.list_sources(argument)
+    building.say(f"Reading {argument or spec.name} for {len(builders)} data sets")
+    with contextlib.ExitStack() as stack:
+        caches = [stack.enter_context(builder.file_cache(argument)) for builder in builders]
+        converters = [builder.builder_config.converter for builder in builders]
+        building.read_together(sources, converters, caches)
 
 
 def open_data(
@@ -168,14 +200,14 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
 def _prepared(make_builder: Any, data_dir: str | None) -> Any:
     """Returns the builder of `make_builder(data_dir=...)` after building its data."""
     builder = _quietly_made(make_builder, data_dir)
-    if builder.is_prepared():
+    if _is_prepared(builder):
         return builder
     folder, name = Path(builder.data_dir), builder.info.full_name
     message = f"Waiting for {{holder}}, which builds {name}"
     lock_file = folder.with_name(f".{folder.name}.lock")
     with locked(lock_file, message, "--data_dir", building.say) as lock:
         builder = _quietly_made(make_builder, data_dir)
-        if builder.is_prepared():  # by another process in the meantime
+        if _is_prepared(builder):  # by another process in the meantime
             return builder
         if folder.exists():
             raise UserError(f"{folder} is not a whole data set; delete it to build it anew")
@@ -188,7 +220,7 @@ def _prepared(make_builder: Any, data_dir: str | None) -> Any:
         except Exception:
             # A process without the lock, e.g. a build on Beam, may have been faster.
             builder = _quietly_made(make_builder, data_dir)
-            if not builder.is_prepared():
+            if not _is_prepared(builder):
                 raise
         flush(folder)
     return builder
@@ -197,6 +229,11 @@ def _prepared(make_builder: Any, data_dir: str | None) -> Any:
 def _quietly_made(make_builder: Any, data_dir: str | None) -> Any:
     with _quiet():
         return make_builder(data_dir=data_dir)
+
+
+def _is_prepared(builder: Any) -> bool:
+    with _quiet():
+        return builder.is_prepared()
 
 
 def _build(builder: Any) -> None:
@@ -271,7 +308,7 @@ def _check_converter(collection: Collection, converter_config: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppresses TFDS's warning that a config is not in the builder's list."""
+    """Suppresses TFDS's warnings, e.g. that a config is not in the builder's list."""
     from absl import logging
 
     before = logging.get_verbosity()

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
+import itertools
 import json
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core import file_adapters, shuffle
+from tensorflow_datasets.core.utils import shard_utils
 
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building, splitting, summaries
+from magenta_lite.data import building, examples, file_cache, summaries
 from magenta_lite.data.building import Windows
+from magenta_lite.data.file_cache import FileCache
 from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DatasetSpec
 from magenta_lite.data.splitting import Window
 from magenta_lite.data.window_store import StoredWindows
 from magenta_lite.errors import UserError
+from magenta_lite.locks import locked
 
-FOUND_FILE = "found.json"
+# Of a build, which removes them.
+FOUND_FILE, BEAM_FOLDER = "found.json", "beam"
 
 # TFDS sorts the examples of a larger split in files, with the same result; its own limit is 1 GB.
 shuffle.MAX_MEM_BUFFER_SIZE = 64 * 2**20
@@ -42,6 +51,24 @@ def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -
             f"{url} cannot be downloaded ({type(error).__name__}); "
             f"get it some other way and give its path: --data={name}:PATH"
         ) from error
+
+
+@contextlib.contextmanager
+def _short_errors() -> Iterator[None]:
+    """Lets the `tfds` command print a `UserError` as the other commands do, without a traceback."""
+    try:
+        yield
+    except UserError:
+        if Path(sys.argv[0]).stem == "tfds":
+            sys.excepthook = _print_error
+        raise
+
+
+def _print_error(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+    if isinstance(error, UserError):
+        building.say(f"Error: {error}")
+    else:
+        sys.__excepthook__(kind, error, traceback)
 
 
 @dataclasses.dataclass
@@ -119,12 +146,15 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         self, dl_manager: tfds.download.DownloadManager
     ) -> tuple[Sequence[Source], Report]:
         """Returns the sources, and a report of the dropped files."""
+        return self.SPEC.list_sources(self._argument(dl_manager))
+
+    def _argument(self, dl_manager: tfds.download.DownloadManager) -> str:
         argument = self.builder_config.argument
         if not argument and self.SPEC.url:
-            argument = downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
-        elif not argument and self.SPEC.argument == "folder":
-            argument = str(dl_manager.manual_dir)
-        return self.SPEC.list_sources(argument)
+            return downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
+        if not argument and self.SPEC.argument == "folder":
+            return str(dl_manager.manual_dir)
+        return argument
 
     @property
     def report(self) -> Report:
@@ -159,22 +189,96 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
             ),
         )
 
+    @_short_errors()
     def _download_and_prepare(self, dl_manager, download_config) -> None:
-        if download_config.beam_options or download_config.beam_runner:
+        on_beam = bool(download_config.beam_options or download_config.beam_runner)
+        if on_beam:
             # TFDS inspects the signature to decide whether to pass a pipeline.
             self._split_generators = self._beam_split_generators
         try:
             super()._download_and_prepare(dl_manager, download_config)
+        except Exception as error:
+            if on_beam and not isinstance(error, UserError):
+                what = self.info.full_name
+                error.add_note(f"Nothing of {what} is stored; build it again without the cause")
+            raise
         finally:
             self.__dict__.pop("_split_generators", None)
-        path = self.data_path / FOUND_FILE
-        self.info.metadata.update(json.loads(path.read_text()))
-        path.unlink()  # now in the metadata
+        found = json.loads((self.data_path / FOUND_FILE).read_text())
+        (self.data_path / FOUND_FILE).unlink()  # now in the metadata
+        if on_beam:
+            (self.data_path / BEAM_FOLDER).rmtree()
+        self._remove(found.pop("empty"))
+        self.info.metadata.update(found)
+        summaries.check_usable(self.sizes, self.report, self.info.full_name)
         building.say(f"{self.info.full_name}:\n{summaries.summary(self.sizes, self.report)}")
+
+    def _remove(self, empty: Sequence[str]) -> None:
+        """Removes the splits of which a Beam pipeline has written an example that is none."""
+        splits = dict(self.info.splits)
+        for path in (path for name in empty for path in splits.pop(name).filepaths):
+            path.unlink()
+        self.info.set_splits(tfds.core.SplitDict(splits.values()))
+
+    def _generate_splits(self, dl_manager, download_config) -> Sequence[tfds.core.SplitInfo]:
+        others = (
+            download_config.beam_options,
+            download_config.beam_runner,
+            download_config.max_examples_per_split,
+            self.info.file_format is not file_adapters.FileFormat.TFRECORD,
+        )
+        if any(others):
+            return super()._generate_splits(dl_manager, download_config)
+        shard_config = download_config.get_shard_config()
+        with self.file_cache(self._argument(dl_manager)) as cache:
+            windows = self._build(dl_manager, cache)
+            _write_found(self.data_path / FOUND_FILE, windows.report, windows.facts)
+            infos = [
+                self._write_split(kept, shard_config)
+                for kept in windows.splits.values()
+                if len(kept)
+            ]
+            if self.SPEC.argument == "part":  # their files never change
+                shutil.rmtree(cache.folder)
+            else:
+                cache.clean()
+        return infos
+
+    @contextlib.contextmanager
+    def file_cache(self, argument: str) -> Iterator[FileCache]:
+        """Opens the encoded files of earlier builds of the same `argument`, see `DatasetSpec`."""
+        converter = self.builder_config.converter
+        source = hashlib.sha256(argument.encode(errors="replace")).hexdigest()
+        name = f"{building.converter_name(converter)}-{source[:12]}"
+        folder = Path(self.data_dir_root) / self.name / file_cache.FOLDER / name
+        code = file_cache.code_of([building.converter_json(converter), str(self.version)])
+        message = "Waiting for {holder}, which reads the same files"
+        with (
+            locked(folder.with_name(f"{name}.lock"), message, "--data_dir", building.say),
+            FileCache(folder, code, self.builder_config.name, building.say) as cache,
+        ):
+            yield cache
+
+    def _write_split(
+        self, windows: StoredWindows, shard_config: shard_utils.ShardConfig
+    ) -> tfds.core.SplitInfo:
+        size, split = windows.bytes, windows.split
+        count = shard_config.get_number_shards(size, len(windows))
+        ends = shard_utils.get_shard_boundaries(len(windows), count)
+        lengths = np.diff(ends, prepend=0).tolist()
+        template = self._get_filename_template(split)
+        records = building.with_progress(windows.records(), f"Writing {split}", len(windows))
+        for i, length in enumerate(lengths):
+            path = template.sharded_filepath(shard_index=i, num_shards=count)
+            with Path(path).open("wb") as file:
+                file.writelines(itertools.islice(records, length))
+        return tfds.core.SplitInfo(
+            name=split, shard_lengths=lengths, num_bytes=size, filename_template=template
+        )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         windows = self._build(dl_manager)
-        _write_found(windows.report, windows.facts, self.data_path / FOUND_FILE)
+        _write_found(self.data_path / FOUND_FILE, windows.report, windows.facts)
         # TFDS cannot write a split without examples.
         return {
             split: self._generate_examples(examples, split)
@@ -184,133 +288,47 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _generate_examples(self, windows: StoredWindows, split: str) -> Iterator:
         example = functools.partial(_example, converter_config=self.builder_config.converter)
-        return map(example, building.with_progress(windows, f"Writing {split}"))
+        return map(example, building.with_progress(windows, f"Writing {split}", len(windows)))
 
-    def _build(self, dl_manager) -> Windows:
+    def _build(self, dl_manager, cache: FileCache | None = None) -> Windows:
         sources, listing = self._sources(dl_manager)
         converter = self.builder_config.converter
         by_folder, folder = self.builder_config.by_folder, Path(self.data_path)
-        windows = building.build(sources, listing, converter, by_folder, folder)
+        windows = building.build(sources, listing, converter, by_folder, folder, cache)
         summaries.check_usable(windows.sizes, windows.report, self.info.full_name)
         return windows
 
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
-        beam = tfds.core.lazy_imports.apache_beam
-        single = beam.pvalue.AsSingleton
-        converter = self.builder_config.converter
+        from tfds_datasets import beam_pipeline  # Apache Beam need not be installed
+
         sources, listing = self._sources(dl_manager)
-        encoded = (
-            pipeline
-            | "Sources" >> beam.Create(list(enumerate(sources)))
-            | "Spread" >> beam.Reshuffle()
-            | "Encode" >> beam.MapTuple(functools.partial(_encode, converter_config=converter))
+        config = self.builder_config
+        return beam_pipeline.examples_of(
+            pipeline,
+            sources,
+            listing,
+            config.converter,
+            config.by_folder,
+            self.data_path / BEAM_FOLDER,
+            functools.partial(_example, converter_config=config.converter),
+            functools.partial(_write_found, self.data_path / FOUND_FILE),
         )
-        assigned = (
-            encoded
-            | "Outlines" >> beam.FlatMapTuple(_outlines)
-            | "AllOutlines" >> beam.combiners.ToList()
-            | "Assign" >> beam.Map(splitting.assign, self.builder_config.by_folder)
-        )
-        settled = (
-            encoded
-            | "Windows" >> beam.FlatMapTuple(building.place_windows)
-            | "Split" >> beam.Map(_keyed, single(assigned))
-            | "SameMusic" >> beam.GroupByKey()
-            | "Settle" >> beam.MapTuple(lambda _, windows: splitting.settle(windows))
-        )
-        kept = settled | "Kept" >> beam.FlatMapTuple(
-            lambda split, windows, _: [(split, window) for window in windows]
-        )
-        used = (
-            kept
-            | "UsedSources" >> beam.Map(lambda pair: pair[1].place[0])
-            | "DistinctSources" >> beam.Distinct()
-            | "AllUsed" >> beam.combiners.ToList()
-        )
-        reports = (
-            encoded | "ReadReports" >> beam.MapTuple(lambda _, encoded: encoded.report),
-            encoded | "FileReports" >> beam.Map(_file_report, single(used)),
-            settled | "SettleReports" >> beam.MapTuple(lambda _, __, report: report),
-            pipeline | "Listing" >> beam.Create([listing]),
-        )
-        report = (
-            reports
-            | "AllReports" >> beam.Flatten()
-            | "MergeReports" >> beam.CombineGlobally(_merge_reports)
-        )
-        checked = (
-            kept
-            | "Sizes" >> beam.combiners.Count.PerKey()
-            | "AllSizes" >> beam.combiners.ToDict()
-            | "Check" >> beam.Map(_check_sizes, single(report), self.info.full_name)
-        )
-        facts = (
-            encoded
-            | "Facts" >> beam.FlatMapTuple(lambda _, encoded: building.facts_of(encoded).items())
-            | "AllFacts" >> beam.combiners.ToDict()
-        )
-        path = self.data_path / FOUND_FILE
-        _ = report | "WriteFound" >> beam.Map(_write_found, single(facts), path)
-        # Waits for the check, so that its error is raised first.
-        kept = kept | "Wait" >> beam.Map(lambda pair, _: pair, single(checked))
-        return {
-            split: kept
-            | f"Choose_{split}" >> beam.Filter(lambda pair, name: pair[0] == name, split)
-            | f"Example_{split}" >> beam.MapTuple(lambda _, window: _example(window, converter))
-            for split in building.SPLITS
-        }
 
 
 def _example(window: Window, converter_config: Any) -> tuple[bytes, dict[str, Any]]:
-    """Returns key and example. The key is the content, so that the order depends only on it."""
+    """Returns key and example."""
     events, controls = building.arrays(window.events, window.controls, converter_config)
     example = {"events": events, "piece": window.piece}
     if controls is not None:
         example["controls"] = controls
     if window.position:
-        # Not the window itself, which may occur several times.
         example["position"] = np.array(window.position)
-        return b"%d " % window.position[0] + window.piece.encode(
-            "utf-8", "surrogateescape"
-        ), example
-    return window.events + window.controls, example
+    key = examples.key_of(window.events, window.controls, window.piece, window.position)
+    return key, example
 
 
-def _encode(number: int, source: Source, converter_config: Any) -> tuple[int, building.Encoded]:
-    return number, building.encode_source(source, converter_config)
-
-
-def _outlines(_: int, encoded: building.Encoded) -> list[splitting.Outline]:
-    return list(splitting.outlines(encoded.pieces))
-
-
-def _keyed(window: Window, assigned: dict[bytes, str]) -> tuple[bytes, tuple[str, Window]]:
-    return window.key, (window.split or assigned[window.content], window)
-
-
-def _file_report(pair: tuple[int, building.Encoded], used: list[int]) -> Report:
-    number, encoded = pair
-    return building.file_report(encoded.source, number in used, building.why_unused(encoded))
-
-
-def _merge_reports(reports) -> Report:
-    merged = Report()
-    for report in reports:
-        merged.merge(report)
-    return merged
-
-
-def _check_sizes(sizes: dict[str, int], report: Report, what: str) -> dict[str, int]:
-    summaries.check_usable(sizes, report, what)
-    empty = [split for split in building.SPLITS if not sizes.get(split)]
-    if empty:
-        raise ValueError(
-            f"No window of {what} is left for {' and '.join(empty)}, and Beam cannot write an "
-            "empty split; a collection this small builds in seconds without Beam"
-        )
-    return sizes
-
-
-def _write_found(report: Report, facts: dict[str, dict[str, Any]], path: Any) -> None:
-    found = {"report": report.to_json()} | ({"pieces": facts} if facts else {})
+def _write_found(
+    path: Any, report: Report, facts: dict[str, dict[str, Any]], empty: Sequence[str] = ()
+) -> None:
+    found = {"report": report.to_json(), "empty": empty} | ({"pieces": facts} if facts else {})
     path.write_text(json.dumps(found))

@@ -5,16 +5,20 @@ The TFDS builders, their Beam pipelines and `inspect_data` share these steps. Im
 
 from __future__ import annotations
 
+import collections
+import copy
 import dataclasses
+import errno
 import functools
 import hashlib
+import itertools
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,18 +26,20 @@ from magenta_lite.config import FORMER_CONVERTER_FIELDS
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.score import header_of
-from magenta_lite.data import archives, reading, related, window_store
+from magenta_lite.data import archives, contents, reading, related, window_store
+from magenta_lite.data.file_cache import FileCache
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
-from magenta_lite.data.window_store import PackedPiece, StoredWindows, WindowStore
-from magenta_lite.data.workers import Busy, Crash, Part, WorkerPool, attempt
+from magenta_lite.data.window_store import PackedFile, StoredWindows, WindowStore
+from magenta_lite.data.workers import MEMORY, Busy, Crash, Part, WorkerPool, attempt
+
+T = TypeVar("T")
 
 PROGRESS_SECONDS = 5.0  # seconds between two lines of progress
 SERIAL_SECONDS = 2.0  # seconds of reading quick files before worker processes are started
 
+# Ends of the reasons of what may be read another time.
+SYSTEM_ERRORS = tuple(map(os.strerror, errno.errorcode))
 SAME_MUSIC = "the same music as in other files"
-
-HASHED_WHOLE = 64 * 2**20  # bytes; of larger files this much is hashed, in evenly spaced blocks
-HASHED_BLOCK = 2**20
 
 
 @dataclasses.dataclass
@@ -44,18 +50,29 @@ class Encoded:
         source: Name of the source.
         pieces: The pieces that have at least one window.
         report: Counts what was kept and dropped.
+        last: Whether it is the last part of a source.
     """
 
     source: str
     pieces: list[EncodedPiece]
     report: Report
+    last: bool = False
 
 
-class PackedFile(NamedTuple):
-    """The encoded pieces of one file in the form in which workers send them, and its report."""
+class Task(NamedTuple):
+    """A source, and the parts of it that are not read, because a `FileCache` has them.
 
-    pieces: list[PackedPiece]
-    report: Report
+    Attributes:
+        source: The source.
+        key: What stands for its content; empty without a cache.
+        done: Indices of the parts that the cache has.
+        is_done: Whether these are all.
+    """
+
+    source: reading.Source
+    key: bytes = b""
+    done: tuple[int, ...] = ()
+    is_done: bool = False
 
 
 @dataclasses.dataclass
@@ -98,77 +115,28 @@ def converter_name(converter_config: Any) -> str:
     return f"{converter_config.kind}_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def fingerprint(sources: Iterable[reading.Source], more: str = "") -> str:
-    """Returns a short hash of the content of `sources`, independent of where the folder is.
+def encode_files(source: reading.Source, converter_configs: Sequence[Any]) -> Iterator[Part]:
+    """Yields the name of each file of a source, and a list of its encodings by each converter.
 
-    Args:
-        sources: The files; the hash covers their content and their paths below the folder.
-        more: Other text to include in the hash.
+    An archive's report follows.
     """
-    digest = hashlib.sha256(more.encode(errors="replace"))
-    contents: dict[str, str] = {}
-    for source in sorted(sources, key=lambda source: (source.name, source.member)):
-        if source.path not in contents:
-            contents[source.path] = _content_hash(source.path, *_size_and_time(source.path))
-        fields = (source.name, source.member, source.split, source.style, contents[source.path])
-        digest.update("\0".join(fields).encode(errors="replace") + b"\n")
-    return digest.hexdigest()[:12]
-
-
-def _size_and_time(path: str) -> tuple[int, int]:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return 0, 0
-    return stat.st_size, stat.st_mtime_ns
-
-
-@functools.lru_cache(maxsize=2**18)
-def _content_hash(path: str, size: int, time: int) -> str:
-    """Returns a hash of a file's content, or the error message if the file cannot be read.
-
-    `size` and `time` are keys of the cache: a changed file is hashed again.
-    """
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.sha256(b"%d " % size)
-            blocks = -(-min(size, HASHED_WHOLE) // HASHED_BLOCK)
-            for i in range(blocks):
-                # Covers a small file completely; spaces the blocks of a larger one evenly.
-                file.seek(i * max(size - HASHED_BLOCK, 0) // max(blocks - 1, 1))
-                digest.update(file.read(HASHED_BLOCK))
-    except OSError as error:
-        return error.strerror or type(error).__name__
-    return digest.hexdigest()
-
-
-def encode_source(source: reading.Source, converter_config: Any) -> Encoded:
-    """Reads and encodes one source. Pieces that fail are counted in the report, never raised."""
-    return _joined(source, [attempt(*part) for part in encode_files(source, converter_config)])
-
-
-def encode_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
-    """Yields the name and the encoding of each file of a source, and of its report."""
+    if not is_divided(source):
+        encode = functools.partial(_encode_file, source, converter_configs)
+        yield source.name, lambda: [dataclasses.replace(each, last=True) for each in encode()]
+        return
     report = Report()
     for file in reading.files_of(source, report):
-        yield file.name, functools.partial(_encode_file, file, converter_config)
-    yield source.name, lambda: Encoded(source.name, [], report)
+        yield file.name, functools.partial(_encode_file, file, converter_configs)
+    last = Encoded(source.name, [], report, last=True)
+    yield source.name, lambda: [last] * len(converter_configs)
 
 
-def _encode_file(file: reading.Source, converter_config: Any) -> Encoded:
-    return encode_pieces(file.name, *file.read_as(converter_config), converter_config)
-
-
-def _joined(source: reading.Source, answers: Iterable[Encoded | Crash]) -> Encoded:
-    """Returns one result for the files of a source."""
-    joined = Encoded(source.name, [], Report())
-    for answer in answers:
-        if isinstance(answer, Crash):
-            joined.report.drop(answer.reason, answer.name or source.name)
-        else:
-            joined.pieces += answer.pieces
-            joined.report.merge(answer.report)
-    return joined
+def _encode_file(file: reading.Source, converter_configs: Sequence[Any]) -> list[Encoded]:
+    pieces, report = file.read_as(converter_configs[0])
+    return [
+        encode_pieces(file.name, pieces, copy.deepcopy(report), converter_config)
+        for converter_config in converter_configs
+    ]
 
 
 def encode_pieces(
@@ -186,7 +154,8 @@ def encode_pieces(
             result = converter.encode(piece.music)
             examples = list(_as_bytes(result, converter.event_format))
             keys = _keys(result, examples, converter)
-            passages = related.NONE if piece.split else _passages(piece)
+            if piece.passages is None:
+                piece.passages = related.NONE if piece.split else related.passages_of(piece.music)
         except MemoryError as error:
             report.drop(reading.reason_of(error), piece.name)
             continue
@@ -195,13 +164,9 @@ def encode_pieces(
             continue
         report.merge(result.report, piece.name)
         if examples:
-            found = piece.name, piece.split, examples, keys, result.positions, piece.facts, passages
-            encoded.append(EncodedPiece(*found))
+            found = piece.name, piece.split, examples, keys, result.positions, piece.facts
+            encoded.append(EncodedPiece(*found, passages=piece.passages))
     return Encoded(source, encoded, report)
-
-
-def _passages(piece: reading.Piece) -> np.ndarray:
-    return related.passages_of(piece.music) if piece.passages is None else piece.passages
 
 
 def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -212,7 +177,7 @@ def _as_bytes(result: EncodeResult, format: EventFormat) -> Iterator[tuple[bytes
 
 
 def _keys(result: EncodeResult, examples: list[tuple[bytes, bytes, bool]], converter) -> list:
-    """Returns the `Window.key` of each example of a piece.
+    """Returns the `EncodedPiece.keys` of the examples of a piece.
 
     Training transposes at random, so windows that differ only in key count as duplicates.
     """
@@ -231,51 +196,69 @@ def arrays(
     return steps, np.frombuffer(controls, np.uint8) if controls else None
 
 
-def pack_files(source: reading.Source, converter_config: Any) -> Iterator[Part]:
-    """Yields the parts of `encode_files`, whose answers are `PackedFile`."""
-    for name, answer in encode_files(source, converter_config):
-        yield name, functools.partial(_packed, answer)
+def pack_files(task: Task, converter_configs: Sequence[Any]) -> Iterator[Part]:
+    """Yields the files of a source that are not done, and the last part of an archive.
+
+    Each answer is a list of the `PackedFile` of each converter; sound is read for one only.
+    """
+    done = set(task.done)
+    for number, (name, answers) in enumerate(encode_files(task.source, converter_configs)):
+        if number not in done:
+            yield name, functools.partial(_packed, number, answers, converter_configs)
 
 
-def _packed(answer: Callable[[], Encoded]) -> PackedFile:
-    encoded = answer()
-    return PackedFile([window_store.pack(piece) for piece in encoded.pieces], encoded.report)
+def _packed(
+    number: int, answers: Callable[[], list[Encoded]], converter_configs: Sequence[Any]
+) -> list[PackedFile]:
+    packed = []
+    for encoded, converter_config in zip(answers(), converter_configs, strict=True):
+        format = converter_of(converter_config).event_format
+        pieces = [window_store.pack(piece, format) for piece in encoded.pieces]
+        packed.append(PackedFile(pieces, encoded.report, number, encoded.last))
+    return packed
 
 
 def each_source(
-    sources: Sequence[reading.Source],
-    work: Callable[[reading.Source], Iterable[Part]],
+    tasks: Sequence[Task],
+    work: Callable[[Task], Iterable[Part]],
     waiting: Callable[[Busy | None], None],
-    arrived: Callable[[Any], Any] = lambda answer: answer,
+    arrived: Callable[[Task, Any], Any] = lambda task, answer: answer,
 ) -> Iterator[Iterator[Any | Crash]]:
-    """Yields the answers of each source, in order; they must be taken before those of the next.
+    """Yields the answers of each task, in order; they must be taken before those of the next.
 
     The first seconds of work are done in this process, if the sources are quick to read. The rest
     is done in one process per core, with limits of time and memory.
 
     Args:
-        sources: The sources to read.
-        work: Returns the parts of a source; a module-level function, or a `functools.partial` of
+        tasks: The sources to read.
+        work: Returns the parts of a task; a module-level function, or a `functools.partial` of
             one.
         waiting: Called regularly while workers are busy, e.g. to print progress.
-        arrived: Returns what is kept of an answer until it is its turn; called in any order, and
-            in other threads.
+        arrived: Called with a task and an answer; returns what is kept of the answer until it is
+            its turn. Called in any order, and in other threads.
     """
     start = time.monotonic()
     done = 0
     while (
-        done < len(sources) and sources[done].is_quick and time.monotonic() - start < SERIAL_SECONDS
+        done < len(tasks)
+        and tasks[done].source.is_quick
+        and time.monotonic() - start < SERIAL_SECONDS
     ):
-        answers = (attempt(*part) for part in work(sources[done]))
-        yield (answer if isinstance(answer, Crash) else arrived(answer) for answer in answers)
+        task = tasks[done]
+        answers = (attempt(*part) for part in work(task))
+        yield (answer if isinstance(answer, Crash) else arrived(task, answer) for answer in answers)
         done += 1
-    rest = sources[done:]
+    rest = tasks[done:]
     if not rest:
         return
-    limits = max(source.LIMITS for source in rest)
-    workers = _cores() if any(map(is_divided, rest)) else min(_cores(), len(rest))
+    limits = max(task.source.LIMITS for task in rest)
+
+    def divided(task: Task) -> bool:
+        return is_divided(task.source)
+
+    workers = _cores() if any(map(divided, rest)) else min(_cores(), len(rest))
     with WorkerPool(work, workers, limits) as pool:
-        yield from pool.map(rest, waiting, PROGRESS_SECONDS, is_divided, arrived)
+        yield from pool.map(rest, waiting, PROGRESS_SECONDS, divided, arrived)
 
 
 def is_divided(source: reading.Source) -> bool:
@@ -296,6 +279,7 @@ def build(
     converter_config: Any,
     by_folder: bool = False,
     folder: Path | None = None,
+    cache: FileCache | None = None,
 ) -> Windows:
     """Reads, encodes and splits `sources`.
 
@@ -305,44 +289,145 @@ def build(
         converter_config: A converter section, e.g. `MelodyConverterConfig`.
         by_folder: See `splitting.assign`.
         folder: Folder of temporary files; None for that of the system.
+        cache: Has files that need not be read, and keeps those that are; must be open as long as
+            the windows are used.
     """
-    report = Report()
-    report.merge(listing)
-    store, facts, reasons = WindowStore(folder), {}, []
+    format = converter_of(converter_config).event_format
+    store = WindowStore(format, folder, cache.records if cache else None)
+    collecting = Collecting(store, listing)
     progress = _Progress(len(sources))
-    work = functools.partial(pack_files, converter_config=converter_config)
+    tasks = [_task(source, *([cache] if cache else [])) for source in sources]
 
-    def written(packed: PackedFile) -> PackedFile:
-        return packed._replace(pieces=[store.write(piece) for piece in packed.pieces])
+    def arrived(task: Task, files: list[PackedFile]) -> PackedFile:
+        return _kept(task, files[0], store, cache)
 
-    all_answers = each_source(sources, work, progress.show, written)
-    for number, (source, answers) in enumerate(zip(sources, all_answers, strict=True)):
+    work = functools.partial(pack_files, converter_configs=[converter_config])
+    left = [task for task in tasks if not task.is_done]
+    if len(left) < len(tasks):
+        say(f"{len(tasks) - len(left):,} of {len(tasks):,} files have been read before")
+    read_now = each_source(left, work, progress.show, arrived)
+    for task in tasks:
+        answers = _in_order(task, iter(()) if task.is_done else next(read_now), cache)
+        collecting.add_source(task.source.name, map(progress.counted, answers))
+        progress.end_source(is_divided(task.source))
+    collections.deque(read_now, maxlen=0)  # ends the workers
+    report = collecting.settle(by_folder)
+    return Windows(store.splits(), report, collecting.facts)
+
+
+def read_together(
+    sources: Sequence[reading.Source],
+    converter_configs: Sequence[Any],
+    caches: Sequence[FileCache],
+) -> None:
+    """Reads sources of notes once, and keeps what each converter makes of them in its cache.
+
+    Args:
+        sources: The sources to read.
+        converter_configs: Converter sections.
+        caches: The cache of each.
+    """
+    pairs = zip(converter_configs, caches, strict=True)
+    stores = [WindowStore(converter_of(c).event_format, None, cache.records) for c, cache in pairs]
+    tasks = [_task(source, *caches) for source in sources]
+    left = [task for task in tasks if not task.is_done]
+    progress = _Progress(len(left))
+
+    def arrived(task: Task, files: list[PackedFile]) -> list[PackedFile]:
+        return [_kept(task, *each) for each in zip(files, stores, caches, strict=True)]
+
+    work = functools.partial(pack_files, converter_configs=converter_configs)
+    read_now = each_source(left, work, progress.show, arrived)
+    for task, answers in zip(left, read_now, strict=True):
+        for answer in answers:
+            progress.counted(*([answer] if isinstance(answer, Crash) else answer))
+        progress.end_source(is_divided(task.source))
+
+
+def _kept(task: Task, file: PackedFile, store: WindowStore, cache: FileCache | None) -> PackedFile:
+    """Returns a file whose records are written, and keeps it in a cache, if there is one."""
+    file = store.write(file)
+    # A file that changed since it was listed has another key.
+    if cache and _is_final(file.report) and contents.key_of(task.source) == task.key:
+        cache.keep(task.key, file)
+    return file
+
+
+class Collecting:
+    """Collects what all sources give, and decides which of their windows are stored.
+
+    Args:
+        store: Takes the pieces.
+        listing: Report from listing the sources.
+
+    Attributes:
+        facts: Metadata of the pieces that have any, by piece name.
+    """
+
+    def __init__(self, store: WindowStore, listing: Report):
+        self._store = store
+        self._report = Report()
+        self._report.merge(listing)
+        self._sources: list[tuple[str, str]] = []  # name, and why it is not used if it is not
+        self.facts: dict[str, dict[str, Any]] = {}
+
+    def add_source(self, name: str, answers: Iterable[PackedFile | Crash]) -> None:
+        """Adds the files of the source `name`, in the order of the sources."""
         read, pieces = Report(), 0
         for answer in answers:
             if isinstance(answer, Crash):
-                progress.add(0)
-                read.drop(answer.reason, answer.name or source.name)
+                read.drop(answer.reason, answer.name or name)
                 continue
-            progress.add(sum(len(piece.rows) for piece in answer.pieces))
             read.merge(answer.report)
             pieces += len(answer.pieces)
             for piece in answer.pieces:
-                store.add(piece, number)
+                self._store.add(piece, len(self._sources))
                 if piece.facts:
-                    facts[piece.name] = piece.facts
-        report.merge(read)
-        reasons.append(SAME_MUSIC if pieces else read.main_reason())
-        progress.end_source()
-    report.merge(store.settle(by_folder))
-    used = store.used_sources()
-    for number, reason in enumerate(reasons):
-        report.merge(file_report(sources[number].name, number in used, reason))
-    return Windows(store.splits(), report, facts)
+                    self.facts[piece.name] = piece.facts
+        self._report.merge(read)
+        self._sources.append((name, SAME_MUSIC if pieces else read.main_reason()))
+
+    def settle(self, by_folder: bool) -> Report:
+        """Decides which windows are stored; returns the report of the build.
+
+        Args:
+            by_folder: See `splitting.assign`.
+        """
+        self._report.merge(self._store.settle(by_folder))
+        used = self._store.used_sources()
+        for number, (name, reason) in enumerate(self._sources):
+            self._report.merge(file_report(name, number in used, reason))
+        return self._report
 
 
-def why_unused(encoded: Encoded) -> str:
-    """Returns the reason to report if no window of a source is used."""
-    return SAME_MUSIC if encoded.pieces else encoded.report.main_reason()
+def _task(source: reading.Source, *caches: FileCache) -> Task:
+    """Returns what is left to do of a source: what any of the caches does not have."""
+    if not caches:
+        return Task(source)
+    key = contents.key_of(source)
+    done, are_done = zip(*(cache.done(key) for cache in caches), strict=True)
+    return Task(source, key, tuple(sorted(set.intersection(*map(set, done)))), all(are_done))
+
+
+def _is_final(report: Report) -> bool:
+    """Returns whether reading a file again would give the same: nothing failed but the file."""
+    return not any(
+        reason.startswith(MEMORY) or reason.endswith(SYSTEM_ERRORS) for reason in report.dropped
+    )
+
+
+def _in_order(
+    task: Task, read_now: Iterator[PackedFile | Crash], cache: FileCache | None
+) -> Iterator[PackedFile | Crash]:
+    """Yields the answers of a task in the order of its parts, those of the cache among them."""
+    done = set(task.done)
+    for number in itertools.count():
+        if cache and number in done:
+            yield cache.read(task.key, number)
+        elif (answer := next(read_now, None)) is not None:
+            yield answer
+        elif number > max(done, default=-1):
+            return
 
 
 def file_report(name: str, used: bool, reason: str) -> Report:
@@ -355,29 +440,6 @@ def file_report(name: str, used: bool, reason: str) -> Report:
     return report
 
 
-def facts_of(encoded: Encoded) -> dict[str, dict[str, Any]]:
-    """Returns the metadata of the pieces of a source, by piece name."""
-    return {piece.name: piece.facts for piece in encoded.pieces if piece.facts}
-
-
-def place_windows(number: int, encoded: Encoded) -> Iterator[Window]:
-    """Yields the windows of the source with index `number`."""
-    for i, piece in enumerate(encoded.pieces):
-        content = piece.content
-        for j, (events, controls, train_only) in enumerate(piece.examples):
-            yield Window(
-                place=(number, i, j),
-                piece=piece.name,
-                events=events,
-                controls=controls,
-                split=piece.split,
-                train_only=train_only,
-                position=piece.positions[j] if piece.positions else None,
-                key=piece.keys[j],
-                content=content,
-            )
-
-
 def about(longest: Busy | None) -> str:
     """Returns the end of a line of progress: the file that is taking long, if there is one."""
     if longest is None or longest[1] < PROGRESS_SECONDS:
@@ -385,14 +447,14 @@ def about(longest: Busy | None) -> str:
     return f"; {longest[0]} has taken {longest[1]:.0f} s so far"
 
 
-def with_progress(windows: StoredWindows | list[Window], what: str) -> Iterator[Window]:
-    """Yields `windows` and prints progress, prefixed with `what`."""
+def with_progress(items: Iterable[T], what: str, count: int) -> Iterator[T]:
+    """Yields `count` items and prints progress, prefixed with `what`."""
     last = time.monotonic()
-    for i, window in enumerate(windows):
-        yield window
-        if time.monotonic() - last >= PROGRESS_SECONDS:
+    for i, item in enumerate(items):
+        yield item
+        if not i % 64 and time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
-            say(f"{what}: {i + 1:,} of {len(windows):,}")
+            say(f"{what}: {i + 1:,} of {count:,}")
 
 
 @functools.lru_cache(maxsize=4)
@@ -409,16 +471,19 @@ class _Progress:
         self._done = self._files = self._windows = 0
         self._start = self._printed = time.monotonic()
 
-    def add(self, windows: int) -> None:
-        """Counts the answer for a part of a source."""
+    def counted(self, *answers: PackedFile | Crash) -> PackedFile | Crash:
+        """Counts the answers for a part of a source, by each converter, and returns the first."""
         self._files += 1
-        self._windows += windows
+        for answer in answers:
+            if not isinstance(answer, Crash):
+                self._windows += sum(len(piece.rows) for piece in answer.pieces)
         if time.monotonic() - self._printed >= PROGRESS_SECONDS:
             self.show()
+        return answers[0]
 
-    def end_source(self) -> None:
+    def end_source(self, is_archive: bool) -> None:
         self._done += 1
-        self._files -= 1  # the last part is the report of the source
+        self._files -= is_archive  # its last part is its report
 
     def show(self, longest: Busy | None = None) -> None:
         self._printed = time.monotonic()

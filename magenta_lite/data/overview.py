@@ -64,9 +64,9 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
-def gains(source: reading.Source, converters: Sequence[Any]) -> Iterator[Part]:
+def gains(task: building.Task, converters: Sequence[Any]) -> Iterator[Part]:
     """Yields the name and the gains of each file of a source, and of its report."""
-    report = Report()
+    source, report = task.source, Report()
     for file in reading.files_of(source, report):
         yield file.name, functools.partial(_gains_of, file, converters)
     yield source.name, lambda: [Gain(0, [], report)] * len(converters)
@@ -101,7 +101,8 @@ def overview(
     windows: list[set[bytes]] = [set() for _ in configs]
     work = functools.partial(gains, converters=[config.converter for config in configs])
     progress = _Progress(len(sources))
-    answers_of = building.each_source(sources, work, progress.tell)
+    tasks = list(map(building.Task, sources))
+    answers_of = building.each_source(tasks, work, progress.tell)
     for source, answers in zip(sources, answers_of, strict=True):
         found = list(answers)
         reasons = []

@@ -29,7 +29,8 @@ from magenta_lite.modeling.examples import Examples, PieceNames, RaggedArray
 
 LAYOUT = 1  # counts the changes of the files' layout
 NAMES = "names.json"
-BATCH, BATCH_BYTES = 8192, 2**24  # records that are parsed at once, and their size
+# Records that are parsed at once, and their size; parsed as int64, they need up to 20 times that.
+BATCH, BATCH_BYTES = 8192, 2**19
 
 Columns = dict[str, tuple[np.dtype, tuple[int, ...]]]  # type and shape of one entry of each column
 

@@ -23,6 +23,7 @@ from magenta_lite.data import (
     audio,
     building,
     chorales,
+    contents,
     folk,
     groove_midi,
     jsb_chorales,
@@ -128,7 +129,7 @@ class DatasetSpec:
         labels = [source.labels for source in sources if isinstance(source, audio.AudioSource)]
         more = repr(labels) if self.is_sound else ""
         more += "by folder" if by_folder else ""
-        return f"{name}-{building.fingerprint(sources, more)}"
+        return f"{name}-{contents.fingerprint(sources, more)}"
 
     def _encoding_name(self, wanted: Any) -> str:
         known = (name for name, converter in self.encodings.items() if converter == wanted)

@@ -64,8 +64,6 @@ class Window(NamedTuple):
         split: Official split of the data set; empty if `assign` decides.
         train_only: Whether it is dropped if its split is not `train`.
         position: Its first step and the length of the piece in steps; None for independent windows.
-        key: Key that all duplicates of the window share; only one split keeps windows of a key.
-        content: The `EncodedPiece.content` of its piece.
     """
 
     place: tuple[int, int, int]
@@ -75,8 +73,6 @@ class Window(NamedTuple):
     split: str = ""
     train_only: bool = False
     position: tuple[int, int] | None = None
-    key: bytes = b""
-    content: bytes = b""
 
 
 class EncodedPiece(NamedTuple):
@@ -86,7 +82,8 @@ class EncodedPiece(NamedTuple):
         name: Name of the piece.
         split: See `Window`.
         examples: Events, controls and `train_only` of each example; see `Window`.
-        keys: The `Window.key` of each example.
+        keys: Key of each example, which all its duplicates share; only one split keeps windows of a
+            key.
         positions: The `Window.position` of each example; None for independent windows.
         facts: Metadata of the piece as JSON values.
         passages: Its `related.passages`.
@@ -301,36 +298,6 @@ def _fill(groups: list[tuple[int, int, int]], total: int) -> dict[int, str]:
     return splits
 
 
-def settle(windows: Iterable[tuple[str, Window]]) -> tuple[str, list[Window], Report]:
-    """Decides which of the windows with the same `key` are stored, and in which split.
-
-    Returns:
-        The split, its windows in order, and a report of the dropped windows.
-    """
-    pairs = sorted(windows, key=lambda pair: pair[1].place)
-    numbers: dict[tuple, int] = {}
-    contents = [
-        numbers.setdefault((window.events, window.controls, window.position), len(numbers))
-        for _, window in pairs
-    ]
-    train_only = np.array([window.train_only for _, window in pairs], bool)
-    decided, _ = decide(
-        np.zeros((len(pairs), 2), np.uint64),
-        np.stack([np.array(contents, np.uint64)] * 2, axis=1),
-        np.array([PRIORITY.index(split) for split, _ in pairs], int),
-        train_only,
-    )
-    kept = np.flatnonzero(decided == KEPT)
-    report = Report()
-    for reason in np.unique(decided[decided > KEPT]).tolist():
-        for i in np.flatnonzero(decided == reason).tolist():
-            report.drop(REASONS[reason], pairs[i][1].piece)
-    if train_only[kept].any():
-        report.keep(TRAIN_ONLY, int(train_only[kept].sum()))
-    split = pairs[kept[0]][0] if len(kept) else "train"
-    return split, [pairs[i][1] for i in kept.tolist()], report
-
-
 def decide(
     keys: np.ndarray, contents: np.ndarray, splits: np.ndarray, train_only: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -340,7 +307,7 @@ def decide(
     validation. Of identical windows in that split the first is kept.
 
     Args:
-        keys: The `Window.key` of each window, in order of their places, uint64 (N, 2).
+        keys: The `EncodedPiece.keys` of each window, in order of their places, uint64 (N, 2).
         contents: Hashes of the content, which tell windows of one key apart, uint64 (N, 2).
         splits: Index in `PRIORITY` of the split of each window, int (N,).
         train_only: See `Window`, bool (N,).

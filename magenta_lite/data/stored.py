@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from magenta_lite.data import file_cache
 from magenta_lite.data.specs import DATASETS
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
@@ -39,6 +40,8 @@ class Stored(NamedTuple):
         built: Time of the build.
         used: Time of the last use.
         codes: Number of VQ-VAEs whose codes of it are stored.
+        files: Bytes on disk of the encoded files from which its next build goes on, besides `size`;
+            0 if they belong to a newer data set of the same source.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Stored(NamedTuple):
     built: datetime.datetime
     used: datetime.datetime
     codes: int
+    files: int
 
 
 def data_folder(data_dir: str | None = None) -> Path:
@@ -96,7 +100,10 @@ def remove(names: Iterable[str], data_dir: str | None = None) -> Iterator[Stored
         try:
             shutil.rmtree(there[name].path)
             collection = there[name].path.parent
-            if {path.name for path in collection.iterdir()} <= {CONFIGS}:
+            for cache in _caches(collection):
+                if not _newest_data_set(cache):
+                    shutil.rmtree(cache)
+            if {path.name for path in collection.iterdir()} <= {CONFIGS, file_cache.FOLDER}:
                 shutil.rmtree(collection)
         except OSError as error:
             raise UserError(f"{there[name].path} cannot be removed: {error.strerror}") from error
@@ -122,7 +129,8 @@ def _stored(path: Path) -> Stored | None:
     used: dict[str, Any] = max(
         map(_read_json, path.glob(f"*/{USED}")), key=lambda tree: tree.get("time", ""), default={}
     )
-    files = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+    files = _files_in(path)
+    own = [cache for cache in _caches(path.parent) if _newest_data_set(cache) == path.name]
     infos = sorted(path.glob(f"*/{INFO}"))
     built = max((file.stat().st_mtime for file in infos or files), default=path.stat().st_mtime)
     return Stored(
@@ -131,11 +139,32 @@ def _stored(path: Path) -> Stored | None:
         source=used.get("source", ""),
         converter=converters[0]["kind"] if converters else "",
         sizes=_sizes(_read_json(infos[-1])) if infos else {},
-        size=sum(file.stat().st_size for file in files),
+        size=_size_of(files),
         built=datetime.datetime.fromtimestamp(built),
         used=_time(used.get("time")) or datetime.datetime.fromtimestamp(built),
         codes=codes,
+        files=sum(_size_of(_files_in(cache)) for cache in own),
     )
+
+
+def _caches(collection: Path) -> list[Path]:
+    """Returns the folders of the `FileCache`s of a builder."""
+    found = (collection / file_cache.FOLDER).glob(f"*/{file_cache.DATA_SETS}")
+    return [path.parent for path in found]
+
+
+def _newest_data_set(cache: Path) -> str:
+    """Returns the config that was last built with a `FileCache`; an empty name if none is left."""
+    names = reversed(file_cache.data_sets_of(cache))
+    return next((name for name in names if (cache.parents[1] / name).is_dir()), "")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()]
+
+
+def _size_of(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
 
 
 def _time(text: str | None) -> datetime.datetime | None:

@@ -1,39 +1,48 @@
-"""The windows of a build in temporary files, so that memory does not grow with their number."""
+"""The windows of a build in files, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from magenta_lite.converters.base import PLACES_KEPT, Report
-from magenta_lite.data import splitting
+from magenta_lite.converters.base import PLACES_KEPT, EventFormat, Report
+from magenta_lite.data import examples, splitting
+from magenta_lite.data.examples import RecordWriter
+from magenta_lite.data.records import FRAME
 from magenta_lite.data.splitting import EncodedPiece, Outline, Window
 
-# A window without its bytes: `Window.key` and the hash `EncodedPiece.contents`; the number of its
-# piece; the offset of its bytes in the file and the sizes of events and controls; the position.
+# A window without its content: its entries of `EncodedPiece.keys` and `contents`; its order in
+# `train`; the number of its piece; offset and size of its record in the file; place and size of the
+# events, and size of the controls, in the record; the position.
 ROW = np.dtype(
     [
         ("key", ">u8", 2),
         ("content", ">u8", 2),
+        ("order", ">u8", 2),
         ("piece", "u4"),
         ("train_only", "?"),
         ("offset", "u8"),
+        ("size", "u4"),
+        ("start", "u4"),
         ("events", "u4"),
         ("controls", "u4"),
         ("position", "i8", 2),
     ]
 )
+PLACE = ("piece", "train_only", "start", "events", "controls")
 NO_POSITION = -1
 READ_ROWS = 2**16  # rows that are read at once
 PART_ROWS = 2**20  # rows that are split or settled at once
+READ_BYTES = 2**26  # records within this size are read at once
 
 
 class PackedPiece(NamedTuple):
@@ -45,8 +54,8 @@ class PackedPiece(NamedTuple):
         outline: Its `splitting.outline`.
         facts: Metadata of the piece as JSON values.
         rows: `ROW` of each window; offsets count from the first byte of the first one until the
-            windows are written.
-        windows: Bytes of the events and controls of the windows; empty once they are written.
+            records are written.
+        records: Bytes of the records of the windows; empty once they are written.
     """
 
     name: str
@@ -54,35 +63,91 @@ class PackedPiece(NamedTuple):
     outline: Outline
     facts: dict[str, Any]
     rows: np.ndarray
-    windows: list[bytes]
+    records: list[bytes]
 
 
-def pack(piece: EncodedPiece) -> PackedPiece:
+class PackedFile(NamedTuple):
+    """The pieces of a part of a source in the form in which workers send them.
+
+    Attributes:
+        pieces: The pieces that have at least one window.
+        report: Counts what was kept and dropped.
+        number: Index of the part in its source.
+        last: Whether the source has no further part.
+    """
+
+    pieces: list[PackedPiece]
+    report: Report
+    number: int
+    last: bool
+
+
+def pack(piece: EncodedPiece, format: EventFormat) -> PackedPiece:
     """Returns a piece in the form in which workers send it."""
     rows = np.zeros(len(piece.examples), ROW)
-    rows["key"] = np.frombuffer(b"".join(piece.keys), ">u8").reshape(-1, 2)
-    rows["content"] = np.frombuffer(b"".join(piece.contents), ">u8").reshape(-1, 2)
-    rows["events"] = [len(events) for events, _, _ in piece.examples]
+    writer, records, orders = RecordWriter(format), [], []
+    positions = piece.positions or [None] * len(piece.examples)
+    for (events, controls, _), position in zip(piece.examples, positions, strict=True):
+        window = events, controls, piece.name, position
+        records.append(writer.record(*window))
+        orders.append(examples.order_of("train", *window))
+    for name, hashes in (("key", piece.keys), ("content", piece.contents), ("order", orders)):
+        rows[name] = np.frombuffer(b"".join(hashes), ">u8").reshape(-1, 2)
+    data = [record.data for record in records]
+    rows["size"] = list(map(len, data))
+    rows["offset"] = np.cumsum(rows["size"]) - rows["size"]
+    rows["start"] = [record.start for record in records]
+    rows["events"] = [record.size for record in records]
     rows["controls"] = [len(controls) for _, controls, _ in piece.examples]
     rows["train_only"] = [train_only for *_, train_only in piece.examples]
     rows["position"] = NO_POSITION if piece.positions is None else piece.positions
-    sizes = rows["events"].astype(np.uint64) + rows["controls"]
-    rows["offset"] = np.cumsum(sizes) - sizes
-    windows = [part for events, controls, _ in piece.examples for part in (events, controls)]
-    return PackedPiece(
-        piece.name, piece.split, splitting.outline(piece), piece.facts, rows, windows
-    )
+    return PackedPiece(piece.name, piece.split, splitting.outline(piece), piece.facts, rows, data)
+
+
+def places_of(rows: np.ndarray) -> np.ndarray:
+    """Returns the offset and the size of the records of some rows, uint64 (N, 2)."""
+    return np.stack([rows["offset"], rows["size"]], axis=1)
+
+
+def extent(places: np.ndarray) -> tuple[int, int]:
+    """Returns the offsets of the first byte at some places (N, 2), and of that behind them."""
+    return int(places[:, 0].min()), int(places.sum(axis=1).max())
+
+
+def _positions(rows: np.ndarray) -> list[tuple[int, int] | None]:
+    """Returns the `Window.position` of some rows; all windows of a data set have one, or none."""
+    if not len(rows) or rows["position"][0, 0] == NO_POSITION:
+        return [None] * len(rows)
+    return list(map(tuple, rows["position"].tolist()))
+
+
+def unpack(
+    piece: PackedPiece, split: str, stored: np.ndarray, format: EventFormat
+) -> Iterator[Window]:
+    """Yields the `stored` windows of a packed piece, bool (N,), as if each were its first."""
+    writer, rows = RecordWriter(format), piece.rows[stored]
+    columns: list[Iterable[Any]] = [rows[name].tolist() for name in PLACE[1:]]
+    columns.append(_positions(rows))
+    records = itertools.compress(piece.records, stored)
+    for record, only, start, size, controls, position in zip(records, *columns, strict=True):
+        events, controls = writer.read(record, start, size, controls)
+        yield Window((0, 0, 0), piece.name, events, controls, split, only, position)
 
 
 class WindowStore:
     """The windows of a build.
 
     Args:
+        format: The format of their events.
         folder: Folder of the temporary files, which have no names; None for that of the system.
+        records: Open file to which their records are appended; None for a temporary one.
     """
 
-    def __init__(self, folder: Path | None = None):
-        self._windows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    def __init__(
+        self, format: EventFormat, folder: Path | None = None, records: BinaryIO | None = None
+    ):
+        self._writer = RecordWriter(format)
+        self._records = records or tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._rows = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._passages = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._writing = threading.Lock()
@@ -95,16 +160,19 @@ class WindowStore:
         # Index in `splitting.PRIORITY` of the split of each piece.
         self._of_piece = np.zeros(0, int)
 
-    def write(self, piece: PackedPiece) -> PackedPiece:
-        """Writes the bytes of a piece's windows, in any order of the pieces and in any thread."""
+    def write(self, file: PackedFile) -> PackedFile:
+        """Writes the records of a file, in any order of files and in any thread."""
+        pieces = []
         with self._writing:
-            start = self._windows.tell()
-            self._windows.writelines(piece.windows)
-        piece.rows["offset"] += np.uint64(start)
-        return piece._replace(windows=[])
+            for piece in file.pieces:
+                piece.rows["offset"] += np.uint64(self._records.tell())
+                self._records.writelines(piece.records)
+                pieces.append(piece._replace(records=[]))
+            self._records.flush()
+        return file._replace(pieces=pieces)
 
     def add(self, piece: PackedPiece, source: int) -> None:
-        """Adds a piece whose windows are written, in the order of the pieces.
+        """Adds a piece whose records are written, in the order of the pieces.
 
         Args:
             piece: The piece.
@@ -128,8 +196,8 @@ class WindowStore:
         Args:
             by_folder: See `splitting.assign`.
         """
-        for file in (self._windows, self._rows, self._passages):
-            file.flush()
+        self._rows.flush()
+        self._passages.flush()
         free = [i for i, split in enumerate(self._splits) if not split]
         assigned = splitting.assign(
             [self._outlines[i] for i in free], by_folder, self._hashes(free)
@@ -191,28 +259,45 @@ class WindowStore:
             used[rows["piece"][kept]] = True
         return {self._sources[i] for i in np.flatnonzero(used).tolist()}
 
-    def windows(self, split: str) -> Iterator[Window]:
-        """Yields the stored windows of a split, in stable order."""
+    def decisions(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields the split of each piece, and which of its windows are stored, bool (N,)."""
+        counts = np.zeros(len(self._names), int)
+        for rows in self._chunks():
+            counts += np.bincount(rows["piece"], minlength=len(counts))
+        stored = np.split(self._decided == splitting.KEPT, np.cumsum(counts))
+        yield from zip(self._splits, stored, strict=False)  # nothing is behind the last piece
+
+    def rows(self, split: str) -> Iterator[np.ndarray]:
+        """Yields the `ROW`s of the stored windows of a split, in stable order."""
         number = splitting.PRIORITY.index(split)
-        start = 0
         for rows, kept in self._kept():
-            wanted = np.flatnonzero(kept & (self._of_piece[rows["piece"]] == number))
-            for i, row in zip((start + wanted).tolist(), rows[wanted], strict=True):
-                piece, size = int(row["piece"]), int(row["events"])
-                read = os.pread(
-                    self._windows.fileno(), size + int(row["controls"]), int(row["offset"])
-                )
-                first, steps = row["position"].tolist()
-                yield Window(
-                    place=(self._sources[piece], piece, i),
-                    piece=self._names[piece],
-                    events=read[:size],
-                    controls=read[size:],
-                    split=split,
-                    train_only=bool(row["train_only"]),
-                    position=None if first == NO_POSITION else (first, steps),
-                )
-            start += len(rows)
+            yield rows[kept & (self._of_piece[rows["piece"]] == number)]
+
+    def records(self, places: np.ndarray) -> Iterator[bytes]:
+        """Yields the records at some places, uint64 (N, 2): offset and size."""
+        if not len(places):
+            return
+        file, (start, end) = self._records.fileno(), extent(places)
+        pairs = zip(*places.T.tolist(), strict=True)
+        if end - start > READ_BYTES:
+            for offset, size in pairs:
+                yield os.pread(file, size, offset)
+            return
+        read = os.pread(file, end - start, start)
+        for offset, size in pairs:
+            yield read[offset - start : offset - start + size]
+
+    def read(self, rows: np.ndarray, split: str) -> Iterator[Window]:
+        """Yields the windows of some rows of a split, as if each were the first of its piece."""
+        columns: list[Iterable[Any]] = [rows[name].tolist() for name in PLACE]
+        columns.append(_positions(rows))
+        records = self.records(places_of(rows))
+        for record, piece, only, start, size, controls, position in zip(
+            records, *columns, strict=True
+        ):
+            events, controls = self._writer.read(record, start, size, controls)
+            place = self._sources[piece], piece, 0
+            yield Window(place, self._names[piece], events, controls, split, only, position)
 
     def _hashes(self, pieces: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the `splitting.WindowParts` of some pieces, by their index in the list."""
@@ -264,7 +349,46 @@ class StoredWindows:
         return self.size
 
     def __iter__(self) -> Iterator[Window]:
-        return self.store.windows(self.split)
+        for rows in self.store.rows(self.split):
+            yield from self.store.read(rows, self.split)
+
+    @property
+    def bytes(self) -> int:
+        """Size of their examples, without what surrounds them in a file."""
+        sizes = (int(rows["size"].sum()) for rows in self.store.rows(self.split))
+        return sum(sizes) - FRAME * self.size
+
+    def records(self) -> Iterator[bytes]:
+        """Yields their records in the order in which TFDS writes them.
+
+        Raises:
+            ValueError: If two windows have the same `examples.key_of`.
+        """
+        count, half = np.uint64(-(-self.size // PART_ROWS)), np.uint64(32)
+        for part in range(int(count)):
+            found, orders = [], []
+            for rows in self.store.rows(self.split):
+                order = self._order(rows)
+                within = (order[:, 0] >> half) * count >> half == part
+                found.append(places_of(rows)[within])
+                orders.append(order[within])
+            order = np.concatenate(orders)
+            ranked = np.lexsort((order[:, 1], order[:, 0]))
+            order = order[ranked]
+            if (order[1:] == order[:-1]).all(axis=1).any():
+                raise ValueError(f"Two windows of {self.split} have the same key")
+            yield from self.store.records(np.concatenate(found)[ranked])
+
+    def _order(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the `examples.order_of` some of the rows, uint64 (N, 2)."""
+        if self.split == "train":
+            return rows["order"].astype(np.uint64)
+        windows = self.store.read(rows, self.split)
+        hashes = [
+            examples.order_of(self.split, w.events, w.controls, w.piece, w.position)
+            for w in windows
+        ]
+        return np.frombuffer(b"".join(hashes), ">u8").reshape(-1, 2).astype(np.uint64)
 
 
 @dataclasses.dataclass(frozen=True)

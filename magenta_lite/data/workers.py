@@ -34,6 +34,7 @@ ONE_THREAD = dict.fromkeys(
 BEGIN, ANSWER, END = range(3)  # kinds of messages
 # Items that are asked for, and answers of an item that wait, while an earlier item takes long.
 ITEMS_AHEAD, ANSWERS_AHEAD = 1024, 16
+MEMORY = "needed more"  # beginning of the reason if there was too little
 LAST = object()  # what follows the last answer of an item
 
 Part = tuple[str, Callable[[], Any]]  # name, and a function that returns the answer
@@ -65,7 +66,7 @@ def reason_of(error: Exception) -> str:
     """Returns why a part cannot be used, for an error that nobody expected."""
     if not isinstance(error, MemoryError):
         return f"file that cannot be read ({error!r:.200})"
-    return f"needed more than {_megabytes} MB" if _megabytes else "needed more memory than there is"
+    return f"{MEMORY} than {_megabytes} MB" if _megabytes else f"{MEMORY} memory than there is"
 
 
 def attempt(name: str, answer: Callable[[], Any]) -> Any | Crash:
@@ -119,7 +120,7 @@ class WorkerPool:
         waiting: Callable[[Busy | None], None],
         every: float,
         is_divided: Callable[[Any], bool] = lambda item: False,
-        arrived: Callable[[Any], Any] = lambda answer: answer,
+        arrived: Callable[[Any, Any], Any] = lambda item, answer: answer,
     ) -> Iterator[Iterator[Any | Crash]]:
         """Yields the answers of each item in order; they must be taken before those of the next.
 
@@ -129,8 +130,8 @@ class WorkerPool:
             every: Seconds.
             is_divided: Returns whether an item has so many parts that all workers answer it
                 together: of n workers each goes through all parts and answers every n-th one.
-            arrived: Returns what is kept of an answer until it is its turn; called by the threads
-                that receive them.
+            arrived: Called with an item and an answer; returns what is kept of the answer until it
+                is its turn. Called by the threads that receive them.
         """
         ahead: collections.deque[list[queue.Queue[Any]]] = collections.deque()
         left = iter(items)
@@ -184,12 +185,12 @@ class WorkerPool:
             return answer
 
     def _answer(
-        self, item: Any, share: slice, own: queue.Queue, arrived: Callable[[Any], Any]
+        self, item: Any, share: slice, own: queue.Queue, arrived: Callable[[Any, Any], Any]
     ) -> None:
         """Puts the answers of a share of an item's parts into a queue, and `LAST`."""
         try:
             for answer in self._ask(item, share):
-                self._put(own, answer if isinstance(answer, Crash) else arrived(answer))
+                self._put(own, answer if isinstance(answer, Crash) else arrived(item, answer))
         except BaseException as error:
             self._put(own, error)
         self._put(own, LAST)

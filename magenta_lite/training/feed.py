@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import (
+    ROWS_COUNTED,
     Batches,
     batches_for,
     held_out_batches,
@@ -119,6 +120,8 @@ def _report_rejected(batches, say) -> None:
         batches.events, batches.pitch_ids, batches.transpose, batches.pitch_ranges
     )
     low, high = batches.transpose
-    total = len(batches.events) * (high - low + 1)
+    size = len(batches.events)
+    total = min(size, ROWS_COUNTED) * (high - low + 1)
+    sample = f", in the first {ROWS_COUNTED:,} examples" if size > ROWS_COUNTED else ""
     if count:
-        say(f"Transposition: {count:,} of {total:,} leave the range and are not drawn")
+        say(f"Transposition: {count:,} of {total:,} leave the range and are not drawn{sample}")

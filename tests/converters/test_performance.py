@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.pedal import with_sustain
 from magenta_lite.converters.performance import PerformanceConverter, PerformanceConverterConfig
-from magenta_lite.data import splitting
+from magenta_lite.data.splitting import EncodedPiece
+from magenta_lite.data.window_store import WindowStore, pack
 from magenta_lite.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_transformer" / "encoders"
@@ -122,14 +123,19 @@ def test_rows_overlap_and_their_first_halves_are_the_piece():
 
 
 def test_stretched_rows_are_for_training_alone():
-    rows = [
-        ("test", splitting.Window((0, 0, i), "a", bytes([i]), train_only=bool(i))) for i in range(2)
-    ]
-    split, kept, _ = splitting.settle(rows)
-    assert (split, [window.events for window in kept]) == ("test", [b"\0"])
-    assert splitting.settle(rows[1:])[1] == []
-    rows = [("train", window) for _, window in rows]
-    assert len(splitting.settle(rows)[1]) == 2
+    def stored(split, rows):
+        examples = [(bytes([i, 0]), b"", bool(i)) for i in rows]
+        format = make().event_format
+        store = WindowStore(format)
+        piece = EncodedPiece("a", split, examples, [bytes(16)] * len(examples))
+        store.add(pack(piece, format), 0)
+        store.settle(by_folder=False)
+        ((kept_in, kept),) = store.decisions()
+        return kept_in, [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]
+
+    assert stored("test", [0, 1]) == ("test", [0])
+    assert stored("test", [1]) == ("test", [])
+    assert stored("train", [0, 1]) == ("train", [0, 1])
 
 
 @settings(max_examples=200, deadline=None)

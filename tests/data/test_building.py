@@ -22,6 +22,7 @@ from magenta_lite.converters.multi_performance import MultiPerformanceConverterC
 from magenta_lite.converters.trio import TrioConverterConfig
 from magenta_lite.data import (
     building,
+    contents,
     listing,
     reading,
     related,
@@ -31,6 +32,7 @@ from magenta_lite.data import (
 )
 from magenta_lite.data.specs import DATASETS
 from magenta_lite.data.splitting import EncodedPiece, Window
+from magenta_lite.data.window_store import WindowStore, pack
 from magenta_lite.errors import UserError
 
 CONFIG = MelodyConverterConfig(bars=2)
@@ -39,6 +41,21 @@ CONVERTER = MelodyConverter(CONFIG)
 
 def _window(number: int, events: list[int], piece: str = "a") -> Window:
     return Window((number, 0, 0), piece, np.array(events, np.uint8).tobytes())
+
+
+def _settled(windows: dict[str, list[Window]]) -> tuple[list[Window], Report]:
+    """Returns which windows by split, all with the same key, are stored, and the report."""
+    pairs = [(split, window) for split, of_split in windows.items() for window in of_split]
+    store = WindowStore(CONVERTER.event_format)
+    for number, (split, window) in enumerate(pairs):
+        example = window.events, window.controls, window.train_only
+        store.add(
+            pack(EncodedPiece(window.piece, split, [example], [bytes(16)]), CONVERTER.event_format),
+            number,
+        )
+    report = store.settle(by_folder=False)
+    kept = [stored.all() for _, stored in store.decisions()]
+    return [window for (_, window), stored in zip(pairs, kept, strict=True) if stored], report
 
 
 def test_transposed_windows_share_a_key_and_others_do_not():
@@ -144,7 +161,7 @@ def test_few_pieces_say_that_their_numbers_mean_little():
 
 def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):
     def fingerprint(folder):
-        return building.fingerprint(listing.list_sources(folder)[0])
+        return contents.fingerprint(listing.list_sources(folder)[0])
 
     write_good_files(tmp_path / "music", 3)
     before = fingerprint(tmp_path / "music")
@@ -169,9 +186,9 @@ def test_a_data_set_is_another_one_with_other_styles_labels_or_groups(tmp_path):
         "midi_dir": ("styles.csv", ("good_000.mid,jazz\n", "good_000.mid,waltz\n")),
         "audio_dir": ("labels.csv", ("file,artist\na.wav,Me\n", "file,artist\na.wav,You\n")),
     }
-    for what, (table, contents) in tables.items():
+    for what, (table, texts) in tables.items():
         names = {name(what), name(what, by_folder=True)}
-        for content in contents:
+        for content in texts:
             (tmp_path / table).write_text(content)
             names.add(name(what))
         (tmp_path / table).unlink()
@@ -184,8 +201,8 @@ def test_a_data_set_is_another_one_with_other_styles_labels_or_groups(tmp_path):
 
 
 def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "HASHED_WHOLE", 40)
-    monkeypatch.setattr(building, "HASHED_BLOCK", 10)
+    monkeypatch.setattr(contents, "HASHED_WHOLE", 40)
+    monkeypatch.setattr(contents, "HASHED_BLOCK", 10)
     path = tmp_path / "a.wav"
     hashes = set()
     for changed in (None, 0, 9, 990, 999):
@@ -193,28 +210,26 @@ def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):
         if changed is not None:
             data[changed] = 1
         path.write_bytes(data)
-        hashes.add(building._content_hash(str(path), 1000, len(hashes)))
+        hashes.add(contents._content_hash(str(path), 1000, len(hashes)))
     assert len(hashes) == 5
-    assert building._content_hash(str(tmp_path / "no.wav"), 0, 0) == "No such file or directory"
+    assert contents._content_hash(str(tmp_path / "no.wav"), 0, 0) == "No such file or directory"
 
 
 def test_training_wins_over_test_and_test_over_validation():
     first, second, third = (_window(i, [40 + i, 0]) for i in range(3))
-    winner, kept, report = splitting.settle(
-        [("validation", first), ("test", second), ("train", third)]
-    )
-    assert (winner, kept) == ("train", [third])
+    kept, report = _settled({"validation": [first], "test": [second], "train": [third]})
+    assert kept == [third]
     assert report.dropped == {
         "validation window that train has too, in some key": 1,
         "test window that train has too, in some key": 1,
     }
-    assert splitting.settle([("validation", first), ("test", second)])[0] == "test"
+    assert _settled({"validation": [first], "test": [second]})[0] == [second]
 
 
 def test_equal_windows_of_one_split_are_stored_once_and_transposed_ones_both():
-    windows = [_window(3, [40, 0]), _window(1, [40, 0], "b"), _window(2, [41, 0])]
-    _, kept, report = splitting.settle([("train", window) for window in windows])
-    assert kept == [windows[1], windows[2]]
+    windows = [_window(1, [40, 0], "b"), _window(2, [41, 0]), _window(3, [40, 0])]
+    kept, report = _settled({"train": windows})
+    assert kept == windows[:2]
     assert report.dropped == {"same window again in the split": 1}
 
 
@@ -320,14 +335,14 @@ def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, fo
 
 def test_windows_with_other_chords_are_not_the_same():
     one, two = (_window(i, [40, 0])._replace(controls=bytes([i, 1])) for i in range(2))
-    _, kept, report = splitting.settle([("train", one), ("train", two)])
+    kept, report = _settled({"train": [one, two]})
     assert kept == [one, two]
     assert not report.dropped
 
 
 def test_held_out_window_that_is_exactly_in_training_is_not_said_to_be_in_another_key():
-    windows = [("train", _window(0, [40, 0])), ("test", _window(1, [40, 0]))]
-    assert splitting.settle(windows)[2].dropped == {"test window that train has too": 1}
+    _, report = _settled({"train": [_window(0, [40, 0])], "test": [_window(1, [40, 0])]})
+    assert report.dropped == {"test window that train has too": 1}
 
 
 def test_given_splits_take_no_part_in_the_bounds(folk_dummy):
@@ -341,9 +356,14 @@ def test_given_splits_take_no_part_in_the_bounds(folk_dummy):
 
 def test_a_source_may_make_its_own_pieces(folk_dummy):
     sources, _ = folk_dummy
-    encoded = building.encode_source(Twice(sources[0].path, "twice.abc"), CONFIG)
-    assert {piece.split for piece in encoded.pieces} == {"train", "validation"}
-    assert len(encoded.pieces) == 2 * len(building.encode_source(sources[0], CONFIG).pieces)
+
+    def pieces(source):
+        answers = building.encode_files(source, [CONFIG])
+        return [piece for _, answer in answers for piece in answer()[0].pieces]
+
+    encoded = pieces(Twice(sources[0].path, "twice.abc"))
+    assert {piece.split for piece in encoded} == {"train", "validation"}
+    assert len(encoded) == 2 * len(pieces(sources[0]))
 
 
 class Twice(reading.Source):

@@ -254,13 +254,13 @@ from magenta_lite.data import folk
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from pathlib import Path
-from tensorflow_datasets.core import writer
+from tfds_datasets.collection_builder import CollectionBuilder
 folk.corpus_folder = lambda: Path(sys.argv[1])
-write = writer.Writer.finalize
-def die(self):
-    write(self)  # the first split is on disk
+write_split = CollectionBuilder._write_split
+def die(*arguments):
+    write_split(*arguments)  # the first split is on disk
     os.kill(os.getpid(), signal.SIGKILL)
-writer.Writer.finalize = die
+CollectionBuilder._write_split = die
 converter = MelodyConverterConfig(bars=2, programs=(0, 31))
 datasets.open_collection(DataConfig(source="folk"), converter, sys.argv[2])
 """

@@ -12,6 +12,7 @@ from magenta_lite.converters.base import EventFormat
 from magenta_lite.converters.converter import Converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import (
+    ROWS_COUNTED,
     Batches,
     batches_for,
     held_out_batches,
@@ -141,6 +142,8 @@ def test_only_transpositions_that_keep_the_range_are_drawn_and_the_others_counte
         assert drawn.tolist() == list(legal)
         assert counts.min() > 0.6 * 1000 / len(legal)  # none more often than others
     assert rejected_transpositions(ids, MELODY, (-5, 5)) == 4 + 0 + 4
+    many = np.repeat(ids, ROWS_COUNTED // 2, axis=0)  # the first ones are counted
+    assert rejected_transpositions(many, MELODY, (-5, 5)) == (4 + 0) * ROWS_COUNTED // 2
 
 
 def test_instruments_keep_to_what_they_can_play_as_far_as_they_did():

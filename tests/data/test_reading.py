@@ -18,7 +18,7 @@ from note_seq.protobuf.music_pb2 import NoteSequence
 
 from magenta_lite.converters.base import Report
 from magenta_lite.data import (
-    building,
+    contents,
     formats,
     listing,
     midi_files,
@@ -337,7 +337,7 @@ def test_a_changed_table_of_styles_changes_the_data_set(tmp_path):
     names = set()
     for style in ("", "good_000.mid,waltz", "good_000.mid,polka", "good_001.mid,polka"):
         (tmp_path / "styles.csv").write_text(style)
-        names.add(building.fingerprint(listing.list_sources(tmp_path)[0]))
+        names.add(contents.fingerprint(listing.list_sources(tmp_path)[0]))
     assert len(names) == 4
 
 

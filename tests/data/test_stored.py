@@ -16,7 +16,7 @@ from bad_files import write_good_files
 
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
-from magenta_lite.data import building, naming, stored
+from magenta_lite.data import building, folk, naming, stored
 from magenta_lite.datasets import data_set_name, open_collection
 from magenta_lite.errors import UserError
 
@@ -70,6 +70,31 @@ def test_what_is_removed_is_named_and_built_again_when_needed(music, tmp_path):
     assert len(_open(music, tmp_path / "tfds").split("train")) > 0
 
 
+def test_encoded_files_are_listed_and_removed_with_the_last_data_set(music, tmp_path):
+    one = _open(music, tmp_path / "tfds").name.rpartition("/")[0]
+    write_good_files(music, 7)
+    other = _open(music, tmp_path / "tfds").name.rpartition("/")[0]
+    (cache,) = (tmp_path / "tfds" / "midi_dir" / ".files").iterdir()
+    size = sum(path.stat().st_size for path in cache.iterdir())
+    files = {data.name: data.files for data in stored.list_stored(str(tmp_path / "tfds"))}
+    assert files == {one: 0, other: size}
+    list(stored.remove([other], str(tmp_path / "tfds")))
+    (left,) = stored.list_stored(str(tmp_path / "tfds"))
+    assert (left.name, left.files) == (one, size)
+    assert "of encoded files" in _data("list", f"--data_dir={tmp_path / 'tfds'}").stdout
+    list(stored.remove([one], str(tmp_path / "tfds")))
+    assert not (tmp_path / "tfds" / "midi_dir").exists()
+
+
+def test_encoded_files_of_the_package_do_not_stay(tmp_path, monkeypatch):
+    dummy = Path(__file__).parents[2] / "tfds_datasets" / "folk" / "dummy_data"
+    monkeypatch.setattr(folk, "corpus_folder", lambda: dummy)
+    _open("folk", tmp_path)
+    assert not list((tmp_path / "folk" / ".files").iterdir())
+    (data,) = stored.list_stored(str(tmp_path))
+    assert data.files == 0
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -78,7 +103,7 @@ def test_what_is_removed_is_named_and_built_again_when_needed(music, tmp_path):
         (["remove", "mnist/3.0.1"], "There is no built data set mnist/3.0.1"),
         (["remove"], "needs the name"),
         (["delete", "x"], "delete is not a command"),
-        ([], "list, or remove NAME"),
+        ([], "list, remove NAME, or build FOLDER"),
         (["list", "x"], "list takes no names"),
     ],
 )

@@ -43,7 +43,9 @@ def test_all_workers_answer_one_item_together_in_order():
     words = [*map(str, range(40)), "die", *map(str, range(40)), "raise", "7"]
     items = [["1", "2"], words, [], ["3"], words[:3]]
     with WorkerPool(parts, 2, LIMITS) as pool:
-        answers = pool.map(items, lambda _: None, 5.0, lambda item: len(item) != 1, str)
+        answers = pool.map(
+            items, lambda _: None, 5.0, lambda item: len(item) != 1, lambda _, answer: str(answer)
+        )
         first, second, *rest = map(list, answers)
     killed = Crash("die", f"file whose reading ended the process (code {-signal.SIGKILL})")
     doubled = [str(2 * i) for i in range(40)]
@@ -54,7 +56,7 @@ def test_all_workers_answer_one_item_together_in_order():
 
 
 def test_an_answer_that_cannot_be_kept_is_an_error():
-    def arrived(answer):
+    def arrived(_, answer):
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"), WorkerPool(parts, 1, LIMITS) as pool:

@@ -41,10 +41,6 @@ def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
     """
     del seed
     crop = min(examples.events.shape[1], model.crop)
-    kept = np.arange(crop) < np.asarray(examples.lengths)[:, None]
-    events = np.where(kept[..., None], examples.events[:, :crop], 0).astype(np.int32)
-    # Padded with empty crops, so that all batches have one size and are traced once.
-    events = np.pad(events, [[0, -len(events) % BATCH], [0, 0], [0, 0]])
     kind_of_id = np.array([_kind_index(id) for id in range(vocabulary.SIZE)], np.int32)
 
     @graph_function
@@ -59,11 +55,19 @@ def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
             for x in (nll, masked, is_top(logits, ids), tf.ones_like(nll))
         ]
 
-    batches = [sums(tf.constant(events[i : i + BATCH])) for i in range(0, len(events), BATCH)]
+    batches, units = [], 0
+    for start in range(0, len(examples), BATCH):
+        rows = slice(start, start + BATCH)
+        kept = np.arange(crop) < np.asarray(examples.lengths[rows])[:, None]
+        events = np.where(kept[..., None], examples.events[rows, :crop], 0).astype(np.int32)
+        # Padded with empty crops, so that all batches have one size and are traced once.
+        events = np.pad(events, [[0, BATCH - len(events)], [0, 0], [0, 0]])
+        batches.append(sums(tf.constant(events)))
+        units += int(tables().units[events[..., 0]].sum())
     each_nll, each_masked, each_right, each = np.array(batches, np.float64).sum(axis=0)
     nll, masked, right, tokens = (float(x.sum()) for x in (each_nll, each_masked, each_right, each))
     by_kind = zip(KINDS, each_nll, each, strict=False)
-    seconds = float(tables().units[events[..., 0]].sum()) / model.rules.steps_per_second
+    seconds = units / model.rules.steps_per_second
     return {
         "examples": len(examples.events),
         "tokens": int(tokens),

@@ -33,9 +33,7 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
     Of rows with two crops the first one is evaluated, so that every token of a piece counts once.
     """
     del seed
-    events = np.asarray(examples.events[:, : model.crop or None], np.int32)
-    kept = np.arange(events.shape[1]) < np.asarray(examples.lengths)[:, None]
-    events = np.where(kept, events, PAD)
+    rules, (first, last) = model.rules, model.rules.shift
 
     @graph_function(reduce_retracing=True)
     def sums(ids):
@@ -46,26 +44,28 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
         return tf.reduce_sum(nll * counts), tf.reduce_sum(is_top(logits, ids) * counts)
 
     nll = right = 0.0
-    for start in range(0, len(events), BATCH):
+    tokens = steps = 0
+    for start in range(0, len(examples), BATCH):
+        rows = slice(start, start + BATCH)
+        events = np.asarray(examples.events[rows, : model.crop or None], np.int32)
+        kept = np.arange(events.shape[1]) < np.asarray(examples.lengths[rows])[:, None]
+        events = np.where(kept, events, PAD)
         # The last batch is padded, so that all batches have one size and are traced once.
-        rows = events[start : start + BATCH]
-        rows = np.pad(rows, [[0, BATCH - len(rows)], [0, 0]])
-        new_nll, new_right = sums(tf.constant(rows))
+        padded = np.pad(events, [[0, BATCH - len(events)], [0, 0]])
+        new_nll, new_right = sums(tf.constant(padded))
         nll, right = nll + float(new_nll), right + float(new_right)
-    if model.rules.inputs:
-        events = events[:, model.rules.input_steps :]
-    tokens = int((events != PAD).sum())
+        if rules.inputs:
+            events = events[:, rules.input_steps :]
+        tokens += int((events != PAD).sum())
+        steps += int(np.where((events >= first) & (events <= last), events - first + 1, 0).sum())
     numbers = {
-        "examples": len(events),
+        "examples": len(examples),
         "tokens": tokens,
         "nll_per_token": nll / tokens,
         "perplexity": math.exp(nll / tokens),
         "accuracy": right / tokens,
     }
-    rules = model.rules
     if rules.steps_per_second:
-        first, last = rules.shift
-        steps = np.where((events >= first) & (events <= last), events - first + 1, 0).sum()
-        seconds = float(steps) / rules.steps_per_second
+        seconds = steps / rules.steps_per_second
         numbers |= {"seconds": seconds, "nll_per_second": nll / seconds}
     return numbers

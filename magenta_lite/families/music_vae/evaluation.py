@@ -56,15 +56,19 @@ def measure(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
     """
     run = graph_function(functools.partial(_measure, model))
     sums: dict[str, float] = collections.defaultdict(float)
-    means = []
+    moments: Any = 0.0  # sums of the posterior means and of their squares
+    first = np.zeros(0)
     for i, batch in enumerate(examples.batches(BATCH)):
         batch = {name: tf.constant(array) for name, array in batch.items()}
         batch["events"] = tf.cast(batch["events"], model.head.event_dtype)
         values, mu = run(batch, tf.constant([seed, i * BATCH]))
-        means.append(mu.numpy())
+        mu = mu.numpy()
+        first = first if i else mu
+        moments += np.array([np.power(mu, k, dtype=np.float64).sum(axis=0) for k in (1, 2)])
         for name, value in values.items():
             sums[name] += float(value)
-    mu, count, steps = np.concatenate(means), len(examples), sums["steps"]
+    count, steps = len(examples), sums["steps"]
+    mean, mean_square = moments / count
     names = [name for name in sums if f"{name} weight" in sums]
     measured = {name: sums[name] / max(sums[f"{name} weight"], 1e-9) for name in names}
     kl = sums["kl"] / count
@@ -75,9 +79,9 @@ def measure(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
         "kl": kl,
         "kl_bits": kl / math.log(2),
         "elbo_per_step": (sums["nll"] + sums["kl"]) / steps,
-        "active_units": int((mu.var(axis=0) > ACTIVE_VARIANCE).sum()),
+        "active_units": int((mean_square - mean**2 > ACTIVE_VARIANCE).sum()),
         "sample_reconstruction": _sample_reconstruction(model, seed),
-        "interpolation_hamming": _interpolation_hamming(model, mu, seed),
+        "interpolation_hamming": _interpolation_hamming(model, first, seed),
         "no_event_share": 1 - sums["onset_accuracy weight"] / steps,
     }
 

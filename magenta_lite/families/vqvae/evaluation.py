@@ -39,7 +39,7 @@ def measure(model: VQVAE, examples: Examples, seed: int = 0) -> dict[str, float]
     """
     del seed
     crop = model.crop or examples.events.shape[1]
-    clips = examples.events[:, :crop]
+    count = len(examples)
     levels, sizes = range(model.sizes.levels), model.sizes
     hits = np.zeros((sizes.levels, sizes.quantizers, sizes.codes), np.int64)
 
@@ -61,19 +61,19 @@ def measure(model: VQVAE, examples: Examples, seed: int = 0) -> dict[str, float]
         return codes, tf.stack(found)
 
     parts = []
-    for start in range(0, len(clips), BATCH):
-        sound = losses.sound_of(clips[start : start + BATCH]).numpy()
-        count = len(sound)
+    for start in range(0, count, BATCH):
+        sound = losses.sound_of(examples.events[start : start + BATCH, :crop]).numpy()
+        size = len(sound)
         # Padded with silent clips: batches of equal size are traced once.
-        padding = [[0, BATCH - count], [0, 0], [0, 0]]
+        padding = [[0, BATCH - size], [0, 0], [0, 0]]
         codes, found = measured(tf.constant(np.pad(sound, padding)))
-        parts.append(found.numpy()[..., :count])
+        parts.append(found.numpy()[..., :size])
         for i in levels:
-            rows = codes[i][:count].numpy().reshape(-1, sizes.quantizers)
+            rows = codes[i][:size].numpy().reshape(-1, sizes.quantizers)
             for q in range(sizes.quantizers):
                 hits[i, q] += np.bincount(rows[:, q], minlength=sizes.codes)
     mean = np.concatenate(parts, axis=2).mean(axis=2)
-    numbers = {"examples": len(clips), "seconds": len(clips) * crop / model.sample_rate}
+    numbers = {"examples": count, "seconds": count * crop / model.sample_rate}
     for i in levels:
         shares = hits[i] / hits[i].sum(axis=1, keepdims=True)
         # 0 log 0 is 0.

@@ -170,6 +170,7 @@ class VQVAE(MusicModel):
     def prepare(self, step: int, examples: Any, seed: int) -> None:
         """Sets the normalisation constants of the losses before the first step.
 
+        They are measured on evenly spaced clips of the training split, `MEASURED_SECONDS` in all.
         The events of `examples`, the training split, are sounds (N, T, C).
 
         Raises:
@@ -180,15 +181,17 @@ class VQVAE(MusicModel):
             return
         events = examples.events
         crop = self.crop or events.shape[1]
-        whole = np.asarray(examples.lengths)
         # Examples shorter than a crop count with their padding.
-        places = [
-            (row, i * crop) for row, n in enumerate(whole) for i in range(max(int(n) // crop, 1))
-        ]
+        counts = np.maximum(np.asarray(examples.lengths, np.int64) // crop, 1)
+        ends = np.cumsum(counts)
+        total = int(ends[-1])
         wanted = max(MEASURED_SECONDS * self.sample_rate // (crop * events.shape[2]), 1)
-        chosen = np.linspace(0, len(places) - 1, min(wanted, len(places))).astype(int)
-        clips = [events[row, start : start + crop] for row, start in (places[i] for i in chosen)]
-        self.measure_bandwidth(losses.sound_of(np.stack(clips)).numpy())
+        chosen = np.linspace(0, total - 1, min(wanted, total)).astype(int)
+        rows = np.searchsorted(ends, chosen, side="right")
+        starts = crop * (chosen - (ends - counts)[rows])
+        places = zip(rows.tolist(), starts.tolist(), strict=True)
+        clips = np.stack([events[row, start : start + crop] for row, start in places])
+        self.measure_bandwidth(losses.sound_of(clips).numpy())
 
     def measure_bandwidth(self, clips: np.ndarray) -> None:
         """Sets the normalisation constants of the losses to those of clips, float (N, T, C).
