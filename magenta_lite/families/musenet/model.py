@@ -285,11 +285,11 @@ class MuseNet(MusicModel):
         grammar_state: GrammarState,
     ) -> tuple[Tensor, tuple, tuple]:
         guided, state = constraints.guidance is not None, grammar_state
-        table, *weights = weights
+        table, *layers = weights
         x = self._embed(table, ids, state.moment, state.chord, *_places(state.units, constraints))
         x += tf.gather(self.extras["position"], position)
         x = tf.concat([x, x], axis=0) if guided else x
-        x, keys, values = step(self.decoder, weights, x, position, keys, values)
+        x, keys, values = step(self.decoder, tuple(layers), x, position, keys, values)
         logits = self.logits(x, table)
         if guided:
             conditional, unconditional = tf.split(tf.nn.log_softmax(logits), 2, axis=0)
