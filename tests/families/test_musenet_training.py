@@ -78,7 +78,7 @@ def test_examples_are_mixed_in_pairs():
     draws = np.array([[3.0, 1.0], [9.0, 1.0], [0.0, 2.0], [1.0, 1.0]], np.float32)
     batch = {"events": tf.constant(events), "mix": tf.constant(draws)}
     loss = float(model.compute_loss(x=batch, y_pred=model(batch, training=True)))
-    x = model._embed_shifted(*np.moveaxis(events, 2, 0))
+    x = model._embed_shifted(model.embedding.table(), *np.moveaxis(events, 2, 0))
     nll = []
     for share, row, other in ((0.75, 0, 1), (0.75, 1, 0), (0.0, 2, 3), (0.0, 3, 2)):
         y = (share * x[row] + (1 - share) * x[other])[None]
