@@ -38,7 +38,7 @@ NEIGHBOURS = 3  # pieces with a passage are compared with this number of the nex
 GREATEST_SHARE, GREATEST_GROUP, MOST_SHARED = 0.5, 100, 48
 
 PART = 2**20  # passages of all pieces that are compared at once, on average
-BUCKETS = 2**22  # by their lowest bits, in which passages are counted first
+BUCKETS = 2**22  # of hashes, by their lowest bits
 
 NONE = np.zeros(0, np.uint64)
 FACTORS = np.array([pow(0x9E3779B97F4A7C15, i, 2**64) for i in range(1, INTERVALS + 1)], np.uint64)
@@ -199,11 +199,18 @@ def _in_parts(
         yield hashes, np.repeat(wanted, ends[:, part + 1] - ends[:, part])
 
 
+def may_recur(hashes: np.ndarray) -> np.ndarray:
+    """Returns the mask bool (K,) of hashes uint64 (K,) that may be there several times.
+
+    The others are there once. To count the lowest bits is much faster than to sort.
+    """
+    bucket = (hashes & np.uint64(BUCKETS - 1)).astype(np.int64)
+    return np.bincount(bucket, minlength=BUCKETS)[bucket] > 1
+
+
 def _codes_of_pairs(hashes: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
     """Returns a number for each passage that two pieces share, which identifies the pair."""
-    # Most passages are of one piece only: few need to be sorted.
-    bucket = (hashes & np.uint64(BUCKETS - 1)).astype(np.int64)
-    several = np.bincount(bucket, minlength=BUCKETS)[bucket] > 1
+    several = may_recur(hashes)  # few of them
     hashes, owners = hashes[several], owners[several]
     order = np.argsort(hashes, kind="stable")  # owners of equal hashes stay in ascending order
     hashes, owners = hashes[order], owners[order]

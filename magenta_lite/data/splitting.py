@@ -241,6 +241,10 @@ def _own_windows(windows: WindowParts, groups: np.ndarray, count: int) -> tuple[
     for hashes, pieces in windows:
         counted = groups[pieces] >= 0
         hashes, owners = hashes[counted], groups[pieces[counted]]
+        several = related.may_recur(hashes[:, 0])
+        sizes += np.bincount(owners[~several], minlength=count)
+        total += int((~several).sum())
+        hashes, owners = hashes[several], owners[several]
         if not len(hashes):
             continue
         order = np.lexsort((owners, hashes[:, 0]))
@@ -317,9 +321,22 @@ def decide(
         window of another split, int (N,); and the index of the first window with the same key,
         int (N,).
     """
+    decided = np.where((splits == 0) | ~train_only, KEPT, UNUSED)
+    groups = np.arange(len(keys))
+    several = np.flatnonzero(related.may_recur(keys[:, 0]))
+    if len(several):
+        decided[several], firsts = _decide_all(
+            keys[several], contents[several], splits[several], train_only[several]
+        )
+        groups[several] = several[firsts]
+    return decided, groups
+
+
+def _decide_all(
+    keys: np.ndarray, contents: np.ndarray, splits: np.ndarray, train_only: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Does the same as `decide` for at least one window."""
     count = len(keys)
-    if not count:
-        return np.zeros(0, int), np.zeros(0, int)
     order = np.lexsort((contents[:, 1], contents[:, 0], keys[:, 1], keys[:, 0]))  # is stable
     keys, contents, splits = keys[order], contents[order], splits[order]
     same_key, same_window = _starts(keys), _starts(np.concatenate([keys, contents], axis=1))
