@@ -19,7 +19,7 @@ import tfds_datasets
 from magenta_lite.config import DataConfig, ExperimentConfig
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EventFormat
-from magenta_lite.data import building, naming, stored
+from magenta_lite.data import building, naming, progress, stored
 from magenta_lite.data.collections import Collection
 from magenta_lite.data.encoded import EncodedCollection, open_encoded
 from magenta_lite.data.specs import DATASETS
@@ -91,7 +91,7 @@ def _read_together(builders: Sequence[Any]) -> None:
     if spec.is_sound or (spec.argument != "part" and not argument):
         return
     sources, _ = spec.list_sources(argument)
-    building.say(f"Reading {argument or spec.name} for {len(builders)} data sets")
+    progress.say(f"Reading {argument or spec.name} for {len(builders)} data sets")
     with contextlib.ExitStack() as stack:
         caches = [stack.enter_context(builder.file_cache(argument)) for builder in builders]
         converters = [builder.builder_config.converter for builder in builders]
@@ -193,7 +193,7 @@ def _open_built(name: str, source: str, data_dir: str | None) -> Collection:
             f"{source} is gone, and so is the data set that was built of it ({folder}); "
             "say where the music is now with --data=FOLDER"
         )
-    building.say(f"{source} is gone; this is what was built of it: {name}")
+    progress.say(f"{source} is gone; this is what was built of it: {name}")
     return Collection(tfds.builder_from_directory(str(folder)))
 
 
@@ -205,7 +205,7 @@ def _prepared(make_builder: Any, data_dir: str | None) -> Any:
     folder, name = Path(builder.data_dir), builder.info.full_name
     message = f"Waiting for {{holder}}, which builds {name}"
     lock_file = folder.with_name(f".{folder.name}.lock")
-    with locked(lock_file, message, "--data_dir", building.say) as lock:
+    with locked(lock_file, message, "--data_dir", progress.say) as lock:
         builder = _quietly_made(make_builder, data_dir)
         if _is_prepared(builder):  # by another process in the meantime
             return builder
@@ -214,7 +214,7 @@ def _prepared(make_builder: Any, data_dir: str | None) -> Any:
         if lock.held:
             for left in folder.parent.glob(f"incomplete.*_{folder.name}"):  # of a killed build
                 shutil.rmtree(left)
-        building.say(f"Building {name} into {folder}")
+        progress.say(f"Building {name} into {folder}")
         try:
             _build(builder)
         except Exception:

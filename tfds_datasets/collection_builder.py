@@ -21,7 +21,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building, examples, file_cache, summaries
+from magenta_lite.data import building, examples, file_cache, progress, summaries
 from magenta_lite.data.building import Windows
 from magenta_lite.data.file_cache import FileCache
 from magenta_lite.data.reading import Source
@@ -66,7 +66,7 @@ def _short_errors() -> Iterator[None]:
 
 def _print_error(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
     if isinstance(error, UserError):
-        building.say(f"Error: {error}")
+        progress.say(f"Error: {error}")
     else:
         sys.__excepthook__(kind, error, traceback)
 
@@ -211,7 +211,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         self._remove(found.pop("empty"))
         self.info.metadata.update(found)
         summaries.check_usable(self.sizes, self.report, self.info.full_name)
-        building.say(f"{self.info.full_name}:\n{summaries.summary(self.sizes, self.report)}")
+        progress.say(f"{self.info.full_name}:\n{summaries.summary(self.sizes, self.report)}")
 
     def _remove(self, empty: Sequence[str]) -> None:
         """Removes the splits of which a Beam pipeline has written an example that is none."""
@@ -254,8 +254,8 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         code = file_cache.code_of([building.converter_json(converter), str(self.version)])
         message = "Waiting for {holder}, which reads the same files"
         with (
-            locked(folder.with_name(f"{name}.lock"), message, "--data_dir", building.say),
-            FileCache(folder, code, self.builder_config.name, building.say) as cache,
+            locked(folder.with_name(f"{name}.lock"), message, "--data_dir", progress.say),
+            FileCache(folder, code, self.builder_config.name, progress.say) as cache,
         ):
             yield cache
 
@@ -267,7 +267,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         ends = shard_utils.get_shard_boundaries(len(windows), count)
         lengths = np.diff(ends, prepend=0).tolist()
         template = self._get_filename_template(split)
-        records = building.with_progress(windows.records(), f"Writing {split}", len(windows))
+        records = progress.with_progress(windows.records(), f"Writing {split}", len(windows))
         for i, length in enumerate(lengths):
             path = template.sharded_filepath(shard_index=i, num_shards=count)
             with Path(path).open("wb") as file:
@@ -288,7 +288,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     def _generate_examples(self, windows: StoredWindows, split: str) -> Iterator:
         example = functools.partial(_example, converter_config=self.builder_config.converter)
-        return map(example, building.with_progress(windows, f"Writing {split}", len(windows)))
+        return map(example, progress.with_progress(windows, f"Writing {split}", len(windows)))
 
     def _build(self, dl_manager, cache: FileCache | None = None) -> Windows:
         sources, listing = self._sources(dl_manager)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -14,24 +14,57 @@ from magenta_lite.typing import Music, NoteSequence
 
 
 class _Arrays:
-    """Columns of equal length, which are read-only by convention."""
+    """The messages of a repeated field of a NoteSequence as columns, read-only by convention.
+
+    Attributes:
+        field: Name of the field.
+        types: Names and types of the fields of a message, in the order of the columns.
+    """
+
+    field: ClassVar[str]
+    types: ClassVar[dict[str, type]]
 
     def __len__(self) -> int:
-        return len(getattr(self, self._names()[0]))
+        return len(self.columns()[0])
 
     def __getitem__(self, which: Any) -> Self:
         """Returns the rows of a mask bool (N,), or of indices int (M,)."""
-        return type(self)(*(getattr(self, name)[which] for name in self._names()))
+        return type(self)(*(column[which] for column in self.columns()))
+
+    def columns(self) -> list[np.ndarray]:
+        """Returns the columns in their order."""
+        return [getattr(self, field.name) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
 
     @classmethod
-    def _names(cls) -> list[str]:
-        return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    def of(cls, music: Music) -> Self:
+        """Returns the messages of a NoteSequence."""
+        messages = list(getattr(music, cls.field))
+        return cls(
+            *(np.array([getattr(m, name) for m in messages], t) for name, t in cls.types.items())
+        )
 
-    @classmethod
-    def _of(cls, messages: Any, *fields: tuple[str, type]) -> Self:
-        """Returns the fields of protocol buffers."""
-        messages = list(messages)
-        return cls(*(np.array([getattr(m, name) for m in messages], t) for name, t in fields))
+    def add_to(self, sequence: NoteSequence) -> None:
+        """Adds the messages to a NoteSequence, many times as fast as the method `add` of the field.
+
+        Integers must lie in [0, 2**21): the bytes of a protocol buffer are made from columns, in
+        which numbers always have the same size
+        (https://protobuf.dev/programming-guides/encoding).
+        """
+        repeated = sequence.DESCRIPTOR.fields_by_name[self.field]
+        pieces: list[tuple[str, np.ndarray | int]] = []
+        for name, values in zip(self.types, self.columns(), strict=True):
+            number = repeated.message_type.fields_by_name[name].number
+            if values.dtype == np.float64:
+                pieces += [("u1", number << 3 | 1), ("<f8", values)]
+            else:
+                digits = values & 0x7F | 0x80, values >> 7 & 0x7F | 0x80, values >> 14
+                pieces += [("u1", number << 3), *(("u1", digit) for digit in digits)]
+        size = np.dtype([("", kind) for kind, _ in pieces]).itemsize
+        pieces = [("u1", repeated.number << 3 | 2), ("u1", size), *pieces]
+        messages = np.empty(len(self), [("", kind) for kind, _ in pieces])
+        for name, (_, values) in zip(messages.dtype.names or (), pieces, strict=True):
+            messages[name] = values
+        sequence.MergeFromString(messages.tobytes())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +81,17 @@ class NoteArrays(_Arrays):
         is_drum: Whether it is a drum hit, bool.
     """
 
+    field = "notes"
+    types: ClassVar = {
+        "pitch": int,
+        "velocity": int,
+        "start_time": float,
+        "end_time": float,
+        "instrument": int,
+        "program": int,
+        "is_drum": bool,
+    }
+
     pitch: np.ndarray
     velocity: np.ndarray
     start: np.ndarray
@@ -59,18 +103,7 @@ class NoteArrays(_Arrays):
     @classmethod
     def of(cls, music: Music) -> NoteArrays:
         """Returns the notes of a piece."""
-        if isinstance(music, Score):
-            return music.notes
-        return cls._of(
-            music.notes,
-            ("pitch", int),
-            ("velocity", int),
-            ("start_time", float),
-            ("end_time", float),
-            ("instrument", int),
-            ("program", int),
-            ("is_drum", bool),
-        )
+        return music.notes if isinstance(music, Score) else super().of(music)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,27 +119,22 @@ class ControlArrays(_Arrays):
         is_drum: Whether the instrument plays drums, bool.
     """
 
+    field = "control_changes"
+    types: ClassVar = {
+        "time": float,
+        "control_number": int,
+        "control_value": int,
+        "instrument": int,
+        "program": int,
+        "is_drum": bool,
+    }
+
     time: np.ndarray
     number: np.ndarray
     value: np.ndarray
     instrument: np.ndarray
     program: np.ndarray
     is_drum: np.ndarray
-
-    @classmethod
-    def of(cls, music: Music) -> ControlArrays:
-        """Returns the control changes of a piece."""
-        if isinstance(music, Score):
-            return music.controls
-        return cls._of(
-            music.control_changes,
-            ("time", float),
-            ("control_number", int),
-            ("control_value", int),
-            ("instrument", int),
-            ("program", int),
-            ("is_drum", bool),
-        )
 
 
 def header_of(music: Any) -> Any:
@@ -235,58 +263,9 @@ class Score:
         whole = type(self.header)()
         whole.CopyFrom(self.header)
         whole.total_time = self.total_time
-        notes, controls = self.notes, self.controls
-        _extend(
-            whole,
-            "notes",
-            pitch=notes.pitch,
-            velocity=notes.velocity,
-            start_time=notes.start,
-            end_time=notes.end,
-            instrument=notes.instrument,
-            program=notes.program,
-            is_drum=notes.is_drum,
-        )
-        _extend(
-            whole,
-            "control_changes",
-            time=controls.time,
-            control_number=controls.number,
-            control_value=controls.value,
-            instrument=controls.instrument,
-            program=controls.program,
-            is_drum=controls.is_drum,
-        )
+        self.notes.add_to(whole)
+        self.controls.add_to(whole)
         return whole
-
-
-def _extend(sequence: NoteSequence, field: str, **columns: np.ndarray) -> None:
-    """Adds messages to a repeated field, many times as fast as its method `add`.
-
-    The bytes of a protocol buffer are made from columns, in which numbers have always the same
-    size (https://protobuf.dev/programming-guides/encoding).
-
-    Args:
-        sequence: Message that has the field.
-        field: Name of the field.
-        **columns: Values of each field of the messages; integers in [0, 2**21).
-    """
-    repeated = sequence.DESCRIPTOR.fields_by_name[field]
-    pieces: list[tuple[str, np.ndarray | int]] = []
-    for name, values in columns.items():
-        number = repeated.message_type.fields_by_name[name].number
-        if values.dtype == np.float64:
-            pieces += [("u1", number << 3 | 1), ("<f8", values)]
-        else:
-            digits = values & 0x7F | 0x80, values >> 7 & 0x7F | 0x80, values >> 14
-            pieces += [("u1", number << 3), *(("u1", digit) for digit in digits)]
-    size = np.dtype([("", kind) for kind, _ in pieces]).itemsize
-    pieces = [("u1", repeated.number << 3 | 2), ("u1", size), *pieces]
-    count = len(next(iter(columns.values())))
-    messages = np.empty(count, [("", kind) for kind, _ in pieces])
-    for name, (_, values) in zip(messages.dtype.names or (), pieces, strict=True):
-        messages[name] = values
-    sequence.MergeFromString(messages.tobytes())
 
 
 def without(report: Report, *cases: tuple[Reason | str, np.ndarray]) -> np.ndarray:

@@ -14,11 +14,10 @@ import hashlib
 import itertools
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,15 +25,13 @@ from magenta_lite.config import FORMER_CONVERTER_FIELDS
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.score import header_of
-from magenta_lite.data import archives, contents, reading, related, window_store
+from magenta_lite.data import archives, contents, progress, reading, related, window_store
 from magenta_lite.data.file_cache import FileCache
+from magenta_lite.data.progress import ReadingProgress
 from magenta_lite.data.splitting import SPLITS, EncodedPiece, Window, key_of
 from magenta_lite.data.window_store import PackedFile, StoredWindows, WindowStore
 from magenta_lite.data.workers import MEMORY, Busy, Crash, Part, WorkerPool, attempt
 
-T = TypeVar("T")
-
-PROGRESS_SECONDS = 5.0  # seconds between two lines of progress
 SERIAL_SECONDS = 2.0  # seconds of reading quick files before worker processes are started
 
 # Ends of the reasons of what may be read another time.
@@ -93,11 +90,6 @@ class Windows:
     def sizes(self) -> dict[str, int]:
         """Number of windows of each split."""
         return {name: len(self.splits[name]) for name in SPLITS}
-
-
-def say(text: str) -> None:
-    """Prints a line of progress to standard error, without buffering."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def converter_json(converter_config: Any) -> dict[str, Any]:
@@ -258,7 +250,7 @@ def each_source(
 
     workers = _cores() if any(map(divided, rest)) else min(_cores(), len(rest))
     with WorkerPool(work, workers, limits) as pool:
-        yield from pool.map(rest, waiting, PROGRESS_SECONDS, divided, arrived)
+        yield from pool.map(rest, waiting, progress.PROGRESS_SECONDS, divided, arrived)
 
 
 def is_divided(source: reading.Source) -> bool:
@@ -295,7 +287,7 @@ def build(
     format = converter_of(converter_config).event_format
     store = WindowStore(format, folder, cache.records if cache else None)
     collecting = Collecting(store, listing)
-    progress = _Progress(len(sources))
+    lines = ReadingProgress(len(sources))
     tasks = [_task(source, *([cache] if cache else [])) for source in sources]
 
     def arrived(task: Task, files: list[PackedFile]) -> PackedFile:
@@ -304,12 +296,12 @@ def build(
     work = functools.partial(pack_files, converter_configs=[converter_config])
     left = [task for task in tasks if not task.is_done]
     if len(left) < len(tasks):
-        say(f"{len(tasks) - len(left):,} of {len(tasks):,} files have been read before")
-    read_now = each_source(left, work, progress.show, arrived)
+        progress.say(f"{len(tasks) - len(left):,} of {len(tasks):,} files have been read before")
+    read_now = each_source(left, work, lines.show, arrived)
     for task in tasks:
         answers = _in_order(task, iter(()) if task.is_done else next(read_now), cache)
-        collecting.add_source(task.source.name, map(progress.counted, answers))
-        progress.end_source(is_divided(task.source))
+        collecting.add_source(task.source.name, map(lines.counted, answers))
+        lines.end_source(is_divided(task.source))
     collections.deque(read_now, maxlen=0)  # ends the workers
     report = collecting.settle(by_folder)
     return Windows(store.splits(), report, collecting.facts)
@@ -331,17 +323,17 @@ def read_together(
     stores = [WindowStore(converter_of(c).event_format, None, cache.records) for c, cache in pairs]
     tasks = [_task(source, *caches) for source in sources]
     left = [task for task in tasks if not task.is_done]
-    progress = _Progress(len(left))
+    lines = ReadingProgress(len(left))
 
     def arrived(task: Task, files: list[PackedFile]) -> list[PackedFile]:
         return [_kept(task, *each) for each in zip(files, stores, caches, strict=True)]
 
     work = functools.partial(pack_files, converter_configs=converter_configs)
-    read_now = each_source(left, work, progress.show, arrived)
+    read_now = each_source(left, work, lines.show, arrived)
     for task, answers in zip(left, read_now, strict=True):
         for answer in answers:
-            progress.counted(*([answer] if isinstance(answer, Crash) else answer))
-        progress.end_source(is_divided(task.source))
+            lines.counted(*([answer] if isinstance(answer, Crash) else answer))
+        lines.end_source(is_divided(task.source))
 
 
 def _kept(task: Task, file: PackedFile, store: WindowStore, cache: FileCache | None) -> PackedFile:
@@ -440,63 +432,7 @@ def file_report(name: str, used: bool, reason: str) -> Report:
     return report
 
 
-def about(longest: Busy | None) -> str:
-    """Returns the end of a line of progress: the file that is taking long, if there is one."""
-    if longest is None or longest[1] < PROGRESS_SECONDS:
-        return ""
-    return f"; {longest[0]} has taken {longest[1]:.0f} s so far"
-
-
-def with_progress(items: Iterable[T], what: str, count: int) -> Iterator[T]:
-    """Yields `count` items and prints progress, prefixed with `what`."""
-    last = time.monotonic()
-    for i, item in enumerate(items):
-        yield item
-        if not i % 64 and time.monotonic() - last >= PROGRESS_SECONDS:
-            last = time.monotonic()
-            say(f"{what}: {i + 1:,} of {count:,}")
-
-
 @functools.lru_cache(maxsize=4)
 def converter_of(converter_config: Any) -> Any:
     """Returns the converter of a converter section, cached."""
     return build_converter(converter_config)
-
-
-class _Progress:
-    """Prints the progress of reading, at most every `PROGRESS_SECONDS` seconds."""
-
-    def __init__(self, sources: int):
-        self._sources = sources
-        self._done = self._files = self._windows = 0
-        self._start = self._printed = time.monotonic()
-
-    def counted(self, *answers: PackedFile | Crash) -> PackedFile | Crash:
-        """Counts the answers for a part of a source, by each converter, and returns the first."""
-        self._files += 1
-        for answer in answers:
-            if not isinstance(answer, Crash):
-                self._windows += sum(len(piece.rows) for piece in answer.pieces)
-        if time.monotonic() - self._printed >= PROGRESS_SECONDS:
-            self.show()
-        return answers[0]
-
-    def end_source(self, is_archive: bool) -> None:
-        self._done += 1
-        self._files -= is_archive  # its last part is its report
-
-    def show(self, longest: Busy | None = None) -> None:
-        self._printed = time.monotonic()
-        seconds = max(self._printed - self._start, 1e-3)
-        say(
-            f"Read {self._done:,} of {self._sources:,} files: {self._windows:,} windows in "
-            f"{seconds:.0f} s, {self._files / seconds:.1f} files a second"
-            f"{self._left(seconds)}{about(longest)}"
-        )
-
-    def _left(self, seconds: float) -> str:
-        """Returns an estimate of the time left, if most sources are single files."""
-        if not self._done or self._files > 1.5 * self._done:
-            return ""
-        left = seconds * (self._sources - self._done) / self._done
-        return f", about {left / 60:.0f} min left" if left >= 120 else f", about {left:.0f} s left"

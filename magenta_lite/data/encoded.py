@@ -12,7 +12,7 @@ import numpy as np
 
 from magenta_lite.converters.audio import pieces
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building, stored
+from magenta_lite.data import building, progress, stored
 from magenta_lite.data.collections import Collection
 from magenta_lite.errors import unknown_name
 from magenta_lite.files import replaced
@@ -75,7 +75,7 @@ def open_encoded(
     folder = sound.folder.parent / f"{stored.CODES}{encoder.fingerprint}"
     if not all(_index(folder, split).is_file() for split in building.SPLITS):
         message = f"Waiting for {{holder}}, which encodes {sound.name}"
-        with locked(folder / ".lock", message, "--data_dir", building.say):
+        with locked(folder / ".lock", message, "--data_dir", progress.say):
             for split in building.SPLITS:
                 _encode(encoder, sound, split, folder)
     return EncodedCollection(sound, folder, make_examples)
@@ -101,9 +101,9 @@ def _encode(encoder: PieceEncoder, sound: Collection, split: str, folder: Path) 
             if number % SHARD == SHARD - 1 or number == len(names) - 1:
                 _write_shard(path, shard)
                 shard = []
-        if time.monotonic() - printed > building.PROGRESS_SECONDS:
+        if time.monotonic() - printed > progress.PROGRESS_SECONDS:
             printed = time.monotonic()
-            building.say(
+            progress.say(
                 f"Encoding {split}: {number + 1} of {len(names)} pieces, "
                 f"{done / encoder.sample_rate / (printed - began):.1f} s of sound a second"
             )

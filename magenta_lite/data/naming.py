@@ -13,7 +13,7 @@ from typing import Any
 
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building
+from magenta_lite.data import progress
 from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DATASETS, DatasetSpec
 from magenta_lite.errors import UserError
@@ -117,7 +117,7 @@ def _path_in(source: str) -> Path | None:
 def mention_folder(source: str) -> None:
     """Prints a note if a folder has the name of the data set `source`."""
     if source in NAMED and Path(source).exists():
-        building.say(
+        progress.say(
             f"This is the collection {source} that comes with the package; there is also a folder "
             f"{source} here: for that write --data=./{source}"
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from magenta_lite.converters.base import Report
-from magenta_lite.data import building, reading
+from magenta_lite.data import building, progress, reading
 from magenta_lite.data.splitting import key_of
 from magenta_lite.data.workers import Busy, Crash, Part
 
@@ -129,16 +129,16 @@ def overview(
 
 
 class _Progress:
-    """Prints the number of read files, at most every `building.PROGRESS_SECONDS` seconds."""
+    """Prints the number of read files, at most every `progress.PROGRESS_SECONDS` seconds."""
 
     def __init__(self, sources: int):
         self._sources, self._done, self._printed = sources, 0, time.monotonic()
 
     def add(self) -> None:
         self._done += 1
-        if time.monotonic() - self._printed >= building.PROGRESS_SECONDS:
+        if time.monotonic() - self._printed >= progress.PROGRESS_SECONDS:
             self.tell()
 
     def tell(self, longest: Busy | None = None) -> None:
         self._printed = time.monotonic()
-        building.say(f"Read {self._done:,} of {self._sources:,} files{building.about(longest)}")
+        progress.say(f"Read {self._done:,} of {self._sources:,} files{progress.about(longest)}")

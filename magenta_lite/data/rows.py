@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from magenta_lite.data import building, stored
+from magenta_lite.data import progress, stored
 from magenta_lite.errors import UserError
 from magenta_lite.files import replaced
 from magenta_lite.locks import locked
@@ -59,7 +59,7 @@ def load_split(builder: Any, split: str) -> Examples:
                 return _opened(Path(temporary), columns)  # mapped files outlive their names
         message = f"Waiting for {{holder}}, which prepares {folder.parent}"
         lock_file = folder.with_name(f".{stored.ROWS}{split}.lock")
-        with locked(lock_file, message, "--data_dir", building.say):
+        with locked(lock_file, message, "--data_dir", progress.say):
             if not folder.is_dir():  # made by another process in the meantime
                 stored.remove_rows(folder.parent, split)
                 with replaced(folder) as partial:
@@ -137,9 +137,9 @@ def _write(builder: Any, split: str, columns: Columns, folder: Path) -> None:
             for name, column in values.items():
                 files[name].write(np.ascontiguousarray(column, columns[name][0]).data)
             done, steps = done + len(lengths), steps + int(lengths.sum())
-            if time.monotonic() - last >= building.PROGRESS_SECONDS:
+            if time.monotonic() - last >= progress.PROGRESS_SECONDS:
                 last = time.monotonic()
-                building.say(f"Preparing {split}: {done:,} of {size:,}")
+                progress.say(f"Preparing {split}: {done:,} of {size:,}")
     (folder / NAMES).write_text(json.dumps([name.decode() for name in names]), "utf-8")
 
 

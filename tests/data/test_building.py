@@ -24,6 +24,7 @@ from magenta_lite.data import (
     building,
     contents,
     listing,
+    progress,
     reading,
     related,
     splitting,
@@ -288,7 +289,7 @@ def test_workers_give_what_one_process_gives(tmp_path, monkeypatch, folk_dummy):
     sources, listing = folk_dummy
     alone = building.build(sources, listing, CONFIG)
     monkeypatch.setattr(building, "SERIAL_SECONDS", 0.0)
-    monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.05)
     together = building.build(sources, listing, CONFIG)
     for split in building.SPLITS:
         assert list(together.splits[split]) == list(alone.splits[split])
@@ -325,7 +326,7 @@ def test_an_archive_gives_the_same_whatever_the_number_of_workers(tmp_path, monk
 
 
 def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, folk_dummy):
-    monkeypatch.setattr(building, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.0)
     sources, listing = folk_dummy
     building.build(sources, listing, CONFIG)
     lines = capsys.readouterr().err.splitlines()

@@ -20,7 +20,7 @@ from magenta_lite.config import DataConfig
 from magenta_lite.converters.audio import AudioConverterConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
 from magenta_lite.converters.performance import PerformanceConverterConfig
-from magenta_lite.data import audio, building, file_cache, listing, reading
+from magenta_lite.data import audio, building, file_cache, listing, progress, reading
 from magenta_lite.data.file_cache import FileCache
 
 CONFIG = MelodyConverterConfig(bars=2)
@@ -57,7 +57,7 @@ def read(monkeypatch):
 
 
 def _open(folder: Path, code: str = "0123") -> FileCache:
-    return FileCache(folder / "cache", code, "a", building.say)
+    return FileCache(folder / "cache", code, "a", progress.say)
 
 
 def _build(source: Path, folder: Path | None, code: str = "0123"):

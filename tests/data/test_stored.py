@@ -16,7 +16,7 @@ from bad_files import write_good_files
 
 from magenta_lite.config import DataConfig
 from magenta_lite.converters.melody import MelodyConverterConfig
-from magenta_lite.data import building, folk, naming, stored
+from magenta_lite.data import building, folk, naming, progress, stored
 from magenta_lite.datasets import data_set_name, open_collection
 from magenta_lite.errors import UserError
 
@@ -202,7 +202,7 @@ def test_use_of_a_data_set_that_cannot_be_written_to_is_no_error(tmp_path):
 
 def test_two_builds_at_once_give_one_data_set(music, tmp_path, monkeypatch, capsys):
     """The second one waits for the first, and removes nothing of it."""
-    builds, build, say = [], building.build, building.say
+    builds, build, say = [], building.build, progress.say
     other_waits = threading.Event()
 
     def slow_build(*arguments):
@@ -216,7 +216,7 @@ def test_two_builds_at_once_give_one_data_set(music, tmp_path, monkeypatch, caps
             other_waits.set()
 
     monkeypatch.setattr(building, "build", slow_build)
-    monkeypatch.setattr(building, "say", heard)
+    monkeypatch.setattr(progress, "say", heard)
     opened = []
     threads = [
         threading.Thread(target=lambda: opened.append(_open(music, tmp_path / "tfds")))
