@@ -24,7 +24,6 @@ from magenta_lite.converters.base import Report
 from magenta_lite.data import building, examples, file_cache, progress, summaries
 from magenta_lite.data.building import Windows
 from magenta_lite.data.file_cache import FileCache
-from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DatasetSpec
 from magenta_lite.data.splitting import Window
 from magenta_lite.data.window_store import StoredWindows
@@ -142,13 +141,8 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         config = cls._config(argument, converter_config, by_folder)
         return cls.builder_configs.get(config.name, config)
 
-    def _sources(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> tuple[Sequence[Source], Report]:
-        """Returns the sources, and a report of the dropped files."""
-        return self.SPEC.list_sources(self._argument(dl_manager))
-
     def _argument(self, dl_manager: tfds.download.DownloadManager) -> str:
+        """Returns the argument of the config, or the path of what is downloaded without one."""
         argument = self.builder_config.argument
         if not argument and self.SPEC.url:
             return downloaded(dl_manager, self.SPEC.url, self.SPEC.name)
@@ -230,8 +224,9 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         if any(others):
             return super()._generate_splits(dl_manager, download_config)
         shard_config = download_config.get_shard_config()
-        with self.file_cache(self._argument(dl_manager)) as cache:
-            windows = self._build(dl_manager, cache)
+        argument = self._argument(dl_manager)
+        with self.file_cache(argument) as cache:
+            windows = self._build(argument, cache)
             _write_found(self.data_path / FOUND_FILE, windows.report, windows.facts)
             infos = [
                 self._write_split(kept, shard_config)
@@ -277,7 +272,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-        windows = self._build(dl_manager)
+        windows = self._build(self._argument(dl_manager))
         _write_found(self.data_path / FOUND_FILE, windows.report, windows.facts)
         # TFDS cannot write a split without examples.
         return {
@@ -290,8 +285,8 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         example = functools.partial(_example, converter_config=self.builder_config.converter)
         return map(example, progress.with_progress(windows, f"Writing {split}", len(windows)))
 
-    def _build(self, dl_manager, cache: FileCache | None = None) -> Windows:
-        sources, listing = self._sources(dl_manager)
+    def _build(self, argument: str, cache: FileCache | None = None) -> Windows:
+        sources, listing = self.SPEC.list_sources(argument)
         converter = self.builder_config.converter
         by_folder, folder = self.builder_config.by_folder, Path(self.data_path)
         windows = building.build(sources, listing, converter, by_folder, folder, cache)
@@ -301,7 +296,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
         from tfds_datasets import beam_pipeline  # Apache Beam need not be installed
 
-        sources, listing = self._sources(dl_manager)
+        sources, listing = self.SPEC.list_sources(self._argument(dl_manager))
         config = self.builder_config
         return beam_pipeline.examples_of(
             pipeline,

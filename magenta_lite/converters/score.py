@@ -247,7 +247,9 @@ class Score:
         """
         from note_seq import sequences_lib
 
-        return self._part(sequences_lib.extract_subsequence(self.header, start, end), start, end)
+        return self._part(
+            sequences_lib.extract_subsequence(self._whole_header(), start, end), start, end
+        )
 
     def _part(self, header: NoteSequence, start: float, end: float) -> Score:
         notes = self.notes
