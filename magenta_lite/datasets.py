@@ -87,10 +87,11 @@ def _read_together(builders: Sequence[Any]) -> None:
     """Reads the source of several builders for all of them."""
     if len(builders) < 2:
         return
-    spec, argument = builders[0].SPEC, builders[0].builder_config.argument
+    spec, config = builders[0].SPEC, builders[0].builder_config
+    argument = config.argument
     if spec.is_sound or (spec.argument != "part" and not argument):
         return
-    sources, _ = spec.list_sources(argument)
+    sources, _ = config.listed or spec.list_sources(argument)
     progress.say(f"Reading {argument or spec.name} for {len(builders)} data sets")
     with contextlib.ExitStack() as stack:
         caches = [stack.enter_context(builder.file_cache(argument)) for builder in builders]

@@ -197,4 +197,4 @@ def _filler(split: str, format: EventFormat) -> Window:
     events = bytes(format.event_dtype.itemsize * math.prod(format.event_shape))
     controls = b"\0" if format.control == "chords" else b""
     position = (0, 1) if format.kind == "audio" else None
-    return Window((0, 0, 0), "", events, controls, split, position=position)
+    return Window("", events, controls, split, position=position)

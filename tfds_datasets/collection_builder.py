@@ -24,6 +24,7 @@ from magenta_lite.converters.base import Report
 from magenta_lite.data import building, examples, file_cache, progress, summaries
 from magenta_lite.data.building import Windows
 from magenta_lite.data.file_cache import FileCache
+from magenta_lite.data.reading import Source
 from magenta_lite.data.specs import DatasetSpec
 from magenta_lite.data.splitting import Window
 from magenta_lite.data.window_store import StoredWindows
@@ -79,11 +80,14 @@ class CollectionConfig(tfds.core.BuilderConfig):
         argument: The part, the copy or the folder; see `DatasetSpec`. Empty for the whole data set,
             the download, or TFDS's folder of manual downloads.
         by_folder: Whether the pieces in one folder are related; see `splitting.assign`.
+        listed: The sources of the argument, by which the config is named, and the report of the
+            dropped files; None to list them for the build.
     """
 
     converter: Any = None
     argument: str = ""
     by_folder: bool = False
+    listed: Any = dataclasses.field(default=None, repr=False, compare=False)
 
 
 class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -111,15 +115,16 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
 
     @classmethod
     def _config(
-        cls, argument: str, converter_config: Any, by_folder: bool = False
+        cls, argument: str, converter_config: Any, by_folder: bool = False, listed: Any = None
     ) -> CollectionConfig:
-        part = cls.SPEC.part(argument)
+        part, sources = cls.SPEC.part(argument), listed[0] if listed else ()
         return CollectionConfig(
-            name=cls.SPEC.config_name(argument, converter_config, by_folder),
+            name=cls.SPEC.config_name(argument, converter_config, by_folder, sources),
             description=part.description,
             converter=converter_config,
             argument=argument,
             by_folder=by_folder,
+            listed=listed,
         )
 
     @classmethod
@@ -138,7 +143,8 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         """
         if not argument and cls.SPEC.argument == "copy" and not cls.SPEC.url:
             cls.SPEC.list_sources(argument)  # raises before "Building ..." is printed
-        config = cls._config(argument, converter_config, by_folder)
+        listed = None if argument in cls.SPEC.parts else cls.SPEC.list_sources(argument)
+        config = cls._config(argument, converter_config, by_folder, listed)
         return cls.builder_configs.get(config.name, config)
 
     def _argument(self, dl_manager: tfds.download.DownloadManager) -> str:
@@ -149,6 +155,9 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         if not argument and self.SPEC.argument == "folder":
             return str(dl_manager.manual_dir)
         return argument
+
+    def _listed(self, argument: str) -> tuple[Sequence[Source], Report]:
+        return self.builder_config.listed or self.SPEC.list_sources(argument)
 
     @property
     def report(self) -> Report:
@@ -286,7 +295,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return map(example, progress.with_progress(windows, f"Writing {split}", len(windows)))
 
     def _build(self, argument: str, cache: FileCache | None = None) -> Windows:
-        sources, listing = self.SPEC.list_sources(argument)
+        sources, listing = self._listed(argument)
         converter = self.builder_config.converter
         by_folder, folder = self.builder_config.by_folder, Path(self.data_path)
         windows = building.build(sources, listing, converter, by_folder, folder, cache)
@@ -296,7 +305,7 @@ class CollectionBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
     def _beam_split_generators(self, dl_manager, pipeline) -> dict[str, Any]:
         from tfds_datasets import beam_pipeline  # Apache Beam need not be installed
 
-        sources, listing = self.SPEC.list_sources(self._argument(dl_manager))
+        sources, listing = self._listed(self._argument(dl_manager))
         config = self.builder_config
         return beam_pipeline.examples_of(
             pipeline,

@@ -102,5 +102,5 @@ def _size(size: int) -> str:
 
 if __name__ == "__main__":
     cli.define_data_dir_flag()
-    flags.DEFINE_multi_string("config", [], "A configuration to `build` for; may be repeated.")
+    flags.DEFINE_multi_string("config", [], "A configuration to `build` for.")
     cli.run(main, takes_words=True)

@@ -288,7 +288,7 @@ def build(
     store = WindowStore(format, folder, cache.records if cache else None)
     collecting = Collecting(store, listing)
     lines = ReadingProgress(len(sources))
-    tasks = [_task(source, *([cache] if cache else [])) for source in sources]
+    tasks = [_task(source, [cache] if cache else []) for source in sources]
 
     def arrived(task: Task, files: list[PackedFile]) -> PackedFile:
         return _kept(task, files[0], store, cache)
@@ -321,7 +321,7 @@ def read_together(
     """
     pairs = zip(converter_configs, caches, strict=True)
     stores = [WindowStore(converter_of(c).event_format, None, cache.records) for c, cache in pairs]
-    tasks = [_task(source, *caches) for source in sources]
+    tasks = [_task(source, caches) for source in sources]
     left = [task for task in tasks if not task.is_done]
     lines = ReadingProgress(len(left))
 
@@ -392,7 +392,7 @@ class Collecting:
         return self._report
 
 
-def _task(source: reading.Source, *caches: FileCache) -> Task:
+def _task(source: reading.Source, caches: Sequence[FileCache]) -> Task:
     """Returns what is left to do of a source: what any of the caches does not have."""
     if not caches:
         return Task(source)

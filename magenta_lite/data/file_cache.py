@@ -160,7 +160,6 @@ class FileCache:
                 tuple(order),
                 folder,
                 passages[first : first + count],
-                np.zeros((0, 2), np.uint64),
             )
             packed.append(
                 PackedPiece(name, split, outline, facts, rows[start : start + windows], [])

@@ -111,19 +111,21 @@ class DatasetSpec:
         """Returns the part that `argument` selects; the whole for any other argument."""
         return self.parts.get(argument, self.parts[""])
 
-    def config_name(self, argument: str, converter_config: Any, by_folder: bool = False) -> str:
+    def config_name(
+        self,
+        argument: str,
+        converter_config: Any,
+        by_folder: bool = False,
+        sources: Sequence[Source] = (),
+    ) -> str:
         """Returns the TFDS config name of `argument` in the encoding of a converter section.
 
-        For a user's files the name contains their fingerprint, so that it changes with them and
-        with `by_folder`.
-
-        Raises:
-            UserError: If `argument` is unknown.
+        For a user's files, the `sources`, the name contains their fingerprint, so that it changes
+        with them and with `by_folder`.
         """
         name = self._encoding_name(converter_config)
         if not argument:
             return name
-        sources = () if argument in self.parts else self.list_sources(argument)[0]
         if self.argument == "part":
             return f"{argument}_{name}"
         labels = [source.labels for source in sources if isinstance(source, audio.AudioSource)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -57,7 +57,6 @@ class Window(NamedTuple):
     """One stored example.
 
     Attributes:
-        place: Indices of source, piece and window, which define the order of a collection.
         piece: Name of the piece.
         events: Bytes of an array (T, *event_shape) of the converter's event_dtype.
         controls: Bytes of the chord classes uint8 (T,); empty without chords.
@@ -66,7 +65,6 @@ class Window(NamedTuple):
         position: Its first step and the length of the piece in steps; None for independent windows.
     """
 
-    place: tuple[int, int, int]
     piece: str
     events: bytes
     controls: bytes = b""
@@ -128,54 +126,33 @@ class Outline(NamedTuple):
             the second one decides on the split.
         folder: The folder of its file, in the folder of the user; empty if it is in no other.
         passages: Its `related.passages`.
-        windows: Hashes of the key and of the content of each window, uint64 (N, 2).
     """
 
     content: bytes
     order: tuple[int, int]
     folder: str
     passages: related.Passages
-    windows: np.ndarray
-
-
-def outlines(pieces: Iterable[EncodedPiece]) -> Iterator[Outline]:
-    """Yields the outline of each piece without an official split."""
-    for piece in pieces:
-        if piece.split:
-            continue
-        windows = [
-            (_number(key), _number(content))
-            for key, content, (*_, train_only) in zip(
-                piece.keys, piece.contents, piece.examples, strict=True
-            )
-            if not train_only
-        ]
-        yield outline(piece)._replace(windows=np.array(windows, np.uint64).reshape(-1, 2))
 
 
 def outline(piece: EncodedPiece) -> Outline:
-    """Returns the outline of a piece, without its windows."""
+    """Returns the outline of a piece."""
     folder = PurePosixPath(piece.name.partition("#")[0]).parent.as_posix()
     return Outline(
         piece.content,
         (piece_hash(f"order of {piece.name}"), piece_hash(piece.name)),
         "" if folder == "." else folder,
         piece.passages,
-        np.zeros((0, 2), np.uint64),
     )
-
-
-def _number(digest: bytes) -> int:
-    return int.from_bytes(digest[:8], "big")
 
 
 def piece_hash(name: str) -> int:
     """Returns a 64-bit hash of a piece's name, which decides its split; machine-independent."""
-    return _number(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big")
 
 
 def assign(
-    pieces: Iterable[Outline], by_folder: bool = False, windows: WindowParts | None = None
+    pieces: Sequence[Outline], windows: WindowParts, by_folder: bool = False
 ) -> dict[bytes, str]:
     """Returns the split of each piece by its content.
 
@@ -186,17 +163,12 @@ def assign(
 
     Args:
         pieces: The pieces, in any order.
+        windows: The windows of the pieces.
         by_folder: Whether the pieces in one folder are related, instead of those with common
             passages.
-        windows: The windows of the pieces; None if the outlines contain them.
     """
-    pieces = list(pieces)
     if not pieces:
         return {}
-    if windows is None:
-        lengths = [len(piece.windows) for piece in pieces]
-        owners = np.repeat(np.arange(len(pieces)), lengths)
-        windows = [(np.concatenate([piece.windows for piece in pieces]), owners)]
     numbers: dict[bytes, int] = {}  # of each content
     firsts: list[Outline] = []
     owned = np.full(len(pieces), -1)  # number of the content of each piece that is the first of it

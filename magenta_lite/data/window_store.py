@@ -131,7 +131,7 @@ def unpack(
     records = itertools.compress(piece.records, stored)
     for record, only, start, size, controls, position in zip(records, *columns, strict=True):
         events, controls = writer.read(record, start, size, controls)
-        yield Window((0, 0, 0), piece.name, events, controls, split, only, position)
+        yield Window(piece.name, events, controls, split, only, position)
 
 
 class WindowStore:
@@ -199,9 +199,8 @@ class WindowStore:
         self._rows.flush()
         self._passages.flush()
         free = [i for i, split in enumerate(self._splits) if not split]
-        assigned = splitting.assign(
-            [self._outlines[i] for i in free], by_folder, self._hashes(free)
-        )
+        outlines = [self._outlines[i] for i in free]
+        assigned = splitting.assign(outlines, self._hashes(free), by_folder)
         for i in free:
             self._splits[i] = assigned[self._outlines[i].content]
         self._outlines.clear()
@@ -296,8 +295,7 @@ class WindowStore:
             records, *columns, strict=True
         ):
             events, controls = self._writer.read(record, start, size, controls)
-            place = self._sources[piece], piece, 0
-            yield Window(place, self._names[piece], events, controls, split, only, position)
+            yield Window(self._names[piece], events, controls, split, only, position)
 
     def _hashes(self, pieces: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the `splitting.WindowParts` of some pieces, by their index in the list."""

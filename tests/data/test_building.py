@@ -8,6 +8,7 @@ import re
 import shutil
 
 import numpy as np
+import outlines
 import pytest
 from bad_files import write_good_files
 from note_seq.protobuf.music_pb2 import NoteSequence
@@ -26,7 +27,6 @@ from magenta_lite.data import (
     listing,
     progress,
     reading,
-    related,
     splitting,
     summaries,
     window_store,
@@ -40,8 +40,8 @@ CONFIG = MelodyConverterConfig(bars=2)
 CONVERTER = MelodyConverter(CONFIG)
 
 
-def _window(number: int, events: list[int], piece: str = "a") -> Window:
-    return Window((number, 0, 0), piece, np.array(events, np.uint8).tobytes())
+def _window(events: list[int], piece: str = "a") -> Window:
+    return Window(piece, np.array(events, np.uint8).tobytes())
 
 
 def _settled(windows: dict[str, list[Window]]) -> tuple[list[Window], Report]:
@@ -69,21 +69,16 @@ def test_transposed_windows_share_a_key_and_others_do_not():
     assert key([0, 1, 0, 0]) != key([0, 0, 0, 0])
 
 
-def _outline(name: str, windows=None, **values) -> splitting.Outline:
-    """Returns the outline of a piece with the windows of those numbers; of one of its own."""
-    hashes = (splitting.piece_hash(f"order of {name}"), splitting.piece_hash(name))
-    windows = np.array(windows or [hashes[1]], np.uint64)
-    made = splitting.Outline(
-        name.encode(), hashes, "", related.NONE, np.stack([windows, windows], axis=1)
-    )
-    return made._replace(**values)
+def _outline(name: str) -> outlines.Piece:
+    """Returns a piece with a window of its own."""
+    return outlines.made_up(name, [splitting.piece_hash(name)])
 
 
 def _splits(names) -> list[str]:
     """Returns the split of each of different pieces of these names."""
-    outlines = list(map(_outline, names))
-    assigned = splitting.assign(outlines)
-    return [assigned[outline.content] for outline in outlines]
+    made = list(map(_outline, names))
+    assigned = outlines.assign(made)
+    return [assigned[piece.content] for piece in made]
 
 
 def test_pieces_keep_their_split_when_others_are_added():
@@ -127,13 +122,13 @@ def _piece(name: str, music: int, transpose: int = 0) -> EncodedPiece:
 def test_copies_are_in_the_split_of_one_of_them():
     one, other = _piece("a.mid", 1), _piece("b.mid", 2)
     copies = [one, _piece("copy.mid", 1), _piece("in another key.mid", 1, transpose=5), other]
-    outlines = list(splitting.outlines(copies))
-    assert [outline.content for outline in outlines] == [one.content] * 3 + [other.content]
+    made = list(map(outlines.encoded, copies))
+    assert [piece.content for piece in made] == [one.content] * 3 + [other.content]
     others = [_outline(f"{i}.mid") for i in range(100)]
-    assigned = splitting.assign(outlines + others)
+    assigned = outlines.assign(made + others)
     assert len(assigned) == 102
-    represents = min(outlines[:3], key=lambda outline: outline.order)
-    assert assigned[one.content] == splitting.assign([represents, *others])[one.content]
+    represents = min(made[:3], key=lambda piece: piece.outline.order)
+    assert assigned[one.content] == outlines.assign([represents, *others])[one.content]
 
 
 def test_pieces_are_held_out_after_copies_are_removed(tmp_path):
@@ -179,7 +174,9 @@ def test_a_fingerprint_is_that_of_the_content_wherever_it_lies(tmp_path):
 def test_a_data_set_is_another_one_with_other_styles_labels_or_groups(tmp_path):
     def name(what, by_folder=False):
         spec = DATASETS[what]
-        return spec.config_name(str(tmp_path), next(iter(spec.encodings.values())), by_folder)
+        sources, _ = spec.list_sources(str(tmp_path))
+        converter = next(iter(spec.encodings.values()))
+        return spec.config_name(str(tmp_path), converter, by_folder, sources)
 
     write_good_files(tmp_path, 2)
     (tmp_path / "a.wav").write_bytes(b"sound")
@@ -217,7 +214,7 @@ def test_a_large_file_is_hashed_in_blocks_to_its_end(tmp_path, monkeypatch):
 
 
 def test_training_wins_over_test_and_test_over_validation():
-    first, second, third = (_window(i, [40 + i, 0]) for i in range(3))
+    first, second, third = (_window([40 + i, 0]) for i in range(3))
     kept, report = _settled({"validation": [first], "test": [second], "train": [third]})
     assert kept == [third]
     assert report.dropped == {
@@ -228,7 +225,7 @@ def test_training_wins_over_test_and_test_over_validation():
 
 
 def test_equal_windows_of_one_split_are_stored_once_and_transposed_ones_both():
-    windows = [_window(1, [40, 0], "b"), _window(2, [41, 0]), _window(3, [40, 0])]
+    windows = [_window([40, 0], "b"), _window([41, 0]), _window([40, 0])]
     kept, report = _settled({"train": windows})
     assert kept == windows[:2]
     assert report.dropped == {"same window again in the split": 1}
@@ -335,14 +332,14 @@ def test_a_line_of_progress_appears_while_files_are_read(monkeypatch, capsys, fo
 
 
 def test_windows_with_other_chords_are_not_the_same():
-    one, two = (_window(i, [40, 0])._replace(controls=bytes([i, 1])) for i in range(2))
+    one, two = (_window([40, 0])._replace(controls=bytes([i, 1])) for i in range(2))
     kept, report = _settled({"train": [one, two]})
     assert kept == [one, two]
     assert not report.dropped
 
 
 def test_held_out_window_that_is_exactly_in_training_is_not_said_to_be_in_another_key():
-    _, report = _settled({"train": [_window(0, [40, 0])], "test": [_window(1, [40, 0])]})
+    _, report = _settled({"train": [_window([40, 0])], "test": [_window([40, 0])]})
     assert report.dropped == {"test window that train has too": 1}
 
 
@@ -398,7 +395,7 @@ def test_pitches_are_those_of_what_was_kept_where_there_are_any(bands, config, e
 def test_pitches_of_nothing_are_none():
     windows = building.Windows({split: [] for split in building.SPLITS}, Report())
     assert summaries.pitch_range(windows, CONFIG) is None
-    silent = dataclasses.replace(windows, splits={"train": [_window(0, [0] * 32)]})
+    silent = dataclasses.replace(windows, splits={"train": [_window([0] * 32)]})
     assert summaries.pitch_range(silent, CONFIG) is None
 
 

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import outlines
 import pytest
 from bad_files import midi_bytes
 
@@ -230,19 +231,18 @@ def test_all_files_of_a_folder_are_in_one_split_by_folder(tmp_path):
     assert folders(by_content)[0] & folders(by_content)[1]
 
 
-def outline(name: str, windows: int = 10, passages=related.NONE, content: str = ""):
-    keys = np.arange(windows, dtype=np.uint64) + np.uint64(splitting.piece_hash(name) // 2)
-    hashes = splitting.piece_hash(f"order of {name}"), splitting.piece_hash(name)
-    windows = np.stack([keys, keys], axis=1)
-    return splitting.Outline((content or name).encode(), hashes, "", passages, windows)
+def outline(name: str, windows: int = 10, passages=related.NONE) -> outlines.Piece:
+    """Returns a piece with a number of windows of its own."""
+    first = splitting.piece_hash(name) // 2
+    return outlines.made_up(name, range(first, first + windows), passages)
 
 
-def shares(outlines) -> dict[str, float]:
+def shares(pieces) -> dict[str, float]:
     """Returns the share of the windows of each split."""
-    assigned = splitting.assign(outlines)
-    total = sum(len(o.windows) for o in outlines)
+    assigned = outlines.assign(pieces)
+    total = sum(len(piece.windows) for piece in pieces)
     return {
-        split: sum(len(o.windows) for o in outlines if assigned[o.content] == split) / total
+        split: sum(len(p.windows) for p in pieces if assigned[p.content] == split) / total
         for split in splitting.SPLITS
     }
 
@@ -253,25 +253,24 @@ def test_splits_are_filled_by_windows_and_a_giant_is_in_training():
     rest = [outline(f"{i}", 1 + i % 40) for i in range(200)]
     found = shares(giant + rest)
     assert 0.05 <= found["validation"] <= 0.1 and 0.05 <= found["test"] <= 0.1
-    assigned = splitting.assign(giant + rest)
+    assigned = outlines.assign(giant + rest)
     assert {assigned[piece.content] for piece in giant} == {"train"}
 
 
 def test_windows_that_other_groups_have_do_not_fill_a_split():
     common = np.arange(9, dtype=np.uint64)
-    common = np.stack([common, common], axis=1)
-    pieces = [outline(f"{i}", 1) for i in range(200)]
-    pieces = [p._replace(windows=np.concatenate([p.windows, common])) for p in pieces]
-    assigned = list(splitting.assign(pieces).values())
+    made = [outline(f"{i}", 1) for i in range(200)]
+    made = [piece._replace(windows=np.append(piece.windows, common)) for piece in made]
+    assigned = list(outlines.assign(made).values())
     assert 10 <= assigned.count("validation") <= 22
 
 
 def test_the_order_of_files_does_not_matter_and_new_ones_move_few():
     passages = [related.passages(tune(i // 3)) for i in range(300)]
     old = [outline(f"{i}", 10, p) for i, p in enumerate(passages)]
-    assigned = splitting.assign(old)
-    assert splitting.assign(random.Random(0).sample(old, 300)) == assigned
-    more = splitting.assign([*old, *(outline(f"new {i}") for i in range(300))])
+    assigned = outlines.assign(old)
+    assert outlines.assign(random.Random(0).sample(old, 300)) == assigned
+    more = outlines.assign([*old, *(outline(f"new {i}") for i in range(300))])
     moved = sum(more[piece.content] != assigned[piece.content] for piece in old)
     assert moved <= 15
 

@@ -18,17 +18,21 @@ VIOLIN, CELLO = vocabulary.BY_NAME["violin"], vocabulary.BY_NAME["cello"]
 
 
 def test_tokens_share_what_they_have_in_common():
-    block, pitch, chroma = (group.tolist() for group in groups())
+    block, pitch, pitch_class = (group.tolist() for group in groups())
     loud, soft = (vocabulary.on_id(vocabulary.PIANO, 60, velocity) for velocity in (120, 30))
     off, other = vocabulary.off_id(VIOLIN, 60), vocabulary.on_id(VIOLIN, 72, 80)
     assert block[loud] != block[soft] and pitch[loud] == pitch[soft] == pitch[off] == 60
-    assert chroma[loud] == chroma[soft] != chroma[vocabulary.off_id(vocabulary.PIANO, 60)]
-    assert chroma[other] == chroma[vocabulary.on_id(VIOLIN, 60, 80)] != chroma[off]
+    assert (
+        pitch_class[loud]
+        == pitch_class[soft]
+        != pitch_class[vocabulary.off_id(vocabulary.PIANO, 60)]
+    )
+    assert pitch_class[other] == pitch_class[vocabulary.on_id(VIOLIN, 60, 80)] != pitch_class[off]
     drum = vocabulary.on_id(vocabulary.DRUMS, 36, 80)
     wait = vocabulary.FIRST_WAIT
     for id in (drum, wait, vocabulary.START, vocabulary.UNSPECIFIED):
-        assert pitch[id] == chroma[id] == -1
-    assert len(set(chroma)) == 1 + 12 * 2 * 9 and set(block) == set(range(38))
+        assert pitch[id] == pitch_class[id] == -1
+    assert len(set(pitch_class)) == 1 + 12 * 2 * 9 and set(block) == set(range(38))
 
 
 @pytest.mark.parametrize("factored", [False, True])

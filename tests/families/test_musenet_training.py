@@ -84,7 +84,7 @@ def test_examples_are_mixed_in_pairs():
         y = (share * x[row] + (1 - share) * x[other])[None]
         for layer in model.decoder:
             y = layer(y)
-        log_p = tf.nn.log_softmax(model.logits(y))[0].numpy()
+        log_p = tf.nn.log_softmax(model.logits(y, model.embedding.table()))[0].numpy()
         for weight, target in ((share, row), (1 - share, other)):
             picked = log_p[np.arange(48), events[target, :, 0]][PREFIX:]
             nll.append(-weight * picked.mean())

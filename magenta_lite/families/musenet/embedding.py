@@ -23,28 +23,28 @@ class Groups(NamedTuple):
     Attributes:
         block: Block of 128 ids: an instrument, with its note-ons of one volume or its note-offs.
         pitch: MIDI pitch of a note, whichever its instrument.
-        chroma: Pitch class of a note, numbered separately for the note-ons and the note-offs of
-            each instrument.
+        pitch_class: Pitch class of a note, numbered separately for the note-ons and the note-offs
+            of each instrument.
     """
 
     block: np.ndarray
     pitch: np.ndarray
-    chroma: np.ndarray
+    pitch_class: np.ndarray
 
 
 @functools.cache
 def groups() -> Groups:
     """Returns the groups of every id."""
     ids = np.arange(vocabulary.SIZE)
-    pitch, chroma = np.full((2, vocabulary.SIZE), -1)
+    pitch, pitch_class = np.full((2, vocabulary.SIZE), -1)
     kinds: dict[tuple, int] = {}
     for id in range(FIRST_WAIT):
         meaning = vocabulary.token(id)
         if meaning.instrument == "drums":
-            continue  # its numbers are no pitches
+            continue  # their numbers are keys, not pitches
         kind = kinds.setdefault((meaning.instrument, meaning.kind), len(kinds))
-        pitch[id], chroma[id] = meaning.pitch, OCTAVE * kind + meaning.pitch % OCTAVE
-    return Groups(ids // PITCHES, pitch, chroma)
+        pitch[id], pitch_class[id] = meaning.pitch, OCTAVE * kind + meaning.pitch % OCTAVE
+    return Groups(ids // PITCHES, pitch, pitch_class)
 
 
 class TokenEmbedding:

@@ -98,16 +98,9 @@ class MuseNetGrammar:
         is_on, is_off, waits = table.on >= 0, table.off >= 0, table.units > 0
         later = (table.rank < 0) | (table.rank > state.rank[:, None])
 
-        players = _players()
-
-        def of_slots(values):  # bool (N, S) as (N, 4864), by blocks of ids: faster than by id
-            blocks = tf.gather(tf.reshape(values, [-1, SLOTS // PITCHES, PITCHES]), players, axis=1)
-            flat = tf.reshape(blocks, [-1, vocabulary.FIRST_DRUM])
-            return tf.pad(flat, [[0, 0], [0, rules.size - vocabulary.FIRST_DRUM]])
-
-        allowed = later | (of_slots(age >= rules.max_note) & is_off)
-        allowed &= ~is_on | of_slots(age != 0)
-        allowed &= ~is_off | of_slots(age > 0)
+        allowed = later | (_by_id(age >= rules.max_note) & is_off)
+        allowed &= ~is_on | _by_id(age != 0)
+        allowed &= ~is_off | _by_id(age > 0)
         sounds = tf.reduce_any(age >= 0, axis=1, keepdims=True)
         # The length of given notes is not limited.
         free = age if given is None else tf.where(given.slots, -1, age)
@@ -173,23 +166,18 @@ class MuseNetGrammar:
 
 
 def possible(ids: Tensor) -> Tensor:
-    """Returns which tokens the grammar allows at each place of ids int32 (B, T): bool (B, T, V).
+    """Returns the mask bool (B, T, V) of the tokens that the grammar allows at each of ids (B, T).
 
-    Every token is judged by those before it. Notes may have begun before the first token, so that
-    any note may end that was not seen to end; limits of duration do not count. The tokens that are
-    there are always possible.
+    It follows from the ids before each one. Notes may have begun before the first token, so that
+    any note may end that was not seen to end; limits of duration do not count. The ids themselves
+    are always possible.
     """
     table = tables()
     before = tf.pad(ids, [[0, 0], [1, 0]])[:, :-1]
-    possible = (table.rank < 0) | (table.rank > tf.gather(table.rank, before)[:, :, None])
-    ended = _ended(before)
-    blocks = tf.gather(
-        tf.reshape(ended, [*ended.shape[:2], SLOTS // PITCHES, PITCHES]), _players(), axis=2
-    )
-    ended = tf.reshape(blocks, [*ended.shape[:2], vocabulary.FIRST_DRUM])
-    ended = tf.pad(ended, [[0, 0], [0, 0], [0, vocabulary.SIZE - vocabulary.FIRST_DRUM]])
-    possible &= table.written & ~(ended & (table.off >= 0))
-    return possible | (tf.range(vocabulary.SIZE) == ids[:, :, None])
+    allowed = (table.rank < 0) | (table.rank > tf.gather(table.rank, before)[:, :, None])
+    ended = tf.reshape(_by_id(_ended(before)), [-1, ids.shape[1], vocabulary.SIZE])
+    allowed &= table.written & ~(ended & (table.off >= 0))
+    return allowed | (tf.range(vocabulary.SIZE) == ids[:, :, None])
 
 
 def _ended(ids: Tensor) -> Tensor:
@@ -212,10 +200,18 @@ def _ended(ids: Tensor) -> Tensor:
     return tf.cumsum(tf.cast(changes, tf.int32), axis=1) > 0
 
 
-def _players() -> np.ndarray:
-    """Returns the number of the instrument of each block of ids of notes but drums."""
+def _by_id(values: Tensor) -> Tensor:
+    """Returns bool (N, V): of each id the value of its slot, and False for ids without a slot.
+
+    Args:
+        values: Bool (..., S), of N states together.
+    """
     table = tables()
-    return np.maximum(table.on, table.off)[: vocabulary.FIRST_DRUM : PITCHES] // PITCHES
+    # By blocks of ids, which is faster than by id: the instrument of each block.
+    players = np.maximum(table.on, table.off)[: vocabulary.FIRST_DRUM : PITCHES] // PITCHES
+    blocks = tf.gather(tf.reshape(values, [-1, SLOTS // PITCHES, PITCHES]), players, axis=1)
+    flat = tf.reshape(blocks, [-1, vocabulary.FIRST_DRUM])
+    return tf.pad(flat, [[0, 0], [0, vocabulary.SIZE - vocabulary.FIRST_DRUM]])
 
 
 def given_notes(notes: Iterable[Note]) -> GivenNotes:

@@ -185,23 +185,24 @@ class MuseNet(MusicModel):
         batch = self.with_random_inputs(batch, training, only="dropout")
         if training and self.objective.critic and "own" in batch:
             return self.judge(batch, training)
-        return self.logits(self._read(batch, training))
+        table = self.embedding.table()
+        return self.logits(self._read(table, batch, training), table)
 
     def judge(self, batch: Batch, training: bool = False) -> tuple[Tensor, Tensor]:
         """Returns the logits, and the critic's logits float32 (B,) that a row is real music.
 
         The critic reads the output of the last layer at the last token.
         """
-        x = self._read(batch, training)
+        table = self.embedding.table()
+        x = self._read(table, batch, training)
         last = last_places(tf.cast(batch["events"], tf.int32)[..., 0])
         read = tf.cast(tf.gather(x, last, axis=1, batch_dims=1), tf.float32)
         weight, bias = self.critic
         judgement = tf.linalg.matvec(normalize(read, *self.norm), tf.cast(weight, tf.float32))
-        return self.logits(x), judgement + tf.cast(bias, tf.float32)
+        return self.logits(x, table), judgement + tf.cast(bias, tf.float32)
 
-    def _read(self, batch, training):
+    def _read(self, table, batch, training):
         """Returns the output (B, T, C) of the last layer."""
-        table = self.embedding.table()
         events = tf.cast(batch["events"], tf.int32)
         ids, part, countdown = tf.unstack(events, axis=2)
         dropout = Dropout(batch.get("dropout") if training else None, self.sizes.dropout)
@@ -226,9 +227,11 @@ class MuseNet(MusicModel):
         looked_up = (tf.gather(self.extras[name], rows) for name, rows in pairs)
         return sum(looked_up, tf.gather(table, ids))
 
-    def logits(self, x: Tensor, table: Any = None) -> Tensor:
-        """Returns logits float32 (..., V) of the output (..., C) of the last layer."""
-        table = self.embedding.table() if table is None else table
+    def logits(self, x: Tensor, table: Tensor) -> Tensor:
+        """Returns logits float32 (..., V) of the output (..., C) of the last layer.
+
+        `table` are the embeddings (V, C) of all tokens.
+        """
         normed = normalize(x, *self.norm)
         return tf.cast(product(normed, tf.transpose(table)), tf.float32)
 
