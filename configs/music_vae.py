@@ -64,10 +64,16 @@ PLAIN = VAEObjective(max_beta=1.0)
 LONG = VAEObjective(max_beta=0.2, free_bits=256)
 PATTERNS = dataclasses.replace(SAMPLED, free_bits=48)
 GROOVES = VAEObjective(max_beta=0.2, free_bits=48)
+# In place of PLAIN, whose full KL weight from the first step leaves no latent dimension in use.
+WARMED_UP = VAEObjective(max_beta=0.2, beta_rate=0.99999, free_bits=48)
+LONG_WARMED_UP = dataclasses.replace(WARMED_UP, free_bits=256)
 
 
-def tiny(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns a small variant of `config`, for tests and first tries."""
+def tiny(config: ExperimentConfig, scales: bool = True) -> ExperimentConfig:
+    """Returns a small variant of `config`, for tests and first tries.
+
+    With `scales`, its KL weight grows as in `config`, but within its own number of steps.
+    """
     model = dataclasses.replace(
         config.model,
         latent_size=32,
@@ -95,6 +101,9 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         generate = dataclasses.replace(generate, temperature=0.3)
     if groove:
         objective = dataclasses.replace(objective, max_beta=1.0)
+    if scales:
+        beta_rate = objective.beta_rate ** (config.train.steps / steps)
+        objective = dataclasses.replace(objective, beta_rate=beta_rate)
     train = TrainConfig(
         steps=steps,
         batch_size=max(128 // bars, 1),
@@ -115,25 +124,32 @@ def music_vae(
     converter,
     model,
     objective,
+    ours=None,
     source="arranged",
     transpose=0,
     batch_size=512,
     programs=(),
 ) -> None:
-    """Registers a configuration of the original, and its small variant, under `names`."""
+    """Registers a configuration of the original, and its small variant, under `names`.
 
-    def config() -> ExperimentConfig:
+    `ours` is the objective that replaces that of the original, unless --original is given.
+    """
+
+    def config(original: bool = False) -> ExperimentConfig:
         return ExperimentConfig(
             converter=converter,
             model=model,
-            objective=objective,
+            objective=objective if original or ours is None else ours,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
             train=TrainConfig(steps=200_000, batch_size=batch_size),
             generate=GenerateConfig(programs=programs),
         )
 
-    register(*names)(config)
-    register(*(f"{name}_tiny" for name in names))(lambda: tiny(config()))
+    register(*names, original=lambda: config(original=True))(config)
+    small = (f"{name}_tiny" for name in names)
+    register(*small, original=lambda: tiny(config(original=True), scales=False))(
+        lambda: tiny(config())
+    )
 
 
 FIDDLE = (40,)  # a violin: the melodies are dance tunes
@@ -147,7 +163,7 @@ melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, 
 chords = functools.partial(
     music_vae, converter=CHORDS, source="arranged:leads", transpose=3, programs=FIDDLE
 )
-chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN)
+chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN, ours=WARMED_UP)
 
 # Melodies of 16 bars.
 melodies = functools.partial(
@@ -159,13 +175,13 @@ melodies("hier-mel_16bar", model=HIERARCHICAL_16)
 
 # Melody, bass and drums of 16 bars.
 trios = functools.partial(music_vae, converter=TRIO, batch_size=256)
-trios("flat-trio_16bar", model=FLAT_16, objective=PLAIN)
+trios("flat-trio_16bar", model=FLAT_16, objective=PLAIN, ours=LONG_WARMED_UP)
 trios("hierdec-trio_16bar", "cat-trio_16bar", model=_per_part(CONDUCTED_16), objective=LONG)
 trios("hier-trio_16bar", model=_per_part(HIERARCHICAL_16), objective=LONG)
 
 # Up to eight tracks of one bar.
 tracks = functools.partial(
-    music_vae, converter=TRACKS, objective=PLAIN, transpose=3, batch_size=256
+    music_vae, converter=TRACKS, objective=PLAIN, ours=LONG_WARMED_UP, transpose=3, batch_size=256
 )
 tracks("hier-multiperf_vel_1bar_med", model=MULTI)
 tracks("hier-multiperf_vel_1bar_big", model=MULTI_BIG)
