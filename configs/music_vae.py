@@ -125,6 +125,7 @@ def music_vae(
     model,
     objective,
     ours=None,
+    recipe=None,
     source="arranged",
     transpose=0,
     batch_size=512,
@@ -132,8 +133,11 @@ def music_vae(
 ) -> None:
     """Registers a configuration of the original, and its small variant, under `names`.
 
-    `ours` is the objective that replaces that of the original, unless --original is given.
+    `ours` is the objective that replaces that of the original, and `recipe` are changes to the
+    training section, unless --original is given.
     """
+
+    settings = {"steps": 200_000, "batch_size": batch_size}
 
     def config(original: bool = False) -> ExperimentConfig:
         return ExperimentConfig(
@@ -141,7 +145,7 @@ def music_vae(
             model=model,
             objective=objective if original or ours is None else ours,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
-            train=TrainConfig(steps=200_000, batch_size=batch_size),
+            train=TrainConfig(**(settings if original else settings | (recipe or {}))),
             generate=GenerateConfig(programs=programs),
         )
 

@@ -279,6 +279,7 @@ class MelodyRNN(MusicModel):
 
     generate = generation.generate
     measure = evaluation.measure
+    samples = evaluation.samples
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
 
