@@ -165,7 +165,7 @@ def test_old_attention_has_the_size_of_the_released_drum_kit():
     ],
 )
 def test_configurations_have_the_size_of_the_original(name, count):
-    config = get_config(name)
+    config = get_config(name, original=True)
     assert build_model(config, build_converter(config.converter)).count_params() == count
 
 
