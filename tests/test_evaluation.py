@@ -11,6 +11,8 @@ from magenta_lite.converters.base import EventFormat
 from magenta_lite.data.collections import Examples
 from magenta_lite.evaluation.ngrams import in_all_keys, likelihoods, streams
 from magenta_lite.evaluation.samples import MEANINGS, compared
+from magenta_lite.families.building import build_model
+from magenta_lite.testing.events import made_up_events
 
 MELODY = EventFormat("categorical", (90,))
 
@@ -108,3 +110,23 @@ class Whole:
 
     def split(self, name: str) -> Examples:
         return self.examples
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cat-mel_2bar_med_chords_tiny", "groovae_2bar_hits_control_tiny", "basic_improv_tiny"],
+)
+def test_models_with_conditioning_are_compared_too(name):
+    config = get_config(name)
+    converter = build_converter(config.converter)
+    form = converter.event_format
+    events = made_up_events(form, 20, converter.window_steps, seed=1)
+    chords = np.ones(events.shape[:2], np.uint8) if form.control == "chords" else None
+    lengths = np.full(len(events), events.shape[1], np.int32)
+    held_out = Examples(events, lengths, None, chords)
+    model = build_model(config, converter)
+    samples = model.samples(converter, held_out, 1.0, 0)
+    assert len(samples) >= 16
+    numbers = compared(samples, held_out, Whole(held_out), config, converter)
+    assert np.isfinite(list(numbers.values())).all()
+    assert numbers["notes_per_bar_of_samples"] > 0
