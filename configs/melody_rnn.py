@@ -84,7 +84,7 @@ def event_rnn(
                 }
                 | train
             ),
-            generate=GenerateConfig(temperature=1.0, programs=programs),
+            generate=GenerateConfig(temperature=1.0, programs=programs, by_event=True),
         )
 
     register(*names)(config)

@@ -100,7 +100,8 @@ def _read_single_file(content: bytes, file: Path, path: Path) -> Variables:
 def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
     """Returns `config` with the model sizes and the layout of a checkpoint.
 
-    The sizes of released models differ from the configs of their names.
+    The sizes of released models differ from the configs of their names. Sampling is that of the
+    original.
 
     Raises:
         UserError: If the checkpoint belongs to a model of other events.
@@ -116,7 +117,8 @@ def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
         attention_length=length,
         attention_layout="all_layers" if names.wraps_all else "first_layer",
     )
-    return dataclasses.replace(config, model=sizes)
+    sampling = dataclasses.replace(config.generate, by_event=False)
+    return dataclasses.replace(config, model=sizes, generate=sampling)
 
 
 def _check_events(config, converter, names: _Names, first_units: int) -> None:

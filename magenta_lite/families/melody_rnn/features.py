@@ -130,6 +130,15 @@ def event_probabilities(
     return total
 
 
+def of_classes(encoding: EventEncoding, state: HistoryState, values: Tensor) -> Tensor:
+    """Returns for each class the value of the event that it means: (B, V), of values (B, N)."""
+    own = tf.gather(values, encoding.own_id(tf.range(encoding.num_ids)), axis=1)
+    back = [
+        tf.gather(values, repeated(state, d)[:, None], batch_dims=1) for d in encoding.distances
+    ]
+    return tf.concat([own, *back], axis=1)
+
+
 def _follow_pitch(encoding: EventEncoding, state: HistoryState, ids) -> HistoryState:
     note, pitch = ids >= FIRST_PITCH_ID, ids - FIRST_PITCH_ID
     first, second, third = tf.unstack(state.last_pitches, axis=1)
