@@ -27,9 +27,9 @@ from magenta_lite.families.musenet import model as network
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.evaluation import MEANINGS
 from magenta_lite.families.musenet.grammar import Constraints, MuseNetGrammar
-from magenta_lite.families.musenet.long_pieces import generate_tokens
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.chunked_decoding import generate_tokens
 from magenta_lite.modeling.sampling import Sampler
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "musenet"

@@ -117,6 +117,25 @@ def test_a_window_that_rolls_is_attention_to_the_last_tokens():
     np.testing.assert_allclose(logits, model.logits(layer(signal, bias)), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"sines": False}, {"attention": "learned"}, {"attention": "relative_local"}],
+    ids=str,
+)
+def test_beyond_its_context_a_model_goes_on_as_if_the_last_half_were_all(sizes):
+    model = network(positions=64, **sizes)
+    tokens, _ = decoding.sample(model, [5], 2, 150, 3, Sampler(temperature=0.5))
+    uniforms = decoding.token_uniforms(3, 2, 150)
+    sampler, differing = Sampler(temperature=0.5), 0
+    for start, first, last in ((0, 1, 64), (32, 64, 96), (64, 96, 128), (96, 128, 150)):
+        logits = model({"events": tokens[:, start:last]})[:, first - start :]
+        drawn, _ = sampler.draw(logits, tf.transpose(uniforms[first:last]))
+        differing += int(np.sum(drawn != tokens[:, first:last]))
+    assert differing <= 1  # a number may lie between two roundings
+    asked = request(num_tokens=150, temperature=0.5)
+    np.testing.assert_array_equal(tokens, generate_tokens(model, [5], asked, 150))
+
+
 @tf.function
 def _steps(model, ids, size):
     rows, length = ids.shape

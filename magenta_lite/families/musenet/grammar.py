@@ -13,6 +13,7 @@ from magenta_lite.converters.musenet.codec import Note
 from magenta_lite.converters.musenet.places import CHORD_PLACES
 from magenta_lite.converters.musenet.rules import SLOTS, MuseNetRules, tables
 from magenta_lite.converters.musenet.vocabulary import PITCHES
+from magenta_lite.modeling.decoding import state_after
 from magenta_lite.typing import Tensor
 
 NEVER = 2**30  # units
@@ -155,12 +156,13 @@ class MuseNetGrammar:
             given=count,
         )
 
-    def truncated(self, state: GrammarState, of_window: GrammarState) -> GrammarState:
-        """Returns the state of pieces whose context was truncated to a window.
+    def truncated(self, state: GrammarState, window: Tensor) -> GrammarState:
+        """Returns the state of pieces whose context was truncated to a window int32 (N, T).
 
-        `state` is that after the whole pieces, `of_window` that after the window alone, whose
-        moments count from 0.
+        Moments and places in chords count from its beginning, times and notes from that of the
+        piece.
         """
+        of_window = state_after(self, window)
         counted = ("waits", "notes", "moment", "chord")
         return state._replace(**{name: getattr(of_window, name) for name in counted})
 

@@ -237,7 +237,8 @@ class MuseNet(MusicModel):
 
     # Incremental decoding; `decoding.CachedDecoder` documents the methods -------------------
 
-    cache_grows = True
+    cache_grows = slides = True
+    prefix_length = PREFIX
 
     @property
     def context_length(self) -> int:
@@ -273,6 +274,8 @@ class MuseNet(MusicModel):
             units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(self.embedding.table(), ids, *_places(units, constraints))
         return prefilled(self.decoder, x)
+
+    reread = prefill
 
     def step_weights(self) -> tuple:
         return self.embedding.table(), *(layer.step_weights() for layer in self.decoder)
