@@ -40,6 +40,12 @@ class Grammar(Protocol):
     def allowed(self, state: Any, conditioning: Any) -> Any:
         """Returns the mask of allowed next tokens: bool (N, V), or (1, V) for all pieces."""
 
+    def ending(self, state: Any) -> Any:
+        """Returns the mask bool (N, V) of the note-offs of sounding notes; None without note-offs.
+
+        Top-k, top-p and min-p do not exclude them, as notes would hang.
+        """
+
     def next_state(self, state: Any, ids: Any, conditioning: Any = None) -> Any:
         """Returns the state after one more token int32 (N,) of each piece.
 
@@ -412,8 +418,10 @@ def _decode(model, weights, state, conditioning, uniforms, sampler, stop):
         logits, keys, values = model.step(
             weights, last, t - state.left_out, state.keys, state.values, conditioning, before
         )
-        logits = tf.where(grammar.allowed(before, conditioning), logits, logits.dtype.min)
-        drawn, log_p = sampler.draw(logits, uniforms[t])
+        allowed, ending = grammar.allowed(before, conditioning), grammar.ending(before)
+        logits = tf.where(allowed, logits, logits.dtype.min)
+        always = None if ending is None else ending & allowed
+        drawn, log_p = sampler.draw(logits, uniforms[t], always)
         drawn = tf.where(state.done, 0, drawn)
         ends = tf.zeros_like(state.done) if grammar.end_id is None else drawn == grammar.end_id
         return (

@@ -147,6 +147,26 @@ def test_performances_end_with_the_step_asked_for():
     np.testing.assert_array_equal(more, events[:2])
 
 
+def test_filters_let_sounding_notes_end():
+    converter, model = made("performance_with_dynamics")
+    on, off = converter.codec.note_on[0], converter.codec.note_off[0]
+    primer = on + np.arange(30, 90, dtype=np.int32)
+    events, _ = model.continue_primer(primer, 20, output_seeds(3, 64), top_k=2)
+    p = tf.nn.softmax(model({"events": np.maximum(events, 0)})).numpy()
+    ended, expected = 0, 0.0
+    for row, of_row in zip(events.numpy(), p, strict=True):
+        held = set(primer - on)
+        for id, now in zip(row[60:], of_row[59:], strict=True):
+            if id < 0:
+                break
+            ends, top = {off + pitch for pitch in held}, set(np.argsort(now)[-2:])
+            assert id in ends | top
+            expected += float(now[list(ends)].sum() / now[list(ends | top)].sum())
+            ended += id in ends
+            held = held | {id - on} if id < off else held - {id - off}
+    assert expected > 50 and ended == pytest.approx(expected, abs=4 * expected**0.5)
+
+
 def test_signatures_with_chords_work_from_disk(tmp_path):
     converter, model = made("chord_pitches_improv")
     functions, module = model.signatures(), tf.Module()

@@ -374,6 +374,28 @@ def test_drawing_from_the_most_probable_alone_is_greedy(tiny):
         np.testing.assert_array_equal(drawn, greedy)
 
 
+def test_filters_let_sounding_notes_end(tiny):
+    """Beside the two most probable tokens, which are no note-offs, these remain."""
+    model, converter = tiny
+    first, last = converter.codec.note_off
+    tokens = generate_tokens(model, [], request(num_outputs=100, top_k=2), 96)
+    state, ends, expected, before = model.grammar.initial_state(100), 0, 0.0, 0.0
+    logits = model({"events": tf.constant(tokens)})
+    for t in range(96):
+        allowed = model.grammar.allowed(state)
+        p = tf.nn.softmax(tf.where(allowed, logits[:, t], logits.dtype.min)).numpy()
+        off = np.zeros_like(p, bool)
+        off[:, first : last + 1] = allowed[:, first : last + 1]
+        top = p >= np.sort(p)[:, -2:-1]
+        share = np.sum(p * off, axis=1) / np.sum(p * (top | off), axis=1)
+        expected += float(share.sum())
+        before += float(np.sum(p * (top & off)) / np.sum(p * top))
+        ends += np.sum((tokens[:, t] >= first) & (tokens[:, t] <= last))
+        state = model.grammar.next_state(state, tokens[:, t])
+    assert expected > 10 * max(before, 10)
+    assert ends == pytest.approx(expected, abs=4 * expected**0.5)
+
+
 def test_a_piece_goes_on_as_one_stream(tiny):
     model, converter = tiny
     codec = converter.codec

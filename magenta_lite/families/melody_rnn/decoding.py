@@ -122,7 +122,8 @@ def draw_events(
 ) -> tuple[Tensor, Tensor]:
     """Draws an event of each row.
 
-    The settings of the sampler act on classes, or, if the model samples `by_event`, on the
+    Note-offs of sounding notes are exempt from the filters of the sampler, as notes would hang.
+    Its settings act on classes, or, if the model samples `by_event`, on the
     probabilities of events, each the sum of those of the classes that mean it.
 
     Args:
@@ -138,7 +139,7 @@ def draw_events(
     """
     encoding = model.encoding
     if not (model.by_event and encoding.distances):
-        classes, log_p = sampler.draw(logits, uniforms)
+        classes, log_p = sampler.draw(logits, uniforms, features.ending(encoding, history))
         return features.event_of(encoding, history, classes), log_p
     probabilities = features.event_probabilities(encoding, history, tf.nn.softmax(logits))
     before = tf.math.log(tf.maximum(probabilities, SMALLEST))

@@ -129,6 +129,9 @@ class MuseNetGrammar:
         allowed &= ~is_end | (time == NEVER)
         return allowed | (due & (np.arange(rules.size) == id))
 
+    def ending(self, state: GrammarState) -> Tensor:
+        return _by_id(state.age > 0) & (tables().off >= 0)
+
     def next_state(
         self, state: GrammarState, ids: Tensor, conditioning: Constraints | None = None
     ) -> GrammarState:
