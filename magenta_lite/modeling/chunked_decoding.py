@@ -11,6 +11,7 @@ import numpy as np
 
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
+from magenta_lite.modeling.limits import check_memory
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import NoteSequence
 
@@ -30,8 +31,12 @@ def generate_tokens(
     """Returns a primer and its continuations, int32 (N, T), T at most `total` tokens.
 
     `inputs` are those of `model.condition`, `describe` is that of `Progress`.
+
+    Raises:
+        UserError: If the caches need more memory than the machine has.
     """
     ids, outputs = np.array(primer, np.int32), options.num_outputs
+    check_memory(outputs, 4 * outputs * model.slot_size * decoding.slots_for(model, total - 1))
     state, conditioning = decoding.begin(model, ids, outputs, total, inputs)
     uniforms = decoding.token_uniforms(options.seed, outputs, decoding.buffer_length(total))
     progress = Progress(outputs, len(primer), total, describe)

@@ -78,6 +78,11 @@ class CachedDecoder(Protocol):
         ...
 
     @property
+    def slot_size(self) -> int:
+        """Number of floats in a slot of the cache of a piece, of all layers."""
+        ...
+
+    @property
     def cache_grows(self) -> bool:
         """Whether the cache doubles with the piece; otherwise it has all slots from the start."""
         ...

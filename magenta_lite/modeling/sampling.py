@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from magenta_lite.modeling.limits import MOST
 from magenta_lite.typing import Tensor
 
 SMALLEST = 1e-6  # lowest divisor of logits, so that probabilities are finite at temperature 0
@@ -139,9 +140,25 @@ def inverse_cumulative(probabilities: Tensor, cumulative: Tensor, uniform: Tenso
     return tf.argmax(exceeds, axis=-1, output_type=tf.int32)
 
 
+def at_most(value: Any, name: str) -> Tensor:
+    """Returns the value of an option, an int32 scalar, for what must not begin above its limit.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it exceeds the limit of a call.
+    """
+    most = int(MOST[name])
+    message = f"{name} must be at most {most:,}; give less, in several calls for more"
+    with tf.control_dependencies([tf.debugging.assert_less_equal(value, most, message)]):
+        return tf.identity(value)
+
+
 def output_seeds(seed: Any, num_outputs: Any) -> Tensor:
-    """Returns a seed for each output, int32 (N, 2), independent of the number N of outputs."""
-    numbers = tf.range(num_outputs)
+    """Returns a seed for each output, int32 (N, 2), independent of the number N of outputs.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If N exceeds the limit of a call.
+    """
+    numbers = tf.range(at_most(num_outputs, "num_outputs"))
     return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 

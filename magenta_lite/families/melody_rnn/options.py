@@ -77,6 +77,10 @@ class MelodyRNNOptions(SamplingOptions):
         known += OF_CHORDS if encoding.chords else ()
         return known if encoding.shift_ids else known + OF_BEAM_SEARCH
 
+    def total_length(self) -> float:
+        steps = self.num_steps or self.new_steps or 1
+        return self.num_outputs * steps * self.beam_size * self.branch_factor
+
     def check(self, converter: Any) -> None:
         super().check(converter)
         PRIMERS[converter.config.kind].check(converter, self)

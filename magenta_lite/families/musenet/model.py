@@ -246,6 +246,10 @@ class MuseNet(MusicModel):
 
     attention_span = max_length = context_length
 
+    @property
+    def slot_size(self) -> int:
+        return 2 * self.sizes.layers * self.sizes.hidden_size
+
     def condition(self, inputs: Constraints, rows: Any = None) -> tuple[tuple, Constraints]:
         del rows
         constraints = Constraints(

@@ -191,6 +191,10 @@ class MusicTransformer(MusicModel):
         return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
 
     @property
+    def slot_size(self) -> int:
+        return self.sizes.layers * (self.sizes.key_size + self.sizes.hidden_size)
+
+    @property
     def cache_grows(self) -> bool:
         return self.sizes.attention != "relative_local"
 
