@@ -87,7 +87,7 @@ class MuseNetGrammar:
 
     def __init__(self, rules: MuseNetRules):
         self.rules = rules
-        self.end_id = rules.end
+        self.end_id: int | None = rules.end
 
     def initial_state(self, rows: Any) -> GrammarState:
         zeros = tf.zeros([rows], tf.int32)
