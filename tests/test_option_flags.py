@@ -112,7 +112,7 @@ LARGE = [
     ("cat-mel_2bar_tiny", {"num_outputs": 10**4, "bars": 10**4}, "1,600,000,000 events together"),
     ("attention_rnn_tiny", {"num_steps": 10**8}, "--num_steps=100000000 must be at most 1,000,000"),
     ("attention_rnn_tiny", {"new_steps": 10**6, "beam_size": 500}, "the limit of a call is 20,000"),
-    ("attention_rnn_tiny", {"branch_factor": 10**5}, "--branch_factor=100000 must be at most 1,0"),
+    ("attention_rnn_tiny", {"branch_factor": 10**5}, "--branch_factor=100000 must be at most 100;"),
     ("music_transformer_tiny", {"num_tokens": 10**8}, "num_tokens=100000000 must be at most 1,0"),
     ("music_transformer_tiny", {"num_outputs": 1000, "num_tokens": 10**5}, "100,000,000 events"),
     ("music_transformer_tiny", {"num_tokens": 0}, "--num_tokens=0 must be at least 1"),

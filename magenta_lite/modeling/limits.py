@@ -22,12 +22,12 @@ MOST: dict[str, float] = {
     "total_seconds": 3_600,
     "steps_per_chord": 10_000,
     "beam_size": 1_000,
-    "branch_factor": 1_000,
+    "branch_factor": 100,
     "steps_per_iteration": 1_000_000,
     "top_k": 1_000_000,
 }
 MOST_EVENTS = 20_000_000  # tokens or steps of all pieces of a call together
-MOST_SECONDS = 36_000  # of sound, of all pieces of a call together
+MOST_SECONDS = 3_600  # of sound, of all pieces of a call together
 
 
 def check_range(name: str, value: Any, least: float | None, most: float | None) -> None:
