@@ -108,7 +108,7 @@ def event_rnn(
             objective=NextEventObjective("label" if original else "event"),
             data=data,
             train=TrainConfig(**settings),
-            generate=GenerateConfig(temperature=1.0, programs=programs),
+            generate=GenerateConfig(temperature=1.0, programs=programs, by_event=not original),
         )
 
     register(*names, original=lambda: config(original=True))(config)

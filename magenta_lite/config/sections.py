@@ -167,6 +167,9 @@ class GenerateConfig:
         max_note: Maximum duration of a note of a MuseNet, in seconds.
         max_hung_note: Maximum duration of notes without a note-off of a Music Transformer, in
             seconds; 0 to hold them until the last token.
+        by_event: Whether temperature, top-k, top-p and min-p of a MelodyRNN act on the
+            probabilities of events; otherwise on those of classes, of which several may mean the
+            same event, as in the original.
         inference_pitch_map: Drums that a MusicVAE of grooves reads in inputs: `reduced`, those of
             General MIDI, or `roland`.
     """
@@ -178,6 +181,7 @@ class GenerateConfig:
     max_silence: float = 4.0
     max_note: float = 10.0
     max_hung_note: float = 0.0
+    by_event: bool = False
     inference_pitch_map: str = "reduced"
 
     def __post_init__(self) -> None:
