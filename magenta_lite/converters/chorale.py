@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,17 +22,20 @@ from magenta_lite.converters.grid import (
     to_step,
     to_steps,
 )
-from magenta_lite.converters.score import Score, without
+from magenta_lite.converters.score import NoteArrays, Score, without
 from magenta_lite.converters.token_converter import TokenConverter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.converters.windows import Windows
 from magenta_lite.converters.writing import new_sequence
-from magenta_lite.errors import UserError
+from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.typing import Events, Music, NoteSequence
 
 PAD, END, SILENT = 0, 1, 2
 FIRST_PITCH = 3
 REST = -1  # a rest, in a grid
+FREE = -1  # the id of a token that is not given
+CHOIR = 52  # General MIDI program
+VELOCITY = 80
 VOICE_NAMES = ("Soprano", "Alto", "Tenor", "Bass")
 VOICES = len(VOICE_NAMES)
 
@@ -68,6 +72,51 @@ class ChoraleConverterConfig:
         check_pitch_range(self)
 
 
+class GivenVoices(NamedTuple):
+    """Voices that are kept while a model writes the others.
+
+    Attributes:
+        voices: Notes of the given voices by their numbers, with times in steps.
+        ids: Int (T, 4), the ids of the given voices, `FREE` for the others.
+    """
+
+    voices: dict[int, NoteArrays]
+    ids: np.ndarray
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the given voices."""
+        return [VOICE_NAMES[number].lower() for number in self.voices]
+
+    def put_into(self, piece: NoteSequence) -> NoteSequence:
+        """Replaces voices of a decoded piece by the given ones, whose repeated notes stay apart."""
+        step = piece.total_time / len(self.ids)
+        kept = [note for note in piece.notes if note.instrument not in self.voices]
+        programs = {note.instrument: note.program for note in piece.notes}
+        result = copy.deepcopy(piece)
+        del result.notes[:]
+        result.notes.extend(kept)
+        for number, notes in self.voices.items():
+            for pitch, start, end in zip(notes.pitch, notes.start, notes.end, strict=True):
+                note: Any = result.notes.add(instrument=number, velocity=VELOCITY)
+                note.pitch, note.program = int(pitch), programs.get(number, CHOIR)
+                note.start_time, note.end_time = start * step, end * step
+        return result
+
+
+def grid_of(voices: Sequence[NoteArrays], numbers: Sequence[int]) -> np.ndarray:
+    """Returns pitches int (T, 4) of voices with these numbers, and rests; times are in steps.
+
+    Where notes of a voice overlap, the one that begins last counts, and the highest of those.
+    """
+    steps = max(int(notes.end.max()) for notes in voices if len(notes.end))
+    grid = np.full((steps, VOICES), REST)
+    for number, notes in zip(numbers, voices, strict=True):
+        for note in np.lexsort((notes.pitch, notes.start)).tolist():
+            grid[int(notes.start[note]) : int(notes.end[note]), number] = notes.pitch[note]
+    return grid
+
+
 class ChoraleConverter(TokenConverter):
     """Converts four voices to tokens, step by step, from the highest voice down at each step.
 
@@ -77,7 +126,7 @@ class ChoraleConverter(TokenConverter):
     """
 
     config_class = ChoraleConverterConfig
-    default_programs = (52, 52, 52, 52)  # choir
+    default_programs = (CHOIR,) * VOICES
     crop_grid = VOICES
 
     @property
@@ -119,8 +168,8 @@ class ChoraleConverter(TokenConverter):
     def ids_of(self, music: Music, report: Report | None = None) -> list[int]:
         """Returns the ids of a whole piece; `report` counts dropped items."""
         report = Report() if report is None else report
-        grid = self._grid(Score.of(music), report)
-        return [] if grid is None else self.ids_of_grid(grid)
+        voices = self._voices(Score.of(music), report)
+        return [] if voices is None else self.ids_of_grid(grid_of(voices, range(len(voices))))
 
     def ids_of_grid(self, grid: ArrayLike) -> list[int]:
         """Returns the ids of pitches int (T, 4), -1 for rests."""
@@ -128,8 +177,11 @@ class ChoraleConverter(TokenConverter):
         ids = np.where(grid == REST, SILENT, grid - self.config.min_pitch + FIRST_PITCH)
         return [*map(int, ids.ravel())] + [END] * self.config.end_token
 
-    def _grid(self, score: Score, report: Report) -> np.ndarray | None:
-        """Returns pitches int (T, 4); reports the reason and returns None if there are none."""
+    def _voices(self, score: Score, report: Report) -> list[NoteArrays] | None:
+        """Returns the notes of the voices, the highest first, with times in steps.
+
+        Reports the reason and returns None if there are none.
+        """
         config = self.config
         if not is_playable(score, report):
             return None
@@ -145,23 +197,64 @@ class ChoraleConverter(TokenConverter):
         if not 1 <= len(numbers) <= VOICES:
             report.drop(f"piece of {len(numbers)} voices, not 1 to {VOICES}")
             return None
-        voices = [notes[notes.instrument == number] for number in numbers]
-        if np.mean(voices[0].pitch) < np.mean(voices[-1].pitch):
-            voices.reverse()
         last = float(notes.end.max())
         if not step_at(tempos, last) <= MAX_STEPS:
             report.drop(f"music longer than {MAX_STEPS:,} steps")
             return None
-        grid = np.full((to_step(step_at(tempos, last), 1), VOICES), REST)
-        if not len(grid):
+        if not to_step(step_at(tempos, last), 1):
             report.drop("piece shorter than a step")
             return None
-        for voice, notes in enumerate(voices):
-            order = np.lexsort((notes.pitch, notes.start))
-            starts, ends = (to_steps(steps_at(tempos, t), 1) for t in (notes.start, notes.end))
-            for note in order.tolist():
-                grid[starts[note] : ends[note], voice] = notes.pitch[note]
-        return grid
+        start, end = (to_steps(steps_at(tempos, time), 1) for time in (notes.start, notes.end))
+        notes = dataclasses.replace(notes, start=start, end=end)
+        voices = [notes[notes.instrument == number] for number in numbers]
+        if np.mean(voices[0].pitch) < np.mean(voices[-1].pitch):
+            voices.reverse()
+        return voices
+
+    # Given voices --------------------------------------------------------------------------
+
+    def voice_numbers(self, names: Sequence[str]) -> list[int]:
+        """Returns the numbers of voices by their names, from the highest voice down.
+
+        Raises:
+            UserError: If a name is unknown, or all voices are named.
+        """
+        known = [name.lower() for name in VOICE_NAMES]
+        for name in names:
+            if name.lower() not in known:
+                raise unknown_name("voice", name, known)
+        numbers = sorted({known.index(name.lower()) for name in names})
+        if len(numbers) == VOICES:
+            raise UserError(f"--voices={','.join(names)} leaves no voice to write; name fewer")
+        return numbers
+
+    def given_voices(self, name: str, music: Music, names: Sequence[str] = ()) -> GivenVoices:
+        """Returns voices of a piece to which others are to be added.
+
+        Args:
+            name: Name of the piece, for errors.
+            music: A piece of all four voices, or of only those that are named.
+            names: Names of the voices to keep; the soprano by default.
+
+        Raises:
+            UserError: If the piece has no notes, or other voices.
+        """
+        numbers, report = self.voice_numbers(names or VOICE_NAMES[:1]), Report()
+        voices = self._voices(Score.of(music), report)
+        if voices is None:
+            raise UserError(f"{name} has no voices to keep: {report.main_reason()}")
+        if len(voices) == VOICES:
+            voices = [voices[number] for number in numbers]
+        if len(voices) != len(numbers):
+            raise UserError(
+                f"{name} has {len(voices)} voices, and --voices={','.join(names) or 'soprano'} "
+                f"names {len(numbers)}; give --voices for each of them, e.g. --voices=soprano,bass"
+            )
+        grid = grid_of(voices, numbers)
+        ids = np.full(grid.shape, FREE)
+        all_ids = np.reshape(self.ids_of_grid(grid)[: grid.size], grid.shape)
+        ids[:, numbers] = all_ids[:, numbers]
+        return GivenVoices(dict(zip(numbers, voices, strict=True)), ids)
 
     def seconds(self, ids: Sequence[int], qpm: float) -> float:
         """Returns the duration of `ids` in seconds at `qpm` quarter notes a minute."""
@@ -191,7 +284,7 @@ class ChoraleConverter(TokenConverter):
                     continue
                 note: Any = sequence.notes.add()
                 note.pitch = int(column[start]) - FIRST_PITCH + self.config.min_pitch
-                note.velocity, note.instrument, note.program = 80, voice, programs[voice]
+                note.velocity, note.instrument, note.program = VELOCITY, voice, programs[voice]
                 note.start_time, note.end_time = start * step, end * step
         sequence.total_time = len(ids) * step
         return sequence

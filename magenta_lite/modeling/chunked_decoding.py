@@ -86,6 +86,7 @@ def decode_until(
     sampler: Sampler,
     stop: int,
     progress: Progress,
+    forced: Any = None,
 ) -> DecodeState:
     """Does the same as `decoding.decode`, in chunks, and beyond the cache and the context."""
     weights, sampler = model.step_weights(), sampler.tensors()
@@ -99,7 +100,7 @@ def decode_until(
         end = end if slots == model.attention_span else min(end, slots)
         end = min(end, left_out + full) if model.slides else end
         state = decoding.with_slots(state, slots)
-        state = decoding.decode(model, weights, state, conditioning, uniforms, sampler, end)
+        state = decoding.decode(model, weights, state, conditioning, uniforms, sampler, end, forced)
         position = int(state.position)
         progress.update(state)
     return state

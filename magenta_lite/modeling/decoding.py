@@ -171,7 +171,8 @@ class DecodeState(NamedTuple):
         values: Caches float32 (N * H, K, E) of each layer.
         grammar_state: State of the model's grammar after the tokens before t.
         done: Bool (N,), which pieces have ended.
-        score: Float32 (N,), log probability of the drawn tokens in nats.
+        score: Float32 (N,), log probability of the drawn tokens in nats; with forced tokens, that
+            of these.
     """
 
     position: Any
@@ -395,6 +396,7 @@ def decode(
     uniforms: Tensor,
     sampler: Sampler,
     stop: Any,
+    forced: Tensor | None = None,
 ) -> DecodeState:
     """Draws tokens until position `stop`, or until all pieces have ended.
 
@@ -405,13 +407,14 @@ def decode(
         sampler: The settings are tensors.
         stop: Int32 scalar; within the context and, unless that is as large as the attention span,
             the cache.
+        forced: Int32 (T,), tokens of all pieces, negative where they are drawn; None to draw all.
     """
     run = _compiled(state.keys[0].shape[1])
     stop = tf.convert_to_tensor(stop)  # a Python number would be compiled again
-    return run(model, weights, state, conditioning, uniforms, sampler, stop)
+    return run(model, weights, state, conditioning, uniforms, sampler, stop, forced)
 
 
-def _decode(model, weights, state, conditioning, uniforms, sampler, stop):
+def _decode(model, weights, state, conditioning, uniforms, sampler, stop, forced):
     grammar = model.grammar
 
     def goes_on(state):
@@ -427,6 +430,10 @@ def _decode(model, weights, state, conditioning, uniforms, sampler, stop):
         logits = tf.where(allowed, logits, logits.dtype.min)
         always = None if ending is None else ending & allowed
         drawn, log_p = sampler.draw(logits, uniforms[t], always)
+        if forced is not None:
+            is_forced, id = forced[t] >= 0, tf.maximum(forced[t], 0)
+            log_p = tf.where(is_forced, tf.nn.log_softmax(logits)[:, id], 0.0)
+            drawn = tf.where(is_forced, id, drawn)
         drawn = tf.where(state.done, 0, drawn)
         ends = tf.zeros_like(state.done) if grammar.end_id is None else drawn == grammar.end_id
         return (

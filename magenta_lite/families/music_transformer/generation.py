@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magenta_lite.converters.base import Report
+from magenta_lite.converters.chorale import VOICES
 from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_transformer.options import WRITTEN_MELODY
 from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
+from magenta_lite.modeling.particles import complete
 
 if TYPE_CHECKING:
     from magenta_lite.families.music_transformer.model import MusicTransformer
@@ -33,6 +35,8 @@ def generate(model: MusicTransformer, options: MusicTransformerOptions, converte
         UserError: If an input has no notes, or an option is invalid.
     """
     options.check(converter)
+    if options.mode == "harmonize":
+        return _harmonies(model, converter, options)
     total = options.num_tokens
     if total is None:
         total = model.sizes.positions if options.mode == "accompany" else TOKENS
@@ -52,6 +56,23 @@ def generate(model: MusicTransformer, options: MusicTransformerOptions, converte
         for primer in primers
         for row in generate_tokens(model, primer, options, total)
     ]
+
+
+def _harmonies(model, converter, options) -> list:
+    """Returns NoteSequences with the given voices of the inputs, and new other voices."""
+    sequences = []
+    for name, song in options.inputs:
+        given = converter.given_voices(name, song, options.voices)
+        print(f"Given: {', '.join(given.names)} of {name}, {len(given.ids)} steps")
+        if given.ids.size > model.max_length:
+            raise UserError(
+                f"{name} has {given.ids.size:,} tokens, and the model writes at most "
+                f"{model.max_length:,}; give a shorter piece"
+            )
+        pieces = complete(model, given.ids.ravel(), options, options.particles, VOICES)
+        decoded = (_decoded(converter, tokens, options) for tokens in pieces)
+        sequences += [given.put_into(piece) for piece in decoded]
+    return sequences
 
 
 def _accompaniments(model, converter, options, total: int) -> list:

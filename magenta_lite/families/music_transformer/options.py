@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.limits import MOST
 from magenta_lite.modeling.options import TokenOptions, option
 
+MOST_PARTICLES = 1024
 WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # format of --primer_melody
 
 
@@ -29,18 +31,37 @@ class MusicTransformerOptions(TokenOptions):
         0.0, "Longest duration in seconds of notes that the model does not end; 0 for any.", least=0
     )
 
+    voices: tuple[str, ...] = option(
+        (),
+        "Voices of --input that --mode=harmonize keeps, e.g. soprano,bass; it writes the others. "
+        "Default: the soprano.",
+    )
+    particles: int = option(
+        32,
+        "Versions of a piece between which --mode=harmonize chooses as it goes on, by how well the "
+        "given voices fit; more are better and slower.",
+        least=1,
+        most=MOST_PARTICLES,
+    )
+
     mode_hints: ClassVar[dict[str, str]] = {
-        "accompany": "; models of --config=music_transformer_melody accompany"
+        "accompany": "; models of --config=music_transformer_melody accompany",
+        "harmonize": "; models of --config=music_transformer_jsb harmonize",
     }
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
-        return ("accompany",) if converter.rules.inputs else ("sample", "continue")
+        if converter.rules.inputs:
+            return ("accompany",)
+        harmonizes = converter.config.kind == "chorale"
+        return ("sample", "continue", *(("harmonize",) if harmonizes else ()))
 
     @classmethod
     def names(cls, converter: Any) -> tuple[str, ...]:
         accompanies = bool(converter.rules.inputs)
         others = ("primer_seconds", "only_new") if accompanies else ("primer_melody", "drop_melody")
+        if "harmonize" not in cls.modes(converter):
+            others += ("voices", "particles")
         if not converter.rules.pitches:  # tokens without note-offs
             others += ("max_hung_note",)
         return tuple(name for name in super().names(converter) if name not in others)
@@ -48,6 +69,17 @@ class MusicTransformerOptions(TokenOptions):
     def check(self, converter: Any) -> None:
         super().check(converter)
         self.check_inputs()
+        if self.mode == "harmonize":
+            if not self.inputs:
+                raise UserError("--mode=harmonize needs --input=FILE with the voices to keep")
+            if self.num_tokens:
+                raise UserError("--mode=harmonize goes to the end of --input; omit --num_tokens")
+            if self.num_outputs * self.particles > MOST["num_outputs"]:
+                raise UserError(
+                    f"--particles={self.particles} of --num_outputs={self.num_outputs} pieces are "
+                    f"more than {MOST['num_outputs']:,} together; ask for fewer"
+                )
+            converter.voice_numbers(self.voices)
         if self.mode == "accompany" and bool(self.inputs) == bool(self.primer_melody):
             raise UserError(
                 "--mode=accompany needs --input=FILE with a melody, or "
