@@ -1,9 +1,9 @@
 """Autoregressive decoding with a key-value cache in a compiled loop.
 
 The cache is a ring buffer of K slots: position p is in slot p % K. Its size doubles as the piece
-grows, up to the attention span; from then on the oldest positions are overwritten. A model with
-absolute positions reads its prefix and the last half of its context again when that is full, since
-positions beyond those of training would be extrapolated.
+grows, up to the attention span; from then on the oldest positions are overwritten. A model that
+slides does not reach positions beyond its context, which it would have to extrapolate: it reads the
+prefix and the last half of a full context again, from position 0.
 
 Shape letters: N outputs, T tokens, V vocabulary, K slots, H heads, D key depth, E value depth.
 """
