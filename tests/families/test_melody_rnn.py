@@ -274,7 +274,7 @@ def test_filters_leave_the_most_probable(top_k, top_p, left):
 @pytest.mark.parametrize("name", ["lookback_rnn", "attention_rnn"])
 def test_settings_act_on_events_whatever_classes_mean_them(name, settings, share):
     """Of four classes with the probabilities 0.3, 0.25, 0.25, 0.2 the last three are one event."""
-    _, model = made(name)
+    _, model = made(name, "model.lookback_distances=[16,32]")
     encoding, rows = model.encoding, 4000
     other, event = 9, 14
     _, state = features.read_events(encoding, tf.fill([40, rows], event))
