@@ -91,15 +91,17 @@ def _config_and_directory():
     """Returns the config of the flags, or of the run directory, and the run directory."""
     from magenta_lite.config import keys_of, load_config, override, resumed
 
-    from_run = FLAGS.run_dir and not FLAGS.config
-    config = None if from_run else cli.chosen_config()
-    run_dir = Path(FLAGS.run_dir or f"runs/{config.name.rsplit(':', 1)[-1]}")
-    file = run_dir / "config.yaml"
-    there = load_config(file) if from_run or file.is_file() else None
-    if from_run:
+    if FLAGS.run_dir and not FLAGS.config:
+        run_dir = Path(FLAGS.run_dir)
+        there = load_config(run_dir / "config.yaml")
         config = cli.with_data(override(there, FLAGS.set))
-    elif there:
-        config = resumed(config, there, keys_of(FLAGS.set))
+        return _with_minutes(config, there, run_dir), run_dir
+    config = cli.chosen_config()
+    run_dir = Path(FLAGS.run_dir or f"runs/{config.name.rsplit(':', 1)[-1]}")
+    if not (run_dir / "config.yaml").is_file():
+        return _with_minutes(config, None, run_dir), run_dir
+    there = load_config(run_dir / "config.yaml")
+    config = resumed(config, there, keys_of(FLAGS.set))
     return _with_minutes(config, there, run_dir), run_dir
 
 

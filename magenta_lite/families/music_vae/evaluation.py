@@ -95,22 +95,26 @@ def samples(
     del converter
     sample = model.signatures()["sample"]
     count = max(COMPARED_EVENTS // model.length, LEAST_SAMPLES)
-    control = model.events_format.control
-    if not control:
-        events = sample(**model.signature_arguments(count, temperature, seed))["events"].numpy()
-        return Examples(events, np.full(len(events), model.length, np.int32), None)
-    drawn = []
-    rows = spread(len(held_out), CONDITIONS)
-    for number, row in enumerate(rows):
-        arguments = model.signature_arguments(
-            max(count // len(rows), 1), temperature, seed + number
-        )
-        spec = arguments["controls"]
-        given = held_out.controls if control == "chords" else held_out.events[..., : spec.shape[-1]]
-        arguments["controls"] = tf.cast(given[row], spec.dtype)
+    drawn, conditioning = [], _conditioning(model, held_out)
+    for number, controls in enumerate(conditioning):
+        outputs = max(count // len(conditioning), 1)
+        arguments = model.signature_arguments(outputs, temperature, seed + number)
+        if controls is not None:
+            arguments["controls"] = tf.cast(controls, arguments["controls"].dtype)
         drawn.append(sample(**arguments)["events"].numpy())
     events = np.concatenate(drawn)
     return Examples(events, np.full(len(events), model.length, np.int32), None)
+
+
+def _conditioning(model, held_out) -> list:
+    """Returns chords (T,) or hits (T, D) of some examples; [None] for a model without controls."""
+    events_format = model.events_format
+    if not events_format.control:
+        return [None]
+    rows = spread(len(held_out), CONDITIONS)
+    if held_out.controls is not None:
+        return [held_out.controls[row] for row in rows]
+    return [held_out.events[row][:, : events_format.sizes[0]] for row in rows]
 
 
 def _measure(model, batch, seed):
