@@ -37,7 +37,7 @@ SMALL = MusicVAEConfig(latent_size=256, encoder_units=(512,), decoder_units=(256
 BIG = MusicVAEConfig(latent_size=512, encoder_units=(2048,), decoder_units=(2048, 2048, 2048))
 MEDIUM = MusicVAEConfig(latent_size=256, encoder_units=(1024,), decoder_units=(512, 512, 512))
 NADE = MusicVAEConfig(latent_size=256, encoder_units=(1024,), decoder_units=(512, 512))
-GROOVAE = dataclasses.replace(SMALL, dropout=0.7)
+GROOVAE = dataclasses.replace(SMALL, dropout=0.7, expression_units=256)
 FLAT_16 = dataclasses.replace(BIG, encoder_units=(2048, 2048))
 CONDUCTED_16 = MusicVAEConfig(
     latent_size=512, encoder_units=(2048, 2048), decoder_units=(1024, 1024), segments=16
@@ -63,7 +63,7 @@ ANNEALED = dataclasses.replace(SAMPLED, beta_rate=0.99999)
 PLAIN = VAEObjective(max_beta=1.0)
 LONG = VAEObjective(max_beta=0.2, free_bits=256)
 PATTERNS = dataclasses.replace(SAMPLED, free_bits=48)
-GROOVES = VAEObjective(max_beta=0.2, free_bits=48)
+GROOVES = VAEObjective(max_beta=0.2, free_bits=48, error_weight=8.0)
 
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:
@@ -74,6 +74,7 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         encoder_units=(64,) * len(config.model.encoder_units),
         decoder_units=(64,) * len(config.model.decoder_units),
         nade_units=16,
+        expression_units=min(64, config.model.expression_units),
         dropout=0.0,
     )
     # The same free bits per dimension as the full size: with more, the posterior would not be

@@ -27,7 +27,8 @@ from magenta_lite.families.music_vae.encoders import (
     segment_lengths,
     swap_axes,
 )
-from magenta_lite.families.music_vae.heads import Categorical, make_head
+from magenta_lite.families.music_vae.expression import Expression
+from magenta_lite.families.music_vae.heads import Categorical, HitHead, make_head
 from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, check_prior, slerp
 from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.graphs import inner_graph
@@ -100,7 +101,8 @@ class MusicVAE(MusicModel):
         self.events_format, self.length = events, length
         self.sizes, self.objective = model, objective
         self._check_sizes()
-        self.head = make_head(events, model.nade_units, self.dtype_policy)
+        errors = objective.error_weight, model.expression_units > 0
+        self.head = make_head(events, model.nade_units, self.dtype_policy, *errors)
         self.encoder = self._make_encoder()
         shape = 2 * model.encoder_units[-1], model.latent_size
         self.mu = near_zero_dense("mu", *shape)
@@ -148,11 +150,15 @@ class MusicVAE(MusicModel):
 
     def _make_decoder(self):
         sizes, events, policy = self.sizes, self.events_format, self.dtype_policy
-        units, code_size, conductor = sizes.decoder_units, sizes.latent_size, None
+        units, code_size, conductor, expression = sizes.decoder_units, sizes.latent_size, None, None
         if sizes.segments > 1:
             conductor = Conductor(units, sizes.segments, code_size, name="conductor", dtype=policy)
             code_size = units[-1]
         heads = [self.head]
+        if sizes.expression_units:
+            of_groove = sizes.expression_units, self.head, sizes.latent_size, sizes.dropout
+            expression = Expression(*of_groove, name="expression", dtype=policy)
+            heads = [HitHead(events.sizes[0])]
         if sizes.decoder_per_part:
             heads = [Categorical(size) for size in events.sizes]
         of_core = code_size, inputs.control_size(events), sizes.dropout
@@ -160,7 +166,8 @@ class MusicVAE(MusicModel):
             LSTMDecoder(units, head, *of_core, name=f"core_{k}", dtype=policy)
             for k, head in enumerate(heads)
         ]
-        return Decoder(cores, self.length, conductor, events.end_id, name="decoder", dtype=policy)
+        of_decoder = self.length, conductor, events.end_id, expression
+        return Decoder(cores, *of_decoder, name="decoder", dtype=policy)
 
     def _measures(self) -> list[str]:
         """Returns the names of the metrics of the head."""
@@ -205,7 +212,7 @@ class MusicVAE(MusicModel):
             fed = self.decoder.scheduled_sampling(
                 fed, z, controls, swap_axes(batch["uniforms"]), self.sampling_probability()
             )
-        logits = swap_axes(self.decoder(fed, z, controls, keep))
+        logits = swap_axes(self.decoder(fed, z, controls, keep, events))
         return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
 
     def _events(self, events):
