@@ -302,7 +302,7 @@ class Decoder(Layer):
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
             keep: Dropout masks as of `LSTMDecoder.call`, (T, B, channels).
-            targets: (T, B, …), those whose velocities and offsets are computed; by default `events`.
+            targets: (T, B, …), those that get velocities and offsets; by default `events`.
 
         Returns:
             Float32 (T, B, P), the concatenated parameters of all cores, or those of a groove.

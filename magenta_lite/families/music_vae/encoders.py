@@ -169,3 +169,9 @@ def segment_lengths(length: Tensor, segments: int, steps: int) -> Tensor:
         return swap_axes(length)
     starts = tf.range(segments)[:, None] * steps
     return tf.clip_by_value(length[None] - starts, 0, steps)
+
+
+def steps_mask(lengths: Tensor, steps: int) -> Tensor:
+    """Returns the mask of steps, bool (S * L, B), for `lengths` (S, B) of segments of L steps."""
+    counts = tf.range(steps)[None, :, None] < lengths[:, None]
+    return tf.reshape(counts, [lengths.shape[0] * steps, -1])

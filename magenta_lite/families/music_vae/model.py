@@ -25,6 +25,7 @@ from magenta_lite.families.music_vae.encoders import (
     BidirectionalEncoder,
     HierarchicalEncoder,
     segment_lengths,
+    steps_mask,
     swap_axes,
 )
 from magenta_lite.families.music_vae.expression import Expression
@@ -253,7 +254,7 @@ class MusicVAE(MusicModel):
 
     def _counts(self, events, lengths):
         """Returns the mask of steps that count, bool (T, B, ...) with as many axes as `events`."""
-        counts = _mask(lengths, self.length // lengths.shape[0])
+        counts = steps_mask(lengths, self.length // lengths.shape[0])
         return tf.reshape(counts, [*tf.unstack(tf.shape(counts)), *[1] * (len(events.shape) - 2)])
 
     def _posterior_parameters(self, events, lengths, controls, keep=None, hidden_notes=None):
@@ -321,7 +322,7 @@ class MusicVAE(MusicModel):
         """Returns events (T, B, *E) and the mask of those that count, float32 (T, B)."""
         events = self._events(batch["events"])
         lengths = self._segment_lengths(batch["length"], events)
-        return events, tf.cast(_mask(lengths, self.length // lengths.shape[0]), tf.float32)
+        return events, tf.cast(steps_mask(lengths, self.length // lengths.shape[0]), tf.float32)
 
     def measures(self, batch: Batch, logits: Tensor) -> dict:
         """Returns the metrics of the head as pairs (value, weight), float32 (T, B) each.
@@ -488,12 +489,6 @@ class MusicVAE(MusicModel):
     def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:
         events, length = config.model.input_format(converter.event_format), converter.window_steps
         return cls(events, length, config.model, config.objective, **kwargs)
-
-
-def _mask(lengths, steps: int):
-    """Returns the mask of steps, bool (S * L, B), for `lengths` (S, B) of segments of L steps."""
-    counts = tf.range(steps)[None, :, None] < lengths[:, None]
-    return tf.reshape(counts, [lengths.shape[0] * steps, -1])
 
 
 def _diagonal_normal(mu, sigma) -> Distribution:
