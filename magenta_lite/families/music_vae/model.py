@@ -83,7 +83,8 @@ class MusicVAE(MusicModel):
     (Magenta's evaluation is free-running whenever scheduled sampling is on); interpolation between
     equal ends gives the end instead of NaN; in decoding, as in training, a track of a bar does not
     read events after the end of the previous track; samples come from a Gaussian fitted to the
-    posteriors of the training data, if there is a fit.
+    posteriors of the training data, if there is a fit; with `model.expression_units` velocities and
+    offsets of a groove come from a bidirectional LSTM over all of its hits, see `expression`.
     """
 
     Options = MusicVAEOptions
