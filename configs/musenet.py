@@ -10,6 +10,8 @@ python -m magenta_lite.train --config=musenet_tiny --data=FOLDER
 
 from __future__ import annotations
 
+import functools
+
 from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
@@ -26,12 +28,13 @@ def musenet(
     context: int,
     dropout: float = 0.1,
     objective: MuseNetObjective = LARGE,
+    factored: bool = True,
     **train,
 ) -> ExperimentConfig:
     """Returns a config of MuseNet with the given sizes."""
     return ExperimentConfig(
         converter=MuseNetConverterConfig(crop=context),
-        model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=True),
+        model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=factored),
         objective=objective,
         data=DataConfig(source="arranged", transpose=(-6, 6), transpose_last=(-2, 2)),
         train=TrainConfig(
@@ -60,9 +63,16 @@ QUICK = {
     "checkpoint_every": 100,
 }
 
-register("musenet_nano")(lambda: musenet(2, 64, 4, 256, 0.0, NANO, steps=300, **QUICK))
-register("musenet_tiny")(lambda: musenet(4, 128, 4, 512, 0.0, TINY, steps=1000, **QUICK))
-register("musenet_small")(lambda: musenet(8, 512, 8, 2048))
-register("musenet_base")(lambda: musenet(24, 768, 12, 4096))
-register("musenet_large")(lambda: musenet(36, 1280, 20, 4096, recompute=True))
-register("musenet_72")(lambda: musenet(72, 1536, 24, 4096, recompute=True))
+
+def sized(name: str, *sizes, **settings) -> None:
+    """Registers a config of MuseNet; `--original` has plain embeddings."""
+    make = functools.partial(musenet, *sizes, **settings)
+    register(name, original=functools.partial(make, factored=False))(make)
+
+
+sized("musenet_nano", 2, 64, 4, 256, 0.0, NANO, steps=300, **QUICK)
+sized("musenet_tiny", 4, 128, 4, 512, 0.0, TINY, steps=1000, **QUICK)
+sized("musenet_small", 8, 512, 8, 2048)
+sized("musenet_base", 24, 768, 12, 4096)
+sized("musenet_large", 36, 1280, 20, 4096, recompute=True)
+sized("musenet_72", 72, 1536, 24, 4096, recompute=True)

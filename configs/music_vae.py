@@ -37,7 +37,7 @@ SMALL = MusicVAEConfig(latent_size=256, encoder_units=(512,), decoder_units=(256
 BIG = MusicVAEConfig(latent_size=512, encoder_units=(2048,), decoder_units=(2048, 2048, 2048))
 MEDIUM = MusicVAEConfig(latent_size=256, encoder_units=(1024,), decoder_units=(512, 512, 512))
 NADE = MusicVAEConfig(latent_size=256, encoder_units=(1024,), decoder_units=(512, 512))
-GROOVAE = dataclasses.replace(SMALL, dropout=0.7, expression_units=256)
+GROOVAE = dataclasses.replace(SMALL, dropout=0.7)
 FLAT_16 = dataclasses.replace(BIG, encoder_units=(2048, 2048))
 CONDUCTED_16 = MusicVAEConfig(
     latent_size=512, encoder_units=(2048, 2048), decoder_units=(1024, 1024), segments=16
@@ -63,11 +63,19 @@ ANNEALED = dataclasses.replace(SAMPLED, beta_rate=0.99999)
 PLAIN = VAEObjective(max_beta=1.0)
 LONG = VAEObjective(max_beta=0.2, free_bits=256)
 PATTERNS = dataclasses.replace(SAMPLED, free_bits=48)
-GROOVES = VAEObjective(max_beta=0.2, free_bits=48, error_weight=8.0)
+GROOVES = VAEObjective(max_beta=0.2, free_bits=48)
+# Velocities and offsets are normal with a standard deviation of 0.25 at weight 8.
+WEIGHTED_GROOVES = dataclasses.replace(GROOVES, error_weight=8.0)
+# In place of PLAIN, whose full KL weight from the first step leaves no latent dimension in use.
+WARMED_UP = VAEObjective(max_beta=0.2, beta_rate=0.99999, free_bits=48)
+LONG_WARMED_UP = dataclasses.replace(WARMED_UP, free_bits=256)
 
 
-def tiny(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns a small variant of `config`, for tests and first tries."""
+def tiny(config: ExperimentConfig, scales: bool = True) -> ExperimentConfig:
+    """Returns a small variant of `config`, for tests and first tries.
+
+    With `scales`, its KL weight grows as in `config`, but within its own number of steps.
+    """
     model = dataclasses.replace(
         config.model,
         latent_size=32,
@@ -96,6 +104,9 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
         generate = dataclasses.replace(generate, temperature=0.3)
     if groove:
         objective = dataclasses.replace(objective, max_beta=1.0)
+    if scales:
+        beta_rate = objective.beta_rate ** (config.train.steps / steps)
+        objective = dataclasses.replace(objective, beta_rate=beta_rate)
     train = TrainConfig(
         steps=steps,
         batch_size=max(128 // bars, 1),
@@ -116,25 +127,33 @@ def music_vae(
     converter,
     model,
     objective,
+    our_model=None,
+    ours=None,
     source="arranged",
     transpose=0,
     batch_size=512,
     programs=(),
 ) -> None:
-    """Registers a configuration of the original, and its small variant, under `names`."""
+    """Registers a configuration of the original, and its small variant, under `names`.
 
-    def config() -> ExperimentConfig:
+    `our_model` and `ours`, an objective, replace those of the original, unless --original is given.
+    """
+
+    def config(original: bool = False) -> ExperimentConfig:
         return ExperimentConfig(
             converter=converter,
-            model=model,
-            objective=objective,
+            model=model if original or our_model is None else our_model,
+            objective=objective if original or ours is None else ours,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
             train=TrainConfig(steps=200_000, batch_size=batch_size),
             generate=GenerateConfig(programs=programs),
         )
 
-    register(*names)(config)
-    register(*(f"{name}_tiny" for name in names))(lambda: tiny(config()))
+    register(*names, original=lambda: config(original=True))(config)
+    small = (f"{name}_tiny" for name in names)
+    register(*small, original=lambda: tiny(config(original=True), scales=False))(
+        lambda: tiny(config())
+    )
 
 
 FIDDLE = (40,)  # a violin: the melodies are dance tunes
@@ -148,7 +167,7 @@ melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, 
 chords = functools.partial(
     music_vae, converter=CHORDS, source="arranged:leads", transpose=3, programs=FIDDLE
 )
-chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN)
+chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN, ours=WARMED_UP)
 
 # Melodies of 16 bars.
 melodies = functools.partial(
@@ -160,13 +179,13 @@ melodies("hier-mel_16bar", model=HIERARCHICAL_16)
 
 # Melody, bass and drums of 16 bars.
 trios = functools.partial(music_vae, converter=TRIO, batch_size=256)
-trios("flat-trio_16bar", model=FLAT_16, objective=PLAIN)
+trios("flat-trio_16bar", model=FLAT_16, objective=PLAIN, ours=LONG_WARMED_UP)
 trios("hierdec-trio_16bar", "cat-trio_16bar", model=_per_part(CONDUCTED_16), objective=LONG)
 trios("hier-trio_16bar", model=_per_part(HIERARCHICAL_16), objective=LONG)
 
 # Up to eight tracks of one bar.
 tracks = functools.partial(
-    music_vae, converter=TRACKS, objective=PLAIN, transpose=3, batch_size=256
+    music_vae, converter=TRACKS, objective=PLAIN, ours=LONG_WARMED_UP, transpose=3, batch_size=256
 )
 tracks("hier-multiperf_vel_1bar_med", model=MULTI)
 tracks("hier-multiperf_vel_1bar_big", model=MULTI_BIG)
@@ -185,7 +204,9 @@ def groovae(*names: str, bars: int = 2, **changes) -> None:
     """Registers a GrooVAE of 2 or `bars` bars, with `changes` to the input of its networks."""
     converter = dataclasses.replace(GROOVE, bars=bars)
     model = dataclasses.replace(GROOVAE, **changes)
-    music_vae(*names, converter=converter, model=model, objective=GROOVES)
+    ours = dataclasses.replace(model, dropout=0.5, expression_units=256)
+    objectives = {"objective": GROOVES, "ours": WEIGHTED_GROOVES}
+    music_vae(*names, converter=converter, model=model, our_model=ours, **objectives)
 
 
 # Drumming with velocities and timing.

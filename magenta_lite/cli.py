@@ -70,6 +70,16 @@ def define_config_flags() -> None:
     )
 
 
+def define_original_flag() -> None:
+    """Defines --original."""
+    flags.DEFINE_bool(
+        "original",
+        False,
+        "Use the settings of the original instead of ours, with schedules that count its own "
+        "number of steps however short the run is.",
+    )
+
+
 def define_data_flags() -> None:
     """Defines --data and --data_dir."""
     define_path(
@@ -140,10 +150,14 @@ def load_run() -> Run:
     return run
 
 
-def chosen_config() -> ExperimentConfig:
-    """Returns the configuration given by --config, --set and --data."""
+def chosen_config(original: bool = False) -> ExperimentConfig:
+    """Returns the configuration given by --config, --set and --data.
+
+    It has the settings of the original with `original`, or if the command has --original and it is
+    given.
+    """
     from magenta_lite import catalogue
-    from magenta_lite.config import config_names, get_config, override
+    from magenta_lite.config import config_names, get_config, keys_of
 
     if not FLAGS.config:
         raise UserError(f"--config is missing; start with one of\n{catalogue.beginnings()}")
@@ -152,12 +166,14 @@ def chosen_config() -> ExperimentConfig:
         raise UserError(
             f"--config={FLAGS.config} is a family, not a configuration\n{catalogue.listing(family)}"
         )
-    config = get_config(FLAGS.config)
-    if "data" not in FLAGS or FLAGS.data is not None:
+    original = original or ("original" in FLAGS and FLAGS.original)
+    config = get_config(FLAGS.config, FLAGS.set, original)
+    own_data = "data" in FLAGS and FLAGS.data is None
+    if not own_data and "generate.programs" not in keys_of(FLAGS.set):
         # The programs of a configuration fit its own data set, not other music.
         generate = dataclasses.replace(config.generate, programs=())
         config = dataclasses.replace(config, generate=generate)
-    return with_data(override(config, FLAGS.set))
+    return with_data(config)
 
 
 def with_data(config: ExperimentConfig) -> ExperimentConfig:

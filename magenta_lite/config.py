@@ -12,9 +12,9 @@ import importlib.util
 import math
 import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from magenta_lite.converters import CONVERTERS, SOUND_CONVERTERS
 from magenta_lite.converters.groove import PITCH_MAPS
@@ -120,8 +120,12 @@ class TrainConfig:
         learning_rate: Initial learning rate of `decay`; peak of the other schedules.
         learning_rate_decay: Decay factor per step of `decay`.
         min_learning_rate: Limit of `decay`; final learning rate of `cosine`.
-        warmup_steps: Steps of warm-up, limited to a tenth of all steps; of `rsqrt`, steps at the
-            peak.
+        warmup_steps: Steps of warm-up; of `rsqrt`, steps at the peak.
+        scale_schedules: Scale schedules to short runs: warm-up takes at most a tenth of all steps,
+            and a new run that is shorter than its configuration scales those of the objective. The
+            originals do not.
+        schedule_steps: Number of steps to which the schedules of the objective are scaled; 0 if
+            they are not. Set by `get_config`.
         clip_norm: Global norm to which gradients are clipped; 0 for no clipping.
         clip_per_variable: Clip the gradient of each weight by its own norm instead of the global
             norm.
@@ -157,6 +161,8 @@ class TrainConfig:
     learning_rate_decay: float = 0.9999
     min_learning_rate: float = 1e-5
     warmup_steps: int = 1000
+    scale_schedules: bool = True
+    schedule_steps: int = 0
     clip_norm: float = 1.0
     clip_per_variable: bool = False
     clip_to_zero_norm: float = 10_000.0
@@ -180,8 +186,9 @@ class TrainConfig:
                 raise UserError(f"train.{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.minutes < math.inf:
             raise UserError(f"train.minutes={self.minutes} must be a number of minutes")
-        if self.patience < 0:
-            raise UserError(f"train.patience={self.patience} must not be negative")
+        for name in ("patience", "schedule_steps"):
+            if getattr(self, name) < 0:
+                raise UserError(f"train.{name}={getattr(self, name)} must not be negative")
         if not 0 <= self.ema < 1:
             raise UserError(f"train.ema={self.ema} must lie in [0, 1), e.g. 0.999; 0 for none")
         choices = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
@@ -267,15 +274,27 @@ class ExperimentConfig:
 
 _Maker = Callable[[], ExperimentConfig]
 
-_REGISTRY: dict[str, _Maker] = {}
+
+class _Makers(NamedTuple):
+    """Makers of a configuration with our settings and with those of the original."""
+
+    ours: _Maker
+    original: _Maker
 
 
-def register(*names: str) -> Callable[[_Maker], _Maker]:
-    """Decorator that registers a function without arguments as the maker of configs `names`."""
+_REGISTRY: dict[str, _Makers] = {}
+
+
+def register(*names: str, original: _Maker | None = None) -> Callable[[_Maker], _Maker]:
+    """Decorator that registers a function without arguments as the maker of configs `names`.
+
+    `original` is the maker of these configs with the settings of the original (`--original`), by
+    default the same function.
+    """
 
     def wrap(function: _Maker) -> _Maker:
         for name in names:
-            _REGISTRY[name] = function
+            _REGISTRY[name] = _Makers(function, original or function)
         return function
 
     return wrap
@@ -287,12 +306,18 @@ def config_names() -> list[str]:
     return sorted(_REGISTRY)
 
 
-def get_config(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+def get_config(
+    name: str, overrides: Sequence[str] = (), original: bool = False
+) -> ExperimentConfig:
     """Returns the config `name` with `overrides` applied.
+
+    If they make the run shorter, the schedules of the objective are scaled; see `scaled`.
 
     Args:
         name: A registered name, or `path/to/file.py:name` for a file that registers it.
         overrides: Texts `section.key=value`; values are YAML, checked against the field's type.
+        original: Use the settings of the original, whose schedules count its own steps, instead of
+            ours.
 
     Raises:
         UserError: If the name or a key is unknown, or a value has a wrong type; suggests similar
@@ -306,8 +331,77 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
     if name not in _REGISTRY:
         families = "Leave --config out to see some, or name a family, e.g. --config=music_vae"
         raise unknown_name("config", name, _REGISTRY, families)
-    config = dataclasses.replace(_REGISTRY[name](), name=name)
-    return override(config, overrides)
+    makers = _REGISTRY[name]
+    config = makers.original() if original else makers.ours()
+    train = dataclasses.replace(config.train, scale_schedules=not original)
+    config = override(dataclasses.replace(config, name=name, train=train), overrides)
+    return scaled(config, config.train.steps, train.steps, keys_of(overrides))
+
+
+def keys_of(overrides: Sequence[str]) -> set[str]:
+    """Returns the keys of texts `section.key=value`."""
+    return {text.partition("=")[0].strip() for text in overrides}
+
+
+def scaled(
+    config: ExperimentConfig, steps: int, planned: int, given: Collection[str] = ()
+) -> ExperimentConfig:
+    """Returns a config whose objective's schedules are scaled to a shorter run.
+
+    Args:
+        config: A config for `planned` steps.
+        steps: Number of steps of the run.
+        planned: Number of steps that the schedules are meant for.
+        given: Keys that the user sets, e.g. `objective.beta_rate`, which keep their values.
+    """
+    if not config.train.scale_schedules or steps >= planned:
+        return config
+    short = config.objective.shortened(steps, planned)
+    if short == config.objective:
+        return config
+    return _with_schedules(config, short, steps, given)
+
+
+def resumed(
+    config: ExperimentConfig, there: ExperimentConfig, given: Collection[str] = ()
+) -> ExperimentConfig:
+    """Returns the config of a command that resumes a run, with the schedules of that run.
+
+    They stay when the number of steps is changed. The run, of config `there`, may be that of a
+    version that did not scale them. `given` are keys as of `scaled`.
+    """
+    if type(there.objective) is not type(config.objective):
+        return config
+    return _with_schedules(config, there.objective, there.train.schedule_steps, given)
+
+
+def fine_tuned(
+    config: ExperimentConfig, source: ExperimentConfig, step: int, given: Collection[str] = ()
+) -> ExperimentConfig:
+    """Returns the config of a run that fine-tunes the weights of another run.
+
+    Args:
+        config: The config of the new run.
+        source: The config of the other run.
+        step: The step of its weights.
+        given: As of `scaled`.
+    """
+    same = type(source.objective) is type(config.objective)
+    if not same or not config.train.scale_schedules:
+        return config
+    objective = config.objective.continuing(source.objective, step)
+    return _with_schedules(config, objective, 0, given)
+
+
+def _with_schedules(config, source, steps, given):
+    """Returns a config with the schedules of the objective `source`, scaled to `steps` steps."""
+    names = [name for name in source.scheduled if f"objective.{name}" not in given]
+    values = {name: getattr(source, name) for name in names}
+    return dataclasses.replace(
+        config,
+        objective=dataclasses.replace(config.objective, **values),
+        train=dataclasses.replace(config.train, schedule_steps=steps),
+    )
 
 
 def override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:

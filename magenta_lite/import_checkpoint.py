@@ -34,7 +34,7 @@ cli.define_config_flags()
 
 def main() -> None:
     cli.require("checkpoint", "run_dir")
-    config = cli.chosen_config()
+    config = cli.chosen_config(original=True)
     cli.load_tensorflow()
     from magenta_lite.checkpoints import checks, magenta_js
     from magenta_lite.checkpoints.readers import READERS

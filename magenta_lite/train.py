@@ -22,6 +22,7 @@ from magenta_lite.errors import UserError
 FLAGS = flags.FLAGS
 
 cli.define_config_flags()
+cli.define_original_flag()
 cli.define_data_flags()
 cli.define_path(
     "run_dir", None, "The directory of the run. Default: runs/NAME of the configuration."
@@ -59,18 +60,20 @@ def main() -> int:
     from magenta_lite.training.strategy import is_chief, make_strategy
 
     strategy = make_strategy(FLAGS.strategy)  # before any other TensorFlow code
+    from magenta_lite.config import keys_of
     from magenta_lite.converters import build_converter
     from magenta_lite.next_steps import next_steps
     from magenta_lite.shell import quoted
     from magenta_lite.training.signals import Stopped
     from magenta_lite.training.trainer import train
 
+    config = _fine_tuned(config, run_dir)
     opening = time.monotonic()
     config, collection = _open_data(config, run_dir, strategy)
     began += time.monotonic() - opening  # the time for building data does not count
     try:
-        kept = _sets("train.batch_size")
-        train(config, run_dir, collection, strategy, FLAGS.init_from, began, kept)
+        given = keys_of(FLAGS.set)
+        train(config, run_dir, collection, strategy, FLAGS.init_from, began, given)
     except Stopped as stopped:
         saved = "saved. The same command goes on from there" if stopped.step else "nothing is kept"
         print(f"{stopped}; {saved}.")
@@ -86,42 +89,51 @@ def main() -> int:
 
 def _config_and_directory():
     """Returns the config of the flags, or of the run directory, and the run directory."""
-    from magenta_lite.config import load_config, override
+    from magenta_lite.config import keys_of, load_config, override, resumed
 
-    if FLAGS.config or not FLAGS.run_dir:
-        config = cli.chosen_config()
-        name = config.name.rsplit(":", 1)[-1]
-        run_dir = Path(FLAGS.run_dir or f"runs/{name}")
-        return _with_minutes(config, run_dir), run_dir
-    run_dir = Path(FLAGS.run_dir)
-    config = override(load_config(run_dir / "config.yaml"), FLAGS.set)
-    return _with_minutes(cli.with_data(config), run_dir), run_dir
+    from_run = FLAGS.run_dir and not FLAGS.config
+    config = None if from_run else cli.chosen_config()
+    run_dir = Path(FLAGS.run_dir or f"runs/{config.name.rsplit(':', 1)[-1]}")
+    file = run_dir / "config.yaml"
+    there = load_config(file) if from_run or file.is_file() else None
+    if from_run:
+        config = cli.with_data(override(there, FLAGS.set))
+    elif there:
+        config = resumed(config, there, keys_of(FLAGS.set))
+    return _with_minutes(config, there, run_dir), run_dir
 
 
-def _with_minutes(config, run_dir: Path):
-    """Returns the config with --minutes applied; a resumed run keeps its steps."""
+def _with_minutes(config, there, run_dir: Path):
+    """Returns the config with --minutes applied; a run of config `there` keeps its steps."""
     if not FLAGS.minutes:
         return config
-    chosen = ("train.steps", "train.checkpoint_every", "train.minutes")
-    for text in FLAGS.set:
-        if text.partition("=")[0].strip() in chosen:
-            raise UserError(
-                f"--minutes={FLAGS.minutes:g} chooses what --set {text} sets; leave one of them out"
-            )
-    from magenta_lite.config import load_config
+    from magenta_lite.config import keys_of
     from magenta_lite.training.time_budget import continued
 
+    given = keys_of(FLAGS.set)
+    chosen = {"train.steps", "train.checkpoint_every", "train.minutes", "train.schedule_steps"}
+    for key in sorted(given & chosen):
+        raise UserError(
+            f"--minutes={FLAGS.minutes:g} chooses what --set {key} sets; leave one of them out"
+        )
     train = dataclasses.replace(config.train, minutes=FLAGS.minutes)
     config = dataclasses.replace(config, train=train)
-    there = run_dir / "config.yaml"
-    if not there.is_file():
+    return continued(config, there, run_dir, given) if there else config
+
+
+def _fine_tuned(config, run_dir: Path):
+    """Returns the config; that of a new run with --init_from continues the other's schedules."""
+    if not FLAGS.init_from or (run_dir / "config.yaml").is_file():
         return config
-    return continued(config, load_config(there), run_dir, _sets("train.batch_size"))
+    from magenta_lite.config import fine_tuned, keys_of
+    from magenta_lite.training.run import config_and_step
 
-
-def _sets(key: str) -> bool:
-    """Returns whether the user sets this key with --set."""
-    return any(text.partition("=")[0].strip() == key for text in FLAGS.set)
+    source, step = config_and_step(Path(FLAGS.init_from))
+    tuned = fine_tuned(config, source, step, keys_of(FLAGS.set))
+    if tuned.objective != config.objective:
+        values = tuned.objective.schedules_in_words(config.train.steps)
+        print(f"Schedules: constant, as at step {step:,} of {FLAGS.init_from}: {values}")
+    return tuned
 
 
 def _open_data(config, run_dir: Path, strategy):

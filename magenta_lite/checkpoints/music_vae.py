@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import numpy as np
 
 from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
 from magenta_lite.families.music_vae.model import MusicVAE
-
-
-def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
-    """Returns a config whose decoder computes velocities and offsets itself, as the original's."""
-    model = dataclasses.replace(config.model, expression_units=0)
-    objective = dataclasses.replace(config.objective, error_weight=1.0)
-    return dataclasses.replace(config, model=model, objective=objective)
 
 
 def load_weights(model: MusicVAE, variables: Variables) -> None:

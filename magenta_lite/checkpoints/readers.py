@@ -36,7 +36,7 @@ class CheckpointReader:
 
 
 READERS: dict[str, CheckpointReader] = {
-    "music_vae": CheckpointReader(music_vae.load_weights, fitted_config=music_vae.fitted_config),
+    "music_vae": CheckpointReader(music_vae.load_weights),
     "melody_rnn": CheckpointReader(
         melody_rnn.load_weights, melody_rnn.open_checkpoint, melody_rnn.fitted_config
     ),

@@ -77,9 +77,14 @@ class ModelSection(_Section):
 
 
 class Objective(_Section):
-    """The section `objective` of a config: the loss."""
+    """The section `objective` of a config: the loss.
+
+    Attributes:
+        scheduled: Fields that define schedules, which `shortened` rescales.
+    """
 
     section = "objective"
+    scheduled: ClassVar[tuple[str, ...]] = ()
 
     def shortened(self, steps: int, planned: int) -> Self:
         """Returns the objective with its schedules rescaled to a shorter run.
@@ -90,6 +95,21 @@ class Objective(_Section):
         """
         del steps, planned
         return self
+
+    def continuing(self, source: Self, step: int) -> Self:
+        """Returns the objective of a fine-tuning run.
+
+        Args:
+            source: The objective of the run whose weights are fine-tuned.
+            step: The step of these weights.
+        """
+        del source, step
+        return self
+
+    def schedules_in_words(self, steps: int) -> str:
+        """Returns a description of the schedules of a run of `steps` steps; "" for none."""
+        del steps
+        return ""
 
     def comparable_loss(self, measured: Mapping[str, float], steps: int) -> float:
         """Returns a validation loss that is comparable between the steps of a run.

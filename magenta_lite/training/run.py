@@ -144,12 +144,7 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
         UserError: If `path` is not a run directory or has no such checkpoint.
         CheckpointError: If no checkpoint is intact.
     """
-    directory = RunDirectory(Path(path).expanduser())
-    config = load_config(directory.config)
-    history = History.read(config, directory.metrics)
-    files = wanted_files(directory.checkpoints, checkpoint, history)
-    if not files:
-        raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
+    directory, config, files = _open_run(path, checkpoint)
     converter = build_converter(config.converter)
     _check_size(config, converter, [file for _, file in files])
     with replaced_at_once():
@@ -158,6 +153,27 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     restore_first(model, files)
     newest, _ = checkpoint_files(directory.checkpoints)[0]
     return Run(config, converter, model, directory.path, steps_done(model), newest)
+
+
+def config_and_step(path: Path) -> tuple[ExperimentConfig, int]:
+    """Returns the config of a run directory, and the step of its best checkpoint.
+
+    Raises:
+        UserError: As of `load_run`.
+    """
+    _, config, files = _open_run(path, "best")
+    return config, files[0][0]
+
+
+def _open_run(path, checkpoint):
+    """Returns the run directory, its config, and steps and paths of checkpoints, best first."""
+    directory = RunDirectory(Path(path).expanduser())
+    config = load_config(directory.config)
+    history = History.read(config, directory.metrics)
+    files = wanted_files(directory.checkpoints, checkpoint, history)
+    if not files:
+        raise UserError(f"{directory.path} has no checkpoint yet; let `train` run on")
+    return directory, config, files
 
 
 def _check_size(config: ExperimentConfig, converter: Converter, files: list[Path]) -> None:

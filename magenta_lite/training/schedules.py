@@ -19,7 +19,7 @@ def warmup_steps(train: TrainConfig) -> int:
 
     Without the limit, a short run would end before the warm-up does.
     """
-    if train.schedule not in ("noam", "cosine"):  # other schedules have no warm-up
+    if train.schedule not in ("noam", "cosine") or not train.scale_schedules:
         return train.warmup_steps
     return min(train.warmup_steps, max(int(LARGEST_WARM_UP * train.steps), 1))
 

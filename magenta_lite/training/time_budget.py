@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 from pathlib import Path
 
-from magenta_lite.config import ExperimentConfig, TrainConfig
+from magenta_lite.config import ExperimentConfig, TrainConfig, resumed, scaled
 from magenta_lite.errors import UserError
 
 LEAST_STEPS = 20  # of a run
@@ -87,27 +88,26 @@ def with_batch_size(config: ExperimentConfig, batch_size: int) -> ExperimentConf
     )
 
 
-def fitted(config: ExperimentConfig, steps: int, checkpoint_every: int) -> ExperimentConfig:
+def fitted(
+    config: ExperimentConfig, steps: int, checkpoint_every: int, given: Collection[str] = ()
+) -> ExperimentConfig:
     """Returns the config with another number of steps, and schedules adapted to it.
 
-    Warm-up and cosine depend on the number of steps anyway (see `schedules`). Objectives with
-    schedules adapt to a shorter run in `shortened`. The decay factor of the learning rate is kept,
-    as short runs benefit from a high learning rate.
+    Warm-up and cosine depend on the number of steps anyway (see `schedules`), the schedules of the
+    objective are scaled, unless the user sets them (`given`, see `scaled`).
     """
-    objective = config.objective
-    if steps < config.train.steps:
-        objective = objective.shortened(steps, config.train.steps)
+    config = scaled(config, steps, config.train.steps, given)
     train = dataclasses.replace(config.train, steps=steps, checkpoint_every=checkpoint_every)
-    return dataclasses.replace(config, objective=objective, train=train)
+    return dataclasses.replace(config, train=train)
 
 
 def continued(
-    config: ExperimentConfig, there: ExperimentConfig, path: Path, keep_batch_size: bool = False
+    config: ExperimentConfig, there: ExperimentConfig, path: Path, given: Collection[str] = ()
 ) -> ExperimentConfig:
     """Returns the config of a command with --minutes that resumes the run of config `there`.
 
     The steps and the batch size are those that were chosen at the start of the run, unless the
-    command sets the batch size (`keep_batch_size`). Errors name the run directory `path`.
+    command sets the batch size (`given`). Errors name the run directory `path`.
 
     Raises:
         UserError: If the run was started with another number of minutes.
@@ -120,6 +120,9 @@ def continued(
             f"{there.train.steps:,} steps; choose another --run_dir, or continue with "
             f"--run_dir={path} --set train.steps=…"
         )
-    batch_size = config.train.batch_size if keep_batch_size else there.train.batch_size
-    config = with_batch_size(config, batch_size)
-    return fitted(config, there.train.steps, there.train.checkpoint_every)
+    config = resumed(config, there, given)
+    if "train.batch_size" not in given:
+        config = with_batch_size(config, there.train.batch_size)
+    names = ("steps", "checkpoint_every")
+    train = dataclasses.replace(config.train, **{n: getattr(there.train, n) for n in names})
+    return dataclasses.replace(config, train=train)

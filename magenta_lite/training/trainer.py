@@ -8,14 +8,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from magenta_lite.config import ExperimentConfig, TrainConfig
+from magenta_lite.config import ExperimentConfig, TrainConfig, load_config, resumed
 from magenta_lite.converters import build_converter
 from magenta_lite.data.splitting import few_held_out
 from magenta_lite.families.building import build_model
@@ -52,7 +52,7 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     init_from: str | None = None,
     began: float | None = None,
-    keep_batch_size: bool = False,
+    given: Collection[str] = (),
 ) -> keras.Model:
     """Trains until step `config.train.steps`, from the newest intact checkpoint, if any.
 
@@ -67,8 +67,9 @@ def train(
         strategy: Distributes batches over replicas; None for one device.
         init_from: A run directory with whose best weights a new run is initialised.
         began: Start of the time budget by `time.monotonic()`; None for now.
-        keep_batch_size: With `train.minutes`, keep the batch size even if few steps fit into the
-            time; otherwise it is reduced.
+        given: Keys of the config, e.g. `train.batch_size`, that keep their values. Others may
+            change: a run with `train.minutes` may reduce the batch size and scale the schedules, a
+            resumed run keeps its schedules.
 
     Returns:
         The model with the weights of the last step.
@@ -83,10 +84,12 @@ def train(
     began = time.monotonic() if began is None else began
     directory = RunDirectory(run_dir)
     with directory.locked(is_chief()):
-        return _train(config, directory, collection, strategy, init_from, began, keep_batch_size)
+        return _train(config, directory, collection, strategy, init_from, began, given)
 
 
-def _train(config, directory, collection, strategy, init_from, began, keep_batch_size):
+def _train(config, directory, collection, strategy, init_from, began, given):
+    if directory.config.is_file():
+        config = resumed(config, load_config(directory.config), given)
     settings, chief = config.train, is_chief()
     directory.check(config, collection.name)
     stream = sys.stdout if chief else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -134,15 +137,7 @@ def _train(config, directory, collection, strategy, init_from, began, keep_batch
         if settings.minutes and not directory.config.is_file():
             ends = began + 60 * settings.minutes
             config = _fitted(
-                model,
-                config,
-                converter,
-                examples,
-                strategy,
-                ends,
-                keep_batch_size,
-                signals,
-                progress,
+                model, config, converter, examples, strategy, ends, given, signals, progress
             )
             settings = config.train
             history = History(config)
@@ -152,9 +147,12 @@ def _train(config, directory, collection, strategy, init_from, began, keep_batch
         say(f"Run: {directory.path}, from step {start:,} to {settings.steps:,}")
         if warmup_steps(settings) < settings.warmup_steps:
             say(
-                f"Warm-up: a tenth of all steps, {warmup_steps(settings):,}, instead of "
+                f"Warm-up: {warmup_steps(settings):,} of {settings.steps:,} steps instead of "
                 f"train.warmup_steps={settings.warmup_steps}"
             )
+        if settings.schedule_steps and not start:
+            values = config.objective.schedules_in_words(settings.schedule_steps)
+            say(f"Schedules, scaled to {settings.schedule_steps:,} steps: {values}")
         if not start:
             model.prepare(0, examples["train"], settings.seed)
         feed = Feed.of(config, converter, model, examples, strategy, say)
@@ -188,9 +186,7 @@ def _outcome(history: History, settings: TrainConfig) -> str:
     return f"{risen[0].upper()}{risen[1:]}; {use}" if risen else ""
 
 
-def _fitted(
-    model, config, converter, examples, strategy, deadline, keep_batch_size, signals, progress
-):
+def _fitted(model, config, converter, examples, strategy, deadline, given, signals, progress):
     """Returns the config of a run that ends by `deadline`, and adapts the model to it."""
     minutes = config.train.minutes
     progress.say(f"Measuring how many steps fit into --minutes={minutes:g}")
@@ -217,7 +213,7 @@ def _fitted(
 
     costs, left = measured(config)
     batch_size = config.train.batch_size
-    if not keep_batch_size:
+    if "train.batch_size" not in given:
         replicas = strategy.num_replicas_in_sync if strategy else 1
         batch_size = batch_size_for(costs, left, config.train, replicas)
     if batch_size < config.train.batch_size:
@@ -227,7 +223,7 @@ def _fitted(
         )
         config = with_batch_size(config, batch_size)
         costs, left = measured(config)
-    config = fitted(config, *plan(costs, left, minutes))
+    config = fitted(config, *plan(costs, left, minutes), given)
     settings = config.train
     progress.say(
         f"{settings.steps:,} steps of {costs.step:.2g} s; "

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from magenta_lite.checkpoints.music_vae import fitted_config
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
@@ -174,7 +173,7 @@ def test_given_hits_stay_when_a_groove_is_decoded(model):
 
 
 def test_an_imported_checkpoint_is_decoded_as_the_original_does_it():
-    config = fitted_config(get_config(NAME), None, None)
+    config = get_config(NAME, original=True)
     assert config.objective.error_weight == 1
     built = build_converter(config.converter)
     assert count_weights(config, built) - 2 * 256 == 4_085_019  # and the fit of the prior

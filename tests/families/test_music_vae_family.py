@@ -101,14 +101,14 @@ def test_the_tests_know_every_configuration_of_the_original():
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_full_size_has_as_many_weights_as_the_original(name):
-    config = get_config(name, AS_THE_ORIGINAL)
+    config = get_config(name, original=True)
     events = config.model.input_format(build_converter(config.converter).event_format)
     assert expected_parameters(config.model, events) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_full_size_reads_and_gives_as_many_channels_as_the_original(name):
-    config = get_config(name, AS_THE_ORIGINAL)
+    config = get_config(name, original=True)
     model = config.model
     events = model.input_format(build_converter(config.converter).event_format)
     control = inputs.control_size(events)

@@ -31,6 +31,7 @@ SMALL = (
     # Else the decoder would be compiled, too.
     "objective.sampling_schedule=constant",
     "objective.sampling_rate=0",
+    "train.scale_schedules=false",  # a run that goes on is then that of all its steps
 )
 
 

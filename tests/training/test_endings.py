@@ -88,7 +88,7 @@ def test_minutes_fix_steps_and_schedules_and_leave_no_other_trace(tmp_path, monk
     costs = []
     monkeypatch.setattr(trainer, "plan", lambda *measured: costs.append(measured) or (16, 8))
     timed = ("train.minutes=1", "train.steps=5000", "objective.beta_rate=0.9999")
-    train(tmp_path / "timed", *timed)
+    train(tmp_path / "timed", *timed, "train.scale_schedules=true")
     config = load_config(tmp_path / "timed" / "config.yaml")
     assert (config.train.steps, config.train.checkpoint_every) == (16, 8)
     assert config.objective.beta_rate == pytest.approx(0.9999 ** (5000 / 16))
@@ -124,7 +124,7 @@ def test_minutes_make_batches_smaller_unless_their_size_is_given(tmp_path, monke
     assert_same(tmp_path / "smaller", state(tmp_path / "plain"), tolerance=0)
 
     config = small_config("train.minutes=0.1", "train.validation_examples=0")
-    trainer.train(config, tmp_path / "kept", MadeUpCollection(), keep_batch_size=True)
+    trainer.train(config, tmp_path / "kept", MadeUpCollection(), given=["train.batch_size"])
     assert load_config(tmp_path / "kept" / "config.yaml").train.batch_size > 4
 
 

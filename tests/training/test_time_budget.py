@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from magenta_lite.config import get_config
+from magenta_lite.config import get_config, resumed
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_vae.config import VAEObjective
 from magenta_lite.training.schedules import WarmUp, warmup_steps
@@ -76,7 +76,33 @@ def test_schedules_of_a_short_run_fit_into_it():
     whole, part = config.objective, short.objective
     assert part.beta_rate**1000 == pytest.approx(whole.beta_rate**200_000)
     assert part.sampling_rate * math.log(part.sampling_rate) == pytest.approx(500, rel=1e-3)
+    assert short.train.schedule_steps == 1000
     assert fitted(config, 1000, 100) == fitted(short, 1000, 100)
+    assert short.objective == get_config("cat-mel_2bar", ["train.steps=1000"]).objective
+    # What the user sets stays.
+    kept = fitted(config, 1000, 100, {"objective.beta_rate"}).objective
+    assert (kept.beta_rate, kept.sampling_rate) == (whole.beta_rate, part.sampling_rate)
+
+
+def test_schedules_that_the_user_sets_are_not_scaled():
+    given = get_config("cat-mel_2bar", ["train.steps=1000", "objective.sampling_rate=50"])
+    assert given.objective.sampling_rate == 50
+    assert given.objective.beta(1000) == pytest.approx(
+        get_config("cat-mel_2bar").objective.beta(200_000)
+    )
+    whole = get_config("cat-mel_2bar", ["train.steps=1000", "train.scale_schedules=false"])
+    assert whole.objective == get_config("cat-mel_2bar").objective
+
+
+def test_a_run_keeps_its_schedules_when_its_steps_are_changed():
+    run = get_config("cat-mel_2bar", ["train.steps=1000"])
+    longer = resumed(get_config("cat-mel_2bar", ["train.steps=3000"]), run)
+    assert (longer.objective, longer.train.schedule_steps) == (run.objective, 1000)
+    # Runs of versions that scaled nothing go on as they were.
+    former = get_config("cat-mel_2bar")
+    assert resumed(run, former).objective == former.objective
+    given = resumed(longer, former, {"objective.beta_rate"}).objective
+    assert (given.beta_rate, given.sampling_rate) == (run.objective.beta_rate, 1000)
 
 
 def test_schedules_that_are_over_early_stay_and_so_do_those_of_longer_runs():
@@ -105,7 +131,7 @@ def test_the_same_command_goes_on_with_the_numbers_of_its_run():
     config = with_minutes(get_config("cat-mel_2bar"), 30)
     there = with_batch_size(fitted(config, 1234, 77), 128)
     assert continued(config, there, "runs/x") == there
-    given = continued(config, there, "runs/x", keep_batch_size=True)  # which the run refuses
+    given = continued(config, there, "runs/x", ["train.batch_size"])  # which the run refuses
     assert given == with_batch_size(there, 512)
 
 

@@ -80,6 +80,7 @@ class MuseNetObjective(Objective):
     """
 
     kind: ClassVar[str] = "musenet_objective"
+    scheduled = ("critic_every",)
 
     prefix_dropout: float = 0.1
     place_dropout: float = 0.15
@@ -106,3 +107,7 @@ class MuseNetObjective(Objective):
         del planned
         every = min(self.critic_every, max(steps // MIN_REFILLS, 1))
         return dataclasses.replace(self, critic_every=every)
+
+    def schedules_in_words(self, steps: int) -> str:
+        del steps
+        return f"generated examples are renewed every {self.critic_every:,} steps"

@@ -124,6 +124,7 @@ class VAEObjective(Objective):
     """
 
     kind: ClassVar[str] = "vae"
+    scheduled = ("max_beta", "beta_rate", "sampling_schedule", "sampling_rate")
 
     max_beta: float = 1.0
     beta_rate: float = 0.0
@@ -160,14 +161,50 @@ class VAEObjective(Objective):
             rate = _rate_with_half_at(_halfway(half, steps, planned))
         return dataclasses.replace(self, beta_rate=beta_rate, sampling_rate=rate)
 
+    def beta(self, step: int) -> float:
+        """Returns the KL weight at a step."""
+        return self.max_beta * (1 - self.beta_rate**step)
+
+    def sampling_probability(self, step: int) -> float:
+        """Returns the probability of scheduled sampling at a step."""
+        if self.sampling_schedule == "constant":
+            return self.sampling_rate
+        if self.sampling_schedule == "exponential":
+            return 1 - self.sampling_rate**step
+        return 1 / (1 + self.sampling_rate * math.exp(-step / self.sampling_rate))
+
+    def schedules_in_words(self, steps: int) -> str:
+        """Returns the KL weight and the probability of scheduled sampling, halfway and at last."""
+        moments = (steps // 2, steps)
+        betas = " and ".join(f"{self.beta(step):.2g}" for step in moments)
+        chances = " and ".join(f"{self.sampling_probability(step):.0%}" for step in moments)
+        return (
+            f"halfway and at the end, the KL weight is {betas}, and {chances} of the inputs are "
+            "sampled"
+        )
+
+    def continuing(self, source: VAEObjective, step: int) -> VAEObjective:
+        """Returns an objective with the KL weight and the scheduled sampling of another run's step.
+
+        They are constant: a KL weight that began at 0 again would undo the regularisation of the
+        latent space.
+        """
+        return dataclasses.replace(
+            self,
+            max_beta=source.beta(step),
+            beta_rate=0.0,
+            sampling_schedule="constant",
+            sampling_rate=source.sampling_probability(step),
+        )
+
     def comparable_loss(self, measured: Mapping[str, float], steps: int) -> float:
         """Returns the loss of a validation with the KL weight of the last step, in nats.
 
         The annealed KL weight makes losses of different steps incomparable.
         """
-        beta = self.max_beta * (1 - self.beta_rate**steps)
         free_nats = self.free_bits * math.log(2)
-        return measured["reconstruction_nll"] + beta * max(measured["kl"] - free_nats, 0.0)
+        kl_cost = max(measured["kl"] - free_nats, 0.0)
+        return measured["reconstruction_nll"] + self.beta(steps) * kl_cost
 
 
 def _halfway(half: float, steps: int, planned: int) -> float:
