@@ -151,7 +151,8 @@ def expected_parameters(model, events) -> int:
     sizes = [sum(events.sizes) * (3 if events.kind == "groove" else 1)]
     if model.expression_units:
         sizes = list(events.sizes)  # of hits
-        total += 2 * lstm(sizes[0] + model.latent_size, model.expression_units)
+        total += dense(model.latent_size, model.expression_units)
+        total += 2 * lstm(sizes[0] + model.expression_units, model.expression_units)
         total += dense(2 * model.expression_units, 2 * sizes[0])
     for size in events.sizes if model.decoder_per_part else sizes:
         nade = events.kind == "roll"

@@ -13,6 +13,7 @@ import tensorflow as tf
 from magenta_lite.families.music_vae.encoders import (
     dropped,
     from_segments,
+    near_zero_dense,
     swap_axes,
     to_segments,
 )
@@ -23,16 +24,6 @@ from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Tensor
-
-
-def near_zero_dense(name: str, size: int, units: int, activation: Any = None) -> keras.layers.Dense:
-    """Returns a float32 layer from (..., size) to (..., units) with small initial weights."""
-    initial: Any = keras.initializers.RandomNormal(stddev=0.001)
-    layer = keras.layers.Dense(
-        units, activation=activation, kernel_initializer=initial, dtype="float32", name=name
-    )
-    layer.build((None, size))
-    return layer
 
 
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:

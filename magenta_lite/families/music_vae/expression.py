@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from magenta_lite.families.music_vae.encoders import dropped
+from magenta_lite.families.music_vae.encoders import dropped, near_zero_dense
 from magenta_lite.layers.base import Layer
 from magenta_lite.layers.lstm import LSTM
 from magenta_lite.modeling.music_model import RandomInput
@@ -18,7 +18,8 @@ from magenta_lite.typing import Tensor
 class Expression(Layer):
     """A bidirectional LSTM from the hits of a groove to their velocities and offsets.
 
-    It reads the hits of all steps, and the latent vector at every step.
+    At every step it reads the hits, and a code of the latent vector, which is small at first, as
+    the noise of the latent vector would disturb the training.
 
     Shape letters: T steps, B grooves, D drum classes, Z latent size.
 
@@ -36,8 +37,9 @@ class Expression(Layer):
         self.units, self.head = units, head
         self.latent_size, self.dropout = latent_size, dropout
         with keras.name_scope(self.name):
+            self.code = near_zero_dense("code", latent_size, units, "tanh")
             self.directions = [
-                LSTM(units, head.size, latent_size, name=name, dtype=self.dtype_policy)
+                LSTM(units, head.size, units, name=name, dtype=self.dtype_policy)
                 for name in ("forward", "backward")
             ]
             self.output_projection = keras.layers.Dense(
@@ -65,9 +67,9 @@ class Expression(Layer):
         Returns:
             Float32 (T, B, 3 * D): `logits`, logits of velocities, and offsets before tanh.
         """
-        hits = events[..., : self.head.size]
+        hits, code = events[..., : self.head.size], self.code(z)
         forward, backward = self.directions
-        x = [forward(hits, z), tf.reverse(backward(tf.reverse(hits, [0]), z), [0])]
+        x = [forward(hits, code), tf.reverse(backward(tf.reverse(hits, [0]), code), [0])]
         x = tf.concat(x, axis=-1)
         if keep is not None:
             x = dropped(x, keep[f"keep_{self.name}"], self.dropout)

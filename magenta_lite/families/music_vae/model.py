@@ -19,11 +19,11 @@ from magenta_lite.families.music_vae.decoders import (
     Conductor,
     Decoder,
     LSTMDecoder,
-    near_zero_dense,
 )
 from magenta_lite.families.music_vae.encoders import (
     BidirectionalEncoder,
     HierarchicalEncoder,
+    near_zero_dense,
     segment_lengths,
     steps_mask,
     swap_axes,
