@@ -21,6 +21,23 @@ from magenta_lite.converters.event_sequences.melody import EventMelodyConverterC
 from magenta_lite.converters.event_sequences.performance import EventPerformanceConverterConfig
 from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 
+ORIGINAL = {
+    "steps": 20_000,
+    "batch_size": 128,
+    "learning_rate": 1e-3,
+    "learning_rate_decay": 1.0,
+    "clip_norm": 3.0,
+    "clip_per_variable": True,
+}
+COSINE = {"schedule": "cosine", "min_learning_rate": 5e-5, "warmup_steps": 100}
+# Half an hour on two cores. A constant learning rate and a dropout of 0.5 need many more steps.
+SHORT = COSINE | {
+    "steps": 3000,
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "checkpoint_every": 300,
+}
+
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:
     """Returns a small variant of `config`, for tests and first tries."""
@@ -54,7 +71,15 @@ def tiny(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def event_rnn(
-    *names: str, converter, model: MelodyRNNConfig, data: DataConfig, programs=(), **train
+    *names: str,
+    converter,
+    model: MelodyRNNConfig,
+    data: DataConfig,
+    programs=(),
+    recipe=COSINE,
+    dropout=None,
+    lookback_distances=None,
+    **train,
 ) -> None:
     """Registers a configuration of the original, and its small variant, under `names`.
 
@@ -64,37 +89,42 @@ def event_rnn(
         model: Model section.
         data: Data section.
         programs: General MIDI programs of the output; empty for the converter's own.
-        train: Changes to the training section.
+        recipe: Changes to the training section, unless --original is given.
+        dropout: Dropout rate, unless --original is given.
+        lookback_distances: Distances in steps, unless --original is given.
+        train: Changes to the original's training section.
     """
 
-    def config() -> ExperimentConfig:
+    def config(original: bool = False) -> ExperimentConfig:
+        settings, sizes = ORIGINAL | train, model
+        if not original:
+            settings = settings | recipe
+            ours = {"dropout": dropout, "lookback_distances": lookback_distances}
+            ours = {name: value for name, value in ours.items() if value is not None}
+            sizes = dataclasses.replace(model, **ours)
         return ExperimentConfig(
             converter=converter,
-            model=model,
-            objective=NextEventObjective(),
+            model=sizes,
+            objective=NextEventObjective("label" if original else "event"),
             data=data,
-            train=TrainConfig(
-                **{
-                    "steps": 20_000,
-                    "batch_size": 128,
-                    "learning_rate": 1e-3,
-                    "learning_rate_decay": 1.0,
-                    "clip_norm": 3.0,
-                    "clip_per_variable": True,
-                }
-                | train
-            ),
-            generate=GenerateConfig(temperature=1.0, programs=programs),
+            train=TrainConfig(**settings),
+            generate=GenerateConfig(temperature=1.0, programs=programs, by_event=not original),
         )
 
-    register(*names)(config)
-    register(*(f"{name}_tiny" for name in names))(lambda: tiny(config()))
+    register(*names, original=lambda: config(original=True))(config)
+    small = (f"{name}_tiny" for name in names)
+    register(*small, original=lambda: tiny(config(original=True)))(lambda: tiny(config()))
 
 
 # Melodies -----------------------------------------------------------------------------------
 
 FIDDLE = (40,)  # a violin: the melodies are dance tunes
-MELODIES = {"data": DataConfig(source="folk"), "programs": FIDDLE}
+MELODIES = {
+    "data": DataConfig(source="folk"),
+    "programs": FIDDLE,
+    "recipe": SHORT,
+    "dropout": 0.1,
+}
 
 event_rnn(
     "basic_rnn",
@@ -114,6 +144,7 @@ event_rnn(
     "attention_rnn",
     converter=EventMelodyConverterConfig(),
     model=MelodyRNNConfig(attention_length=40, encoding="key"),
+    lookback_distances=(12, 16, 24, 32, 48, 64, 96, 128),  # up to the parts of a tune
     **MELODIES,
 )
 event_rnn(
@@ -148,6 +179,8 @@ event_rnn(
 LEAD_SHEETS = {
     "data": DataConfig(source="arranged:leads", transpose=(-6, 5)),
     "programs": FIDDLE,
+    "recipe": SHORT,
+    "dropout": 0.1,
 }
 
 

@@ -12,6 +12,7 @@ python -m magenta_lite.train --config=music_transformer --data=FOLDER
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from magenta_lite.config import DataConfig, ExperimentConfig, GenerateConfig, TrainConfig, register
 from magenta_lite.converters.chorale import ChoraleConverterConfig
@@ -107,11 +108,11 @@ def music_transformer_melody_tiny() -> ExperimentConfig:
     )
 
 
-def chorales(attention: str) -> ExperimentConfig:
+def chorales(attention: str, steps: int = 8000, dropout: float = 0.1) -> ExperimentConfig:
     """Returns a config for JSB Chorales, sized for two CPU cores."""
     config = performances(
         train={
-            "steps": 1750,
+            "steps": steps,
             "batch_size": 4,
             "schedule": "cosine",
             "warmup_steps": 100,
@@ -128,7 +129,7 @@ def chorales(attention: str) -> ExperimentConfig:
         filter_size=512,
         heads=4,
         max_relative_position=512,
-        dropout=0.0,  # so few steps do not overfit
+        dropout=dropout,
         positions=1024,
         attention=attention,
     )
@@ -140,8 +141,14 @@ def chorales(attention: str) -> ExperimentConfig:
     )
 
 
-register("music_transformer_jsb")(lambda: chorales("relative"))
-register("music_transformer_jsb_baseline")(lambda: chorales("absolute"))
+def jsb(name: str, attention: str) -> None:
+    """Registers a config for chorales; with `--original` a short run, which does not overfit."""
+    short = functools.partial(chorales, attention, steps=1750, dropout=0.0)
+    register(name, original=short)(functools.partial(chorales, attention))
+
+
+jsb("music_transformer_jsb", "relative")
+jsb("music_transformer_jsb_baseline", "absolute")
 
 
 def sized(*names: str, **changes) -> None:

@@ -129,6 +129,7 @@ def music_vae(
     objective,
     our_model=None,
     ours=None,
+    recipe=None,
     source="arranged",
     transpose=0,
     batch_size=512,
@@ -136,8 +137,11 @@ def music_vae(
 ) -> None:
     """Registers a configuration of the original, and its small variant, under `names`.
 
-    `our_model` and `ours`, an objective, replace those of the original, unless --original is given.
+    `our_model` and `ours`, an objective, replace those of the original, and `recipe` are changes to
+    the training section, unless --original is given.
     """
+
+    settings = {"steps": 200_000, "batch_size": batch_size}
 
     def config(original: bool = False) -> ExperimentConfig:
         return ExperimentConfig(
@@ -145,7 +149,7 @@ def music_vae(
             model=model if original or our_model is None else our_model,
             objective=objective if original or ours is None else ours,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
-            train=TrainConfig(steps=200_000, batch_size=batch_size),
+            train=TrainConfig(**(settings if original else settings | (recipe or {}))),
             generate=GenerateConfig(programs=programs),
         )
 

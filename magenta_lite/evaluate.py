@@ -2,7 +2,8 @@
 
 python -m magenta_lite.evaluate --run_dir=runs/cat-mel_2bar [--split=test] [--data=FOLDER]
 
-Prints a table of metrics and writes it to RUN_DIR/evaluation-SPLIT.json.
+Prints a table of metrics and writes it to RUN_DIR/evaluation-SPLIT.json. For MusicVAE and MelodyRNN
+it compares samples, drawn with the default options of `generate`, with the held-out music.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main() -> None:
     cli.load_tensorflow()
     from magenta_lite.data.splitting import few_held_out
     from magenta_lite.datasets import open_data
+    from magenta_lite.evaluation.samples import MEANINGS, compared
     from magenta_lite.training.run import load_encoder
     from magenta_lite.training.run_directory import RunDirectory, replace_text
 
@@ -54,10 +56,15 @@ def main() -> None:
         print(few)
 
     numbers = run.model.measure(examples, FLAGS.seed)
+    temperature = config.generate.temperature
+    samples = run.model.samples(run.converter, examples, temperature, FLAGS.seed)
+    if samples is not None:
+        numbers |= compared(samples, examples, collection, config, run.converter)
+    meanings = {**run.model.metric_meanings, **MEANINGS}
     print(f"{run.config.name} at step {run.step}, {data.source} {split}:")
     for name, value in numbers.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-        print(f"  {name:<26}{shown:>12}  {run.model.metric_meanings[name]}")
+        print(f"  {name:<26}{shown:>12}  {meanings[name]}")
     path = directory / f"evaluation-{split}.json"
     replace_text(path, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
     print(f"Wrote {path}")

@@ -86,6 +86,33 @@ def test_what_happens_or_does_not_is_drawn_as_one_of_two_classes(settings):
     np.testing.assert_array_equal(happens, drawn == 0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, [0.5, 0.06, 0.3, 0.1, 0.04, 0]),
+        ({"top_k": 2}, [0.5, 0.06, 0.3, 0, 0.04, 0]),
+        ({"top_p": 0.75}, [0.5, 0.06, 0.3, 0, 0.04, 0]),
+        ({"top_p": 0.5, "temperature": 0.5}, [0.5**2, 0.06**2, 0, 0, 0.04**2, 0]),
+        ({"min_p": 0.5, "temperature": 2.0}, [0.5**0.5, 0.06**0.5, 0.3**0.5, 0, 0.2, 0]),
+    ],
+    ids=str,
+)
+def test_no_filter_excludes_what_is_always_kept(settings, kept):
+    logits = np.log([0.5, 0.06, 0.3, 0.1, 0.04, 1.0]).astype(np.float32)
+    logits[-1] = np.finfo(np.float32).min  # what a grammar forbids
+    always = tf.constant([False, True, False, False, True, True])
+    p = tf.nn.softmax(Sampler(**settings).filtered(tf.constant(logits), always))
+    np.testing.assert_allclose(p, np.array(kept) / np.sum(kept), atol=1e-5)
+
+
+def test_the_most_probable_alone_has_no_exemption():
+    logits, always = tf.math.log([[0.6, 0.4]]), tf.constant([[False, True]])
+    greedy = ({"temperature": 0.0}, {"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0})
+    for settings in greedy:
+        drawn, log_p = Sampler(**settings).draw(logits, tf.constant([LARGEST]), always)
+        assert (drawn.numpy(), log_p.numpy()) == ([0], [0.0])
+
+
 def test_a_row_of_random_numbers_depends_on_its_seed_alone():
     many, one = uniforms_of(output_seeds(5, 4), [3, 2]), uniforms_of(tf.constant([[5, 2]]), [3, 2])
     np.testing.assert_array_equal(many[2:3], one)

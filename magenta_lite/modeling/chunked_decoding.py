@@ -11,6 +11,7 @@ import numpy as np
 
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
+from magenta_lite.modeling.limits import check_memory
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import NoteSequence
 
@@ -20,16 +21,25 @@ PRIMER_SECONDS = 20.0  # as in Magenta's notebooks
 
 
 def generate_tokens(
-    model: CachedDecoder, primer: list[int], options: Any, total: int, inputs: Any = None
+    model: CachedDecoder,
+    primer: list[int],
+    options: Any,
+    total: int,
+    inputs: Any = None,
+    describe: Callable[[DecodeState], str] | None = None,
 ) -> np.ndarray:
     """Returns a primer and its continuations, int32 (N, T), T at most `total` tokens.
 
-    The model's cache is a ring buffer; `inputs` are those of `model.condition`.
+    `inputs` are those of `model.condition`, `describe` is that of `Progress`.
+
+    Raises:
+        UserError: If the caches need more memory than the machine has.
     """
     ids, outputs = np.array(primer, np.int32), options.num_outputs
+    check_memory(outputs, 4 * outputs * model.slot_size * decoding.slots_for(model, total - 1))
     state, conditioning = decoding.begin(model, ids, outputs, total, inputs)
     uniforms = decoding.token_uniforms(options.seed, outputs, decoding.buffer_length(total))
-    progress = Progress(outputs, len(primer), total)
+    progress = Progress(outputs, len(primer), total, describe)
     sampler = Sampler.of(options)
     state = decode_until(model, state, conditioning, uniforms, sampler, total, progress)
     return state.tokens.numpy()[:, : int(state.position)]
@@ -43,9 +53,6 @@ class Progress:
         start: Initial length of each piece in tokens.
         total: Final length of each piece in tokens.
         describe: Returns the progress of a `DecodeState` in words; None for its share of `total`.
-
-    Attributes:
-        removed: Number of tokens removed from the front of each piece so far.
     """
 
     def __init__(
@@ -58,11 +65,10 @@ class Progress:
         self._outputs, self._start, self._total = num_outputs, start, total
         self._describe = describe
         self._began = self._printed = time.monotonic()
-        self.removed = 0
 
     def update(self, state: DecodeState) -> None:
         """Prints a line if `SECONDS` have passed, or after the last token."""
-        done, now = self.removed + int(state.position), time.monotonic()
+        done, now = int(state.position), time.monotonic()
         if now - self._printed <= SECONDS and done < self._total:
             return
         self._printed = now
@@ -81,16 +87,17 @@ def decode_until(
     stop: int,
     progress: Progress,
 ) -> DecodeState:
-    """Does the same as `decoding.decode`, in chunks, and enlarges the cache when necessary.
-
-    `stop` is at most the model's `attention_span`, unless its cache is a ring buffer.
-    """
+    """Does the same as `decoding.decode`, in chunks, and beyond the cache and the context."""
     weights, sampler = model.step_weights(), sampler.tensors()
-    position = int(state.position)
+    position, full = int(state.position), model.context_length
     while position < stop and not bool(np.all(state.done)):
-        slots = decoding.slots_for(model, position)
+        if model.slides and position - int(state.left_out) >= full:
+            state = decoding.slid(model, state, conditioning)
+        left_out = int(state.left_out)
+        slots = decoding.slots_for(model, position - left_out)
         end = min(stop, position - position % CHUNK + CHUNK)
         end = end if slots == model.attention_span else min(end, slots)
+        end = min(end, left_out + full) if model.slides else end
         state = decoding.with_slots(state, slots)
         state = decoding.decode(model, weights, state, conditioning, uniforms, sampler, end)
         position = int(state.position)

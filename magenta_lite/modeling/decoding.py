@@ -1,7 +1,9 @@
 """Autoregressive decoding with a key-value cache in a compiled loop.
 
 The cache is a ring buffer of K slots: position p is in slot p % K. Its size doubles as the piece
-grows, up to the attention span; from then on the oldest positions are overwritten.
+grows, up to the attention span; from then on the oldest positions are overwritten. A model with
+absolute positions reads its prefix and the last half of its context again when that is full, since
+positions beyond those of training would be extrapolated.
 
 Shape letters: N outputs, T tokens, V vocabulary, K slots, H heads, D key depth, E value depth.
 """
@@ -38,26 +40,46 @@ class Grammar(Protocol):
     def allowed(self, state: Any, conditioning: Any) -> Any:
         """Returns the mask of allowed next tokens: bool (N, V), or (1, V) for all pieces."""
 
+    def ending(self, state: Any) -> Any:
+        """Returns the mask bool (N, V) of the note-offs of sounding notes; None without note-offs.
+
+        Top-k, top-p and min-p do not exclude them, as notes would hang.
+        """
+
     def next_state(self, state: Any, ids: Any, conditioning: Any = None) -> Any:
         """Returns the state after one more token int32 (N,) of each piece.
 
         `conditioning` is that of `CachedDecoder.condition`; None for tokens of a primer.
         """
 
+    def truncated(self, state: Any, window: Any) -> Any:
+        """Returns the state of pieces whose context was truncated to a window int32 (N, T)."""
+
 
 class CachedDecoder(Protocol):
     """The interface of a model that the decoding loop needs."""
 
     grammar: Grammar
+    prefix_length: int  # tokens at the beginning of a piece that stay in its context
 
     @property
     def context_length(self) -> int:
-        """Maximum length of a primer in tokens."""
+        """Maximum length of a primer in tokens, and of the context of a model that slides."""
+        ...
+
+    @property
+    def slides(self) -> bool:
+        """Whether the model reads the last half of a full context again."""
         ...
 
     @property
     def attention_span(self) -> int:
         """Number of last tokens that attention sees, the slots of a full cache."""
+        ...
+
+    @property
+    def slot_size(self) -> int:
+        """Number of floats in a slot of the cache of a piece, of all layers."""
         ...
 
     @property
@@ -83,6 +105,13 @@ class CachedDecoder(Protocol):
         """Returns keys (B, H, T, D) and values (B, H, T, E) of each layer for tokens int (B, T)."""
         ...
 
+    def reread(self, window: Any, conditioning: Any, grammar_state: Any) -> Any:
+        """Returns keys and values as `prefill` for the last tokens int (N, T) of N pieces.
+
+        `conditioning` and `grammar_state` are those of `step` after these tokens.
+        """
+        ...
+
     def step_weights(self) -> tuple:
         """Returns the weights in the form that `step` needs, computed once for all steps."""
         ...
@@ -102,7 +131,7 @@ class CachedDecoder(Protocol):
         Args:
             weights: Result of `step_weights`.
             ids: Int32 (N,), the tokens before `position`; 0 at the beginning.
-            position: Int32 scalar.
+            position: Int32 scalar, from the beginning of the context.
             keys: Caches float32 (N * H, K, D) of each layer; with classifier-free guidance 2 N
                 instead of N.
             values: Float32 (N * H, K, E) of each layer.
@@ -136,6 +165,7 @@ class DecodeState(NamedTuple):
 
     Attributes:
         position: Int32 scalar t, position of the next token.
+        left_out: Int32 scalar, number of tokens after the prefix that the context leaves out.
         tokens: Int32 (N, T), zeros from t on.
         keys: Caches float32 (N * H, K, D) of each layer.
         values: Caches float32 (N * H, K, E) of each layer.
@@ -145,6 +175,7 @@ class DecodeState(NamedTuple):
     """
 
     position: Any
+    left_out: Any
     tokens: Any
     keys: tuple
     values: tuple
@@ -181,8 +212,9 @@ def sample(
     uniforms = token_uniforms(seed, num_outputs, longest)
     span = model.attention_span
     whole, conditioning = begin(model, primer, num_outputs, longest, inputs, slots=span)
+    first = tf.minimum(num_tokens, most) if model.slides else num_tokens
     for slots in cache_sizes(model):
-        stop = num_tokens if slots == span else tf.minimum(num_tokens, slots)
+        stop = first if slots == span else tf.minimum(first, slots)
 
         def stage(whole=whole, slots=slots, stop=stop):
             part = whole._replace(
@@ -197,6 +229,17 @@ def sample(
 
         # Stages that are not needed are not compiled.
         whole = tf.cond(whole.position < stop, stage, lambda whole=whole: whole)
+
+    def goes_on(state):
+        return (state.position < num_tokens) & ~tf.reduce_all(state.done)
+
+    def slide(state):
+        state = slid(model, state, conditioning)
+        stop = tf.minimum(num_tokens, state.left_out + most)
+        return (decode(model, weights, state, conditioning, uniforms, sampler, stop),)
+
+    if model.slides and longest > most:
+        (whole,) = tf.while_loop(goes_on, slide, (whole,))
     return whole.tokens[:, :num_tokens], whole.score
 
 
@@ -252,11 +295,12 @@ def begin(
     ]
     chosen = tf.reduce_sum(tf.cast(count > tf.constant(lengths[:-1], tf.int32), tf.int32))
     caches = branches[0]() if len(branches) == 1 else tf.switch_case(chosen, branches)
-    state = state_after(model.grammar, primer[:, None])
+    state = state_after(model.grammar, primer[None])
     buffer = buffer_length(length)
     tokens = tf.ensure_shape(tf.pad(primer, [[0, buffer - count]]), [buffer])
     decode_state = DecodeState(
         position=count,
+        left_out=tf.constant(0),
         tokens=repeated(tokens[None]),
         keys=tuple(for_all(k) for k, _ in caches),
         values=tuple(for_all(v) for _, v in caches),
@@ -300,15 +344,46 @@ def token_uniforms(seed: Any, num_outputs: Any, length: int) -> Tensor:
     return tf.transpose(uniforms_of(output_seeds(seed, num_outputs), [length]))
 
 
+def slid(model: CachedDecoder, state: DecodeState, conditioning: Any) -> DecodeState:
+    """Returns the state with a context of the prefix and the last half of the full one.
+
+    `conditioning` is a result of `begin`.
+    """
+    keep, prefix, t = model.context_length // 2, model.prefix_length, state.position
+    window = tf.concat([state.tokens[:, :prefix], state.tokens[:, t - keep : t]], axis=1)
+    window = tf.ensure_shape(window, [None, prefix + keep])
+    caches = _reread(model, window, conditioning, state.grammar_state, state.keys[0].shape[1])
+
+    def like(x, cache):  # (N, H, K, D) as (N * H, K, D)
+        return tf.ensure_shape(tf.reshape(x, [-1, *x.shape[2:]]), cache.shape)
+
+    return state._replace(
+        left_out=t - (prefix + keep),
+        keys=tuple(like(k, cache) for (k, _), cache in zip(caches, state.keys, strict=True)),
+        values=tuple(like(v, cache) for (_, v), cache in zip(caches, state.values, strict=True)),
+        grammar_state=model.grammar.truncated(state.grammar_state, window),
+    )
+
+
+@inner_graph
+def _reread(model, window, conditioning, grammar_state, slots: int):
+    pairs = model.reread(window, conditioning, grammar_state)
+    return _in_slots(pairs, tf.shape(window)[1], slots)
+
+
 @inner_graph
 def _prefilled(model, ids, count, slots: int, of_primer):
     """Returns pairs of keys and values (1, H, K, .) of the first `count` tokens of `ids` (L,)."""
+    return _in_slots(model.prefill(ids[None], *of_primer), count, slots)
+
+
+def _in_slots(pairs, count, slots: int):
+    """Returns pairs of keys and values (N, H, K, .) of the first `count` of (N, H, L, .)."""
     last = count - 1
     position = last - (last - tf.range(slots)) % slots  # of each slot; negative if it is empty
-    position = tf.clip_by_value(position, 0, tf.shape(ids)[0] - 1)
+    position = tf.clip_by_value(position, 0, tf.shape(pairs[0][0])[2] - 1)
     return tuple(
-        tuple(tf.cast(tf.gather(x, position, axis=2), tf.float32) for x in pair)
-        for pair in model.prefill(ids[None], *of_primer)
+        tuple(tf.cast(tf.gather(x, position, axis=2), tf.float32) for x in pair) for pair in pairs
     )
 
 
@@ -328,7 +403,8 @@ def decode(
         conditioning: Conditioning of every step, a result of `begin`.
         uniforms: Float32 (T, N) in [0, 1).
         sampler: The settings are tensors.
-        stop: Int32 scalar; at most the size of the cache, unless that is the attention span.
+        stop: Int32 scalar; within the context and, unless that is as large as the attention span,
+            the cache.
     """
     run = _compiled(state.keys[0].shape[1])
     stop = tf.convert_to_tensor(stop)  # a Python number would be compiled again
@@ -345,15 +421,18 @@ def _decode(model, weights, state, conditioning, uniforms, sampler, stop):
         t, before = state.position, state.grammar_state
         last = tf.where(t > 0, tf.gather(state.tokens, tf.maximum(t - 1, 0), axis=1), 0)
         logits, keys, values = model.step(
-            weights, last, t, state.keys, state.values, conditioning, before
+            weights, last, t - state.left_out, state.keys, state.values, conditioning, before
         )
-        logits = tf.where(grammar.allowed(before, conditioning), logits, logits.dtype.min)
-        drawn, log_p = sampler.draw(logits, uniforms[t])
+        allowed, ending = grammar.allowed(before, conditioning), grammar.ending(before)
+        logits = tf.where(allowed, logits, logits.dtype.min)
+        always = None if ending is None else ending & allowed
+        drawn, log_p = sampler.draw(logits, uniforms[t], always)
         drawn = tf.where(state.done, 0, drawn)
         ends = tf.zeros_like(state.done) if grammar.end_id is None else drawn == grammar.end_id
         return (
             DecodeState(
                 position=t + 1,
+                left_out=state.left_out,
                 tokens=replaced_at(state.tokens, t, drawn),
                 keys=keys,
                 values=values,
@@ -376,6 +455,11 @@ def _compiled(slots: int):
 
 @inner_graph(reduce_retracing=True)
 def state_after(grammar: Grammar, ids: Tensor) -> Any:
-    """Returns the state of a grammar after tokens int32 (T, N), without conditioning."""
-    start = grammar.initial_state(tf.shape(ids)[1])
-    return tf.foldl(lambda state, row: grammar.next_state(state, row), ids, start)
+    """Returns the state of a grammar after tokens int32 (N, T), without conditioning."""
+    rows, steps = tf.unstack(tf.shape(ids))
+    start = (0, grammar.initial_state(rows))
+
+    def step(t, state):
+        return t + 1, grammar.next_state(state, ids[:, t])
+
+    return tf.while_loop(lambda t, _: t < steps, step, start)[1]

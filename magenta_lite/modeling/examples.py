@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+COMPARED_EVENTS = 8192  # approximate number of sampled events that are compared with held-out ones
+LEAST_SAMPLES = 16
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RaggedArray:
@@ -113,3 +116,9 @@ class Examples:
             if self.controls is not None:
                 batch["controls"] = self.controls[part].astype(np.int32)
             yield batch
+
+
+def spread(total: int, wanted: int) -> np.ndarray:
+    """Returns at most `wanted` evenly spaced indices below `total`."""
+    count = min(total, wanted)
+    return np.arange(count) * total // max(count, 1)

@@ -118,6 +118,17 @@ class MusicModel(FromArguments, Model):
         """Returns metrics of held-out `Examples`; `metric_meanings` explains them."""
         raise NotImplementedError
 
+    def samples(
+        self, converter: Any, held_out: Any, temperature: float, seed: int, /
+    ) -> Any | None:
+        """Returns samples with default options as `Examples`, to be compared with held-out ones.
+
+        Conditioning, if the model needs any, comes from the held-out `Examples`. None for a model
+        whose samples `evaluate` does not compare.
+        """
+        del converter, held_out, temperature, seed
+        return None
+
     def signatures(self, /) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns compiled functions of dense tensors by the names of their SavedModel signatures.
 

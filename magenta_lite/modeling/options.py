@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.limits import MOST, MOST_EVENTS, check_range, check_total
 from magenta_lite.unfinished import Unfinished
 
 TEXT_SUFFIXES = (".txt", ".lrc", ".text")
@@ -30,7 +31,7 @@ def option(
         default: Default value.
         help: One or two sentences for `--help`.
         least: Smallest allowed number.
-        most: Largest allowed number.
+        most: Largest allowed number, if it follows from the meaning; see also `limits.MOST`.
         choices: Allowed values; empty for any.
         is_path: Whether the text, or each text of a tuple, is a path, in which `~` is expanded.
         is_text_or_file: Whether the user gives a text or the path of a text file.
@@ -78,6 +79,9 @@ class GenerateOptions:
     family: ClassVar[str] = ""
     # Whether generation is random, so that a seed matters.
     draws: ClassVar[bool] = True
+    # The largest `total_length`, and its unit.
+    most_together: ClassVar[int] = MOST_EVENTS
+    unit: ClassVar[str] = "events"
     # Hints to add to the errors for modes, and for options, of other families.
     mode_hints: ClassVar[dict[str, str]] = {}
     option_hints: ClassVar[dict[str, str]] = {}
@@ -119,7 +123,7 @@ class GenerateOptions:
 
         Raises:
             UserError: If a model with this converter does not have the mode, an option or the
-                programs.
+                programs, or if a number is too small or too large.
         """
         modes, names = self.modes(converter), self.names(converter)
         if self.mode not in modes:
@@ -131,6 +135,15 @@ class GenerateOptions:
             if name not in names and getattr(self, name) != field.default:
                 raise UserError(f"--{name} means nothing to this {self.family} model; leave it out")
         converter.check_programs(self.programs)
+        check_range("num_outputs", self.num_outputs, 1, MOST["num_outputs"])
+        for name, field in options_of(type(self)).items():
+            most = MOST.get(name, field.metadata["most"])
+            check_range(name, getattr(self, name), field.metadata["least"], most)
+        check_total(self.num_outputs, self.total_length(), self.most_together, self.unit)
+
+    def total_length(self) -> float:
+        """Returns the length of all pieces together in `unit`, as far as the options tell."""
+        return self.num_outputs
 
     def check(self, converter: Any) -> None:
         """Checks everything that can be checked without the model.
@@ -179,6 +192,9 @@ class TokenOptions(SamplingOptions):
     primer_seconds: float | None = option(
         None, "Seconds of --input, from its start, that are continued; 20 by default.", least=0.01
     )
+
+    def total_length(self) -> float:
+        return self.num_outputs * (self.num_tokens or 1)
 
 
 class Reconstruction(NamedTuple):

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from magenta_lite.modeling.limits import MOST
 from magenta_lite.typing import Tensor
 
-COLDEST = 1e-6  # lowest divisor of logits, so that probabilities are finite at temperature 0
+SMALLEST = 1e-6  # lowest divisor of logits, so that probabilities are finite at temperature 0
 
 
 class Sampler(NamedTuple):
@@ -16,6 +17,7 @@ class Sampler(NamedTuple):
 
     The logits are divided by the temperature first. The other settings then exclude improbable
     classes, each by the probabilities at that temperature; the most probable class always stays.
+    Temperature 0, top-k 1, min-p 1 and top-p up to `SMALLEST` take it without sampling.
 
     Attributes:
         temperature: Divides the logits; 0 takes the most probable class.
@@ -42,7 +44,9 @@ class Sampler(NamedTuple):
         pairs = zip(self, types, strict=True)
         return Sampler(*(tf.convert_to_tensor(value, dtype) for value, dtype in pairs))
 
-    def draw(self, logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(
+        self, logits: Tensor, uniforms: Tensor, always: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draws one class of each distribution by inverting its cumulative distribution.
 
         The random numbers are inputs, so that a draw does not depend on replica, batch or machine.
@@ -50,28 +54,35 @@ class Sampler(NamedTuple):
         Args:
             logits: Float (..., V).
             uniforms: Float (...) in [0, 1).
+            always: As of `filtered`.
 
         Returns:
             Classes int32 (...), and the log probabilities float32 (...), in nats, with which they
             were drawn.
         """
-        kept = self.filtered(logits)
+        kept = self.filtered(logits, always)
         probabilities = tf.nn.softmax(kept)
         drawn = tf.where(
-            self.tensors().temperature > 0,
-            inverse_cumulative(probabilities, tf.cumsum(probabilities, axis=-1), uniforms),
+            self._is_greedy(),
             tf.argmax(logits, axis=-1, output_type=tf.int32),
+            inverse_cumulative(probabilities, tf.cumsum(probabilities, axis=-1), uniforms),
         )
         log_p = tf.gather(tf.nn.log_softmax(kept), drawn, axis=-1, batch_dims=len(drawn.shape))
         return drawn, log_p
 
-    def filtered(self, logits: Tensor) -> Tensor:
+    def filtered(self, logits: Tensor, always: Tensor | None = None) -> Tensor:
         """Returns the logits float32 (..., V) of the distribution that is drawn from.
 
-        The logits of excluded classes are the lowest float.
+        Args:
+            logits: Float (..., V).
+            always: Bool (..., V), classes that top-k, top-p and min-p do not exclude, unless the
+                settings take the most probable class; None for no class.
+
+        Returns:
+            Logits; those of excluded classes are the lowest float.
         """
         temperature, top_k, top_p, min_p = self.tensors()
-        scaled = tf.cast(logits, tf.float32) / tf.maximum(temperature, COLDEST)
+        scaled = tf.cast(logits, tf.float32) / tf.maximum(temperature, SMALLEST)
         probability = tf.nn.softmax(scaled)
         largest = tf.reduce_max(probability, axis=-1, keepdims=True)
 
@@ -86,7 +97,13 @@ class Sampler(NamedTuple):
         sorts = (top_k > 0) | (top_p < 1)
         lowest = tf.cond(sorts, smallest_kept, lambda: tf.zeros_like(largest))
         stays = probability >= tf.maximum(lowest, min_p * largest)
+        if always is not None:
+            stays |= always & ~self._is_greedy()
         return tf.where(stays, scaled, scaled.dtype.min)
+
+    def _is_greedy(self):
+        temperature, top_k, top_p, min_p = self.tensors()
+        return (temperature <= 0) | (top_k == 1) | (top_p <= SMALLEST) | (min_p >= 1)
 
     def draw_binary(self, logits: Tensor, uniforms: Tensor) -> Tensor:
         """Draws binary events; the settings apply to the two outcomes.
@@ -99,7 +116,7 @@ class Sampler(NamedTuple):
             Bool (...), the more probable outcome where the other one is excluded.
         """
         temperature, top_k, top_p, min_p = self.tensors()
-        probability = tf.sigmoid(logits / tf.maximum(temperature, COLDEST))
+        probability = tf.sigmoid(logits / tf.maximum(temperature, SMALLEST))
         largest = tf.maximum(probability, 1 - probability)
         certain = (temperature <= 0) | (top_k == 1) | ((top_p < 1) & (largest >= top_p))
         certain |= 1 - largest < min_p * largest
@@ -123,9 +140,25 @@ def inverse_cumulative(probabilities: Tensor, cumulative: Tensor, uniform: Tenso
     return tf.argmax(exceeds, axis=-1, output_type=tf.int32)
 
 
+def at_most(value: Any, name: str) -> Tensor:
+    """Returns the value of an option, an int32 scalar, for what must not begin above its limit.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it exceeds the limit of a call.
+    """
+    most = int(MOST[name])
+    message = f"{name} must be at most {most:,}; give less, in several calls for more"
+    with tf.control_dependencies([tf.debugging.assert_less_equal(value, most, message)]):
+        return tf.identity(value)
+
+
 def output_seeds(seed: Any, num_outputs: Any) -> Tensor:
-    """Returns a seed for each output, int32 (N, 2), independent of the number N of outputs."""
-    numbers = tf.range(num_outputs)
+    """Returns a seed for each output, int32 (N, 2), independent of the number N of outputs.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If N exceeds the limit of a call.
+    """
+    numbers = tf.range(at_most(num_outputs, "num_outputs"))
     return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 

@@ -119,7 +119,8 @@ class RunDirectory:
             other = "" if there.name == config.name else f", not of {config.name},"
             raise UserError(
                 f"{self.path} holds a run of {there.name}{other} with other values: {parts}; "
-                "choose another --run_dir, or give the values of that run"
+                "choose another --run_dir, give the values of that run, or continue it with "
+                f"--run_dir={self.path} and no --config"
             )
 
     def prepare(self, config: ExperimentConfig, converter: Any, data: dict[str, Any]) -> None:

@@ -1,13 +1,15 @@
 """Measures how well Music Transformers predict beyond the length they were trained on.
 
 python scripts/benchmarks/longer_than_trained.py --data=FOLDER --run_dir=runs/longer \\
-    [--steps=800] [--length=256]
+    [--config=music_transformer_tiny] [--steps=800] [--length=256]
 
 Trains three models of the same size on FOLDER, whose folders train, validation and test are its
-splits (for ASAP, `--asap=asap.zip` fills them by title): relative attention without and with
-sinusoidal position encodings, and learned position embeddings. Then measures the test NLL by
-position up to twice the training length, with attention to all earlier tokens, and with attention
-limited to the training length, as `generate` does when a context is full. Prints a Markdown table.
+splits (for ASAP, `--asap=asap.zip` fills them by title), or on another source of `train --data`:
+relative attention without and with sinusoidal position encodings, and learned position embeddings.
+Then measures the test NLL by position up to twice the training length: with attention to all
+earlier tokens; limited to the training length, as with a cache that forgets the oldest tokens; and
+with the last half of a full context read again from position 0, as `generate` does. Prints a
+Markdown table. With --config=music_transformer the models have four layers of 192 units.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ def train(name: str, arguments) -> Path:
     run_dir = Path(arguments.run_dir) / name.replace(" ", "_")
     length = arguments.length
     chosen = [
-        *SIZES,
+        *(SIZES if arguments.config == "music_transformer" else ()),
         f"converter.crop={length}",
         *MODELS[name],
         # Half of the length, as in the paper: larger distances are rare in training.
@@ -76,7 +78,7 @@ def train(name: str, arguments) -> Path:
         f"train.checkpoint_every={arguments.steps}",
     ]
     flags = [part for setting in chosen for part in ("--set", setting)]
-    command = ["--config=music_transformer", f"--data={arguments.data}", f"--run_dir={run_dir}"]
+    command = [f"--config={arguments.config}", f"--data={arguments.data}", f"--run_dir={run_dir}"]
     subprocess.run([sys.executable, "-m", "magenta_lite.train", *command, *flags], check=True)
     return run_dir
 
@@ -84,7 +86,8 @@ def train(name: str, arguments) -> Path:
 def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.ndarray:
     """Returns the mean test NLL in nats at each position, float (2 * length,).
 
-    Every layer attends to the last `in_sight` tokens.
+    Every layer attends to the last `in_sight` tokens; 0 for a context of at most `length` tokens,
+    of which the last half is read again when it is full.
     """
     import tensorflow as tf
 
@@ -95,18 +98,32 @@ def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.
 
     run = load_run(run_dir)
     examples = open_collection(DataConfig(source=data), run.config.converter).split("test")
-    whole = examples.events[examples.lengths == 2 * length].astype(np.int32)
-    sums = np.zeros(2 * length)
-    distance = np.subtract.outer(np.arange(2 * length), np.arange(2 * length))
-    bias = tf.constant(np.where((distance < 0) | (distance >= in_sight), -1e9, 0.0), tf.float32)
-    for start in range(0, len(whole) - len(whole) % ROWS, ROWS):
-        ids = tf.constant(whole[start : start + ROWS])
-        x = run.model.embed_shifted(ids)
-        for layer in run.model.decoder:
-            x = layer(x, bias)
-        nll, _ = token_nll(ids, run.model.logits(x))
-        sums += nll.numpy().sum(axis=0)
-    return sums / (len(whole) - len(whole) % ROWS)
+    whole = np.stack(
+        [
+            np.asarray(row, np.int32)
+            for row, n in zip(examples.events, examples.lengths, strict=True)
+            if n == 2 * length
+        ]
+    )
+    whole = whole[: len(whole) - len(whole) % ROWS]
+
+    def nll(start: int, stop: int, in_sight: int) -> np.ndarray:
+        distance = np.subtract.outer(np.arange(stop - start), np.arange(stop - start))
+        bias = np.where((distance < 0) | (distance >= in_sight), -1e9, 0.0).astype(np.float32)
+        sums = np.zeros(stop - start)
+        for row in range(0, len(whole), ROWS):
+            ids = tf.constant(whole[row : row + ROWS, start:stop])
+            x = run.model.embed_shifted(ids)
+            for layer in run.model.decoder:
+                x = layer(x, bias)
+            sums += token_nll(ids, run.model.logits(x))[0].numpy().sum(axis=0)
+        return sums / len(whole)
+
+    if in_sight:
+        return nll(0, 2 * length, in_sight)
+    half = length // 2
+    later = [nll(start, start + length, length)[half:] for start in (half, length)]
+    return np.concatenate([nll(0, length, length), *later])
 
 
 def main() -> None:
@@ -114,20 +131,26 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder with train, validation and test")
     parser.add_argument("--asap", help="archive of ASAP that fills the folder first")
     parser.add_argument("--run_dir", default="runs/longer")
+    parser.add_argument(
+        "--config",
+        default="music_transformer",
+        choices=("music_transformer", "music_transformer_tiny"),
+    )
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--length", type=int, default=256, help="tokens of a training example")
     arguments = parser.parse_args()
     if arguments.asap:
         split_by_title(arguments.asap, Path(arguments.data))
     length = arguments.length
-    print(f"| positions | in sight | NLL at 1-{length} | NLL at {length + 1}-{2 * length} |")
+    print(f"| positions | context | NLL at 1-{length} | NLL at {length + 1}-{2 * length} |")
     print("|---|---|---|---|")
     for name in MODELS:
         run_dir = train(name, arguments)
-        for in_sight in (2 * length, length):
+        contexts = {"all": 2 * length, f"the last {length}": length, "last half read again": 0}
+        for context, in_sight in contexts.items():
             nll = nll_by_position(run_dir, arguments.data, length, in_sight)
             first, second = nll[:length].mean(), nll[length:].mean()
-            print(f"| {name} | {in_sight} | {first:.3f} | {second:.3f} |", flush=True)
+            print(f"| {name} | {context} | {first:.3f} | {second:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

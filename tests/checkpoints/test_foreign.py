@@ -425,7 +425,7 @@ class Arrays(melody_rnn.Variables):
 
 
 def test_a_model_is_not_built_that_is_larger_than_its_checkpoint():
-    config = get_config("basic_rnn")
+    config = get_config("basic_rnn", original=True)
     converter = build_converter(config.converter)
     events = config.model.event_encoding(converter)
     # A kernel with 4U columns is that of a layer with 4U * U recurrent weights.
@@ -446,7 +446,7 @@ def test_a_model_is_not_built_that_is_larger_than_its_checkpoint():
 
 
 def test_arrays_of_other_dimensions_are_told():
-    config = get_config("basic_rnn")
+    config = get_config("basic_rnn", original=True)
     converter = build_converter(config.converter)
     variables = Arrays({"basic_lstm_cell/kernel": (3,), "fully_connected/kernel": ()})
     with pytest.raises(UserError, match="does not fit") as error, checks.fitting("x.ckpt"):

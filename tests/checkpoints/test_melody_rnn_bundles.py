@@ -33,7 +33,7 @@ class Reader:
 
 
 def load(name, variables, *overrides):
-    config = get_config(name, overrides)
+    config = get_config(name, overrides, original=True)
     converter = build_converter(config.converter)
     config = fitted_config(config, converter, variables)
     model = build_model(config, converter)

@@ -145,7 +145,7 @@ def test_steps_give_the_logits_of_whole_sequences(name):
     for t in range(39):
         x, history = features.add_event(model.encoding, history, tf.constant(ids[:, t]), t)
         logits, states = model.step(weights, x, states, t)
-        np.testing.assert_allclose(logits, expected[:, t], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(logits, expected[:, t], rtol=1e-4, atol=1e-3)
 
 
 def test_old_attention_has_the_size_of_the_released_drum_kit():
@@ -165,7 +165,7 @@ def test_old_attention_has_the_size_of_the_released_drum_kit():
     ],
 )
 def test_configurations_have_the_size_of_the_original(name, count):
-    config = get_config(name)
+    config = get_config(name, original=True)
     assert build_model(config, build_converter(config.converter)).count_params() == count
 
 
@@ -237,10 +237,9 @@ def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
     _, model = made(name)
     events, scores = model.continue_primer(PRIMER, 40, output_seeds(0, 6), temperature=1.0)
     np.testing.assert_array_equal(events[:, :8], np.tile(PRIMER, (6, 1)))
-    whole, _ = model.log_likelihood(events, tf.fill([6], 48))
-    first, _ = model.log_likelihood(events, tf.fill([6], 8))
-    if not model.encoding.distances:  # else what was drawn may not be the preferred label
-        np.testing.assert_allclose(scores, whole - first, atol=1e-3)
+    _, whole = model.log_likelihood(events, tf.fill([6], 48))
+    _, first = model.log_likelihood(events, tf.fill([6], 8))
+    np.testing.assert_allclose(scores, whole - first, atol=1e-3)
     greedy, _ = model.continue_primer(PRIMER, 40, output_seeds(0, 6), temperature=0.0)
     np.testing.assert_array_equal(greedy[0], greedy[1])
     for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
@@ -259,6 +258,54 @@ def test_filters_leave_the_most_probable(top_k, top_p, left):
     assert (kept.sum(axis=1) == left).all()
     assert (p.numpy()[kept].reshape(2, -1).min(axis=1) > p.numpy().max() * 0).all()
     assert kept[0, 1] and kept[1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({}, 0.7),
+        ({"temperature": 0.5}, 0.49 / 0.58),
+        ({"temperature": 2.0, "min_p": 0.2}, 0.7**0.5 / (0.7**0.5 + 0.3**0.5)),
+        ({"top_k": 2}, 0.7),
+        ({"top_p": 0.65}, 1.0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["lookback_rnn", "attention_rnn"])
+def test_settings_act_on_events_whatever_classes_mean_them(name, settings, share):
+    """Of four classes with the probabilities 0.3, 0.25, 0.25, 0.2 the last three are one event."""
+    _, model = made(name)
+    encoding, rows = model.encoding, 4000
+    other, event = 9, 14
+    _, state = features.read_events(encoding, tf.fill([40, rows], event))
+    p = np.full(encoding.num_classes, 1e-9, np.float32)
+    p[encoding.own_class(other)] = 0.3
+    p[[encoding.own_class(event), -2, -1]] = 0.25, 0.25, 0.2
+    logits = tf.repeat(tf.math.log(p)[None], rows, axis=0)
+    uniforms = (np.arange(rows, dtype=np.float32) + 0.5) / rows
+    sampler = Sampler(**settings).tensors()
+    ids, log_p = decoding.draw_events(model, state, logits, uniforms, sampler)
+    ids = ids.numpy()
+    assert set(ids) <= {event, other}
+    assert np.mean(ids == event) == pytest.approx(share, abs=1e-3)
+    np.testing.assert_allclose(np.exp(log_p[ids == event]), share, atol=1e-4)
+    if not settings:  # what a seed gives
+        classes, _ = sampler.draw(logits, uniforms)
+        np.testing.assert_array_equal(ids, features.event_of(encoding, state, classes))
+
+
+def test_the_most_probable_event_may_be_that_of_no_most_probable_class():
+    _, model = made("lookback_rnn")
+    encoding = model.encoding
+    _, state = features.read_events(encoding, tf.fill([40, 1], 14))
+    p = np.full([1, encoding.num_classes], 1e-9, np.float32)
+    p[0, [9, 14, -2, -1]] = 0.4, 0.2, 0.2, 0.2
+    greedy = Sampler(temperature=0.0).tensors()
+    drawn, _ = decoding.draw_events(model, state, tf.math.log(p), tf.zeros([1]), greedy)
+    assert drawn.numpy() == [14]
+    of_classes = make("lookback_rnn", "generate.by_event=false")[1]
+    drawn, _ = decoding.draw_events(of_classes, state, tf.math.log(p), tf.zeros([1]), greedy)
+    assert drawn.numpy() == [9]
 
 
 def test_beam_search_of_one_sample_is_sampling():

@@ -34,7 +34,9 @@ def load(run, variables=None):
     """Returns converter and model of a recorded run, with its weights."""
     entry = MANIFEST["models"][RUNS[run]]["runs"][run]
     variables = variables or Variables(RecipeReader(MANIFEST, entry["variables"]), run)
-    config = get_config(RUNS[run], [f"model.attention_length={entry['attn_length']}"])
+    config = get_config(
+        RUNS[run], [f"model.attention_length={entry['attn_length']}"], original=True
+    )
     converter = build_converter(config.converter)
     config = fitted_config(config, converter, variables)
     assert config.model.units == tuple(entry["rnn_layer_sizes"])
@@ -63,7 +65,7 @@ def test_logits_of_sequences_equal_the_original(run):
 @pytest.mark.parametrize("run", RUNS)
 def test_loss_and_metrics_equal_the_original(run):
     converter, model = load(run)
-    golden, config = recorded(run), get_config(RUNS[run])
+    golden, config = recorded(run), get_config(RUNS[run], original=True)
     compile_model(model, config.train)
     events, length = used(run, converter), golden["train/lengths"] + 1
     batch = {"events": tf.constant(events), "length": tf.constant(length, tf.int32)}
@@ -140,7 +142,7 @@ def test_steps_and_states_equal_the_original(run, start):
 @pytest.mark.parametrize("run", TINY)
 def test_optimizer_steps_equal_the_original(run):
     converter, model = load(run)
-    golden, config = recorded(run), get_config(RUNS[run])
+    golden, config = recorded(run), get_config(RUNS[run], original=True)
     compile_model(model, config.train)
     batch = {
         "events": tf.constant(used(run, converter)),

@@ -113,8 +113,7 @@ def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
     guessed = features.most_probable_events(
         model.encoding, tf.constant(events[:1].T), tf.transpose(logits, [1, 0, 2])
     )
-    if not model.encoding.distances:  # else of several classes that mean an event one was drawn
-        np.testing.assert_array_equal(guessed[:, 0], events[0, 1:])
+    np.testing.assert_array_equal(guessed[:, 0], events[0, 1:])
     drawn = arguments | {"temperature": tf.constant(1.0)}
     assert len({row.tobytes() for row in functions["generate"](**drawn)["events"].numpy()}) > 1
 
@@ -146,6 +145,26 @@ def test_performances_end_with_the_step_asked_for():
     assert len(lengths) > 1
     more, _ = model.continue_primer(tf.constant([355]), 300, seeds[:2])
     np.testing.assert_array_equal(more, events[:2])
+
+
+def test_filters_let_sounding_notes_end():
+    converter, model = made("performance_with_dynamics")
+    on, off = converter.codec.note_on[0], converter.codec.note_off[0]
+    primer = on + np.arange(30, 90, dtype=np.int32)
+    events, _ = model.continue_primer(primer, 20, output_seeds(3, 64), top_k=2)
+    p = tf.nn.softmax(model({"events": np.maximum(events, 0)})).numpy()
+    ended, expected = 0, 0.0
+    for row, of_row in zip(events.numpy(), p, strict=True):
+        held = set(primer - on)
+        for id, now in zip(row[60:], of_row[59:], strict=True):
+            if id < 0:
+                break
+            ends, top = {off + pitch for pitch in held}, set(np.argsort(now)[-2:])
+            assert id in ends | top
+            expected += float(now[list(ends)].sum() / now[list(ends | top)].sum())
+            ended += id in ends
+            held = held | {id - on} if id < off else held - {id - off}
+    assert expected > 50 and ended == pytest.approx(expected, abs=4 * expected**0.5)
 
 
 def test_signatures_with_chords_work_from_disk(tmp_path):

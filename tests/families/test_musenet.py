@@ -27,9 +27,9 @@ from magenta_lite.families.musenet import model as network
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.evaluation import MEANINGS
 from magenta_lite.families.musenet.grammar import Constraints, MuseNetGrammar
-from magenta_lite.families.musenet.long_pieces import generate_tokens
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.chunked_decoding import generate_tokens
 from magenta_lite.modeling.sampling import Sampler
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "musenet"
@@ -227,6 +227,25 @@ def test_what_a_primer_left_sounding_can_end_in_a_piece_for_others():
         state = next_state(state, tf.constant([id]))
     may = np.flatnonzero(allowed(state, plan)[0])
     assert [vocabulary.text(id) for id in may if id < vocabulary.FIRST_DRUM] == ["violin:v0:C3"]
+
+
+def test_a_sounding_note_can_end_in_the_next_moment_whatever_is_masked_or_filtered():
+    plan, rng = Constraints(0, vocabulary.played_by(["drums"])), np.random.default_rng(4)
+    free, _ = written(untrained(), 128, outputs=8)
+    wait, table = vocabulary.FIRST_WAIT, network.tables()
+    state = GRAMMAR.initial_state(8)
+    for ids in free.T:
+        state = next_state(state, tf.constant(ids))
+    later = next_state(state, tf.fill([8], wait))
+    offs = np.stack(
+        [np.where(table.off >= 0, age[table.off] >= 0, False) for age in later.age.numpy()]
+    )
+    assert offs.any()
+    assert not (offs & ~allowed(later, plan).numpy()).any()
+    np.testing.assert_array_equal(GRAMMAR.ending(later), offs)
+    logits = tf.constant(rng.normal(size=offs.shape), tf.float32) - 9.0 * offs
+    kept = Sampler(top_k=8).filtered(logits, GRAMMAR.ending(later)).numpy() > -1e30
+    assert kept[offs].all() and (kept[~offs].sum() == 8 * 8)
 
 
 def test_a_planned_piece_ends_near_its_length(streams):

@@ -117,6 +117,25 @@ def test_a_window_that_rolls_is_attention_to_the_last_tokens():
     np.testing.assert_allclose(logits, model.logits(layer(signal, bias)), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"sines": False}, {"attention": "learned"}, {"attention": "relative_local"}],
+    ids=str,
+)
+def test_beyond_its_context_a_model_goes_on_as_if_the_last_half_were_all(sizes):
+    model = network(positions=64, **sizes)
+    tokens, _ = decoding.sample(model, [5], 2, 150, 3, Sampler(temperature=0.5))
+    uniforms = decoding.token_uniforms(3, 2, 150)
+    sampler, differing = Sampler(temperature=0.5), 0
+    for start, first, last in ((0, 1, 64), (32, 64, 96), (64, 96, 128), (96, 128, 150)):
+        logits = model({"events": tokens[:, start:last]})[:, first - start :]
+        drawn, _ = sampler.draw(logits, tf.transpose(uniforms[first:last]))
+        differing += int(np.sum(drawn != tokens[:, first:last]))
+    assert differing <= 1  # a number may lie between two roundings
+    asked = request(num_tokens=150, temperature=0.5)
+    np.testing.assert_array_equal(tokens, generate_tokens(model, [5], asked, 150))
+
+
 @tf.function
 def _steps(model, ids, size):
     rows, length = ids.shape
@@ -353,6 +372,28 @@ def test_drawing_from_the_most_probable_alone_is_greedy(tiny):
     for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
         drawn = generate_tokens(model, [], request(**settings), 60)
         np.testing.assert_array_equal(drawn, greedy)
+
+
+def test_filters_let_sounding_notes_end(tiny):
+    """Beside the two most probable tokens, which are no note-offs, these remain."""
+    model, converter = tiny
+    first, last = converter.codec.note_off
+    tokens = generate_tokens(model, [], request(num_outputs=100, top_k=2), 96)
+    state, ends, expected, before = model.grammar.initial_state(100), 0, 0.0, 0.0
+    logits = model({"events": tf.constant(tokens)})
+    for t in range(96):
+        allowed = model.grammar.allowed(state)
+        p = tf.nn.softmax(tf.where(allowed, logits[:, t], logits.dtype.min)).numpy()
+        off = np.zeros_like(p, bool)
+        off[:, first : last + 1] = allowed[:, first : last + 1]
+        top = p >= np.sort(p)[:, -2:-1]
+        share = np.sum(p * off, axis=1) / np.sum(p * (top | off), axis=1)
+        expected += float(share.sum())
+        before += float(np.sum(p * (top & off)) / np.sum(p * top))
+        ends += np.sum((tokens[:, t] >= first) & (tokens[:, t] <= last))
+        state = model.grammar.next_state(state, tokens[:, t])
+    assert expected > 10 * max(before, 10)
+    assert ends == pytest.approx(expected, abs=4 * expected**0.5)
 
 
 def test_a_piece_goes_on_as_one_stream(tiny):

@@ -49,6 +49,8 @@ class EventEncoding:
         chords: Reading of chords, a key of `CHORD_VECTORS`; empty without chords.
         usual_id: The most frequent event, for metrics.
         onset_ids: Lowest and highest id of onsets, for metrics; empty for `FIRST_PITCH_ID` and up.
+        note_off_ids: Lowest and highest id of the note-offs of the same pitches as `onset_ids`;
+            empty without them.
         shift_ids: Lowest and highest id of time shifts by 1 step, 2 steps and so on; empty if every
             event is a step.
         start_id: The first event of pieces without a primer.
@@ -63,11 +65,12 @@ class EventEncoding:
     chords: str = ""
     usual_id: int = NO_EVENT_ID
     onset_ids: tuple[int, ...] = ()
+    note_off_ids: tuple[int, ...] = ()
     shift_ids: tuple[int, ...] = ()
     start_id: int = FIRST_PITCH_ID
 
     def __post_init__(self) -> None:
-        for name in ("distances", "onset_ids", "shift_ids"):
+        for name in ("distances", "onset_ids", "note_off_ids", "shift_ids"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.onset_ids:
             object.__setattr__(self, "onset_ids", (FIRST_PITCH_ID, self.num_ids - 1))
@@ -76,6 +79,12 @@ class EventEncoding:
     def num_pitches(self) -> int:
         """Number of note-on ids."""
         return self.num_ids - FIRST_PITCH_ID
+
+    @property
+    def held_notes(self) -> int:
+        """Number of pitches that sound from their note-on to their note-off."""
+        first, last = self.note_off_ids or (0, -1)
+        return last - first + 1
 
     @property
     def input_size(self) -> int:

@@ -89,6 +89,7 @@ class EventPerformanceConverter(EventSequenceConverter):
             num_ids=self.depth,
             usual_id=longest,
             onset_ids=self.codec.note_on,
+            note_off_ids=self.codec.note_off,
             shift_ids=self.codec.shift,
             start_id=longest,
         )

@@ -6,12 +6,16 @@ import dataclasses
 from typing import Any, ClassVar
 
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.limits import MOST_SECONDS
 from magenta_lite.modeling.options import SamplingOptions, option
 
 
 @dataclasses.dataclass(frozen=True)
 class PriorOptions(SamplingOptions):
     """Options of every prior."""
+
+    most_together: ClassVar[int] = MOST_SECONDS
+    unit: ClassVar[str] = "seconds"
 
     total_seconds: float = option(10.0, "Length of a piece, the prompt included.", least=0.01)
     prompt_seconds: float = option(
@@ -22,6 +26,9 @@ class PriorOptions(SamplingOptions):
     def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
         return ("sample", "continue")
+
+    def total_length(self) -> float:
+        return self.num_outputs * self.total_seconds
 
     def check(self, converter: Any) -> None:
         super().check(converter)

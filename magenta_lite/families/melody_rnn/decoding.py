@@ -9,11 +9,13 @@ import tensorflow as tf
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.attention import State
 from magenta_lite.graphs import inner_graph
-from magenta_lite.modeling.sampling import Sampler, uniforms_of
+from magenta_lite.modeling.sampling import Sampler, at_most, uniforms_of
 from magenta_lite.typing import Tensor
 
 if TYPE_CHECKING:
     from magenta_lite.families.melody_rnn.model import MelodyRNN
+
+SMALLEST = 1e-30  # lowest probability whose logarithm is taken
 
 
 def sample(
@@ -32,7 +34,7 @@ def sample(
         num_steps: Int scalar S, number of steps to add, and of events at most; an encoding with
             time shifts needs fewer events than steps.
         seeds: Int32 (N, 2); a row's events depend on its own seed alone.
-        sampler: How classes are drawn.
+        sampler: How events are drawn.
         chords: Int32 ids of the chords of all events, primer included; the last one is repeated if
             there are fewer. None for an encoding without chords.
 
@@ -41,7 +43,7 @@ def sample(
         log-likelihoods of the continuation under the sampling distribution.
     """
     primer = tf.cast(primer, tf.int32)
-    uniforms = tf.transpose(uniforms_of(seeds, [num_steps]))  # (S, N)
+    uniforms = tf.transpose(uniforms_of(seeds, [at_most(num_steps, "num_steps")]))  # (S, N)
     events, scores = _compiled_sample(
         model, model.layer_weights(), primer, uniforms, sampler.tensors(), chords
     )
@@ -107,9 +109,49 @@ _compiled_sample = inner_graph(_sample, jit_compile=True)
 def _advance(model, weights, carried, uniforms, sampler, position, chords):
     """Draws and reads an event of each row; returns ids (B,), the next state and log p (B,)."""
     history, states, logits = carried
-    classes, log_p = sampler.draw(logits, uniforms)
-    ids = features.event_of(model.encoding, history, classes)
+    ids, log_p = draw_events(model, history, logits, uniforms, sampler)
     return ids, _read(model, weights, history, states, ids, position, chords), log_p
+
+
+def draw_events(
+    model: MelodyRNN,
+    history: features.HistoryState,
+    logits: Tensor,
+    uniforms: Tensor,
+    sampler: Sampler,
+) -> tuple[Tensor, Tensor]:
+    """Draws an event of each row.
+
+    Note-offs of sounding notes are exempt from the filters of the sampler, as notes would hang.
+    Its settings act on classes, or, if the model samples `by_event`, on the
+    probabilities of events, each the sum of those of the classes that mean it.
+
+    Args:
+        model: The model.
+        history: Summary of the events so far.
+        logits: Logits of classes, float (B, V).
+        uniforms: Float (B,) in [0, 1).
+        sampler: Settings.
+
+    Returns:
+        Event ids int32 (B,), and the log probabilities float32 (B,), in nats, with which they were
+        drawn.
+    """
+    encoding = model.encoding
+    if not (model.by_event and encoding.distances):
+        classes, log_p = sampler.draw(logits, uniforms, features.ending(encoding, history))
+        return features.event_of(encoding, history, classes), log_p
+    probabilities = features.event_probabilities(encoding, history, tf.nn.softmax(logits))
+    before = tf.math.log(tf.maximum(probabilities, SMALLEST))
+    after = sampler.filtered(before)
+    # Classes are drawn, by the share of each in its event, and not events in the order of their
+    # ids: at temperature 1 a seed then gives what it gives without the sum over classes.
+    shares = logits + features.of_classes(encoding, history, after - before)
+    classes, _ = Sampler().draw(shares, uniforms)
+    drawn = features.event_of(encoding, history, classes)
+    most_probable = tf.argmax(before, axis=1, output_type=tf.int32)
+    ids = tf.where(sampler.temperature > 0, drawn, most_probable)
+    return ids, tf.gather(tf.nn.log_softmax(after), ids, axis=1, batch_dims=1)
 
 
 def take_rows(tree: Any, rows: Any) -> Any:
@@ -239,7 +281,7 @@ def _beam_search(model, weights, primer, chords, steps: int, beams: int):
     def step(t, carried, scores, events):
         history, _, logits = carried
         probabilities = features.event_probabilities(encoding, history, tf.nn.softmax(logits))
-        total = scores[:, None] + tf.math.log(tf.maximum(probabilities, 1e-30))
+        total = scores[:, None] + tf.math.log(tf.maximum(probabilities, SMALLEST))
         scores, index = tf.math.top_k(tf.reshape(total, [-1]), beams)
         rows, ids = index // encoding.num_ids, index % encoding.num_ids
         history, states, _ = take_rows(carried, rows)

@@ -7,10 +7,16 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import features
+from magenta_lite.families.melody_rnn.backing_chords import BackingChords
+from magenta_lite.families.melody_rnn.generation import steps_to_add
+from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
+from magenta_lite.families.melody_rnn.primers import PRIMERS
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.examples import COMPARED_EVENTS, LEAST_SAMPLES, Examples
 
 if TYPE_CHECKING:
     from magenta_lite.families.melody_rnn.model import MelodyRNN
@@ -59,6 +65,28 @@ def measure(model: MelodyRNN, examples: Any, seed: int = 0) -> dict[str, float]:
         "onset_accuracy": share("onset correct", "onsets"),
         "no_event_share": share("usual", "steps"),
     }
+
+
+def samples(
+    model: MelodyRNN, converter: Any, held_out: Examples, temperature: float, seed: int
+) -> Examples:
+    """Returns samples from the default primer as `Examples`."""
+    del held_out
+    options = MelodyRNNOptions(num_outputs=LEAST_SAMPLES, temperature=temperature)
+    primer = PRIMERS[converter.config.kind](converter, options)
+    count = max(COMPARED_EVENTS // model.length, LEAST_SAMPLES)
+    arguments = model.signature_arguments(count, temperature, seed)
+    arguments["primer"] = tf.constant(primer.ids, tf.int32)
+    new_steps = steps_to_add(options, primer.steps, primer.usual_steps)
+    if model.encoding.chords:
+        backing = BackingChords(converter, options, primer)
+        chords = backing.ids(primer.steps + new_steps, primer.shift)
+        arguments["chords"] = tf.constant(chords, tf.int32)
+    arguments["num_steps"] = tf.constant(new_steps)
+    events = model.signatures()["sample"](**arguments)["events"].numpy()
+    ended = events == -1
+    lengths = np.where(ended.any(axis=1), ended.argmax(axis=1), events.shape[1])
+    return Examples(events, lengths.astype(np.int32), None)
 
 
 def _sums(model, batch):

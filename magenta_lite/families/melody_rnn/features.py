@@ -18,7 +18,7 @@ from magenta_lite.typing import Tensor
 
 
 class HistoryState(NamedTuple):
-    """A summary of the events so far, int32; see `History`.
+    """A summary of the events so far, int32 unless stated; see `History`.
 
     Attributes:
         recent: (B, R), the last R events in order; -1 before the start.
@@ -27,6 +27,7 @@ class HistoryState(NamedTuple):
         sounding: (B,), the sounding pitch; -1 for silence.
         attack: (B,), 1 if the last event other than note-offs is a note-on.
         direction: (B,), sign of the last change of pitch.
+        held: Bool (B, P), which notes of an encoding with their note-offs sound.
     """
 
     recent: Any
@@ -35,6 +36,7 @@ class HistoryState(NamedTuple):
     sounding: Any
     attack: Any
     direction: Any
+    held: Any
 
 
 def empty_history(encoding: EventEncoding, rows: Any) -> HistoryState:
@@ -47,6 +49,7 @@ def empty_history(encoding: EventEncoding, rows: Any) -> HistoryState:
         sounding=zeros - 1,
         attack=zeros,
         direction=zeros,
+        held=tf.zeros([rows, encoding.held_notes], tf.bool),
     )
 
 
@@ -73,7 +76,7 @@ def add_event(
 def _event_parts(encoding: EventEncoding, state: HistoryState, ids, position):
     """Returns the features (B, ...) of an event without chords, and the new state."""
     recent = tf.concat([state.recent[:, 1:], ids[:, None]], axis=1)
-    state = state._replace(recent=recent)
+    state = _hold_notes(encoding, state._replace(recent=recent), ids)
     repeats = [_as_float(recent[:, -1 - d] == ids)[:, None] for d in encoding.distances]
     counter = _tiled(_counter(encoding, position + 1), ids)
     if not encoding.key_features:
@@ -128,6 +131,32 @@ def event_probabilities(
         back = tf.one_hot(repeated(state, distance), size)
         total += probabilities[:, size + i, None] * back
     return total
+
+
+def of_classes(encoding: EventEncoding, state: HistoryState, values: Tensor) -> Tensor:
+    """Returns for each class the value of the event that it means: (B, V), of values (B, N)."""
+    own = tf.gather(values, encoding.own_id(tf.range(encoding.num_ids)), axis=1)
+    back = [
+        tf.gather(values, repeated(state, d)[:, None], batch_dims=1) for d in encoding.distances
+    ]
+    return tf.concat([own, *back], axis=1)
+
+
+def ending(encoding: EventEncoding, state: HistoryState) -> Tensor | None:
+    """Returns the mask bool (B, V) of the note-offs of sounding notes; None without note-offs."""
+    if not encoding.note_off_ids:
+        return None
+    first, last = encoding.note_off_ids
+    return tf.pad(state.held, [[0, 0], [first, encoding.num_classes - last - 1]])
+
+
+def _hold_notes(encoding: EventEncoding, state: HistoryState, ids) -> HistoryState:
+    if not encoding.note_off_ids:
+        return state
+    pitches = tf.range(encoding.held_notes)
+    begins = ids[:, None] - encoding.onset_ids[0] == pitches
+    ends = ids[:, None] - encoding.note_off_ids[0] == pitches
+    return state._replace(held=(state.held | begins) & ~ends)
 
 
 def _follow_pitch(encoding: EventEncoding, state: HistoryState, ids) -> HistoryState:

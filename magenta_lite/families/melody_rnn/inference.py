@@ -27,8 +27,8 @@ def signatures(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicF
       (N, P + S) of a primer (P,) of at least one event; S = `num_steps`. For encodings with time
       shifts, S is in steps of time, and -1 follows the last event. `temperature` is a float scalar,
       0 for the most probable event at each step; `top_k`, 0 for all, and `top_p`, 1 for all,
-      filter the most probable classes. Models with chords also take `chords` int32 (P + S,), the
-      ids of the chords of all steps.
+      restrict sampling to the most probable events. Models with chords also take `chords` int32
+      (P + S,), the ids of the chords of all steps.
     - `log_likelihood(events, length)`: log probabilities float32 (B,), in nats, of sequences (B, T)
       of lengths int32 (B,), given their first events: `log_likelihood` of the labels, as in the
       original, and `melody_log_likelihood` with the sum of the probabilities of all classes that

@@ -47,6 +47,7 @@ class MelodyRNN(MusicModel):
         length: Largest sequence length in events.
         model: Sizes.
         objective: Loss.
+        by_event: Whether the settings of sampling act on events instead of classes.
 
     Call arguments:
         batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), sequence lengths;
@@ -69,10 +70,11 @@ class MelodyRNN(MusicModel):
         length: int,
         model: MelodyRNNConfig,
         objective: NextEventObjective,
+        by_event: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.encoding, self.length = encoding, length
+        self.encoding, self.length, self.by_event = encoding, length, by_event
         self.sizes, self.objective = model, objective
         self.rnn: list[Any] = self._make_layers()
         self.head = keras.layers.Dense(encoding.num_classes, dtype="float32", name="head")
@@ -279,6 +281,7 @@ class MelodyRNN(MusicModel):
 
     generate = generation.generate
     measure = evaluation.measure
+    samples = evaluation.samples
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
 
@@ -287,7 +290,8 @@ class MelodyRNN(MusicModel):
         cls, config: ExperimentConfig, converter: EventSequenceConverter, **kwargs: Any
     ) -> Self:
         encoding, length = config.model.event_encoding(converter), converter.window_steps
-        return cls(encoding, length, config.model, config.objective, **kwargs)
+        by_event = config.generate.by_event
+        return cls(encoding, length, config.model, config.objective, by_event, **kwargs)
 
 
 @keras.saving.register_keras_serializable("magenta_lite.melody_rnn")

@@ -12,6 +12,7 @@ from magenta_lite.modeling.options import SamplingOptions, option
 
 OF_EVERY_MODEL = ("window", "num_steps", "new_steps", "only_new", "top_k", "top_p", "min_p")
 OF_BEAM_SEARCH = ("beam_size", "branch_factor", "steps_per_iteration", "best_beam")
+USUAL_STEPS = 128
 OF_CHORDS = ("backing_chords", "steps_per_chord", "render_chords")
 
 
@@ -76,6 +77,10 @@ class MelodyRNNOptions(SamplingOptions):
         known = (*OF_EVERY_MODEL, *primer.texts, *primer.options)
         known += OF_CHORDS if encoding.chords else ()
         return known if encoding.shift_ids else known + OF_BEAM_SEARCH
+
+    def total_length(self) -> float:
+        steps = self.num_steps or self.new_steps or USUAL_STEPS
+        return self.num_outputs * steps * self.beam_size * self.branch_factor
 
     def check(self, converter: Any) -> None:
         super().check(converter)

@@ -14,8 +14,7 @@ from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.families.musenet.critic import judged
 from magenta_lite.families.musenet.grammar import Constraints, given_notes
-from magenta_lite.families.musenet.long_pieces import generate_tokens
-from magenta_lite.modeling.chunked_decoding import first_seconds
+from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
 
 if TYPE_CHECKING:
     from magenta_lite.converters.musenet.converter import MuseNetConverter

@@ -13,6 +13,7 @@ from magenta_lite.converters.musenet.codec import Note
 from magenta_lite.converters.musenet.places import CHORD_PLACES
 from magenta_lite.converters.musenet.rules import SLOTS, MuseNetRules, tables
 from magenta_lite.converters.musenet.vocabulary import PITCHES
+from magenta_lite.modeling.decoding import state_after
 from magenta_lite.typing import Tensor
 
 NEVER = 2**30  # units
@@ -86,7 +87,7 @@ class MuseNetGrammar:
 
     def __init__(self, rules: MuseNetRules):
         self.rules = rules
-        self.end_id = rules.end
+        self.end_id: int | None = rules.end
 
     def initial_state(self, rows: Any) -> GrammarState:
         zeros = tf.zeros([rows], tf.int32)
@@ -128,6 +129,9 @@ class MuseNetGrammar:
         allowed &= ~is_end | (time == NEVER)
         return allowed | (due & (np.arange(rules.size) == id))
 
+    def ending(self, state: GrammarState) -> Tensor:
+        return _by_id(state.age > 0) & (tables().off >= 0)
+
     def next_state(
         self, state: GrammarState, ids: Tensor, conditioning: Constraints | None = None
     ) -> GrammarState:
@@ -155,12 +159,13 @@ class MuseNetGrammar:
             given=count,
         )
 
-    def truncated(self, state: GrammarState, of_window: GrammarState) -> GrammarState:
-        """Returns the state of pieces whose context was truncated to a window.
+    def truncated(self, state: GrammarState, window: Tensor) -> GrammarState:
+        """Returns the state of pieces whose context was truncated to a window int32 (N, T).
 
-        `state` is that after the whole pieces, `of_window` that after the window alone, whose
-        moments count from 0.
+        Moments and places in chords count from its beginning, times and notes from that of the
+        piece.
         """
+        of_window = state_after(self, window)
         counted = ("waits", "notes", "moment", "chord")
         return state._replace(**{name: getattr(of_window, name) for name in counted})
 

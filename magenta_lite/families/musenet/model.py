@@ -237,13 +237,18 @@ class MuseNet(MusicModel):
 
     # Incremental decoding; `decoding.CachedDecoder` documents the methods -------------------
 
-    cache_grows = True
+    cache_grows = slides = True
+    prefix_length = PREFIX
 
     @property
     def context_length(self) -> int:
         return self.sizes.positions
 
     attention_span = max_length = context_length
+
+    @property
+    def slot_size(self) -> int:
+        return 2 * self.sizes.layers * self.sizes.hidden_size
 
     def condition(self, inputs: Constraints, rows: Any = None) -> tuple[tuple, Constraints]:
         del rows
@@ -273,6 +278,8 @@ class MuseNet(MusicModel):
             units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(self.embedding.table(), ids, *_places(units, constraints))
         return prefilled(self.decoder, x)
+
+    reread = prefill
 
     def step_weights(self) -> tuple:
         return self.embedding.table(), *(layer.step_weights() for layer in self.decoder)

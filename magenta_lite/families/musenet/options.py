@@ -9,7 +9,7 @@ from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.modeling.options import TokenOptions, option
 
-LONGEST = 15.0  # minutes
+TOKENS_PER_MINUTE = 2000  # of dense music
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,10 @@ class MuseNetOptions(TokenOptions):
         del converter
         return ("sample", "continue", "accompany")
 
+    def total_length(self) -> float:
+        tokens = TOKENS_PER_MINUTE * (self.minutes or 0)
+        return self.candidates * max(super().total_length(), self.num_outputs * tokens)
+
     def check(self, converter: Any) -> None:
         super().check(converter)
         known = {name for i in vocabulary.INSTRUMENTS for name in (i.name, i.family)}
@@ -51,8 +55,6 @@ class MuseNetOptions(TokenOptions):
         converter.prefix(self.style, ())
         if self.strict and not self.instruments:
             raise UserError("--strict needs --instruments, e.g. --instruments=piano,bass,drums")
-        if self.minutes and self.minutes > LONGEST:
-            raise UserError(f"--minutes={self.minutes:g} must be at most {LONGEST:g}")
         if self.minutes and self.num_tokens:
             raise UserError("--minutes and --num_tokens both set the length; leave one out")
         self.check_inputs()

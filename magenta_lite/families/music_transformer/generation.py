@@ -36,10 +36,10 @@ def generate(model: MusicTransformer, options: MusicTransformerOptions, converte
     total = options.num_tokens
     if total is None:
         total = model.sizes.positions if options.mode == "accompany" else TOKENS
-    if total < 1 or (model.sizes.attention == "learned" and total > model.sizes.positions):
+    if total > model.max_length and not model.slides and model.position_table is not None:
         raise UserError(
-            f"--num_tokens={total} must be at least 1, and for a model that learned its positions "
-            f"at most model.positions={model.sizes.positions}"
+            f"--num_tokens={total} must be at most model.positions={model.sizes.positions} for "
+            "accompaniments by a model that learned its positions; give that, or a shorter melody"
         )
     if options.mode == "accompany":
         return _accompaniments(model, converter, options, total)

@@ -31,13 +31,9 @@ class TokenGrammar:
         allowed = tf.reduce_all(ids[:, None] != tf.constant(rules.never or (-1,)), axis=1)[None]
         any_sounds = tf.reduce_any(sounding, axis=1, keepdims=True)
 
-        def of_pitches(bounds, pitches):
-            first, last = bounds
-            spread = tf.pad(pitches, [[0, 0], [first, rules.size - last - 1]])
-            return spread | (ids < first) | (ids > last)
-
         if rules.pitches:
-            allowed &= of_pitches(rules.note_on, ~sounding) & of_pitches(rules.note_off, sounding)
+            allowed &= ~self._of_pitches(rules.note_on, sounding)
+            allowed &= ~self._of_pitches(rules.note_off, ~sounding)
         if rules.max_silence:
             steps = ids - rules.shift[0] + 1
             is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
@@ -46,6 +42,14 @@ class TokenGrammar:
         if rules.end is not None:
             allowed &= (ids != rules.end) | ~any_sounds
         return allowed
+
+    def ending(self, state: Any) -> Tensor | None:
+        return self._of_pitches(self.rules.note_off, state[0]) if self.rules.pitches else None
+
+    def _of_pitches(self, ids, pitches):
+        """Returns bool (N, V): of a range of ids the values (N, P) of their pitches, else False."""
+        first, last = ids
+        return tf.pad(pitches, [[0, 0], [first, self.rules.size - last - 1]])
 
     def next_state(self, state: Any, ids: Tensor, conditioning: Any = None) -> Tensor:
         del conditioning
@@ -57,3 +61,7 @@ class TokenGrammar:
         is_shift = (ids >= rules.shift[0]) & (ids <= rules.shift[1])
         silent += tf.where(is_shift, ids - rules.shift[0] + 1, 0)
         return sounding, tf.where(tf.reduce_any(sounding, axis=1), 0, silent)
+
+    def truncated(self, state: Any, window: Tensor) -> Tensor:
+        del window
+        return state

@@ -168,12 +168,22 @@ class MusicTransformer(MusicModel):
     ) -> list[tuple[Tensor, Tensor]]:
         return prefilled(self.decoder, self.embed_shifted(ids), memory, memory_bias)
 
+    def reread(self, window: Tensor, conditioning: Any, grammar_state: Any) -> list:
+        del conditioning, grammar_state
+        return self.prefill(window)
+
     def step_weights(self) -> tuple:
         return tuple(layer.step_weights() for layer in self.decoder)
+
+    prefix_length = 0
 
     @property
     def context_length(self) -> int:
         return self.sizes.positions
+
+    @property
+    def slides(self) -> bool:
+        return not self.rules.inputs  # an accompaniment keeps its place beside the melody
 
     @property
     def attention_span(self) -> int:
@@ -181,13 +191,17 @@ class MusicTransformer(MusicModel):
         return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
 
     @property
+    def slot_size(self) -> int:
+        return self.sizes.layers * (self.sizes.key_size + self.sizes.hidden_size)
+
+    @property
     def cache_grows(self) -> bool:
         return self.sizes.attention != "relative_local"
 
     @property
     def max_length(self) -> int:
-        sizes = self.sizes
-        return sizes.positions if sizes.attention == "learned" else 4 * sizes.positions
+        sizes, goes_on = self.sizes, self.slides or self.position_table is None
+        return 4 * sizes.positions if goes_on else sizes.positions
 
     def condition(self, inputs: Tensor, rows: Any) -> tuple[tuple, Any]:
         """Encodes the melody int32 (I,) that pieces accompany; None for a model without inputs."""

@@ -13,6 +13,7 @@ import tensorflow as tf
 from magenta_lite.families.music_vae.encoders import swap_axes
 from magenta_lite.families.music_vae.latent_space import slerp
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.examples import COMPARED_EVENTS, LEAST_SAMPLES, Examples, spread
 from magenta_lite.modeling.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ BATCH = 256
 INTERPOLATIONS = 64  # pairs of neighbouring examples
 INTERPOLATION_STEPS = 8
 SAMPLES = 128  # of the prior
+CONDITIONS = 16  # held-out windows whose chords or hits samples are conditioned on
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, https://arxiv.org/abs/1509.00519, appendix C
 
 MEANINGS = {
@@ -84,6 +86,31 @@ def measure(model: MusicVAE, examples: Any, seed: int = 0) -> dict[str, float]:
         "interpolation_hamming": _interpolation_hamming(model, first, seed),
         "no_event_share": 1 - sums["onset_accuracy weight"] / steps,
     }
+
+
+def samples(
+    model: MusicVAE, converter: Any, held_out: Examples, temperature: float, seed: int
+) -> Examples:
+    """Returns samples as `Examples`, conditioned on chords or hits of held-out ones if need be."""
+    del converter
+    sample = model.signatures()["sample"]
+    count = max(COMPARED_EVENTS // model.length, LEAST_SAMPLES)
+    control = model.events_format.control
+    if not control:
+        events = sample(**model.signature_arguments(count, temperature, seed))["events"].numpy()
+        return Examples(events, np.full(len(events), model.length, np.int32), None)
+    drawn = []
+    rows = spread(len(held_out), CONDITIONS)
+    for number, row in enumerate(rows):
+        arguments = model.signature_arguments(
+            max(count // len(rows), 1), temperature, seed + number
+        )
+        spec = arguments["controls"]
+        given = held_out.controls if control == "chords" else held_out.events[..., : spec.shape[-1]]
+        arguments["controls"] = tf.cast(given[row], spec.dtype)
+        drawn.append(sample(**arguments)["events"].numpy())
+    events = np.concatenate(drawn)
+    return Examples(events, np.full(len(events), model.length, np.int32), None)
 
 
 def _measure(model, batch, seed):

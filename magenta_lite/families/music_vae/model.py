@@ -483,6 +483,7 @@ class MusicVAE(MusicModel):
 
     generate = generation.generate
     measure = evaluation.measure
+    samples = evaluation.samples
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
 

@@ -14,6 +14,8 @@ from magenta_lite.converters.groove import PITCH_MAPS
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.options import SamplingOptions, option
 
+STEPS_PER_BAR = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class MusicVAEOptions(SamplingOptions):
@@ -50,6 +52,9 @@ class MusicVAEOptions(SamplingOptions):
     def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter
         return ("sample", "reconstruct", "interpolate", "attribute")
+
+    def total_length(self) -> float:
+        return self.num_outputs * STEPS_PER_BAR * (self.bars or 1)
 
     def check(self, converter: Any) -> None:
         super().check(converter)

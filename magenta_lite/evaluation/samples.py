@@ -1,0 +1,92 @@
+"""Comparison of a model's samples with held-out music."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from magenta_lite.config import ExperimentConfig
+from magenta_lite.converters.converter import Converter
+from magenta_lite.evaluation.ngrams import in_all_keys, likelihoods, limited
+from magenta_lite.modeling.examples import Examples, spread
+from magenta_lite.typing import Events, NoteSequence
+
+NGRAM_STEPS = 2**21  # of training data for the n-gram, including padding, to limit time and memory
+COUNTED = 256  # windows whose notes are counted
+QPM = 120.0
+SECONDS_PER_BAR = 4 * 60 / QPM
+OCTAVE = 12  # semitones; larger intervals of a melody are leaps
+
+_NLL = "under the best n-gram of the training data, nats an event"
+MEANINGS = {
+    "ngram_nll_of_samples": f"NLL of samples {_NLL}",
+    "ngram_nll_of_music": f"NLL of the held-out music {_NLL}",
+    "notes_per_bar_of_samples": "notes in a bar of samples, 4/4 at 120 quarter notes a minute",
+    "notes_per_bar_of_music": "the same in the held-out music",
+    "leaps_of_samples": "share of intervals of more than an octave in samples",
+    "leaps_of_music": "the same in the held-out music",
+}
+
+
+def compared(
+    samples: Examples,
+    held_out: Examples,
+    collection: Any,
+    config: ExperimentConfig,
+    converter: Converter,
+    steps: int = NGRAM_STEPS,
+) -> dict[str, float]:
+    """Returns the numbers that `MEANINGS` explains; leaps for melodies only.
+
+    As n-grams favour silence and held notes, notes per bar belong to the NLL.
+
+    Args:
+        samples: Samples of the model.
+        held_out: A split of its data.
+        collection: The data, with `split(name) -> Examples`.
+        config: Config of the model.
+        converter: Its converter.
+        steps: Limit of the steps of training data; a quarter of it is that of other splits.
+    """
+    form = converter.event_format
+    train, validation = collection.split("train"), collection.split("validation")
+    splits = {
+        "train": in_all_keys(train, converter, config.data.transpose, steps),
+        "validation": limited(validation if len(validation.events) else held_out, steps // 4),
+        "music": limited(held_out, steps // 4),
+        "samples": samples,
+    }
+    # The first event of a MelodyRNN is a primer.
+    nll = likelihoods(splits, form, skipped=int(config.family == "melody_rnn"))
+    found = {"samples": _counted(samples, converter), "music": _counted(held_out, converter)}
+    numbers = {f"ngram_nll_of_{name}": nll[name] for name in found}
+    numbers |= {f"notes_per_bar_of_{name}": counts[0] for name, counts in found.items()}
+    if config.converter.kind in ("melody", "event_melody"):
+        numbers |= {f"leaps_of_{name}": counts[1] for name, counts in found.items()}
+    return numbers
+
+
+def _counted(examples: Examples, converter: Converter) -> tuple[float, float]:
+    """Returns the notes per bar, and the share of leaps among intervals between notes in turn."""
+    notes = leaps = intervals = 0
+    seconds = 0.0
+    for row in spread(len(examples), COUNTED):
+        events = examples.events[row][: examples.lengths[row]]
+        sequence = converter.decode(events, qpm=QPM)
+        notes += len(sequence.notes)
+        seconds += _seconds(events, sequence, converter)
+        pitches = [note.pitch for note in sorted(sequence.notes, key=lambda note: note.start_time)]
+        sizes = np.abs(np.diff(pitches))
+        leaps, intervals = leaps + int((sizes > OCTAVE).sum()), intervals + len(sizes)
+    return notes / max(seconds, 1e-9) * SECONDS_PER_BAR, leaps / max(intervals, 1)
+
+
+def _seconds(events: Events, sequence: NoteSequence, converter: Converter) -> float:
+    """Returns the duration of events in seconds."""
+    config: Any = converter.config
+    if config.kind == "multi_performance":  # windows of one bar
+        return SECONDS_PER_BAR
+    if hasattr(config, "steps_per_quarter"):
+        return len(events) / config.steps_per_quarter * 60 / QPM
+    return sequence.total_time
