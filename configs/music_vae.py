@@ -208,7 +208,7 @@ def groovae(*names: str, bars: int = 2, **changes) -> None:
     """Registers a GrooVAE of 2 or `bars` bars, with `changes` to the input of its networks."""
     converter = dataclasses.replace(GROOVE, bars=bars)
     model = dataclasses.replace(GROOVAE, **changes)
-    ours = dataclasses.replace(model, dropout=0.5, expression_units=256)
+    ours = dataclasses.replace(model, dropout=0.3, expression_units=256)
     objectives = {"objective": GROOVES, "ours": WEIGHTED_GROOVES}
     music_vae(*names, converter=converter, model=model, our_model=ours, **objectives)
 
