@@ -64,6 +64,8 @@ PLAIN = VAEObjective(max_beta=1.0)
 LONG = VAEObjective(max_beta=0.2, free_bits=256)
 PATTERNS = dataclasses.replace(SAMPLED, free_bits=48)
 GROOVES = VAEObjective(max_beta=0.2, free_bits=48)
+# Velocities and offsets are normal with a standard deviation of 0.25 at weight 8.
+WEIGHTED_GROOVES = dataclasses.replace(GROOVES, error_weight=8.0)
 # In place of PLAIN, whose full KL weight from the first step leaves no latent dimension in use.
 WARMED_UP = VAEObjective(max_beta=0.2, beta_rate=0.99999, free_bits=48)
 LONG_WARMED_UP = dataclasses.replace(WARMED_UP, free_bits=256)
@@ -80,6 +82,7 @@ def tiny(config: ExperimentConfig, scales: bool = True) -> ExperimentConfig:
         encoder_units=(64,) * len(config.model.encoder_units),
         decoder_units=(64,) * len(config.model.decoder_units),
         nade_units=16,
+        expression_units=min(64, config.model.expression_units),
         dropout=0.0,
     )
     # The same free bits per dimension as the full size: with more, the posterior would not be
@@ -124,6 +127,7 @@ def music_vae(
     converter,
     model,
     objective,
+    our_model=None,
     ours=None,
     recipe=None,
     source="arranged",
@@ -133,8 +137,8 @@ def music_vae(
 ) -> None:
     """Registers a configuration of the original, and its small variant, under `names`.
 
-    `ours` is the objective that replaces that of the original, and `recipe` are changes to the
-    training section, unless --original is given.
+    `our_model` and `ours`, an objective, replace those of the original, and `recipe` are changes to
+    the training section, unless --original is given.
     """
 
     settings = {"steps": 200_000, "batch_size": batch_size}
@@ -142,7 +146,7 @@ def music_vae(
     def config(original: bool = False) -> ExperimentConfig:
         return ExperimentConfig(
             converter=converter,
-            model=model,
+            model=model if original or our_model is None else our_model,
             objective=objective if original or ours is None else ours,
             data=DataConfig(source=source, transpose=(-transpose, transpose)),
             train=TrainConfig(**(settings if original else settings | (recipe or {}))),
@@ -204,7 +208,9 @@ def groovae(*names: str, bars: int = 2, **changes) -> None:
     """Registers a GrooVAE of 2 or `bars` bars, with `changes` to the input of its networks."""
     converter = dataclasses.replace(GROOVE, bars=bars)
     model = dataclasses.replace(GROOVAE, **changes)
-    music_vae(*names, converter=converter, model=model, objective=GROOVES)
+    ours = dataclasses.replace(model, dropout=0.3, expression_units=256)
+    objectives = {"objective": GROOVES, "ours": WEIGHTED_GROOVES}
+    music_vae(*names, converter=converter, model=model, our_model=ours, **objectives)
 
 
 # Drumming with velocities and timing.

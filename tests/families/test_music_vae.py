@@ -157,7 +157,8 @@ def test_scheduled_sampling_replaces_what_the_decoder_is_fed(probability, same):
 
 @pytest.mark.parametrize("name", ["hierdec-trio_16bar_tiny", "groovae_2bar_humanize_tiny"])
 def test_scheduled_sampling_replaces_no_event_that_starts_a_segment(name):
-    config = get_config(name, ["model.latent_size=8", "model.dropout=0"])
+    changes = ["model.latent_size=8", "model.dropout=0", "model.expression_units=0"]
+    config = get_config(name, changes)
     converter = build_converter(config.converter)
     model = build_model(config, converter)
     decoder, steps = model.decoder, model.length

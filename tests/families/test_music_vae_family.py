@@ -48,6 +48,7 @@ SHAPES = {
     "groovae_2bar_add_closed_hh": (539, 539, 27),
     "groovae_2bar_hits_control_tfds": (548, 548, 27),
 }
+AS_THE_ORIGINAL = ("model.expression_units=0",)
 BATCH = 8
 
 # Each reads names of folders, one a line, and answers a line for each.
@@ -100,14 +101,14 @@ def test_the_tests_know_every_configuration_of_the_original():
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_full_size_has_as_many_weights_as_the_original(name):
-    config = get_config(name)
+    config = get_config(name, original=True)
     events = config.model.input_format(build_converter(config.converter).event_format)
     assert expected_parameters(config.model, events) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_full_size_reads_and_gives_as_many_channels_as_the_original(name):
-    config = get_config(name)
+    config = get_config(name, original=True)
     model = config.model
     events = model.input_format(build_converter(config.converter).event_format)
     control = inputs.control_size(events)
@@ -148,6 +149,11 @@ def expected_parameters(model, events) -> int:
         total += dense(code, states) + stack(1, model.decoder_units)
         code = model.decoder_units[-1]
     sizes = [sum(events.sizes) * (3 if events.kind == "groove" else 1)]
+    if model.expression_units:
+        sizes = list(events.sizes)  # of hits
+        total += dense(model.latent_size, model.expression_units)
+        total += 2 * lstm(sizes[0] + model.expression_units, model.expression_units)
+        total += dense(2 * model.expression_units, 2 * sizes[0])
     for size in events.sizes if model.decoder_per_part else sizes:
         nade = events.kind == "roll"
         total += dense(code, states) + stack(size + code + control, model.decoder_units)
@@ -194,6 +200,7 @@ def train_a_little(name, folder):
     [
         ("hierdec-trio_16bar", ("converter.bars=4", "model.segments=4")),
         ("groovae_2bar_humanize", ()),
+        ("groovae_2bar_humanize", AS_THE_ORIGINAL),
     ],
 )
 def test_evaluation_measures_what_it_says(name, changes):

@@ -18,6 +18,7 @@ MODELS = {
     "multitrack": ("hier-multiperf_vel_1bar_med_tiny", ()),
     "nade": ("nade-drums_2bar_reduced_tiny", ()),
     "groove": ("groovae_2bar_humanize_tiny", ()),
+    "original_groove": ("groovae_2bar_humanize_tiny", ("model.expression_units=0",)),
     "rnn": ("basic_rnn_tiny", ("model.dropout=0.2",)),
     "attention": ("attention_rnn_tiny", ("model.dropout=0.2",)),
     "transformer": ("music_transformer_tiny", ("model.dropout=0.2",)),

@@ -41,6 +41,9 @@ class MusicVAEConfig(ModelSection):
         hits_as_controls: For grooves: condition encoder and decoder on the hits at every step.
         max_note_dropout: For grooves: maximum probability in training of hiding a hit, which is
             higher for softer hits.
+        expression_units: For grooves: units per direction of a bidirectional LSTM that gives the
+            velocities and offsets of the decoded hits, so that only errors at hits count; 0 for a
+            decoder of all three, as in the original.
     """
 
     kind: ClassVar[str] = "music_vae"
@@ -59,11 +62,13 @@ class MusicVAEConfig(ModelSection):
     added_classes: tuple[int, ...] = ()
     hits_as_controls: bool = False
     max_note_dropout: float = 0.0
+    expression_units: int = 0
 
     def __post_init__(self) -> None:
         self.make_tuples("encoder_units", "decoder_units", "encoder_levels", "added_classes")
         self.check_units("encoder_units", "decoder_units")
         self.check_at_least(1, "latent_size", "segments", "nade_units")
+        self.check_at_least(0, "expression_units")
         self.check_rates("dropout")
         if self.dropout and self.encoder_levels:
             raise UserError(
@@ -95,10 +100,10 @@ class MusicVAEConfig(ModelSection):
         }
         if self.hits_as_controls:
             changes["control"] = "hits"
-        if any(changes.values()) and events.kind != "groove":
+        if (any(changes.values()) or self.expression_units) and events.kind != "groove":
             raise UserError(
-                "model.humanize, tapify, fixed_velocities, added_classes, hits_as_controls and "
-                "max_note_dropout are for converter.kind=groove only"
+                "model.humanize, tapify, fixed_velocities, added_classes, hits_as_controls, "
+                "max_note_dropout and expression_units are for converter.kind=groove only"
             )
         return dataclasses.replace(events, **changes)
 
@@ -115,6 +120,7 @@ class VAEObjective(Objective):
             `exponential` p = 1 - rate ** step, `inverse_sigmoid`
             p = 1 - rate / (rate + exp(step / rate)).
         sampling_rate: `rate` in these formulas.
+        error_weight: For grooves: weight of the squared errors of velocities and offsets.
     """
 
     kind: ClassVar[str] = "vae"
@@ -125,9 +131,12 @@ class VAEObjective(Objective):
     free_bits: float = 0.0
     sampling_schedule: str = "constant"
     sampling_rate: float = 0.0
+    error_weight: float = 1.0
 
     def __post_init__(self) -> None:
         self.check_choice("sampling_schedule", SAMPLING_SCHEDULES)
+        if not self.error_weight > 0:
+            raise UserError(f"objective.error_weight={self.error_weight} must be above 0")
         low, high = (1, math.inf) if self.sampling_schedule == "inverse_sigmoid" else (0, 1)
         if not low <= self.sampling_rate <= high:
             raise UserError(

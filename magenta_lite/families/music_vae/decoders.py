@@ -13,25 +13,17 @@ import tensorflow as tf
 from magenta_lite.families.music_vae.encoders import (
     dropped,
     from_segments,
+    near_zero_dense,
     swap_axes,
     to_segments,
 )
+from magenta_lite.families.music_vae.expression import Expression
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.base import Layer
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Tensor
-
-
-def near_zero_dense(name: str, size: int, units: int, activation: Any = None) -> keras.layers.Dense:
-    """Returns a float32 layer from (..., size) to (..., units) with small initial weights."""
-    initial: Any = keras.initializers.RandomNormal(stddev=0.001)
-    layer = keras.layers.Dense(
-        units, activation=activation, kernel_initializer=initial, dtype="float32", name=name
-    )
-    layer.build((None, size))
-    return layer
 
 
 def _initial_state_layer(units, latent_size: int) -> keras.layers.Dense:
@@ -230,6 +222,8 @@ class Decoder(Layer):
         length: Sequence length T.
         conductor: Returns the codes of segments; None for one segment, whose code is z.
         end_id: The class that ends a segment; padding follows.
+        expression: Computes velocities and offsets of a groove, of which the core decodes the hits;
+            None for events that the cores decode completely.
     """
 
     def __init__(
@@ -238,6 +232,7 @@ class Decoder(Layer):
         length: int,
         conductor: Conductor | None = None,
         end_id: int | None = None,
+        expression: Expression | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -246,6 +241,7 @@ class Decoder(Layer):
         self.segments = conductor.steps if conductor else 1
         self.length = length
         self.end_id = end_id
+        self.expression = expression
 
     @property
     def segment_steps(self) -> int:
@@ -259,7 +255,8 @@ class Decoder(Layer):
 
     def random_inputs(self) -> dict[str, RandomInput]:
         """Returns the dropout masks for one example."""
-        return {k: d for core in self.cores for k, d in core.random_inputs(self.length).items()}
+        parts = [*self.cores, *([self.expression] if self.expression else [])]
+        return {k: d for part in parts for k, d in part.random_inputs(self.length).items()}
 
     def codes(self, z: Tensor) -> Tensor:
         """Returns float32 (S, B, K), the code of each segment, from z (B, Z)."""
@@ -287,24 +284,29 @@ class Decoder(Layer):
         z: Tensor,
         controls: Tensor | None = None,
         keep: dict[str, Tensor] | None = None,
+        targets: Tensor | None = None,
     ) -> Tensor:
         """Decodes with teacher forcing; step t reads event t - 1.
 
         Args:
-            events: (T, B, …), the targets.
+            events: (T, B, …), those that are read.
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
             keep: Dropout masks as of `LSTMDecoder.call`, (T, B, channels).
+            targets: (T, B, …), those that get velocities and offsets; by default `events`.
 
         Returns:
-            Float32 (T, B, P), the concatenated parameters of all cores.
+            Float32 (T, B, P), the concatenated parameters of all cores, or those of a groove.
         """
         code, previous, controls = self._segmented(z, events, controls)
-        keep = keep and {name: to_segments(mask, self.segments) for name, mask in keep.items()}
-        parameters = [
-            core(self.part(previous, k), code, controls, keep) for k, core in enumerate(self.cores)
+        masks = keep and {name: to_segments(mask, self.segments) for name, mask in keep.items()}
+        each = [
+            core(self.part(previous, k), code, controls, masks) for k, core in enumerate(self.cores)
         ]
-        return from_segments(tf.concat(parameters, axis=-1), self.segments)
+        parameters = from_segments(tf.concat(each, axis=-1), self.segments)
+        if self.expression is None:
+            return parameters
+        return self.expression(events if targets is None else targets, parameters, z, keep)
 
     def _segmented(self, z, events, controls):
         """Returns the codes (S * B, K), previous events and controls of separate segments."""
@@ -332,7 +334,11 @@ class Decoder(Layer):
         Returns:
             Events (T, B, …) and parameters float32 (T, B, P).
         """
-        return self.decode_codes(self.codes(z), self.start(tf.shape(z)[0]), choose, controls)
+        first = self.start(tf.shape(z)[0])
+        events, parameters = self.decode_codes(self.codes(z), first, choose, controls)
+        if self.expression is None:
+            return events, parameters
+        return self.expression.complete(events, parameters, z)
 
     def decode_codes(
         self,
@@ -341,7 +347,7 @@ class Decoder(Layer):
         choose: Callable[[Any, int, Tensor], Tensor],
         controls: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Does the same as `decode` for the codes float (S, B, K) of any number of segments.
+        """Runs the cores as `decode` does, for the codes float (S, B, K) of any number of segments.
 
         `first` (B, …) is the event before the first step.
         """

@@ -136,18 +136,30 @@ def _first_axis_last(x):
 class Groove(tfd.Distribution):
     """Hits, velocities and offsets of D drum classes: (..., 3 * D) float32.
 
-    Hits are independent Bernoulli variables. Velocities and offsets are normal with variance 1/2,
-    so that their negative log-likelihood is the squared error plus a constant; samples are their
-    means, as in GrooVAE (Gillick et al. 2019, https://arxiv.org/abs/1905.06118).
+    Hits are independent Bernoulli variables. Velocities and offsets are normal with variance
+    1 / (2 * error_weight), so that their negative log-likelihood is the weighted squared error plus
+    a constant; samples are their means, as in GrooVAE (Gillick et al. 2019,
+    https://arxiv.org/abs/1905.06118).
 
     Args:
         logits: Float (..., D), logits of hits.
         velocities: Float (..., D) in [0, 1].
         offsets: Float (..., D) in [-1, 1]; positive is early.
+        error_weight: Weight of the squared errors.
+        at_hits: Whether velocity and offset without a hit are 0, with probability 1.
     """
 
-    def __init__(self, logits: Tensor, velocities: Tensor, offsets: Tensor, name: str = "groove"):
+    def __init__(
+        self,
+        logits: Tensor,
+        velocities: Tensor,
+        offsets: Tensor,
+        error_weight: float = 1.0,
+        at_hits: bool = False,
+        name: str = "groove",
+    ):
         parameters = dict(locals())
+        self._error_weight, self._at_hits = error_weight, at_hits
         self._logits = tf.convert_to_tensor(logits)
         self._velocities = tf.convert_to_tensor(velocities)
         self._offsets = tf.convert_to_tensor(offsets)
@@ -168,13 +180,17 @@ class Groove(tfd.Distribution):
         hits, velocities, offsets = tf.split(value, 3, axis=-1)
         squares = tf.math.squared_difference(self._velocities, velocities)
         squares += tf.math.squared_difference(self._offsets, offsets)
-        losses = log_loss(tf.sigmoid(self._logits), hits) + squares
-        constant = self._logits.shape[-1] * math.log(math.pi)  # two normal densities per class
-        return -tf.reduce_sum(losses, axis=-1) - constant
+        # Of two normal densities.
+        errors = self._error_weight * squares + math.log(math.pi / self._error_weight)
+        if self._at_hits:
+            errors *= hits
+        return -tf.reduce_sum(log_loss(tf.sigmoid(self._logits), hits) + errors, axis=-1)
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], tf.shape(self._logits)], axis=0)
         uniforms = tf.random.stateless_uniform(shape, tfp.random.sanitize_seed(seed))
         hits = tf.cast(Sampler().draw_binary(self._logits, uniforms), tf.float32)
-        others = tf.concat([self._velocities, self._offsets], axis=-1)
-        return tf.concat([hits, tf.repeat(others[None], n, axis=0)], axis=-1)
+        others = [tf.repeat(x[None], n, axis=0) for x in (self._velocities, self._offsets)]
+        if self._at_hits:
+            others = [hits * x for x in others]
+        return tf.concat([hits, *others], axis=-1)

@@ -128,6 +128,16 @@ class HierarchicalEncoder(Layer):
         return x[0]
 
 
+def near_zero_dense(name: str, size: int, units: int, activation: Any = None) -> keras.layers.Dense:
+    """Returns a float32 layer from (..., size) to (..., units) with small initial weights."""
+    initial: Any = keras.initializers.RandomNormal(stddev=0.001)
+    layer = keras.layers.Dense(
+        units, activation=activation, kernel_initializer=initial, dtype="float32", name=name
+    )
+    layer.build((None, size))
+    return layer
+
+
 def to_segments(x: Tensor, segments: int) -> Tensor:
     """Returns (S * L, B, ...) as (L, S * B, ...), with segments as separate sequences."""
     if segments == 1:
@@ -169,3 +179,9 @@ def segment_lengths(length: Tensor, segments: int, steps: int) -> Tensor:
         return swap_axes(length)
     starts = tf.range(segments)[:, None] * steps
     return tf.clip_by_value(length[None] - starts, 0, steps)
+
+
+def steps_mask(lengths: Tensor, steps: int) -> Tensor:
+    """Returns the mask of steps, bool (S * L, B), for `lengths` (S, B) of segments of L steps."""
+    counts = tf.range(steps)[None, :, None] < lengths[:, None]
+    return tf.reshape(counts, [lengths.shape[0] * steps, -1])

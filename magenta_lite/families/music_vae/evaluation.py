@@ -43,8 +43,8 @@ MEANINGS = {
     "recall": "share of hits that are predicted, teacher-forced",
     "precision": "share of predicted hits that are correct, teacher-forced",
     "hits_loss": "log loss of hits, teacher-forced, nats a step",
-    "velocities_loss": "squared error of velocities over all classes, teacher-forced, a step",
-    "offsets_loss": "squared error of offsets over all classes, teacher-forced, a step",
+    "velocities_loss": "squared error of velocities, teacher-forced, a step, unweighted",
+    "offsets_loss": "squared error of offsets, teacher-forced, a step, unweighted",
     "velocity_mse": "squared error of velocity (0 to 1) a hit; only hits are teacher-forced",
     "offset_mse": "squared error of offset (-1 to 1) a hit; only hits are teacher-forced",
     **{f"accuracy_{i}": f"accuracy of part {i}" for i in range(3)},
@@ -164,9 +164,10 @@ def _onsets(model, events):
 def _groove_errors(model, mu, events, counts, controls) -> dict:
     """Returns squared errors at the true hits, of a decoder with teacher forcing of hits only."""
     hits, velocities, offsets = tf.split(events, 3, axis=-1)
+    (core,) = model.decoder.cores
 
     def keep_hits(t, k, parameters):
-        return model.head.with_hits(parameters, hits[t])
+        return core.head.with_hits(parameters, hits[t])
 
     decoded, _ = model.decoder.decode(mu, keep_hits, controls)
     _, own_velocities, own_offsets = tf.split(decoded, 3, axis=-1)

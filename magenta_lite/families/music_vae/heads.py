@@ -207,46 +207,77 @@ class NadeHead(Layer):
 
 
 @keras.saving.register_keras_serializable("magenta_lite.music_vae")
-class GrooveHead(FromArguments):
-    """Hits, velocities and offsets of `size` drum classes per step (Gillick et al. 2019, sec. 3).
+class HitHead(FromArguments):
+    """Hits of `size` drum classes per step; the parameters are their logits.
 
-    The parameters are logits of hits, logits of velocities, and offsets before tanh.
+    Events are those of `GrooveHead`, without their velocities and offsets: those of its input are
+    not read, those that it returns are 0.
     """
 
     scheduled_sampler = Sampler()
     event_dtype = tf.float32
 
     def __init__(self, size: int):
-        self.size = size
+        self.size = self.vector_size = self.parameter_size = self.uniforms = size
         self.event_shape = (3 * size,)
-        self.vector_size = self.parameter_size = 3 * size
-        self.uniforms = size
 
     def start(self, rows: Any) -> Tensor:
-        return tf.zeros([rows, 3 * self.size])
+        return tf.zeros([rows, *self.event_shape])
 
     def vector(self, events: Tensor, dtype: Any) -> Tensor:
-        return tf.cast(events, dtype)
+        return tf.cast(events[..., : self.vector_size], dtype)
 
     def project(self, events: Tensor, kernel: Tensor) -> Tensor:
-        return tf.matmul(tf.cast(events, kernel.dtype), kernel)
+        return tf.matmul(self.vector(events, kernel.dtype), kernel)
+
+    def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
+        hits = tf.cast(sampler.draw_binary(parameters[..., : self.size], uniforms), tf.float32)
+        return self.with_hits(parameters, hits)
+
+    def with_hits(self, parameters: Tensor, hits: Tensor) -> Tensor:
+        """Returns grooves (..., 3 * D) with hits (..., D)."""
+        return tf.concat([hits, tf.zeros_like(hits), tf.zeros_like(hits)], axis=-1)
+
+
+@keras.saving.register_keras_serializable("magenta_lite.music_vae")
+class GrooveHead(HitHead):
+    """Hits, velocities and offsets of `size` drum classes per step (Gillick et al. 2019, sec. 3).
+
+    The parameters are logits of hits, logits of velocities, and offsets before tanh.
+
+    Args:
+        size: D, the number of drum classes.
+        error_weight: Weight of the squared errors of velocities and offsets in the loss.
+        at_hits: Whether velocities and offsets are conditioned on a hit, so that errors count at
+            hits only; otherwise, as in the original, velocity and offset without a hit are 0, and
+            are learned like the others.
+    """
+
+    def __init__(self, size: int, error_weight: float = 1.0, at_hits: bool = False):
+        super().__init__(size)
+        self.error_weight, self.at_hits = error_weight, at_hits
+        self.vector_size = self.parameter_size = 3 * size
 
     def _losses(self, parameters, events):
         """Returns log loss of hits, squared errors of velocities and of offsets: (..., D) each."""
         logits, velocity_logits, offsets = tf.split(parameters, 3, axis=-1)
         hits, given_velocities, given_offsets = tf.split(events, 3, axis=-1)
+        counted = hits if self.at_hits else 1.0
         return (
             log_loss(tf.sigmoid(logits), hits),
-            tf.math.squared_difference(tf.sigmoid(velocity_logits), given_velocities),
-            tf.math.squared_difference(tf.tanh(offsets), given_offsets),
+            counted * tf.math.squared_difference(tf.sigmoid(velocity_logits), given_velocities),
+            counted * tf.math.squared_difference(tf.tanh(offsets), given_offsets),
         )
 
     def nll(self, parameters: Tensor, events: Tensor) -> Tensor:
-        """Returns the sum of the log loss of hits and of the squared errors: (...).
+        """Returns the sum of the log loss of hits and of the weighted squared errors: (...).
 
-        This is the negative log-likelihood of `Groove` up to a constant.
+        This is the negative log-likelihood of `Groove` up to a constant a step, or a hit.
         """
-        return sum(tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events))
+        hits, velocities, offsets = (
+            tf.reduce_sum(loss, axis=-1) for loss in self._losses(parameters, events)
+        )
+        return hits + self.error_weight * velocities + self.error_weight * offsets
 
     def choose(self, parameters: Tensor, uniforms: Tensor, sampler: Sampler) -> Tensor:
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
@@ -256,14 +287,16 @@ class GrooveHead(FromArguments):
     def with_hits(self, parameters: Tensor, hits: Tensor) -> Tensor:
         """Returns grooves (..., 3 * D) with hits (..., D), and expected velocities and offsets.
 
-        The network learns means over hits and misses, where a miss has velocity and offset 0. The
-        mean over hits is that mean divided by the probability of a hit. Offsets are at most
-        doubled, because a division by small probabilities would amplify their noise.
+        Without `at_hits` the network learns means over hits and misses, where a miss has velocity
+        and offset 0. The mean over hits is that mean divided by the probability of a hit. Offsets
+        are at most doubled, because a division by small probabilities would amplify their noise.
         """
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
-        probability = tf.sigmoid(logits)
-        velocities = tf.minimum(tf.sigmoid(velocities) / (probability + HIT_EPSILON), 1.0)
-        offsets = tf.clip_by_value(tf.tanh(offsets) / tf.maximum(probability, 0.5), -1.0, 1.0)
+        velocities, offsets = tf.sigmoid(velocities), tf.tanh(offsets)
+        if not self.at_hits:
+            probability = tf.sigmoid(logits)
+            velocities = tf.minimum(velocities / (probability + HIT_EPSILON), 1.0)
+            offsets = tf.clip_by_value(offsets / tf.maximum(probability, 0.5), -1.0, 1.0)
         return tf.concat([hits, velocities * hits, offsets * hits], axis=-1)
 
     def measures(self, parameters: Tensor, events: Tensor) -> dict:
@@ -281,18 +314,28 @@ class GrooveHead(FromArguments):
 
     def distribution(self, parameters: Tensor) -> Groove:
         logits, velocities, offsets = tf.split(parameters, 3, axis=-1)
-        return Groove(logits, tf.sigmoid(velocities), tf.tanh(offsets))
+        values = tf.sigmoid(velocities), tf.tanh(offsets)
+        return Groove(logits, *values, error_weight=self.error_weight, at_hits=self.at_hits)
 
 
-def make_head(events: EventFormat, nade_units: int, dtype: Any = None) -> Head:
-    """Returns the head for the format of the events; `dtype` is the policy of a NADE."""
+def make_head(
+    events: EventFormat,
+    nade_units: int,
+    dtype: Any = None,
+    error_weight: float = 1.0,
+    at_hits: bool = False,
+) -> Head:
+    """Returns the head for the format of the events.
+
+    `dtype` is the policy of a NADE; the last two are arguments of a `GrooveHead`.
+    """
     if events.kind == "categorical":
         return Categorical(events.sizes[0])
     if events.kind == "multi_categorical":
         return MultiCategorical(events.sizes)
     if events.kind == "roll":
         return NadeHead(events.sizes[0], nade_units, name="nade", dtype=dtype)
-    return GrooveHead(events.sizes[0])
+    return GrooveHead(events.sizes[0], error_weight, at_hits)
 
 
 Head = Categorical | MultiCategorical | NadeHead | GrooveHead

@@ -19,15 +19,17 @@ from magenta_lite.families.music_vae.decoders import (
     Conductor,
     Decoder,
     LSTMDecoder,
-    near_zero_dense,
 )
 from magenta_lite.families.music_vae.encoders import (
     BidirectionalEncoder,
     HierarchicalEncoder,
+    near_zero_dense,
     segment_lengths,
+    steps_mask,
     swap_axes,
 )
-from magenta_lite.families.music_vae.heads import Categorical, make_head
+from magenta_lite.families.music_vae.expression import Expression
+from magenta_lite.families.music_vae.heads import Categorical, HitHead, make_head
 from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, check_prior, slerp
 from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.graphs import inner_graph
@@ -81,7 +83,8 @@ class MusicVAE(MusicModel):
     (Magenta's evaluation is free-running whenever scheduled sampling is on); interpolation between
     equal ends gives the end instead of NaN; in decoding, as in training, a track of a bar does not
     read events after the end of the previous track; samples come from a Gaussian fitted to the
-    posteriors of the training data, if there is a fit.
+    posteriors of the training data, if there is a fit; with `model.expression_units` velocities and
+    offsets of a groove come from a bidirectional LSTM over all of its hits, see `expression`.
     """
 
     Options = MusicVAEOptions
@@ -100,7 +103,8 @@ class MusicVAE(MusicModel):
         self.events_format, self.length = events, length
         self.sizes, self.objective = model, objective
         self._check_sizes()
-        self.head = make_head(events, model.nade_units, self.dtype_policy)
+        errors = objective.error_weight, model.expression_units > 0
+        self.head = make_head(events, model.nade_units, self.dtype_policy, *errors)
         self.encoder = self._make_encoder()
         shape = 2 * model.encoder_units[-1], model.latent_size
         self.mu = near_zero_dense("mu", *shape)
@@ -148,11 +152,15 @@ class MusicVAE(MusicModel):
 
     def _make_decoder(self):
         sizes, events, policy = self.sizes, self.events_format, self.dtype_policy
-        units, code_size, conductor = sizes.decoder_units, sizes.latent_size, None
+        units, code_size, conductor, expression = sizes.decoder_units, sizes.latent_size, None, None
         if sizes.segments > 1:
             conductor = Conductor(units, sizes.segments, code_size, name="conductor", dtype=policy)
             code_size = units[-1]
         heads = [self.head]
+        if sizes.expression_units:
+            of_groove = sizes.expression_units, self.head, sizes.latent_size, sizes.dropout
+            expression = Expression(*of_groove, name="expression", dtype=policy)
+            heads = [HitHead(events.sizes[0])]
         if sizes.decoder_per_part:
             heads = [Categorical(size) for size in events.sizes]
         of_core = code_size, inputs.control_size(events), sizes.dropout
@@ -160,7 +168,8 @@ class MusicVAE(MusicModel):
             LSTMDecoder(units, head, *of_core, name=f"core_{k}", dtype=policy)
             for k, head in enumerate(heads)
         ]
-        return Decoder(cores, self.length, conductor, events.end_id, name="decoder", dtype=policy)
+        of_decoder = self.length, conductor, events.end_id, expression
+        return Decoder(cores, *of_decoder, name="decoder", dtype=policy)
 
     def _measures(self) -> list[str]:
         """Returns the names of the metrics of the head."""
@@ -205,7 +214,7 @@ class MusicVAE(MusicModel):
             fed = self.decoder.scheduled_sampling(
                 fed, z, controls, swap_axes(batch["uniforms"]), self.sampling_probability()
             )
-        logits = swap_axes(self.decoder(fed, z, controls, keep))
+        logits = swap_axes(self.decoder(fed, z, controls, keep, events))
         return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
 
     def _events(self, events):
@@ -246,7 +255,7 @@ class MusicVAE(MusicModel):
 
     def _counts(self, events, lengths):
         """Returns the mask of steps that count, bool (T, B, ...) with as many axes as `events`."""
-        counts = _mask(lengths, self.length // lengths.shape[0])
+        counts = steps_mask(lengths, self.length // lengths.shape[0])
         return tf.reshape(counts, [*tf.unstack(tf.shape(counts)), *[1] * (len(events.shape) - 2)])
 
     def _posterior_parameters(self, events, lengths, controls, keep=None, hidden_notes=None):
@@ -314,7 +323,7 @@ class MusicVAE(MusicModel):
         """Returns events (T, B, *E) and the mask of those that count, float32 (T, B)."""
         events = self._events(batch["events"])
         lengths = self._segment_lengths(batch["length"], events)
-        return events, tf.cast(_mask(lengths, self.length // lengths.shape[0]), tf.float32)
+        return events, tf.cast(steps_mask(lengths, self.length // lengths.shape[0]), tf.float32)
 
     def measures(self, batch: Batch, logits: Tensor) -> dict:
         """Returns the metrics of the head as pairs (value, weight), float32 (T, B) each.
@@ -482,12 +491,6 @@ class MusicVAE(MusicModel):
     def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:
         events, length = config.model.input_format(converter.event_format), converter.window_steps
         return cls(events, length, config.model, config.objective, **kwargs)
-
-
-def _mask(lengths, steps: int):
-    """Returns the mask of steps, bool (S * L, B), for `lengths` (S, B) of segments of L steps."""
-    counts = tf.range(steps)[None, :, None] < lengths[:, None]
-    return tf.reshape(counts, [lengths.shape[0] * steps, -1])
 
 
 def _diagonal_normal(mu, sigma) -> Distribution:
