@@ -57,6 +57,15 @@ def _per_part(model: MusicVAEConfig) -> MusicVAEConfig:
     return dataclasses.replace(model, decoder_per_part=True)
 
 
+# Half an hour on two cores.
+SHORT = {
+    "steps": 3000,
+    "batch_size": 128,
+    "schedule": "cosine",
+    "learning_rate": 3e-3,
+    "warmup_steps": 100,
+}
+
 # Scheduled sampling as in the original: half of the inputs are samples at step 6,900.
 SAMPLED = VAEObjective(max_beta=0.2, sampling_schedule="inverse_sigmoid", sampling_rate=1000)
 ANNEALED = dataclasses.replace(SAMPLED, beta_rate=0.99999)
@@ -210,7 +219,7 @@ def groovae(*names: str, bars: int = 2, **changes) -> None:
     model = dataclasses.replace(GROOVAE, **changes)
     ours = dataclasses.replace(model, dropout=0.3, expression_units=256)
     objectives = {"objective": GROOVES, "ours": WEIGHTED_GROOVES}
-    music_vae(*names, converter=converter, model=model, our_model=ours, **objectives)
+    music_vae(*names, converter=converter, model=model, our_model=ours, recipe=SHORT, **objectives)
 
 
 # Drumming with velocities and timing.
