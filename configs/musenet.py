@@ -30,7 +30,7 @@ def musenet(
 ) -> ExperimentConfig:
     """Returns a config of MuseNet with the given sizes."""
     return ExperimentConfig(
-        converter=MuseNetConverterConfig(crop=context),
+        converter=MuseNetConverterConfig(context, merge_doubled=True, places_by_time=True),
         model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=True),
         objective=objective,
         data=DataConfig(source="arranged", transpose=(-6, 6), transpose_last=(-2, 2)),

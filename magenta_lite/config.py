@@ -54,6 +54,12 @@ FORMER_CONVERTER_FIELDS: dict[str, dict[str, Any]] = {
     "musenet_tokens": {"max_note": 10.0, "max_silence": 4.0},
 }
 
+# Fields of converter sections that came later, by kind: the names of built data sets depend on them
+# only where they differ from their defaults.
+LATER_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {
+    "musenet_tokens": ("merge_doubled", "places_by_time")
+}
+
 SECTIONS = ("converter", "model", "objective", "data", "train", "generate")
 GROUPINGS = ("content", "folder")
 PRECISIONS = ("float32", "mixed_bfloat16")
