@@ -30,7 +30,9 @@ def musenet(
 ) -> ExperimentConfig:
     """Returns a config of MuseNet with the given sizes."""
     return ExperimentConfig(
-        converter=MuseNetConverterConfig(context, merge_doubled=True, places_by_time=True),
+        converter=MuseNetConverterConfig(
+            context, merge_doubled=True, places_by_time=True, infill=0.5
+        ),
         model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=True),
         objective=objective,
         data=DataConfig(source="arranged", transpose=(-6, 6), transpose_last=(-2, 2)),

@@ -59,6 +59,8 @@ FORMER_CONVERTER_FIELDS: dict[str, dict[str, Any]] = {
 LATER_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {
     "musenet_tokens": ("merge_doubled", "places_by_time")
 }
+# Fields of converter sections that change the examples of a batch, not those of a data set.
+TRAINING_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {"musenet_tokens": ("infill",)}
 
 SECTIONS = ("converter", "model", "objective", "data", "train", "generate")
 GROUPINGS = ("content", "folder")

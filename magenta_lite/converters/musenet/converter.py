@@ -14,7 +14,7 @@ import numpy as np
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
 from magenta_lite.converters.grid import MAX_STEPS, are_playable, to_steps
-from magenta_lite.converters.musenet import codec, places, vocabulary
+from magenta_lite.converters.musenet import codec, infill, places, vocabulary
 from magenta_lite.converters.musenet.codec import Note, NoteColumns
 from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.converters.musenet.vocabulary import (
@@ -53,6 +53,8 @@ class MuseNetConverterConfig:
             the loudest is kept. The original kept the volumes of a piano's notes, and all ends.
         places_by_time: Whether part and countdown count time, as they do in generation, instead of
             tokens.
+        infill: Share of the examples of training in which notes are moved to the end, so that the
+            model learns to fill in gaps; see `infill.layout`.
     """
 
     kind: ClassVar[str] = "musenet_tokens"
@@ -63,12 +65,15 @@ class MuseNetConverterConfig:
     max_examples: int = 0
     merge_doubled: bool = False
     places_by_time: bool = False
+    infill: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "styles", tuple(self.styles))
         check_at_least(self, PREFIX + 1, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
+        if not 0 <= self.infill <= 1:
+            raise UserError(f"converter.infill={self.infill} must lie in [0, 1]")
         most = vocabulary.LAST_STYLE - FIRST_STYLE + 1
         if len(self.styles) > most or len(set(self.styles)) < len(self.styles):
             raise UserError(f"converter.styles must be at most {most} names, each once")
@@ -159,6 +164,15 @@ class MuseNetConverter(TokenConverter):
             rows.append(row.astype(self.event_format.event_dtype))
         report.keep("windows", len(rows))
         return EncodeResult(rows, report)
+
+    @property
+    def rearranges(self) -> bool:
+        return self.config.infill > 0
+
+    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
+        if rng.random() >= self.config.infill:
+            return events
+        return infill.rearranged(events, PREFIX, self.crop, rng)
 
     def _places_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns part and countdown of the ids (T,) of a piece, int (T,) each."""

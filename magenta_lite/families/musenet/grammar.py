@@ -139,7 +139,8 @@ class MuseNetGrammar:
         begins = tf.gather(table.on, ids)[:, None] == slots
         ends = tf.gather(table.off, ids)[:, None] == slots
         units, rank = tf.gather(table.units, ids), tf.gather(table.rank, ids)
-        age = tf.where(begins, 0, tf.where(ends, -1, state.age))
+        mark, middle = tf.gather(table.mark, ids), ids == vocabulary.MIDDLE
+        age = tf.where(begins, 0, tf.where(ends | middle[:, None], -1, state.age))
         age += tf.where(age >= 0, units[:, None], 0)
         heard = (rank >= 0) | tf.reduce_any(age >= 0, axis=1)
         waits, note = tf.cast(units > 0, tf.int32), tf.cast(rank >= 0, tf.int32)
@@ -149,7 +150,7 @@ class MuseNetGrammar:
             rank=tf.where(rank >= 0, tf.maximum(state.rank, rank), -1),
             units=state.units + units,
             waits=state.waits + waits,
-            notes=tf.where(units > 0, 0, state.notes + note),
+            notes=tf.where((units > 0) | mark, 0, state.notes + note),
             moment=state.waits,
             chord=tf.minimum(state.notes, CHORD_PLACES - 1) * note,
             given=count,

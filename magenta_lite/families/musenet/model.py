@@ -326,7 +326,10 @@ class MuseNet(MusicModel):
         ids, part, countdown = tf.unstack(events, axis=2)
         louder, slower = tf.split(batch["played"], 2, axis=1)
         ids = louder_piano(ids, louder, objective.volume_shift)
-        ids = stretched(ids, 1 + objective.time_stretch * (2 * slower - 1))
+        # With a gap, no wait may be clipped: its time and that of the middle are equal.
+        has_gap = tf.reduce_any(ids == vocabulary.GAP, axis=1, keepdims=True)
+        stretch = tf.where(has_gap, 0.0, objective.time_stretch)
+        ids = stretched(ids, 1 + stretch * (2 * slower - 1))
         hidden = batch["told"] < [objective.prefix_dropout] * 2 + [objective.place_dropout]
         front = tf.where(hidden[:, :2], vocabulary.UNSPECIFIED, ids[:, :2])
         ids = tf.concat([front, ids[:, 2:]], axis=1)
@@ -408,8 +411,8 @@ def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:
     notes = tf.cast(ids < vocabulary.FIRST_WAIT, tf.int32)
     moment = tf.cumsum(waits, axis=1, exclusive=True)
     seen = tf.cumsum(notes, axis=1, exclusive=True)
-    # The number of notes before the moment: the maximum over previous waits.
-    first = _running_max(tf.where(waits > 0, seen, 0))
+    # The number of notes before the moment: the maximum over previous waits and marks.
+    first = _running_max(tf.where((waits > 0) | tf.gather(tables().mark, ids), seen, 0))
     return moment, notes * tf.minimum(seen - first, CHORD_PLACES - 1)
 
 

@@ -1,0 +1,164 @@
+"""The order of tokens in which a gap in a piece is filled in from both sides.
+
+Follows Bavarian et al. 2022 (https://arxiv.org/abs/2207.14255, §3): the middle is moved to the end,
+so that a model that predicts tokens from earlier ones sees what comes before and what comes after.
+Here the middle are the notes that begin in a span of time, of all instruments or of some. The order
+is: the music before, `GAP`, what stays in the span with all of its time, `GAP_END`, the music
+after; then `MIDDLE`, the instrument set of the middle, the middle, and `END`. Notes of the middle
+end at the latest at the end of the span. Times are in units of 10 ms.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from magenta_lite.converters.musenet import codec, vocabulary
+from magenta_lite.converters.musenet.codec import PLACE, NoteColumns
+from magenta_lite.converters.musenet.rules import tables
+from magenta_lite.converters.musenet.vocabulary import (
+    DRUMS,
+    END,
+    FIRST_DRUM,
+    FIRST_WAIT,
+    GAP,
+    GAP_END,
+    INSTRUMENTS,
+    MIDDLE,
+    PITCHES,
+)
+from magenta_lite.typing import Events
+
+EARLIER, LATER = -1, 2**30  # times of what is not among the tokens: starts before, ends after them
+SOME = 0.5  # share of gaps in which only some of the instruments are missing
+
+
+class Layout(NamedTuple):
+    """The ids of a piece with a gap, int (T,) each; together they are the tokens without prefix.
+
+    Attributes:
+        before: The music before the span.
+        gap: `GAP`, what stays in the span, and `GAP_END`.
+        after: The music after the span.
+        middle: `MIDDLE`, the instrument set, what was moved, and `END`.
+    """
+
+    before: np.ndarray
+    gap: np.ndarray
+    after: np.ndarray
+    middle: np.ndarray
+
+
+def layout(
+    notes: NoteColumns,
+    moved: np.ndarray,
+    start: int,
+    end: int,
+    families: Iterable[str],
+    last: int | None = None,
+) -> Layout:
+    """Returns the tokens of a piece with a gap.
+
+    Args:
+        notes: The notes. Starts and ends at `EARLIER` and `LATER` are left out.
+        moved: Mask bool (N,) of the notes of the middle.
+        start: Start of the span.
+        end: End of the span.
+        families: Families of the instruments of the middle.
+        last: Time of the token that ends the piece; None for a piece that goes on.
+    """
+    times, tokens = codec.events(notes.at(np.flatnonzero(~moved)))
+    there = (times > EARLIER) & (times < LATER)
+    times, tokens = times[there], tokens[there]
+    if last is not None:
+        times, tokens = np.append(times, last), np.append(tokens, END)
+    borders = np.searchsorted(times, [start, end])
+    times = np.insert(times, borders, [start, end])
+    kept = codec.with_waits(times, np.insert(tokens, borders, [GAP, GAP_END]))
+    first, after = np.flatnonzero(kept == GAP)[0], np.flatnonzero(kept == GAP_END)[0] + 1
+    middle = notes.at(np.flatnonzero(moved))
+    times, tokens = codec.events(middle._replace(end=np.minimum(middle.end, end)))
+    played = codec.with_waits(np.append(times, end), np.append(tokens, END), start)
+    front = [MIDDLE, vocabulary.instrument_set_id(families) or vocabulary.UNSPECIFIED]
+    return Layout(kept[:first], kept[first:after], kept[after:], np.append(front, played))
+
+
+def notes_in(ids: Events) -> NoteColumns:
+    """Returns the notes of ids int (T,), which may be a part of a piece, in any order.
+
+    Notes that began before the ids start at `EARLIER`, and those that sound after them end at
+    `LATER`. Other note-offs without a note are ignored.
+    """
+    ids, table = np.asarray(ids, int), tables()
+    now = np.cumsum(table.units[ids])
+    slot = np.maximum(table.on, table.off)[ids]
+    heard = np.flatnonzero(slot >= 0)
+    heard = heard[np.argsort(slot[heard], kind="stable")]
+    slot, is_on, time = slot[heard], table.on[ids[heard]] >= 0, now[heard]
+    end = np.where(np.diff(slot, append=-1) != 0, LATER, np.roll(time, -1))
+    is_first = np.diff(slot, prepend=-1) != 0
+    melodic = NoteColumns(
+        start=np.where(is_on, time, EARLIER),
+        end=np.where(is_on, end, time),
+        pitch=slot % PITCHES,
+        velocity=_volumes()[ids[heard]],
+        place=slot // PITCHES,
+    ).at(is_on | is_first)
+    hit = np.flatnonzero((ids >= FIRST_DRUM) & (ids < FIRST_WAIT))
+    drums = np.full(len(hit), PLACE[DRUMS])
+    hits = NoteColumns(now[hit], now[hit] + 1, ids[hit] - FIRST_DRUM, _volumes()[ids[hit]], drums)
+    return NoteColumns(*map(np.concatenate, zip(melodic, hits, strict=True)))
+
+
+def rearranged(events: Events, prefix: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns an example of training with a middle, chosen at random.
+
+    The span lies between two random moments. In half of the examples the middle are the notes of
+    all instruments, else of some. Tokens keep part and countdown of their times. The end of the
+    music after the middle is cut off to make room.
+
+    Args:
+        events: Int (T, 3), a crop of a piece: ids, parts and countdowns.
+        prefix: Length of the prefix, in tokens.
+        most: Largest length of the example.
+        rng: Draws the span and the instruments.
+
+    Returns:
+        Int (T', 3); the crop itself if it has no two moments.
+    """
+    front, body = np.split(np.asarray(events), [prefix])
+    ids = body[:, 0].astype(int)
+    units = np.cumsum(tables().units[ids])
+    moments = np.unique(units[ids < FIRST_WAIT])
+    if len(moments) < 2:
+        return events
+    start, end = sorted(rng.choice(moments, 2, replace=False).tolist())
+    notes = notes_in(ids)
+    moved = (notes.start >= start) & (notes.start < end)
+    players = np.unique(notes.place)
+    if len(players) > 1 and rng.random() < SOME:
+        players = rng.choice(players, rng.integers(1, len(players)), replace=False)
+        moved &= np.isin(notes.place, players)
+    last = int(units[-1]) if ids[-1] == END else None
+    families = {INSTRUMENTS[place].family for place in players}
+    parts = layout(notes, moved, start, end, families, last)
+    room = most - prefix - sum(map(len, parts)) + len(parts.after)
+    if room < 0:  # so much shorter, and with another span
+        return rearranged(events[:room], prefix, most, rng)
+    kept = np.concatenate([*parts[:2], parts.after[:room]])
+    times = np.append(
+        np.cumsum(tables().units[kept]), start + np.cumsum(tables().units[parts.middle])
+    )
+    where = np.searchsorted(units, times, side="right") - 1
+    columns = body[np.maximum(where, 0)]
+    columns[:, 0] = np.append(kept, parts.middle)
+    return np.concatenate([front, columns])
+
+
+@functools.cache
+def _volumes() -> Any:
+    """Returns the volume of each id of a note, int (3968,)."""
+    return np.array([vocabulary.token(id).volume for id in range(FIRST_WAIT)])
