@@ -55,7 +55,8 @@ cli.define_run_flags()
 flags.DEFINE_string(
     "mode",
     "sample",
-    "sample, continue, accompany, reconstruct, interpolate, or attribute (adds an attribute).",
+    "sample, continue, accompany, infill (rewrites bars), reconstruct, interpolate, or attribute "
+    "(adds an attribute).",
 )
 cli.define_paths(
     "input",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.gaps import Gap
 from magenta_lite.unfinished import Unfinished
 
 TEXT_SUFFIXES = (".txt", ".lrc", ".text")
@@ -179,6 +180,41 @@ class TokenOptions(SamplingOptions):
     primer_seconds: float | None = option(
         None, "Seconds of --input, from its start, that are continued; 20 by default.", least=0.01
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class InfillOptions(GenerateOptions):
+    """Options of families that rewrite bars of a piece."""
+
+    bars: str = option(
+        "", "Bars of --input that --mode=infill rewrites, e.g. 5-8 or 5; a pickup is bar 1."
+    )
+    tracks: tuple[str, ...] = option(
+        (),
+        "Tracks whose bars --mode=infill rewrites, by name or instrument, e.g. melody,bass. "
+        "Default: all.",
+    )
+
+    @classmethod
+    def names(cls, converter: Any) -> tuple[str, ...]:
+        own = () if "infill" in cls.modes(converter) else ("bars", "tracks")
+        return tuple(name for name in super().names(converter) if name not in own)
+
+    def check_infill(self) -> None:
+        """Raises: UserError if `infill` lacks an input or names what the input does not have."""
+        if self.mode != "infill":
+            if self.bars or self.tracks:
+                raise UserError("--bars and --tracks say what --mode=infill rewrites")
+            return
+        if not self.inputs:
+            raise UserError("--mode=infill needs --input=FILE, the piece to rewrite bars of")
+        if self.qpm_given:
+            raise UserError("--mode=infill keeps the tempo of --input; leave out --qpm")
+        self.gaps()
+
+    def gaps(self) -> list[Gap]:
+        """Returns what is rewritten in each input."""
+        return [Gap.of(*named, str(self.bars), self.tracks) for named in self.inputs]
 
 
 class Reconstruction(NamedTuple):

@@ -150,7 +150,7 @@ class MuseNetConverter(TokenConverter):
         if len(ids) < config.min_tokens:
             report.drop(f"piece of fewer than {config.min_tokens} tokens")
             return EncodeResult([], report)
-        piece = np.stack([ids, *self._places_of(ids)], axis=1)
+        piece = np.stack([ids, *self.places_of(ids)], axis=1)
         front = np.zeros((PREFIX, 3), int)
         _, players = np.unique(notes.place, return_index=True)
         families = families_of(notes.at(players).notes())
@@ -172,9 +172,9 @@ class MuseNetConverter(TokenConverter):
     def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
         if rng.random() >= self.config.infill:
             return events
-        return infill.rearranged(events, PREFIX, self.crop, rng)
+        return infill.rearranged(np.asarray(events), PREFIX, self.crop, rng)
 
-    def _places_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def places_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns part and countdown of the ids (T,) of a piece, int (T,) each."""
         if self.config.places_by_time:
             return places.in_time(np.cumsum(tables().units[ids]))

@@ -51,6 +51,17 @@ class Layout(NamedTuple):
     after: np.ndarray
     middle: np.ndarray
 
+    def seen(self, room: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the tokens before `MIDDLE` that fit into a context, and those before `GAP`.
+
+        Args:
+            room: Largest number of tokens around the gap, as many on one side as on the other if
+                there are enough on both.
+        """
+        after = min(len(self.after), max(room // 2, room - len(self.before)))
+        before = self.before[max(len(self.before) - (room - after), 0) :]
+        return np.concatenate([before, self.gap, self.after[:after]]), before
+
 
 def layout(
     notes: NoteColumns,
@@ -113,7 +124,7 @@ def notes_in(ids: Events) -> NoteColumns:
     return NoteColumns(*map(np.concatenate, zip(melodic, hits, strict=True)))
 
 
-def rearranged(events: Events, prefix: int, most: int, rng: np.random.Generator) -> np.ndarray:
+def rearranged(events: np.ndarray, prefix: int, most: int, rng: np.random.Generator) -> np.ndarray:
     """Returns an example of training with a middle, chosen at random.
 
     The span lies between two random moments. In half of the examples the middle are the notes of
@@ -129,7 +140,7 @@ def rearranged(events: Events, prefix: int, most: int, rng: np.random.Generator)
     Returns:
         Int (T', 3); the crop itself if it has no two moments.
     """
-    front, body = np.split(np.asarray(events), [prefix])
+    front, body = np.split(events, [prefix])
     ids = body[:, 0].astype(int)
     units = np.cumsum(tables().units[ids])
     moments = np.unique(units[ids < FIRST_WAIT])
@@ -149,13 +160,75 @@ def rearranged(events: Events, prefix: int, most: int, rng: np.random.Generator)
     if room < 0:  # so much shorter, and with another span
         return rearranged(events[:room], prefix, most, rng)
     kept = np.concatenate([*parts[:2], parts.after[:room]])
-    times = np.append(
-        np.cumsum(tables().units[kept]), start + np.cumsum(tables().units[parts.middle])
-    )
-    where = np.searchsorted(units, times, side="right") - 1
-    columns = body[np.maximum(where, 0)]
-    columns[:, 0] = np.append(kept, parts.middle)
-    return np.concatenate([front, columns])
+    return np.concatenate([front, _placed(body, kept, 0, parts.middle, start)])
+
+
+def both_ways(
+    events: np.ndarray, prefix: int, most: int, start: int, end: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns a span of a piece as the end of what fills a gap, and of what goes on.
+
+    Notes that sound at the start of the span end right before it, so that both end with the same
+    tokens. Each has as much music around the span, or before it, as fits into the context.
+
+    Args:
+        events: Int (T, 3), a piece or a part of it, with a prefix.
+        prefix: Length of the prefix, in tokens.
+        most: Context length in tokens.
+        start: Start of the span.
+        end: End of the span.
+
+    Returns:
+        Int (T', 3) and (T'', 3), and the number of tokens of the span.
+
+    Raises:
+        ValueError: If the span does not fit into the context.
+    """
+    front, body = np.split(events, [prefix])
+    notes = notes_in(body[:, 0])
+    moved = (notes.start >= start) & (notes.start < end)
+    sounding = (notes.start < start) & (notes.end >= start)
+    notes = notes._replace(end=np.where(sounding, start - 1, notes.end))
+    lasting = notes.start < notes.end
+    players = np.unique(notes.place)
+    families = {INSTRUMENTS[place].family for place in players}
+    parts = layout(notes.at(lasting), moved[lasting], start, end, families)
+    marks, middle = np.split(parts.middle[:-1], [2])
+    room = most - prefix - len(parts.gap) - len(marks) - len(middle)
+    if room < 0:
+        raise ValueError(f"{len(middle)} tokens do not fit into {most}")
+    seen, before = parts.seen(room)
+    earlier = parts.before[max(len(parts.before) - (most - prefix - len(middle)), 0) :]
+    made = []
+    for kept, left, moved_ids in (
+        (seen, before, np.concatenate([marks, middle])),
+        (earlier, earlier, middle),
+    ):
+        since = start - int(tables().units[left].sum())
+        rows = _placed(body, kept, since, moved_ids, start)
+        front = np.concatenate([front[:, :1], np.repeat(rows[:1, 1:], prefix, axis=0)], axis=1)
+        made.append(np.concatenate([front, rows]))
+    return made[0], made[1], len(middle)
+
+
+def _placed(
+    body: np.ndarray, kept: np.ndarray, since: int, middle: np.ndarray, start: int
+) -> np.ndarray:
+    """Returns ids with the part and the countdown of their times: int (T, 3).
+
+    Args:
+        body: Int (T, 3), a part of a piece with its places.
+        kept: Ids from the time `since` on.
+        since: A time in `body`.
+        middle: Ids from the time `start` on, which follow.
+        start: A time in `body`.
+    """
+    units = tables().units
+    times = np.append(since + np.cumsum(units[kept]), start + np.cumsum(units[middle]))
+    where = np.searchsorted(np.cumsum(units[body[:, 0]]), times, side="right") - 1
+    rows = body[np.maximum(where, 0)]
+    rows[:, 0] = np.append(kept, middle)
+    return rows
 
 
 @functools.cache

@@ -59,6 +59,22 @@ class GivenNotes(NamedTuple):
     slots: Any
 
 
+class Span(NamedTuple):
+    """The time of a gap that is filled in after `MIDDLE`; int32 scalars in units.
+
+    Attributes:
+        offset: Time in the piece of the first token after the prefix.
+        start: Time of the gap since then.
+        length: Length of the gap.
+        shown: Length of the music before `MIDDLE`.
+    """
+
+    offset: Any
+    start: Any
+    length: Any
+    shown: Any
+
+
 class Constraints(NamedTuple):
     """Constraints on generated pieces.
 
@@ -68,12 +84,14 @@ class Constraints(NamedTuple):
         guidance: Float scalar, scale of classifier-free guidance by style and instruments (Ho and
             Salimans 2022, https://arxiv.org/abs/2207.12598); None for no guidance.
         given: Notes that other instruments accompany; None without them.
+        span: The time of a gap that is filled in; None to go on at the end.
     """
 
     units: Any
     allowed: Any
     guidance: Any = None
     given: GivenNotes | None = None
+    span: Span | None = None
 
 
 class MuseNetGrammar:
@@ -81,7 +99,7 @@ class MuseNetGrammar:
 
     A piece of fixed length ends at 95 % of its length or later, and starts no note beyond it. Given
     notes are written at their times, in the order of their moments, and their instruments play
-    nothing else.
+    nothing else. What fills a gap, in which any silence is allowed, has the length of the gap.
     """
 
     def __init__(self, rules: MuseNetRules):
@@ -106,14 +124,21 @@ class MuseNetGrammar:
         free = age if given is None else tf.where(given.slots, -1, age)
         oldest = tf.reduce_max(free, axis=1, keepdims=True)
         allowed &= ~waits | (oldest < 0) | (oldest + table.units <= rules.max_note)
-        if given is None:
+        span = conditioning.span
+        if given is None and span is None:
             short = state.silent[:, None] + table.units <= rules.max_silence
             allowed &= ~waits | sounds | short
         is_end = np.arange(rules.size) == rules.end
         allowed &= ~is_end | ~sounds
         units, length = state.units[:, None], conditioning.units
+        soonest = 19 * length
+        if span is not None:
+            units, length = units - span.shown, span.length
+            soonest = 20 * length
+            allowed &= ~waits | (units + table.units <= length)
+            allowed |= (units >= length) & is_off & _by_id(age > 0)
         # A piece of fixed length: no early end, and only note-offs and the end beyond its length.
-        allowed &= ~is_end | (length <= 0) | (20 * units >= 19 * length)
+        allowed &= ~is_end | (length <= 0) | (20 * units >= soonest)
         over = (length > 0) & (units >= length)
         allowed &= ~over | is_off | is_end | (waits & sounds)
         # Notes of a primer can end even if their instrument is masked; given notes end on time.

@@ -76,6 +76,7 @@ class MuseNet(MusicModel):
         model: Sizes.
         objective: Loss.
         crop: Length of training examples in tokens; 0 for varying lengths.
+        fills_gaps: Whether some of the training examples have gaps; see `infill.layout`.
 
     Call arguments:
         batch: A dict of `events` int (B, T, 3): ids, parts and countdowns (see `places`), which
@@ -94,10 +95,12 @@ class MuseNet(MusicModel):
         model: MuseNetConfig,
         objective: MuseNetObjective,
         crop: int = 0,
+        fills_gaps: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.rules, self.sizes, self.objective, self.crop = rules, model, objective, crop
+        self.fills_gaps = fills_gaps
         sizes = model
         deviation = DEVIATION * sizes.hidden_size**-0.5
         self.embedding = TokenEmbedding(self, sizes.hidden_size, deviation, sizes.factored)
@@ -252,6 +255,7 @@ class MuseNet(MusicModel):
             tf.convert_to_tensor(inputs.allowed, tf.bool),
             inputs.guidance and tf.convert_to_tensor(inputs.guidance, tf.float32),
             inputs.given and tf.nest.map_structure(tf.convert_to_tensor, inputs.given),
+            inputs.span and tf.nest.map_structure(tf.convert_to_tensor, inputs.span),
         )
         return (constraints,), constraints
 
@@ -267,6 +271,7 @@ class MuseNet(MusicModel):
         units = units_after(ids)
         if grammar_state is not None:
             units += grammar_state.units[:, None] - units[:, -1:]
+        units = _in_piece(units, _in_middle(ids), constraints)
         if constraints.guidance is not None:
             unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.UNSPECIFIED)
             ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
@@ -289,7 +294,8 @@ class MuseNet(MusicModel):
     ) -> tuple[Tensor, tuple, tuple]:
         guided, state = constraints.guidance is not None, grammar_state
         table, *layers = weights
-        x = self._embed(table, ids, state.moment, state.chord, *_places(state.units, constraints))
+        units = _in_piece(state.units, True, constraints)
+        x = self._embed(table, ids, state.moment, state.chord, *_places(units, constraints))
         x += tf.gather(self.extras["position"], position)
         x = tf.concat([x, x], axis=0) if guided else x
         x, keys, values = step(self.decoder, tuple(layers), x, position, keys, values)
@@ -388,7 +394,8 @@ class MuseNet(MusicModel):
 
     def places_of(self, ids: Tensor, constraints: Constraints) -> tuple[Tensor, Tensor]:
         """Returns parts and countdowns int32 (B, T) of ids (B, T) under constraints."""
-        return _places(units_after(tf.convert_to_tensor(ids)), constraints)
+        ids = tf.convert_to_tensor(ids)
+        return _places(_in_piece(units_after(ids), _in_middle(ids), constraints), constraints)
 
     # The contract of a family ------------------------------------------------------------
 
@@ -402,7 +409,8 @@ class MuseNet(MusicModel):
         cls, config: ExperimentConfig, converter: MuseNetConverter, **kwargs: Any
     ) -> Self:
         rules = MuseNetRules.in_seconds(config.generate.max_note, config.generate.max_silence)
-        return cls(rules, config.model, config.objective, converter.crop, **kwargs)
+        sections, fills_gaps = (config.model, config.objective), converter.rearranges
+        return cls(rules, *sections, converter.crop, fills_gaps, **kwargs)
 
 
 def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -428,6 +436,19 @@ def _running_max(x):
 def units_after(ids: Tensor) -> Tensor:
     """Returns the length of a piece after each of its ids (B, T), in units: int32 (B, T)."""
     return tf.cumsum(tf.gather(tables().units, ids), axis=1)
+
+
+def _in_middle(ids):
+    """Returns whether each of ids (B, T) is or follows `MIDDLE`, bool (B, T)."""
+    return tf.cumsum(tf.cast(ids == vocabulary.MIDDLE, tf.int32), axis=1) > 0
+
+
+def _in_piece(units, in_middle, constraints: Constraints):
+    """Returns times in the piece, given the time since the beginning of the context."""
+    span = constraints.span
+    if span is None:
+        return units
+    return units + span.offset + tf.where(in_middle, span.start - span.shown, 0)
 
 
 def counts_of(batch: Batch) -> Tensor:
