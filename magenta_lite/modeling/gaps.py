@@ -47,27 +47,25 @@ class NewNote(NamedTuple):
     key: Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Gap:
     """Bars of a piece that are rewritten.
 
     Attributes:
         name: Name of the piece.
-        bars: The bars in words.
         sequence: The piece.
-        start: Start of the bars in seconds.
-        end: End of the bars in seconds.
+        lines: Times of the bar lines of the piece in seconds, float (M + 1,).
+        first: First of the bars, from 1.
+        last: Last of the bars.
         tracks: The tracks that are rewritten.
-        all_tracks: Whether these are all tracks.
     """
 
     name: str
-    bars: str
     sequence: NoteSequence
-    start: float
-    end: float
+    lines: np.ndarray
+    first: int
+    last: int
     tracks: tuple[Track, ...]
-    all_tracks: bool
 
     @classmethod
     def of(cls, name: str, sequence: NoteSequence, bars: str, tracks: Iterable[str]) -> Gap:
@@ -82,7 +80,7 @@ class Gap:
         Raises:
             UserError: If the piece has no such bars or tracks.
         """
-        known = _tracks(sequence)
+        known = tracks_of(sequence)
         if not known:
             raise UserError(f"{name} has no notes")
         lines = bar_lines(sequence)
@@ -100,9 +98,23 @@ class Gap:
                 names = dict.fromkeys(name for track in known for name in track.names)
                 raise unknown_name(f"track of {name}", each, names)
         chosen = tuple(track for track in known if not wanted or wanted & set(track.names))
-        shown = f"bars {first}-{last}" if last > first else f"bar {first}"
-        start, end = lines[first - 1], lines[last]
-        return cls(name, shown, sequence, start, end, chosen, len(chosen) == len(known))
+        return cls(name, sequence, lines, first, last, chosen)
+
+    @property
+    def bars(self) -> str:
+        """The bars in words."""
+        more = self.last > self.first
+        return f"bars {self.first}-{self.last}" if more else f"bar {self.first}"
+
+    @property
+    def start(self) -> float:
+        """Start of the bars in seconds."""
+        return float(self.lines[self.first - 1])
+
+    @property
+    def end(self) -> float:
+        """End of the bars in seconds."""
+        return float(self.lines[self.last])
 
     def removed(self) -> np.ndarray:
         """Returns the mask of the notes that are rewritten: bool (N,)."""
@@ -166,7 +178,7 @@ def _key(note: Any) -> Key:
     return note.instrument, note.program, note.is_drum
 
 
-def _tracks(sequence: NoteSequence) -> list[Track]:
+def tracks_of(sequence: NoteSequence) -> list[Track]:
     """Returns the tracks of a piece in the order of their keys."""
     labels = {info.instrument: info.name for info in sequence.instrument_infos}
     parts = {info.part: info.name for info in sequence.part_infos}  # of a score

@@ -152,6 +152,13 @@ class GenerateOptions:
         if self.mode == "continue" and not self.inputs:
             raise UserError("--mode=continue needs --input=FILE, the piece to continue")
 
+    def check_rewriting(self) -> None:
+        """Raises: UserError if `infill` is given no input, or a tempo."""
+        if not self.inputs:
+            raise UserError("--mode=infill needs --input=FILE, the piece to rewrite bars of")
+        if self.qpm_given:
+            raise UserError("--mode=infill keeps the tempo of --input; leave out --qpm")
+
 
 @dataclasses.dataclass(frozen=True)
 class SamplingOptions(GenerateOptions):
@@ -200,17 +207,13 @@ class InfillOptions(GenerateOptions):
         own = () if "infill" in cls.modes(converter) else ("bars", "tracks")
         return tuple(name for name in super().names(converter) if name not in own)
 
-    def check_infill(self) -> None:
-        """Raises: UserError if `infill` lacks an input or names what the input does not have."""
-        if self.mode != "infill":
-            if self.bars or self.tracks:
-                raise UserError("--bars and --tracks say what --mode=infill rewrites")
-            return
-        if not self.inputs:
-            raise UserError("--mode=infill needs --input=FILE, the piece to rewrite bars of")
-        if self.qpm_given:
-            raise UserError("--mode=infill keeps the tempo of --input; leave out --qpm")
-        self.gaps()
+    def check(self, converter: Any) -> None:
+        super().check(converter)
+        if self.mode == "infill":
+            self.check_rewriting()
+            self.gaps()
+        elif self.bars or self.tracks:
+            raise UserError("--bars and --tracks say what --mode=infill rewrites")
 
     def gaps(self) -> list[Gap]:
         """Returns what is rewritten in each input."""

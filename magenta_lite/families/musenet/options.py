@@ -60,7 +60,6 @@ class MuseNetOptions(InfillOptions, TokenOptions):
         if self.minutes and self.num_tokens:
             raise UserError("--minutes and --num_tokens both set the length; leave one out")
         self.check_inputs()
-        self.check_infill()
         if self.mode == "infill" and (self.minutes or self.num_tokens or self.instruments):
             raise UserError(
                 "--mode=infill rewrites --bars of --tracks; leave out --minutes, --num_tokens and "

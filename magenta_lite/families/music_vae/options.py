@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,8 +12,13 @@ import numpy as np
 
 from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.converters.groove import PITCH_MAPS
+from magenta_lite.converters.trio import PARTS
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.gaps import Gap, tracks_of
 from magenta_lite.modeling.options import SamplingOptions, option
+
+# The parts that a model writes, by the kind of its converter, if it fills gaps.
+FILLED = {"melody": ("melody",), "drums": ("drums",), "trio": PARTS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +30,11 @@ class MusicVAEOptions(SamplingOptions):
     window: str = option(
         "1", "Window of an input to encode: 1 for the first, 2 for the second, …, or all."
     )
-    bars: int | None = option(
-        None,
+    bars: str = option(
+        "",
         "Length of a piece in bars: windows side by side, of the inputs or on a path through "
-        "latent space. Default: one window.",
-        least=1,
+        "latent space. Default: one window. For --mode=infill, the bars of --input to rewrite, "
+        "e.g. 5-8 or 5; a pickup is bar 1.",
     )
     chords: str = option("", 'Chords to follow, spread evenly, e.g. "C Am F G".')
     attribute: str = option("", "Attribute vector that `magenta_lite.latents` wrote.", is_path=True)
@@ -48,12 +54,36 @@ class MusicVAEOptions(SamplingOptions):
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
-        del converter
-        return ("sample", "reconstruct", "interpolate", "attribute")
+        fills = ["infill"] * (converter.config.kind in FILLED)
+        return ("sample", "reconstruct", "interpolate", "attribute", *fills)
+
+    @property
+    def num_bars(self) -> int:
+        """Length of a piece in bars; 0 for one window."""
+        return int(self.bars or 0) if self.mode != "infill" else 0
+
+    def gaps(self, converter: Any) -> list[Gap]:
+        """Returns what is rewritten in each input: the parts that a model has."""
+        found = []
+        for name, piece in self.inputs:
+            known = {name for track in tracks_of(piece) for name in track.names}
+            parts = [part for part in FILLED[converter.config.kind] if part in known]
+            if not parts:
+                raise UserError(f"{name} has no {' and no '.join(FILLED[converter.config.kind])}")
+            found.append(Gap.of(name, piece, str(self.bars), parts))
+        return found
 
     def check(self, converter: Any) -> None:
         super().check(converter)
         mode, count = self.mode, len(self.inputs)
+        if mode == "infill":
+            self.check_rewriting()
+            self.gaps(converter)
+        elif self.bars and not re.fullmatch(r"0*[1-9]\d*", str(self.bars)):
+            raise UserError(
+                f"--bars={self.bars}: the length of a piece is a number of bars, 1 or more; "
+                "--mode=infill rewrites bars, e.g. --bars=5-8"
+            )
         if converter.config.kind != "groove":
             self.check_hits(False)
         if mode != "sample" and self.prior != MusicVAEOptions.prior:
