@@ -30,11 +30,13 @@ class Track(NamedTuple):
         names: Names that select it: its own, if it has one, those of its instrument among the ten
             of MuseNet and of the instrument's family, and `melody` for the likeliest melody.
         pitch: Mean pitch.
+        velocity: Mean velocity, for the new notes of a model without velocities.
     """
 
     key: Key
     names: tuple[str, ...]
     pitch: float
+    velocity: int
 
 
 class NewNote(NamedTuple):
@@ -192,6 +194,7 @@ def tracks_of(sequence: NoteSequence) -> list[Track]:
         label = (labels.get(key[0]) or parts.get(notes[0].part, "")).strip().lower()
         is_melody = melodies and melodies[0].instrument == key[0] and not key[2]
         names = [label, player.name, player.family, "melody" if is_melody else ""]
-        pitch = sum(note.pitch for note in notes) / len(notes)
-        found.append(Track(key, tuple(dict.fromkeys(filter(None, names))), pitch))
+        pitch, velocity = np.mean([(note.pitch, note.velocity) for note in notes], axis=0)
+        names = tuple(dict.fromkeys(filter(None, names)))
+        found.append(Track(key, names, float(pitch), round(velocity)))
     return found

@@ -65,7 +65,7 @@ def song(bars=12, over=True):
                     length = 2.0
                 sequence.notes.add(
                     pitch=pitch,
-                    velocity=80,
+                    velocity=90 + 5 * number,
                     start_time=start,
                     end_time=start + length,
                     program=program,
@@ -107,6 +107,7 @@ def test_everything_else_stays_to_the_note(tracks):
         assert all(10 <= n.start_time < n.end_time <= 15 for n in added)
         keys = {(n.instrument, n.program, n.is_drum) for n in added}
         assert keys <= {(n.instrument, n.program, n.is_drum) for n in gone}
+        assert all(n.velocity == 90 + 5 * n.instrument for n in added)
         sounding = {}
         for note in sorted(piece.notes, key=lambda n: (n.instrument, n.pitch, n.start_time)):
             key = note.instrument, note.pitch

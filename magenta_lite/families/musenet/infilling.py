@@ -88,7 +88,9 @@ def new_notes(gap: Gap, ids: np.ndarray) -> list[NewNote]:
         is_drum = note.instrument is vocabulary.DRUMS
         track = gap.track_for(note.instrument.program, is_drum, note.pitch)
         begin, stop = (gap.start + time / RATE for time in (note.start, note.end))
-        found.append(NewNote(note.pitch, note.velocity, begin, stop, track.key))
+        has_volumes = note.instrument is vocabulary.PIANO
+        velocity = note.velocity if has_volumes else track.velocity
+        found.append(NewNote(note.pitch, velocity, begin, stop, track.key))
     return found
 
 

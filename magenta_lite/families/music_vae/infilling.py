@@ -175,7 +175,7 @@ def new_notes(gap: Gap, bar: int, decoded: NoteSequence) -> list[NewNote]:
                 continue
             track = min(fitting, key=lambda track: abs(track.pitch - note.pitch))
             start, end = np.interp([start, end], lines, gap.lines).tolist()
-            found.append(NewNote(note.pitch, note.velocity, start, end, track.key))
+            found.append(NewNote(note.pitch, track.velocity, start, end, track.key))
     return found
 
 
