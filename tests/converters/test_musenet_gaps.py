@@ -9,7 +9,7 @@ from magenta_lite.converters.musenet.codec import Note, NoteColumns
 from magenta_lite.converters.musenet.converter import PREFIX, MuseNetConverterConfig, to_sequence
 from magenta_lite.converters.musenet.places import PARTS
 from magenta_lite.converters.musenet.rules import tables
-from magenta_lite.converters.musenet.vocabulary import DRUMS, END, GAP, GAP_END, MIDDLE
+from magenta_lite.converters.musenet.vocabulary import BEFORE, DRUMS, END, GAP, GAP_END, MIDDLE
 from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import batches_for
 from magenta_lite.errors import UserError
@@ -68,7 +68,8 @@ def test_a_gap_leaves_all_else_where_it_was(seed, players):
     assert parts.gap[0] == GAP and parts.gap[-1] == GAP_END and parts.after[-1] == END
     assert tables().units[parts.before].sum() == start
     assert tables().units[parts.gap].sum() == end - start
-    kept = codec.decode(np.concatenate(parts[:3]))
+    assert parts.before[0] == BEFORE
+    kept = codec.decode(np.concatenate([parts.before, parts.gap, parts.after]))
     assert as_set(kept.notes) == as_set(notes.at(~moved).notes())
     assert not kept.hung and not kept.unmatched and kept.units == last
     assert parts.middle[:2].tolist() == [MIDDLE, vocabulary.instrument_set_id(["strings", "drums"])]
@@ -100,29 +101,28 @@ def test_examples_keep_their_notes_and_the_places_of_their_times():
         np.testing.assert_array_equal(made[:PREFIX], crop[:PREFIX])
         assert min(len(crop), converter.crop - 30) <= len(made) <= converter.crop
         ids, was = made[PREFIX:, 0], crop[PREFIX:, 0]
-        middle, gap = (int(np.flatnonzero(ids == mark)[0]) for mark in (MIDDLE, GAP))
-        start = int(tables().units[ids[:gap]].sum())
+        middle, before = (int(np.flatnonzero(ids == mark)[0]) for mark in (MIDDLE, BEFORE))
+        start = int(tables().units[ids[before:middle]].sum())
         units = np.cumsum(tables().units[ids])
-        times = np.where(np.arange(len(ids)) < middle, units, units - units[middle] + start)
+        times = np.where(np.arange(len(ids)) < before, units + start, units - units[before])
+        assert ids[0] == GAP and times[middle] == start
         # A part is the same from one token of the crop to the next.
         known = dict(zip(np.cumsum(tables().units[was]).tolist(), crop[PREFIX:, 1], strict=True))
-        before = {
-            time: max(t for t in known if t <= time) for time in {0, *times} if min(known) <= time
-        }
         for time, (_, part, countdown) in zip(times.tolist(), made[PREFIX:].tolist(), strict=True):
-            if time in before:
-                assert part == known[before[time]]
+            if time >= min(known):
+                assert part == known[max(t for t in known if t <= time)]
             assert part + countdown == PARTS - 1
         old = {onset(note) for note in codec.decode(was).notes}
-        new = {onset(note) for note in codec.decode(ids[:middle]).notes}
-        new |= {onset(note, start) for note in codec.decode(ids[middle:]).notes}
+        new = {onset(note, start) for note in codec.decode(ids[:before]).notes}
+        new |= {onset(note) for note in codec.decode(ids[before:]).notes}
         assert new <= old
-        assert min((time for time, *_ in old - new), default=units[middle]) >= units[middle]
-        ends += END in ids[:middle]
+        last = start + units[before]
+        assert min((time for time, *_ in old - new), default=last) >= last
+        ends += END in ids[:before]
         families = vocabulary.token(int(ids[middle + 1])).families
         some += len(families) < 4
         partial += any(
-            id < vocabulary.FIRST_WAIT for id in ids[gap : np.flatnonzero(ids == GAP_END)[0]]
+            id < vocabulary.FIRST_WAIT for id in ids[: np.flatnonzero(ids == GAP_END)[0]]
         )
     assert 0 < some < 2 * len(rows) and partial >= some // 2 and ends
 

@@ -1,11 +1,12 @@
 """The order of tokens in which a gap in a piece is filled in from both sides.
 
-Follows Bavarian et al. 2022 (https://arxiv.org/abs/2207.14255, §3): the middle is moved to the end,
-so that a model that predicts tokens from earlier ones sees what comes before and what comes after.
-Here the middle are the notes that begin in a span of time, of all instruments or of some. The order
-is: the music before, `GAP`, what stays in the span with all of its time, `GAP_END`, the music
-after; then `MIDDLE`, the instrument set of the middle, the middle, and `END`. Notes of the middle
-end at the latest at the end of the span. Times are in units of 10 ms.
+Follows Bavarian et al. 2022 (https://arxiv.org/abs/2207.14255, §3, with the suffix first): the
+middle is moved to the end, so that a model that predicts tokens from earlier ones sees what comes
+before and what comes after. Here the middle are the notes that begin in a span of time, of all
+instruments or of some. The order is: `GAP`, what stays in the span with all of its time, `GAP_END`,
+the music after; `BEFORE`, the music before; then `MIDDLE`, the instrument set of the middle, the
+middle, and `END`. Notes of the middle end at the latest at the end of the span. Times are in units
+of 10 ms.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from magenta_lite.converters.musenet import codec, vocabulary
 from magenta_lite.converters.musenet.codec import PLACE, NoteColumns
 from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.converters.musenet.vocabulary import (
+    BEFORE,
     DRUMS,
     END,
     FIRST_DRUM,
@@ -40,27 +42,28 @@ class Layout(NamedTuple):
     """The ids of a piece with a gap, int (T,) each; together they are the tokens without prefix.
 
     Attributes:
-        before: The music before the span.
         gap: `GAP`, what stays in the span, and `GAP_END`.
         after: The music after the span.
+        before: `BEFORE` and the music before the span.
         middle: `MIDDLE`, the instrument set, what was moved, and `END`.
     """
 
-    before: np.ndarray
     gap: np.ndarray
     after: np.ndarray
+    before: np.ndarray
     middle: np.ndarray
 
-    def seen(self, room: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the tokens before `MIDDLE` that fit into a context, and those before `GAP`.
+    def around(self, room: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the gap with the music after it, and the music before it, without `BEFORE`.
 
         Args:
             room: Largest number of tokens around the gap, as many on one side as on the other if
                 there are enough on both.
         """
-        after = min(len(self.after), max(room // 2, room - len(self.before)))
-        before = self.before[max(len(self.before) - (room - after), 0) :]
-        return np.concatenate([before, self.gap, self.after[:after]]), before
+        before = self.before[1:]
+        after = min(len(self.after), max(room // 2, room - len(before)))
+        kept = before[max(len(before) - (room - after), 0) :]
+        return np.append(self.gap, self.after[:after]), kept
 
 
 def layout(
@@ -94,7 +97,8 @@ def layout(
     times, tokens = codec.events(middle._replace(end=np.minimum(middle.end, end)))
     played = codec.with_waits(np.append(times, end), np.append(tokens, END), start)
     front = [MIDDLE, vocabulary.instrument_set_id(families) or vocabulary.UNSPECIFIED]
-    return Layout(kept[:first], kept[first:after], kept[after:], np.append(front, played))
+    before = np.append(BEFORE, kept[:first])
+    return Layout(kept[first:after], kept[after:], before, np.append(front, played))
 
 
 def notes_in(ids: Events) -> NoteColumns:
@@ -159,8 +163,8 @@ def rearranged(events: np.ndarray, prefix: int, most: int, rng: np.random.Genera
     room = most - prefix - sum(map(len, parts)) + len(parts.after)
     if room < 0:  # so much shorter, and with another span
         return rearranged(events[:room], prefix, most, rng)
-    kept = np.concatenate([*parts[:2], parts.after[:room]])
-    return np.concatenate([front, _placed(body, kept, 0, parts.middle, start)])
+    later = np.append(parts.gap, parts.after[:room])
+    return np.concatenate([front, _placed(body, later, start, np.append(*parts[2:]), 0)])
 
 
 def both_ways(
@@ -194,40 +198,40 @@ def both_ways(
     families = {INSTRUMENTS[place].family for place in players}
     parts = layout(notes.at(lasting), moved[lasting], start, end, families)
     marks, middle = np.split(parts.middle[:-1], [2])
-    room = most - prefix - len(parts.gap) - len(marks) - len(middle)
+    room = most - prefix - len(parts.gap) - 1 - len(marks) - len(middle)
     if room < 0:
         raise ValueError(f"{len(middle)} tokens do not fit into {most}")
-    seen, before = parts.seen(room)
-    earlier = parts.before[max(len(parts.before) - (most - prefix - len(middle)), 0) :]
+    later, before = parts.around(room)
+    earlier = parts.before[1:][-(most - prefix - len(middle)) :]
     made = []
-    for kept, left, moved_ids in (
-        (seen, before, np.concatenate([marks, middle])),
-        (earlier, earlier, middle),
+    for first, left, ids in (
+        (later, before, np.concatenate([[BEFORE], before, marks, middle])),
+        (later[:0], earlier, np.append(earlier, middle)),
     ):
         since = start - int(tables().units[left].sum())
-        rows = _placed(body, kept, since, moved_ids, start)
+        rows = _placed(body, first, start, ids, since)
         front = np.concatenate([front[:, :1], np.repeat(rows[:1, 1:], prefix, axis=0)], axis=1)
         made.append(np.concatenate([front, rows]))
     return made[0], made[1], len(middle)
 
 
 def _placed(
-    body: np.ndarray, kept: np.ndarray, since: int, middle: np.ndarray, start: int
+    body: np.ndarray, later: np.ndarray, start: int, ids: np.ndarray, since: int
 ) -> np.ndarray:
     """Returns ids with the part and the countdown of their times: int (T, 3).
 
     Args:
         body: Int (T, 3), a part of a piece with its places.
-        kept: Ids from the time `since` on.
-        since: A time in `body`.
-        middle: Ids from the time `start` on, which follow.
-        start: A time in `body`.
+        later: Ids from the time `start` in `body` on.
+        start: A time.
+        ids: Ids that follow, from the time `since` in `body` on.
+        since: A time.
     """
     units = tables().units
-    times = np.append(since + np.cumsum(units[kept]), start + np.cumsum(units[middle]))
+    times = np.append(start + np.cumsum(units[later]), since + np.cumsum(units[ids]))
     where = np.searchsorted(np.cumsum(units[body[:, 0]]), times, side="right") - 1
     rows = body[np.maximum(where, 0)]
-    rows[:, 0] = np.append(kept, middle)
+    rows[:, 0] = np.append(later, ids)
     return rows
 
 

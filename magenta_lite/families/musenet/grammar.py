@@ -63,13 +63,11 @@ class Span(NamedTuple):
     """The time of a gap that is filled in after `MIDDLE`; int32 scalars in units.
 
     Attributes:
-        offset: Time in the piece of the first token after the prefix.
-        start: Time of the gap since then.
+        start: Time of the gap in the piece.
         length: Length of the gap.
-        shown: Length of the music before `MIDDLE`.
+        shown: Length of all that comes before `MIDDLE`.
     """
 
-    offset: Any
     start: Any
     length: Any
     shown: Any

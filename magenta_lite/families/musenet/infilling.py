@@ -59,21 +59,21 @@ def primer_of(
     new = round(SPARE * max(as_before, usual)) + MARKS
     front = converter.prefix(options.style or converter.style_of(gap.sequence), families_of(notes))
     marks = parts.middle[:2]
-    room = context - len(front) - len(parts.gap) - len(marks) - new
+    room = context - len(front) - len(parts.gap) - 1 - len(marks) - new
     if room < context * LEAST_SEEN:
         raise UserError(
             f"{gap.name}: {gap.bars} may take {context - room} tokens, and the model sees "
             f"{context}; rewrite fewer bars, or fewer --tracks"
         )
-    seen, before = parts.seen(room)
-    at_gap, shown = (int(tables().units[ids].sum()) for ids in (before, seen))
+    later, before = parts.around(room)
+    seen = [*later.tolist(), vocabulary.BEFORE, *before.tolist()]
     constraints = Constraints(
         units=last,
         allowed=vocabulary.played_by(player.name for player in playing),
         guidance=None if options.guidance == 1 else options.guidance,
-        span=Span(start - at_gap, at_gap, end - start, shown),
+        span=Span(start, end - start, int(tables().units[seen].sum())),
     )
-    primer = [*front, *seen.tolist(), *marks.tolist()]
+    primer = [*front, *seen, *marks.tolist()]
     return primer, len(primer) + new, constraints
 
 

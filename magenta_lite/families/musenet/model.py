@@ -271,7 +271,7 @@ class MuseNet(MusicModel):
         units = units_after(ids)
         if grammar_state is not None:
             units += grammar_state.units[:, None] - units[:, -1:]
-        units = _in_piece(units, _in_middle(ids), constraints)
+        units = _in_piece(units, _from_before(ids), constraints)
         if constraints.guidance is not None:
             unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.UNSPECIFIED)
             ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
@@ -395,7 +395,7 @@ class MuseNet(MusicModel):
     def places_of(self, ids: Tensor, constraints: Constraints) -> tuple[Tensor, Tensor]:
         """Returns parts and countdowns int32 (B, T) of ids (B, T) under constraints."""
         ids = tf.convert_to_tensor(ids)
-        return _places(_in_piece(units_after(ids), _in_middle(ids), constraints), constraints)
+        return _places(_in_piece(units_after(ids), _from_before(ids), constraints), constraints)
 
     # The contract of a family ------------------------------------------------------------
 
@@ -438,17 +438,20 @@ def units_after(ids: Tensor) -> Tensor:
     return tf.cumsum(tf.gather(tables().units, ids), axis=1)
 
 
-def _in_middle(ids):
-    """Returns whether each of ids (B, T) is or follows `MIDDLE`, bool (B, T)."""
-    return tf.cumsum(tf.cast(ids == vocabulary.MIDDLE, tf.int32), axis=1) > 0
+def _from_before(ids):
+    """Returns whether each of ids (B, T) is or follows `BEFORE`, bool (B, T)."""
+    return tf.cumsum(tf.cast(ids == vocabulary.BEFORE, tf.int32), axis=1) > 0
 
 
-def _in_piece(units, in_middle, constraints: Constraints):
-    """Returns times in the piece, given the time since the beginning of the context."""
+def _in_piece(units, from_before, constraints: Constraints):
+    """Returns times in the piece, given the time since the beginning of the context.
+
+    With a gap, the context begins with it; what comes from `BEFORE` on leads up to it and goes on.
+    """
     span = constraints.span
     if span is None:
         return units
-    return units + span.offset + tf.where(in_middle, span.start - span.shown, 0)
+    return span.start + units - tf.where(from_before, span.shown, 0)
 
 
 def counts_of(batch: Batch) -> Tensor:
