@@ -123,8 +123,8 @@ def test_vectors_without_bars_to_keep_lie_between_their_neighbours():
         ({"bars": ""}, "--bars=: tune0.mid has 8 bars"),
         ({"inputs": ()}, "needs --input=FILE"),
         ({"qpm_given": True}, "leave out --qpm"),
-        ({"mode": "sample", "inputs": (), "bars": "5-8"}, "is a number of bars, 1 or more"),
-        ({"mode": "sample", "inputs": (), "bars": "0"}, "is a number of bars, 1 or more"),
+        ({"mode": "sample", "inputs": (), "bars": "5-8"}, "is a number of bars, 1 to 10,000"),
+        ({"mode": "sample", "inputs": (), "bars": "0"}, "is a number of bars, 1 to 10,000"),
     ],
 )
 def test_wrong_bars_are_errors(changes, message):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.modeling.gaps import Gap, tracks_of
 from magenta_lite.modeling.options import SamplingOptions, option
 
+MOST_BARS = 10_000  # of a piece
 # The parts that a model writes, by the kind of its converter, if it fills gaps.
 FILLED = {"melody": ("melody",), "drums": ("drums",), "trio": PARTS}
 
@@ -59,8 +59,19 @@ class MusicVAEOptions(SamplingOptions):
 
     @property
     def num_bars(self) -> int:
-        """Length of a piece in bars; 0 for one window."""
+        """Length of a piece in bars; 0 for one window. Raises: UserError as of `check_length`."""
+        self.check_length()
         return int(self.bars or 0) if self.mode != "infill" else 0
+
+    def check_length(self) -> None:
+        """Raises: UserError if `bars` is not the length of a piece in a mode that takes one."""
+        bars = str(self.bars or "")
+        is_number = bars.isdecimal() and 1 <= int(bars) <= MOST_BARS
+        if bars and self.mode != "infill" and not is_number:
+            raise UserError(
+                f"--bars={bars}: the length of a piece is a number of bars, 1 to {MOST_BARS:,}; "
+                "--mode=infill rewrites bars, e.g. --bars=5-8"
+            )
 
     def gaps(self, converter: Any) -> list[Gap]:
         """Returns what is rewritten in each input: the parts that a model has."""
@@ -79,11 +90,7 @@ class MusicVAEOptions(SamplingOptions):
         if mode == "infill":
             self.check_rewriting()
             self.gaps(converter)
-        elif self.bars and not re.fullmatch(r"0*[1-9]\d*", str(self.bars)):
-            raise UserError(
-                f"--bars={self.bars}: the length of a piece is a number of bars, 1 or more; "
-                "--mode=infill rewrites bars, e.g. --bars=5-8"
-            )
+        self.check_length()
         if converter.config.kind != "groove":
             self.check_hits(False)
         if mode != "sample" and self.prior != MusicVAEOptions.prior:
