@@ -28,13 +28,14 @@ def musenet(
     context: int,
     dropout: float = 0.1,
     objective: MuseNetObjective = LARGE,
-    factored: bool = True,
+    original: bool = False,
     **train,
 ) -> ExperimentConfig:
     """Returns a config of MuseNet with the given sizes."""
+    converter = {} if original else {"merge_doubled": True, "places_by_time": True, "infill": 0.5}
     return ExperimentConfig(
-        converter=MuseNetConverterConfig(crop=context),
-        model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=factored),
+        converter=MuseNetConverterConfig(context, **converter),
+        model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=not original),
         objective=objective,
         data=DataConfig(source="arranged", transpose=(-6, 6), transpose_last=(-2, 2)),
         train=TrainConfig(
@@ -65,9 +66,9 @@ QUICK = {
 
 
 def sized(name: str, *sizes, **settings) -> None:
-    """Registers a config of MuseNet; `--original` has plain embeddings."""
+    """Registers a config of MuseNet; `--original` is what is known of the original."""
     make = functools.partial(musenet, *sizes, **settings)
-    register(name, original=functools.partial(make, factored=False))(make)
+    register(name, original=functools.partial(make, original=True))(make)
 
 
 sized("musenet_nano", 2, 64, 4, 256, 0.0, NANO, steps=300, **QUICK)

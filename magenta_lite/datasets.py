@@ -292,8 +292,9 @@ def _check_converter(collection: Collection, converter_config: Any) -> None:
     there, wanted = collection.converter, building.converter_json(converter_config)
     if there is None:
         return
-    if there["kind"] == wanted["kind"]:  # the data set may lack newer settings
-        there = {f.name: f.default for f in dataclasses.fields(converter_config)} | there
+    if there["kind"] == wanted["kind"]:  # either may lack newer settings
+        defaults = {f.name: f.default for f in dataclasses.fields(converter_config)}
+        there, wanted = defaults | there, defaults | wanted
     keys = sorted(there.keys() | wanted.keys()) if there["kind"] == wanted["kind"] else ["kind"]
     different = [
         f"converter.{key} is {there.get(key)} there and {wanted.get(key)} here"

@@ -17,6 +17,8 @@ python -m magenta_lite.generate --run_dir=runs/music_transformer_melody --mode=a
     --input=melody.mid
 python -m magenta_lite.generate --run_dir=runs/musenet --style=jazz \\
     --instruments=piano,bass,drums --strict --minutes=2
+python -m magenta_lite.generate --run_dir=runs/musenet --mode=infill --input=song.mid \\
+    --bars=5-8 --tracks=melody,bass
 
 python -m magenta_lite.generate --run_dir=runs/vqvae_mini --mode=reconstruct --input=song.wav
 python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
@@ -55,8 +57,8 @@ cli.define_run_flags()
 flags.DEFINE_string(
     "mode",
     "sample",
-    "sample, continue, accompany, harmonize, reconstruct, interpolate, or attribute (adds an "
-    "attribute).",
+    "sample, continue, accompany, harmonize, infill (rewrites bars), reconstruct, interpolate, or "
+    "attribute (adds an attribute).",
 )
 cli.define_paths(
     "input",

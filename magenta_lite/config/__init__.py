@@ -15,6 +15,8 @@ from magenta_lite.config.sections import (
 )
 from magenta_lite.config.values import (
     FORMER_CONVERTER_FIELDS,
+    LATER_CONVERTER_FIELDS,
+    TRAINING_CONVERTER_FIELDS,
     keys_of,
     load_config,
     override,
@@ -23,7 +25,9 @@ from magenta_lite.config.values import (
 
 __all__ = [
     "FORMER_CONVERTER_FIELDS",
+    "LATER_CONVERTER_FIELDS",
     "SECTIONS",
+    "TRAINING_CONVERTER_FIELDS",
     "DataConfig",
     "ExperimentConfig",
     "GenerateConfig",

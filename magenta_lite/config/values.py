@@ -53,6 +53,14 @@ FORMER_CONVERTER_FIELDS: dict[str, dict[str, Any]] = {
     "musenet_tokens": {"max_note": 10.0, "max_silence": 4.0},
 }
 
+# Fields of converter sections that came later, by kind: the names of built data sets depend on them
+# only where they differ from their defaults.
+LATER_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {
+    "musenet_tokens": ("merge_doubled", "places_by_time")
+}
+# Fields of converter sections that change the examples of a batch, not those of a data set.
+TRAINING_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {"musenet_tokens": ("infill",)}
+
 
 def keys_of(overrides: Sequence[str]) -> set[str]:
     """Returns the keys of texts `section.key=value`."""

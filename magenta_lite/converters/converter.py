@@ -35,6 +35,7 @@ class Converter:
         crop_grid: Crops begin at multiples of this number of steps.
         crop_prefix: Number of steps at the beginning of a stored row that precede each crop.
         folds_pitches: Whether pitches out of range after transposition are folded by octaves.
+        rearranges: Whether `rearranged` changes examples.
         rejects_transpositions: Whether transpositions that leave the range are rejected instead of
             reduced.
     """
@@ -48,6 +49,7 @@ class Converter:
     crop_prefix: int = 0
     folds_pitches: bool = False
     rejects_transpositions: bool = False
+    rearranges: Any = False
     # Whether `text_of` and `contour` are implemented.
     writes_text: ClassVar[bool] = False
     has_contours: ClassVar[bool] = False
@@ -207,6 +209,14 @@ class Converter:
     def _movable(self, examples: np.ndarray) -> np.ndarray:
         """Returns the mask bool (N, T) of the steps of examples that can be transposed."""
         return np.ones(examples.shape[:2], bool)
+
+    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
+        """Returns a crop (T, *event_shape) as training reads it, of at most `crop` steps.
+
+        `rng` makes random choices.
+        """
+        del rng
+        return events
 
     # Serialization -------------------------------------------------------------------------
 

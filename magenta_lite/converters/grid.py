@@ -134,6 +134,26 @@ def as_one_stretch(music: Music) -> tuple[Stretch, int]:
     return Stretch(whole, qpm, last.numerator, last.denominator), bars - shown
 
 
+def bar_lines(music: Music) -> np.ndarray:
+    """Returns the times of the bar lines of a piece, in seconds: float (M + 1,) for M bars.
+
+    The first bar begins with the piece, and the last one has its last note. A pickup counts as a
+    bar. None are returned for an invalid tempo or meter.
+    """
+    score = Score.of(music)
+    tempos, (even, qpm) = tempo_map(score, 1), _even(score)
+    parts = _metrical_parts(even, qpm) if tempos else []
+    if not tempos or not all(part.bar for part in parts):
+        return np.zeros(0)
+    lines = []
+    for part, stop in zip(parts, [*(p.start for p in parts[1:]), even.end * qpm / 60], strict=True):
+        pickup = [part.start] if part.rest else []
+        count = max(math.ceil((stop - GRID_TOLERANCE - part.bar_line) / part.bar), 0)
+        lines += pickup + [part.bar_line + bar * part.bar for bar in range(count)]
+        last = part.bar_line + count * part.bar
+    return np.array([seconds_at(tempos, line) for line in [*lines, last]])
+
+
 def _bars(quarters: float, bar: float) -> int:
     """Returns a number of bars, rounded up."""
     return math.ceil((quarters - GRID_TOLERANCE) / bar) if bar else 0

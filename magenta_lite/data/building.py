@@ -21,7 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from magenta_lite.config import FORMER_CONVERTER_FIELDS
+from magenta_lite.config import (
+    FORMER_CONVERTER_FIELDS,
+    LATER_CONVERTER_FIELDS,
+    TRAINING_CONVERTER_FIELDS,
+)
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.score import header_of
@@ -95,10 +99,18 @@ class Windows:
 def converter_json(converter_config: Any) -> dict[str, Any]:
     """Returns the converter's settings as JSON values, with its `kind`.
 
-    Fields that only earlier versions had are included, so that data sets keep their names.
+    Fields that only earlier versions had are included, and later ones are left out where they have
+    their defaults, so that data sets keep their names.
     """
-    former = FORMER_CONVERTER_FIELDS.get(converter_config.kind, {})
-    return former | json.loads(json.dumps(converter_of(converter_config).to_json()))
+    kind = converter_config.kind
+    values = json.loads(json.dumps(converter_of(converter_config).to_json()))
+    defaults = type(converter_config)()
+    left_out = [
+        *(f for f in LATER_CONVERTER_FIELDS.get(kind, ()) if values[f] == getattr(defaults, f)),
+        *TRAINING_CONVERTER_FIELDS.get(kind, ()),
+    ]
+    values = {name: value for name, value in values.items() if name not in left_out}
+    return FORMER_CONVERTER_FIELDS.get(kind, {}) | values
 
 
 def converter_name(converter_config: Any) -> str:

@@ -61,6 +61,8 @@ class Batches:
             transposition of the example. Ranges must span at least an octave.
         reject: Draw uniformly among the transpositions that keep all pitches in their ranges,
             instead of reducing a transposition.
+        rearrange: Changes the order of the steps of crops, with `shuffle`; see
+            `Converter.rearranged`. None for no change.
     """
 
     events: Any
@@ -84,6 +86,7 @@ class Batches:
     crop_prefix: int = 0
     fold: bool = False
     reject: bool = False
+    rearrange: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
 
     def dataset(self, start: int = 0, strategy: tf.distribute.Strategy | None = None) -> Any:
         """Returns an infinite data set of the batches from step `start` on.
@@ -170,6 +173,9 @@ class Batches:
             )
             if "controls" in batch:
                 batch["controls"] = rotated_chords(batch["controls"], shift)
+        if self.rearrange and self.shuffle:
+            seeds = draw(UNIFORM, "rearrange", (), minval=0, maxval=2**31 - 1, dtype=tf.int32)
+            batch |= self._rearranged(batch["events"], batch["length"], seeds)
         for name, wanted in self.random_inputs.items():
             batch[name] = draw(_generator(wanted), f"draw {name}", wanted.shape)
             if wanted.kind == "bernoulli":
@@ -194,6 +200,25 @@ class Batches:
             rows.set_shape([*index.shape, *values.shape[1:]])
             batch[name] = tf.cast(rows, tf.float32 if rows.dtype.is_floating else tf.int32)
         return batch
+
+    def _rearranged(self, events, lengths, seeds):
+        """Returns `events` and `length` of crops (b, T, ...) after `rearrange`."""
+        rearrange = self.rearrange
+        assert rearrange is not None
+
+        def changed(events, lengths, seeds):
+            padded, sizes = np.zeros_like(events), np.zeros_like(lengths)
+            for row, (length, seed) in enumerate(zip(lengths, seeds, strict=True)):
+                new = rearrange(events[row, :length], np.random.default_rng(seed))
+                padded[row, : len(new)], sizes[row] = new, len(new)
+            return padded, sizes
+
+        types = (events.dtype, lengths.dtype)
+        new = tf.numpy_function(changed, [events, lengths, seeds], types, stateful=False)
+        return {
+            name: tf.ensure_shape(x, like.shape)
+            for name, x, like in zip(("events", "length"), new, (events, lengths), strict=True)
+        }
 
     def _transpose_limits(self, step):
         """Returns the lowest and highest transposition at a step, in semitones."""
@@ -384,6 +409,7 @@ def batches_for(converter: Any, examples: Any, **settings: Any) -> Batches:
         fixed_segment_id=converter.fixed_segment_id,
         fold=converter.folds_pitches,
         reject=converter.rejects_transpositions,
+        rearrange=converter.rearranged if converter.rearranges else None,
         **settings,
     )
 

@@ -17,7 +17,6 @@ MOST: dict[str, float] = {
     "num_tokens": 1_000_000,
     "num_steps": 1_000_000,
     "new_steps": 1_000_000,
-    "bars": 10_000,
     "minutes": 15,
     "total_seconds": 3_600,
     "steps_per_chord": 10_000,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.gaps import Gap
 from magenta_lite.modeling.limits import MOST, MOST_EVENTS, check_range, check_total
 from magenta_lite.unfinished import Unfinished
 
@@ -164,6 +165,13 @@ class GenerateOptions:
         if self.mode == "continue" and not self.inputs:
             raise UserError("--mode=continue needs --input=FILE, the piece to continue")
 
+    def check_rewriting(self) -> None:
+        """Raises: UserError if `infill` is given no input, or a tempo."""
+        if not self.inputs:
+            raise UserError("--mode=infill needs --input=FILE, the piece to rewrite bars of")
+        if self.qpm_given:
+            raise UserError("--mode=infill keeps the tempo of --input; leave out --qpm")
+
 
 @dataclasses.dataclass(frozen=True)
 class SamplingOptions(GenerateOptions):
@@ -195,6 +203,37 @@ class TokenOptions(SamplingOptions):
 
     def total_length(self) -> float:
         return self.num_outputs * (self.num_tokens or 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class InfillOptions(GenerateOptions):
+    """Options of families that rewrite bars of a piece."""
+
+    bars: str = option(
+        "", "Bars of --input that --mode=infill rewrites, e.g. 5-8 or 5; a pickup is bar 1."
+    )
+    tracks: tuple[str, ...] = option(
+        (),
+        "Tracks whose bars --mode=infill rewrites, by name or instrument, e.g. melody,bass. "
+        "Default: all.",
+    )
+
+    @classmethod
+    def names(cls, converter: Any) -> tuple[str, ...]:
+        own = () if "infill" in cls.modes(converter) else ("bars", "tracks")
+        return tuple(name for name in super().names(converter) if name not in own)
+
+    def check(self, converter: Any) -> None:
+        super().check(converter)
+        if self.mode == "infill":
+            self.check_rewriting()
+            self.gaps()
+        elif self.bars or self.tracks:
+            raise UserError("--bars and --tracks say what --mode=infill rewrites")
+
+    def gaps(self) -> list[Gap]:
+        """Returns what is rewritten in each input."""
+        return [Gap.of(*named, str(self.bars), self.tracks) for named in self.inputs]
 
 
 class Reconstruction(NamedTuple):

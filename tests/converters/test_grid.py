@@ -1,9 +1,15 @@
 """Where bars begin: changes of tempo and meter, and pickups."""
 
+import numpy as np
 import pytest
 from note_seq.protobuf import music_pb2
 
-from magenta_lite.converters.grid import as_one_stretch, split_on_time_changes, stretches
+from magenta_lite.converters.grid import (
+    as_one_stretch,
+    bar_lines,
+    split_on_time_changes,
+    stretches,
+)
 from magenta_lite.converters.melody import MelodyConverter, MelodyConverterConfig
 
 QUARTER = 0.5  # seconds
@@ -99,3 +105,28 @@ def test_a_whole_song_has_the_bar_lines_of_its_last_meter():
     stretch, bars = as_one_stretch(tune(20, (0, 2, 4), (4, 4, 4), (12, 2, 4)))
     assert starts(stretch)[0] == 0 and bars == 4 - 6
     assert as_one_stretch(tune(8))[1] == 0
+
+
+def test_bar_lines_follow_metre_tempo_and_pickup():
+    sequence = music_pb2.NoteSequence()
+    sequence.tempos.add(qpm=60)
+    sequence.tempos.add(qpm=120, time=7)
+    sequence.time_signatures.add(numerator=3, denominator=4)
+    for beat in range(12):
+        sequence.notes.add(pitch=60, velocity=80, start_time=beat, end_time=beat + 0.9)
+    # Two bars of 3 s, one with a beat of 1 s and two of 0.5 s, then bars of 1.5 s.
+    np.testing.assert_allclose(bar_lines(sequence), [0, 3, 6, 8, 9.5, 11, 12.5])
+    with_pickup = music_pb2.NoteSequence()
+    with_pickup.CopyFrom(sequence)
+    del with_pickup.tempos[1:]
+    with_pickup.time_signatures[0].numerator, with_pickup.time_signatures[0].denominator = 1, 4
+    with_pickup.time_signatures.add(numerator=3, denominator=4, time=1)
+    np.testing.assert_allclose(bar_lines(with_pickup), [0, 1, 4, 7, 10, 13])
+    changing = music_pb2.NoteSequence()
+    changing.CopyFrom(with_pickup)
+    changing.time_signatures[0].numerator = 3
+    changing.time_signatures[1].time = 6
+    changing.time_signatures[1].numerator = 4
+    np.testing.assert_allclose(bar_lines(changing), [0, 3, 6, 10, 14])
+    changing.tempos[0].qpm = -1
+    assert not len(bar_lines(changing))

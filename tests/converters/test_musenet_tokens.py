@@ -12,7 +12,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.musenet import codec, vocabulary
 from magenta_lite.converters.musenet.converter import PREFIX, MuseNetConverterConfig
-from magenta_lite.converters.musenet.places import places
+from magenta_lite.converters.musenet.places import PARTS, places
 from magenta_lite.data import wad
 from magenta_lite.data.listing import list_sources, read_file
 from magenta_lite.data.midi_files import midi_to_sequence
@@ -171,6 +171,7 @@ def test_every_note_of_real_bands_comes_back_within_10_ms_or_is_counted(name):
     if not path.is_file():
         pytest.skip(f"{path} is not installed")
     converter, songs = build_converter(MuseNetConverterConfig()), 0
+    merging = build_converter(MuseNetConverterConfig(merge_doubled=True))
     for source in list_sources(path)[0]:
         for piece in read_source(source)[0]:
             report = Report()
@@ -190,6 +191,11 @@ def test_every_note_of_real_bands_comes_back_within_10_ms_or_is_counted(name):
             assert lost <= doubled
             # The off of a note that was struck again before ends the one after it, too.
             assert moved <= 2 * cut
+            # With doubled notes merged, no two begin together, and every note-off ends one.
+            decoded = codec.decode(merging.ids_of(piece.sequence))
+            begun = collections.Counter((n.start, n.pitch, n.instrument) for n in decoded.notes)
+            assert max(begun.values()) == 1
+            assert decoded.unmatched <= cut
             songs += 1
     assert songs > 20
 
@@ -221,6 +227,40 @@ def test_rows_overlap_and_know_where_in_the_piece_they_are():
         np.testing.assert_array_equal(row[:, 1], found.part)
         np.testing.assert_array_equal(row[:, 2], found.countdown)
     assert rows[-1][-1].tolist() == [vocabulary.END, 127, 0]
+
+
+def test_part_and_countdown_count_the_time_of_a_piece():
+    """As they do in generation."""
+    converter = build_converter(MuseNetConverterConfig(crop=103, places_by_time=True))
+    sequence = piece(seconds=60)
+    sequence.notes.add(start_time=0.0, end_time=100.0, pitch=30, velocity=50, program=33)
+    rows = converter.encode(sequence).examples
+    units, total = 0, 100 * vocabulary.UNITS_PER_SECOND
+    for row in (rows[0], *(row[PREFIX + 100 :] for row in rows[1:])):
+        for id, part, countdown in row.tolist():
+            units += vocabulary.token(id).units or 0
+            assert part == min(PARTS * units // total, PARTS - 1)
+            assert countdown == PARTS - 1 - part
+    assert units == total
+    # The last of 100 seconds of 60 is past the middle, where most tokens are before it.
+    halves = np.concatenate([row[PREFIX : PREFIX + 100, 1] for row in rows]) < PARTS // 2
+    assert halves.mean() > 0.8
+
+
+def test_of_notes_that_begin_together_on_one_pitch_the_loudest_is_kept():
+    converter, report = build_converter(MuseNetConverterConfig(merge_doubled=True)), Report()
+    played = [(60, 1.0, 2.0, 50), (60, 1.0, 1.5, 90), (60, 1.004, 1.8, 90), (60, 1.2, 1.4, 20)]
+    sequence = music_pb2.NoteSequence()
+    for program in (0, 33):
+        for pitch, start, end, velocity in played:
+            sequence.notes.add(
+                pitch=pitch, start_time=start, end_time=end, velocity=velocity, program=program
+            )
+    notes = converter.notes_of(sequence, report)
+    kept = [(100, 180, 60, 90), (120, 140, 60, 20)]
+    for name in ("piano", "bass"):
+        assert [note[:4] for note in notes if note.instrument.name == name] == kept
+    assert report.dropped["note doubled by another of its instrument and pitch"] == 4
 
 
 def test_folders_and_genres_name_the_style():

@@ -271,7 +271,7 @@ CONVERTER_NAMES = {
     "music_transformer_16": "performance_966593c065",
     "music_transformer_jsb": "chorale_6d7600274e",
     "music_transformer_melody": "melody_performance_70be5fac79",
-    "musenet_small": "musenet_tokens_6ae49e2530",
+    "musenet_small": "musenet_tokens_c066c67d48",
     "vqvae_mini": "audio_04d63d0264",
     "jukebox_prior_mini": "codes_4e6c04b333",
 }
@@ -280,6 +280,9 @@ CONVERTER_NAMES = {
 def test_converter_names_are_those_of_earlier_versions():
     names = {name: building.converter_name(get_config(name).converter) for name in CONVERTER_NAMES}
     assert names == CONVERTER_NAMES
+    former = ["converter.places_by_time=false", "converter.merge_doubled=false"]
+    former = get_config("musenet_small", former).converter
+    assert building.converter_name(former) == "musenet_tokens_6ae49e2530"
 
 
 def test_workers_give_what_one_process_gives(tmp_path, monkeypatch, folk_dummy):

@@ -105,8 +105,12 @@ def ids(notes: Iterable[Note]) -> list[int]:
 
 def ids_of(notes: NoteColumns) -> np.ndarray:
     """Returns the ids of notes int (T,), without prefix and end token; see `moments`."""
-    times, tokens = events(notes)
-    whole, rest = np.divmod(np.diff(times, prepend=0), vocabulary.MAX_WAIT)
+    return with_waits(*events(notes))
+
+
+def with_waits(times: np.ndarray, tokens: np.ndarray, since: int = 0) -> np.ndarray:
+    """Returns ids int (T,): tokens (E,) and the waits until their times (E,) from `since` on."""
+    whole, rest = np.divmod(np.diff(times, prepend=since), vocabulary.MAX_WAIT)
     lengths = whole + (rest > 0) + 1
     after = np.cumsum(lengths)
     found = np.full(lengths.sum(), vocabulary.FIRST_WAIT + vocabulary.MAX_WAIT - 1)

@@ -14,9 +14,9 @@ import numpy as np
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
 from magenta_lite.converters.grid import MAX_STEPS, are_playable, to_steps
-from magenta_lite.converters.musenet import codec, places, vocabulary
+from magenta_lite.converters.musenet import codec, infill, places, vocabulary
 from magenta_lite.converters.musenet.codec import Note, NoteColumns
-from magenta_lite.converters.musenet.rules import MuseNetRules
+from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.converters.musenet.vocabulary import (
     DRUMS,
     END,
@@ -35,6 +35,7 @@ PREFIX = 3  # style, instruments, start
 PROGRAMS = 128
 PIANO_PLACE = codec.PLACE[PIANO]
 ORIGINAL = ("original",)  # selects the styles of the original
+DOUBLED = "note doubled by another of its instrument and pitch"
 ROUNDING = 1e-8  # seconds; makes times halfway between two units round up despite rounding errors
 
 
@@ -48,6 +49,12 @@ class MuseNetConverterConfig:
         styles: Names of the styles, at most 610; empty for those of `vocabulary.styles`,
             `[original]` for those of the original.
         max_examples: Maximum number of rows of a piece; 0 for all.
+        merge_doubled: Whether of the notes of an instrument that begin together on one pitch only
+            the loudest is kept. The original kept the volumes of a piano's notes, and all ends.
+        places_by_time: Whether part and countdown count time, as they do in generation, instead of
+            tokens.
+        infill: Share of the examples of training in which notes are moved to the end, so that the
+            model learns to fill in gaps; see `infill.layout`.
     """
 
     kind: ClassVar[str] = "musenet_tokens"
@@ -56,12 +63,17 @@ class MuseNetConverterConfig:
     min_tokens: int = 64
     styles: tuple[str, ...] = ()
     max_examples: int = 0
+    merge_doubled: bool = False
+    places_by_time: bool = False
+    infill: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "styles", tuple(self.styles))
         check_at_least(self, PREFIX + 1, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
+        if not 0 <= self.infill <= 1:
+            raise UserError(f"converter.infill={self.infill} must lie in [0, 1]")
         most = vocabulary.LAST_STYLE - FIRST_STYLE + 1
         if len(self.styles) > most or len(set(self.styles)) < len(self.styles):
             raise UserError(f"converter.styles must be at most {most} names, each once")
@@ -138,8 +150,7 @@ class MuseNetConverter(TokenConverter):
         if len(ids) < config.min_tokens:
             report.drop(f"piece of fewer than {config.min_tokens} tokens")
             return EncodeResult([], report)
-        where = places.places(ids)
-        piece = np.stack([ids, where.part, where.countdown], axis=1)
+        piece = np.stack([ids, *self.places_of(ids)], axis=1)
         front = np.zeros((PREFIX, 3), int)
         _, players = np.unique(notes.place, return_index=True)
         families = families_of(notes.at(players).notes())
@@ -153,6 +164,22 @@ class MuseNetConverter(TokenConverter):
             rows.append(row.astype(self.event_format.event_dtype))
         report.keep("windows", len(rows))
         return EncodeResult(rows, report)
+
+    @property
+    def rearranges(self) -> bool:
+        return self.config.infill > 0
+
+    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
+        if rng.random() >= self.config.infill:
+            return events
+        return infill.rearranged(np.asarray(events), PREFIX, self.crop, rng)
+
+    def places_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns part and countdown of the ids (T,) of a piece, int (T,) each."""
+        if self.config.places_by_time:
+            return places.in_time(np.cumsum(tables().units[ids]))
+        where = places.places(ids)
+        return where.part, where.countdown
 
     def prefix(self, style: str | None, families: Iterable[str]) -> list[int]:
         """Returns the prefix of three ids; a missing style or set of families is `UNSPECIFIED`.
@@ -218,6 +245,8 @@ class MuseNetConverter(TokenConverter):
         start = to_steps(notes.start + ROUNDING, rate)
         end = np.maximum(to_steps(notes.end + ROUNDING, rate), start + 1)
         found = NoteColumns(start, end, notes.pitch, notes.velocity, place).in_order()
+        if self.config.merge_doubled:
+            found = _without_doubled(found, report)
         _report_overlaps(found, report)
         return found
 
@@ -298,14 +327,25 @@ def _places(notes: NoteArrays) -> np.ndarray:
     return np.where(notes.is_drum, codec.PLACE[DRUMS], places)
 
 
+def _without_doubled(notes: NoteColumns, report: Report) -> NoteColumns:
+    """Returns the loudest, and longest, of the notes that begin together on one pitch.
+
+    The others of their instrument are reported. The notes are in order.
+    """
+    keys = (notes.start * len(INSTRUMENTS) + notes.place) * vocabulary.PITCHES + notes.pitch
+    best = np.lexsort((-notes.end, -notes.velocity, keys))
+    best = np.sort(best[np.unique(keys[best], return_index=True)[1]])
+    report.drop(DOUBLED, n=len(keys) - len(best))
+    return notes.at(best)
+
+
 def _report_overlaps(notes: NoteColumns, report: Report) -> None:
     """Reports notes that overlap others of their instrument and pitch, which ids cannot encode.
 
     The notes are in order.
     """
     different = np.unique(notes.start * vocabulary.SIZE + notes.on_ids())
-    doubled = len(notes.start) - len(different)
-    report.drop("note doubled by another of its instrument and pitch", n=doubled)
+    report.drop(DOUBLED, n=len(notes.start) - len(different))
     keys = notes.place * vocabulary.PITCHES + notes.pitch
     order = np.argsort(keys, kind="stable")
     order = order[notes.place[order] != codec.PLACE[DRUMS]]

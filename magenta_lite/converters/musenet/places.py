@@ -1,7 +1,7 @@
 """Positions of tokens in a piece, for the additional embeddings of MuseNet.
 
 The published description (https://openai.com/research/musenet) names the embeddings without
-defining their units; here they count tokens after the prefix.
+defining their units. Here part and countdown count tokens after the prefix, or time.
 """
 
 from __future__ import annotations
@@ -70,3 +70,13 @@ def part(number: Any, length: int) -> np.ndarray:
 def countdown(number: Any, length: int) -> np.ndarray:
     """Returns the number of 128ths of a piece of `length` tokens after its tokens `number` (T,)."""
     return np.clip(PARTS * (length - 1 - number) // length, 0, PARTS - 1)
+
+
+def in_time(units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns part and countdown of tokens by time, int (T,) each.
+
+    Args:
+        units: Int (T,), the time after each token of a whole piece, in units of 10 ms.
+    """
+    parts = part(units, max(int(units[-1]), 1))
+    return parts, PARTS - 1 - parts

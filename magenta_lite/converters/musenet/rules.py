@@ -33,6 +33,8 @@ class Tables:
         units: Duration of a wait; 0 for other ids.
         rank: Position in the order of a moment; -1 for ids other than notes and drum hits.
         written: Whether a model can write the id.
+        mark: Whether the id is a mark of `infill.layout`.
+        told: Whether the id is never predicted after the prefix: marks and instrument sets.
     """
 
     on: np.ndarray
@@ -40,6 +42,8 @@ class Tables:
     units: np.ndarray
     rank: np.ndarray
     written: np.ndarray
+    mark: np.ndarray
+    told: np.ndarray
 
 
 @functools.cache
@@ -57,7 +61,10 @@ def tables() -> Tables:
             slot = INSTRUMENTS.index(BY_NAME[meaning.instrument]) * PITCHES + meaning.pitch
             (on if meaning.kind == "note_on" else off)[id] = slot
     written[vocabulary.END] = True
-    return Tables(on, off, units, rank, written)
+    ids = np.arange(SIZE)
+    mark = (ids >= vocabulary.GAP) & (ids <= vocabulary.MIDDLE)
+    told = mark | (ids > vocabulary.NO_FAMILIES) & (ids < vocabulary.FIRST_STYLE)
+    return Tables(on, off, units, rank, written, mark, told)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.converter import PREFIX
+from magenta_lite.converters.musenet.infill import both_ways
 from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.families.musenet.grammar import FORBIDDEN, possible
 from magenta_lite.families.musenet.targets import counted
@@ -31,6 +34,8 @@ MEANINGS = {
     "seconds": "length of the music",
     "nll_per_second": "nats; comparable between vocabularies",
     "bits_per_second": "the same in bits",
+    "nll_infilled": "nats per token of a span in the middle, given what comes before and after it",
+    "nll_continued": "of the same tokens, given what comes before",
 }
 
 
@@ -79,7 +84,54 @@ def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
         "seconds": seconds,
         "nll_per_second": nll / seconds,
         "bits_per_second": nll / seconds / math.log(2),
+        **(_of_gaps(model, examples) if model.fills_gaps else {}),
     }
+
+
+def _of_gaps(model: MuseNet, examples: Any) -> dict[str, float]:
+    """Returns the metrics of a quarter of a context in the middle of each row that is longer."""
+    context = model.sizes.positions
+    pairs = []
+    for row, length in zip(examples.events, examples.lengths, strict=True):
+        if length < context:
+            continue
+        events = row[:length].astype(np.int32)
+        times = np.cumsum(tables().units[events[PREFIX:, 0]])
+        middle = len(times) // 2
+        start, end = times[[middle - context // 8, middle + context // 8]].tolist()
+        pairs.append(both_ways(events, PREFIX, context, start, end))
+    if not pairs:
+        return {}
+    filled, continued, counts = zip(*pairs, strict=True)
+    return {
+        name: float(last_nll(model, rows, counts).sum() / sum(counts))
+        for name, rows in (("nll_infilled", filled), ("nll_continued", continued))
+    }
+
+
+def last_nll(model: MuseNet, rows: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
+    """Returns the NLL in nats of the last `counts` tokens of each of `rows`, float (N,).
+
+    Rows are int (T, 3) each, T at most the context length.
+    """
+    context = model.sizes.positions
+
+    @graph_function
+    def nll(events, lengths, counts):
+        ids, place = events[..., 0], tf.range(context)
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, model({"events": events}))
+        last = (place < lengths[:, None]) & (place >= (lengths - counts)[:, None])
+        return tf.reduce_sum(tf.where(last, each, 0.0), axis=1)
+
+    found = []
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        events = np.zeros((BATCH, context, 3), np.int32)
+        lengths, last = np.zeros((2, BATCH), np.int32)
+        for i, row in enumerate(part):
+            events[i, : len(row)], lengths[i], last[i] = row, len(row), counts[start + i]
+        found.append(nll(*map(tf.constant, (events, lengths, last)))[: len(part)])
+    return np.concatenate(found)
 
 
 def _kind_index(id: int) -> int:

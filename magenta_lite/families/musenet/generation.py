@@ -14,12 +14,14 @@ from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
 from magenta_lite.families.musenet.critic import judged
 from magenta_lite.families.musenet.grammar import Constraints, given_notes
+from magenta_lite.families.musenet.infilling import new_notes, primer_of
 from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
 
 if TYPE_CHECKING:
     from magenta_lite.converters.musenet.converter import MuseNetConverter
     from magenta_lite.families.musenet.model import MuseNet
     from magenta_lite.families.musenet.options import MuseNetOptions
+    from magenta_lite.modeling.gaps import Gap
 
 TOKENS_PER_SECOND = 300  # upper bound
 
@@ -36,6 +38,10 @@ def generate(model: MuseNet, options: MuseNetOptions, converter: MuseNetConverte
             "This model was trained without a critic (objective.critic=0); rank candidates with "
             "--rank=likelihood"
         )
+    if options.mode == "infill":
+        return [
+            piece for gap in options.gaps() for piece in _filled(model, gap, options, converter)
+        ]
     sequences = []
     for name, start in _inputs(converter, options):
         notes = converter.notes_of(start)
@@ -47,15 +53,27 @@ def generate(model: MuseNet, options: MuseNetOptions, converter: MuseNetConverte
             primer += codec.ids(notes)
         total = _total(model, options, len(primer), constraints.units)
         describe = _seconds_of(constraints.units) if constraints.units else None
-        expanded = options.replace(num_outputs=options.num_outputs * options.candidates)
-        rows = generate_tokens(model, primer, expanded, total, constraints, describe)
-        rows = _best(model, rows, options, constraints)
+        rows = _rows(model, primer, options, total, constraints, describe)
         pieces = [converter.decode(row, options.qpm) for row in rows]
         if options.mode == "continue":
             for piece in pieces:
                 add_marker(piece, "continuation", converter.seconds(primer, options.qpm))
         sequences += pieces
     return sequences
+
+
+def _filled(model, gap: Gap, options, converter) -> list:
+    """Returns the pieces with a gap filled in."""
+    primer, total, constraints = primer_of(gap, options, converter, model.context_length)
+    rows = _rows(model, primer, options, total, constraints)
+    return [gap.filled(new_notes(gap, row[len(primer) :])) for row in rows]
+
+
+def _rows(model, primer, options, total, constraints, describe=None):
+    """Returns the best of the candidates that follow a primer, int (N, T)."""
+    expanded = options.replace(num_outputs=options.num_outputs * options.candidates)
+    rows = generate_tokens(model, primer, expanded, total, constraints, describe)
+    return _best(model, rows, options, constraints)
 
 
 def _best(model, rows, options, constraints: Constraints):

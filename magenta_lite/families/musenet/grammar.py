@@ -60,6 +60,20 @@ class GivenNotes(NamedTuple):
     slots: Any
 
 
+class Span(NamedTuple):
+    """The time of a gap that is filled in after `MIDDLE`; int32 scalars in units.
+
+    Attributes:
+        start: Time of the gap in the piece.
+        length: Length of the gap.
+        shown: Length of all that comes before `MIDDLE`.
+    """
+
+    start: Any
+    length: Any
+    shown: Any
+
+
 class Constraints(NamedTuple):
     """Constraints on generated pieces.
 
@@ -69,12 +83,14 @@ class Constraints(NamedTuple):
         guidance: Float scalar, scale of classifier-free guidance by style and instruments (Ho and
             Salimans 2022, https://arxiv.org/abs/2207.12598); None for no guidance.
         given: Notes that other instruments accompany; None without them.
+        span: The time of a gap that is filled in; None to go on at the end.
     """
 
     units: Any
     allowed: Any
     guidance: Any = None
     given: GivenNotes | None = None
+    span: Span | None = None
 
 
 class MuseNetGrammar:
@@ -82,7 +98,7 @@ class MuseNetGrammar:
 
     A piece of fixed length ends at 95 % of its length or later, and starts no note beyond it. Given
     notes are written at their times, in the order of their moments, and their instruments play
-    nothing else.
+    nothing else. What fills a gap, in which any silence is allowed, has the length of the gap.
     """
 
     def __init__(self, rules: MuseNetRules):
@@ -107,14 +123,21 @@ class MuseNetGrammar:
         free = age if given is None else tf.where(given.slots, -1, age)
         oldest = tf.reduce_max(free, axis=1, keepdims=True)
         allowed &= ~waits | (oldest < 0) | (oldest + table.units <= rules.max_note)
-        if given is None:
+        span = conditioning.span
+        if given is None and span is None:
             short = state.silent[:, None] + table.units <= rules.max_silence
             allowed &= ~waits | sounds | short
         is_end = np.arange(rules.size) == rules.end
         allowed &= ~is_end | ~sounds
         units, length = state.units[:, None], conditioning.units
+        soonest = 19 * length
+        if span is not None:
+            units, length = units - span.shown, span.length
+            soonest = 20 * length
+            allowed &= ~waits | (units + table.units <= length)
+            allowed |= (units >= length) & is_off & _by_id(age > 0)
         # A piece of fixed length: no early end, and only note-offs and the end beyond its length.
-        allowed &= ~is_end | (length <= 0) | (20 * units >= 19 * length)
+        allowed &= ~is_end | (length <= 0) | (20 * units >= soonest)
         over = (length > 0) & (units >= length)
         allowed &= ~over | is_off | is_end | (waits & sounds)
         # Notes of a primer can end even if their instrument is masked; given notes end on time.
@@ -143,7 +166,8 @@ class MuseNetGrammar:
         begins = tf.gather(table.on, ids)[:, None] == slots
         ends = tf.gather(table.off, ids)[:, None] == slots
         units, rank = tf.gather(table.units, ids), tf.gather(table.rank, ids)
-        age = tf.where(begins, 0, tf.where(ends, -1, state.age))
+        mark, middle = tf.gather(table.mark, ids), ids == vocabulary.MIDDLE
+        age = tf.where(begins, 0, tf.where(ends | middle[:, None], -1, state.age))
         age += tf.where(age >= 0, units[:, None], 0)
         heard = (rank >= 0) | tf.reduce_any(age >= 0, axis=1)
         waits, note = tf.cast(units > 0, tf.int32), tf.cast(rank >= 0, tf.int32)
@@ -153,7 +177,7 @@ class MuseNetGrammar:
             rank=tf.where(rank >= 0, tf.maximum(state.rank, rank), -1),
             units=state.units + units,
             waits=state.waits + waits,
-            notes=tf.where(units > 0, 0, state.notes + note),
+            notes=tf.where((units > 0) | mark, 0, state.notes + note),
             moment=state.waits,
             chord=tf.minimum(state.notes, CHORD_PLACES - 1) * note,
             given=count,

@@ -76,6 +76,7 @@ class MuseNet(MusicModel):
         model: Sizes.
         objective: Loss.
         crop: Length of training examples in tokens; 0 for varying lengths.
+        fills_gaps: Whether some of the training examples have gaps; see `infill.layout`.
 
     Call arguments:
         batch: A dict of `events` int (B, T, 3): ids, parts and countdowns (see `places`), which
@@ -94,10 +95,12 @@ class MuseNet(MusicModel):
         model: MuseNetConfig,
         objective: MuseNetObjective,
         crop: int = 0,
+        fills_gaps: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.rules, self.sizes, self.objective, self.crop = rules, model, objective, crop
+        self.fills_gaps = fills_gaps
         sizes = model
         deviation = DEVIATION * sizes.hidden_size**-0.5
         self.embedding = TokenEmbedding(self, sizes.hidden_size, deviation, sizes.factored)
@@ -257,6 +260,7 @@ class MuseNet(MusicModel):
             tf.convert_to_tensor(inputs.allowed, tf.bool),
             inputs.guidance and tf.convert_to_tensor(inputs.guidance, tf.float32),
             inputs.given and tf.nest.map_structure(tf.convert_to_tensor, inputs.given),
+            inputs.span and tf.nest.map_structure(tf.convert_to_tensor, inputs.span),
         )
         return (constraints,), constraints
 
@@ -272,6 +276,7 @@ class MuseNet(MusicModel):
         units = units_after(ids)
         if grammar_state is not None:
             units += grammar_state.units[:, None] - units[:, -1:]
+        units = _in_piece(units, _from_before(ids), constraints)
         if constraints.guidance is not None:
             unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.UNSPECIFIED)
             ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
@@ -296,7 +301,8 @@ class MuseNet(MusicModel):
     ) -> tuple[Tensor, tuple, tuple]:
         guided, state = constraints.guidance is not None, grammar_state
         table, *layers = weights
-        x = self._embed(table, ids, state.moment, state.chord, *_places(state.units, constraints))
+        units = _in_piece(state.units, True, constraints)
+        x = self._embed(table, ids, state.moment, state.chord, *_places(units, constraints))
         x += tf.gather(self.extras["position"], position)
         x = tf.concat([x, x], axis=0) if guided else x
         x, keys, values = step(self.decoder, tuple(layers), x, position, keys, values)
@@ -333,7 +339,10 @@ class MuseNet(MusicModel):
         ids, part, countdown = tf.unstack(events, axis=2)
         louder, slower = tf.split(batch["played"], 2, axis=1)
         ids = louder_piano(ids, louder, objective.volume_shift)
-        ids = stretched(ids, 1 + objective.time_stretch * (2 * slower - 1))
+        # With a gap, no wait may be clipped: its time and that of the middle are equal.
+        has_gap = tf.reduce_any(ids == vocabulary.GAP, axis=1, keepdims=True)
+        stretch = tf.where(has_gap, 0.0, objective.time_stretch)
+        ids = stretched(ids, 1 + stretch * (2 * slower - 1))
         hidden = batch["told"] < [objective.prefix_dropout] * 2 + [objective.place_dropout]
         front = tf.where(hidden[:, :2], vocabulary.UNSPECIFIED, ids[:, :2])
         ids = tf.concat([front, ids[:, 2:]], axis=1)
@@ -392,7 +401,8 @@ class MuseNet(MusicModel):
 
     def places_of(self, ids: Tensor, constraints: Constraints) -> tuple[Tensor, Tensor]:
         """Returns parts and countdowns int32 (B, T) of ids (B, T) under constraints."""
-        return _places(units_after(tf.convert_to_tensor(ids)), constraints)
+        ids = tf.convert_to_tensor(ids)
+        return _places(_in_piece(units_after(ids), _from_before(ids), constraints), constraints)
 
     # The contract of a family ------------------------------------------------------------
 
@@ -406,7 +416,8 @@ class MuseNet(MusicModel):
         cls, config: ExperimentConfig, converter: MuseNetConverter, **kwargs: Any
     ) -> Self:
         rules = MuseNetRules.in_seconds(config.generate.max_note, config.generate.max_silence)
-        return cls(rules, config.model, config.objective, converter.crop, **kwargs)
+        sections, fills_gaps = (config.model, config.objective), converter.rearranges
+        return cls(rules, *sections, converter.crop, fills_gaps, **kwargs)
 
 
 def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -415,8 +426,8 @@ def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:
     notes = tf.cast(ids < vocabulary.FIRST_WAIT, tf.int32)
     moment = tf.cumsum(waits, axis=1, exclusive=True)
     seen = tf.cumsum(notes, axis=1, exclusive=True)
-    # The number of notes before the moment: the maximum over previous waits.
-    first = _running_max(tf.where(waits > 0, seen, 0))
+    # The number of notes before the moment: the maximum over previous waits and marks.
+    first = _running_max(tf.where((waits > 0) | tf.gather(tables().mark, ids), seen, 0))
     return moment, notes * tf.minimum(seen - first, CHORD_PLACES - 1)
 
 
@@ -432,6 +443,22 @@ def _running_max(x):
 def units_after(ids: Tensor) -> Tensor:
     """Returns the length of a piece after each of its ids (B, T), in units: int32 (B, T)."""
     return tf.cumsum(tf.gather(tables().units, ids), axis=1)
+
+
+def _from_before(ids):
+    """Returns whether each of ids (B, T) is or follows `BEFORE`, bool (B, T)."""
+    return tf.cumsum(tf.cast(ids == vocabulary.BEFORE, tf.int32), axis=1) > 0
+
+
+def _in_piece(units, from_before, constraints: Constraints):
+    """Returns times in the piece, given the time since the beginning of the context.
+
+    With a gap, the context begins with it; what comes from `BEFORE` on leads up to it and goes on.
+    """
+    span = constraints.span
+    if span is None:
+        return units
+    return span.start + units - tf.where(from_before, span.shown, 0)
 
 
 def counts_of(batch: Batch) -> Tensor:

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from magenta_lite.converters.musenet import vocabulary
 from magenta_lite.errors import UserError, unknown_name
-from magenta_lite.modeling.options import TokenOptions, option
+from magenta_lite.modeling.options import InfillOptions, TokenOptions, option
 
 TOKENS_PER_MINUTE = 2000  # of dense music
 
 
 @dataclasses.dataclass(frozen=True)
-class MuseNetOptions(TokenOptions):
+class MuseNetOptions(InfillOptions, TokenOptions):
     """Options of a MuseNet."""
 
     family: ClassVar[str] = "musenet"
@@ -37,10 +37,14 @@ class MuseNetOptions(TokenOptions):
         choices=("critic", "likelihood"),
     )
 
+    mode_hints: ClassVar[dict[str, str]] = {
+        "infill": "; models trained with --set converter.infill=0.5 fill gaps"
+    }
+
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
-        del converter
-        return ("sample", "continue", "accompany")
+        fills = converter.config.infill > 0
+        return ("sample", "continue", "accompany", *(["infill"] * fills))
 
     def total_length(self) -> float:
         tokens = TOKENS_PER_MINUTE * (self.minutes or 0)
@@ -58,6 +62,11 @@ class MuseNetOptions(TokenOptions):
         if self.minutes and self.num_tokens:
             raise UserError("--minutes and --num_tokens both set the length; leave one out")
         self.check_inputs()
+        if self.mode == "infill" and (self.minutes or self.num_tokens or self.instruments):
+            raise UserError(
+                "--mode=infill rewrites --bars of --tracks; leave out --minutes, --num_tokens and "
+                "--instruments"
+            )
         if self.mode == "accompany" and not self.inputs:
             raise UserError("--mode=accompany needs --input=FILE, the music that others join")
         if self.mode == "accompany" and (self.minutes or self.num_tokens):

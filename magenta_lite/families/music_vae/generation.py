@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,13 @@ from magenta_lite.converters.grid import Stretch, common_time_stretches, steps_o
 from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.trio import PARTS
 from magenta_lite.errors import UserError
+from magenta_lite.families.music_vae.infilling import (
+    QPM,
+    Filler,
+    Window,
+    first_bars,
+    new_notes,
+)
 from magenta_lite.families.music_vae.latent_space import slerp
 from magenta_lite.families.music_vae.latents import encode_examples, padded
 from magenta_lite.families.music_vae.options import load_attribute
@@ -27,11 +35,12 @@ if TYPE_CHECKING:
     from magenta_lite.converters.converter import Converter
     from magenta_lite.families.music_vae.model import MusicVAE
     from magenta_lite.families.music_vae.options import MusicVAEOptions
+    from magenta_lite.modeling.gaps import Gap
 
 TOGETHER = 0.5  # largest difference in 16ths between onsets that count as the same
 
 # Events of a window and their controls: chord classes (T,), hits (T, D), or None.
-Window = tuple[np.ndarray, np.ndarray | None]
+ReadWindow = tuple[np.ndarray, np.ndarray | None]
 
 
 def generate(model: MusicVAE, options: MusicVAEOptions, converter: Converter) -> list:
@@ -44,6 +53,8 @@ def generate(model: MusicVAE, options: MusicVAEOptions, converter: Converter) ->
     """
     options.check(converter)
     options.check_hits(model.events_format.control == "hits")
+    if options.mode == "infill":
+        return _Generation(model, converter, options).rewritten()
     return _Generation(model, converter, options).sequences()
 
 
@@ -58,7 +69,7 @@ class _Generation:
         # Users' files have drums that the training set of a groove does not have.
         self.reader = converter.for_inference(options.inference_pitch_map)
         self.bars = bars_of(converter)  # per window
-        self.windows = math.ceil(options.bars / self.bars) if options.bars else 1
+        self.windows = max(math.ceil(options.num_bars / self.bars), 1)
 
     def sequences(self) -> list:
         options = self.options
@@ -81,12 +92,49 @@ class _Generation:
             _print_reconstruction(inputs, pieces, options.qpm)
         return [Reconstruction(*pair) for pair in zip(inputs, pieces, strict=True)]
 
+    def rewritten(self) -> list:
+        """Returns the pieces of `infill`."""
+        options, pieces = self.options, []
+        filler = Filler(self.model, options, self.reader.steps_per_bar)
+        for gap in options.gaps(self.converter):
+            windows = self._windows_around(gap)
+            for output in range(options.num_outputs):
+                seed, notes = options.seed + output * len(windows), []
+                events = filler.filled(windows, seed)
+                for window, of_window in zip(windows, events, strict=True):
+                    decoded = self.converter.decode(of_window, qpm=QPM)
+                    notes += new_notes(gap, window.bar, decoded)
+                pieces.append(gap.filled(notes))
+        return pieces
+
+    def _windows_around(self, gap: Gap) -> list[Window]:
+        """Returns the windows that overlap a gap. Raises: UserError if the piece has no bars."""
+        report, steps = Report(), self.reader.steps_per_bar
+        tune = gap.sequence
+        if self.reader.config.kind != "drums":
+            tune = _melody_first(gap.name, tune, self.reader.config)
+        reader = with_silence(reading_any_program(self.reader, tune))
+        stretches = common_time_stretches(tune, reader.config, report)
+        if report.dropped or len(stretches) != 1:
+            reasons = _reasons(report) if report.dropped else "its metre changes"
+            raise UserError(f"{gap.name} is rewritten only if all of it is in 4/4: {reasons}")
+        found, quarter = [], reader.config.steps_per_quarter
+        for bar in first_bars(gap, self.bars):
+            parts = parts_of(stretches[0], [bar * steps], self.bars * steps, quarter)
+            read = [window for part in parts for window in _windows(reader.encode(part))[:1]]
+            events, chords = read[0] if read else self._silence()
+            number = bar + np.arange(len(events)) // steps
+            kept = (number < gap.first - 1) | (number >= gap.last)
+            kept &= number < len(gap.lines) - 1
+            found.append(Window(bar, events, chords if self.format.control else None, kept))
+        return found
+
     # Inputs ------------------------------------------------------------------------------------
 
-    def _pieces_of(self, name: str, tune) -> list[list[Window]]:
+    def _pieces_of(self, name: str, tune) -> list[list[ReadWindow]]:
         if self.reader.config.kind in ("melody", "trio"):
             tune = _melody_first(name, tune, self.reader.config)
-        if self.options.bars:
+        if self.options.num_bars:
             return [self._side_by_side(name, tune)]
         windows = self._windows_of(name, tune)
         number, count = self.options.window, len(windows)
@@ -98,7 +146,7 @@ class _Generation:
             print(f"{name}: window {number} of {count}; choose another with --window")
         return [[windows[int(number) - 1]]]
 
-    def _windows_of(self, name: str, tune) -> list[Window]:
+    def _windows_of(self, name: str, tune) -> list[ReadWindow]:
         """Returns all windows of a piece; with silent edges if there are none without."""
         reader = reading_any_program(self.reader, tune)
         result = reader.encode(tune)
@@ -114,7 +162,7 @@ class _Generation:
             )
         return _windows(result)
 
-    def _side_by_side(self, name: str, tune) -> list[Window]:
+    def _side_by_side(self, name: str, tune) -> list[ReadWindow]:
         report = Report()
         reader = reading_any_program(self.reader, tune)
         found = windows_side_by_side(reader, tune, self.windows, report)
@@ -127,7 +175,7 @@ class _Generation:
             print(f"{name}: {silent} of {self.windows} windows are silent or hold nothing usable")
         return [window or self._silence() for window in found]
 
-    def _silence(self) -> Window:
+    def _silence(self) -> ReadWindow:
         events = np.zeros((self.model.length, *self.format.event_shape), self.format.event_dtype)
         if self.format.segments > 1:
             events[:: self.model.length // self.format.segments] = self.format.end_id
@@ -231,12 +279,12 @@ class _Generation:
             self.converter.decode(events, qpm=options.qpm, programs=options.programs or None)
             for events in windows
         ]
-        if not options.bars:
+        if not options.num_bars:
             return decoded[0]
         bar = 240 / options.qpm  # seconds
-        return _joined(decoded, self.bars * bar, options.bars * bar)
+        return _joined(decoded, self.bars * bar, options.num_bars * bar)
 
-    def _events_of(self, piece: list[Window]) -> np.ndarray:
+    def _events_of(self, piece: list[ReadWindow]) -> np.ndarray:
         """Returns the padded events of the windows of a piece: (windows, T, ...)."""
         events = padded([events for events, _ in piece], self.model.length)
         return events.astype(self.model.head.event_dtype.as_numpy_dtype)
@@ -331,7 +379,7 @@ def reading_any_program(converter: Any, tune: NoteSequence) -> Any:
 
 def windows_side_by_side(
     converter: Any, tune: NoteSequence, count: int, report: Report
-) -> list[Window | None]:
+) -> list[ReadWindow | None]:
     """Returns the first `count` consecutive windows of a piece.
 
     Windows that are silent or that the converter drops are None. Of several melodies in a window
@@ -347,26 +395,30 @@ def windows_side_by_side(
         steps_per_quarter = converter.config.steps_per_quarter
         for stretch in common_time_stretches(tune, converter.config, report):
             steps = bars_of(converter) * converter.steps_per_bar
-            for part in _parts(stretch, steps, steps_per_quarter, count - len(found)):
+            starts = range(0, (count - len(found)) * steps, steps)
+            for part in parts_of(stretch, starts, steps, steps_per_quarter):
                 result = converter.encode(part)
                 report.merge(result.report)
                 found += _windows(result)[:1] or [None]
     return (found + [None] * count)[:count]
 
 
-def _parts(stretch: Stretch, steps: int, steps_per_quarter: int, count: int):
-    """Yields the first `count` parts of a stretch, of `steps` steps each, as scores."""
+def parts_of(stretch: Stretch, starts: Iterable[int], steps: int, steps_per_quarter: int):
+    """Yields the parts of a stretch that begin at the steps `starts`, as scores of `steps` steps.
+
+    None are yielded from the end of the stretch on.
+    """
     seconds = 1 / stretch.steps_per_second(steps_per_quarter)  # per step
     # Quantized first, so that a note that is slightly early belongs to the following part.
-    starts, ends = steps_of_notes(stretch, steps_per_quarter)
-    snapped = stretch.score.retimed(starts * seconds, ends * seconds)
-    for first in range(0, count * steps, steps):
+    onsets, ends = steps_of_notes(stretch, steps_per_quarter)
+    snapped = stretch.score.retimed(onsets * seconds, ends * seconds)
+    for first in starts:
         if first * seconds >= snapped.end:
             return
         yield snapped.between(first * seconds, (first + steps) * seconds)
 
 
-def _windows(result: EncodeResult) -> list[Window]:
+def _windows(result: EncodeResult) -> list[ReadWindow]:
     chords = result.controls or [None] * len(result.examples)
     return list(zip(result.examples, chords, strict=True))
 

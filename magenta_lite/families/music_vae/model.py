@@ -421,14 +421,20 @@ class MusicVAE(MusicModel):
 
     def _decode(self, z, seed, sampler, controls):
         rows = tf.shape(z)[0]
-        shape = [rows * self.decoder.uniforms, self.length]
-        uniforms = tf.random.stateless_uniform(shape, [seed, 1])
-        uniforms = tf.reshape(tf.transpose(uniforms), [self.length, rows, self.decoder.uniforms])
-        if self.events_format.control:
-            vectors = inputs.control_vectors(self.events_format, controls, tf.float32)
-            controls = tf.repeat(vectors[:, None], rows, axis=1)
-        choose = self.decoder.choose_with(uniforms, sampler)
+        choose, controls = self.choose_with(rows, seed, sampler), self.repeated(controls, rows)
         return swap_axes(self.decoder.decode(z, choose, controls)[0])
+
+    def choose_with(self, rows: Any, seed: Any, sampler: Sampler) -> Any:
+        """Returns a function for `Decoder.decode` that draws the events of B = `rows` rows."""
+        each = self.decoder.uniforms
+        uniforms = tf.transpose(tf.random.stateless_uniform([rows * each, self.length], [seed, 1]))
+        return self.decoder.choose_with(tf.reshape(uniforms, [self.length, rows, each]), sampler)
+
+    def repeated(self, controls: Tensor | None, rows: Any) -> Tensor | None:
+        """Returns the controls of `decode` for B = `rows` rows: float (T, B, C), or None."""
+        form = self.events_format
+        vectors = inputs.control_vectors(form, controls, tf.float32) if form.control else None
+        return None if vectors is None else tf.repeat(vectors[:, None], rows, axis=1)
 
     def sample(
         self,

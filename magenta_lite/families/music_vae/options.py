@@ -11,10 +11,15 @@ import numpy as np
 
 from magenta_lite.converters.chords import typed_symbols
 from magenta_lite.converters.groove import PITCH_MAPS
+from magenta_lite.converters.trio import PARTS
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.gaps import Gap, tracks_of
 from magenta_lite.modeling.options import SamplingOptions, option
 
 STEPS_PER_BAR = 16
+MOST_BARS = 10_000  # of a piece
+# The parts that a model writes, by the kind of its converter, if it fills gaps.
+FILLED = {"melody": ("melody",), "drums": ("drums",), "trio": PARTS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +31,11 @@ class MusicVAEOptions(SamplingOptions):
     window: str = option(
         "1", "Window of an input to encode: 1 for the first, 2 for the second, …, or all."
     )
-    bars: int | None = option(
-        None,
+    bars: str = option(
+        "",
         "Length of a piece in bars: windows side by side, of the inputs or on a path through "
-        "latent space. Default: one window.",
-        least=1,
+        "latent space. Default: one window. For --mode=infill, the bars of --input to rewrite, "
+        "e.g. 5-8 or 5; a pickup is bar 1.",
     )
     chords: str = option("", 'Chords to follow, spread evenly, e.g. "C Am F G".')
     attribute: str = option("", "Attribute vector that `magenta_lite.latents` wrote.", is_path=True)
@@ -50,15 +55,46 @@ class MusicVAEOptions(SamplingOptions):
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
-        del converter
-        return ("sample", "reconstruct", "interpolate", "attribute")
+        fills = ["infill"] * (converter.config.kind in FILLED)
+        return ("sample", "reconstruct", "interpolate", "attribute", *fills)
+
+    @property
+    def num_bars(self) -> int:
+        """Length of a piece in bars; 0 for one window. Raises: UserError as of `check_length`."""
+        self.check_length()
+        return int(self.bars or 0) if self.mode != "infill" else 0
+
+    def check_length(self) -> None:
+        """Raises: UserError if `bars` is not the length of a piece in a mode that takes one."""
+        bars = str(self.bars or "")
+        is_number = bars.isdecimal() and 1 <= int(bars) <= MOST_BARS
+        if bars and self.mode != "infill" and not is_number:
+            raise UserError(
+                f"--bars={bars}: the length of a piece is a number of bars, 1 to {MOST_BARS:,}; "
+                "--mode=infill rewrites bars, e.g. --bars=5-8"
+            )
+
+    def gaps(self, converter: Any) -> list[Gap]:
+        """Returns what is rewritten in each input: the parts that a model has."""
+        found = []
+        for name, piece in self.inputs:
+            known = {name for track in tracks_of(piece) for name in track.names}
+            parts = [part for part in FILLED[converter.config.kind] if part in known]
+            if not parts:
+                raise UserError(f"{name} has no {' and no '.join(FILLED[converter.config.kind])}")
+            found.append(Gap.of(name, piece, str(self.bars), parts))
+        return found
 
     def total_length(self) -> float:
-        return self.num_outputs * STEPS_PER_BAR * (self.bars or 1)
+        return self.num_outputs * STEPS_PER_BAR * (self.num_bars or 1)
 
     def check(self, converter: Any) -> None:
         super().check(converter)
         mode, count = self.mode, len(self.inputs)
+        if mode == "infill":
+            self.check_rewriting()
+            self.gaps(converter)
+        self.check_length()
         if converter.config.kind != "groove":
             self.check_hits(False)
         if mode != "sample" and self.prior != MusicVAEOptions.prior:
