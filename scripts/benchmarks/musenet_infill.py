@@ -1,9 +1,10 @@
 """Measures how well a MuseNet predicts bars of held-out songs from both sides, and from one.
 
-python scripts/benchmarks/musenet_infill.py --run_dir=runs/musenet_tiny [--bars=2] [--every=4]
+python scripts/benchmarks/musenet_infill.py --run_dir=runs/musenet_tiny [--bars=2] [--every=3]
 
 Of every song of the test split, `--bars` bars are masked, then those that begin `--every` bars
-later, and so on. Both predictions are of the same tokens: first given the music before and after
+later, and so on; phrases often have four bars, so that a multiple of four would mask their
+beginnings only. Both predictions are of the same tokens: first given the music before and after
 (the gap in the middle of the context), then given the music before it alone (as much as fits into
 the context). Bars without notes, and those that leave less than half of the context, are left out.
 """
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--run_dir", required=True)
     parser.add_argument("--split", default="test")
     parser.add_argument("--bars", type=int, default=2)
-    parser.add_argument("--every", type=int, default=4)
+    parser.add_argument("--every", type=int, default=3)
     arguments = parser.parse_args()
     run = load_run(Path(arguments.run_dir).expanduser())
     converter, context = run.converter, run.model.sizes.positions
