@@ -108,7 +108,11 @@ def test_lyrics_are_a_text_or_the_file_that_holds_it_in_python_too(tmp_path):
 
 LARGE = [
     ("cat-mel_2bar_tiny", {"num_outputs": 10**9}, "num_outputs=1000000000 must be at most 10,000"),
-    ("cat-mel_2bar_tiny", {"bars": 10**6}, "--bars=1000000 must be at most 10,000"),
+    (
+        "cat-mel_2bar_tiny",
+        {"bars": 10**6},
+        "--bars=1000000: the length of a piece is a number of bars, 1 to 10,000",
+    ),
     ("cat-mel_2bar_tiny", {"num_outputs": 10**4, "bars": 10**4}, "1,600,000,000 events together"),
     ("attention_rnn_tiny", {"num_steps": 10**8}, "--num_steps=100000000 must be at most 1,000,000"),
     ("attention_rnn_tiny", {"new_steps": 10**6, "beam_size": 500}, "the limit of a call is 20,000"),
