@@ -12,13 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from note_seq.protobuf import music_pb2
 
-from magenta_lite.config import (
-    SECTION_CLASSES,
-    ExperimentConfig,
-    load_config,
-    override,
-    save_config,
-)
+from magenta_lite.config import ExperimentConfig, load_config, override, save_config
+from magenta_lite.config.values import SECTION_CLASSES
 from magenta_lite.converters import CONVERTERS, build_converter
 from magenta_lite.converters.chorale import ChoraleConverterConfig
 from magenta_lite.converters.drums import DrumsConverterConfig

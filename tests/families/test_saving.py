@@ -16,7 +16,7 @@ from magenta_lite.keras_internals import all_layers
 BFLOAT16 = "mixed_bfloat16"
 # These compute in float32 in any model, for posteriors, logits, attention and codebooks.
 FLOAT32 = {
-    "MusicVAE": {"mu", "sigma", "initial_state", "aggregated_posterior"},
+    "MusicVAE": {"mu", "sigma", "code", "initial_state", "aggregated_posterior"},
     "MelodyRNN": {"head", "attention"},
     "VQVAE": {"quantizer_0", "quantizer_1"},
 }
