@@ -92,6 +92,8 @@ def _config_and_directory():
     from magenta_lite.config import keys_of, load_config, override, resumed
 
     if FLAGS.run_dir and not FLAGS.config:
+        if FLAGS.original:
+            raise UserError("--original is for a new run of --config=NAME; leave it out")
         run_dir = Path(FLAGS.run_dir)
         there = load_config(run_dir / "config.yaml")
         config = cli.with_data(override(there, FLAGS.set))

@@ -75,9 +75,12 @@ def get_config(
         raise unknown_name("config", name, _REGISTRY, families)
     makers = _REGISTRY[name]
     config = makers.original() if original else makers.ours()
-    train = dataclasses.replace(config.train, scale_schedules=not original)
-    config = override(dataclasses.replace(config, name=name, train=train), overrides)
-    return scaled(config, config.train.steps, train.steps, keys_of(overrides))
+    planned = config.train.steps
+    if original:
+        train = dataclasses.replace(config.train, scale_schedules=False)
+        config = dataclasses.replace(config, train=train)
+    config = override(dataclasses.replace(config, name=name), overrides)
+    return scaled(config, config.train.steps, planned, keys_of(overrides))
 
 
 @functools.cache

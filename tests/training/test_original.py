@@ -46,3 +46,17 @@ def test_schedules_count_the_steps_of_the_original():
     short = ["train.steps=300"]
     assert warmup_steps(get_config("music_transformer", short).train) == 30
     assert warmup_steps(get_config("music_transformer", short, original=True).train) == 8000
+
+
+def test_a_configuration_of_a_user_may_leave_its_schedules_alone(tmp_path):
+    lines = (
+        "import dataclasses",
+        "from magenta_lite.config import get_config, register",
+        "base = get_config('cat-mel_2bar')",
+        "train = dataclasses.replace(base.train, scale_schedules=False)",
+        "register('mine')(lambda: dataclasses.replace(base, train=train))",
+    )
+    path = tmp_path / "mine.py"
+    path.write_text("\n".join(lines))
+    mine = get_config(f"{path}:mine", ["train.steps=2000"])
+    assert mine.objective == get_config("cat-mel_2bar").objective
