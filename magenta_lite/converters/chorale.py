@@ -107,13 +107,13 @@ class GivenVoices(NamedTuple):
 def grid_of(voices: Sequence[NoteArrays], numbers: Sequence[int]) -> np.ndarray:
     """Returns pitches int (T, 4) of voices with these numbers, and rests; times are in steps.
 
-    Where notes of a voice overlap, the one that begins last counts, and the highest of those.
+    Where notes of a voice, which are in order of time and pitch, overlap, the last one counts.
     """
     steps = max(int(notes.end.max()) for notes in voices if len(notes.end))
     grid = np.full((steps, VOICES), REST)
     for number, notes in zip(numbers, voices, strict=True):
-        for note in np.lexsort((notes.pitch, notes.start)).tolist():
-            grid[int(notes.start[note]) : int(notes.end[note]), number] = notes.pitch[note]
+        for pitch, start, end in zip(notes.pitch, notes.start, notes.end, strict=True):
+            grid[int(start) : int(end), number] = pitch
     return grid
 
 
@@ -178,7 +178,7 @@ class ChoraleConverter(TokenConverter):
         return [*map(int, ids.ravel())] + [END] * self.config.end_token
 
     def _voices(self, score: Score, report: Report) -> list[NoteArrays] | None:
-        """Returns the notes of the voices, the highest first, with times in steps.
+        """Returns the notes of the voices, the highest first, in order, with times in steps.
 
         Reports the reason and returns None if there are none.
         """
@@ -204,6 +204,7 @@ class ChoraleConverter(TokenConverter):
         if not to_step(step_at(tempos, last), 1):
             report.drop("piece shorter than a step")
             return None
+        notes = notes[np.lexsort((notes.pitch, notes.start))]
         start, end = (to_steps(steps_at(tempos, time), 1) for time in (notes.start, notes.end))
         notes = dataclasses.replace(notes, start=start, end=end)
         voices = [notes[notes.instrument == number] for number in numbers]
