@@ -161,7 +161,7 @@ class Gap:
                     program=program,
                     is_drum=is_drum,
                 )
-        whole.total_time = max(self.sequence.total_time, *(n.end_time for n in whole.notes), 0.0)
+        whole.total_time = max([self.sequence.total_time, *(n.end_time for n in whole.notes)])
         add_marker(whole, f"new: {self.bars}", self.start)
         add_marker(whole, "as before", self.end)
         return whole

@@ -63,9 +63,9 @@ def main() -> None:
     filled, continued, counts = zip(*found, strict=True)
     bars, tokens = arguments.bars * len(found), sum(counts)
     print(f"{len(songs)} songs, {bars} bars, {tokens} tokens of {run.config.name}:{run.step}")
+    nll = last_nll(run.model)
     for name, rows in (("before and after", filled), ("before", continued)):
-        nll = last_nll(run.model, rows, counts)
-        total = float(nll.sum())
+        total = float(nll(rows, counts).sum())
         print(
             f"  given {name}: {total / tokens:.3f} nats a token, {total / bars:.1f} nats a bar "
             f"({total / bars / math.log(2):.1f} bits)"

@@ -16,13 +16,14 @@ from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.converters.musenet.vocabulary import BEFORE, GAP, GAP_END, MIDDLE
 from magenta_lite.data.collections import Examples
 from magenta_lite.errors import UserError
-from magenta_lite.families.musenet import generation, infilling
+from magenta_lite.families.musenet import evaluation, generation, infilling
 from magenta_lite.families.musenet import model as network
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.grammar import MuseNetGrammar
 from magenta_lite.families.musenet.options import MuseNetOptions
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.gaps import Gap
 from magenta_lite.modeling.sampling import Sampler
 
 CONTEXT = 256
@@ -265,3 +266,30 @@ def test_evaluation_compares_gaps_with_what_goes_on():
     config = get_config("musenet_nano")
     config = dataclasses.replace(config, converter=plain)
     assert not network.MuseNet.for_config(config, build_converter(plain)).fills_gaps
+
+
+def test_gaps_that_do_not_fit_into_the_context_are_left_out():
+    """In a moment with 160 notes a span of its tokens is longer than it looks."""
+    piece = music_pb2.NoteSequence()
+    for moment in range(4):
+        for instrument, program in enumerate((0, 29)):
+            for pitch in range(20, 100):
+                note = piece.notes.add(pitch=pitch, velocity=80, instrument=instrument)
+                note.start_time, note.end_time = moment, moment + 0.5
+                note.program = program
+    piece.total_time = 4
+    rows = CONVERTER.encode(piece).examples
+    lengths = np.array([len(row) for row in rows], np.int32)
+    events = np.stack([np.pad(row, [[0, lengths.max() - len(row)], [0, 0]]) for row in rows])
+    measured = list(evaluation._gaps(Examples(events, lengths, None), CONTEXT))
+    assert len(measured) < (lengths >= CONTEXT).sum()
+
+
+def test_a_piece_without_playable_notes_has_gaps_too():
+    piece = music_pb2.NoteSequence()
+    piece.notes.add(pitch=0, velocity=80, start_time=0, end_time=4)  # pianos lack it
+    piece.total_time = 4
+    gap = Gap.of("low.mid", piece, "1", ())
+    ids, total, _ = infilling.primer_of(gap, MuseNetOptions(mode="infill"), CONVERTER, CONTEXT)
+    assert len(ids) < total
+    assert gap.filled([]).total_time == 4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,8 +92,19 @@ def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
 
 def _of_gaps(model: MuseNet, examples: Any) -> dict[str, float]:
     """Returns the metrics of a quarter of a context in the middle of each row that is longer."""
-    context = model.sizes.positions
-    pairs = []
+    nll, totals = last_nll(model), np.zeros(3)
+    pairs = _gaps(examples, model.sizes.positions)
+    while part := list(itertools.islice(pairs, BATCH)):
+        filled, continued, counts = zip(*part, strict=True)
+        totals += nll(filled, counts).sum(), nll(continued, counts).sum(), sum(counts)
+    infilled, continued, tokens = totals.tolist()
+    if not tokens:
+        return {}
+    return {"nll_infilled": infilled / tokens, "nll_continued": continued / tokens}
+
+
+def _gaps(examples: Any, context: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Yields `both_ways` of a span of each row with at least `context` tokens, if it fits there."""
     for row, length in zip(examples.events, examples.lengths, strict=True):
         if length < context:
             continue
@@ -99,39 +112,37 @@ def _of_gaps(model: MuseNet, examples: Any) -> dict[str, float]:
         times = np.cumsum(tables().units[events[PREFIX:, 0]])
         middle = len(times) // 2
         start, end = times[[middle - context // 8, middle + context // 8]].tolist()
-        pairs.append(both_ways(events, PREFIX, context, start, end))
-    if not pairs:
-        return {}
-    filled, continued, counts = zip(*pairs, strict=True)
-    return {
-        name: float(last_nll(model, rows, counts).sum() / sum(counts))
-        for name, rows in (("nll_infilled", filled), ("nll_continued", continued))
-    }
+        with contextlib.suppress(ValueError):  # so many notes in a moment that it does not fit
+            yield both_ways(events, PREFIX, context, start, end)
 
 
-def last_nll(model: MuseNet, rows: Sequence[np.ndarray], counts: Sequence[int]) -> np.ndarray:
-    """Returns the NLL in nats of the last `counts` tokens of each of `rows`, float (N,).
+def last_nll(model: MuseNet) -> Callable[[Sequence[np.ndarray], Sequence[int]], np.ndarray]:
+    """Returns a function of rows and counts that returns the NLL of the last tokens of each row.
 
-    Rows are int (T, 3) each, T at most the context length.
+    The rows are int (T, 3) each, T at most the context length; the result is float (N,), the NLL in
+    nats of the last `counts` tokens.
     """
     context = model.sizes.positions
 
     @graph_function
-    def nll(events, lengths, counts):
+    def of_batch(events, lengths, counts):
         ids, place = events[..., 0], tf.range(context)
         each = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, model({"events": events}))
         last = (place < lengths[:, None]) & (place >= (lengths - counts)[:, None])
         return tf.reduce_sum(tf.where(last, each, 0.0), axis=1)
 
-    found = []
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        events = np.zeros((BATCH, context, 3), np.int32)
-        lengths, last = np.zeros((2, BATCH), np.int32)
-        for i, row in enumerate(part):
-            events[i, : len(row)], lengths[i], last[i] = row, len(row), counts[start + i]
-        found.append(nll(*map(tf.constant, (events, lengths, last)))[: len(part)])
-    return np.concatenate(found)
+    def nll(rows, counts):
+        found = []
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
+            events = np.zeros((BATCH, context, 3), np.int32)
+            lengths, last = np.zeros((2, BATCH), np.int32)
+            for i, row in enumerate(part):
+                events[i, : len(row)], lengths[i], last[i] = row, len(row), counts[start + i]
+            found.append(of_batch(*map(tf.constant, (events, lengths, last)))[: len(part)])
+        return np.concatenate(found)
+
+    return nll
 
 
 def _kind_index(id: int) -> int:

@@ -49,7 +49,7 @@ def primer_of(
     playing = {vocabulary.instrument_of(*track.key[1:]) for track in gap.tracks}
     own = NoteColumns.of(note for note in notes if note.instrument in playing)
     start, end = _span(gap)
-    last = max(end, *(note.end for note in notes))
+    last = max([end, *(note.end for note in notes)])
     families = {player.family for player in playing}
     parts = layout(kept, np.zeros(len(kept.start), bool), start, end, families, last)
 
