@@ -427,6 +427,8 @@ def _decode(model, weights, state, conditioning, uniforms, sampler, stop, forced
             weights, last, t - state.left_out, state.keys, state.values, conditioning, before
         )
         allowed, ending = grammar.allowed(before, conditioning), grammar.ending(before)
+        if forced is not None and grammar.end_id is not None:  # more forced tokens may follow
+            allowed &= tf.range(logits.shape[1]) != grammar.end_id
         logits = tf.where(allowed, logits, logits.dtype.min)
         always = None if ending is None else ending & allowed
         drawn, log_p = sampler.draw(logits, uniforms[t], always)

@@ -91,6 +91,19 @@ def test_resampled_pieces_are_whole(monkeypatch):
     np.testing.assert_array_equal(logits.argmax(axis=-1)[:, free], pieces[:, free])
 
 
+def test_no_piece_ends_before_its_given_voices():
+    narrow = ("converter.min_pitch=60", "converter.max_pitch=61", "converter.end_token=true")
+    model, converter = made(*narrow)
+    end = converter.rules.end
+    assert end is not None
+    given = np.tile([3, -1, -1, 4], 12)
+    options = MusicTransformerOptions(num_outputs=20, seed=1)
+    pieces = complete(model, given, options, particles=2, every=4)
+    assert pieces.shape == (20, 48)
+    assert not np.isin(pieces, [0, end]).any()
+    assert (pieces[:, given >= 0] == given[given >= 0]).all()
+
+
 def test_the_given_voice_is_kept_to_the_note():
     model, converter = made()
     first, second = harmonize(model, converter, TUNE)
