@@ -53,6 +53,12 @@ MULTI = MusicVAEConfig(
 MULTI_BIG = dataclasses.replace(MULTI, encoder_units=(2048,), decoder_units=(1024, 1024, 1024))
 
 
+def _informative(model: MusicVAEConfig) -> MusicVAEConfig:
+    """Returns `model` with latent vectors that are not only noise at first, which `WARMED_UP` needs
+    so that decoders do not learn to ignore them."""
+    return dataclasses.replace(model, mean_stddev=0.1)
+
+
 def _per_part(model: MusicVAEConfig) -> MusicVAEConfig:
     return dataclasses.replace(model, decoder_per_part=True)
 
@@ -80,10 +86,11 @@ WARMED_UP = VAEObjective(max_beta=0.2, beta_rate=0.99999, free_bits=48)
 LONG_WARMED_UP = dataclasses.replace(WARMED_UP, free_bits=256)
 
 
-def tiny(config: ExperimentConfig, scales: bool = True) -> ExperimentConfig:
+def tiny(config: ExperimentConfig, original: bool = False) -> ExperimentConfig:
     """Returns a small variant of `config`, for tests and first tries.
 
-    With `scales`, its KL weight grows as in `config`, but within its own number of steps.
+    Its KL weight grows as in `config`, but within its own number of steps; with `original`, at the
+    original's rate.
     """
     model = dataclasses.replace(
         config.model,
@@ -104,23 +111,26 @@ def tiny(config: ExperimentConfig, scales: bool = True) -> ExperimentConfig:
     groove, tracks = (config.converter.kind == kind for kind in ("groove", "multi_performance"))
     hits = groove or getattr(config.converter, "roll", False)
     bars = 16 if tracks else config.converter.bars
-    # A trio without a conductor needs twice the steps. Taps determine little of the output, which
-    # after a minute of training is too random at the usual temperature.
-    flat_trio = config.converter.kind == "trio" and config.model.segments == 1
-    steps = 1200 if flat_trio else 1000 if hits else 800 if tracks else 600
+    # Trios without a conductor and tracks need twice the steps, and a learning rate with which
+    # their latent vectors stay in use. Taps determine little of the output, which after a minute of
+    # training is too random at the usual temperature.
+    slow = tracks or (config.converter.kind == "trio" and config.model.segments == 1)
+    steps, rate = (1200, 5e-3) if slow else (1000, 2e-2) if hits else (600, 1e-2)
+    if original and slow:
+        steps, rate = 800 if tracks else 1200, 1e-2
     generate = config.generate
     if groove and config.model.tapify:
         generate = dataclasses.replace(generate, temperature=0.3)
     if groove:
         objective = dataclasses.replace(objective, max_beta=1.0)
-    if scales:
+    if not original:
         beta_rate = objective.beta_rate ** (config.train.steps / steps)
         objective = dataclasses.replace(objective, beta_rate=beta_rate)
     train = TrainConfig(
         steps=steps,
         batch_size=max(128 // bars, 1),
         schedule="cosine",
-        learning_rate=2e-2 if hits else 1e-2,
+        learning_rate=rate,
         warmup_steps=1,
         initial_gain=2.0 if hits else 4.0,
         checkpoint_every=200 if bars < 16 else 300,
@@ -164,7 +174,7 @@ def music_vae(
 
     register(*names, original=lambda: config(original=True))(config)
     small = (f"{name}_tiny" for name in names)
-    register(*small, original=lambda: tiny(config(original=True), scales=False))(
+    register(*small, original=lambda: tiny(config(original=True), original=True))(
         lambda: tiny(config())
     )
 
@@ -180,7 +190,13 @@ melodies("cat-mel_2bar_big", model=BIG, objective=dataclasses.replace(ANNEALED, 
 chords = functools.partial(
     music_vae, converter=CHORDS, source="arranged:leads", transpose=3, programs=FIDDLE
 )
-chords("cat-mel_2bar_med_chords", model=MEDIUM, objective=PLAIN, ours=WARMED_UP)
+chords(
+    "cat-mel_2bar_med_chords",
+    model=MEDIUM,
+    our_model=_informative(MEDIUM),
+    objective=PLAIN,
+    ours=WARMED_UP,
+)
 
 # Melodies of 16 bars.
 melodies = functools.partial(
@@ -192,7 +208,13 @@ melodies("hier-mel_16bar", model=HIERARCHICAL_16)
 
 # Melody, bass and drums of 16 bars.
 trios = functools.partial(music_vae, converter=TRIO, batch_size=256)
-trios("flat-trio_16bar", model=FLAT_16, objective=PLAIN, ours=LONG_WARMED_UP)
+trios(
+    "flat-trio_16bar",
+    model=FLAT_16,
+    our_model=_informative(FLAT_16),
+    objective=PLAIN,
+    ours=LONG_WARMED_UP,
+)
 trios("hierdec-trio_16bar", "cat-trio_16bar", model=_per_part(CONDUCTED_16), objective=LONG)
 trios("hier-trio_16bar", model=_per_part(HIERARCHICAL_16), objective=LONG)
 
@@ -200,10 +222,11 @@ trios("hier-trio_16bar", model=_per_part(HIERARCHICAL_16), objective=LONG)
 tracks = functools.partial(
     music_vae, converter=TRACKS, objective=PLAIN, ours=LONG_WARMED_UP, transpose=3, batch_size=256
 )
-tracks("hier-multiperf_vel_1bar_med", model=MULTI)
-tracks("hier-multiperf_vel_1bar_big", model=MULTI_BIG)
-tracks("hier-multiperf_vel_1bar_med_chords", converter=TRACKS_AND_CHORDS, model=MULTI)
-tracks("hier-multiperf_vel_1bar_big_chords", converter=TRACKS_AND_CHORDS, model=MULTI_BIG)
+med, big = ({"model": model, "our_model": _informative(model)} for model in (MULTI, MULTI_BIG))
+tracks("hier-multiperf_vel_1bar_med", **med)
+tracks("hier-multiperf_vel_1bar_big", **big)
+tracks("hier-multiperf_vel_1bar_med_chords", converter=TRACKS_AND_CHORDS, **med)
+tracks("hier-multiperf_vel_1bar_big_chords", converter=TRACKS_AND_CHORDS, **big)
 
 # Drum patterns of 2 bars: one of 512 combinations per step, or a NADE over 9 or 61 drum classes.
 patterns = functools.partial(music_vae, objective=PATTERNS)

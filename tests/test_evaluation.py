@@ -10,7 +10,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.data.collections import Examples
 from magenta_lite.evaluation.ngrams import in_all_keys, likelihoods, streams
-from magenta_lite.evaluation.samples import MEANINGS, compared
+from magenta_lite.evaluation.samples import MEANINGS, compared, melody_time
 from magenta_lite.families.building import build_model
 from magenta_lite.testing.events import made_up_events
 
@@ -100,6 +100,13 @@ def test_samples_are_compared_by_likelihood_notes_and_leaps():
     data = whole(np.zeros((4, 32), np.int32))
     found = compared(data, data, Whole(data), drums, build_converter(drums.converter))
     assert not any(name.startswith("leaps") for name in found)
+
+
+def test_the_melody_sounds_from_its_notes_to_their_ends():
+    melody = np.array([[0, 40, 0, 1, 0, 0], [42, 0, 0, 0, 0, 0]])
+    assert melody_time(Examples(melody, np.array([6, 4]), None)) == (2 + 4) / 10
+    trio = np.stack([melody, 0 * melody, 0 * melody], axis=-1)
+    assert melody_time(Examples(trio, np.array([6, 6]), None)) == (2 + 6) / 12
 
 
 @dataclasses.dataclass

@@ -134,6 +134,7 @@ class ChoraleConverter(TokenConverter):
         ends = self.config.end_token
         return TokenRules(
             size=self.event_format.sizes[0],
+            pitch=self.pitch_ids[0][1:],
             end=END if ends else None,
             never=(PAD,) if ends else (PAD, END),
         )

@@ -22,6 +22,7 @@ class TokenRules:
             offset by `size`.
         note_on: Note-ons of consecutive pitches.
         note_off: Note-offs of the same pitches.
+        pitch: Notes of consecutive pitches that last a step, without note-offs.
         shift: Time shifts by 1, 2, ... steps.
         end: The end token; None without it.
         steps_per_second: Resolution of time shifts; 0 if tokens do not encode time.
@@ -34,6 +35,7 @@ class TokenRules:
     input_steps: int = 0
     note_on: tuple[int, int] = NO_IDS
     note_off: tuple[int, int] = NO_IDS
+    pitch: tuple[int, int] = NO_IDS
     shift: tuple[int, int] = NO_IDS
     end: int | None = None
     steps_per_second: int = 0
@@ -41,13 +43,20 @@ class TokenRules:
     never: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        for name in ("note_on", "note_off", "shift", "never"):
+        for name in ("note_on", "note_off", "pitch", "shift", "never"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def pitches(self) -> int:
         """Number of pitches with note-ons and note-offs; 0 without them."""
         return self.note_on[1] - self.note_on[0] + 1
+
+    def pitch_numbers(self) -> np.ndarray:
+        """Returns the numbers of the pitches of ids, int32 (size,), from 1 on; 0 for none."""
+        numbers = np.zeros(self.size, np.int32)
+        for first, last in (self.note_on, self.note_off, self.pitch):
+            numbers[first : last + 1] = np.arange(1, last - first + 2)
+        return numbers
 
     def with_max_silence(self, seconds: float) -> TokenRules:
         """Returns these rules with a maximum silence in seconds; 0 for any."""

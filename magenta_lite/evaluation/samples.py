@@ -8,6 +8,7 @@ import numpy as np
 
 from magenta_lite.config import ExperimentConfig
 from magenta_lite.converters.converter import Converter
+from magenta_lite.converters.melody import FIRST_PITCH_ID, NO_EVENT_ID
 from magenta_lite.evaluation.ngrams import in_all_keys, likelihoods, limited
 from magenta_lite.modeling.examples import Examples, spread
 from magenta_lite.typing import Events, NoteSequence
@@ -26,6 +27,8 @@ MEANINGS = {
     "notes_per_bar_of_music": "the same in the held-out music",
     "leaps_of_samples": "share of intervals of more than an octave in samples",
     "leaps_of_music": "the same in the held-out music",
+    "melody_time_of_samples": "share of the time in which the melody sounds in samples",
+    "melody_time_of_music": "the same in the held-out music",
 }
 
 
@@ -37,7 +40,7 @@ def compared(
     converter: Converter,
     steps: int = NGRAM_STEPS,
 ) -> dict[str, float]:
-    """Returns the numbers that `MEANINGS` explains; leaps for melodies only.
+    """Returns the numbers that `MEANINGS` explains; leaps and times for melodies only.
 
     As n-grams favour silence and held notes, notes per bar belong to the NLL.
 
@@ -64,7 +67,20 @@ def compared(
     numbers |= {f"notes_per_bar_of_{name}": counts[0] for name, counts in found.items()}
     if config.converter.kind in ("melody", "event_melody"):
         numbers |= {f"leaps_of_{name}": counts[1] for name, counts in found.items()}
+    if config.converter.kind in ("melody", "event_melody", "trio"):
+        measured = {"samples": samples, "music": held_out}
+        numbers |= {f"melody_time_of_{name}": melody_time(each) for name, each in measured.items()}
     return numbers
+
+
+def melody_time(examples: Examples) -> float:
+    """Returns the share of steps in which the melody of examples, (N, T) or (N, T, 3), sounds."""
+    melodies = examples.events if examples.events.ndim == 2 else examples.events[..., 0]
+    steps = np.arange(melodies.shape[1])
+    latest = np.maximum.accumulate(np.where(melodies != NO_EVENT_ID, steps, 0), axis=1)
+    sounding = np.take_along_axis(melodies, latest, axis=1) >= FIRST_PITCH_ID
+    counted = steps < examples.lengths[:, None]
+    return float((sounding & counted).sum() / counted.sum())
 
 
 def _counted(examples: Examples, converter: Converter) -> tuple[float, float]:

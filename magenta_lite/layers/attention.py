@@ -146,7 +146,7 @@ def relative_logits(
     The last query is at the last key; with `both_sides` the first query is at the first key.
 
     Args:
-        q: Queries.
+        q: Queries, of whose depth the first D count.
         table: A table of relative distances.
         distances: The distances of its rows.
         keys: Number of keys K; L if None.
@@ -157,8 +157,38 @@ def relative_logits(
     queries = q.shape[2]
     columns = keys or queries
     used = distances.used_rows(table.shape[-2], queries, columns)
-    products = _with_rows(q, table[..., used, :])
+    products = _with_rows(q[..., : table.shape[-1]], table[..., used, :])
     return skew(distances.spread(products, queries, columns), columns)
+
+
+def with_intervals(q: Tensor, table: Tensor, pitches: Tensor) -> Tensor:
+    """Extends queries, so that their products with extended keys depend on intervals.
+
+    The term q_i · e_(p_i - p_j) is added to the logit of query i and key j (Huang et al. 2018,
+    §4.1). Keys are extended by `one_hot_pitches`.
+
+    Args:
+        q: Queries.
+        table: Float (H, 2 P, D). Row 0 is for pairs in which a pitch is missing, row P for equal
+            pitches, and the rows after it are for queries above keys.
+        pitches: Int32 (B, L), numbers of the pitches of the queries, 1 to P; 0 for none.
+
+    Returns:
+        Float (B, H, L, D + P + 1).
+    """
+    count = table.shape[-2] // 2
+    numbers = tf.range(count + 1)
+    rows = numbers[:, None] - numbers + count
+    rows = tf.where((numbers[:, None] > 0) & (numbers > 0), rows, 0)
+    wanted = tf.gather(rows, pitches)[:, None]
+    wanted = tf.broadcast_to(wanted, tf.concat([tf.shape(q)[:3], [count + 1]], axis=0))
+    return tf.concat([q, tf.gather(_with_rows(q, table), wanted, batch_dims=3)], axis=-1)
+
+
+def one_hot_pitches(k: Tensor, pitches: Tensor, count: int) -> Tensor:
+    """Extends keys (B, H, K, D) by their pitches, 0 to `count`, int32 (B, K), as one-hot vectors."""
+    one_hot = tf.one_hot(pitches, count + 1, dtype=k.dtype)[:, None]
+    return tf.concat([k, tf.repeat(one_hot, k.shape[1], axis=1)], axis=-1)
 
 
 def attend(
@@ -279,7 +309,7 @@ def attend_in_blocks(
     logits = tf.matmul(q1, k1, transpose_b=True)
     if key_table is not None:
         rows = key_table[..., -2 * block :, :]
-        logits += skew(_with_rows(q1, rows), 2 * block)
+        logits += skew(_with_rows(q1[..., : rows.shape[-1]], rows), 2 * block)
     kept = None if keep is None else tail(keep)
     weights = _softmax(logits, causal_bias(block, 2 * block), kept, v.dtype)
     out = tf.matmul(weights, v1)

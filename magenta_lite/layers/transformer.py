@@ -22,6 +22,8 @@ from magenta_lite.layers.attention import (
     attend,
     attend_causally,
     attend_in_blocks,
+    one_hot_pitches,
+    with_intervals,
 )
 from magenta_lite.layers.base import Layer
 from magenta_lite.layers.sparse_attention import attend_sparsely, visible
@@ -40,6 +42,8 @@ class LayerSizes:
         num_heads: Number of heads H.
         table_rows: Rows R of the table of relative distances; 0 for no relative attention.
         shared_table: Whether all heads share one table.
+        pitches: Number P of pitches of the tokens, for attention that is relative in pitch, too; 0
+            for none.
         both_sides: Whether attention is bidirectional (the table then has 2R - 1 rows).
         block: Block length in positions, for attention to the current and the previous block; 0
             for attention to all positions.
@@ -62,6 +66,7 @@ class LayerSizes:
     num_heads: int
     table_rows: int = 0
     shared_table: bool = False
+    pitches: int = 0
     both_sides: bool = False
     block: int = 0
     memory: bool = False
@@ -146,6 +151,14 @@ class TransformerLayer(Layer):
                 initializer=keras.initializers.RandomNormal(stddev=depth**-0.5),
                 name="relative_table",
             )
+        self.intervals = None
+        if sizes.pitches:
+            depth = sizes.key_dim // sizes.num_heads
+            self.intervals = self.add_weight(
+                shape=(sizes.num_heads, 2 * sizes.pitches, depth),
+                initializer=keras.initializers.RandomNormal(stddev=depth**-0.5),
+                name="interval_table",
+            )
         self.memory_attention: Any = self._attention("memory") if sizes.memory else None
         self.ffn_norm = norm_weights(self, "ffn_norm", hidden)
         self.filter_weights = (
@@ -178,6 +191,12 @@ class TransformerLayer(Layer):
     def _bias(self, name: str, size: int):
         return self.add_weight(shape=(size,), initializer="zeros", name=f"{name}_bias")
 
+    @property
+    def key_depth(self) -> int:
+        """Depth of the keys in a cache, with the pitches if attention is relative in pitch."""
+        sizes = self.sizes
+        return sizes.key_dim // sizes.num_heads + (sizes.pitches + 1 if sizes.pitches else 0)
+
     # All steps at once ------------------------------------------------------------------------
 
     def call(
@@ -187,6 +206,7 @@ class TransformerLayer(Layer):
         memory: Tensor | None = None,
         memory_bias: Tensor | None = None,
         dropout: Dropout | None = None,
+        pitches: Tensor | None = None,
     ) -> Tensor:
         """Returns the output float (B, T, C) of the layer for all steps.
 
@@ -197,6 +217,8 @@ class TransformerLayer(Layer):
             memory: Float (B, K, C), read by cross-attention.
             memory_bias: Added to the logits of cross-attention, (B, 1, 1, K).
             dropout: A `Dropout`; None for no dropout.
+            pitches: Int32 (B, T), numbers of the pitches of tokens from 1 on, 0 for none; only for
+                a layer with `sizes.pitches`.
         """
         dropout = dropout or Dropout(None, 0.0)
         place = 8 * self.number
@@ -204,6 +226,9 @@ class TransformerLayer(Layer):
         def all_steps(x):
             normed = normalize(x, *self.attention["norm"])
             q, k, v = self._projected(normed, self.attention, "qkv")
+            if self.intervals is not None:
+                q = with_intervals(q, tf.cast(self.intervals, q.dtype), pitches)
+                k = one_hot_pitches(k, pitches, self.sizes.pitches)
             attended = self._attend(q, k, v, bias, dropout, place)
             x += dropout(self._joined(attended, self.attention), place + 1)
             if memory is not None:
@@ -283,6 +308,8 @@ class TransformerLayer(Layer):
             kept["out_bias"] = own["out_bias"]
         if self.table is not None:
             kept["table"] = self.table
+        if self.intervals is not None:
+            kept["intervals"] = self.intervals
         if memory is not None:
             kept |= {"memory_q": memory["q"], "memory_out": memory["out"]}
         weights = joined | tf.nest.map_structure(tf.convert_to_tensor, kept)
@@ -298,6 +325,7 @@ class TransformerLayer(Layer):
         keys: Tensor,
         values: Tensor,
         memory: tuple | None = None,
+        pitches: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Computes one step, with keys and values of other positions in a ring buffer.
 
@@ -311,6 +339,7 @@ class TransformerLayer(Layer):
             values: Float32 (B * H, K, V).
             memory: A pair of keys (B * H, K, D) and values of the memory, and the bias (K,) that
                 masks its padding; None without a memory.
+            pitches: Int32 (B,), the pitches of the tokens, as in a call.
 
         Returns:
             Output float32 (B, C), and keys and values with this position.
@@ -320,10 +349,12 @@ class TransformerLayer(Layer):
         projected += weights.get("qkv_bias", 0.0)
         parts = tf.split(projected, [sizes.key_dim, sizes.key_dim, sizes.hidden_dim], axis=1)
         q, k, v = (self._one_step(part) for part in parts)
+        q *= (sizes.key_dim // sizes.num_heads) ** -0.5
+        if pitches is not None:
+            q, k = self._with_pitches(q, k, weights["intervals"], pitches)
         slot = position % size
         keys = replaced_at(keys, slot, tf.squeeze(k, 1))
         values = replaced_at(values, slot, tf.squeeze(v, 1))
-        q *= (sizes.key_dim // sizes.num_heads) ** -0.5
         logits = tf.matmul(q, keys, transpose_b=True)
         if self.table is not None:
             logits += ring_of_distances(q, weights["table"], position, size)
@@ -351,6 +382,13 @@ class TransformerLayer(Layer):
         """Reshapes x (B, H * D) to (B * H, 1, D)."""
         return tf.reshape(x, [-1, 1, x.shape[1] // self.sizes.num_heads])
 
+    def _with_pitches(self, q, k, table, pitches):
+        """Extends the query and the key of a step, both (B * H, 1, D), by intervals."""
+        q, k = (tf.reshape(x, [-1, self.sizes.num_heads, 1, x.shape[2]]) for x in (q, k))
+        q = with_intervals(q, table, pitches[:, None])
+        k = one_hot_pitches(k, pitches[:, None], self.sizes.pitches)
+        return (tf.reshape(x, [-1, 1, x.shape[3]]) for x in (q, k))
+
     def _seen_by_heads(self, position, stands_at, rows):
         """Returns which slots the heads attend to by their pattern: bool (B * H, 1, K)."""
         sizes = self.sizes
@@ -371,16 +409,20 @@ def prefilled(
     x: Tensor,
     memory: Tensor | None = None,
     memory_bias: Tensor | None = None,
+    pitches: Tensor | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Returns keys (B, H, T, D) and values (B, H, T, V) of each layer of a causal stack.
 
-    x, float (B, T, C), is the input of the first layer; the memory is that of the layers' call.
+    x, float (B, T, C), is the input of the first layer; the memory and the pitches are those of the
+    layers' call.
     """
     x, pairs = tf.cast(x, layers[0].compute_dtype), []
     for layer in layers:
         keys, values = layer.keys_values(normalize(x, *layer.attention["norm"]))
+        if pitches is not None:
+            keys = one_hot_pitches(keys, pitches, layer.sizes.pitches)
         pairs.append((keys, values))
-        x = layer(x, None, memory, memory_bias)
+        x = layer(x, None, memory, memory_bias, pitches=pitches)
     return pairs
 
 
@@ -392,8 +434,11 @@ def step(
     keys: Sequence[Tensor],
     values: Sequence[Tensor],
     memories: Sequence[tuple] | None = None,
+    pitches: Tensor | None = None,
 ) -> tuple[Tensor, tuple, tuple]:
     """Computes one step of a stack; weights, caches and memories are those of each layer.
+
+    `pitches` are those of `TransformerLayer.step`.
 
     Returns:
         As `TransformerLayer.step`, with keys and values of each layer.
@@ -401,7 +446,7 @@ def step(
     new = []
     for i, layer in enumerate(layers):
         memory = memories[i] if memories else None
-        x, *pair = layer.step(weights[i], x, position, keys[i], values[i], memory)
+        x, *pair = layer.step(weights[i], x, position, keys[i], values[i], memory, pitches)
         new.append(pair)
     new_keys, new_values = zip(*new, strict=True)
     return x, new_keys, new_values
@@ -411,7 +456,7 @@ def ring_of_distances(q: Tensor, table: Tensor, position: Tensor, size: int) -> 
     """Returns the relative term of the logits of one position.
 
     Args:
-        q: Float (B * H, 1, D), the query at `position`.
+        q: Float (B * H, 1, D), the query at `position`, of whose depth the first D count.
         table: Float (H, R, D); the last row is distance 0.
         position: Int32 scalar.
         size: Number of slots K; position p is in slot p % K.
@@ -420,7 +465,7 @@ def ring_of_distances(q: Tensor, table: Tensor, position: Tensor, size: int) -> 
         Float (B * H, 1, K).
     """
     heads, rows, depth = table.shape
-    by_head = tf.reshape(q, [-1, heads, depth])
+    by_head = tf.reshape(q[..., :depth], [-1, heads, depth])
     products = tf.einsum("bhd,hrd->bhr", by_head, table[:, max(rows - size, 0) :])
     by_distance = tf.pad(products, [[0, 0], [0, 0], [max(size - rows, 0), 0]])
     # Column m is distance K - 1 - m, and slot s is (position - s) % K away.

@@ -30,7 +30,7 @@ from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.training.trainer import compile_model
 
 TINY = get_config("music_transformer_tiny")
-FREE = TokenRules(40, never=())
+FREE = TokenRules(40, never=(), pitch=(3, 30))
 PARAMETERS = {
     "music_transformer": 12_249_600,
     "t_rel_len2048_h384_att512_fs1024_n8_dropout15": 16_253_184,
@@ -93,6 +93,8 @@ def test_sizes_are_the_originals(name, count):
         {"sines": False},
         {"attention": "absolute"},
         {"attention": "learned", "positions": 600},
+        {"relative_pitch": True, "voices": 3},
+        {"relative_pitch": True, "attention": "relative_local"},
     ],
     ids=lambda sizes: "-".join(map(str, sizes.values())),
 )
@@ -119,7 +121,13 @@ def test_a_window_that_rolls_is_attention_to_the_last_tokens():
 
 @pytest.mark.parametrize(
     "sizes",
-    [{}, {"sines": False}, {"attention": "learned"}, {"attention": "relative_local"}],
+    [
+        {},
+        {"sines": False},
+        {"attention": "learned"},
+        {"attention": "relative_local"},
+        {"relative_pitch": True, "voices": 4},
+    ],
     ids=str,
 )
 def test_beyond_its_context_a_model_goes_on_as_if_the_last_half_were_all(sizes):
@@ -140,9 +148,8 @@ def test_beyond_its_context_a_model_goes_on_as_if_the_last_half_were_all(sizes):
 def _steps(model, ids, size):
     rows, length = ids.shape
     heads = model.sizes.heads
-    keys = tuple(
-        tf.zeros([rows * heads, size, model.sizes.key_size // heads]) for _ in model.decoder
-    )
+    depth = model.decoder[0].key_depth
+    keys = tuple(tf.zeros([rows * heads, size, depth]) for _ in model.decoder)
     values = tuple(
         tf.zeros([rows * heads, size, model.sizes.hidden_size // heads]) for _ in model.decoder
     )

@@ -20,8 +20,10 @@ from magenta_lite.layers.attention import (
     attend_causally,
     attend_in_blocks,
     causal_bias,
+    one_hot_pitches,
     relative_logits,
     timing_signal,
+    with_intervals,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_transformer" / "attention"
@@ -133,6 +135,19 @@ def test_equals_a_naive_program(length, reach, heads, batch, shared, kind, seed)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     for mine, wanted in zip(*(tape.gradient(s, inputs) for s in sums), strict=True):
         np.testing.assert_allclose(tf.convert_to_tensor(mine), wanted, atol=2e-5)
+
+
+def test_intervals_between_pitches_have_terms():
+    rng, pitches = np.random.default_rng(0), np.array([[0, 1, 4, 2, 2], [3, 0, 0, 4, 1]])
+    q, k = (tf.constant(rng.normal(size=(2, 2, 5, 3)), tf.float32) for _ in range(2))
+    table = tf.constant(rng.normal(size=(2, 8, 3)), tf.float32)
+    extended = with_intervals(q, table, tf.constant(pitches))
+    logits = tf.matmul(extended, one_hot_pitches(k, tf.constant(pitches), 4), transpose_b=True)
+    intervals = pitches[:, :, None] - pitches[:, None]
+    missing = (pitches[:, :, None] == 0) | (pitches[:, None] == 0)
+    rows = tf.gather(table, np.where(missing, 0, intervals + 4), axis=1)  # (H, B, L, K, D)
+    wanted = tf.einsum("bhid,bhjd->bhij", q, k) + tf.einsum("bhid,hbijd->bhij", q, rows)
+    np.testing.assert_allclose(logits, wanted, atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)

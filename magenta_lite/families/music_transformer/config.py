@@ -31,6 +31,9 @@ class MusicTransformerConfig(ModelSection):
             attention, as in the original. Without them relative attention is translation
             invariant, so a model generalizes to longer sequences than those of its training;
             models of accompaniments need them.
+        relative_pitch: Whether attention is relative in pitch, too: intervals between the notes of
+            two tokens have embeddings (Huang et al. 2018, §4.1).
+        voices: Number of voices whose tokens take turns, whose number is embedded; 0 for none.
         share_relative_table: Whether all heads of a layer share the relative embeddings.
         block_length: Block length of `relative_local`, in positions.
         positions: Attention span while generating, in tokens, unless `block_length` determines it;
@@ -50,6 +53,8 @@ class MusicTransformerConfig(ModelSection):
     attention: str = "relative"
     max_relative_position: int = 1024
     sines: bool = True
+    relative_pitch: bool = False
+    voices: int = 0
     share_relative_table: bool = False
     block_length: int = 512
     positions: int = 2048
@@ -64,6 +69,7 @@ class MusicTransformerConfig(ModelSection):
         self.check_choice("attention", ATTENTIONS)
         sizes = ("layers", "hidden_size", "key_size", "filter_size", "heads", "block_length")
         self.check_at_least(1, *sizes)
+        self.check_at_least(0, "voices")
         self.check_heads(self.heads, "hidden_size", "key_size")
         if self.attention == "relative" and self.max_relative_position < 1:
             raise UserError(

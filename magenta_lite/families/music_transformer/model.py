@@ -101,6 +101,8 @@ class MusicTransformer(MusicModel):
         if not sizes.sines:
             # The input before the first token must not be zero, which cannot be normalized.
             self.start = self._embedding(1, "start")
+        self.voices = self._embedding(sizes.voices, "voices") if sizes.voices else None
+        self.pitch_numbers = rules.pitch_numbers()
         self.decoder = self._stack("decoder", 0, memory=bool(input_size))
         self.decoder_norm = norm_weights(self, "decoder_norm", sizes.hidden_size)
         self.encoder, self.input_embedding = [], None
@@ -120,6 +122,7 @@ class MusicTransformer(MusicModel):
 
     def _stack(self, name: str, first: int, both_sides: bool = False, memory: bool = False):
         sizes, local = self.sizes, self.sizes.attention == "relative_local"
+        pitches = int(self.pitch_numbers.max())
         # Local attention is causal; its encoder uses global attention without relative positions.
         layer = LayerSizes(
             hidden_dim=sizes.hidden_size,
@@ -128,6 +131,7 @@ class MusicTransformer(MusicModel):
             num_heads=sizes.heads,
             table_rows=0 if both_sides and local else sizes.table_rows,
             shared_table=sizes.share_relative_table,
+            pitches=pitches if sizes.relative_pitch and not both_sides else 0,
             both_sides=both_sides,
             block=sizes.block_length if local and not both_sides else 0,
             memory=memory,
@@ -159,14 +163,16 @@ class MusicTransformer(MusicModel):
         ids = tf.cast(batch["events"], tf.int32)
         x = dropout(self.embed_shifted(ids), EMBEDDING_DROPOUT)
         x = tf.cast(x, self.decoder[0].compute_dtype)
+        pitches = self._pitches(_shifted(ids))
         for layer in self.decoder:
-            x = layer(x, None, memory, memory_bias, dropout=dropout)
+            x = layer(x, None, memory, memory_bias, dropout=dropout, pitches=pitches)
         return self.logits(x)
 
     def prefill(
         self, ids: Tensor, memory: Tensor | None = None, memory_bias: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        return prefilled(self.decoder, self.embed_shifted(ids), memory, memory_bias)
+        x, pitches = self.embed_shifted(ids), self._pitches(_shifted(ids))
+        return prefilled(self.decoder, x, memory, memory_bias, pitches)
 
     def reread(self, window: Tensor, conditioning: Any, grammar_state: Any) -> list:
         del conditioning, grammar_state
@@ -192,7 +198,8 @@ class MusicTransformer(MusicModel):
 
     @property
     def slot_size(self) -> int:
-        return self.sizes.layers * (self.sizes.key_size + self.sizes.hidden_size)
+        sizes, depth = self.sizes, self.decoder[0].key_depth
+        return sizes.layers * (sizes.heads * depth + sizes.hidden_size)
 
     @property
     def cache_grows(self) -> bool:
@@ -234,7 +241,8 @@ class MusicTransformer(MusicModel):
         del grammar_state
         x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
         memories = [(pair, memory[1]) for pair in memory[0]] if memory else None
-        x, keys, values = step(self.decoder, weights, x, position, keys, values, memories)
+        pitches = self._pitches(ids)
+        x, keys, values = step(self.decoder, weights, x, position, keys, values, memories, pitches)
         return self.logits(x), keys, values
 
     def encode(self, inputs: Tensor, dropout: Dropout | None = None) -> tuple[Tensor, Tensor]:
@@ -259,11 +267,23 @@ class MusicTransformer(MusicModel):
         shifted = tf.pad(self._lookup(self.embedding, ids), [[0, 0], [1, 0], [0, 0]])[:, :-1]
         return shifted + self.position_signal(tf.range(ids.shape[1]))
 
+    def _pitches(self, ids):
+        """Returns the numbers of the pitches of ids; None if attention is not relative in pitch."""
+        return tf.gather(self.pitch_numbers, ids) if self.sizes.relative_pitch else None
+
     def _lookup(self, table, ids):
         rows = tf.gather(table, ids) * self.sizes.hidden_size**0.5
         return rows * tf.cast(ids != PAD, tf.float32)[..., None]
 
     def position_signal(self, positions: Tensor) -> Tensor:
+        """Returns embeddings float32 (T, C) of positions, and of voices if the model has them."""
+        signal = self._position_signal(positions)
+        if self.voices is None:
+            return signal
+        voices = tf.gather(self.voices, positions % self.sizes.voices)
+        return signal + voices * self.sizes.hidden_size**0.5
+
+    def _position_signal(self, positions):
         """Returns position embeddings float32 (T, C); without sines, of the first position only."""
         if self.position_table is not None:
             return tf.gather(self.position_table, positions)
@@ -336,6 +356,11 @@ class MusicTransformer(MusicModel):
 def _cut_or_pad(ids, length: int):
     """Returns ids (B, T) cut or padded to T = `length`."""
     return tf.ensure_shape(tf.pad(ids, [[0, 0], [0, length]])[:, :length], [None, length])
+
+
+def _shifted(ids):
+    """Returns the tokens (B, T) before those at each position."""
+    return tf.pad(ids, [[0, 0], [1, 0]])[:, :-1]
 
 
 def _counts(ids):

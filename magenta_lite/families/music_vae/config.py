@@ -44,6 +44,8 @@ class MusicVAEConfig(ModelSection):
         expression_units: For grooves: units per direction of a bidirectional LSTM that gives the
             velocities and offsets of the decoded hits, so that only errors at hits count; 0 for a
             decoder of all three, as in the original.
+        mean_stddev: Standard deviation of the initial kernel of the posterior means. With the
+            original's, latent vectors are noise at first, which some decoders learn to ignore.
     """
 
     kind: ClassVar[str] = "music_vae"
@@ -63,6 +65,7 @@ class MusicVAEConfig(ModelSection):
     hits_as_controls: bool = False
     max_note_dropout: float = 0.0
     expression_units: int = 0
+    mean_stddev: float = 0.001
 
     def __post_init__(self) -> None:
         self.make_tuples("encoder_units", "decoder_units", "encoder_levels", "added_classes")
@@ -70,6 +73,8 @@ class MusicVAEConfig(ModelSection):
         self.check_at_least(1, "latent_size", "segments", "nade_units")
         self.check_at_least(0, "expression_units")
         self.check_rates("dropout")
+        if not self.mean_stddev > 0:
+            raise UserError(f"model.mean_stddev={self.mean_stddev} must be above 0")
         if self.dropout and self.encoder_levels:
             raise UserError(
                 f"model.dropout={self.dropout} works without model.encoder_levels only; "

@@ -128,9 +128,11 @@ class HierarchicalEncoder(Layer):
         return x[0]
 
 
-def near_zero_dense(name: str, size: int, units: int, activation: Any = None) -> keras.layers.Dense:
+def near_zero_dense(
+    name: str, size: int, units: int, activation: Any = None, stddev: float = 0.001
+) -> keras.layers.Dense:
     """Returns a float32 layer from (..., size) to (..., units) with small initial weights."""
-    initial: Any = keras.initializers.RandomNormal(stddev=0.001)
+    initial: Any = keras.initializers.RandomNormal(stddev=stddev)
     layer = keras.layers.Dense(
         units, activation=activation, kernel_initializer=initial, dtype="float32", name=name
     )

@@ -107,7 +107,7 @@ class MusicVAE(MusicModel):
         self.head = make_head(events, model.nade_units, self.dtype_policy, *errors)
         self.encoder = self._make_encoder()
         shape = 2 * model.encoder_units[-1], model.latent_size
-        self.mu = near_zero_dense("mu", *shape)
+        self.mu = near_zero_dense("mu", *shape, stddev=model.mean_stddev)
         self.sigma = near_zero_dense("sigma", *shape, activation="softplus")
         self.decoder = self._make_decoder()
         self.aggregated_posterior = AggregatedPosterior(
