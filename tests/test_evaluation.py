@@ -10,7 +10,7 @@ from magenta_lite.converters import build_converter
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.data.collections import Examples
 from magenta_lite.evaluation.ngrams import in_all_keys, likelihoods, streams
-from magenta_lite.evaluation.samples import MEANINGS, compared, melody_time
+from magenta_lite.evaluation.samples import MEANINGS, compared, sounding_steps
 from magenta_lite.families.building import build_model
 from magenta_lite.testing.events import made_up_events
 
@@ -93,6 +93,7 @@ def test_samples_are_compared_by_likelihood_notes_and_leaps():
     assert same["ngram_nll_of_samples"] == pytest.approx(same["ngram_nll_of_music"])
     assert same["notes_per_bar_of_samples"] == same["notes_per_bar_of_music"] == 4
     assert same["leaps_of_samples"] == same["leaps_of_music"] == 0
+    assert same["melody_time_of_samples"] == same["melody_time_of_music"] == 1
     sparse = numbers(melodies(8, 8, leap=13))
     assert sparse["ngram_nll_of_samples"] > 2 * same["ngram_nll_of_samples"]
     assert (sparse["notes_per_bar_of_samples"], sparse["leaps_of_samples"]) == (2, 1)
@@ -102,11 +103,12 @@ def test_samples_are_compared_by_likelihood_notes_and_leaps():
     assert not any(name.startswith("leaps") for name in found)
 
 
-def test_the_melody_sounds_from_its_notes_to_their_ends():
-    melody = np.array([[0, 40, 0, 1, 0, 0], [42, 0, 0, 0, 0, 0]])
-    assert melody_time(Examples(melody, np.array([6, 4]), None)) == (2 + 4) / 10
-    trio = np.stack([melody, 0 * melody, 0 * melody], axis=-1)
-    assert melody_time(Examples(trio, np.array([6, 6]), None)) == (2 + 6) / 12
+@pytest.mark.parametrize(
+    ("melody", "steps"),
+    [([0, 40, 0, 1, 0, 0], 2), ([42, 0, 0, 0], 4), ([0, 1, 0], 0), ([1, 40, 41, 1, 0, 50], 3)],
+)
+def test_a_melody_sounds_from_its_notes_to_their_ends(melody, steps):
+    assert sounding_steps(np.array(melody)) == steps
 
 
 @dataclasses.dataclass

@@ -68,24 +68,13 @@ def compared(
     if config.converter.kind in ("melody", "event_melody"):
         numbers |= {f"leaps_of_{name}": counts[1] for name, counts in found.items()}
     if config.converter.kind in ("melody", "event_melody", "trio"):
-        measured = {"samples": samples, "music": held_out}
-        numbers |= {f"melody_time_of_{name}": melody_time(each) for name, each in measured.items()}
+        numbers |= {f"melody_time_of_{name}": counts[2] for name, counts in found.items()}
     return numbers
 
 
-def melody_time(examples: Examples) -> float:
-    """Returns the share of steps in which the melody of examples, (N, T) or (N, T, 3), sounds."""
-    melodies = examples.events if examples.events.ndim == 2 else examples.events[..., 0]
-    steps = np.arange(melodies.shape[1])
-    latest = np.maximum.accumulate(np.where(melodies != NO_EVENT_ID, steps, 0), axis=1)
-    sounding = np.take_along_axis(melodies, latest, axis=1) >= FIRST_PITCH_ID
-    counted = steps < examples.lengths[:, None]
-    return float((sounding & counted).sum() / counted.sum())
-
-
-def _counted(examples: Examples, converter: Converter) -> tuple[float, float]:
-    """Returns the notes per bar, and the share of leaps among intervals between notes in turn."""
-    notes = leaps = intervals = 0
+def _counted(examples: Examples, converter: Converter) -> tuple[float, float, float]:
+    """Returns notes per bar, the share of leaps among intervals, and that of sounding steps."""
+    notes = leaps = intervals = sounding = steps = 0
     seconds = 0.0
     for row in spread(len(examples), COUNTED):
         events = examples.events[row][: examples.lengths[row]]
@@ -95,7 +84,17 @@ def _counted(examples: Examples, converter: Converter) -> tuple[float, float]:
         pitches = [note.pitch for note in sorted(sequence.notes, key=lambda note: note.start_time)]
         sizes = np.abs(np.diff(pitches))
         leaps, intervals = leaps + int((sizes > OCTAVE).sum()), intervals + len(sizes)
-    return notes / max(seconds, 1e-9) * SECONDS_PER_BAR, leaps / max(intervals, 1)
+        melody = np.asarray(events if events.ndim == 1 else events[:, 0])
+        sounding, steps = sounding + sounding_steps(melody), steps + len(melody)
+    per_bar = notes / max(seconds, 1e-9) * SECONDS_PER_BAR
+    return per_bar, leaps / max(intervals, 1), sounding / max(steps, 1)
+
+
+def sounding_steps(melody: np.ndarray) -> int:
+    """Returns the number of steps at which a note of a melody (T,) sounds."""
+    steps = np.arange(len(melody))
+    latest = np.maximum.accumulate(np.where(melody != NO_EVENT_ID, steps, 0))
+    return int((melody[latest] >= FIRST_PITCH_ID).sum())
 
 
 def _seconds(events: Events, sequence: NoteSequence, converter: Converter) -> float:

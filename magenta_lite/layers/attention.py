@@ -186,7 +186,7 @@ def with_intervals(q: Tensor, table: Tensor, pitches: Tensor) -> Tensor:
 
 
 def one_hot_pitches(k: Tensor, pitches: Tensor, count: int) -> Tensor:
-    """Extends keys (B, H, K, D) by their pitches, 0 to `count`, int32 (B, K), as one-hot vectors."""
+    """Extends keys (B, H, K, D) by one-hot vectors of their pitches, int32 (B, K), 0 to `count`."""
     one_hot = tf.one_hot(pitches, count + 1, dtype=k.dtype)[:, None]
     return tf.concat([k, tf.repeat(one_hot, k.shape[1], axis=1)], axis=-1)
 
