@@ -54,8 +54,7 @@ MULTI_BIG = dataclasses.replace(MULTI, encoder_units=(2048,), decoder_units=(102
 
 
 def _informative(model: MusicVAEConfig) -> MusicVAEConfig:
-    """Returns `model` with latent vectors that are not only noise at first, which `WARMED_UP` needs
-    so that decoders do not learn to ignore them."""
+    """Returns `model` with initial posterior means large enough that decoders use them."""
     return dataclasses.replace(model, mean_stddev=0.1)
 
 
