@@ -1,37 +1,79 @@
-"""Export a trained model as a SavedModel, which loads with TensorFlow alone.
+"""Export a trained model for other programs.
 
 python -m magenta_lite.export --run_dir=runs/cat-mel_2bar --output=exported/cat-mel_2bar
+
+--format=saved_model, the default, is for TensorFlow and TensorFlow Serving.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
 from magenta_lite import cli
+from magenta_lite.errors import UserError
+
+if TYPE_CHECKING:
+    from magenta_lite.training.run import Run
 
 FLAGS = flags.FLAGS
 
 cli.define_run_flags()
-cli.define_path("output", None, "The SavedModel's directory; must be empty or not exist.")
+cli.define_path("output", None, "The folder of the exported model; must be empty or not exist.")
 flags.DEFINE_bool(
     "xla",
     False,
-    "Keep XLA compilation of loops: faster with XLA, but refused by TensorFlow Serving.",
+    "[saved_model] Keep XLA compilation of loops: faster with XLA, but refused by TensorFlow "
+    "Serving.",
 )
+
+
+class Format(NamedTuple):
+    """A form in which models are exported.
+
+    Attributes:
+        write: Writes a run's model to a folder, and prints what it has written.
+        flags: Names of the flags that are for this format only.
+    """
+
+    write: Callable[[Run, Path], None]
+    flags: tuple[str, ...] = ()
+
+
+def _write_saved_model(run: Run, folder: Path) -> None:
+    from magenta_lite.serving.saved_model import export_saved_model
+
+    signatures = export_saved_model(run, folder, FLAGS.xla)
+    print(f"Wrote {folder} with the signatures")
+    for name, inputs in signatures.items():
+        print(f"  {name}({', '.join(inputs)})")
+
+
+FORMATS = {
+    "saved_model": Format(_write_saved_model, ("xla",)),
+}
+flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
+
+
+def check_flags(name: str) -> None:
+    """Raises: UserError if a flag was given that only other formats than `name` have."""
+    for flag in dict.fromkeys(flag for format in FORMATS.values() for flag in format.flags):
+        if flag in FORMATS[name].flags or not FLAGS[flag].present:
+            continue
+        owners = [f"--format={other}" for other in FORMATS if flag in FORMATS[other].flags]
+        raise UserError(
+            f"--{flag} means nothing to --format={name}; it is a flag of {' and '.join(owners)}"
+        )
 
 
 def main() -> None:
     cli.require("run_dir", "output")
+    check_flags(FLAGS.format)
     cli.load_tensorflow()
-    from magenta_lite.serving.saved_model import export_saved_model
-
-    folder = Path(FLAGS.output)
-    signatures = export_saved_model(cli.load_run(), folder, FLAGS.xla)
-    print(f"Wrote {folder} with the signatures")
-    for name, inputs in signatures.items():
-        print(f"  {name}({', '.join(inputs)})")
+    FORMATS[FLAGS.format].write(cli.load_run(), Path(FLAGS.output))
 
 
 if __name__ == "__main__":
