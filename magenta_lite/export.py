@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 cli.define_run_flags()
-cli.define_path("output", None, "The folder of the exported model; must be empty or not exist.")
+cli.define_path(
+    "output",
+    None,
+    "The folder of the exported model. A SavedModel becomes OUTPUT/1, OUTPUT/2 …; otherwise the "
+    "folder must be empty or not exist.",
+)
+flags.DEFINE_integer(
+    "version", None, "[saved_model] Number of the version. (default: the next one)", lower_bound=1
+)
 flags.DEFINE_bool(
     "xla",
     False,
@@ -46,14 +54,14 @@ class Format(NamedTuple):
 def _write_saved_model(run: Run, folder: Path) -> None:
     from magenta_lite.serving.saved_model import export_saved_model
 
-    signatures = export_saved_model(run, folder, FLAGS.xla)
-    print(f"Wrote {folder} with the signatures")
+    place, signatures = export_saved_model(run, folder, FLAGS.version, FLAGS.xla)
+    print(f"Wrote {place} with the signatures")
     for name, inputs in signatures.items():
         print(f"  {name}({', '.join(inputs)})")
 
 
 FORMATS = {
-    "saved_model": Format(_write_saved_model, ("xla",)),
+    "saved_model": Format(_write_saved_model, ("version", "xla")),
 }
 flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
 

@@ -13,6 +13,7 @@ from magenta_lite.converters.converter import EXAMPLE
 from magenta_lite.errors import UserError
 from magenta_lite.families import FAMILIES
 from magenta_lite.modeling.options import options_of
+from magenta_lite.serving.versions import holds_only_versions
 from magenta_lite.shell import command
 
 EXAMPLE_SECONDS = 10.0  # length of an example of sound
@@ -46,14 +47,14 @@ def next_steps(
         steps = [command("generate", f"--run_dir={run_dir}", *needed)]
     if collection is not None:
         steps.append(command("evaluate", f"--run_dir={run_dir}", *data))
-    steps.append(command("export", f"--run_dir={run_dir}", f"--output={_unused(run_dir.name)}"))
+    steps.append(command("export", f"--run_dir={run_dir}", f"--output={_exported(run_dir.name)}"))
     return steps
 
 
-def _unused(name: str) -> Path:
-    """Returns an unused path for a SavedModel."""
+def _exported(name: str) -> Path:
+    """Returns a path for the versions of a SavedModel, which holds nothing else."""
     places = (Path("exported", name if i == 1 else f"{name}-{i}") for i in range(1, 10_000))
-    return next(place for place in places if not place.exists())
+    return next(place for place in places if holds_only_versions(place))
 
 
 # An example of what a model reads --------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""Writes the SavedModel of one or more finished runs, one after the other.
+"""Writes the SavedModels of one or more finished runs, one after the other.
 
 python scripts/export_saved_model.py --output_dir=exported runs/cat-mel_2bar runs/mine
 
-Each becomes OUTPUT_DIR/NAME_OF_RUN; `python -m magenta_lite.export` does the same for one run.
+Each becomes a version, OUTPUT_DIR/NAME_OF_RUN/1 or the next number; `python -m magenta_lite.export`
+does the same for one run.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ print(json.dumps(notes["events"].numpy().tolist()))
 def test_saved_model_alone_gives_the_notes_that_generate_gives(place):
     run("export", "--run_dir=run", "--output=exported", cwd=place)
     done = subprocess.run(
-        [sys.executable, "-c", SERVE, "exported"], cwd=place, capture_output=True, text=True
+        [sys.executable, "-c", SERVE, "exported/1"], cwd=place, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     events = json.loads(done.stdout.splitlines()[-1])

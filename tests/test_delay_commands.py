@@ -76,7 +76,7 @@ def test_a_trained_prior_reads_writes_and_is_served(place, loaded):
     assert numbers["codes_per_second"] == 750
 
     export_saved_model(prior, place / "served")
-    sample = tf.saved_model.load(str(place / "served")).signatures["sample"]
+    sample = tf.saved_model.load(str(place / "served" / "1")).signatures["sample"]
     given = tf.constant(codes[None, :5])
     settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 0}
     settings = {name: tf.constant(value) for name, value in settings.items()}

@@ -75,7 +75,7 @@ def test_a_family_is_a_folder_and_a_line(place):
     for words, (ended_with, said, error) in zip(commands, ended, strict=True):
         assert ended_with == 0, (words, said + error)
     assert len(list((place / "generated").glob("bigram-sample-*.mid"))) == 4
-    assert (place / "exported_bigram" / "saved_model.pb").is_file()
+    assert (place / "exported_bigram" / "1" / "saved_model.pb").is_file()
     assert code == 2 or "bigram" in out
 
 

@@ -184,11 +184,14 @@ def test_values_have_quotes_where_the_shell_needs_them(flag, text):
     assert shlex.split(command("generate", flag)) == ["python", "-m", "magenta_lite.generate", flag]
 
 
-def test_a_place_for_a_saved_model_is_free(tmp_path, monkeypatch):
+def test_a_place_for_a_saved_model_holds_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = get_config("cat-mel_2bar_tiny")
     run_dir = Path("runs/a b")
     for wanted in ("'exported/a b'", "'exported/a b-2'"):
         step = next_steps(run_dir, config, build_converter(config.converter))[-1]
         assert step == f"python -m magenta_lite.export --run_dir='runs/a b' --output={wanted}"
-        Path(shlex.split(wanted)[0]).mkdir(parents=True)
+        (Path(shlex.split(wanted)[0]) / "1").mkdir(parents=True)
+        step = next_steps(run_dir, config, build_converter(config.converter))[-1]
+        assert step.endswith(f" --output={wanted}")  # for the next version
+        (Path(shlex.split(wanted)[0]) / "notes.txt").touch()

@@ -97,7 +97,7 @@ def test_saved_models_load_with_tensorflow_alone(place):
 
     for name in ("vqvae_tiny", "jukebox_prior_tiny", "jukebox_upsampler_tiny"):
         call(place, "export", f"--run_dir={place / name}", f"--output={place / 'served' / name}")
-    vqvae = tf.saved_model.load(str(place / "served" / "vqvae_tiny"))
+    vqvae = tf.saved_model.load(str(place / "served" / "vqvae_tiny" / "1"))
     sound = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 800, 1)), tf.float32)
     codes = vqvae.signatures["encode"](audio=sound)
     assert [codes[f"codes_{i}"].shape for i in (0, 1)] == [(2, 200), (2, 100)]
@@ -106,7 +106,7 @@ def test_saved_models_load_with_tensorflow_alone(place):
     np.testing.assert_allclose(heard, again, atol=1e-5)
     with pytest.raises(tf.errors.InvalidArgumentError, match="multiple of 8"):
         vqvae.signatures["encode"](audio=sound[:, :797])
-    prior = tf.saved_model.load(str(place / "served" / "jukebox_prior_tiny"))
+    prior = tf.saved_model.load(str(place / "served" / "jukebox_prior_tiny" / "1"))
     assert "sample" in prior.signatures
 
 

@@ -12,29 +12,35 @@ import tensorflow as tf
 
 from magenta_lite.config import save_config
 from magenta_lite.graphs import without_xla
-from magenta_lite.locks import new_folder
+from magenta_lite.serving.versions import new_version
 
 if TYPE_CHECKING:
     from magenta_lite.training.run import Run
 
 
-def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, list[str]]:
-    """Writes the inference functions of a run's model as a SavedModel.
+def export_saved_model(
+    run: Run, folder: Path, version: int | None = None, xla: bool = False
+) -> tuple[Path, dict[str, list[str]]]:
+    """Writes the inference functions of a run's model as a version of a SavedModel.
 
     The SavedModel loads with TensorFlow alone. `assets.extra/` contains the run's `config.yaml` and
     `converter.json`, which define the meaning of the events.
 
     Args:
         run: A run from `load_run`.
-        folder: Must be empty or not exist; it is written when the SavedModel is complete.
+        folder: Folder of the model's versions, the base path of TensorFlow Serving. It is created,
+            and may hold nothing but versions. The new one is the folder of its number, and is there
+            as a whole or not at all.
+        version: Number of the version; None for the next one.
         xla: Keep XLA compilation of loops. They are faster with XLA, but TensorFlow Serving refuses
             them unless it is started with `--xla_cpu_compilation_enabled`.
 
     Returns:
-        The names of each signature's inputs.
+        The folder of the version, and the names of each signature's inputs.
 
     Raises:
-        UserError: If `folder` exists and is not empty, or another process is writing it.
+        UserError: If the version exists, `folder` has something else, or another process is
+            writing it.
         RuntimeError: If the outputs of the SavedModel differ from those of the run's model.
     """
     functions = run.model.signatures()
@@ -43,7 +49,7 @@ def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, l
     module.model_weights = [weight.value for weight in run.model.weights]
     for name, function in functions.items():
         setattr(module, name, function)
-    with new_folder(folder, "--output") as partial:
+    with new_version(folder, version, "--output") as (partial, place):
         with contextlib.nullcontext() if xla else without_xla():
             tf.saved_model.save(module, str(partial), signatures=functions)
             _check(partial, functions, run.model.signature_arguments(2, 1.0, 7))
@@ -51,7 +57,7 @@ def export_saved_model(run: Run, folder: Path, xla: bool = False) -> dict[str, l
         extra.mkdir()
         save_config(run.config, extra / "config.yaml")
         (extra / "converter.json").write_text(json.dumps(run.converter.to_json()), "utf-8")
-    return {
+    return place, {
         name: [spec.name for spec in function.input_signature]
         for name, function in functions.items()
     }

@@ -2,7 +2,8 @@
 
 python call_without_xla.py FOLDER [FOLDER ...]
 
-FOLDER.npz holds arguments of its default signature, of which arrays of two axes and more are used.
+FOLDER/1 is the SavedModel, and FOLDER.npz holds arguments of its default signature, of which arrays
+of two axes and more are used.
 Prints a line for each signature: folder, name, outputs with their shapes, or the error.
 """
 
@@ -44,7 +45,7 @@ def main() -> None:
     for folder in map(Path, sys.argv[1:]):
         typical = dict(np.load(folder.with_suffix(".npz")))
         with tf.compat.v1.Session(graph=tf.Graph()) as session:
-            loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+            loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder / "1"))
             for name, signature in sorted(loaded.signature_def.items()):
                 if name.startswith("__"):
                     continue

@@ -43,7 +43,7 @@ def exported(name: str, root: Path, xla: bool = False) -> Path:
     converter = build_converter(config.converter)
     model = build_model(config, converter)
     folder = root / (f"{name}-xla" if xla else name)
-    export_saved_model(Run(config, converter, model), folder, xla)
+    export_saved_model(Run(config, converter, model), folder, xla=xla)
     np.savez(folder.with_suffix(".npz"), **model.signature_arguments(2, 1.0, 0))
     return folder
 
@@ -56,7 +56,7 @@ def folders(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_function_asks_for_xla(folders, name):
-    assert b"_XlaMustCompile" not in (folders[name] / "saved_model.pb").read_bytes()
+    assert b"_XlaMustCompile" not in (folders[name] / "1/saved_model.pb").read_bytes()
 
 
 def test_every_signature_runs(folders):
@@ -70,7 +70,7 @@ def test_every_signature_runs(folders):
 def test_a_compiled_export_asks_for_xla_even_after_one_without(folders, tmp_path):
     """And it is refused there: so the tests above see what they are to see."""
     folder = exported("attention_rnn_tiny", tmp_path, xla=True)
-    assert b"_XlaMustCompile" in (folder / "saved_model.pb").read_bytes()
+    assert b"_XlaMustCompile" in (folder / "1/saved_model.pb").read_bytes()
     code, out, error = run(CALLER, folder)
     assert code == 0, error
     assert "XLA compilation disabled" in out
