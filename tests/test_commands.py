@@ -400,7 +400,7 @@ def test_latents_of_two_folders_come_as_numbers_map_and_attribute(place):
         ("evaluate", ["--run_dir=run", "--split=tset"], "test"),
         ("evaluate", ["--run_dir=run", "--checkpoint=7"], "there are those of step 10, 20"),
         ("generate", ["--run_dir=run", "--checkpoint=lats"], "best, newest or a step"),
-        ("export", ["--run_dir=run", "--output=music"], "exists"),
+        ("export", ["--run_dir=run", "--output=music"], "of versions holds nothing else"),
         ("export", ["--run_dir=run"], "--output"),
         ("import_checkpoint", ["--config=cat-mel_2bar", "--run_dir=x"], "--checkpoint"),
         (
