@@ -16,7 +16,7 @@ COMMANDS = {
     "data": "list and remove built data sets",
     "latents": "encode music, draw a map of it, find the direction of an attribute",
     "import_checkpoint": "read a checkpoint of the original code",
-    "export": "write a SavedModel",
+    "export": "write a trained model for other programs",
 }
 
 

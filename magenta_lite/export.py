@@ -2,7 +2,8 @@
 
 python -m magenta_lite.export --run_dir=runs/cat-mel_2bar --output=exported/cat-mel_2bar
 
---format=saved_model, the default, is for TensorFlow and TensorFlow Serving.
+--format=saved_model, the default, is for TensorFlow and TensorFlow Serving; magenta_js is for
+browsers, where @magenta/music runs it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ flags.DEFINE_bool(
     "[saved_model] Keep XLA compilation of loops: faster with XLA, but refused by TensorFlow "
     "Serving.",
 )
+flags.DEFINE_enum(
+    "quantize",
+    "none",
+    ["none", "uint16", "uint8"],
+    "[magenta_js] Store each weight in 2 bytes or 1 instead of 4.",
+)
 
 
 class Format(NamedTuple):
@@ -60,8 +67,16 @@ def _write_saved_model(run: Run, folder: Path) -> None:
         print(f"  {name}({', '.join(inputs)})")
 
 
+def _write_magenta_js(run: Run, folder: Path) -> None:
+    from magenta_lite.serving.magenta_js import export_magenta_js
+
+    size = export_magenta_js(run, folder, FLAGS.quantize)
+    print(f"Wrote {folder} for @magenta/music ({size / 1e6:.1f} MB of weights)")
+
+
 FORMATS = {
     "saved_model": Format(_write_saved_model, ("version", "xla")),
+    "magenta_js": Format(_write_magenta_js, ("quantize",)),
 }
 flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
 

@@ -85,6 +85,18 @@ CONVERTERS = {
 }
 
 
+RNN_CONVERTERS = {
+    "MelodyConverter": Converter(
+        "event_melody",
+        "categorical",
+        ("basic_rnn", "mono_rnn", "basic_improv", "chord_pitches_improv"),
+    ),
+    "DrumsOneHotConverter": Converter("event_drums", "categorical", ("drum_kit_rnn", "one_drum")),
+}
+# By the type of the model.
+KNOWN = {"MusicVAE": CONVERTERS, "MusicRNN": RNN_CONVERTERS}
+
+
 class Weight(NamedTuple):
     """One variable of the manifest; a quantized one is number * scale + minimum."""
 
@@ -106,9 +118,10 @@ class JsVariables(Variables):
         UserError: If a file is missing, damaged or of the wrong length; names the file.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, attention_length: int | None = None):
         self._values = _read_weights(folder)
         super().__init__(self, str(folder))
+        self.attention_length = attention_length
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
         """Returns the shape of each variable, like a TensorFlow checkpoint reader."""
@@ -157,9 +170,11 @@ def open_checkpoint(path: str | Path, converter: Any = None) -> Iterator[JsVaria
     Raises:
         UserError: If it cannot be read, or belongs to another configuration; states the reason.
     """
+    length = None
     if converter is not None:
         check_config(path, converter)
-    variables = JsVariables(_folder(path))
+        length = _read_json(_folder(path) / CONFIG).get("attentionLength")
+    variables = JsVariables(_folder(path), length if type(length) is int and length > 0 else None)
     note = variables.fill_in_sigma() if converter is not None else ""
     if note:
         print(note)
@@ -172,8 +187,8 @@ def config_names(path: str | Path) -> tuple[str, ...]:
     Raises:
         UserError: If `config.json` is missing or damaged, or names an unknown converter.
     """
-    name, arguments = _converter(_folder(path) / CONFIG)
-    names = CONVERTERS[name].configs
+    _, known, arguments = _converter(_folder(path) / CONFIG)
+    names = known.configs
     steps = arguments.get("numSteps")
     fitting = tuple(name for name in names if steps == _steps(name))
     return fitting or names
@@ -186,8 +201,7 @@ def check_config(path: str | Path, converter: Any) -> None:
         UserError: If it does not match; names the configurations that the folder can belong to.
     """
     file = _folder(path) / CONFIG
-    name, _ = _converter(file)
-    known = CONVERTERS[name]
+    name, known, _ = _converter(file)
     if (known.converter, known.events) == (converter.config.kind, converter.event_format.kind):
         return
     raise UserError(
@@ -210,18 +224,21 @@ def _folder(path: str | Path) -> Path:
     return path.parent if path.name == MANIFEST else path
 
 
-def _converter(file: Path) -> tuple[str, dict[str, Any]]:
-    """Returns the name and the arguments of the data converter in a `config.json`."""
+def _converter(file: Path) -> tuple[str, Converter, dict[str, Any]]:
+    """Returns the name, the equivalent and the arguments of the converter in a `config.json`."""
     tree = _read_json(file)
     converter = tree.get("dataConverter") if isinstance(tree, dict) else None
+    models = " or a ".join(KNOWN)
     if not isinstance(converter, dict) or not isinstance(converter.get("type"), str):
-        raise UserError(f"{file} names no dataConverter with a type: it is not of a MusicVAE")
-    if tree.get("type", "MusicVAE") != "MusicVAE":
-        raise UserError(f"{file} is of a {_short(tree['type'])}, not of a MusicVAE")
+        raise UserError(f"{file} names no dataConverter with a type: it is not of a {models}")
+    model = tree.get("type", "MusicVAE")
+    if not isinstance(model, str) or model not in KNOWN:
+        raise UserError(f"{file} is of a {_short(model)}, not of a {models}")
     name, arguments = converter["type"], converter.get("args", {})
-    if name not in CONVERTERS:
-        raise UserError(f"{file} has a {_short(name)}; known are {', '.join(CONVERTERS)}")
-    return name, arguments if isinstance(arguments, dict) else {}
+    known = KNOWN[model]
+    if name not in known:
+        raise UserError(f"{file} has a {_short(name)}; known are {', '.join(known)}")
+    return name, known[name], arguments if isinstance(arguments, dict) else {}
 
 
 def _read_weights(folder: Path) -> dict[str, np.ndarray]:

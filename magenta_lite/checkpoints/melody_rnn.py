@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magenta_lite.checkpoints import checks, tf1, tf_tables
-from magenta_lite.checkpoints.tf1 import Variables, assign, keras_lstm_weights
+from magenta_lite.checkpoints.tf1 import (
+    Variables,
+    assign,
+    keras_lstm_weights,
+    tensorflow_lstm_weights,
+)
 from magenta_lite.errors import UserError, first_line
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM
 
 if TYPE_CHECKING:
     import keras
 
-# The attention length cannot be inferred from the shapes of variables.
+# The attention length cannot be inferred from the shapes of variables; few checkpoints state it.
 USUAL_ATTENTION_LENGTH = 40
 
 # Renamed variables of TensorFlow 1.0 and of TensorFlow 1.2, in lower case.
@@ -109,12 +114,14 @@ def fitted_config(config: Any, converter: Any, variables: Variables) -> Any:
     units = [variables[name].shape[1] // 4 for name in names.lstm_kernels]
     _check_events(config, converter, names, units[0])
     attention = names.has(f"{ATTENTION}/kernel")
-    length = (config.model.attention_length or USUAL_ATTENTION_LENGTH) if attention else 0
+    usual = config.model.attention_length or USUAL_ATTENTION_LENGTH
+    length = (variables.attention_length or usual) if attention else 0
     sizes = dataclasses.replace(
         config.model,
         units=tuple(units),
         attention_length=length,
         attention_layout="all_layers" if names.wraps_all else "first_layer",
+        attention_bias=True,
     )
     return dataclasses.replace(config, model=sizes)
 
@@ -147,10 +154,7 @@ def load_weights(model: keras.Model, variables: Variables) -> None:
         raise UserError(
             f"The checkpoint has {found} LSTM layers where this configuration has {wanted}"
         )
-    cells = []
-    for layer in model.rnn:
-        cells.extend(layer.layers if isinstance(layer, AttentionLSTM) else [layer])
-    for layer, name in zip(cells, names.lstm_kernels, strict=True):
+    for layer, name in zip(_cells(model), names.lstm_kernels, strict=True):
         kernel, bias = variables[name], names.bias_of(name)
         assign(layer, keras_lstm_weights(kernel, bias), name)
     if isinstance(model.rnn[0], AttentionLSTM):
@@ -172,6 +176,48 @@ def _assign_attention(layer: AttentionLSTM, names: _Names) -> None:
     memory, score = f"{ATTENTION}/attention/attn_w", f"{ATTENTION}/attention/attn_v"
     checks.assign(layer.memory_kernel, names.get(memory)[0, 0], memory)
     checks.assign(layer.score, names.get(score), score)
+
+
+def named_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns the weights of a model under the names that magenta-js reads.
+
+    They are those of checkpoints of TensorFlow 1.2, from which its models were converted. This is
+    the inverse of `load_weights`.
+
+    Raises:
+        ValueError: If attention wraps a part of the layers, for which there are no such names.
+    """
+    first, root, found = model.rnn[0], "rnn", {}
+    if isinstance(first, AttentionLSTM):
+        if len(model.rnn) > 1:
+            raise ValueError("magenta-js has no names for attention that wraps the first layer")
+        root = f"rnn/{ATTENTION}"
+        for ours, theirs in (
+            ("input", ""),
+            ("query", "/attention"),
+            ("output", "/attention_output_projection"),
+        ):
+            for part in ("kernel", "bias"):
+                weight = getattr(first, f"{ours}_{part}")
+                value = np.zeros(first.score_size, np.float32) if weight is None else weight.numpy()
+                found[f"{root}{theirs}/{part}"] = value
+        found[f"{root}/attention/attn_w"] = first.memory_kernel.numpy()[None, None]
+        found[f"{root}/attention/attn_v"] = first.score.numpy()
+    for i, layer in enumerate(_cells(model)):
+        arrays = tensorflow_lstm_weights(*(weight.numpy() for weight in layer.weights))
+        for part, array in zip(("kernel", "bias"), arrays, strict=True):
+            found[f"{root}/multi_rnn_cell/cell_{i}/basic_lstm_cell/{part}"] = array
+    for part, weight in zip(("weights", "biases"), model.head.weights, strict=True):
+        found[f"fully_connected/{part}"] = weight.numpy()
+    return found
+
+
+def _cells(model: keras.Model) -> list[Any]:
+    """Returns the LSTM layers of a model, also those inside of attention."""
+    cells = []
+    for layer in model.rnn:
+        cells.extend(layer.layers if isinstance(layer, AttentionLSTM) else [layer])
+    return cells
 
 
 class _Names:

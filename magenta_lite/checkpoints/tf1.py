@@ -45,7 +45,12 @@ class Variables(Mapping):
     """The variables of `tf.train.load_checkpoint` by name, read on access; records accessed names.
 
     Errors name `path`.
+
+    Attributes:
+        attention_length: Last outputs that attention sees, if the checkpoint states it.
     """
+
+    attention_length: int | None = None
 
     def __init__(self, reader: Any, path: str):
         self._reader = reader
@@ -273,6 +278,24 @@ def keras_lstm_weights(kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]
     kernel, bias = reorder(kernel), reorder(bias)
     bias[units : 2 * units] += 1
     return [kernel[:-units], kernel[-units:], bias]
+
+
+def tensorflow_lstm_weights(
+    kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray
+) -> list[np.ndarray]:
+    """Converts the weights of a Keras LSTM to kernel and bias of a TensorFlow 1 cell.
+
+    This is the inverse of `keras_lstm_weights`.
+    """
+    units = bias.shape[0] // 4
+
+    def reorder(x):
+        i, f, g, o = np.split(x, 4, axis=-1)
+        return np.concatenate([i, g, f, o], axis=-1)
+
+    bias = bias.copy()
+    bias[units : 2 * units] -= 1
+    return [reorder(np.concatenate([kernel, recurrent_kernel])), reorder(bias)]
 
 
 def assign(layer: keras.layers.Layer, weights: list[np.ndarray], name: str) -> None:

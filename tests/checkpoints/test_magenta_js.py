@@ -229,6 +229,14 @@ def test_the_converter_says_which_configurations_fit(tmp_path, converter, steps,
     assert len(names) == count
 
 
+def test_the_converter_of_a_music_rnn_says_which_configurations_fit(tmp_path):
+    drums = {"type": "MusicRNN", "dataConverter": {"type": "DrumsOneHotConverter", "args": {}}}
+    write_folder(tmp_path, config=drums)
+    assert magenta_js.config_names(tmp_path) == ("drum_kit_rnn", "one_drum")
+    message = error_of(tmp_path, fake_converter("event_melody", "categorical"))
+    assert message.endswith("choose --config among drum_kit_rnn, one_drum")
+
+
 def test_every_configuration_of_the_original_has_a_converter():
     names = [name for known in magenta_js.CONVERTERS.values() for name in known.configs]
     assert len(names) == len(set(names)) == 23
@@ -254,10 +262,12 @@ def test_a_configuration_of_another_converter_is_refused_with_those_that_fit(tmp
         ([], "names no dataConverter"),
         ({"dataConverter": "MelodyConverter"}, "names no dataConverter"),
         ({"dataConverter": {"type": "ChordConverter"}}, "known are MelodyConverter"),
-        ({**MELODY, "type": "MusicRNN"}, "is of a MusicRNN"),
+        ({**MELODY, "type": "Coconet"}, "is of a Coconet, not of a MusicVAE or a MusicRNN"),
+        ({**MELODY, "type": "MusicRNN"}, "not what this configuration encodes"),
+        ({**MELODY, "type": []}, "is of a list"),
     ],
 )
-def test_a_config_that_is_of_no_music_vae_is_told(tmp_path, config, words):
+def test_a_config_that_is_of_no_such_model_is_told(tmp_path, config, words):
     write_folder(tmp_path, config=config)
     assert words in error_of(tmp_path, fake_converter("melody", "categorical"))
 

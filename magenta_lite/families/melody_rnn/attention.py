@@ -324,6 +324,7 @@ class AttentionLSTM(Layer):
         length: Number of last outputs L in the memory.
         size: Size A of outputs and memory; None for the units of the last layer.
         score_size: Size V of query and scores; None for `size`.
+        biased_query: Whether the query has a bias.
 
     Call arguments:
         x: Float (T, B, C).
@@ -341,6 +342,7 @@ class AttentionLSTM(Layer):
         length: int,
         size: int | None = None,
         score_size: int | None = None,
+        biased_query: bool = True,
         dtype: Any = "float32",
         **kwargs: Any,
     ):
@@ -350,6 +352,7 @@ class AttentionLSTM(Layer):
         self.length = length
         self.size = size or self.units[-1]
         self.score_size = score_size or self.size
+        self.biased_query = biased_query
         below = [input_size, *self.units]
         self.layers = [
             LSTM(n, below[i], name=f"lstm_{i}", dtype=self.dtype_policy)
@@ -359,7 +362,7 @@ class AttentionLSTM(Layer):
         self.input_kernel = self._weight("input_kernel", input_size + size, input_size)
         self.input_bias = self._weight("input_bias", input_size)
         self.query_kernel = self._weight("query_kernel", 2 * sum(self.units), score_size)
-        self.query_bias = self._weight("query_bias", score_size)
+        self.query_bias = self._weight("query_bias", score_size) if biased_query else None
         self.memory_kernel = self._weight("memory_kernel", size, score_size)
         self.score = self._weight("score", score_size, initializer="glorot_uniform")
         self.output_kernel = self._weight("output_kernel", self.units[-1] + size, size)
@@ -386,9 +389,10 @@ class AttentionLSTM(Layer):
         into_first = tf.concat([tf.matmul(projection, kernel), recurrent], axis=0)
         bias += tf.linalg.matvec(kernel, shift, transpose_a=True)
         others = [(tf.concat([k, r], axis=0), b) for k, r, b in rest]
+        no_bias = tf.zeros([self.score_size])
         weights = Weights(
             layers=((into_first, bias), *others),
-            query=(self.query_kernel, self.query_bias),
+            query=(self.query_kernel, no_bias if self.query_bias is None else self.query_bias),
             memory=self.memory_kernel,
             score=self.score,
             output=(self.output_kernel, self.output_bias),

@@ -26,6 +26,7 @@ class MelodyRNNConfig(ModelSection):
         attention_layout: The layers that attention wraps: `first_layer`, as in the original since
             May 2017, or `all_layers`, as before and in the released attention_rnn and
             drum_kit_rnn.
+        attention_bias: Whether the query of attention has a bias, which magenta-js ignores.
         dropout: Dropout rate of every layer's outputs.
         encoding: Input features: `one_hot`, the last event and, of drums, a step counter. For
             melodies also `lookback`, which adds the events of one and two bars ago, and `key`:
@@ -38,6 +39,7 @@ class MelodyRNNConfig(ModelSection):
     units: tuple[int, ...] = (128, 128)
     attention_length: int = 0
     attention_layout: str = "first_layer"
+    attention_bias: bool = True
     dropout: float = 0.5
     encoding: str = "one_hot"
     lookback_distances: tuple[int, ...] = (16, 32)

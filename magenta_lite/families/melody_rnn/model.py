@@ -91,7 +91,14 @@ class MelodyRNN(MusicModel):
         if sizes.attention_length:
             inside = len(sizes.units) if sizes.attention_layout == "all_layers" else 1
             units = sizes.units[:inside]
-            layers = [AttentionLSTM(units, width, sizes.attention_length, name="attention")]
+            attention = AttentionLSTM(
+                units,
+                width,
+                sizes.attention_length,
+                biased_query=sizes.attention_bias,
+                name="attention",
+            )
+            layers = [attention]
         below = [width, *sizes.units]
         for i in range(inside, len(sizes.units)):
             lstm = LSTM(sizes.units[i], below[i], name=f"lstm_{i}", dtype=self.dtype_policy)
