@@ -233,7 +233,8 @@ def _converter(file: Path) -> tuple[str, Converter, dict[str, Any]]:
         raise UserError(f"{file} names no dataConverter with a type: it is not of a {models}")
     model = tree.get("type", "MusicVAE")
     if not isinstance(model, str) or model not in KNOWN:
-        raise UserError(f"{file} is of a {_short(model)}, not of a {models}")
+        kind = f"a {_short(model)}" if isinstance(model, str) else _short(model)
+        raise UserError(f"{file} is of {kind}, not of a {models}")
     name, arguments = converter["type"], converter.get("args", {})
     known = KNOWN[model]
     if name not in known:

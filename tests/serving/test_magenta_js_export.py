@@ -163,4 +163,4 @@ def test_the_commands_write_and_read_a_folder(tmp_path):
     again = load_run(tmp_path / "again")
     assert again.config.model.units == (64, 64)
     for ours, theirs in zip(run.model.weights, again.model.weights, strict=True):
-        np.testing.assert_allclose(theirs, ours, atol=1e-3)
+        np.testing.assert_allclose(theirs.numpy(), ours.numpy(), atol=1e-3)
