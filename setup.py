@@ -25,7 +25,7 @@ setup(
     package_dir={"magenta_lite.configs": "configs"},
     entry_points={"console_scripts": ["magenta-lite = magenta_lite.__main__:main"]},
     package_data={
-        "magenta_lite": ["py.typed", "**/*.txt"],
+        "magenta_lite": ["py.typed", "**/*.txt", "presets/*/*"],
         "tfds_datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt", "**/dummy_data/**/*"],
     },
     install_requires=[
@@ -44,6 +44,7 @@ setup(
         "omegaconf>=2.3",
         "pyyaml>=6.0",
         "pretty_midi>=0.2.10",  # names of instruments, and a soundfont
+        "safetensors>=0.5",  # weights of presets
         "soundfile>=0.12",
         "soxr>=0.5",
         "tensorboard>=2.20",

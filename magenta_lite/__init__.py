@@ -9,7 +9,7 @@
 Importing this package imports no TensorFlow: reading a configuration or asking for help stays
 fast. The functions are those of `magenta_lite.api`; the models are Keras classes in
 `magenta_lite.models`; the command line is in `magenta_lite.train`, `generate`, `evaluate`,
-`export`, `inspect_data`, `latents`, `data` and `import_checkpoint`.
+`export`, `inspect_data`, `latents`, `data`, `presets` and `import_checkpoint`.
 """
 
 from __future__ import annotations

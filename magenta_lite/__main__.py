@@ -13,6 +13,7 @@ COMMANDS = {
     "generate": "make music with a trained model",
     "evaluate": "measure a trained model on held-out music",
     "inspect_data": "see what a folder of music would give",
+    "presets": "list the trained models that come with the package",
     "data": "list and remove built data sets",
     "latents": "encode music, draw a map of it, find the direction of an attribute",
     "import_checkpoint": "read a checkpoint of the original code",

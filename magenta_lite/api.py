@@ -49,12 +49,15 @@ PICTURE = (".png",)
 
 
 def load(path: str | os.PathLike, checkpoint: str = "best") -> Run:
-    """Returns the trained model of a run directory, with its config and its converter.
+    """Returns the trained model of a run directory or a preset, with its config and converter.
 
-    `checkpoint` is `best` (by validation), `newest`, or a step.
+    Args:
+        path: A run directory, or the name of a preset (`python -m magenta_lite.presets` lists
+            them).
+        checkpoint: `best` (by validation), `newest`, or a step.
 
     Raises:
-        UserError: If `path` is not a run directory or has no such checkpoint.
+        UserError: If `path` is neither or has no such checkpoint, or the preset is damaged.
     """
     from magenta_lite.training.run import load_run
 

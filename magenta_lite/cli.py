@@ -105,8 +105,14 @@ def define_vqvae_flag() -> None:
 
 
 def define_run_flags() -> None:
-    """Defines --run_dir and --checkpoint, for commands that load a run; see `load_run`."""
+    """Defines --run_dir, --preset and --checkpoint, for commands that load a run."""
     define_path("run_dir", None, "The run directory of `train`.")
+    flags.DEFINE_string(
+        "preset",
+        None,
+        "A trained model that comes with the package, instead of --run_dir; "
+        "`python -m magenta_lite.presets` lists them.",
+    )
     flags.DEFINE_string(
         "checkpoint",
         "best",
@@ -136,11 +142,41 @@ def make_folder(flag: str) -> Path:
     return folder
 
 
+def run_path() -> Path:
+    """Returns the run directory of --run_dir, or the folder of --preset.
+
+    Raises:
+        UserError: If neither or both are given, or there is no such preset.
+    """
+    from magenta_lite import presets
+
+    if FLAGS.run_dir and FLAGS.preset:
+        raise UserError(
+            f"--run_dir={FLAGS.run_dir} and --preset={FLAGS.preset} are two models; give one"
+        )
+    if FLAGS.preset:
+        return presets.folder_of(FLAGS.preset)
+    if not FLAGS.run_dir:
+        raise UserError("--run_dir or --preset is missing, see --help")
+    return Path(FLAGS.run_dir)
+
+
+def run_config() -> ExperimentConfig:
+    """Returns the config of the run or the preset; imports no TensorFlow."""
+    from magenta_lite import presets
+    from magenta_lite.config import load_config
+
+    path = run_path()
+    if presets.is_preset(path):
+        presets.checked(path)
+    return load_config(path / "config.yaml")
+
+
 def load_run() -> Run:
-    """Loads the run of --run_dir with the weights of --checkpoint."""
+    """Loads the run of --run_dir, with the weights of --checkpoint, or the --preset."""
     from magenta_lite.training.run import load_run
 
-    run = load_run(FLAGS.run_dir, FLAGS.checkpoint)
+    run = load_run(run_path(), FLAGS.checkpoint)
     if FLAGS.checkpoint == "best" and run.step != run.newest:
         print(
             f"Weights: those of step {run.step:,}, whose validation was best; "

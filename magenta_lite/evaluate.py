@@ -1,9 +1,11 @@
 """Evaluate a trained model on held-out data.
 
 python -m magenta_lite.evaluate --run_dir=runs/cat-mel_2bar [--split=test] [--data=FOLDER]
+python -m magenta_lite.evaluate --preset=NAME [--limit=100] [--output=numbers.json]
 
-Prints a table of metrics and writes it to RUN_DIR/evaluation-SPLIT.json. For MusicVAE and MelodyRNN
-it compares samples, drawn with the default options of `generate`, with the held-out music.
+Prints a table of metrics and writes it to RUN_DIR/evaluation-SPLIT.json, or to --output. For
+MusicVAE and MelodyRNN it compares samples, drawn with the default options of `generate`, with the
+held-out music.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from absl import flags
 
 from magenta_lite import cli
 from magenta_lite.errors import UserError, unknown_name
+from magenta_lite.presets import is_preset
 
 FLAGS = flags.FLAGS
 SPLITS = ("test", "validation", "train")  # the default is the first one with examples
@@ -25,12 +28,21 @@ flags.DEFINE_string(
     None,
     "test, validation or train. Default: test, or validation if there are no test examples.",
 )
+flags.DEFINE_integer(
+    "limit", None, "Largest number of examples, evenly spaced. Default: all.", lower_bound=1
+)
+cli.define_path(
+    "output",
+    None,
+    "JSON file of the numbers. Default: evaluation-SPLIT.json in the run directory; none for a "
+    "preset.",
+)
 flags.DEFINE_integer("seed", 0, "Seed of the posterior noise and of sampling.")
 cli.define_data_flags()
 
 
 def main() -> None:
-    cli.require("run_dir")
+    path = cli.run_path()  # raises before TensorFlow is loaded
     if FLAGS.split and FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
     cli.load_tensorflow()
@@ -41,16 +53,17 @@ def main() -> None:
     from magenta_lite.training.run_directory import RunDirectory, replace_text
 
     run = cli.load_run()
-    directory = run.directory or Path(FLAGS.run_dir)
     config = cli.with_data(run.config)
     data = config.data
-    built = "" if FLAGS.data else RunDirectory(directory).built
+    built = "" if FLAGS.data else RunDirectory(path).built
     collection = open_data(config, load_encoder(config), FLAGS.data_dir, built)
     splits = [FLAGS.split] if FLAGS.split else SPLITS
     split = next((name for name in splits if len(collection.split(name).events)), "")
     if not split:
         raise UserError(f"{data.source} has no {splits[0]} examples; try another --split")
     examples = collection.split(split)
+    if FLAGS.limit:
+        examples = examples.some(FLAGS.limit)
     few = few_held_out(split, examples.pieces) if split != "train" else ""
     if few:
         print(few)
@@ -65,9 +78,11 @@ def main() -> None:
     for name, value in numbers.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name:<26}{shown:>12}  {meanings[name]}")
-    path = directory / f"evaluation-{split}.json"
-    replace_text(path, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
-    print(f"Wrote {path}")
+    output = Path(FLAGS.output or path / f"evaluation-{split}.json")
+    if is_preset(path) and not FLAGS.output:
+        return
+    replace_text(output, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
+    print(f"Wrote {output}")
 
 
 if __name__ == "__main__":

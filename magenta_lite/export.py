@@ -1,6 +1,7 @@
 """Export a trained model for other programs.
 
 python -m magenta_lite.export --run_dir=runs/cat-mel_2bar --output=exported/cat-mel_2bar
+python -m magenta_lite.export --preset=NAME --output=exported/NAME
 
 --format=saved_model, the default, is for TensorFlow and TensorFlow Serving; magenta_js is for
 browsers, where @magenta/music runs it.
@@ -93,7 +94,8 @@ def check_flags(name: str) -> None:
 
 
 def main() -> None:
-    cli.require("run_dir", "output")
+    cli.require("output")
+    cli.run_path()  # raises before TensorFlow is loaded
     check_flags(FLAGS.format)
     cli.load_tensorflow()
     FORMATS[FLAGS.format].write(cli.load_run(), Path(FLAGS.output))

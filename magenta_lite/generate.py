@@ -1,5 +1,6 @@
 """Generate music with a trained model.
 
+python -m magenta_lite.generate --preset=NAME
 python -m magenta_lite.generate --run_dir=runs/cat-mel_2bar --num_outputs=8
 python -m magenta_lite.generate --run_dir=runs/cat-mel_2bar --mode=reconstruct --input=tune.mid
 python -m magenta_lite.generate --run_dir=runs/cat-mel_2bar --mode=interpolate \\
@@ -27,8 +28,8 @@ python -m magenta_lite.generate --run_dir=runs/jukebox_prior_mini \\
 Writes each piece as a MIDI file, a WAV file and a picture of its piano roll; audio models write a
 WAV file and a picture of its spectrogram. Prints the paths. The input of a reconstruction is
 written next to it. Files are named RUN-MODE-seedSEED-001-of-004; without --seed each call draws a
-new seed, and no call overwrites existing files. With --run_dir=RUN, --help shows only the options
-of that model.
+new seed, and no call overwrites existing files. With --run_dir=RUN or --preset=NAME, --help shows
+only the options of that model; `python -m magenta_lite.presets` lists the presets.
 """
 
 from __future__ import annotations
@@ -101,9 +102,8 @@ cli.define_path("output_dir", "generated", "Folder of the files.")
 
 
 def main() -> None:
-    cli.require("run_dir")
     # Reports wrong input before TensorFlow is loaded, which takes seconds.
-    config = load_config(Path(FLAGS.run_dir) / "config.yaml")
+    config = cli.run_config()
     converter = build_converter(config.converter)
     options = _options(config)
     options.check_names(converter)
@@ -171,7 +171,7 @@ def _options(config: ExperimentConfig) -> GenerateOptions:
 
 def _stem(mode: str) -> str:
     """Returns the prefix of all file names: the name of the run, and the mode."""
-    return f"{Path(os.path.abspath(FLAGS.run_dir)).name}-{mode}"
+    return f"{Path(os.path.abspath(cli.run_path())).name}-{mode}"
 
 
 def _report_memorization(run, sequences) -> None:
@@ -207,12 +207,15 @@ def _programs() -> tuple[int, ...] | None:
 
 
 def _flag_help(argv: list[str]) -> dict[str, str]:
-    """Returns the help of the options for the model of --run_dir, if that is a run directory."""
+    """Returns the help of the options for the model of --run_dir or --preset, if there is one."""
+    names = ("--run_dir", "--preset")
     pairs = zip(argv, [*argv[1:], ""], strict=True)
-    words = [f"{arg}={value}" if arg == "--run_dir" else arg for arg, value in pairs]
-    FLAGS(["generate", *(word for word in words if word.startswith("--run_dir="))])
-    path = Path(FLAGS.run_dir or "") / "config.yaml"
-    if not FLAGS.run_dir or not path.is_file():
+    words = [f"{arg}={value}" if arg in names else arg for arg, value in pairs]
+    FLAGS(["generate", *(word for word in words if word.partition("=")[0] in names)])
+    if not (FLAGS.run_dir or FLAGS.preset):
+        return {}
+    path = cli.run_path() / "config.yaml"
+    if not path.is_file():
         return {}
     config = load_config(path)
     converter = build_converter(config.converter)

@@ -34,7 +34,8 @@ cli.define_path("output", "latents", "Output folder; it must not contain latents
 
 
 def main() -> None:
-    cli.require("run_dir", "input")
+    cli.require("input")
+    path = cli.run_path()
     folder = Path(FLAGS.output)
     there = [name for name in WRITTEN if (folder / name).exists()]
     if there:
@@ -48,7 +49,7 @@ def main() -> None:
 
     run = cli.load_run()
     if run.config.family != "music_vae":
-        raise UserError(f"{FLAGS.run_dir} is a {run.config.family}: only MusicVAEs have latents")
+        raise UserError(f"{path} is a {run.config.family}: only MusicVAEs have latents")
     groups = [_examples(source, run) for source in FLAGS.input]
     means = [latents.encode_examples(run.model, events, chords) for events, chords, _ in groups]
     together = np.concatenate(means)

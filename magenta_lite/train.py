@@ -5,6 +5,7 @@ python -m magenta_lite.train --config=cat-mel_2bar --data=~/my_midi --set train.
 python -m magenta_lite.train --config=attention_rnn --data=~/my_midi --minutes=30
 python -m magenta_lite.train --run_dir=runs/cat-mel_2bar --set train.steps=20000
 python -m magenta_lite.train --config=cat-mel_2bar --init_from=runs/big --data=~/my_midi
+python -m magenta_lite.train --init_from=PRESET --data=~/my_midi --minutes=30
 python -m magenta_lite.train --config=jukebox_prior_mini --vqvae=runs/vqvae_mini
 """
 
@@ -30,7 +31,8 @@ cli.define_path(
 cli.define_path(
     "init_from",
     None,
-    "A run directory of the same sizes whose weights a new run starts with (fine-tuning).",
+    "A run directory of the same sizes, or a preset, whose weights a new run starts with "
+    "(fine-tuning). Without --config, the new run has its config.",
 )
 cli.define_vqvae_flag()
 flags.DEFINE_float(
@@ -91,20 +93,37 @@ def _config_and_directory():
     """Returns the config of the flags, or of the run directory, and the run directory."""
     from magenta_lite.config import keys_of, load_config, override, resumed
 
-    if FLAGS.run_dir and not FLAGS.config:
+    started = FLAGS.run_dir and (Path(FLAGS.run_dir) / "config.yaml").is_file()
+    if FLAGS.run_dir and not FLAGS.config and (started or not FLAGS.init_from):
         if FLAGS.original:
             raise UserError("--original is for a new run of --config=NAME; leave it out")
         run_dir = Path(FLAGS.run_dir)
         there = load_config(run_dir / "config.yaml")
         config = cli.with_data(override(there, FLAGS.set))
         return _with_minutes(config, there, run_dir), run_dir
-    config = cli.chosen_config()
-    run_dir = Path(FLAGS.run_dir or f"runs/{config.name.rsplit(':', 1)[-1]}")
+    config, name = _chosen_config()
+    run_dir = Path(FLAGS.run_dir or f"runs/{name}")
     if not (run_dir / "config.yaml").is_file():
         return _with_minutes(config, None, run_dir), run_dir
     there = load_config(run_dir / "config.yaml")
     config = resumed(config, there, keys_of(FLAGS.set))
     return _with_minutes(config, there, run_dir), run_dir
+
+
+def _chosen_config():
+    """Returns the config of a new run and its name: of --config, or without it of --init_from."""
+    if FLAGS.config or not FLAGS.init_from:
+        config = cli.chosen_config()
+        return config, config.name.rsplit(":", 1)[-1]
+    from magenta_lite.config import override
+    from magenta_lite.training.run import config_and_step
+
+    if FLAGS.original:
+        raise UserError("--original is for a new run of --config=NAME; leave it out")
+    config, _ = config_and_step(Path(FLAGS.init_from))
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, minutes=0.0))
+    config = cli.with_data(override(config, FLAGS.set))
+    return config, f"{Path(FLAGS.init_from).absolute().name}-tuned"
 
 
 def _with_minutes(config, there, run_dir: Path):

@@ -107,6 +107,17 @@ class Examples:
     def __len__(self) -> int:
         return len(self.events)
 
+    def some(self, wanted: int) -> Examples:
+        """Returns at most `wanted` evenly spaced examples, without `positions`."""
+        rows = spread(len(self), wanted)
+        return Examples(
+            self.events[rows],
+            self.lengths[rows],
+            None if self.pieces is None else [self.pieces[row] for row in rows],
+            None if self.controls is None else self.controls[rows],
+            extras={name: values[rows] for name, values in self.extras.items()},
+        )
+
     def batches(self, size: int, rows: np.ndarray | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Yields `events`, `length` and any `controls` of `size` rows each; by default of all."""
         rows = np.arange(len(self)) if rows is None else rows

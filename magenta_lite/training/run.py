@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from magenta_lite import presets
 from magenta_lite.config import FORMER_CONVERTER_FIELDS, ExperimentConfig, load_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.converter import Converter
@@ -23,6 +24,7 @@ from magenta_lite.modeling.options import (
     options_of,
     random_seed,
 )
+from magenta_lite.presets.packing import load_weights
 from magenta_lite.training.averages import begin_averages
 from magenta_lite.training.checkpoints import (
     checkpoint_files,
@@ -133,20 +135,22 @@ def _music(piece: Any) -> Any:
 
 
 def load_run(path: Path, checkpoint: str = "best") -> Run:
-    """Loads a checkpoint of a run directory.
+    """Loads a checkpoint of a run directory, or a preset.
 
     Args:
-        path: The run directory.
+        path: The run directory, or the name or the folder of a preset.
         checkpoint: `best`, the one with the best validation (the newest without validations),
-            `newest` or a step. Broken checkpoints are skipped with a message.
+            `newest` or a step. Broken checkpoints are skipped with a message. A preset has one.
 
     Raises:
-        UserError: If `path` is not a run directory or has no such checkpoint.
+        UserError: If `path` is neither, has no such checkpoint, or is a damaged preset.
         CheckpointError: If no checkpoint is intact.
     """
+    if preset := presets.located(Path(path)):
+        return _load_preset(preset, checkpoint)
     directory, config, files = _open_run(path, checkpoint)
     converter = build_converter(config.converter)
-    _check_size(config, converter, [file for _, file in files])
+    _check_size(config, converter, [file for _, file in files], directory.config)
     with replaced_at_once():
         model = build_model(config, converter)
     compile_model(model, config.train)
@@ -155,12 +159,43 @@ def load_run(path: Path, checkpoint: str = "best") -> Run:
     return Run(config, converter, model, directory.path, steps_done(model), newest)
 
 
+def _load_preset(folder: Path, checkpoint: str) -> Run:
+    """Loads the weights of a preset."""
+    preset = presets.checked(folder)
+    if checkpoint not in ("best", "newest", str(preset.step)):
+        raise UserError(
+            f"--checkpoint={checkpoint}: preset {folder.name} has the weights of step "
+            f"{preset.step} only; leave it out"
+        )
+    config = load_config(folder / presets.CONFIG)
+    converter = build_converter(config.converter)
+    _check_size(config, converter, [folder / presets.WEIGHTS], folder / presets.CONFIG)
+    with replaced_at_once():
+        model = build_model(config, converter)
+    load_weights(model, folder)
+    return Run(config, converter, model, folder, preset.step, preset.step)
+
+
+def config_of(path: Path) -> ExperimentConfig:
+    """Returns the config of a run directory, or of a preset, whose files are checked.
+
+    Raises:
+        UserError: If `path` is neither, or a damaged preset.
+    """
+    if preset := presets.located(Path(path)):
+        presets.checked(preset)
+        return load_config(preset / presets.CONFIG)
+    return load_config(RunDirectory(Path(path).expanduser()).config)
+
+
 def config_and_step(path: Path) -> tuple[ExperimentConfig, int]:
-    """Returns the config of a run directory, and the step of its best checkpoint.
+    """Returns the config of a run directory or a preset, and the step of its best checkpoint.
 
     Raises:
         UserError: As of `load_run`.
     """
+    if preset := presets.located(Path(path)):
+        return config_of(preset), presets.read_manifest(preset).step
     _, config, files = _open_run(path, "best")
     return config, files[0][0]
 
@@ -176,12 +211,14 @@ def _open_run(path, checkpoint):
     return directory, config, files
 
 
-def _check_size(config: ExperimentConfig, converter: Converter, files: list[Path]) -> None:
+def _check_size(
+    config: ExperimentConfig, converter: Converter, files: list[Path], path: Path
+) -> None:
     """Raises: UserError if the model of a config is much larger than its checkpoints."""
     size, held = 4 * count_weights(config, converter), max(file.stat().st_size for file in files)
-    if size > held + SMALL_MODEL:
+    if size > 2 * held + SMALL_MODEL:  # the weights of a preset may be in float16
         raise UserError(
-            f"The model of {files[0].parents[1] / 'config.yaml'} needs {size:,} bytes, and its "
+            f"The model of {path} needs {size:,} bytes, and its "
             f"checkpoints have at most {held:,}: they do not belong together; copy the run again"
         )
 
@@ -218,7 +255,7 @@ def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path | No
     Raises:
         UserError: If that is not a run with weights, or its model has other sizes.
     """
-    there = load_config(RunDirectory(Path(source).expanduser()).config)
+    there = config_of(Path(source))
     if there.family != config.family:
         raise UserError(f"--init_from={source} is a {there.family} run, not {config.family}")
     inputs = {f"model.{name}" for name in FORMER_CONVERTER_FIELDS.get(config.converter.kind, ())}
