@@ -10,6 +10,7 @@ held-out music.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def main() -> None:
     cli.load_tensorflow()
     from magenta_lite.data.splitting import few_held_out
     from magenta_lite.datasets import open_data
-    from magenta_lite.evaluation.samples import MEANINGS, compared
+    from magenta_lite.evaluation import held_out
     from magenta_lite.training.run import load_encoder
     from magenta_lite.training.run_directory import RunDirectory, replace_text
 
@@ -68,12 +69,9 @@ def main() -> None:
     if few:
         print(few)
 
-    numbers = run.model.measure(examples, FLAGS.seed)
-    temperature = config.generate.temperature
-    samples = run.model.samples(run.converter, examples, temperature, FLAGS.seed)
-    if samples is not None:
-        numbers |= compared(samples, examples, collection, config, run.converter)
-    meanings = {**run.model.metric_meanings, **MEANINGS}
+    run = dataclasses.replace(run, config=config)
+    numbers = held_out.numbers(run, examples, collection, FLAGS.seed)
+    meanings = held_out.meanings(run)
     print(f"{run.config.name} at step {run.step}, {data.source} {split}:")
     for name, value in numbers.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

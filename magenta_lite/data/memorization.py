@@ -1,4 +1,7 @@
-"""Memorization: the longest passage that a generated piece shares with the training set."""
+"""Memorization: the longest passage that a generated piece shares with the training set.
+
+A piece is compared by its contour, a number for each note that is the same in every key.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from magenta_lite.typing import NoteSequence
+
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
+PITCHES = 128
+DRUM = 2 * PITCHES  # numbers of drums are above those of intervals
+TOGETHER = 1e-3  # seconds
 INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
 
 
@@ -31,6 +39,26 @@ def report(converter: Any, sequences: list, examples: Any) -> Iterator[str]:
         name = examples.pieces[found.row] if examples.pieces else f"example {found.row}"
         place = f", in {name}" if found.length else ""
         yield f"Piece {i}: {found.length} notes in a row are also in the training set{place}"
+
+
+def contour(sequence: NoteSequence) -> np.ndarray:
+    """Returns a number for each note of a NoteSequence that is invariant to key, tempo and volume.
+
+    It encodes the interval from the previous pitch (for drums, the drum), and whether the note
+    starts together with the previous one.
+
+    Returns:
+        Int (N,), in order of time, then of pitch from the highest down.
+    """
+    notes = sorted(sequence.notes, key=lambda note: (note.start_time, -note.pitch))
+    numbers, before, moment = [], 0, -1.0
+    for note in notes:
+        interval = DRUM + note.pitch
+        if not note.is_drum:
+            interval, before = note.pitch - before + PITCHES, note.pitch
+        together, moment = abs(note.start_time - moment) < TOGETHER, note.start_time
+        numbers.append(2 * interval + together)
+    return np.array(numbers, int)
 
 
 def longest_shared(piece: np.ndarray, rows: list[np.ndarray]) -> Passage:

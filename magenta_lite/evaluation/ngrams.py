@@ -122,10 +122,13 @@ def likelihoods(
 def in_all_keys(
     examples: Examples, converter: Any, transpose: tuple[int, int], steps: int
 ) -> Examples:
-    """Returns examples in all transpositions used in training, at most `steps` steps."""
+    """Returns examples in all transpositions used in training, at most `steps` steps.
+
+    Of rows that are longer than a crop, the first crop.
+    """
     keys = transpose[1] - transpose[0] + 1
     examples = limited(examples, steps // keys)
-    moved = []
+    moved: list[dict[str, np.ndarray]] = []
     for semitones in range(transpose[0], transpose[1] + 1):
         batches = batches_for(
             converter,
@@ -135,8 +138,9 @@ def in_all_keys(
             shuffle=False,
             transpose=(semitones, semitones),
         )
-        moved.append(next(iter(batches.dataset()))["events"].numpy())
-    return Examples(np.concatenate(moved), np.tile(examples.lengths, len(moved)), None)
+        moved.append(next(batches.dataset().as_numpy_iterator()))
+    events, lengths = (np.concatenate([each[k] for each in moved]) for k in ("events", "length"))
+    return Examples(events, lengths, None)
 
 
 def limited(examples: Examples, steps: int) -> Examples:

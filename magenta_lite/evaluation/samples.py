@@ -18,6 +18,7 @@ COUNTED = 256  # windows whose notes are counted
 QPM = 120.0
 SECONDS_PER_BAR = 4 * 60 / QPM
 OCTAVE = 12  # semitones; larger intervals of a melody are leaps
+TOKEN_KINDS = ("chorale", "performance")  # converters of one sequence of tokens
 
 _NLL = "under the best n-gram of the training data, nats an event"
 MEANINGS = {
@@ -52,16 +53,10 @@ def compared(
         converter: Its converter.
         steps: Limit of the steps of training data; a quarter of it is that of other splits.
     """
-    form = converter.event_format
-    train, validation = collection.split("train"), collection.split("validation")
-    splits = {
-        "train": in_all_keys(train, converter, config.data.transpose, steps),
-        "validation": limited(validation if len(validation.events) else held_out, steps // 4),
-        "music": limited(held_out, steps // 4),
-        "samples": samples,
-    }
+    splits = _splits(held_out, collection, config, converter, steps) | {"samples": samples}
     # The first event of a MelodyRNN is a primer.
-    nll = likelihoods(splits, form, skipped=int(config.family == "melody_rnn"))
+    skipped = int(config.family == "melody_rnn")
+    nll = likelihoods(splits, converter.event_format, skipped)
     found = {"samples": _counted(samples, converter), "music": _counted(held_out, converter)}
     numbers = {f"ngram_nll_of_{name}": nll[name] for name in found}
     numbers |= {f"notes_per_bar_of_{name}": counts[0] for name, counts in found.items()}
@@ -70,6 +65,38 @@ def compared(
     if config.converter.kind in ("melody", "event_melody", "trio"):
         numbers |= {f"melody_time_of_{name}": counts[2] for name, counts in found.items()}
     return numbers
+
+
+def baseline(
+    held_out: Examples,
+    collection: Any,
+    config: ExperimentConfig,
+    converter: Converter,
+    steps: int = NGRAM_STEPS,
+) -> dict[str, float]:
+    """Returns the NLL of the held-out music under an n-gram, for models of one token at a time.
+
+    The arguments are those of `compared`.
+    """
+    splits = _splits(held_out, collection, config, converter, steps)
+    nll = likelihoods(splits, converter.event_format, skipped=0)
+    return {"ngram_nll_of_music": nll["music"]}
+
+
+def _splits(held_out, collection, config, converter, steps: int) -> dict[str, Examples]:
+    """Returns the `train` split in all keys, `validation` and the held-out `music`, limited."""
+    train, validation = collection.split("train"), collection.split("validation")
+
+    def music(examples: Examples) -> Examples:
+        examples = limited(examples, steps // 4)
+        crop = converter.crop or examples.events.shape[1]
+        return Examples(examples.events[:, :crop], np.minimum(examples.lengths, crop), None)
+
+    return {
+        "train": in_all_keys(train, converter, config.data.transpose, steps),
+        "validation": music(validation if len(validation.events) else held_out),
+        "music": music(held_out),
+    }
 
 
 def _counted(examples: Examples, converter: Converter) -> tuple[float, float, float]:

@@ -1,0 +1,179 @@
+"""The card of a preset: data, training, numbers, memorization, and what it is bad at."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import itertools
+import json
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from preset_recipes import Recipe
+
+from magenta_lite.data import memorization
+from magenta_lite.evaluation import held_out
+from magenta_lite.modeling.examples import Examples, spread
+from magenta_lite.shell import command
+from magenta_lite.training.history import History, lines_of
+from magenta_lite.training.run import Run
+from magenta_lite.training.run_directory import RunDirectory
+
+COMPARED = 100  # samples and held-out pieces that are compared with the training data
+AT_ONCE = 20  # samples drawn in one call
+MOST_ROWS = 50_000  # of training data
+CURVE = 12  # points
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What the card of a preset is made of.
+
+    Attributes:
+        name: Name of the preset.
+        recipe: Its recipe.
+        run: The model with the weights that are stored.
+        run_dir: Its run directory.
+        origin: Where the weights are from, in words.
+        dtype: Their type.
+    """
+
+    name: str
+    recipe: Recipe
+    run: Run
+    run_dir: Path
+    origin: str
+    dtype: str
+
+    def text(self, collection: Any) -> str:
+        """Returns the card; `collection` is the data."""
+        split = next(name for name in ("test", "validation") if len(collection.split(name)))
+        examples = collection.split(split)
+        sizes = ", ".join(f"{size:,} {name}" for name, size in collection.sizes.items())
+        start = self._starts()[-1]
+        parts = [
+            f"# {self.name}",
+            f"A model that {self.recipe.about}: `{self.run.config.name}`, "
+            f"{self.run.model.count_params():,} weights, stored in {self.dtype}.",
+            "```bash\n"
+            + command("generate", f"--preset={self.name}", *self.recipe.flags)
+            + "\n```",
+            "## Data",
+            f"{_sentence(self.recipe.music)} Terms: {self.recipe.licence}. Examples: {sizes}.",
+            "## Training",
+            f"```bash\n{self._command()}\n```",
+            f"Seed {self.run.config.train.seed}, commit {start['git_revision'] or 'unknown'}, "
+            f"{start['time'][:10]}, TensorFlow {start['versions']['tensorflow']}, "
+            f"{self.run.config.train.precision}, {start['cores']} cores of {_processor()}, "
+            f"{self._minutes():,.0f} minutes including validations, with whatever else the "
+            "machine was doing.",
+            f"The weights are {self.origin}.",
+            self._curve(),
+            f"## Numbers on the {split} split",
+            self._numbers(examples, collection),
+            "## Memorization",
+            self._memorization(examples, collection.split("train")),
+            "## What it is bad at",
+            self.recipe.weaknesses,
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _starts(self) -> list[dict[str, Any]]:
+        return json.loads(RunDirectory(self.run_dir).environment.read_text())["starts"]
+
+    def _command(self) -> str:
+        steps = self.run.config.train.steps
+        usual = self.recipe.settings.get("train.steps") == steps
+        more = [] if usual else [f"--steps={steps}"]
+        return " ".join(["python scripts/train_presets.py", self.name, *more])
+
+    def _minutes(self) -> float:
+        """Returns the time between each start and its last metrics, of all starts."""
+        moments = [
+            (datetime.datetime.fromisoformat(start["time"]).timestamp(), False)
+            for start in self._starts()
+        ]
+        metrics = RunDirectory(self.run_dir).metrics
+        moments += [(values["time"], True) for _, values in lines_of(metrics)]
+        moments.sort()
+        pairs = itertools.pairwise(moments)
+        return sum(end - begin for (begin, _), (end, saved) in pairs if saved) / 60
+
+    def _curve(self) -> str:
+        history = History.read(self.run.config, RunDirectory(self.run_dir).metrics)
+        points = [history.validations[i] for i in spread(len(history.validations), CURVE)]
+        if points and points[-1] != history.validations[-1]:
+            points.append(history.validations[-1])
+        rows = [[f"{point.step:,}", f"{point.loss:.4f}"] for point in points]
+        return "Validation in training:\n\n" + _table(["step", "loss"], rows)
+
+    def _numbers(self, examples: Examples, collection: Any) -> str:
+        numbers = held_out.numbers(self.run, examples, collection)
+        meanings = held_out.meanings(self.run)
+        rows = [[f"`{name}`", _shown(numbers[name]), meanings[name]] for name in numbers]
+        return _table(["metric", "value", "meaning"], rows)
+
+    def _memorization(self, examples: Examples, train: Examples) -> str:
+        converter = self.run.converter
+        rows = spread(len(train), MOST_ROWS)
+        known = [memorization.contour(converter.decode(_row(train, row))) for row in rows]
+        music = [converter.decode(_row(examples, i)) for i in spread(len(examples), COMPARED)]
+        table = [
+            [name, *_longest(map(memorization.contour, pieces), known)]
+            for name, pieces in (("samples", self._samples()), ("held-out pieces", music))
+        ]
+        head = ["", "pieces", "notes, median", "longest run, median", "90 % are below", "maximum"]
+        return (
+            "The longest run of notes of a piece that stands in the training data in any key "
+            "(pitches and which notes begin together; not their durations):\n\n"
+            + _table(head, table)
+        )
+
+    def _samples(self) -> list[Any]:
+        """Returns samples with default options."""
+        options: dict[str, Any] = {}
+        for flag in self.recipe.flags:
+            name, _, value = flag.removeprefix("--").partition("=")
+            options[name] = int(value) if value.isdecimal() else value
+        drawn = []
+        for seed in range(COMPARED // AT_ONCE):
+            drawn += self.run.generate(**options | {"num_outputs": AT_ONCE, "seed": seed})
+        return drawn
+
+
+def _longest(contours: Iterable[np.ndarray], known: list[np.ndarray]) -> list[str]:
+    """Returns number and median length of pieces, and quantiles of their longest known runs."""
+    pieces = [contour for contour in contours if len(contour)]
+    runs = [memorization.longest_shared(piece, known).length for piece in pieces]
+    numbers = [np.median([len(piece) for piece in pieces]), *np.quantile(runs, [0.5, 0.9, 1])]
+    return [str(len(pieces)), *(f"{number:,.0f}" for number in numbers)]
+
+
+def _row(examples: Examples, row: int) -> np.ndarray:
+    return examples.events[row][: examples.lengths[row]]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _processor() -> str:
+    """Returns the name of the processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
