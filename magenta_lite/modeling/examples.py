@@ -113,7 +113,7 @@ class Examples:
         return Examples(
             self.events[rows],
             self.lengths[rows],
-            None if self.pieces is None else [self.pieces[row] for row in rows.tolist()],
+            None if self.pieces is None else [self.pieces[int(row)] for row in rows],
             None if self.controls is None else self.controls[rows],
             extras={name: values[rows] for name, values in self.extras.items()},
         )
