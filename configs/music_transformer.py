@@ -32,12 +32,17 @@ def noam_peak(hidden: int) -> float:
 
 
 def performances(
-    crop: int = 2048, smoothing: float = 0.0, end_token: bool = False, train=None, **sizes
+    crop: int = 2048,
+    smoothing: float = 0.0,
+    end_token: bool = False,
+    infill: float = 0.0,
+    train=None,
+    **sizes,
 ) -> ExperimentConfig:
     """Returns a config for performances with the given sizes and the original's training."""
     model = MusicTransformerConfig(**({"positions": crop} | sizes))
     return ExperimentConfig(
-        converter=PerformanceConverterConfig(crop=crop, end_token=end_token),
+        converter=PerformanceConverterConfig(crop=crop, end_token=end_token, infill=infill),
         model=model,
         objective=NextTokenObjective(smoothing),
         data=DataConfig(source="rendered", transpose=(-3, 3)),
@@ -59,17 +64,31 @@ def performances(
     )
 
 
-@register("music_transformer", "t_rel_len2048_h384_att512_fs1024_n6_dropout10")
-def music_transformer() -> ExperimentConfig:
+def with_gaps(*names: str):
+    """Decorator that registers a function of `infill`; half of the examples have gaps.
+
+    With `--original` none has.
+    """
+
+    def wrap(function):
+        register(*names, original=function)(functools.partial(function, 0.5))
+        return function
+
+    return wrap
+
+
+@with_gaps("music_transformer", "t_rel_len2048_h384_att512_fs1024_n6_dropout10")
+def music_transformer(infill: float = 0.0) -> ExperimentConfig:
     """Six layers, relative distances up to 1,024 tokens."""
-    return performances()
+    return performances(infill=infill)
 
 
-@register("music_transformer_tiny")
-def music_transformer_tiny() -> ExperimentConfig:
+@with_gaps("music_transformer_tiny")
+def music_transformer_tiny(infill: float = 0.0) -> ExperimentConfig:
     """A small variant of music_transformer."""
     return performances(
         crop=256,
+        infill=infill,
         layers=2,
         hidden_size=64,
         key_size=64,

@@ -14,6 +14,8 @@ python -m magenta_lite.generate --run_dir=runs/performance_with_dynamics \\
     --primer_pitches="[60, 64, 67]" --num_steps=3000
 python -m magenta_lite.generate --run_dir=runs/music_transformer --mode=continue \\
     --input=primer.mid --num_tokens=2048
+python -m magenta_lite.generate --run_dir=runs/music_transformer --mode=infill --input=song.mid \\
+    --bars=5-8
 python -m magenta_lite.generate --run_dir=runs/music_transformer_melody --mode=accompany \\
     --input=melody.mid
 python -m magenta_lite.generate --run_dir=runs/musenet --style=jazz \\

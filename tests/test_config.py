@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from magenta_lite.api import build_model
-from magenta_lite.config import config_names, get_config, load_config, save_config
+from magenta_lite.config import config_names, fine_tuned, get_config, load_config, save_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
@@ -177,3 +177,12 @@ def test_tokens_without_note_offs_have_no_hanging_notes_to_end():
     )
     assert "max_hung_note" in MusicTransformerOptions.names(pianos)
     assert "max_hung_note" not in MusicTransformerOptions.names(chorales)
+
+
+def test_a_run_that_starts_from_another_one_keeps_its_vocabulary():
+    ours = get_config("music_transformer_tiny")
+    former = get_config("music_transformer_tiny", original=True)
+    assert fine_tuned(ours, former, 300).converter.infill == 0
+    given = get_config("music_transformer_tiny", ["converter.infill=0.25"])
+    assert fine_tuned(given, former, 300, {"converter.infill"}).converter.infill == 0.25
+    assert fine_tuned(former, given, 300).converter.infill == 0.25

@@ -19,7 +19,7 @@ MODELS = {
     "cat-mel_2bar_tiny": (("bars", "prior", "window"), ("style", "num_steps", "upsamplers")),
     "attention_rnn_tiny": (("primer_bars", "beam_size"), ("backing_chords", "style", "bars")),
     "attention_improv_tiny": (("backing_chords",), ("chords", "primer_drums")),
-    "music_transformer_tiny": (("num_tokens", "only_new"), ("drop_melody", "bars")),
+    "music_transformer_tiny": (("num_tokens", "only_new", "bars"), ("drop_melody", "tracks")),
     "music_transformer_melody_tiny": (("drop_melody",), ("only_new", "guidance")),
     "musenet_tiny": (("style", "guidance", "tokens", "bars", "tracks"), ("window", "lyrics")),
     "vqvae_tiny": ((), ("style", "temperatures", "tokens", "top_k")),

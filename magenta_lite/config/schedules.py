@@ -1,4 +1,4 @@
-"""Schedules of the objective, for runs of different numbers of steps."""
+"""What a config has from another run, or for another number of steps: schedules, vocabulary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection
 
 from magenta_lite.config.sections import ExperimentConfig
+from magenta_lite.config.values import VOCABULARY_FIELDS
 
 
 def scaled(
@@ -45,12 +46,21 @@ def fine_tuned(
 ) -> ExperimentConfig:
     """Returns the config of a run that fine-tunes the weights of another run.
 
+    It has the other run's vocabulary, and goes on with its schedules.
+
     Args:
         config: The config of the new run.
         source: The config of the other run.
         step: The step of its weights.
         given: As of `scaled`.
     """
+    if type(source.converter) is type(config.converter):
+        fields = VOCABULARY_FIELDS.get(config.converter.kind, ())
+        kept = {name: getattr(source.converter, name) for name in fields}
+        kept = {name: value for name, value in kept.items() if f"converter.{name}" not in given}
+        config = dataclasses.replace(
+            config, converter=dataclasses.replace(config.converter, **kept)
+        )
     same = type(source.objective) is type(config.objective)
     if not same or not config.train.scale_schedules:
         return config

@@ -59,7 +59,14 @@ LATER_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {
     "musenet_tokens": ("merge_doubled", "places_by_time")
 }
 # Fields of converter sections that change the examples of a batch, not those of a data set.
-TRAINING_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {"musenet_tokens": ("infill",)}
+TRAINING_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {
+    "musenet_tokens": ("infill",),
+    "performance": ("infill",),
+}
+
+# Fields of converter sections that determine the vocabulary of a model and no data set. A run that
+# starts from the weights of another one keeps those of that run.
+VOCABULARY_FIELDS: dict[str, tuple[str, ...]] = {"performance": ("infill",)}
 
 
 def keys_of(overrides: Sequence[str]) -> set[str]:

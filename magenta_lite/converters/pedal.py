@@ -111,3 +111,25 @@ def with_sustain(sequence: NoteSequence) -> NoteSequence:
         del whole.notes[index]
     whole.total_time = effect.total_time
     return whole
+
+
+def without_pedal(sequence: NoteSequence, start: float, end: float) -> NoteSequence:
+    """Returns a NoteSequence without presses of the sustain pedal from `start` to `end`, seconds.
+
+    A pedal that was pressed there and is down at the end is pressed at the end.
+    """
+    kept, down = type(sequence)(), {}
+    kept.CopyFrom(sequence)
+    del kept.control_changes[:]
+    for change in sorted(sequence.control_changes, key=lambda change: change.time):
+        is_pedal = change.control_number == SUSTAIN_PEDAL
+        if is_pedal and start <= change.time < end:
+            pressed = change.control_value >= HALF_DOWN
+            down[change.instrument] = change if pressed else None
+            if pressed:
+                continue
+        kept.control_changes.add().CopyFrom(change)
+    for change in filter(None, down.values()):
+        kept.control_changes.add().CopyFrom(change)
+        kept.control_changes[-1].time = end
+    return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable
 from typing import ClassVar
@@ -13,9 +14,10 @@ from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least, check_pitch_range, checked_ids
 from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance_codec import PerformanceCodec, stretched
+from magenta_lite.converters.performance_infill import MARKS, GapCodec
 from magenta_lite.converters.score import Score
 from magenta_lite.converters.token_converter import TokenConverter
-from magenta_lite.converters.token_rules import TokenRules
+from magenta_lite.converters.token_rules import NO_IDS, TokenRules
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, Music, NoteSequence
 
@@ -36,6 +38,9 @@ class PerformanceConverterConfig:
         min_pitch: Minimum MIDI pitch; lower notes are dropped.
         max_pitch: Maximum MIDI pitch; higher notes are dropped.
         max_examples: Maximum number of rows of a piece; 0 for all.
+        infill: Share of the examples of training in which the notes of a span are moved to the end,
+            so that the model learns to fill in gaps; see `performance_infill`. Above 0 the
+            vocabulary has four marks more.
     """
 
     kind: ClassVar[str] = "performance"
@@ -47,9 +52,12 @@ class PerformanceConverterConfig:
     min_pitch: int = 21
     max_pitch: int = 108
     max_examples: int = 0
+    infill: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
+        if not 0 <= self.infill <= 1:
+            raise UserError(f"converter.infill={self.infill} must lie in [0, 1]")
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
@@ -70,8 +78,9 @@ class PerformanceConverter(TokenConverter):
     """Converts performances to ids, and back.
 
     Ids: 0 padding, 1 end, then note-ons, note-offs, time shifts of 1 to 100 steps of 10 ms, and 32
-    velocities: 310 ids with the defaults (Huang et al. 2018, §3.2; Oore et al. 2018). The sustain
-    pedal is applied to notes; all instruments except drums are merged.
+    velocities: 310 ids with the defaults (Huang et al. 2018, §3.2; Oore et al. 2018); then the
+    marks of gaps, if there are any. The sustain pedal is applied to notes; all instruments except
+    drums are merged.
     """
 
     config_class = PerformanceConverterConfig
@@ -83,15 +92,18 @@ class PerformanceConverter(TokenConverter):
 
     @property
     def rules(self) -> TokenRules:
-        codec, ends = self.codec, self.config.end_token
+        codec, ends, fills = self.codec, self.config.end_token, self.rearranges
+        marks = tuple(range(codec.size, codec.size + MARKS * fills))
         return TokenRules(
-            size=codec.size,
+            size=codec.size + len(marks),
             note_on=codec.note_on,
             note_off=codec.note_off,
             shift=codec.shift,
             end=END if ends else None,
             steps_per_second=codec.steps_per_second,
-            never=(PAD,) if ends else (PAD, END),
+            never=((PAD,) if ends else (PAD, END)) + marks,
+            marks=(marks[0], marks[-1]) if fills else NO_IDS,
+            fill_end=END if fills else None,
         )
 
     @property
@@ -103,6 +115,20 @@ class PerformanceConverter(TokenConverter):
     def pitch_ids(self) -> tuple[tuple[int, int, int], ...]:
         """The ids of note-ons and note-offs."""
         return ((0, *self.codec.note_on), (0, *self.codec.note_off))
+
+    @functools.cached_property
+    def gaps(self) -> GapCodec:
+        """Arranges tokens around gaps, if there are marks."""
+        return GapCodec(self.rules)
+
+    @property
+    def rearranges(self) -> bool:
+        return self.config.infill > 0
+
+    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
+        if rng.random() >= self.config.infill:
+            return events
+        return self.gaps.rearranged(np.asarray(events), self.crop, rng)
 
     # Notes to ids --------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from magenta_lite.converters.writing import new_sequence
 from magenta_lite.typing import Music, NoteSequence
 
 VELOCITIES = 127  # 1 to 127
+NONE = -1  # the id of a change that has none
 
 
 class PlayedNote(NamedTuple):
@@ -161,17 +162,34 @@ class PerformanceCodec:
             changed = np.diff(bins[onsets], prepend=-1) != 0
             louder[onsets] = changed | (np.diff(owners[onsets], prepend=-1) != 0)
         waits = steps - np.where(is_first, 0, np.roll(steps, 1))
-        whole, rest = np.divmod(waits, self.max_shift)
-        lengths = whole + (rest > 0) + louder + is_note
-        # Each change is shifts, the longest first; a velocity; and a note-on or note-off.
-        after = np.cumsum(lengths)
-        ids = np.full(lengths.sum(), self.shift[1])
-        short = rest > 0
-        ids[(after - lengths + whole)[short]] = self.shift[0] + rest[short] - 1
-        ids[after[louder] - 2] = self.velocity_id + bins[louder]
         places = np.where(is_end, self.note_off[0], self.note_on[0]) - self.min_pitch
-        ids[after[is_note] - 1] = (places + pitch.astype(int)[note])[is_note]
-        return ids, np.repeat(owners, lengths)
+        tokens = np.where(is_note, places + pitch.astype(int)[note], NONE)
+        ids, counts = self.joined(waits, np.where(louder, self.velocity_id + bins, NONE), tokens)
+        return ids, np.repeat(owners, counts)
+
+    def joined(
+        self, waits: np.ndarray, velocities: np.ndarray, tokens: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ids of changes: shifts, the longest first; a velocity; and a token.
+
+        Args:
+            waits: Steps before each change, int (E,).
+            velocities: Ids of velocities, int (E,), `NONE` for no id.
+            tokens: Ids of note-ons and note-offs, int (E,), `NONE` for no id.
+
+        Returns:
+            The ids int (T,), and the number of ids of each change, int (E,).
+        """
+        whole, rest = np.divmod(waits, self.max_shift)
+        louder, there = velocities != NONE, tokens != NONE
+        counts = whole + (rest > 0) + louder + there
+        after = np.cumsum(counts)
+        ids = np.full(counts.sum(), self.shift[1])
+        short = rest > 0
+        ids[(after - counts + whole)[short]] = self.shift[0] + rest[short] - 1
+        ids[after[louder] - 1 - there[louder]] = velocities[louder]
+        ids[after[there] - 1] = tokens[there]
+        return ids, counts
 
     def shifts(self, steps: int) -> list[int]:
         """Returns the ids of time shifts by `steps`, the longest first."""

@@ -28,6 +28,9 @@ class TokenRules:
         steps_per_second: Resolution of time shifts; 0 if tokens do not encode time.
         max_silence: Maximum silence in steps; 0 for any.
         never: Ids that are never written.
+        marks: Marks of a gap in a piece (see `gap_layout`), which are told and never predicted; the
+            last one precedes what fills the gap.
+        fill_end: The id that ends what fills a gap; None for tokens without gaps.
     """
 
     size: int
@@ -41,9 +44,11 @@ class TokenRules:
     steps_per_second: int = 0
     max_silence: int = 0
     never: tuple[int, ...] = (0,)
+    marks: tuple[int, int] = NO_IDS
+    fill_end: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("note_on", "note_off", "pitch", "shift", "never"):
+        for name in ("note_on", "note_off", "pitch", "shift", "never", "marks"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property

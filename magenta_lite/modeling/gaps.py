@@ -17,6 +17,8 @@ from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.typing import NoteSequence
 
+SPARE, MARKS = 1.25, 32  # tokens for a gap: times those of as much music, and more
+LEAST_SEEN = 1 / 8  # of the context, for the music around a gap
 EARLY = 0.005  # seconds; a note that begins so little before a bar line belongs to the bar
 
 Key = tuple[int, int, bool]  # instrument, program and is_drum of the notes of a track
@@ -165,6 +167,28 @@ class Gap:
         add_marker(whole, f"new: {self.bars}", self.start)
         add_marker(whole, "as before", self.end)
         return whole
+
+    def tokens(self, as_before: int, mean: float, marks: int, context: int) -> tuple[int, int]:
+        """Returns the largest number of new tokens, and that of tokens of the music around them.
+
+        Args:
+            as_before: Number of tokens of the bars before.
+            mean: Mean number of tokens of as much music of the piece.
+            marks: Number of tokens that are neither new nor of the music around.
+            context: Context length in tokens.
+
+        Raises:
+            UserError: If the gap leaves no room for the music around it.
+        """
+        new = round(SPARE * max(as_before, mean)) + MARKS
+        room = context - marks - new
+        if room < context * LEAST_SEEN:
+            fewer = ", or fewer --tracks" if len(self.tracks) > 1 else ""
+            raise UserError(
+                f"{self.name}: {self.bars} may take {context - room} tokens, and the model sees "
+                f"{context}; rewrite fewer bars{fewer}"
+            )
+        return new, room
 
     def track_for(self, program: int, is_drum: bool, pitch: int) -> Track:
         """Returns the rewritten track of an instrument whose mean pitch is nearest to a note's.

@@ -195,7 +195,7 @@ def test_what_cannot_be_done_is_said_in_a_line(model, converter, capsys):
     plain = build_converter(tiny.converter)
     other = {"model": build_model(tiny, plain), "converter": plain}
     refusal = refused(**other)
-    assert "sample, continue; models of --config=music_transformer_melody" in refusal
+    assert "sample, continue, infill; models of --config=music_transformer_melody" in refusal
     for more in ({"drop_melody": True}, {"primer_melody": "60"}):
         assert "means nothing" in refused(**other, mode="sample", inputs=[], **more)
     long = [("a", tune(1, chords=False, seconds=15.0))]

@@ -1,22 +1,20 @@
-"""The order of tokens in which a gap in a piece is filled in from both sides.
+"""MuseNet's tokens in the order of `gap_layout`.
 
-Follows Bavarian et al. 2022 (https://arxiv.org/abs/2207.14255, §3, with the suffix first): the
-middle is moved to the end, so that a model that predicts tokens from earlier ones sees what comes
-before and what comes after. Here the middle are the notes that begin in a span of time, of all
-instruments or of some. The order is: `GAP`, what stays in the span with all of its time, `GAP_END`,
-the music after; `BEFORE`, the music before; then `MIDDLE`, the instrument set of the middle, the
-middle, and `END`. Notes of the middle end at the latest at the end of the span. Times are in units
-of 10 ms.
+The middle are the notes that begin in a span of time, of all instruments or of some. The order is:
+`GAP`, what stays in the span with all of its time, `GAP_END`, the music after; `BEFORE`, the music
+before; then `MIDDLE`, the instrument set of the middle, the middle, and `END`. Notes of the middle
+end at the latest at the end of the span. Times are in units of 10 ms.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from magenta_lite.converters.gap_layout import Layout
 from magenta_lite.converters.musenet import codec, vocabulary
 from magenta_lite.converters.musenet.codec import PLACE, NoteColumns
 from magenta_lite.converters.musenet.rules import tables
@@ -36,34 +34,6 @@ from magenta_lite.typing import Events
 
 EARLIER, LATER = -1, 2**30  # times of what is not among the tokens: starts before, ends after them
 SOME = 0.5  # share of gaps in which only some of the instruments are missing
-
-
-class Layout(NamedTuple):
-    """The ids of a piece with a gap, int (T,) each; together they are the tokens without prefix.
-
-    Attributes:
-        gap: `GAP`, what stays in the span, and `GAP_END`.
-        after: The music after the span.
-        before: `BEFORE` and the music before the span.
-        middle: `MIDDLE`, the instrument set, what was moved, and `END`.
-    """
-
-    gap: np.ndarray
-    after: np.ndarray
-    before: np.ndarray
-    middle: np.ndarray
-
-    def around(self, room: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the gap with the music after it, and the music before it, without `BEFORE`.
-
-        Args:
-            room: Largest number of tokens around the gap, as many on one side as on the other if
-                there are enough on both.
-        """
-        before = self.before[1:]
-        after = min(len(self.after), max(room // 2, room - len(before)))
-        kept = before[max(len(before) - (room - after), 0) :]
-        return np.append(self.gap, self.after[:after]), kept
 
 
 def layout(

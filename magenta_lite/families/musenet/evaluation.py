@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from magenta_lite.converters.musenet.rules import tables
 from magenta_lite.families.musenet.grammar import FORBIDDEN, possible
 from magenta_lite.families.musenet.targets import counted
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling import gap_evaluation
 from magenta_lite.modeling.music_model import is_top
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ MEANINGS = {
     "seconds": "length of the music",
     "nll_per_second": "nats; comparable between vocabularies",
     "bits_per_second": "the same in bits",
-    "nll_infilled": "nats per token of a span in the middle, given what comes before and after it",
-    "nll_continued": "of the same tokens, given what comes before",
+    **gap_evaluation.MEANINGS,
 }
 
 
@@ -86,63 +85,34 @@ def measure(model: MuseNet, examples: Any, seed: int = 0) -> dict[str, float]:
         "seconds": seconds,
         "nll_per_second": nll / seconds,
         "bits_per_second": nll / seconds / math.log(2),
-        **(_of_gaps(model, examples) if model.fills_gaps else {}),
-    }
+    } | _of_gaps(model, examples)
 
 
 def _of_gaps(model: MuseNet, examples: Any) -> dict[str, float]:
     """Returns the metrics of a quarter of a context in the middle of each row that is longer."""
-    nll, totals = last_nll(model), np.zeros(3)
-    pairs = _gaps(examples, model.sizes.positions)
-    while part := list(itertools.islice(pairs, BATCH)):
-        filled, continued, counts = zip(*part, strict=True)
-        totals += nll(filled, counts).sum(), nll(continued, counts).sum(), sum(counts)
-    infilled, continued, tokens = totals.tolist()
-    if not tokens:
+    if not model.fills_gaps:
         return {}
-    return {"nll_infilled": infilled / tokens, "nll_continued": continued / tokens}
+    return gap_evaluation.compared(last_nll(model), _gaps(examples, model.sizes.positions))
 
 
 def _gaps(examples: Any, context: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Yields `both_ways` of a span of each row with at least `context` tokens, if it fits there."""
-    for row, length in zip(examples.events, examples.lengths, strict=True):
-        if length < context:
-            continue
-        events = row[:length].astype(np.int32)
-        times = np.cumsum(tables().units[events[PREFIX:, 0]])
-        middle = len(times) // 2
-        start, end = times[[middle - context // 8, middle + context // 8]].tolist()
+    for row in gap_evaluation.long_rows(examples, context):
+        times = np.cumsum(tables().units[row[PREFIX:, 0]])
+        span = gap_evaluation.middle_of(times, context)
         with contextlib.suppress(ValueError):  # so many notes in a moment that it does not fit
-            yield both_ways(events, PREFIX, context, start, end)
+            yield both_ways(row, PREFIX, context, *span)
 
 
-def last_nll(model: MuseNet) -> Callable[[Sequence[np.ndarray], Sequence[int]], np.ndarray]:
-    """Returns a function of rows and counts that returns the NLL of the last tokens of each row.
+def last_nll(model: MuseNet) -> gap_evaluation.LastNLL:
+    """Returns `gap_evaluation.last_nll` of rows int (T, 3)."""
 
-    The rows are int (T, 3) each, T at most the context length; the result is float (N,), the NLL in
-    nats of the last `counts` tokens.
-    """
-    context = model.sizes.positions
+    def nll_of(events):
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            events[..., 0], model({"events": events})
+        )
 
-    @graph_function
-    def of_batch(events, lengths, counts):
-        ids, place = events[..., 0], tf.range(context)
-        each = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, model({"events": events}))
-        last = (place < lengths[:, None]) & (place >= (lengths - counts)[:, None])
-        return tf.reduce_sum(tf.where(last, each, 0.0), axis=1)
-
-    def nll(rows, counts):
-        found = []
-        for start in range(0, len(rows), BATCH):
-            part = rows[start : start + BATCH]
-            events = np.zeros((BATCH, context, 3), np.int32)
-            lengths, last = np.zeros((2, BATCH), np.int32)
-            for i, row in enumerate(part):
-                events[i, : len(row)], lengths[i], last[i] = row, len(row), counts[start + i]
-            found.append(of_batch(*map(tf.constant, (events, lengths, last)))[: len(part)])
-        return np.concatenate(found)
-
-    return nll
+    return gap_evaluation.last_nll(nll_of, model.sizes.positions, (3,))
 
 
 def _kind_index(id: int) -> int:

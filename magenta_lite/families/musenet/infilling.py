@@ -12,7 +12,6 @@ from magenta_lite.converters.musenet.codec import NoteColumns
 from magenta_lite.converters.musenet.converter import families_of
 from magenta_lite.converters.musenet.infill import layout
 from magenta_lite.converters.musenet.rules import tables
-from magenta_lite.errors import UserError
 from magenta_lite.families.musenet.grammar import Constraints, Span
 from magenta_lite.modeling.gaps import Gap, NewNote
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from magenta_lite.families.musenet.options import MuseNetOptions
 
 RATE = vocabulary.UNITS_PER_SECOND
-SPARE, MARKS = 1.25, 32  # tokens for a gap: times those of as much music, and more
-LEAST_SEEN = 1 / 8  # of the context, for the music around a gap
 
 
 def primer_of(
@@ -56,15 +53,10 @@ def primer_of(
     there = own.at((own.start >= start) & (own.start < end))
     as_before = len(codec.with_waits(*codec.events(there), start))
     usual = len(codec.ids_of(own)) * (end - start) / last
-    new = round(SPARE * max(as_before, usual)) + MARKS
     front = converter.prefix(options.style or converter.style_of(gap.sequence), families_of(notes))
     marks = parts.middle[:2]
-    room = context - len(front) - len(parts.gap) - 1 - len(marks) - new
-    if room < context * LEAST_SEEN:
-        raise UserError(
-            f"{gap.name}: {gap.bars} may take {context - room} tokens, and the model sees "
-            f"{context}; rewrite fewer bars, or fewer --tracks"
-        )
+    told = len(front) + len(parts.gap) + 1 + len(marks)
+    new, room = gap.tokens(as_before, usual, told, context)
     later, before = parts.around(room)
     seen = [*later.tolist(), vocabulary.BEFORE, *before.tolist()]
     constraints = Constraints(

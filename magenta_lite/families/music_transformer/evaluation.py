@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.converters.performance_infill import GapCodec
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling import gap_evaluation
 from magenta_lite.modeling.music_model import is_top
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ MEANINGS = {
     "accuracy": "share of tokens predicted correctly",
     "seconds": "length of the music",
     "nll_per_second": "nats; comparable between vocabularies",
+    **gap_evaluation.MEANINGS,
 }
 
 
@@ -31,6 +36,7 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
     """Returns the metrics that `MEANINGS` explains; the seed is unused.
 
     Of rows with two crops the first one is evaluated, so that every token of a piece counts once.
+    Gaps are a quarter of a crop in the middle of each row that is longer.
     """
     del seed
     rules, (first, last) = model.rules, model.rules.shift
@@ -68,4 +74,23 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
     if rules.steps_per_second:
         seconds = steps / rules.steps_per_second
         numbers |= {"seconds": seconds, "nll_per_second": nll / seconds}
+    if model.fills_gaps:
+        numbers |= gap_evaluation.compared(_last_nll(model), _gaps(model, examples))
     return numbers
+
+
+def _last_nll(model: MusicTransformer) -> gap_evaluation.LastNLL:
+    return gap_evaluation.last_nll(
+        lambda ids: token_nll(ids, model({"events": ids}))[0], model.training_length
+    )
+
+
+def _gaps(model: MusicTransformer, examples: Any) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Yields `GapCodec.both_ways` of a span of each row that is long enough, if it fits there."""
+    (first, last), context = model.rules.shift, model.training_length
+    gaps = GapCodec(model.rules)
+    for row in gap_evaluation.long_rows(examples, context):
+        steps = np.cumsum(np.where((row >= first) & (row <= last), row - first + 1, 0))
+        span = gap_evaluation.middle_of(steps, context)
+        with contextlib.suppress(ValueError):  # so many notes in a moment that it does not fit
+            yield gaps.both_ways(row, context, *span)

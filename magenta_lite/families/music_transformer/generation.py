@@ -1,4 +1,4 @@
-"""Generation with a Music Transformer: sampling, continuation and accompaniment."""
+"""Generation with a Music Transformer: sampling, continuation, accompaniment and infilling."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from magenta_lite.converters.chorale import VOICES
 from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
+from magenta_lite.families.music_transformer.infilling import filled
 from magenta_lite.families.music_transformer.options import WRITTEN_MELODY
 from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
 from magenta_lite.modeling.particles import complete
@@ -35,6 +36,9 @@ def generate(model: MusicTransformer, options: MusicTransformerOptions, converte
         UserError: If an input has no notes, or an option is invalid.
     """
     options.check(converter)
+    if options.mode == "infill":
+        gaps = options.gaps()
+        return [piece for gap in gaps for piece in filled(model, gap, options, converter)]
     if options.mode == "harmonize":
         return _harmonies(model, converter, options)
     total = options.num_tokens

@@ -15,7 +15,7 @@ from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
 )
-from magenta_lite.families.music_transformer.grammar import TokenGrammar
+from magenta_lite.families.music_transformer.grammar import Conditioning, TokenGrammar
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.layers.attention import padding_bias, timing_signal
@@ -210,10 +210,24 @@ class MusicTransformer(MusicModel):
         sizes, goes_on = self.sizes, self.slides or self.position_table is None
         return 4 * sizes.positions if goes_on else sizes.positions
 
-    def condition(self, inputs: Tensor, rows: Any) -> tuple[tuple, Any]:
-        """Encodes the melody int32 (I,) that pieces accompany; None for a model without inputs."""
+    @property
+    def training_length(self) -> int:
+        """Length of the training examples in tokens, as far as it is the same for all."""
+        return min(self.crop or self.sizes.positions, self.sizes.positions)
+
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether some of the training examples have gaps; see `gap_layout`."""
+        return self.rules.fill_end is not None
+
+    def condition(self, inputs: Any, rows: Any) -> tuple[tuple, Conditioning]:
+        """Encodes the melody int32 (I,) that pieces accompany.
+
+        A model without inputs may have the length of a gap instead, an integer, or None.
+        """
         if not self.rules.inputs:
-            return (), ()
+            gap = None if inputs is None else tf.convert_to_tensor(inputs, tf.int32)
+            return (), Conditioning(gap=gap)
         memory, bias = self.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
 
         def for_all(x):  # (1, H, I, D) as (N * H, I, D)
@@ -221,7 +235,7 @@ class MusicTransformer(MusicModel):
 
         pairs = [layer.keys_values(memory, "memory_attention") for layer in self.decoder]
         pairs = tuple((for_all(k), for_all(v)) for k, v in pairs)
-        return (memory, bias), (pairs, bias[0, 0, 0])
+        return (memory, bias), Conditioning(melody=(pairs, bias[0, 0, 0]))
 
     def step(
         self,
@@ -230,16 +244,13 @@ class MusicTransformer(MusicModel):
         position: Tensor,
         keys: tuple,
         values: tuple,
-        memory: Any = (),
+        conditioning: Conditioning | None = None,
         grammar_state: Any = None,
     ) -> tuple[Tensor, tuple, tuple]:
-        """Reads one token of each piece.
-
-        The conditioning, `memory`, consists of keys and values of the melody for each layer, and
-        the bias that masks padding.
-        """
+        """Reads one token of each piece."""
         del grammar_state
         x = self._lookup(self.embedding, ids) + self.position_signal(position[None])
+        memory = conditioning.melody if conditioning else ()
         memories = [(pair, memory[1]) for pair in memory[0]] if memory else None
         pitches = self._pitches(ids)
         x, keys, values = step(self.decoder, weights, x, position, keys, values, memories, pitches)
@@ -306,14 +317,20 @@ class MusicTransformer(MusicModel):
 
     def preprocess(self, batch: Batch, training: bool) -> Batch:
         batch = self.separated(batch)
-        return with_mean_count(batch, _counts(batch["events"]))
+        return with_mean_count(batch, self.counted(batch["events"]))
+
+    def counted(self, ids: Tensor) -> Tensor:
+        """Returns the mask of predicted tokens: float (B, T), 0 for padding and marks of gaps."""
+        first, last = self.rules.marks
+        told = (ids == PAD) | ((ids >= first) & (ids <= last))
+        return tf.cast(~told, tf.float32)
 
     def mean_loss(self, batch: Batch, outputs: Any, training: bool = True) -> Tensor:
         """Returns the mean cross-entropy over all tokens of the batch, in nats.
 
         With label smoothing the entropy of the smoothed target is subtracted, so the minimum is 0.
         """
-        counts = _counts(batch["events"])
+        counts = self.counted(batch["events"])
         batch = with_mean_count(batch, counts)
         nll, log_p = token_nll(batch["events"], outputs)
         target = nll
@@ -338,7 +355,7 @@ class MusicTransformer(MusicModel):
         if events.shape[1] is None:
             events = _cut_or_pad(events, self.sizes.positions)
         nll, _ = token_nll(events, self({"events": events, "inputs": inputs}))
-        return -tf.reduce_sum(nll * _counts(events), axis=1)
+        return -tf.reduce_sum(nll * self.counted(events), axis=1)
 
     # The contract of a family ------------------------------------------------------------
 
@@ -361,7 +378,3 @@ def _cut_or_pad(ids, length: int):
 def _shifted(ids):
     """Returns the tokens (B, T) before those at each position."""
     return tf.pad(ids, [[0, 0], [1, 0]])[:, :-1]
-
-
-def _counts(ids):
-    return tf.cast(tf.not_equal(ids, PAD), tf.float32)

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
 from magenta_lite.modeling.limits import MOST
-from magenta_lite.modeling.options import TokenOptions, option
+from magenta_lite.modeling.options import InfillOptions, TokenOptions, option
 
 MOST_PARTICLES = 1024
 WRITTEN_MELODY = TextMelodyCodec(steps_per_quarter=4)  # format of --primer_melody
 
 
 @dataclasses.dataclass(frozen=True)
-class MusicTransformerOptions(TokenOptions):
+class MusicTransformerOptions(InfillOptions, TokenOptions):
     """Options of a Music Transformer; a model of accompaniments supports that mode only."""
 
     family: ClassVar[str] = "music_transformer"
@@ -47,14 +47,15 @@ class MusicTransformerOptions(TokenOptions):
     mode_hints: ClassVar[dict[str, str]] = {
         "accompany": "; models of --config=music_transformer_melody accompany",
         "harmonize": "; models of --config=music_transformer_jsb harmonize",
+        "infill": "; models of performances trained with --set converter.infill=0.5 fill gaps",
     }
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
         if converter.rules.inputs:
             return ("accompany",)
-        harmonizes = converter.config.kind == "chorale"
-        return ("sample", "continue", *(("harmonize",) if harmonizes else ()))
+        harmonizes, fills = converter.config.kind == "chorale", converter.rearranges
+        return ("sample", "continue", *["harmonize"] * harmonizes, *["infill"] * fills)
 
     @classmethod
     def names(cls, converter: Any) -> tuple[str, ...]:
@@ -64,6 +65,8 @@ class MusicTransformerOptions(TokenOptions):
             others += ("voices", "particles")
         if not converter.rules.pitches:  # tokens without note-offs
             others += ("max_hung_note",)
+        if converter.config.kind == "performance":  # all instruments are one piano
+            others += ("tracks",)
         return tuple(name for name in super().names(converter) if name not in others)
 
     def check(self, converter: Any) -> None:
@@ -80,6 +83,8 @@ class MusicTransformerOptions(TokenOptions):
                     f"more than {MOST['num_outputs']:,} together; ask for fewer"
                 )
             converter.voice_numbers(self.voices)
+        if self.mode == "infill" and self.num_tokens:
+            raise UserError("--mode=infill writes as much as --bars last; leave out --num_tokens")
         if self.mode == "accompany" and bool(self.inputs) == bool(self.primer_melody):
             raise UserError(
                 "--mode=accompany needs --input=FILE with a melody, or "
