@@ -10,6 +10,17 @@ VERSION = "0.1.0"
 # The `tfds` command imports both at its start.
 BEAM = ["apache-beam>=2.77", "mlcroissant>=1.0.9"]
 
+# Of the command `serve`.
+SERVE = [
+    "fastapi>=0.115",
+    "prometheus-client>=0.20",
+    "psutil>=5.9",
+    "python-json-logger>=3.1",
+    "python-multipart>=0.0.18",
+    "sse-starlette>=2.1",
+    "uvicorn>=0.32",
+]
+
 setup(
     name="magenta_lite",
     version=VERSION,
@@ -55,9 +66,12 @@ setup(
     extras_require={
         "beam": BEAM,
         "fuzz": ["atheris>=3.0"],  # of scripts/fuzz_binary_readers.py
+        "serve": SERVE,
         "test": [
             *BEAM,
+            *SERVE,
             "dill>=0.3.8",  # tensorflow_datasets.testing imports it
+            "httpx>=0.27",  # a client of the server
             "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.5",

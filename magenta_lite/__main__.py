@@ -17,6 +17,7 @@ COMMANDS = {
     "data": "list and remove built data sets",
     "latents": "encode music, draw a map of it, find the direction of an attribute",
     "import_checkpoint": "read a checkpoint of the original code",
+    "serve": "answer requests for music over HTTP",
     "export": "write a trained model for other programs",
 }
 

@@ -88,16 +88,17 @@ class GenerateOptions:
     option_hints: ClassVar[dict[str, str]] = {}
 
     @classmethod
-    def of(cls, defaults: Any, **given: Any) -> Self:
+    def of(cls, defaults: Any, reads_files: bool = True, **given: Any) -> Self:
         """Returns options with the values that a user gives and the defaults of a config.
 
         Args:
             defaults: The section `generate` of the config, with defaults by the names of fields.
+            reads_files: Whether a text may be given as the path of a text file.
             **given: Values of fields; None for the default.
         """
         given = {name: value for name, value in given.items() if value is not None}
         for name, field in options_of(cls).items():
-            if name in given and field.metadata["is_text_or_file"]:
+            if reads_files and name in given and field.metadata["is_text_or_file"]:
                 given[name] = _text(name, given[name])
         names = [field.name for field in dataclasses.fields(cls)]
         chosen = {name: getattr(defaults, name) for name in names if hasattr(defaults, name)}

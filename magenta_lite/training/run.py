@@ -76,6 +76,14 @@ class Run:
         options = options.replace(runs={path: load_run(Path(path)) for path in needed})
         return self.model.generate(options, self.converter)
 
+    def music(self, options: GenerateOptions) -> list[Any]:
+        """Returns what `pieces` generates as NoteSequences, or as the `Audio` of the finest level.
+
+        Raises:
+            UserError: As of `pieces`.
+        """
+        return [_music(piece) for piece in self.pieces(options)]
+
     def generate(self, mode: str = "sample", input: Any = None, **options: Any) -> list[Any]:
         """Generates music with the model.
 
@@ -106,7 +114,7 @@ class Run:
             **{"seed": random_seed()} | options,
         )
         asked.check(self.converter)
-        return [_music(piece) for piece in self.pieces(asked)]
+        return self.music(asked)
 
     def save(self, path: str | os.PathLike) -> Run:
         """Writes a run directory with the current weights, and returns that run.

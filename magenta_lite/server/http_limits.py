@@ -1,0 +1,70 @@
+"""Limits of connections and of bodies, which uvicorn and FastAPI do not have."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+SILENT_SECONDS = 10.0  # after which a connection without a request is closed
+MOST_CONNECTIONS = 2048  # beyond which new ones are closed at once
+
+
+class TimedProtocol(H11Protocol):
+    """HTTP/1.1 that closes connections which send no request, or no whole head of one."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.close()
+            return
+        self._silent = self.loop.call_later(SILENT_SECONDS, self._close_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if silent := getattr(self, "_silent", None):
+            silent.cancel()
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None:  # no request has begun
+            self.transport.close()
+
+
+class BodyLimit:
+    """ASGI middleware that refuses requests whose body has more than `most` bytes."""
+
+    def __init__(self, app: Any, most: int):
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._most:
+            await self._refuse(send)
+            return
+        size, refused = 0, False
+
+        async def counted() -> Any:
+            nonlocal size, refused
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._most and not refused:  # of a body without a stated length
+                refused = True
+                await self._refuse(send)
+            return {"type": "http.disconnect"} if refused else message
+
+        async def unless_refused(message: Any) -> None:
+            if not refused:
+                await send(message)
+
+        await self._app(scope, counted, unless_refused)
+
+    async def _refuse(self, send: Any) -> None:
+        text = f"The request has more than {self._most:,} bytes, the limit of this server"
+        body = json.dumps({"error": text}).encode()
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
