@@ -107,17 +107,17 @@ def define_vqvae_flag() -> None:
 def define_run_flags() -> None:
     """Defines --run_dir, --preset and --checkpoint, for commands that load a run."""
     define_path("run_dir", None, "The run directory of `train`.")
-    define_checkpoint_flag()
-
-
-def define_checkpoint_flag() -> None:
-    """Defines --checkpoint."""
     flags.DEFINE_string(
         "preset",
         None,
         "A trained model that comes with the package, instead of --run_dir; "
         "`python -m magenta_lite.presets` lists them.",
     )
+    define_checkpoint_flag()
+
+
+def define_checkpoint_flag() -> None:
+    """Defines --checkpoint."""
     flags.DEFINE_string(
         "checkpoint",
         "best",

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from absl import flags
 
-from magenta_lite import cli
+from magenta_lite import cli, presets
 from magenta_lite.errors import UserError
 
 FLAGS = flags.FLAGS
 
 cli.define_paths("run_dir", "The run directory of a model. Repeatable.")
+flags.DEFINE_multi_string("preset", [], "A trained model that comes with the package. Repeatable.")
 cli.define_checkpoint_flag()
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all networks.")
 flags.DEFINE_integer("port", 8000, "Port to listen on.", lower_bound=0, upper_bound=65535)
@@ -51,7 +52,9 @@ LOGGING = {
 
 
 def main() -> None:
-    cli.require("run_dir")
+    folders = [Path(path) for path in FLAGS.run_dir] + [*map(presets.folder_of, FLAGS.preset)]
+    if not folders:
+        raise UserError("--run_dir or --preset is missing, see --help")
     try:
         import uvicorn
 
@@ -64,7 +67,7 @@ def main() -> None:
             f"{error.name} is missing; install the server with: pip install 'magenta_lite[serve]'"
         ) from error
 
-    served = served_models([Path(path) for path in FLAGS.run_dir])
+    served = served_models(folders)
     limits = Limits(FLAGS.queue, FLAGS.batch, FLAGS.seconds, int(FLAGS.memory * 1e9))
     app = create_app(served, FLAGS.checkpoint, limits, FLAGS.megabytes * 1_000_000)
     logging.config.dictConfig(LOGGING)
