@@ -127,7 +127,9 @@ def music_transformer_melody_tiny() -> ExperimentConfig:
     )
 
 
-def chorales(attention: str, steps: int = 8000, dropout: float = 0.1) -> ExperimentConfig:
+def chorales(
+    attention: str, steps: int = 8000, dropout: float = 0.1, trained_context: bool = True
+) -> ExperimentConfig:
     """Returns a config for JSB Chorales, sized for two CPU cores."""
     config = performances(
         train={
@@ -156,13 +158,13 @@ def chorales(attention: str, steps: int = 8000, dropout: float = 0.1) -> Experim
         config,
         converter=ChoraleConverterConfig(crop=512),
         data=DataConfig(source="jsb_chorales", transpose=(-3, 3)),
-        generate=GenerateConfig(temperature=1.0, qpm=90.0),
+        generate=GenerateConfig(temperature=1.0, qpm=90.0, trained_context=trained_context),
     )
 
 
 def jsb(name: str, attention: str) -> None:
     """Registers a config for chorales; with `--original` a short run, which does not overfit."""
-    short = functools.partial(chorales, attention, steps=1750, dropout=0.0)
+    short = functools.partial(chorales, attention, steps=1750, dropout=0.0, trained_context=False)
     register(name, original=short)(functools.partial(chorales, attention))
 
 
@@ -205,8 +207,7 @@ sized(
 )
 
 
-@register("music_transformer_16", "unconditional_model_16")
-def music_transformer_16() -> ExperimentConfig:
+def original_16() -> ExperimentConfig:
     """The released unconditional model: 16 layers, absolute attention, Adafactor."""
     config = performances(
         crop=2048,
@@ -229,10 +230,18 @@ def music_transformer_16() -> ExperimentConfig:
     return dataclasses.replace(config, model=model, train=train)
 
 
+@register("music_transformer_16", "unconditional_model_16", original=original_16)
+def music_transformer_16() -> ExperimentConfig:
+    """The same, which has as much in sight when it writes as in its training."""
+    config = original_16()
+    generate = dataclasses.replace(config.generate, trained_context=True)
+    return dataclasses.replace(config, generate=generate)
+
+
 @register("music_transformer_melody_16", "melody_conditioned_model_16")
 def music_transformer_melody_16() -> ExperimentConfig:
     """The released melody-conditioned model: 16 + 16 layers, absolute attention."""
-    config = accompaniments(music_transformer_16())
+    config = accompaniments(original_16())
     return dataclasses.replace(
         config, model=dataclasses.replace(config.model, tie_embeddings=False)
     )

@@ -164,6 +164,9 @@ class GenerateConfig:
             the converter's own. Ignored with --data, as they fit the configuration's own data.
         max_silence: Maximum silence of a Music Transformer or a MuseNet, in seconds; 0 for any
             silence of a Music Transformer.
+        trained_context: Whether a Music Transformer that writes long pieces has as many tokens in
+            sight as in its training examples, the last half of which it reads again when they are
+            full; otherwise `model.positions`.
         max_note: Maximum duration of a note of a MuseNet, in seconds.
         max_hung_note: Maximum duration of notes without a note-off of a Music Transformer, in
             seconds; 0 to hold them until the last token.
@@ -179,6 +182,7 @@ class GenerateConfig:
     qpm: float = 120.0
     programs: tuple[int, ...] = ()
     max_silence: float = 4.0
+    trained_context: bool = False
     max_note: float = 10.0
     max_hung_note: float = 0.0
     by_event: bool = False

@@ -10,6 +10,10 @@ Then measures the test NLL by position up to twice the training length: with att
 earlier tokens; limited to the training length, as with a cache that forgets the oldest tokens; and
 with the last half of a full context read again from position 0, as `generate` does. Prints a
 Markdown table. With --config=music_transformer the models have four layers of 192 units.
+
+python scripts/benchmarks/longer_than_trained.py --trained=runs/jsb [--data=SOURCE]
+
+The same measurement of an existing run.
 """
 
 from __future__ import annotations
@@ -113,9 +117,12 @@ def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.
         sums = np.zeros(stop - start)
         for row in range(0, len(whole), ROWS):
             ids = tf.constant(whole[row : row + ROWS, start:stop])
-            x = run.model.embed_shifted(ids)
+            x, pitches = run.model.embed_shifted(ids), None
+            if run.model.sizes.relative_pitch:
+                before = tf.pad(ids, [[0, 0], [1, 0]])[:, :-1]
+                pitches = tf.gather(run.model.pitch_numbers, before)
             for layer in run.model.decoder:
-                x = layer(x, bias)
+                x = layer(x, bias, pitches=pitches)
             sums += token_nll(ids, run.model.logits(x))[0].numpy().sum(axis=0)
         return sums / len(whole)
 
@@ -128,7 +135,8 @@ def nll_by_position(run_dir: Path, data: str, length: int, in_sight: int) -> np.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="folder with train, validation and test")
+    parser.add_argument("--data", help="folder with train, validation and test")
+    parser.add_argument("--trained", help="a run to measure instead of training")
     parser.add_argument("--asap", help="archive of ASAP that fills the folder first")
     parser.add_argument("--run_dir", default="runs/longer")
     parser.add_argument(
@@ -141,14 +149,21 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.asap:
         split_by_title(arguments.asap, Path(arguments.data))
-    length = arguments.length
+    length, models, data = arguments.length, list(MODELS), arguments.data
+    if arguments.trained:
+        from magenta_lite.config import load_config
+
+        config = load_config(Path(arguments.trained) / "config.yaml")
+        length, models, data = config.converter.crop, [""], data or config.data.source
+    elif not data:
+        parser.error("--data or --trained is needed")
     print(f"| positions | context | NLL at 1-{length} | NLL at {length + 1}-{2 * length} |")
     print("|---|---|---|---|")
-    for name in MODELS:
-        run_dir = train(name, arguments)
+    for name in models:
+        run_dir = train(name, arguments) if name else Path(arguments.trained)
         contexts = {"all": 2 * length, f"the last {length}": length, "last half read again": 0}
         for context, in_sight in contexts.items():
-            nll = nll_by_position(run_dir, arguments.data, length, in_sight)
+            nll = nll_by_position(run_dir, data, length, in_sight)
             first, second = nll[:length].mean(), nll[length:].mean()
             print(f"| {name} | {context} | {first:.3f} | {second:.3f} |", flush=True)
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from watched_rows import WatchedRows
 
-from magenta_lite.config import config_names, get_config
+from magenta_lite.config import GenerateConfig, config_names, get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.data.collections import Examples
@@ -142,6 +142,23 @@ def test_beyond_its_context_a_model_goes_on_as_if_the_last_half_were_all(sizes):
     assert differing <= 1  # a number may lie between two roundings
     asked = request(num_tokens=150, temperature=0.5)
     np.testing.assert_array_equal(tokens, generate_tokens(model, [5], asked, 150))
+
+
+def test_a_model_may_have_as_much_in_sight_as_in_its_training():
+    small = ["model.layers=1", "model.hidden_size=16", "model.key_size=16", "model.heads=2"]
+    config = get_config("music_transformer_jsb", [*small, "converter.crop=64"])
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
+    assert (model.context_length, model.attention_span, model.max_length) == (64, 64, 4096)
+    tokens = generate_tokens(model, [5], request(num_tokens=96, temperature=0.0), 96)
+    logits = model({"events": tokens[:, 32:]}).numpy()[:, 32:, 2:]
+    np.testing.assert_array_equal(logits.argmax(axis=-1) + 2, tokens[:, 64:])
+    names = ("music_transformer_jsb", "music_transformer_jsb_baseline", "music_transformer_16")
+    for name in names:
+        assert get_config(name).generate.trained_context
+        assert not get_config(name, original=True).generate.trained_context
+    former = dataclasses.replace(config, generate=GenerateConfig())
+    assert build_model(former, converter).context_length == 1024
 
 
 @tf.function

@@ -63,6 +63,8 @@ class MusicTransformer(MusicModel):
         model: Sizes.
         objective: Loss.
         crop: Length of training examples in tokens; 0 for varying lengths.
+        context: Tokens in sight when pieces are written, unless they accompany melodies; 0 for
+            `model.positions`.
 
     Call arguments:
         batch: A dict of `events` int (B, T); `inputs` int (B, I), the melodies, unless they precede
@@ -85,9 +87,11 @@ class MusicTransformer(MusicModel):
         model: MusicTransformerConfig,
         objective: NextTokenObjective,
         crop: int = 0,
+        context: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self.context = context
         self.rules, self.sizes, self.objective, self.crop = rules, model, objective, crop
         sizes, input_size = model, rules.inputs
         if input_size and not sizes.sines:
@@ -185,7 +189,8 @@ class MusicTransformer(MusicModel):
 
     @property
     def context_length(self) -> int:
-        return self.sizes.positions
+        positions = self.sizes.positions
+        return min(self.context, positions) if self.context and self.slides else positions
 
     @property
     def slides(self) -> bool:
@@ -193,8 +198,8 @@ class MusicTransformer(MusicModel):
 
     @property
     def attention_span(self) -> int:
-        sizes = self.sizes
-        return 2 * sizes.block_length if sizes.attention == "relative_local" else sizes.positions
+        is_local = self.sizes.attention == "relative_local"
+        return 2 * self.sizes.block_length if is_local else self.context_length
 
     @property
     def slot_size(self) -> int:
@@ -367,7 +372,10 @@ class MusicTransformer(MusicModel):
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: TokenConverter, **kwargs: Any) -> Self:
         rules = converter.rules.with_max_silence(config.generate.max_silence)
-        return cls(rules, config.model, config.objective, converter.crop, **kwargs)
+        half = converter.crop // 2
+        half -= half % converter.crop_grid  # a step of a chorale is not divided
+        context = 2 * half * config.generate.trained_context
+        return cls(rules, config.model, config.objective, converter.crop, context, **kwargs)
 
 
 def _cut_or_pad(ids, length: int):
