@@ -169,7 +169,7 @@ class ChoraleConverter(TokenConverter):
     def ids_of(self, music: Music, report: Report | None = None) -> list[int]:
         """Returns the ids of a whole piece; `report` counts dropped items."""
         report = Report() if report is None else report
-        voices = self._voices(Score.of(music), report)
+        voices = self.voices(Score.of(music), report)
         return [] if voices is None else self.ids_of_grid(grid_of(voices, range(len(voices))))
 
     def ids_of_grid(self, grid: ArrayLike) -> list[int]:
@@ -178,7 +178,7 @@ class ChoraleConverter(TokenConverter):
         ids = np.where(grid == REST, SILENT, grid - self.config.min_pitch + FIRST_PITCH)
         return [*map(int, ids.ravel())] + [END] * self.config.end_token
 
-    def _voices(self, score: Score, report: Report) -> list[NoteArrays] | None:
+    def voices(self, score: Score, report: Report) -> list[NoteArrays] | None:
         """Returns the notes of the voices, the highest first, in order, with times in steps.
 
         Reports the reason and returns None if there are none.
@@ -216,19 +216,27 @@ class ChoraleConverter(TokenConverter):
     # Given voices --------------------------------------------------------------------------
 
     def voice_numbers(self, names: Sequence[str]) -> list[int]:
-        """Returns the numbers of voices by their names, from the highest voice down.
+        """Returns the numbers of voices to keep by their names, from the highest voice down.
 
         Raises:
             UserError: If a name is unknown, or all voices are named.
+        """
+        numbers = self.numbers_of(names)
+        if len(numbers) == VOICES:
+            raise UserError(f"--voices={','.join(names)} leaves no voice to write; name fewer")
+        return numbers
+
+    def numbers_of(self, names: Sequence[str]) -> list[int]:
+        """Returns the numbers of voices as `voice_numbers`, of any.
+
+        Raises:
+            UserError: If a name is unknown.
         """
         known = [name.lower() for name in VOICE_NAMES]
         for name in names:
             if name.lower() not in known:
                 raise unknown_name("voice", name, known)
-        numbers = sorted({known.index(name.lower()) for name in names})
-        if len(numbers) == VOICES:
-            raise UserError(f"--voices={','.join(names)} leaves no voice to write; name fewer")
-        return numbers
+        return sorted({known.index(name.lower()) for name in names})
 
     def given_voices(self, name: str, music: Music, names: Sequence[str] = ()) -> GivenVoices:
         """Returns voices of a piece to which others are to be added.
@@ -242,7 +250,7 @@ class ChoraleConverter(TokenConverter):
             UserError: If the piece has no notes, or other voices.
         """
         numbers, report = self.voice_numbers(names or VOICE_NAMES[:1]), Report()
-        voices = self._voices(Score.of(music), report)
+        voices = self.voices(Score.of(music), report)
         if voices is None:
             raise UserError(f"{name} has no voices to keep: {report.main_reason()}")
         if len(voices) == VOICES:

@@ -31,7 +31,8 @@ def complete(
 
     Args:
         model: Model of the tokens.
-        given: Int (T,), negative where the model chooses.
+        given: Int (T,), negative where the model chooses. It reads those before the first free one
+            in one pass, so they have to fit into its context.
         options: `num_outputs`, N, the seed, and the settings of a `Sampler`, by which particles are
             drawn; weights are probabilities at temperature 1.
         particles: Number of particles of each piece.
@@ -43,14 +44,16 @@ def complete(
     outputs, total = options.num_outputs, len(given)
     rows = outputs * particles
     check_memory(outputs, 8 * rows * model.slot_size * decoding.slots_for(model, total - 1))
-    state, conditioning = decoding.begin(model, np.zeros(0, np.int32), rows, total)
+    is_free = np.flatnonzero(given < 0)
+    told = int(is_free[0]) // every * every if len(is_free) else 0
+    state, conditioning = decoding.begin(model, given[:told].astype(np.int32), rows, total)
     length = decoding.buffer_length(total)
     uniforms = decoding.token_uniforms(options.seed, rows, length)
     forced = tf.constant(np.pad(given, (0, length - total), constant_values=-1), tf.int32)
     rng = np.random.default_rng(options.seed)
-    progress, sampler = Progress(rows, 0, total), Sampler.of(options)
+    progress, sampler = Progress(rows, told, total), Sampler.of(options)
     weights = np.zeros((outputs, particles))
-    for stop in range(every, total + every, every):
+    for stop in range(told + every, total + every, every):
         stop = min(stop, total)
         state = decode_until(model, state, conditioning, uniforms, sampler, stop, progress, forced)
         weights += state.score.numpy().reshape(outputs, particles)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.performance_infill import GapCodec
+from magenta_lite.families.music_transformer import chorale_evaluation
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import gap_evaluation
@@ -33,12 +34,11 @@ MEANINGS = {
 
 
 def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, float]:
-    """Returns the metrics that `MEANINGS` explains; the seed is unused.
+    """Returns the metrics that `MEANINGS` explains; the seed is of samples for gaps of chorales.
 
     Of rows with two crops the first one is evaluated, so that every token of a piece counts once.
     Gaps are a quarter of a crop in the middle of each row that is longer.
     """
-    del seed
     rules, (first, last) = model.rules, model.rules.shift
 
     @graph_function(reduce_retracing=True)
@@ -76,6 +76,8 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
         numbers |= {"seconds": seconds, "nll_per_second": nll / seconds}
     if model.fills_gaps:
         numbers |= gap_evaluation.compared(_last_nll(model), _gaps(model, examples))
+    elif not rules.inputs and not rules.pitches:
+        numbers |= chorale_evaluation.of_gaps(model, examples, seed)
     return numbers
 
 

@@ -14,7 +14,7 @@ from magenta_lite.converters.chorale import VOICES
 from magenta_lite.converters.melody_tracks import melodic_tracks
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
-from magenta_lite.families.music_transformer.infilling import filled
+from magenta_lite.families.music_transformer import chorale_infilling, infilling
 from magenta_lite.families.music_transformer.options import WRITTEN_MELODY
 from magenta_lite.modeling.chunked_decoding import first_seconds, generate_tokens
 from magenta_lite.modeling.particles import complete
@@ -37,6 +37,8 @@ def generate(model: MusicTransformer, options: MusicTransformerOptions, converte
     """
     options.check(converter)
     if options.mode == "infill":
+        is_chorale = converter.config.kind == "chorale"
+        filled = chorale_infilling.filled if is_chorale else infilling.filled
         gaps = options.gaps()
         return [piece for gap in gaps for piece in filled(model, gap, options, converter)]
     if options.mode == "harmonize":

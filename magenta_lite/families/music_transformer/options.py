@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.gaps import Gap
 from magenta_lite.modeling.limits import MOST
 from magenta_lite.modeling.options import InfillOptions, TokenOptions, option
 
@@ -38,8 +39,8 @@ class MusicTransformerOptions(InfillOptions, TokenOptions):
     )
     particles: int = option(
         32,
-        "Versions of a piece between which --mode=harmonize chooses as it goes on, by how well the "
-        "given voices fit; more are better and slower.",
+        "Versions of a chorale between which --mode=harmonize and infill choose as they go on, by "
+        "how well the given notes fit; more are better and slower.",
         least=1,
         most=MOST_PARTICLES,
     )
@@ -47,14 +48,16 @@ class MusicTransformerOptions(InfillOptions, TokenOptions):
     mode_hints: ClassVar[dict[str, str]] = {
         "accompany": "; models of --config=music_transformer_melody accompany",
         "harmonize": "; models of --config=music_transformer_jsb harmonize",
-        "infill": "; models of performances trained with --set converter.infill=0.5 fill gaps",
+        "infill": "; models of chorales, and of performances trained with --set "
+        "converter.infill=0.5, fill gaps",
     }
 
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
         if converter.rules.inputs:
             return ("accompany",)
-        harmonizes, fills = converter.config.kind == "chorale", converter.rearranges
+        harmonizes = converter.config.kind == "chorale"
+        fills = harmonizes or converter.rearranges
         return ("sample", "continue", *["harmonize"] * harmonizes, *["infill"] * fills)
 
     @classmethod
@@ -77,12 +80,14 @@ class MusicTransformerOptions(InfillOptions, TokenOptions):
                 raise UserError("--mode=harmonize needs --input=FILE with the voices to keep")
             if self.num_tokens:
                 raise UserError("--mode=harmonize goes to the end of --input; omit --num_tokens")
+            converter.voice_numbers(self.voices)
+        if converter.config.kind == "chorale" and self.mode in ("harmonize", "infill"):
+            converter.numbers_of(self.tracks)
             if self.num_outputs * self.particles > MOST["num_outputs"]:
                 raise UserError(
                     f"--particles={self.particles} of --num_outputs={self.num_outputs} pieces are "
                     f"more than {MOST['num_outputs']:,} together; ask for fewer"
                 )
-            converter.voice_numbers(self.voices)
         if self.mode == "infill" and self.num_tokens:
             raise UserError("--mode=infill writes as much as --bars last; leave out --num_tokens")
         if self.mode == "accompany" and bool(self.inputs) == bool(self.primer_melody):
@@ -92,3 +97,7 @@ class MusicTransformerOptions(InfillOptions, TokenOptions):
             )
         if self.primer_melody:
             WRITTEN_MELODY.ids_of_text(self.primer_melody)
+
+    def gaps(self) -> list[Gap]:
+        # Tracks are names of voices, which `chorale_infilling` finds.
+        return [Gap.of(*named, str(self.bars), ()) for named in self.inputs]
