@@ -53,9 +53,11 @@ setup(
         "note-seq>=0.0.5",
         "numpy>=2.0",
         "omegaconf>=2.3",
+        "pyloudnorm>=0.1.1",  # loudness of ITU-R BS.1770
         "pyyaml>=6.0",
         "pretty_midi>=0.2.10",  # names of instruments, and a soundfont
         "safetensors>=0.5",  # weights of presets
+        "scipy>=1.11",
         "soundfile>=0.12",
         "soxr>=0.5",
         "tensorboard>=2.20",

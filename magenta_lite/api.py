@@ -215,7 +215,7 @@ def write(piece: Any, path: str | os.PathLike) -> Path:
 
 
 def synthesize(sequence: Any, soundfont: str = "") -> Audio:
-    """Returns the sound of a NoteSequence, with a peak amplitude of 0.9.
+    """Returns the sound of a NoteSequence at -13 LUFS, with peaks of at most -1 dB.
 
     `soundfont` is a SoundFont 2 file; empty for `MAGENTA_LITE_SOUNDFONT`, or pretty_midi's.
 

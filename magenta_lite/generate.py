@@ -50,7 +50,10 @@ from magenta_lite.data.inputs import read_inputs
 from magenta_lite.errors import UserError
 from magenta_lite.families import FAMILIES
 from magenta_lite.files import replaced, unused_name
+from magenta_lite.instruments import program_of
+from magenta_lite.loudness import levelled
 from magenta_lite.modeling.options import GenerateOptions, random_seed
+from magenta_lite.playing import play
 from magenta_lite.unfinished import Unfinished
 
 FLAGS = flags.FLAGS
@@ -84,7 +87,13 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_float("qpm", None, "Tempo in quarter notes a minute.", lower_bound=1.0)
 flags.DEFINE_list(
-    "programs", None, "General MIDI programs (0-127) of the melodic parts, e.g. 24 or 0,33."
+    "programs",
+    None,
+    "General MIDI programs (0-127) or their names, one for each melodic part, e.g. 24 or 0,33 or "
+    "violin,acoustic bass.",
+)
+flags.DEFINE_string(
+    "program", None, "One General MIDI program (0-127), or its name, for all melodic parts."
 )
 option_flags.define()
 flags.DEFINE_bool("tokens", False, "Also write the token ids of MuseNet pieces as .txt.")
@@ -101,13 +110,14 @@ cli.define_path(
     "MAGENTA_LITE_SOUNDFONT, or the one that comes with pretty_midi.",
 )
 cli.define_path("output_dir", "generated", "Folder of the files.")
+flags.DEFINE_bool("play", False, "Play the sound with the player of the system.")
 
 
 def main() -> None:
     # Reports wrong input before TensorFlow is loaded, which takes seconds.
     config = cli.run_config()
     converter = build_converter(config.converter)
-    options = _options(config)
+    options = _options(config, converter)
     options.check_names(converter)
     for name, is_known in (("tokens", converter.writes_text), ("copies", converter.has_contours)):
         if FLAGS[name].value and not is_known:
@@ -130,9 +140,13 @@ def main() -> None:
     seeded = f"-seed{seed}" if options.draws else ""
     stem = unused_name(folder, _stem(options.mode) + seeded)
     if is_sound:
+        if options.mode == "sample":  # other outputs are compared with what they are made of
+            outputs = [{name: levelled(part) for name, part in each.items()} for each in outputs]
         paths = write_sounds(outputs, folder, stem)
     else:
-        about = [f"magenta_lite {run.config.name.rsplit(':', 1)[-1]}", f"mode {options.mode}"]
+        preset = [f"preset {FLAGS.preset}"] if FLAGS.preset else []
+        about = [f"magenta_lite {run.config.name.rsplit(':', 1)[-1]}", *preset]
+        about += [f"mode {options.mode}"]
         about += [f"seed {seed}"] if options.draws else []
         about = ", ".join([*about, f"temperature {options.temperature:g}"])
         paths = write_sequences(outputs, folder, stem, player, about)
@@ -150,9 +164,13 @@ def main() -> None:
         print(f"Seed: {seed} (--seed={seed} gives the same again)", file=sys.stderr)
     if FLAGS.copies:
         _report_memorization(run, outputs)
+    if FLAGS.play:
+        problem = play([path for path in paths if path.suffix == ".wav"])
+        if problem:
+            print(problem, file=sys.stderr)
 
 
-def _options(config: ExperimentConfig) -> GenerateOptions:
+def _options(config: ExperimentConfig, converter: Any) -> GenerateOptions:
     """Returns the options given by the flags, for a model of `config`, without the inputs."""
     options_class = FAMILIES[config.family].options_class
     seed = random_seed() if FLAGS.seed is None else FLAGS.seed
@@ -165,7 +183,7 @@ def _options(config: ExperimentConfig) -> GenerateOptions:
         mode=FLAGS.mode,
         seed=seed,
         unfinished=unfinished,
-        programs=_programs(),
+        programs=_programs(converter),
         **common,
         **option_flags.given(options_class),
     )
@@ -197,15 +215,17 @@ def _player(is_sound: bool):
     return open_soundfont(FLAGS.soundfont)
 
 
-def _programs() -> tuple[int, ...] | None:
-    if FLAGS.programs is None:
-        return None
-    try:
-        return tuple(int(program) for program in FLAGS.programs)
-    except ValueError as error:
-        raise UserError(
-            f"--programs={','.join(FLAGS.programs)} must be numbers from 0 to 127"
-        ) from error
+def _programs(converter: Any) -> tuple[int, ...] | None:
+    """Returns the programs given by --programs or --program; None for those of the model."""
+    if FLAGS.program is None:
+        given = FLAGS.programs
+        return None if given is None else tuple(program_of(name, "--programs") for name in given)
+    if FLAGS.programs is not None:
+        raise UserError("--program is for all parts, --programs for each of them; give one")
+    parts = len(converter.default_programs)
+    if not parts:
+        raise UserError(f"--program={FLAGS.program}: this model has no melodic part to play on it")
+    return (program_of(FLAGS.program, "--program"),) * parts
 
 
 def _flag_help(argv: list[str]) -> dict[str, str]:

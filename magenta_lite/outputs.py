@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magenta_lite.converters.audio import Audio
 from magenta_lite.files import replaced
+from magenta_lite.loudness import levelled
 from magenta_lite.modeling.options import Reconstruction
 from magenta_lite.plots import piano_rolls, png_bytes, sounds
 from magenta_lite.typing import NoteSequence
@@ -16,7 +17,6 @@ from magenta_lite.typing import NoteSequence
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PEAK = 0.9  # peak amplitude of synthesized notes
 OVERVIEW = 16  # largest number of pieces in the overview
 
 
@@ -65,7 +65,7 @@ def write_sequences(
 
 
 def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
-    """Returns the sound of a NoteSequence, with a peak amplitude of 0.9; silence without notes.
+    """Returns the sound of a NoteSequence, `loudness.levelled`; silence without notes.
 
     The player is one from `soundfont.open_soundfont`. Messages on standard error have the name.
     """
@@ -77,12 +77,9 @@ def played(sequence: NoteSequence, player: Any, name: str = "") -> Audio:
     except RenderError as error:  # keeps the music even if the soundfont fails
         print(f"{name}: {error}. Its sound is made of plain tones", file=sys.stderr)
         audio = PlainTones().play(sequence)
-    peak = float(abs(audio.samples).max())
-    if peak:
-        audio.samples *= PEAK / peak
-    elif sequence.notes:
+    if sequence.notes and not audio.samples.any():
         print(f"{name}: silent, as the soundfont plays none of its notes", file=sys.stderr)
-    return audio
+    return levelled(audio)
 
 
 def _parts(piece, name) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import soundfile
 import tensorflow as tf
 
 import magenta_lite as ml
+from magenta_lite.loudness import CEILING
 from magenta_lite.testing.events import made_up_events
 from magenta_lite.training.run_directory import RunDirectory
 
@@ -220,7 +221,7 @@ def test_a_prior_takes_after_its_vqvae_and_the_labels_of_its_data(tmp_path):
 def test_pieces_are_heard_and_seen(made, folder):
     (piece, _) = made["MelodyRNN"]
     sound = ml.synthesize(piece)
-    assert np.abs(sound.samples).max() == pytest.approx(0.9, abs=1e-3)
+    assert 0.3 < np.abs(sound.samples).max() < CEILING + 1e-6
     assert ml.piano_roll(piece).axes and ml.piano_roll(sound).axes
     html = ml.show(piece)._repr_html_()
     assert "data:image/png;base64," in html and "data:audio/wav;base64," in html
