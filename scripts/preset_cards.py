@@ -59,9 +59,7 @@ class Card:
             f"# {self.name}",
             f"A model that {self.recipe.about}: `{self.run.config.name}`, "
             f"{self.run.model.count_params():,} weights, stored in {self.dtype}.",
-            "```bash\n"
-            + command("generate", f"--preset={self.name}", *self.recipe.flags)
-            + "\n```",
+            "```bash\n" + command("generate", f"--preset={self.name}", *self._flags()) + "\n```",
             "## Data",
             f"{_sentence(self.recipe.music)} Terms: {self.recipe.licence}. Examples: {sizes}.",
             "## Training",
@@ -81,6 +79,9 @@ class Card:
             self.recipe.weaknesses,
         ]
         return "\n\n".join(parts) + "\n"
+
+    def _flags(self) -> list[str]:
+        return [flag.replace("{example}", "pattern.mid") for flag in self.recipe.flags]
 
     def _starts(self) -> list[dict[str, Any]]:
         return json.loads(RunDirectory(self.run_dir).environment.read_text())["starts"]
@@ -134,11 +135,8 @@ class Card:
         )
 
     def _samples(self) -> list[Any]:
-        """Returns samples with default options."""
-        options: dict[str, Any] = {}
-        for flag in self.recipe.flags:
-            name, _, value = flag.removeprefix("--").partition("=")
-            options[name] = int(value) if value.isdecimal() else value
+        """Returns samples from scratch, with the options of the recipe."""
+        options = {k: v for k, v in self.recipe.options.items() if k != "num_outputs"}
         drawn = []
         for seed in range(COMPARED // AT_ONCE):
             drawn += self.run.generate(**options | {"num_outputs": AT_ONCE, "seed": seed})

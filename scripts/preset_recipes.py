@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 FOLK = "fiddle tunes of Aird (1778), O'Neill (1850 tunes) and Ryan (1883), as encoded in music21"
 OF_FOLK = "the tunes are in the public domain; their encodings state no terms"
 CHORALES = "chorales by J. S. Bach, as encoded in music21, split by works"
 OF_CHORALES = "the music is in the public domain; the encodings, of M. Cuthbert, state no terms"
 
-FIDDLE, CHOIR = 40, 52  # General MIDI programs
+LEADS = "the same tunes, and the sopranos of Bach's chorales, with chords found by an algorithm"
+ARRANGED = "the same tunes and chorales with bass, drums and chords added by an algorithm"
+RENDERED = "the same tunes and chorales as piano performances made by an algorithm"
+GROOVES = "the Groove MIDI Dataset: recordings of ten drummers (Gillick et al. 2019)"
+OF_GROOVES = "CC BY 4.0, Google LLC"
+OF_BOTH = "the music is in the public domain; the encodings state no terms"
+
+FIDDLE, CHOIR, ACOUSTIC_BASS = 40, 52, 32  # General MIDI programs
+COSINE = {
+    "train.schedule": "cosine",
+    "train.learning_rate": 3e-3,
+    "train.warmup_steps": 100,
+    "train.precision": "float32",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +40,8 @@ class Recipe:
         metric: Name of the metric of `evaluate` by which weights are chosen on the validation
             split, less is better.
         settings: Values of `--set`, by key.
-        flags: Flags of `generate` with which to try the preset.
+        options: Options of `generate` with which to try the preset.
+        needs_input: Whether it changes an input, instead of writing from scratch.
         weaknesses: What the model is bad at.
     """
 
@@ -37,8 +52,18 @@ class Recipe:
     licence: str
     metric: str
     settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    flags: tuple[str, ...] = ()
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    needs_input: bool = False
     weaknesses: str = ""
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of `generate` with which to try the preset; `{example}` is a file of music."""
+        flags = ["--mode=reconstruct", "--input={example}"] if self.needs_input else []
+        for name, value in self.options.items():
+            text = ",".join(value) if isinstance(value, tuple) else value
+            flags.append(f"--{name}" if value is True else f"--{name}={text}")
+        return flags
 
 
 RECIPES = {
@@ -55,7 +80,7 @@ RECIPES = {
             "train.precision": "float32",
             "generate.programs": [FIDDLE],
         },
-        flags=("--num_steps=256",),
+        options={"num_steps": 256},
         weaknesses=(
             "Parts end where their length says so rather than with a cadence, and the second part "
             "of a tune is often a variant of the first. Triplets are not on its grid of sixteenths."
@@ -77,6 +102,8 @@ RECIPES = {
             "train.learning_rate": 3e-3,
             "train.warmup_steps": 100,
             "train.precision": "float32",
+            "model.latent_size": 128,
+            "model.encoder_units": [384],
             "objective.beta_rate": 0.99999,
             "objective.sampling_rate": 1000,
             "generate.programs": [FIDDLE],
@@ -99,10 +126,174 @@ RECIPES = {
             "train.precision": "float32",
             "generate.programs": [CHOIR] * 4,
         },
-        flags=("--num_outputs=2",),
+        options={"num_outputs": 2},
         weaknesses=(
             "It has no words, fermatas or bar lines: phrases may begin and end at odd places, and "
             "a repeated note is written as a held one. It wanders from key to key after a minute."
         ),
+    ),
+    "folk_over_chords": Recipe(
+        about="writes melodies over the chords that you give",
+        config="attention_improv",
+        data="arranged:leads",
+        music=LEADS,
+        licence=OF_BOTH,
+        metric="melody_nll_per_step",
+        settings={
+            "train.steps": 3000,
+            "train.batch_size": 32,
+            "train.precision": "float32",
+            "generate.programs": [FIDDLE],
+        },
+        options={"backing_chords": "G C D G G C D G", "render_chords": True},
+        weaknesses="It knows triads only: other chords are read as the nearest triad.",
+    ),
+    "folk_16bars": Recipe(
+        about="writes, reconstructs and interpolates tunes of 16 bars",
+        config="hierdec-mel_16bar",
+        data="folk",
+        music=FOLK,
+        licence=OF_FOLK,
+        metric="nll_per_step",
+        settings=COSINE
+        | {
+            "train.steps": 4000,
+            "train.batch_size": 32,
+            "model.latent_size": 128,
+            "model.encoder_units": [256],
+            "model.decoder_units": [192, 192],
+            "generate.programs": [FIDDLE],
+        },
+        weaknesses="Details are lost where a tune is unlike those of the books; 4/4 only.",
+    ),
+    "drum_loops": Recipe(
+        about="writes, reconstructs and interpolates two-bar drum patterns",
+        config="cat-drums_2bar_small",
+        data="groove_midi",
+        music=GROOVES,
+        licence=OF_GROOVES,
+        metric="nll_per_step",
+        settings=COSINE
+        | {
+            "train.steps": 4000,
+            "train.batch_size": 128,
+            "model.latent_size": 128,
+            "model.encoder_units": [192],
+            "model.decoder_units": [192, 192],
+            "model.dropout": 0.2,
+            "objective.free_bits": 128,
+        },
+        weaknesses="Hits are equally loud and on the grid; `humanize` makes them a performance.",
+    ),
+    "humanize": Recipe(
+        about="plays a drum pattern with a drummer's dynamics and timing",
+        config="groovae_2bar_humanize",
+        data="groove_midi",
+        music=GROOVES,
+        licence=OF_GROOVES,
+        metric="velocity_mse",
+        settings=COSINE
+        | {
+            "train.steps": 3000,
+            "train.batch_size": 128,
+            "model.latent_size": 128,
+            "model.encoder_units": [128],
+            "model.decoder_units": [64, 64],
+            "model.expression_units": 192,
+        },
+        needs_input=True,
+        options={"temperature": 0.3},
+        weaknesses="A few hits are left out or added; it knows 4/4 only.",
+    ),
+    "tap_to_drums": Recipe(
+        about="turns tapped rhythms into drum patterns",
+        config="groovae_2bar_tap_fixed_velocity",
+        data="groove_midi",
+        music=GROOVES,
+        licence=OF_GROOVES,
+        metric="nll_per_step",
+        settings=COSINE
+        | {
+            "train.steps": 3000,
+            "train.batch_size": 128,
+            "model.latent_size": 128,
+            "model.encoder_units": [128],
+            "model.decoder_units": [64, 64],
+            "model.expression_units": 192,
+        },
+        needs_input=True,
+        options={"temperature": 0.3},
+        weaknesses="The same taps fit many patterns: what it plays is one of them.",
+    ),
+    "drum_kit": Recipe(
+        about="writes and continues drum tracks",
+        config="drum_kit_rnn",
+        data="groove_midi",
+        music=GROOVES,
+        licence=OF_GROOVES,
+        metric="nll_per_step",
+        settings=COSINE
+        | {
+            "train.steps": 3000,
+            "train.batch_size": 32,
+            "model.units": [160, 160, 160],
+            "model.dropout": 0.3,
+        },
+        weaknesses="All hits are equally loud and on the grid; fills come at odd places.",
+    ),
+    "trio": Recipe(
+        about="writes melody, bass and drums of 16 bars",
+        config="hierdec-trio_16bar",
+        data="arranged",
+        music=ARRANGED,
+        licence=OF_BOTH,
+        metric="nll_per_step",
+        settings=COSINE
+        | {
+            "train.steps": 3000,
+            "train.batch_size": 16,
+            "model.latent_size": 96,
+            "model.encoder_units": [128],
+            "model.decoder_units": [96, 96],
+            "objective.free_bits": 96,
+            "objective.sampling_schedule": "inverse_sigmoid",
+            "objective.sampling_rate": 400,
+            "generate.programs": [FIDDLE, ACOUSTIC_BASS],
+        },
+        weaknesses="Bass and drums are as simple as the algorithm that made them; 4/4 only.",
+    ),
+    "piano": Recipe(
+        about="writes and continues piano performances",
+        config="music_transformer",
+        data="rendered",
+        music=RENDERED,
+        licence=OF_BOTH,
+        metric="nll_per_token",
+        settings=COSINE
+        | {
+            "train.steps": 6000,
+            "train.batch_size": 8,
+            "train.learning_rate": 1.5e-3,
+            "model.layers": 4,
+            "model.hidden_size": 192,
+            "model.key_size": 192,
+            "model.filter_size": 512,
+            "model.heads": 4,
+            "model.max_relative_position": 512,
+            "converter.crop": 512,
+        },
+        options={"num_outputs": 1, "num_tokens": 1024},
+        weaknesses="Its touch and rubato are those of an algorithm, not of a pianist.",
+    ),
+    "band": Recipe(
+        about="writes music for small bands",
+        config="musenet_tiny",
+        data="arranged",
+        music=ARRANGED,
+        licence=OF_BOTH,
+        metric="nll_per_token",
+        settings={"train.steps": 3000, "train.batch_size": 16, "train.precision": "float32"},
+        options={"num_outputs": 1, "instruments": ("piano", "bass", "drums")},
+        weaknesses="Its bands play as the algorithm that made them does: melody, bass and drums.",
     ),
 }

@@ -27,6 +27,7 @@ from magenta_lite import presets
 from magenta_lite.config import DataConfig, load_config
 from magenta_lite.datasets import open_data
 from magenta_lite.errors import UserError
+from magenta_lite.midi import midi_bytes
 from magenta_lite.presets.packing import pack
 from magenta_lite.shell import quoted
 from magenta_lite.training.checkpoints import checkpoint_files
@@ -87,12 +88,20 @@ def write(recipe: Recipe, run_dir: Path, data: str, folder: Path) -> None:
         run.model,
         card,
         dtype,
+        example=example(run, collection) if recipe.needs_input else b"",
         about=recipe.about,
         step=run.step,
         data=recipe.music,
         licence=recipe.licence,
-        flags=list(recipe.flags),
+        flags=recipe.flags,
     )
+
+
+def example(run: Run, collection: Any) -> bytes:
+    """Returns a held-out piece as a MIDI file."""
+    examples = collection.split("test")
+    events = examples.events[0][: examples.lengths[0]]
+    return midi_bytes(run.converter.decode(events), "example")
 
 
 def chosen(run_dir: Path, collection: Any, metric: str) -> tuple[Run, str, str]:

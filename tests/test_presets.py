@@ -12,6 +12,7 @@ import pytest
 
 import magenta_lite as ml
 from magenta_lite import presets
+from magenta_lite.midi import midi_bytes
 from magenta_lite.presets import packing
 from magenta_lite.training.run import load_run
 
@@ -180,6 +181,23 @@ def test_the_list_says_what_there_is(installed, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(presets, "FOLDER", tmp_path)
     listing.main()
     assert "has no presets" in capsys.readouterr().out
+
+
+def test_a_preset_may_have_an_example_of_its_input(run, tmp_path, monkeypatch, capsys):
+    from magenta_lite.presets import __main__ as listing
+
+    facts = FACTS | {"flags": ["--mode=reconstruct", "--input={example}"]}
+    folder, example = tmp_path / "a", midi_bytes(run.generate(num_outputs=1, seed=1)[0])
+    parts = (folder, run.config, run.converter, run.model, "", "float16", example)
+    packing.pack(*parts, **facts)
+    monkeypatch.setattr(presets, "FOLDER", tmp_path)
+    listing.main()
+    assert f"--input={folder}/example.mid" in capsys.readouterr().out
+    (folder / presets.EXAMPLE).write_bytes(example[:-1])
+    with pytest.raises(ml.UserError, match="is damaged: its SHA-256"):
+        presets.checked(folder)
+    packing.pack(*parts, **facts)  # in its place
+    assert presets.checked(folder).flags == facts["flags"]
 
 
 def test_a_damaged_preset_is_listed_with_what_to_do(copy, monkeypatch, capsys):

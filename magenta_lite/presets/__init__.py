@@ -6,6 +6,7 @@ preset.json          what it is, how to try it, and the SHA-256 of the other fil
 config.yaml          config of the training run
 converter.json       settings of the converter
 weights.safetensors  weights as plain arrays, in float16 or float32
+example.mid          held-out music, if the model needs an input
 CARD.md              data, training, numbers, and what the model is bad at
 
 Every command and `magenta_lite.load` accept such a folder anywhere as a run directory, too.
@@ -24,7 +25,7 @@ from magenta_lite.errors import UserError, first_line, unknown_name
 FOLDER = Path(__file__).parent
 FORMAT = 1  # of the folder of a preset; readers refuse newer ones
 MANIFEST, CONFIG, CONVERTER = "preset.json", "config.yaml", "converter.json"
-WEIGHTS, CARD = "weights.safetensors", "CARD.md"
+WEIGHTS, CARD, EXAMPLE = "weights.safetensors", "CARD.md", "example.mid"
 CHECKED = (CONFIG, CONVERTER, WEIGHTS, CARD)
 KINDS = {"int": int, "str": str, "list[str]": list, "dict[str, str]": dict}
 AGAIN = "install magenta_lite again, or copy the folder again"
@@ -42,7 +43,7 @@ class Preset:
         dtype: `float16` or `float32`, the type of the trained weights in the file.
         data: The music that it was trained on.
         licence: Terms of that music.
-        flags: Flags of `generate` with which to try it.
+        flags: Flags of `generate` with which to try it; `{example}` is the path of `example.mid`.
         version: Version of magenta_lite that wrote the folder.
         sha256: Hash of each other file, by name.
         format: See `FORMAT`.
@@ -128,7 +129,7 @@ def checked(folder: Path) -> Preset:
         UserError: As of `read_manifest`, or if a file is missing or damaged.
     """
     preset = read_manifest(folder)
-    for name in CHECKED:
+    for name in (*CHECKED, EXAMPLE) if EXAMPLE in preset.sha256 else CHECKED:
         path = folder / name
         try:
             found = digest(path)
@@ -137,6 +138,11 @@ def checked(folder: Path) -> Preset:
         if found != preset.sha256.get(name):
             raise UserError(f"{path} is damaged: its SHA-256 is not that of {MANIFEST}; {AGAIN}")
     return preset
+
+
+def try_flags(folder: Path, preset: Preset) -> list[str]:
+    """Returns the flags of `generate` with which to try a preset."""
+    return [flag.replace("{example}", str(folder / EXAMPLE)) for flag in preset.flags]
 
 
 def digest(path: Path) -> str:

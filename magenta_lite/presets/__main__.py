@@ -41,7 +41,7 @@ def _lines(name: str) -> list[str]:
         preset.about,
         f"{preset.model}, {preset.weights:,} weights, {size:.1f} MB ({preset.dtype})",
         f"trained on {preset.data} ({preset.licence})",
-        command("generate", f"--preset={name}", *preset.flags),
+        command("generate", f"--preset={name}", *presets.try_flags(folder, preset)),
     ]
     return [printable(line) for line in lines]
 

@@ -20,6 +20,7 @@ from magenta_lite.presets import (
     CHECKED,
     CONFIG,
     CONVERTER,
+    EXAMPLE,
     MANIFEST,
     WEIGHTS,
     Preset,
@@ -86,6 +87,7 @@ def pack(
     model: keras.Model,
     card: str,
     dtype: str,
+    example: bytes = b"",
     **facts: Any,
 ) -> Preset:
     """Writes the folder of a preset, which replaces a former one, and returns its manifest.
@@ -97,6 +99,7 @@ def pack(
         model: The model with its weights.
         card: Text of `CARD.md`.
         dtype: Type of the trained weights in the file, `float16` or `float32`.
+        example: Content of `example.mid`; empty for none.
         **facts: `about`, `step`, `data`, `licence` and `flags` of `Preset`.
     """
     from safetensors.numpy import save_file
@@ -110,12 +113,14 @@ def pack(
         (partial / CONVERTER).write_text(json.dumps(converter.to_json(), indent=2) + "\n")
         save_file(arrays_of(model, dtype), partial / WEIGHTS)
         (partial / CARD).write_text(card, encoding="utf-8")
+        if example:
+            (partial / EXAMPLE).write_bytes(example)
         preset = Preset(
             model=config.name,
             weights=sum(math.prod(weight.shape) for weight in model.trainable_variables),
             dtype=dtype,
             version=__version__,
-            sha256={name: digest(partial / name) for name in CHECKED},
+            sha256={path.name: digest(path) for path in sorted(partial.iterdir())},
             **facts,
         )
         (partial / MANIFEST).write_text(json.dumps(as_json(preset), indent=2) + "\n", "utf-8")
@@ -125,7 +130,7 @@ def pack(
 
 def remove(folder: Path) -> None:
     """Removes the files of a preset, if there is one; any other file in the folder stays."""
-    for name in (*CHECKED, MANIFEST):
+    for name in (*CHECKED, EXAMPLE, MANIFEST):
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir():
         folder.rmdir()
