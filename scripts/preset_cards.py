@@ -136,10 +136,11 @@ class Card:
 
     def _samples(self) -> list[Any]:
         """Returns samples from scratch, with the options of the recipe."""
-        options = {k: v for k, v in self.recipe.options.items() if k != "num_outputs"}
         drawn = []
         for seed in range(COMPARED // AT_ONCE):
-            drawn += self.run.generate(**options | {"num_outputs": AT_ONCE, "seed": seed})
+            drawn += self.run.generate(
+                **self.recipe.options | {"num_outputs": AT_ONCE, "seed": seed}
+            )
         return drawn
 
 

@@ -125,8 +125,8 @@ RECIPES = {
             "train.batch_size": 4,
             "train.precision": "float32",
             "generate.programs": [CHOIR] * 4,
+            "generate.num_outputs": 2,
         },
-        options={"num_outputs": 2},
         weaknesses=(
             "It has no words, fermatas or bar lines: phrases may begin and end at odd places, and "
             "a repeated note is written as a held one. It wanders from key to key after a minute."
@@ -281,8 +281,9 @@ RECIPES = {
             "model.heads": 4,
             "model.max_relative_position": 512,
             "converter.crop": 512,
+            "generate.num_outputs": 1,
         },
-        options={"num_outputs": 1, "num_tokens": 1024},
+        options={"num_tokens": 1024},
         weaknesses="Its touch and rubato are those of an algorithm, not of a pianist.",
     ),
     "band": Recipe(
@@ -292,8 +293,13 @@ RECIPES = {
         music=ARRANGED,
         licence=OF_BOTH,
         metric="nll_per_token",
-        settings={"train.steps": 3000, "train.batch_size": 16, "train.precision": "float32"},
-        options={"num_outputs": 1, "instruments": ("piano", "bass", "drums")},
+        settings={
+            "train.steps": 3000,
+            "train.batch_size": 16,
+            "train.precision": "float32",
+            "generate.num_outputs": 1,
+        },
+        options={"instruments": ("piano", "bass", "drums")},
         weaknesses="Its bands play as the algorithm that made them does: melody, bass and drums.",
     ),
 }

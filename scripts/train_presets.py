@@ -24,7 +24,7 @@ import preset_cards
 from preset_recipes import RECIPES, Recipe
 
 from magenta_lite import presets
-from magenta_lite.config import DataConfig, load_config
+from magenta_lite.config import load_config, override
 from magenta_lite.datasets import open_data
 from magenta_lite.errors import UserError
 from magenta_lite.midi import midi_bytes
@@ -78,8 +78,10 @@ def write(recipe: Recipe, run_dir: Path, data: str, folder: Path) -> None:
     source = dataclasses.replace(config.data, source=data)
     collection = open_data(dataclasses.replace(config, data=source), load_encoder(config))
     run, origin, dtype = chosen(run_dir, collection, recipe.metric)
-    published = DataConfig(**{**vars(config.data), "source": recipe.data})
-    run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=published))
+    # Whoever loads it has the public name of the data, and today's defaults of `generate`.
+    defaults = [f"{key}={value}" for key, value in recipe.settings.items() if "generate." in key]
+    published = override(config, [f"data.source={recipe.data}", *defaults])
+    run = dataclasses.replace(run, config=published)
     card = preset_cards.Card(folder.name, recipe, run, run_dir, origin, dtype).text(collection)
     pack(
         folder,
