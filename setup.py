@@ -36,7 +36,7 @@ setup(
     package_dir={"magenta_lite.configs": "configs"},
     entry_points={"console_scripts": ["magenta-lite = magenta_lite.__main__:main"]},
     package_data={
-        "magenta_lite": ["py.typed", "**/*.txt", "presets/*/*"],
+        "magenta_lite": ["py.typed", "**/*.html", "**/*.txt", "presets/*/*"],
         "tfds_datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt", "**/dummy_data/**/*"],
     },
     install_requires=[

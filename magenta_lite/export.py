@@ -45,6 +45,12 @@ flags.DEFINE_enum(
     ["none", "uint16", "uint8"],
     "[magenta_js] Store each weight in 2 bytes or 1 instead of 4.",
 )
+cli.define_path(
+    "magenta_music",
+    None,
+    "[magenta_js] The file node_modules/@magenta/music/dist/magentamusic.js, which becomes a part "
+    "of the page that plays samples. Without it the page needs that file beside it.",
+)
 
 
 class Format(NamedTuple):
@@ -71,13 +77,16 @@ def _write_saved_model(run: Run, folder: Path) -> None:
 def _write_magenta_js(run: Run, folder: Path) -> None:
     from magenta_lite.serving.magenta_js import export_magenta_js
 
-    size = export_magenta_js(run, folder, FLAGS.quantize)
+    library = Path(FLAGS.magenta_music) if FLAGS.magenta_music else None
+    size = export_magenta_js(run, folder, FLAGS.quantize, library)
     print(f"Wrote {folder} for @magenta/music ({size / 1e6:.1f} MB of weights)")
+    print(f"Open {folder / 'index.html'} in a browser", end="")
+    print("" if library else "; it needs magentamusic.js of @magenta/music beside it")
 
 
 FORMATS = {
     "saved_model": Format(_write_saved_model, ("version", "xla")),
-    "magenta_js": Format(_write_magenta_js, ("quantize",)),
+    "magenta_js": Format(_write_magenta_js, ("quantize", "magenta_music")),
 }
 flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
 

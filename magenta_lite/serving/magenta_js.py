@@ -16,6 +16,7 @@ import numpy as np
 from magenta_lite.checkpoints import melody_rnn, music_vae
 from magenta_lite.checkpoints.magenta_js import CONFIG, MANIFEST
 from magenta_lite.locks import new_folder
+from magenta_lite.serving.magenta_js_page import read_library, write_page
 from magenta_lite.serving.magenta_js_spec import spec_of
 
 if TYPE_CHECKING:
@@ -25,28 +26,33 @@ QUANTIZATIONS = {"none": None, "uint16": np.dtype("<u2"), "uint8": np.dtype("u1"
 SHARD = 2**22  # bytes, the size that browsers can cache
 
 
-def export_magenta_js(run: Run, folder: Path, quantize: str = "none") -> int:
-    """Writes the model of a run as a folder that `@magenta/music` loads.
+def export_magenta_js(
+    run: Run, folder: Path, quantize: str = "none", library: Path | None = None
+) -> int:
+    """Writes the model of a run as a folder that `@magenta/music` loads, with a page of samples.
 
     Args:
         run: A run from `load_run`.
         folder: Must be empty or not exist; it is written whole or not at all.
         quantize: Type of the stored weights, a key of `QUANTIZATIONS`.
+        library: `magentamusic.js`, which becomes a part of the page; None if it will lie beside it.
 
     Returns:
         The size of the weights in bytes.
 
     Raises:
-        UserError: If the library cannot run the model (gives the nearest settings), `folder` exists
-            and is not empty, or another process is writing it.
+        UserError: If the library cannot run the model (gives the nearest settings) or is not the
+            file `library`, `folder` exists and is not empty, or another process is writing it.
     """
-    spec = spec_of(run)
+    spec, text = spec_of(run), read_library(library)
     named_weights = {"music_vae": music_vae, "melody_rnn": melody_rnn}[run.config.family]
     weights = named_weights.named_weights(run.model)
     with new_folder(folder, "--output") as partial:
         partial.mkdir()
         (partial / CONFIG).write_text(json.dumps(spec, indent=2) + "\n", "utf-8")
-        return write_weights(partial, weights, quantize)
+        size = write_weights(partial, weights, quantize)
+        write_page(partial, run, text)
+    return size
 
 
 def write_weights(folder: Path, weights: Mapping[str, np.ndarray], quantize: str) -> int:

@@ -1,4 +1,4 @@
-"""Exported models in headless Chromium with magenta-js, compared with ours.
+"""Exported models in headless Chromium with magenta-js, compared with ours, and their pages.
 
 All models run in one page, and one test compares all of them: starting the browser, loading the
 library and compiling our models take the most time.
@@ -17,16 +17,19 @@ from browser import CHROMIUM, node_package, result_of
 from magenta_lite.serving.magenta_js import export_magenta_js
 
 LIBRARY = node_package("@magenta/music/dist/magentamusic.js")
+PAGES = Path(__file__).with_name("magenta_js_pages.html")
 PAGE = Path(__file__).with_name("magenta_js_models.html")
 # Not encoded and decoded otherwise than others here.
 LEFT_OUT = ("full_nade", "mono_rnn")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     not (CHROMIUM and LIBRARY),
     reason="needs Chromium, and @magenta/music of npm in a folder of NODE_PATH",
 )
+
+
+@pytest.mark.slow
 def test_every_model_gives_there_what_it_gives_here(tmp_path):
     runs = {
         name: magenta_js_models.random_run(name)
@@ -95,3 +98,22 @@ def check_continuation(run, actual, expected):
     ]
     assert len(ours) > 10
     assert sorted(actual["notes"]) == sorted(ours)
+
+
+def test_the_pages_make_show_save_and_play_music(tmp_path):
+    for name in ("melody", "basic_rnn", "tracks_with_chords"):
+        run = magenta_js_models.random_run(name)
+        export_magenta_js(run, tmp_path / name, "uint8", LIBRARY)
+    export_magenta_js(magenta_js_models.random_run("melody"), tmp_path / "without_library")
+    shutil.copy(PAGES, tmp_path)
+    pages = ["melody", "basic_rnn", "tracks_with_chords", "without_library"]
+    found = result_of(tmp_path, f"{PAGES.name}?{'&'.join(pages)}", timeout=240)
+
+    missing = found.pop("without_library")["status"]
+    assert missing == "Error: magentamusic.js of @magenta/music is missing; put it beside this page"
+    for name, page in found.items():
+        assert page["status"] == "4 pieces", (name, page)
+        assert len(page["notes"]) == 4 and max(page["notes"]) > 1, page
+        assert page["file"].endswith("-1.mid") and page["start"] == "MThd"
+        assert page["played"]
+        assert page["requests"] == []  # all is inside of the page

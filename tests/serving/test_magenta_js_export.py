@@ -1,6 +1,9 @@
 """Models exported to magenta-js, read back by our importer, and refused ones."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import magenta_js_models
 import numpy as np
@@ -15,6 +18,8 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
 from magenta_lite.serving.magenta_js import QUANTIZATIONS, export_magenta_js, quantized
 from magenta_lite.training.run import Run, load_run
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "export.md"
 
 
 def imported(folder, run):
@@ -148,19 +153,56 @@ def test_a_trained_bias_of_attention_is_refused():
         export_magenta_js(Run(config, run.converter, model), None)
 
 
-def test_the_commands_write_and_read_a_folder(tmp_path):
-    run = magenta_js_models.random_run("basic_rnn").save(tmp_path / "run")
-    written = ["--run_dir=run", "--output=js", "--format=magenta_js"]
-    code, _, error = run_program("magenta_lite.export", *written, "--xla", cwd=tmp_path)
-    assert (code, "--xla" in error, "--format=saved_model" in error) == (2, True, True)
-    code, out, error = run_program(
-        "magenta_lite.export", *written, "--quantize=uint16", cwd=tmp_path
-    )
-    assert (code, out) == (0, "Wrote js for @magenta/music (0.1 MB of weights)\n"), error
-    read = ["--config=basic_rnn", "--checkpoint=js", "--run_dir=again"]
-    code, _, error = run_program("magenta_lite.import_checkpoint", *read, cwd=tmp_path)
-    assert code == 0, error
-    again = load_run(tmp_path / "again")
-    assert again.config.model.units == (64, 64)
+def commands_of(file):
+    """Returns the words of each command of a document, without `python -m`."""
+    blocks = re.findall(r"```bash\n(.*?)```", file.read_text("utf-8"), flags=re.DOTALL)
+    return [shlex.split(line)[2:] for block in blocks for line in block.splitlines()]
+
+
+def test_the_commands_of_the_document_write_and_read_folders(tmp_path):
+    run = magenta_js_models.random_run("melody").save(tmp_path / "runs" / "cat-mel_2bar_tiny")
+    library = tmp_path / "node_modules" / "@magenta" / "music" / "dist" / "magentamusic.js"
+    library.parent.mkdir(parents=True)
+    library.write_text("/* MusicVAE, MusicRNN */ '</script>'")
+    commands = commands_of(DOCUMENT)
+    assert len(commands) == 3
+    for words in commands:
+        code, out, error = run_program(*words, cwd=tmp_path)
+        assert code == 0, error
+        assert "Wrote" in out
+    again = load_run(tmp_path / "runs" / "imported")
     for ours, theirs in zip(run.model.weights, again.model.weights, strict=True):
-        np.testing.assert_allclose(theirs.numpy(), ours.numpy(), atol=1e-3)
+        np.testing.assert_allclose(theirs.numpy(), ours.numpy(), atol=1e-6)
+
+    melodies, page = (tmp_path / "exported" / name for name in ("melodies", "page"))
+    inside = (page / "index.html").read_text("utf-8")
+    assert "/* MusicVAE, MusicRNN */ '<\\/script>'" in inside and "{{" not in inside
+    assert '<script src="magentamusic.js">' in (melodies / "index.html").read_text("utf-8")
+    small, large = (folder / "group1-shard1of1" for folder in (page, melodies))
+    assert 4 * small.stat().st_size == large.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--xla"], "--xla means nothing to --format=magenta_js; it is a flag of --format=saved"),
+        (["--magenta_music=x.js"], "--magenta_music=x.js cannot be read"),
+    ],
+)
+def test_wrong_flags_are_told(flags, words, tmp_path):
+    magenta_js_models.random_run("one_drum").save(tmp_path / "run")
+    given = ["--run_dir=run", "--output=js", "--format=magenta_js", *flags]
+    code, _, error = run_program("magenta_lite.export", *given, cwd=tmp_path)
+    assert (code, error.count("\n")) == (2, 1)
+    assert words in error
+    assert not (tmp_path / "js").exists()
+
+
+def test_large_weights_stay_beside_the_page(tmp_path, monkeypatch):
+    run = magenta_js_models.random_run("one_drum")
+    monkeypatch.setattr("magenta_lite.serving.magenta_js_page.MAX_INSIDE", 100_000)
+    export_magenta_js(run, tmp_path / "js")
+    assert '"files"' not in (tmp_path / "js" / "index.html").read_text("utf-8")
+    with pytest.raises(UserError, match=r"is not magentamusic\.js"):
+        export_magenta_js(run, tmp_path / "other", library=tmp_path / "js" / "config.json")
+    assert not (tmp_path / "other").exists()
