@@ -87,6 +87,11 @@ class DrumsConverter(Converter):
         self._pitches = drum_classes.pitch_of_class(classes)
 
     @property
+    def class_pitches(self) -> tuple[int, ...]:
+        """The MIDI pitch of each class."""
+        return self._pitches
+
+    @property
     def event_format(self) -> EventFormat:
         """Sets of drums as ids or as bits."""
         classes = len(self._pitches)

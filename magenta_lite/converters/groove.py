@@ -98,6 +98,11 @@ class GrooveConverter(Converter):
         )
 
     @property
+    def class_pitches(self) -> tuple[int, ...]:
+        """The MIDI pitch of each class."""
+        return self._pitch_of
+
+    @property
     def event_format(self) -> EventFormat:
         """27 numbers a step."""
         return EventFormat("groove", (DRUMS,))

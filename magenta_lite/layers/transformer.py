@@ -197,6 +197,11 @@ class TransformerLayer(Layer):
         sizes = self.sizes
         return sizes.key_dim // sizes.num_heads + (sizes.pitches + 1 if sizes.pitches else 0)
 
+    @property
+    def value_depth(self) -> int:
+        """Depth of the values in a cache."""
+        return self.sizes.hidden_dim // self.sizes.num_heads
+
     # All steps at once ------------------------------------------------------------------------
 
     def call(

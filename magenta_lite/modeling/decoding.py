@@ -61,6 +61,7 @@ class CachedDecoder(Protocol):
 
     grammar: Grammar
     prefix_length: int  # tokens at the beginning of a piece that stay in its context
+    decoder: Any  # its `TransformerLayer`s
 
     @property
     def context_length(self) -> int:
@@ -209,10 +210,31 @@ def sample(
         tf.size(primer), most, f"The primer has more tokens than the {most} that the model can read"
     )
     num_tokens = tf.minimum(num_tokens, longest)
-    weights, sampler = model.step_weights(), sampler.tensors()
-    uniforms = token_uniforms(seed, num_outputs, longest)
+    sampler, uniforms = sampler.tensors(), token_uniforms(seed, num_outputs, longest)
     span = model.attention_span
     whole, conditioning = begin(model, primer, num_outputs, longest, inputs, slots=span)
+    return finished(model, whole, conditioning, uniforms, sampler, num_tokens)
+
+
+def finished(
+    model: CachedDecoder,
+    whole: DecodeState,
+    conditioning: Any,
+    uniforms: Tensor,
+    sampler: Sampler,
+    num_tokens: Any,
+    given: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Decodes pieces to their end in one graph, stage by stage with larger caches.
+
+    `whole` and `conditioning` are results of `begin` with a full cache; the others are arguments of
+    `decode`.
+
+    Returns:
+        Those of `sample`.
+    """
+    longest, most, span = model.max_length, model.context_length, model.attention_span
+    weights = model.step_weights()
     first = tf.minimum(num_tokens, most) if model.slides else num_tokens
     for slots in cache_sizes(model):
         stop = first if slots == span else tf.minimum(first, slots)
@@ -222,7 +244,7 @@ def sample(
                 keys=tuple(x[:, :slots] for x in whole.keys),
                 values=tuple(x[:, :slots] for x in whole.values),
             )
-            part = decode(model, weights, part, conditioning, uniforms, sampler, stop)
+            part = decode(model, weights, part, conditioning, uniforms, sampler, stop, given=given)
             return part._replace(
                 keys=_put_back(whole.keys, part.keys),
                 values=_put_back(whole.values, part.values),
@@ -237,7 +259,7 @@ def sample(
     def slide(state):
         state = slid(model, state, conditioning)
         stop = tf.minimum(num_tokens, state.left_out + most)
-        return (decode(model, weights, state, conditioning, uniforms, sampler, stop),)
+        return (decode(model, weights, state, conditioning, uniforms, sampler, stop, given=given),)
 
     if model.slides and longest > most:
         (whole,) = tf.while_loop(goes_on, slide, (whole,))
@@ -397,6 +419,7 @@ def decode(
     sampler: Sampler,
     stop: Any,
     forced: Tensor | None = None,
+    given: Tensor | None = None,
 ) -> DecodeState:
     """Draws tokens until position `stop`, or until all pieces have ended.
 
@@ -408,13 +431,15 @@ def decode(
         stop: Int32 scalar; within the context and, unless that is as large as the attention span,
             the cache.
         forced: Int32 (T,), tokens of all pieces, negative where they are drawn; None to draw all.
+        given: Int32 (N,), for each piece how many of the first tokens of the state are kept; None
+            to draw all.
     """
     run = _compiled(state.keys[0].shape[1])
     stop = tf.convert_to_tensor(stop)  # a Python number would be compiled again
-    return run(model, weights, state, conditioning, uniforms, sampler, stop, forced)
+    return run(model, weights, state, conditioning, uniforms, sampler, stop, forced, given)
 
 
-def _decode(model, weights, state, conditioning, uniforms, sampler, stop, forced):
+def _decode(model, weights, state, conditioning, uniforms, sampler, stop, forced, given):
     grammar = model.grammar
 
     def goes_on(state):
@@ -436,6 +461,10 @@ def _decode(model, weights, state, conditioning, uniforms, sampler, stop, forced
             is_forced, id = forced[t] >= 0, tf.maximum(forced[t], 0)
             log_p = tf.where(is_forced, tf.nn.log_softmax(logits)[:, id], 0.0)
             drawn = tf.where(is_forced, id, drawn)
+        if given is not None:
+            is_given = t < given
+            log_p = tf.where(is_given, 0.0, log_p)
+            drawn = tf.where(is_given, tf.gather(state.tokens, t, axis=1), drawn)
         drawn = tf.where(state.done, 0, drawn)
         ends = tf.zeros_like(state.done) if grammar.end_id is None else drawn == grammar.end_id
         return (

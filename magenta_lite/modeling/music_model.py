@@ -132,14 +132,29 @@ class MusicModel(FromArguments, Model):
     def signatures(self, /) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns compiled functions of dense tensors by the names of their SavedModel signatures.
 
-        One of them is `serving_default`; models of notes also have `sample`.
+        Models of notes have `sample`. One of them is `serving_default`, unless there is a
+        `row_signature`.
         """
         raise NotImplementedError
 
     def signature_arguments(
         self, num_outputs: int, temperature: float, seed: int, /
     ) -> dict[str, tf.Tensor]:
-        """Returns arguments of `serving_default`, and of `sample` if there is one."""
+        """Returns arguments of `sample`, or of `serving_default` without one."""
+        raise NotImplementedError
+
+    def row_signature(self, /) -> Any:
+        """Returns the function that is served as `serving_default`; None without one.
+
+        Its inputs and outputs are dense tensors with a first axis of N rows. What is returned for a
+        row depends on its own inputs alone, so that a server may put the rows of several requests
+        together. Those of models of notes are `events` (N, T, *E) and, where these end, their
+        number `num_events` int32 (N,).
+        """
+        return None
+
+    def row_arguments(self, rows: int, temperature: float, seed: int, /) -> dict[str, tf.Tensor]:
+        """Returns arguments of `row_signature` for N = `rows` seeds from `seed` on."""
         raise NotImplementedError
 
     def pictures(self, converter: Any, examples: Any, seed: int, /) -> Iterable[Any] | None:

@@ -13,7 +13,9 @@ SMALLEST = 1e-6  # lowest divisor of logits, so that probabilities are finite at
 
 
 class Sampler(NamedTuple):
-    """Settings of sampling from logits, each a number or a scalar tensor.
+    """Settings of sampling from logits: numbers, scalar tensors, or tensors (N,) for N rows.
+
+    The rows are those of the first axis of the logits.
 
     The logits are divided by the temperature first. The other settings then exclude improbable
     classes, each by the probabilities at that temperature; the most probable class always stays.
@@ -44,6 +46,12 @@ class Sampler(NamedTuple):
         pairs = zip(self, types, strict=True)
         return Sampler(*(tf.convert_to_tensor(value, dtype) for value, dtype in pairs))
 
+    def _for(self, axes: int) -> Sampler:
+        """Returns the settings as tensors that broadcast with a tensor of `axes` axes."""
+        ones = [1] * (axes - 1)
+        settings = self.tensors()
+        return Sampler(*(tf.reshape(x, [-1, *ones]) if x.shape.rank else x for x in settings))
+
     def draw(
         self, logits: Tensor, uniforms: Tensor, always: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -63,7 +71,7 @@ class Sampler(NamedTuple):
         kept = self.filtered(logits, always)
         probabilities = tf.nn.softmax(kept)
         drawn = tf.where(
-            self._is_greedy(),
+            self._is_greedy(len(logits.shape) - 1),
             tf.argmax(logits, axis=-1, output_type=tf.int32),
             inverse_cumulative(probabilities, tf.cumsum(probabilities, axis=-1), uniforms),
         )
@@ -81,7 +89,7 @@ class Sampler(NamedTuple):
         Returns:
             Logits; those of excluded classes are the lowest float.
         """
-        temperature, top_k, top_p, min_p = self.tensors()
+        temperature, top_k, top_p, min_p = self._for(len(logits.shape))
         scaled = tf.cast(logits, tf.float32) / tf.maximum(temperature, SMALLEST)
         probability = tf.nn.softmax(scaled)
         largest = tf.reduce_max(probability, axis=-1, keepdims=True)
@@ -90,19 +98,21 @@ class Sampler(NamedTuple):
             ordered = tf.sort(probability, axis=-1, direction="DESCENDING")
             before = tf.cumsum(ordered, axis=-1, exclusive=True)
             rank = tf.range(logits.shape[-1])
-            stays = (before < top_p) & ((rank < top_k) | (top_k <= 0)) | (rank == 0)
+            # Rounding errors of the sum must not exclude classes of rows without a top-p.
+            likely = (before < top_p) | (top_p >= 1)
+            stays = likely & ((rank < top_k) | (top_k <= 0)) | (rank == 0)
             return tf.reduce_min(tf.where(stays, ordered, 1.0), axis=-1, keepdims=True)
 
         # Sorting takes longer than all other operations of a step together.
-        sorts = (top_k > 0) | (top_p < 1)
+        sorts = tf.reduce_any((top_k > 0) | (top_p < 1))
         lowest = tf.cond(sorts, smallest_kept, lambda: tf.zeros_like(largest))
         stays = probability >= tf.maximum(lowest, min_p * largest)
         if always is not None:
-            stays |= always & ~self._is_greedy()
+            stays |= always & ~self._is_greedy(len(logits.shape))
         return tf.where(stays, scaled, scaled.dtype.min)
 
-    def _is_greedy(self):
-        temperature, top_k, top_p, min_p = self.tensors()
+    def _is_greedy(self, axes):
+        temperature, top_k, top_p, min_p = self._for(axes)
         return (temperature <= 0) | (top_k == 1) | (top_p <= SMALLEST) | (min_p >= 1)
 
     def draw_binary(self, logits: Tensor, uniforms: Tensor) -> Tensor:
@@ -115,7 +125,7 @@ class Sampler(NamedTuple):
         Returns:
             Bool (...), the more probable outcome where the other one is excluded.
         """
-        temperature, top_k, top_p, min_p = self.tensors()
+        temperature, top_k, top_p, min_p = self._for(len(logits.shape))
         probability = tf.sigmoid(logits / tf.maximum(temperature, SMALLEST))
         largest = tf.maximum(probability, 1 - probability)
         certain = (temperature <= 0) | (top_k == 1) | ((top_p < 1) & (largest >= top_p))
@@ -160,6 +170,26 @@ def output_seeds(seed: Any, num_outputs: Any) -> Tensor:
     """
     numbers = tf.range(at_most(num_outputs, "num_outputs"))
     return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
+
+
+def row_seeds(seeds: Tensor) -> Tensor:
+    """Returns int32 (N, 2), for each of seeds int32 (N,) that of the first of its outputs."""
+    return tf.stack([seeds, tf.zeros_like(seeds)], axis=1)
+
+
+def row_specs() -> list[tf.TensorSpec]:
+    """Returns the specs of what every served function of rows takes: seed and settings, (N,)."""
+    types = {"seed": tf.int32, "temperature": tf.float32, "top_p": tf.float32}
+    return [tf.TensorSpec([None], dtype, name) for name, dtype in types.items()]
+
+
+def row_settings(rows: int, temperature: float, seed: int) -> dict[str, Any]:
+    """Returns arguments for `row_specs`, of seeds from `seed` on, without a top-p filter."""
+    values = (range(seed, seed + rows), [temperature] * rows, [1.0] * rows)
+    return {
+        spec.name: tf.constant(value, spec.dtype)
+        for spec, value in zip(row_specs(), values, strict=True)
+    }
 
 
 def uniforms_of(seeds: Tensor, shape: Any) -> Tensor:

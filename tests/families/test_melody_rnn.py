@@ -355,7 +355,7 @@ def test_signatures_give_what_the_model_gives_from_disk_too(tmp_path):
     loaded = tf.saved_model.load(str(tmp_path)).signatures
     for outputs in (1, 3):
         arguments = model.signature_arguments(outputs, 1.0, 9)
-        events = loaded["serving_default"](**arguments)["events"]
+        events = loaded["sample"](**arguments)["events"]
         assert events.shape == (outputs, 40)
         expected, _ = model.continue_primer(arguments["primer"], 39, output_seeds(9, outputs))
         np.testing.assert_array_equal(events, expected)

@@ -175,7 +175,7 @@ def test_signatures_with_chords_work_from_disk(tmp_path):
     loaded = tf.saved_model.load(str(tmp_path)).signatures
     arguments = model.signature_arguments(3, 1.0, 4)
     expected = functions["generate"](**arguments)["events"]
-    np.testing.assert_array_equal(loaded["serving_default"](**arguments)["events"], expected)
+    np.testing.assert_array_equal(loaded["sample"](**arguments)["events"], expected)
     batch = batch_of(converter, rows=3)
     scored = {
         "events": tf.constant(batch["events"]),

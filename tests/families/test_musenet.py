@@ -411,7 +411,7 @@ def test_served_functions_know_all_controls():
     model = untrained(positions=128)
     functions = model.signatures()
     arguments = model.signature_arguments(3, 1.0, 5)
-    ids = functions["serving_default"](**arguments)["events"].numpy()
+    ids = functions["sample"](**arguments)["events"].numpy()
     open_ = decoding.sample(model, FRONT, 3, 128, 5, Sampler(), FREE)[0]
     np.testing.assert_array_equal(ids, open_)
     told = arguments | {"style": 4230, "families": 17, "strict": True, "minutes": 0.05}

@@ -85,6 +85,11 @@ class EventDrumsConverter(EventSequenceConverter):
         self._pitches = drum_classes.pitch_of_class(CLASSES[config.classes])
 
     @property
+    def class_pitches(self) -> tuple[int, ...]:
+        """The MIDI pitch of each class."""
+        return self._pitches
+
+    @property
     def encoding(self) -> EventEncoding:
         """The set of drums and the step counter."""
         return EventEncoding(

@@ -10,7 +10,13 @@ import tensorflow as tf
 from magenta_lite.families.jukebox.labels import EMPTY_GENRE, UNKNOWN
 from magenta_lite.families.jukebox.sampling import CHUNK, written
 from magenta_lite.graphs import graph_function
-from magenta_lite.modeling.sampling import Sampler, output_seeds
+from magenta_lite.modeling.sampling import (
+    Sampler,
+    output_seeds,
+    row_seeds,
+    row_settings,
+    row_specs,
+)
 
 if TYPE_CHECKING:
     from magenta_lite.families.jukebox.delay import DelayPrior
@@ -26,12 +32,12 @@ def signatures(
 
     Shape letters: B rows, P codes of a prompt, L context length in codes.
 
-    `sample(given, num_codes, temperature, top_k, top_p, min_p, seed, …)` and `serving_default`:
-    `codes` int32 (B, num_codes), which begin with the prompt `given` int32 (B, P), P >= 0. Models
-    with labels take `labels` int32 (B, `label_size`): length of the piece, offset and length of the
-    context in samples, artist, genres (-1 for none), characters. Upsamplers take `above` int32
-    (B, L / ratio), codes of the level above. A `DelayPrior` has frames of N codes instead:
-    (B, P, N) and (B, num_codes, N).
+    `sample(given, num_codes, temperature, top_k, top_p, min_p, seed, …)`: `codes` int32
+    (B, num_codes), which begin with the prompt `given` int32 (B, P), P >= 0. Models with labels
+    take `labels` int32 (B, `label_size`): length of the piece, offset and length of the context in
+    samples, artist, genres (-1 for none), characters. Upsamplers take `above` int32 (B, L / ratio),
+    codes of the level above. A `DelayPrior` has frames of N codes instead: (B, P, N) and
+    (B, num_codes, N).
     """
     sizes = model.sizes
     specs = [
@@ -43,11 +49,7 @@ def signatures(
         tf.TensorSpec([], tf.float32, "min_p"),
         tf.TensorSpec([], tf.int32, "seed"),
     ]
-    if sizes.labelled:
-        specs.append(tf.TensorSpec([None, sizes.label_size], tf.int32, "labels"))
-    if model.upsamples:
-        above_size = sizes.context // sizes.above_ratio
-        specs.append(tf.TensorSpec([None, above_size], tf.int32, "above"))
+    specs += _conditioning_specs(model)
 
     def sample(given, num_codes, temperature, top_k, top_p, min_p, seed, labels=None, above=None):
         rows, count = tf.shape(given)[0], tf.shape(given)[1]
@@ -74,7 +76,85 @@ def signatures(
 
     only_above = model.upsamples and not sizes.labelled
     function = graph_function(with_above if only_above else sample, input_signature=specs)
-    return {"sample": function, "serving_default": function}
+    return {"sample": function}
+
+
+def _conditioning_specs(model) -> list[tf.TensorSpec]:
+    sizes, specs = model.sizes, []
+    if sizes.labelled:
+        specs.append(tf.TensorSpec([None, sizes.label_size], tf.int32, "labels"))
+    if model.upsamples:
+        above_size = sizes.context // sizes.above_ratio
+        specs.append(tf.TensorSpec([None, above_size], tf.int32, "above"))
+    return specs
+
+
+def row_signature(
+    model: JukeboxPrior | DelayPrior,
+) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function of rows: `codes` int32 (B, N), -1 after those of a row.
+
+    Takes `given` int32 (B, P) and `given_length` int32 (B,), the prompt and its length, which may
+    be 0; `num_codes` int32 (B,), prompt included; seeds and settings (B,); and the conditioning of
+    `sample`. A `DelayPrior` has frames of codes instead of codes.
+    """
+    sizes = model.sizes
+    several = _several(sizes)
+    specs = [
+        tf.TensorSpec([None, None, *several], tf.int32, "given"),
+        tf.TensorSpec([None], tf.int32, "given_length"),
+        tf.TensorSpec([None], tf.int32, "num_codes"),
+        *row_specs(),
+        *_conditioning_specs(model),
+    ]
+
+    def sample_rows(
+        given, given_length, num_codes, seed, temperature, top_p, labels=None, above=None
+    ):
+        total = tf.minimum(num_codes, sizes.context)
+        room = [[0, 0], [0, sizes.context], *[[0, 0]] * len(several)]
+        codes = tf.ensure_shape(
+            tf.pad(given, room)[:, : sizes.context], [None, sizes.context, *several]
+        )
+        count = tf.minimum(given_length, total)
+        found = written(
+            model,
+            codes,
+            tf.reshape(count, [-1, *[1] * len(several)]),
+            tf.reduce_max(total),
+            row_seeds(seed),
+            Sampler(temperature, top_p=top_p),
+            labels,
+            above,
+            min(CHUNK, model.music.longest_step),
+        )
+        kept = tf.range(sizes.context) < total[:, None]
+        kept = tf.reshape(kept, [-1, sizes.context, *[1] * len(several)])
+        return {"codes": tf.where(kept, found, -1)[:, : tf.reduce_max(total)]}
+
+    def with_above(given, given_length, num_codes, seed, temperature, top_p, above):
+        settings = seed, temperature, top_p
+        return sample_rows(given, given_length, num_codes, *settings, None, above)
+
+    only_above = model.upsamples and not sizes.labelled
+    return graph_function(with_above if only_above else sample_rows, input_signature=specs)
+
+
+def row_arguments(
+    model: JukeboxPrior | DelayPrior, rows: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of the function of rows: an empty prompt and unknown labels."""
+    arguments = signature_arguments(model, rows, temperature, seed)
+    conditioning = {key: arguments[key] for key in ("labels", "above") if key in arguments}
+    return (
+        conditioning
+        | row_settings(rows, temperature, seed)
+        | {
+            "given": tf.zeros([rows, 1, *_several(model.sizes)], tf.int32),
+            "given_length": tf.zeros([rows], tf.int32),
+            "num_codes": tf.repeat(arguments["num_codes"], rows),
+        }
+    )
 
 
 def _several(sizes) -> list[int]:

@@ -73,6 +73,8 @@ class CodePrior(MusicModel):
     measure = evaluation.measure
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
+    row_signature = inference.row_signature
+    row_arguments = inference.row_arguments
 
 
 @keras.saving.register_keras_serializable("magenta_lite.jukebox")

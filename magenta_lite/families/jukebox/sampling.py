@@ -97,8 +97,8 @@ def written(
     """Does the same as `write_window` as part of a graph, with a prompt of dynamic length.
 
     The arguments are those of `write_window`, as int32 tensors, except for `codes` (B, context),
-    which begin with the prompt, and its length `given`. `chunk` is at most
-    `model.music.longest_step`.
+    which begin with the prompt, and its length `given`, a scalar, or (B,) where rows differ, which
+    is (B, 1) for frames. `chunk` is at most `model.music.longest_step`.
 
     Returns:
         Int32 (B, context), with new codes from `given` to `total`.

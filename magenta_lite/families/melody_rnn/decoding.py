@@ -57,9 +57,16 @@ def _joined(primer, events):
 
 
 def _read(model, weights, history, states, ids, position, chords):
-    """Reads an event (B,) of each row, with the chord of the next; returns the decoding state."""
+    """Reads an event (B,) of each row, with the chord of the next; returns the decoding state.
+
+    `chords` are those of all rows, or a pair of those of each row (B, C) and their numbers (B,).
+    """
     following = None
-    if chords is not None:
+    if isinstance(chords, tuple):
+        of_rows, lengths = chords
+        place = tf.minimum(position + 1, tf.maximum(lengths - 1, 0))
+        following = tf.gather(of_rows, place, axis=1, batch_dims=1)
+    elif chords is not None:
         last = tf.shape(chords)[0] - 1
         following = tf.fill(tf.shape(ids), chords[tf.minimum(position + 1, last)])
     x, history = features.add_event(model.encoding, history, ids, position, following)
@@ -104,6 +111,70 @@ def _sample(model, weights, primer, uniforms, sampler, chords):
 
 
 _compiled_sample = inner_graph(_sample, jit_compile=True)
+
+
+def sample_rows(
+    model: MelodyRNN,
+    primer: Tensor,
+    primer_length: Tensor,
+    num_steps: Tensor,
+    seeds: Tensor,
+    sampler: Sampler,
+    chords: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Continues a primer of its own in each row, which is what `sample` gives for it.
+
+    Args:
+        model: The model.
+        primer: Int32 (N, P), event ids, padded.
+        primer_length: Int32 (N,); 0 for the start event of a piece without a primer.
+        num_steps: Int32 (N,), as of `sample`.
+        seeds: Int32 (N, 2).
+        sampler: Settings (N,).
+        chords: Int32 (N, C) and their numbers (N,), as of `sample`.
+
+    Returns:
+        Int32 (N, P + S), primer and continuation, -1 after the last event of a row.
+    """
+    lengths, steps = tf.maximum(primer_length, 1), at_most(num_steps, "num_steps")
+    total, most = tf.reduce_max(lengths + steps), tf.reduce_max(steps)
+    # Room for the start event, and for all that is new. Shapes are known before compilation.
+    given = tf.pad(tf.cast(primer, tf.int32), [[0, 0], [0, 1 + most]])
+    first = tf.where(primer_length > 0, given[:, 0], model.encoding.start_id)
+    given = tf.concat([first[:, None], given[:, 1:total]], axis=1)
+    uniforms = tf.pad(uniforms_of(seeds, [most]), [[0, 0], [0, 1]])
+    weights = model.layer_weights()
+    of_rows = given, lengths, steps, uniforms, sampler.tensors(), chords
+    return _compiled_sample_rows(model, weights, *of_rows)
+
+
+def _sample_rows(model, weights, primer, lengths, steps, uniforms, sampler, chords):
+    rows, most = tf.unstack(tf.shape(primer))
+    last = tf.shape(uniforms)[1] - 1
+
+    def is_unfinished(t, carried, left, events):
+        return (t < most) & tf.reduce_any((left > 0) | (t < lengths))
+
+    def step(t, carried, left, events):
+        history, states, logits = carried
+        place = tf.clip_by_value(t - lengths, 0, last)
+        uniform = tf.gather(uniforms, place, axis=1, batch_dims=1)
+        drawn, _ = draw_events(model, history, logits, uniform, sampler)
+        is_given = t < lengths
+        ids = tf.where(is_given, primer[:, t], drawn)
+        events = events.write(t, tf.where(is_given | (left > 0), ids + 1, 0))
+        left -= tf.where(is_given, 0, features.duration(model.encoding, ids))
+        return t + 1, _read(model, weights, history, states, ids, t, chords), left, events
+
+    history = features.empty_history(model.encoding, rows)
+    logits = tf.zeros([rows, model.encoding.num_classes])
+    events = tf.TensorArray(tf.int32, size=most, element_shape=[primer.shape[0]])
+    start = (0, (history, model.zero_states(rows), logits), steps, events)
+    *_, events = tf.while_loop(is_unfinished, step, start)
+    return tf.transpose(events.stack()) - 1
+
+
+_compiled_sample_rows = inner_graph(_sample_rows, jit_compile=True)
 
 
 def _advance(model, weights, carried, uniforms, sampler, position, chords):

@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.graphs import graph_function
-from magenta_lite.modeling.sampling import Sampler, output_seeds
+from magenta_lite.modeling.sampling import (
+    Sampler,
+    output_seeds,
+    row_seeds,
+    row_settings,
+    row_specs,
+)
 
 if TYPE_CHECKING:
     from magenta_lite.families.melody_rnn.model import MelodyRNN
@@ -33,7 +39,7 @@ def signatures(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicF
       of lengths int32 (B,), given their first events: `log_likelihood` of the labels, as in the
       original, and `melody_log_likelihood` with the sum of the probabilities of all classes that
       mean the same event. Models with chords also take `chords` int32 (B, T).
-    - `sample` and `serving_default`: the same as `generate`.
+    - `sample`: the same as `generate`.
     """
 
     def scalar(dtype, name):
@@ -76,7 +82,6 @@ def signatures(model: MelodyRNN) -> dict[str, tf.types.experimental.PolymorphicF
         "generate": generate,
         "log_likelihood": log_likelihood,
         "sample": generate,
-        "serving_default": generate,
     }
 
 
@@ -96,4 +101,46 @@ def signature_arguments(
     }
     if model.encoding.chords:
         arguments["chords"] = tf.fill([steps + 1], SAMPLE_CHORD)
+    return arguments
+
+
+def row_signature(model: MelodyRNN) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function of rows: `events` int32 (N, P + S), -1 after the last event of a row.
+
+    Takes `primer` int32 (N, P) and `primer_length` int32 (N,), 0 for the start event of a piece
+    without a primer; `num_steps` int32 (N,) to add, S at most; seeds and settings (N,). Models with
+    chords also take `chords` int32 (N, C) and `chords_length` int32 (N,): the ids of the chords of
+    all steps, of which the last one goes on to the end.
+    """
+
+    def spec(name, rank=1):
+        return tf.TensorSpec([None] * rank, tf.int32, name)
+
+    chords_specs = [spec("chords", 2), spec("chords_length")] if model.encoding.chords else []
+    specs = [spec("primer", 2), spec("primer_length"), spec("num_steps"), *row_specs()]
+
+    @graph_function(input_signature=[*specs, *chords_specs])
+    def sample_rows(
+        primer, primer_length, num_steps, seed, temperature, top_p, chords=None, chords_length=None
+    ):
+        sampler, seeds = Sampler(temperature, top_p=top_p), row_seeds(seed)
+        chords = None if chords is None else (chords, chords_length)
+        given = primer, primer_length
+        return {"events": decoding.sample_rows(model, *given, num_steps, seeds, sampler, chords)}
+
+    return sample_rows
+
+
+def row_arguments(
+    model: MelodyRNN, rows: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of the function of rows: steps after the start event, over one chord."""
+    arguments = row_settings(rows, temperature, seed) | {
+        "primer": tf.fill([rows, 1], model.encoding.start_id),
+        "primer_length": tf.ones([rows], tf.int32),
+        "num_steps": tf.fill([rows], min(SAMPLE_STEPS, model.length - 1)),
+    }
+    if model.encoding.chords:
+        arguments["chords"] = tf.fill([rows, 1], SAMPLE_CHORD)
+        arguments["chords_length"] = tf.ones([rows], tf.int32)
     return arguments

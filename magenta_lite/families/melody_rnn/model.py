@@ -291,6 +291,8 @@ class MelodyRNN(MusicModel):
     samples = evaluation.samples
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
+    row_signature = inference.row_signature
+    row_arguments = inference.row_arguments
 
     @classmethod
     def for_config(

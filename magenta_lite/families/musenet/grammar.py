@@ -78,8 +78,8 @@ class Constraints(NamedTuple):
     """Constraints on generated pieces.
 
     Attributes:
-        units: Int32 scalar, length in units of 10 ms; 0 for open length.
-        allowed: Bool (4864,), mask of the tokens that may be written.
+        units: Int32 scalar, length in units of 10 ms, 0 for open length; or (N,) for N pieces.
+        allowed: Bool (4864,) or (N, 4864), mask of the tokens that may be written.
         guidance: Float scalar, scale of classifier-free guidance by style and instruments (Ho and
             Salimans 2022, https://arxiv.org/abs/2207.12598); None for no guidance.
         given: Notes that other instruments accompany; None without them.
@@ -129,7 +129,8 @@ class MuseNetGrammar:
             allowed &= ~waits | sounds | short
         is_end = np.arange(rules.size) == rules.end
         allowed &= ~is_end | ~sounds
-        units, length = state.units[:, None], conditioning.units
+        # Of all pieces, or of each.
+        units, length = state.units[:, None], tf.convert_to_tensor(conditioning.units)[..., None]
         soonest = 19 * length
         if span is not None:
             units, length = units - span.shown, span.length

@@ -303,6 +303,7 @@ class MuseNet(MusicModel):
         table, *layers = weights
         units = _in_piece(state.units, True, constraints)
         x = self._embed(table, ids, state.moment, state.chord, *_places(units, constraints))
+        x *= tf.cast(position > 0, tf.float32)  # no token precedes the first
         x += tf.gather(self.extras["position"], position)
         x = tf.concat([x, x], axis=0) if guided else x
         x, keys, values = step(self.decoder, tuple(layers), x, position, keys, values)
@@ -410,6 +411,8 @@ class MuseNet(MusicModel):
     measure = evaluation.measure
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
+    row_signature = inference.row_signature
+    row_arguments = inference.row_arguments
 
     @classmethod
     def for_config(

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from magenta_lite.converters.text_melody import TextMelodyCodec
 from magenta_lite.graphs import graph_function
-from magenta_lite.modeling import decoding
-from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.modeling import decoding, row_decoding
+from magenta_lite.modeling.row_decoding import sample_rows
+from magenta_lite.modeling.sampling import Sampler, row_settings
 
 if TYPE_CHECKING:
     from magenta_lite.families.music_transformer.model import MusicTransformer
@@ -29,13 +30,13 @@ def signatures(model: MusicTransformer) -> dict[str, tf.types.experimental.Polym
       `log_likelihood` float32 (N,) of the sampled tokens, in nats. `temperature` is a float scalar,
       0 for the most probable token at each step; `top_k` (0 for all), `top_p` (1 for all) and
       `min_p` (0 for all) restrict sampling to the most probable tokens.
-    - `generate` and `serving_default`: the same without a primer.
+    - `generate` and `sample`: the same without a primer.
     - `log_likelihood(events)`: float32 (B,), in nats, of tokens (B, T) padded with 0.
 
     A model of accompaniments has these instead:
 
-    - `accompany(melody, num_outputs, num_tokens, ...)` and `serving_default`: the same for a melody
-      (I,), one id a step, optionally padded with 0; longer melodies than in training are cut off.
+    - `accompany(melody, num_outputs, num_tokens, …)` and `sample`: the same for a melody (I,), one
+      id a step, optionally padded with 0; longer melodies than in training are cut off.
     - `log_likelihood(events, melody)`: float32 (B,) of tokens (B, T) given melodies (B, I).
     """
 
@@ -67,7 +68,6 @@ def signatures(model: MusicTransformer) -> dict[str, tf.types.experimental.Polym
             "accompany": accompany,
             "log_likelihood": log_likelihood_of_pairs,
             "sample": accompany,
-            "serving_default": accompany,
         }
 
     @graph_function(input_signature=[ids(None, name="primer"), *settings])
@@ -87,7 +87,6 @@ def signatures(model: MusicTransformer) -> dict[str, tf.types.experimental.Polym
         "generate": generate,
         "log_likelihood": log_likelihood,
         "sample": generate,
-        "serving_default": generate,
     }
 
 
@@ -100,3 +99,48 @@ def signature_arguments(
         melody = {"melody": tf.constant(TextMelodyCodec().ids_of_events(SCALE))}
     tokens = min(SAMPLE_TOKENS, model.max_length)
     return melody | decoding.arguments(num_outputs, tokens, temperature, seed)
+
+
+def row_signature(model: MusicTransformer) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function of rows: `events` int32 (N, T), and their numbers `num_events` (N,).
+
+    Zeros follow the end of a piece. Takes `num_tokens` int32 (N,), seeds and settings (N,), and
+    `primer` int32 (N, P) with `primer_length` int32 (N,), 0 for none. A model of accompaniments
+    takes `melody` int32 (N, I) instead, padded with 0.
+    """
+
+    def named(events, length):
+        return {"events": events, "num_events": length}
+
+    if model.rules.inputs:
+        melody_spec = tf.TensorSpec([None, None], tf.int32, "melody")
+
+        @graph_function(input_signature=[melody_spec, *row_decoding.specs()])
+        def accompany_rows(melody, num_tokens, seed, temperature, top_p):
+            sampler, nothing = Sampler(temperature, top_p=top_p), tf.zeros_like(seed)
+            primer = nothing[:, None][:, :0]
+            return named(*sample_rows(model, primer, nothing, num_tokens, seed, sampler, melody))
+
+        return accompany_rows
+
+    @graph_function(input_signature=[*row_decoding.primer_specs(), *row_decoding.specs()])
+    def continue_rows(primer, primer_length, num_tokens, seed, temperature, top_p):
+        sampler = Sampler(temperature, top_p=top_p)
+        return named(*sample_rows(model, primer, primer_length, num_tokens, seed, sampler, None))
+
+    return continue_rows
+
+
+def row_arguments(
+    model: MusicTransformer, rows: int, temperature: float, seed: int
+) -> dict[str, tf.Tensor]:
+    """Returns arguments of the function of rows: no primer, or the scale as the melody."""
+    tokens = min(SAMPLE_TOKENS, model.max_length)
+    arguments = row_settings(rows, temperature, seed) | {"num_tokens": tf.fill([rows], tokens)}
+    if model.rules.inputs:
+        scale = tf.constant([TextMelodyCodec().ids_of_events(SCALE)])
+        return arguments | {"melody": tf.repeat(scale, rows, axis=0)}
+    return arguments | {
+        "primer": tf.zeros([rows, 1], tf.int32),
+        "primer_length": tf.zeros([rows], tf.int32),
+    }

@@ -226,13 +226,15 @@ class MusicTransformer(MusicModel):
         return self.rules.fill_end is not None
 
     def condition(self, inputs: Any, rows: Any) -> tuple[tuple, Conditioning]:
-        """Encodes the melody int32 (I,) that pieces accompany.
+        """Encodes the melody int32 (I,) that pieces accompany, or (N, I), a melody of each.
 
         A model without inputs may have the length of a gap instead, an integer, or None.
         """
         if not self.rules.inputs:
             gap = None if inputs is None else tf.convert_to_tensor(inputs, tf.int32)
             return (), Conditioning(gap=gap)
+        if len(inputs.shape) == 2:
+            return (), Conditioning(melody=self._condition_rows(inputs))
         memory, bias = self.encode(tf.convert_to_tensor(inputs, tf.int32)[None])
 
         def for_all(x):  # (1, H, I, D) as (N * H, I, D)
@@ -241,6 +243,12 @@ class MusicTransformer(MusicModel):
         pairs = [layer.keys_values(memory, "memory_attention") for layer in self.decoder]
         pairs = tuple((for_all(k), for_all(v)) for k, v in pairs)
         return (memory, bias), Conditioning(melody=(pairs, bias[0, 0, 0]))
+
+    def _condition_rows(self, inputs):
+        memory, bias = self.encode(inputs)
+        each = [layer.keys_values(memory, "memory_attention") for layer in self.decoder]
+        pairs = tuple(tuple(tf.reshape(x, [-1, *x.shape[2:]]) for x in pair) for pair in each)
+        return pairs, tf.repeat(bias[:, 0], self.sizes.heads, axis=0)  # (N * H, 1, I)
 
     def step(
         self,
@@ -368,6 +376,8 @@ class MusicTransformer(MusicModel):
     measure = evaluation.measure
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
+    row_signature = inference.row_signature
+    row_arguments = inference.row_arguments
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: TokenConverter, **kwargs: Any) -> Self:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from magenta_lite.families.music_vae.inputs import control_size
 from magenta_lite.graphs import graph_function
+from magenta_lite.modeling.sampling import Sampler, row_settings, row_specs
 
 if TYPE_CHECKING:
     from magenta_lite.families.music_vae.model import MusicVAE
@@ -27,7 +28,6 @@ def signatures(model: MusicVAE) -> dict[str, tf.types.experimental.PolymorphicFu
     - `decode(z, temperature, seed)`: `events` (B, T, *E) of float32 (B, Z).
     - `interpolate(start, end, num_outputs, temperature, seed)`: `events` (N, T, *E) on the arc
       between the posterior means of two (T, *E), both ends included.
-    - `serving_default`: the same as `sample`.
 
     A model with controls takes `controls`, too, the same for all outputs: chord classes int32
     (T,), or the hits of a groove float32 (T, D). Its `encode` takes chord classes int32 (B, T), and
@@ -66,7 +66,31 @@ def signatures(model: MusicVAE) -> dict[str, tf.types.experimental.PolymorphicFu
         "encode": encode,
         "decode": decode,
         "interpolate": interpolate,
-        "serving_default": sample,
+    }
+
+
+def row_signature(model: MusicVAE) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function of rows: `events` (N, T, *E) for seeds and settings (N,).
+
+    A model with controls takes `controls`, too, those of each row: chord classes int32 (N, T), or
+    hits float32 (N, T, D).
+    """
+    controls, _ = control_specs(model)
+    of_rows = [tf.TensorSpec([None, *spec.shape], spec.dtype, spec.name) for spec in controls]
+
+    @graph_function(input_signature=[*row_specs(), *of_rows])
+    def sample_rows(seed, temperature, top_p, controls=None):
+        sampler = Sampler(temperature, top_p=top_p)
+        return {"events": model.sample_rows(seed, sampler, controls)}
+
+    return sample_rows
+
+
+def row_arguments(model: MusicVAE, rows: int, temperature: float, seed: int) -> dict:
+    """Returns arguments of the function of rows, without chords or hits."""
+    controls, _ = control_specs(model)
+    return row_settings(rows, temperature, seed) | {
+        spec.name: tf.zeros([rows, *spec.shape], spec.dtype) for spec in controls
     }
 
 

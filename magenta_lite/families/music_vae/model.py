@@ -451,6 +451,32 @@ class MusicVAE(MusicModel):
         noise = tf.random.stateless_normal([n, self.sizes.latent_size], [seed, 0])
         return self.decode(self.latents(noise, prior), seed, controls, **settings)
 
+    def sample_rows(self, seed: Tensor, sampler: Sampler, controls: Tensor | None = None) -> Tensor:
+        """Returns a sequence (N, T, *E) for each of N seeds, independent of the others.
+
+        Row n is the first output of `sample` with its seed.
+
+        Args:
+            seed: Int32 (N,).
+            sampler: Settings (N,).
+            controls: Chord classes int32 (N, T) or hits float (N, T, D), for events with controls.
+        """
+        zeros, shape = tf.zeros_like(seed), [self.decoder.uniforms, self.length]
+        noise, uniforms = (
+            tf.map_fn(draw, tf.stack([seed, zeros + i], axis=1), fn_output_signature=tf.float32)
+            for i, draw in enumerate(
+                (
+                    lambda each: tf.random.stateless_normal([self.sizes.latent_size], each),
+                    lambda each: tf.random.stateless_uniform(shape, each),
+                )
+            )
+        )
+        choose = self.decoder.choose_with(tf.transpose(uniforms, [2, 0, 1]), sampler.tensors())
+        vectors = None
+        if controls is not None:
+            vectors = inputs.control_vectors(self.events_format, swap_axes(controls), tf.float32)
+        return swap_axes(self.decoder.decode(self.latents(noise), choose, vectors)[0])
+
     def latents(self, noise: Tensor, prior: str = "data") -> Tensor:
         """Transforms standard normal noise (..., Z) to samples of a prior, float (..., Z).
 
@@ -492,6 +518,8 @@ class MusicVAE(MusicModel):
     samples = evaluation.samples
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
+    row_signature = inference.row_signature
+    row_arguments = inference.row_arguments
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:

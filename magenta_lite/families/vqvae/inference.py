@@ -32,7 +32,7 @@ def signatures(
       finest, for float32 (B, T, C) in [-1, 1].
     - `decode_0(codes)`, `decode_1(codes)` …: `audio` float32 (B, T, C) for the codes of a level,
       not clipped to [-1, 1].
-    - `reconstruct(audio)` and `serving_default`: `audio_0`, `audio_1` …, the reconstructions from
+    - `reconstruct(audio)`: `audio_0`, `audio_1` …, the reconstructions from
       each level's codes.
     """
     sizes, levels = model.sizes, range(model.sizes.levels)
@@ -60,14 +60,18 @@ def signatures(
         "encode": encode,
         **decoders,
         "reconstruct": reconstruct,
-        "serving_default": reconstruct,
     }
+
+
+def row_signature(model: VQVAE) -> tf.types.experimental.PolymorphicFunction:
+    """Returns the function of rows, `reconstruct`, which reads each sound alone."""
+    return signatures(model)["reconstruct"]
 
 
 def signature_arguments(
     model: VQVAE, num_outputs: int, temperature: float, seed: int
 ) -> dict[str, tf.Tensor]:
-    """Returns arguments of `serving_default`: noise."""
+    """Returns arguments of `reconstruct`: noise."""
     del temperature
     shape = (num_outputs, 4 * model.hop_lengths[-1], model.sizes.channels)
     noise = np.random.default_rng(seed).uniform(-0.5, 0.5, shape)

@@ -312,7 +312,8 @@ class VQVAE(MusicModel):
     generate = generation.generate
     measure = evaluation.measure
     signatures = inference.signatures
-    signature_arguments = inference.signature_arguments
+    signature_arguments = row_arguments = inference.signature_arguments
+    row_signature = inference.row_signature
     pictures = inference.pictures
 
     @classmethod
