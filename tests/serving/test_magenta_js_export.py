@@ -86,6 +86,19 @@ def test_the_attention_length_of_the_folder_is_used(tmp_path):
     assert imported(tmp_path / "js", run).sizes.attention_length == 23
 
 
+def test_attention_without_a_bias_is_trained_and_saved(tmp_path):
+    run = magenta_js_models.random_run("drum_kit_rnn")
+    assert run.model.rnn[0].query_bias is None
+    events = np.random.default_rng(0).integers(0, 512, (2, 24))
+    before = run.model.rnn[0].query_kernel.numpy()
+    run.model.compile(optimizer="sgd")
+    run.model.fit({"events": events, "length": np.full(2, 24, np.int32)}, verbose=0)
+    assert np.abs(run.model.rnn[0].query_kernel.numpy() - before).max() > 0
+    again = load_run(run.save(tmp_path / "run").directory)
+    for ours, theirs in zip(run.model.weights, again.model.weights, strict=True):
+        np.testing.assert_array_equal(theirs.numpy(), ours.numpy())
+
+
 def refusal(name, *overrides):
     config = get_config(name, overrides)
     converter = build_converter(config.converter)
