@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magenta_lite.evaluation import samples
+from magenta_lite.evaluation import chorales, samples
 from magenta_lite.modeling.examples import Examples
 
 if TYPE_CHECKING:
@@ -26,10 +26,12 @@ def numbers(run: Run, examples: Examples, collection: Any, seed: int = 0) -> dic
     if drawn is not None:
         return measured | samples.compared(drawn, examples, collection, run.config, run.converter)
     if run.config.converter.kind in samples.TOKEN_KINDS:
-        return measured | samples.baseline(examples, collection, run.config, run.converter)
+        measured |= samples.baseline(examples, collection, run.config, run.converter)
+    if run.config.converter.kind == "chorale":
+        measured |= chorales.compared(run, examples, seed)
     return measured
 
 
 def meanings(run: Run) -> dict[str, str]:
     """Returns a description of each metric, by its name."""
-    return {**run.model.metric_meanings, **samples.MEANINGS}
+    return {**run.model.metric_meanings, **samples.MEANINGS, **chorales.MEANINGS}
