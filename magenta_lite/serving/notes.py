@@ -7,6 +7,7 @@ Shape letters: N pieces, T events, C candidates for notes, M notes of the piece 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -91,8 +92,14 @@ class NoteReader(NamedTuple):
         )
 
 
-def note_reader(converter: Any) -> NoteReader | None:
-    """Returns the reader of a converter's events; None for a converter of something else."""
+def note_reader(converter: Any, programs: tuple[int, ...] = ()) -> NoteReader | None:
+    """Returns the reader of a converter's events; None for a converter of something else.
+
+    `programs` are those of the melodic parts, as in `generate`; by default those of the converter.
+    """
+    if programs:
+        converter = copy.copy(converter)
+        converter.default_programs = tuple(programs)
     read = _READERS.get(type(converter))
     return None if read is None else read(converter)
 

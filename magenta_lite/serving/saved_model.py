@@ -49,7 +49,7 @@ def export_saved_model(
             writing it.
         RuntimeError: If the outputs of the SavedModel differ from those of the run's model.
     """
-    functions = signatures(run.model, run.converter)
+    functions = signatures(run.model, run.converter, run.config.generate.programs)
 
     module = tf.Module()
     module.model_weights = [weight.value for weight in run.model.weights]
@@ -72,17 +72,17 @@ def export_saved_model(
     }
 
 
-def signatures(model: MusicModel, converter: Any) -> dict[str, Any]:
+def signatures(model: MusicModel, converter: Any, programs: tuple[int, ...] = ()) -> dict[str, Any]:
     """Returns the functions that are exported, by the names of their signatures.
 
     They are those of the model; `serving_default` is its `row_signature`, if it has one, and
     returns notes, see `NoteReader.notes`, if the events are notes. Where times depend on the tempo,
-    it also takes `qpm` float32 (N,), quarter notes a minute.
+    it also takes `qpm` float32 (N,), quarter notes a minute. `programs` are those of `note_reader`.
     """
     rows = model.row_signature()
     if rows is None:
         return model.signatures()
-    reader = note_reader(converter)
+    reader = note_reader(converter, programs)
     served = rows if reader is None else _noted(rows, reader)
     return model.signatures() | {"serving_default": served}
 

@@ -118,7 +118,7 @@ def test_a_client_writes_what_generate_gives(place, server, program):
     (expected,) = ml.load(place / "runs" / NAME).generate(num_outputs=1, **settings)
     written = note_seq.midi_file_to_note_sequence(str(piece))
     notes = [
-        [(n.start_time, n.pitch, n.end_time, n.velocity) for n in sequence.notes]
+        [(n.start_time, n.pitch, n.end_time, n.velocity, n.program) for n in sequence.notes]
         for sequence in (written, expected)
     ]
     assert len(expected.notes) > 0
