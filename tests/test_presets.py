@@ -61,6 +61,8 @@ def test_a_loaded_preset_has_the_packed_weights(run, loops, installed, path):
 def test_float32_keeps_every_bit(run, tmp_path):
     for dtype in ("float16", "float32"):  # the second one replaces the first one
         packing.pack(tmp_path / "a", run.config, run.converter, run.model, "", dtype, **FACTS)
+    modes = {path.stat().st_mode for path in (tmp_path / "a").iterdir()}
+    assert len(modes) == 1  # whoever installs the package may read all files
     for mine, theirs in zip(run.model.weights, ml.load(tmp_path / "a").model.weights, strict=True):
         np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
 

@@ -102,7 +102,7 @@ def pack(
         example: Content of `example.mid`; empty for none.
         **facts: `about`, `step`, `data`, `licence` and `flags` of `Preset`.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     # A run that starts with these weights has a time budget of its own.
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, minutes=0.0))
@@ -111,7 +111,7 @@ def pack(
         partial.mkdir()
         save_config(config, partial / CONFIG)
         (partial / CONVERTER).write_text(json.dumps(converter.to_json(), indent=2) + "\n")
-        save_file(arrays_of(model, dtype), partial / WEIGHTS)
+        (partial / WEIGHTS).write_bytes(save(arrays_of(model, dtype)))
         (partial / CARD).write_text(card, encoding="utf-8")
         if example:
             (partial / EXAMPLE).write_bytes(example)
