@@ -25,7 +25,7 @@ NUMBERS = {
     "top_p": 1.0,
     "length": SIZE,
 }
-ALONE = (7,)  # rows
+ALONE = (3,)  # rows, without top-p, which not every other signature has
 SINGLE = {"num_outputs": 1, "top_k": 0, "min_p": 0.0}
 BATCHED = ("given", "labels", "above")  # with an axis of rows in all signatures
 LENGTHS = {"primer": "primer_length", "chords": "chords_length", "given": "given_length"}
