@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -188,8 +189,6 @@ async def _body(request: fastapi.Request) -> tuple[str, tuple[tuple[str, bytes],
 
 async def _wait(request: fastapi.Request, job: Job, models: Models) -> None:
     """Waits until a job is finished; cancels it if its client has left."""
-    import asyncio
-
     finished = asyncio.create_task(job.finished())
     while not (await asyncio.wait({finished}, timeout=POLL_SECONDS))[0]:
         if await request.is_disconnected():
