@@ -93,3 +93,23 @@ def test_what_stands_in_front_of_a_musenet_piece_counts_for_nothing():
 def test_of_codes_it_is_the_share_of_the_most_frequent_one():
     events = np.array([[3, 3, 1, 2]])
     assert of_config("jukebox_prior_tiny", events, [4]) == pytest.approx(1 / 2)
+
+
+def test_accuracy_of_a_training_on_events_is_that_of_events():
+    """Whichever class stands for an event: here each is the repeat of the one 16 steps before."""
+    config = get_config("lookback_rnn", ["objective.target=event"])
+    model = build_model(config, build_converter(config.converter))
+    note, usual = model.encoding.onset_ids[0], model.encoding.usual_id
+    bar = np.full(16, usual, np.int32)
+    bar[[0, 5, 9]] = note
+    events = np.tile(bar, 3)[None]
+    batch = {"events": tf.constant(events), "length": tf.constant([48])}
+    repeat = model.encoding.num_ids  # the class of the shortest distance
+    logits = tf.one_hot(tf.fill([1, 47], repeat), model.encoding.num_classes) * 50.0
+    model.mean_loss(batch, logits)
+    # Before the first bar there is nothing but the usual event.
+    assert float(model.means["accuracy"].result()) == pytest.approx(45 / 47)
+    assert float(model.means["event_accuracy"].result()) == pytest.approx(6 / 8)
+    assert float(model.means["no_event_accuracy"].result()) == 1
+    examples = SimpleNamespace(events=events, lengths=np.array([48]))
+    assert model.majority_accuracy(examples) == pytest.approx(39 / 47)

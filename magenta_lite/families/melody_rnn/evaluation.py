@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.backing_chords import BackingChords
 from magenta_lite.families.melody_rnn.generation import steps_to_add
 from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
@@ -92,10 +91,8 @@ def samples(
 def _sums(model, batch):
     events, logits, encoding = batch["events"], model(batch), model.encoding
     terms = model.loss_terms(events, batch["length"], logits)
-    by_step = tf.transpose(logits, [1, 0, 2])
-    guessed = features.most_probable_events(encoding, tf.transpose(events), by_step)
-    right = tf.cast(tf.equal(tf.transpose(guessed), events[:, 1:]), tf.float32)
     counts, correct, is_event = terms["counts"], terms["correct"], terms["is_event"]
+    right = terms["melody_correct"]
     following, (lowest, highest) = events[:, 1:], encoding.onset_ids
     onset = tf.cast((following >= lowest) & (following <= highest), tf.float32)
     values = {

@@ -205,8 +205,9 @@ class MelodyRNN(MusicModel):
 
         Keys: `counts`, the mask of events that count; `nll` of the label and `melody_nll` of the
         event, with the sum of the probabilities of all classes that mean it, in nats; `correct`,
-        whether the label is the most probable class; and `is_event`, whether the label differs from
-        the usual event, which is "no event" on a grid of steps.
+        whether the label is the most probable class, and `melody_correct`, whether the event is the
+        most probable one by these sums; and `is_event`, whether the label differs from the usual
+        event, which is "no event" on a grid of steps.
         """
         ids = _swap_axes(tf.cast(events, tf.int32))
         label = _swap_axes(features.labels(self.encoding, ids))
@@ -219,19 +220,27 @@ class MelodyRNN(MusicModel):
             means_it.append(tf.where(_swap_axes(same), repeat, log_p.dtype.min))
         position = tf.range(1, tf.shape(ids)[0])
         usual = self.encoding.own_class(self.encoding.usual_id)
+        guessed = features.most_probable_events(self.encoding, ids, _swap_axes(logits))
         return {
             "counts": tf.cast(position < length[:, None], tf.float32),
             "nll": nll,
             "melody_nll": -tf.reduce_logsumexp(tf.stack(means_it), axis=0),
             "correct": is_top(logits, label),
+            "melody_correct": tf.cast(_swap_axes(guessed == ids[1:]), tf.float32),
             "is_event": tf.cast(label != usual, tf.float32),
         }
 
     def majority_accuracy(self, examples: Any) -> float:
         ids = tf.transpose(tf.cast(examples.events[:COUNTED_EXAMPLES], tf.int32))
-        labels = features.labels(self.encoding, ids).numpy()
+        predicted = ids[1:] if self.counts_events else features.labels(self.encoding, ids)
         position = np.arange(1, len(ids))[:, None]
-        return share_of_commonest(labels[position < examples.lengths[:COUNTED_EXAMPLES]])
+        counted = position < examples.lengths[:COUNTED_EXAMPLES]
+        return share_of_commonest(predicted.numpy()[counted])
+
+    @property
+    def counts_events(self) -> bool:
+        """Whether the loss and the accuracy are those of events, not of labels."""
+        return self.objective.target == "event"
 
     def preprocess(self, batch: Batch, training: bool) -> Batch:
         steps = tf.cast(tf.maximum(batch["length"] - 1, 0), tf.float32)
@@ -241,14 +250,18 @@ class MelodyRNN(MusicModel):
         """Returns the mean cross-entropy of all events of the batch that count, in nats."""
         terms = self.loss_terms(batch["events"], batch["length"], outputs)
         counts, nll = terms["counts"], terms["nll"]
-        target = terms["melody_nll"] if self.objective.target == "event" else nll
+        target = terms["melody_nll"] if self.counts_events else nll
+        correct = terms["melody_correct" if self.counts_events else "correct"]
         mean_count = self.preprocess(batch, training)["mean_count"]
         is_event = terms["is_event"]
+        if self.counts_events:
+            usual = tf.equal(batch["events"][:, 1:], self.encoding.usual_id)
+            is_event = 1 - tf.cast(usual, tf.float32)
         measures = {
             "perplexity": (nll, counts),
-            "accuracy": (terms["correct"], counts),
-            "event_accuracy": (terms["correct"], counts * is_event),
-            "no_event_accuracy": (terms["correct"], counts * (1 - is_event)),
+            "accuracy": (correct, counts),
+            "event_accuracy": (correct, counts * is_event),
+            "no_event_accuracy": (correct, counts * (1 - is_event)),
             "melody_nll_per_step": (terms["melody_nll"], counts),
         }
         for name, (values, weight) in measures.items():
