@@ -58,6 +58,8 @@ class GenerateOptions:
         num_outputs: Number of pieces.
         temperature: Divides the logits; 0 takes the most probable event at each step.
         seed: Seed of all random numbers.
+        seeds: Instead of `seed`, that of each output, which is then the first output of a call with
+            this seed; only if `takes_seeds`.
         qpm: Tempo of the output in quarter notes per minute.
         qpm_given: Whether the user gave this tempo.
         programs: General MIDI programs of the melodic parts; empty for the converter's own.
@@ -70,6 +72,7 @@ class GenerateOptions:
     num_outputs: int = 1
     temperature: float = 1.0
     seed: int = 0
+    seeds: tuple[int, ...] = ()
     qpm: float = 120.0
     qpm_given: bool = False
     programs: tuple[int, ...] = ()
@@ -108,6 +111,17 @@ class GenerateOptions:
     def modes(cls, converter: Any) -> tuple[str, ...]:
         """Returns the modes of a model with this converter."""
         raise NotImplementedError
+
+    @property
+    def takes_seeds(self) -> bool:
+        """Whether the outputs of several calls that differ in their seed can be made in one."""
+        return False
+
+    def output_seeds(self) -> list[tuple[int, int]]:
+        """Returns a pair of numbers for each output, from which its random numbers are drawn."""
+        if self.seeds:
+            return [(seed, 0) for seed in self.seeds]
+        return [(self.seed, number) for number in range(self.num_outputs)]
 
     @classmethod
     def names(cls, converter: Any) -> tuple[str, ...]:

@@ -231,7 +231,7 @@ class ModelQueue:
 def batch_key(task: Task) -> Any:
     """Returns what tasks that are answered together have in common; None for none."""
     options = task.options
-    if options.mode != "sample" or task.files or options.num_outputs > 1:
+    if not options.takes_seeds or task.files or options.num_outputs > 1:
         return None
     return options.replace(seed=0)
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -64,22 +64,50 @@ def serve(connection: Connection, run_dir: Path, checkpoint: str) -> None:
             contextlib.redirect_stdout(lines),
             contextlib.redirect_stderr(lines),
         ):
-            for task in tasks:
-                connection.send(answer(run, task))
+            for answer in answers(run, tasks):
+                connection.send(answer)
         connection.send(Ready())
 
 
-def answer(run: Any, task: Task) -> Done | Failed:
-    """Returns the answer to one task."""
+def answers(run: Any, tasks: Sequence[Task]) -> Iterator[Done | Failed]:
+    """Yields the answers to tasks; several have options that differ in the seed only."""
+    first = tasks[0]
+    options = first.options
+    if len(tasks) > 1:
+        seeds = [task.options.seed for task in tasks]
+        seeds += seeds[-1:] * (_compiled_size(len(seeds)) - len(seeds))
+        options = options.replace(seeds=tuple(seeds), num_outputs=len(seeds))
     try:
-        options = task.options.replace(inputs=_inputs(run, task.files))
+        options = options.replace(inputs=_inputs(run, first.files))
         options.check(run.converter)
         pieces = run.music(options)
-        return Done(task.id, *_content(pieces, task))
-    except UserError as error:
-        return Failed(task.id, str(error), is_users=True)
     except Exception as error:  # the next request may be fine
-        return Failed(task.id, f"{type(error).__name__}: {first_line(error)}", is_users=False)
+        for task in tasks:
+            yield _failure(task, error)
+        return
+    if len(tasks) == 1:
+        yield _answer(first, pieces)
+        return
+    for task, piece in zip(tasks, pieces, strict=False):
+        yield _answer(task, [piece])
+
+
+def _compiled_size(rows: int) -> int:
+    """Returns the next power of two: what is compiled for a number of rows is used again."""
+    return 1 << (rows - 1).bit_length()
+
+
+def _failure(task: Task, error: Exception) -> Failed:
+    if isinstance(error, UserError):
+        return Failed(task.id, str(error), is_users=True)
+    return Failed(task.id, f"{type(error).__name__}: {first_line(error)}", is_users=False)
+
+
+def _answer(task: Task, pieces: Sequence[Any]) -> Done | Failed:
+    try:
+        return Done(task.id, *_content(pieces, task))
+    except Exception as error:
+        return _failure(task, error)
 
 
 def _content(pieces: Sequence[Any], task: Task) -> tuple[str, bytes]:

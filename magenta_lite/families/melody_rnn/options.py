@@ -66,6 +66,11 @@ class MelodyRNNOptions(SamplingOptions):
         "chords": "models of melodies over chords take --backing_chords and --steps_per_chord"
     }
 
+    @property
+    def takes_seeds(self) -> bool:
+        beams = self.best_beam or self.beam_size > 1 or self.branch_factor > 1
+        return self.mode == "sample" and not beams
+
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
         del converter

@@ -52,6 +52,10 @@ class MusicTransformerOptions(InfillOptions, TokenOptions):
         "converter.infill=0.5, fill gaps",
     }
 
+    @property
+    def takes_seeds(self) -> bool:
+        return self.mode == "sample"
+
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
         if converter.rules.inputs:

@@ -190,6 +190,9 @@ class _Generation:
         """
         options = self.options
         shape = [options.num_outputs, self.model.sizes.latent_size]
+        if options.seeds:
+            noise = self.model.row_noise(tf.constant(options.seeds, tf.int32))[:, None]
+            return self.model.latents(noise, options.prior).numpy()
         noise = tf.random.stateless_normal(shape, [options.seed, 0])[:, None]
         if self.windows > 1:
             ends = tf.random.stateless_normal(shape, [options.seed, 2])
@@ -268,7 +271,8 @@ class _Generation:
             dtype = tf.int32 if self.format.control == "chords" else tf.float32
             controls = tf.constant(controls, dtype)
         settings = Sampler.of(self.options)._asdict()
-        return self.model.decode(rows, self.options.seed + number, controls, **settings).numpy()
+        seed = self.options.seeds or self.options.seed + number
+        return self.model.decode(rows, seed, controls, **settings).numpy()
 
     def _piece(self, windows):
         """Returns the NoteSequence of events (windows, T, ...)."""

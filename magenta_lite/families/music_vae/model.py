@@ -123,7 +123,8 @@ class MusicVAE(MusicModel):
         }
         # Attributes, so that they are traced and compiled once for all calls.
         self._moments_graph = inner_graph(self._moments, reduce_retracing=True)
-        self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
+        # One for a seed of all rows, one for a seed of each: a graph with both would know no rank.
+        self._decode_graphs = [inner_graph(self._decode, reduce_retracing=True) for _ in range(2)]
 
     def _check_sizes(self):
         sizes = self.sizes
@@ -411,13 +412,15 @@ class MusicVAE(MusicModel):
 
         Args:
             z: Float (B, Z).
-            seed: Int scalar; the same seed gives the same events.
+            seed: Int scalar; the same seed gives the same events. Or (B,), that of each row, which
+                is then the first row of a call with this seed.
             controls: Chord classes int32 (T,) or hits float (T, D), the same for all rows, for
                 events with controls.
             settings: The settings of a `Sampler`, by name.
         """
         sampler = Sampler(**settings).tensors()
-        return self._decode_graph(z, tf.cast(seed, tf.int32), sampler, controls)
+        seed = tf.cast(seed, tf.int32)
+        return self._decode_graphs[seed.shape.rank](z, seed, sampler, controls)
 
     def _decode(self, z, seed, sampler, controls):
         rows = tf.shape(z)[0]
@@ -426,9 +429,16 @@ class MusicVAE(MusicModel):
 
     def choose_with(self, rows: Any, seed: Any, sampler: Sampler) -> Any:
         """Returns a function for `Decoder.decode` that draws the events of B = `rows` rows."""
-        each = self.decoder.uniforms
+        each, seed = self.decoder.uniforms, tf.convert_to_tensor(seed)
+        if seed.shape.rank:
+            uniforms = _drawn(tf.random.stateless_uniform, [each, self.length], seed, 1)
+            return self.decoder.choose_with(tf.transpose(uniforms, [2, 0, 1]), sampler)
         uniforms = tf.transpose(tf.random.stateless_uniform([rows * each, self.length], [seed, 1]))
         return self.decoder.choose_with(tf.reshape(uniforms, [self.length, rows, each]), sampler)
+
+    def row_noise(self, seed: Tensor) -> Tensor:
+        """Returns noise float32 (N, Z) for seeds int32 (N,), that of the first output of each."""
+        return _drawn(tf.random.stateless_normal, [self.sizes.latent_size], seed, 0)
 
     def repeated(self, controls: Tensor | None, rows: Any) -> Tensor | None:
         """Returns the controls of `decode` for B = `rows` rows: float (T, B, C), or None."""
@@ -461,21 +471,12 @@ class MusicVAE(MusicModel):
             sampler: Settings (N,).
             controls: Chord classes int32 (N, T) or hits float (N, T, D), for events with controls.
         """
-        zeros, shape = tf.zeros_like(seed), [self.decoder.uniforms, self.length]
-        noise, uniforms = (
-            tf.map_fn(draw, tf.stack([seed, zeros + i], axis=1), fn_output_signature=tf.float32)
-            for i, draw in enumerate(
-                (
-                    lambda each: tf.random.stateless_normal([self.sizes.latent_size], each),
-                    lambda each: tf.random.stateless_uniform(shape, each),
-                )
-            )
-        )
-        choose = self.decoder.choose_with(tf.transpose(uniforms, [2, 0, 1]), sampler.tensors())
+        choose = self.choose_with(tf.size(seed), seed, sampler.tensors())
         vectors = None
         if controls is not None:
             vectors = inputs.control_vectors(self.events_format, swap_axes(controls), tf.float32)
-        return swap_axes(self.decoder.decode(self.latents(noise), choose, vectors)[0])
+        z = self.latents(self.row_noise(seed))
+        return swap_axes(self.decoder.decode(z, choose, vectors)[0])
 
     def latents(self, noise: Tensor, prior: str = "data") -> Tensor:
         """Transforms standard normal noise (..., Z) to samples of a prior, float (..., Z).
@@ -525,6 +526,12 @@ class MusicVAE(MusicModel):
     def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:
         events, length = config.model.input_format(converter.event_format), converter.window_steps
         return cls(events, length, config.model, config.objective, **kwargs)
+
+
+def _drawn(draw: Any, shape: Any, seed: Tensor, number: int) -> Tensor:
+    """Returns random numbers (N, *shape), each row drawn with one of seeds (N,) and `number`."""
+    pairs = tf.stack([seed, tf.fill(tf.shape(seed), number)], axis=1)
+    return tf.map_fn(lambda pair: draw(shape, pair), pairs, fn_output_signature=tf.float32)
 
 
 def _diagonal_normal(mu, sigma) -> Distribution:

@@ -53,6 +53,10 @@ class MusicVAEOptions(SamplingOptions):
         choices=tuple(PITCH_MAPS),
     )
 
+    @property
+    def takes_seeds(self) -> bool:
+        return self.mode == "sample" and not self.bars
+
     @classmethod
     def modes(cls, converter: Any) -> tuple[str, ...]:
         fills = ["infill"] * (converter.config.kind in FILLED)
