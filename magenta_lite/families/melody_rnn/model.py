@@ -220,13 +220,14 @@ class MelodyRNN(MusicModel):
             means_it.append(tf.where(_swap_axes(same), repeat, log_p.dtype.min))
         position = tf.range(1, tf.shape(ids)[0])
         usual = self.encoding.own_class(self.encoding.usual_id)
-        guessed = features.most_probable_events(self.encoding, ids, _swap_axes(logits))
+        by_step = tf.transpose(logits, [1, 0, 2])
+        right = tf.equal(features.most_probable_events(self.encoding, ids, by_step), ids[1:])
         return {
             "counts": tf.cast(position < length[:, None], tf.float32),
             "nll": nll,
             "melody_nll": -tf.reduce_logsumexp(tf.stack(means_it), axis=0),
             "correct": is_top(logits, label),
-            "melody_correct": tf.cast(_swap_axes(guessed == ids[1:]), tf.float32),
+            "melody_correct": tf.cast(tf.transpose(right), tf.float32),
             "is_event": tf.cast(label != usual, tf.float32),
         }
 
