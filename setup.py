@@ -19,6 +19,7 @@ SERVE = [
     "python-multipart>=0.0.18",
     "sse-starlette>=2.1",
     "uvicorn>=0.32",
+    "werkzeug>=3.0",  # reads `Accept`
 ]
 
 setup(

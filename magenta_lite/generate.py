@@ -52,12 +52,12 @@ from magenta_lite.families import FAMILIES
 from magenta_lite.files import replaced, unused_name
 from magenta_lite.instruments import program_of
 from magenta_lite.loudness import levelled
+from magenta_lite.modeling.limits import MOST_SEED
 from magenta_lite.modeling.options import GenerateOptions, random_seed
 from magenta_lite.playing import play
 from magenta_lite.unfinished import Unfinished
 
 FLAGS = flags.FLAGS
-MOST_SEED = 2_000_000_000  # families add small numbers to seeds, which must stay below 2 ** 31
 
 cli.define_run_flags()
 flags.DEFINE_string(

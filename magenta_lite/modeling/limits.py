@@ -25,6 +25,7 @@ MOST: dict[str, float] = {
     "steps_per_iteration": 1_000_000,
     "top_k": 1_000_000,
 }
+MOST_SEED = 2_000_000_000  # families add small numbers to seeds, which must stay below 2 ** 31
 MOST_EVENTS = 20_000_000  # tokens or steps of all pieces of a call together
 MOST_SECONDS = 3_600  # of sound, of all pieces of a call together
 

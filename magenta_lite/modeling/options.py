@@ -24,6 +24,7 @@ def option(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     is_path: bool = False,
+    is_run: bool = False,
     is_text_or_file: bool = False,
 ) -> Any:
     """Returns a dataclass field that `generate` offers as a flag of the same name.
@@ -35,6 +36,7 @@ def option(
         most: Largest allowed number, if it follows from the meaning; see also `limits.MOST`.
         choices: Allowed values; empty for any.
         is_path: Whether the text, or each text of a tuple, is a path, in which `~` is expanded.
+        is_run: Whether these paths are run directories.
         is_text_or_file: Whether the user gives a text or the path of a text file.
     """
     metadata = {
@@ -43,6 +45,7 @@ def option(
         "most": most,
         "choices": choices,
         "is_path": is_path,
+        "is_run": is_run,
         "is_text_or_file": is_text_or_file,
     }
     return dataclasses.field(default=default, metadata=metadata)

@@ -69,7 +69,7 @@ def create_app(
 
     @app.get("/models", summary="The models, with their options and media types")
     async def list_models() -> list[dict[str, Any]]:
-        return [_description(model) for model in served.values()]
+        return [model.description for model in served.values()]
 
     @app.get("/metrics", summary="Metrics for Prometheus")
     async def show_metrics() -> Response:
@@ -82,10 +82,6 @@ def create_app(
         _add_model(app, models, name, model)
     _add_jobs(app, models)
     return app
-
-
-def _description(model: Served) -> dict[str, Any]:
-    return {**model.description, "media_types": media_types(model.is_sound)}
 
 
 async def _error_answer(request: fastapi.Request, error: Exception) -> Response:
@@ -102,7 +98,7 @@ def _add_model(app: fastapi.FastAPI, models: Models, name: str, model: Served) -
 
     @app.get(f"/models/{name}", summary=f"What {name} takes")
     async def describe() -> dict[str, Any]:
-        return _description(model)
+        return model.description
 
     @app.post(
         f"/models/{name}/generate",

@@ -4,53 +4,41 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from magenta_lite.converters.audio import Audio
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from magenta_lite.api import write
 from magenta_lite.errors import UserError
+from magenta_lite.midi import midi_bytes
+
+Writer = Callable[[Any, str], bytes]  # from a piece and its title to the content of a file
 
 JSON, ZIP = "application/json", "application/zip"
 
 
-def wav_bytes(piece: Any, about: str) -> bytes:
-    """Returns a WAV file of 16 bits of a NoteSequence or an `Audio`."""
-    import soundfile
+def written(suffix: str) -> Writer:
+    """Returns a function that returns the content of the file that `magenta_lite.write` writes."""
 
-    from magenta_lite.outputs import played
-    from magenta_lite.soundfont import open_soundfont
+    def content_of(piece: Any, title: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            return write(piece, Path(folder) / f"{title}{suffix}").read_bytes()
 
-    del about
-    audio = piece if isinstance(piece, Audio) else played(piece, open_soundfont(""))
-    file = io.BytesIO()
-    soundfile.write(file, audio.samples, audio.sample_rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+    return content_of
 
 
-def png_bytes(piece: Any, about: str) -> bytes:
-    """Returns a picture: a piano roll of notes, or the waveform and spectrogram of sound."""
-    from magenta_lite import plots
-
-    if isinstance(piece, Audio):
-        return plots.png_bytes(plots.sounds([piece], [about]))
-    return plots.png_bytes(plots.piano_roll(piece, about))
-
-
-def midi_bytes(piece: Any, about: str) -> bytes:
-    """Returns a MIDI file of a NoteSequence."""
-    from magenta_lite.midi import midi_bytes
-
-    return midi_bytes(piece, about.split(",")[0], [about])
-
-
-def musicxml_bytes(piece: Any, about: str) -> bytes:
+def musicxml_bytes(piece: Any, title: str) -> bytes:
     """Returns a MusicXML score of a NoteSequence, as music21 notates it."""
     import music21
     from music21.musicxml.m21ToXml import GeneralObjectExporter
 
-    score = music21.converter.parseData(midi_bytes(piece, about), format="midi")
-    score.metadata = music21.metadata.Metadata(title=about.split(",")[0])
+    score = music21.converter.parseData(midi_bytes(piece, title), format="midi")
+    score.metadata = music21.metadata.Metadata(title=title)
     return GeneralObjectExporter(score).parse()
 
 
@@ -73,16 +61,14 @@ def notes_of(piece: Any) -> dict[str, Any]:
 
 
 # Media types by what a model makes; the first is the default. Suffix and writer of each.
-Writer = Callable[[Any, str], bytes]
+OF_SOUND: dict[str, tuple[str, Writer]] = {
+    "audio/wav": (".wav", written(".wav")),
+    "image/png": (".png", written(".png")),
+}
 OF_NOTES: dict[str, tuple[str, Writer]] = {
     "audio/midi": (".mid", midi_bytes),
-    "audio/wav": (".wav", wav_bytes),
+    **OF_SOUND,
     "application/vnd.recordare.musicxml+xml": (".musicxml", musicxml_bytes),
-    "image/png": (".png", png_bytes),
-}
-OF_SOUND: dict[str, tuple[str, Writer]] = {
-    "audio/wav": (".wav", wav_bytes),
-    "image/png": (".png", png_bytes),
 }
 # Other names of the same types.
 ALIASES = {
@@ -106,34 +92,12 @@ def chosen_type(accept: str, is_sound: bool) -> str:
         UserError: If the model can answer in none of them.
     """
     known = media_types(is_sound)
-    wanted = sorted(map(_with_quality, accept.split(",")), key=lambda pair: -pair[1])
-    for name, quality in wanted:
-        if not quality:
-            continue
-        name = ALIASES.get(name, name)
-        if name in known:
-            return name
-        if name in ("*/*", ""):
-            return known[0]
-        main, _, sub = name.partition("/")
-        if sub == "*":
-            for each in known:
-                if each.startswith(f"{main}/"):
-                    return each
-    raise UserError(
-        f"Accept: {accept[:100]} has none of the types of this model: " + ", ".join(known)
-    )
-
-
-def _with_quality(text: str) -> tuple[str, float]:
-    name, *parameters = (part.strip() for part in text.split(";"))
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return name.lower(), float(parameter[2:])
-            except ValueError:
-                return name.lower(), 0.0
-    return name.lower(), 1.0
+    names = [*known, *(alias for alias, name in ALIASES.items() if name in known)]
+    found = parse_accept_header(accept or "*/*", MIMEAccept).best_match(names)
+    if found is None:
+        types = ", ".join(known)
+        raise UserError(f"Accept: {accept[:100]} has none of the types of this model: {types}")
+    return ALIASES.get(found, found)
 
 
 def content(pieces: list[Any], media_type: str, about: dict[str, Any]) -> tuple[str, bytes]:
@@ -150,13 +114,13 @@ def content(pieces: list[Any], media_type: str, about: dict[str, Any]) -> tuple[
         return JSON, json.dumps(
             {**about, "outputs": [notes_of(piece) for piece in pieces]}
         ).encode()
-    text = f"magenta_lite {about['model']}, mode {about['mode']}, seed {about['seed']}"
-    suffix, write = (OF_NOTES | OF_SOUND)[media_type]
-    files = [write(piece, text) for piece in pieces]
-    if len(files) == 1:
-        return media_type, files[0]
+    suffix, write = OF_NOTES[media_type]
+    name = f"{about['model']}-{about['mode']}-seed{about['seed']}"
+    if len(pieces) == 1:
+        return media_type, write(pieces[0], name)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
-        for i, file in enumerate(files, start=1):
-            out.writestr(f"{about['model']}-{i:03d}-of-{len(files):03d}{suffix}", file)
+        for i, piece in enumerate(pieces, start=1):
+            title = f"{name}-{i:03d}-of-{len(pieces):03d}"
+            out.writestr(f"{title}{suffix}", write(piece, title))
     return ZIP, archive.getvalue()

@@ -15,11 +15,11 @@ from magenta_lite.config import ExperimentConfig, load_config
 from magenta_lite.converters import SOUND_CONVERTERS, build_converter
 from magenta_lite.errors import UserError
 from magenta_lite.families import FAMILIES
-from magenta_lite.modeling.limits import MOST
+from magenta_lite.modeling.limits import MOST, MOST_SEED
 from magenta_lite.modeling.options import GenerateOptions, options_of, random_seed
+from magenta_lite.server.rendering import media_types
 
 MOST_OUTPUTS = 64  # of a request
-MOST_SEED = 2_000_000_000  # as of `generate`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Served:
             "name": self.name,
             "family": self.config.family,
             "config": self.config.name,
-            "modes": list(self.options_class.modes(self.converter)),
             "makes": "sound" if self.is_sound else "notes",
+            "media_types": media_types(self.is_sound),
             "options": self.schema.model_json_schema(),
         }
 
@@ -75,7 +75,7 @@ class Served:
         own = options_of(self.options_class)
         found = {name: value for name, value in given.items() if value is not None}
         for name in own.keys() & found.keys():
-            if own[name].metadata["is_path"]:
+            if own[name].metadata["is_run"]:
                 found[name] = self._run_dirs(name, found[name])
         found.setdefault("seed", random_seed())
         found.setdefault("num_outputs", 1)
@@ -85,15 +85,13 @@ class Served:
             options.check(self.converter)
         return options
 
-    def _run_dirs(self, name: str, value: Any) -> Any:
+    def _run_dirs(self, name: str, served: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the run directories of served models: clients name no path of this machine."""
-        several = isinstance(value, tuple)
-        for served in value if several else (value,):
-            if served not in self.runs:
+        for each in served:
+            if each not in self.runs:
                 known = ", ".join(sorted(self.runs))
-                raise UserError(f"{name}: '{served}' is not a served model; served are {known}")
-        paths = tuple(str(self.runs[served]) for served in (value if several else (value,)))
-        return paths if several else paths[0]
+                raise UserError(f"{name}: '{each}' is not a served model; served are {known}")
+        return tuple(str(self.runs[each]) for each in served)
 
 
 def served_models(run_dirs: list[Path]) -> dict[str, Served]:
@@ -118,11 +116,16 @@ def _served(name: str, path: Path, runs: Mapping[str, Path]) -> Served:
 
 
 def _schema(name: str, config: ExperimentConfig, converter: Any) -> type[pydantic.BaseModel]:
-    """Returns a pydantic model of the options of one model, with types, limits and defaults."""
+    """Returns a pydantic model of the options of one model, with types, limits and defaults.
+
+    Options that are paths of this machine are left out, with the mode of the same name, if any.
+    """
     options_class = FAMILIES[config.family].options_class
-    known = options_class.names(converter)
+    own = options_of(options_class)
+    paths = {name for name, field in own.items() if field.metadata["is_path"]}
+    runs = {name for name, field in own.items() if field.metadata["is_run"]}
     hints = typing.get_type_hints(options_class)
-    modes = options_class.modes(converter)
+    modes = [mode for mode in options_class.modes(converter) if mode not in paths]
     qpm = config.generate.qpm
     fields: dict[str, Any] = {
         "mode": (Literal[*modes], pydantic.Field(modes[0], description="What to do.")),
@@ -139,16 +142,15 @@ def _schema(name: str, config: ExperimentConfig, converter: Any) -> type[pydanti
         "qpm": _field(float, None, f"Quarter notes a minute; {qpm:g} by default.", least=1),
         "programs": _field(tuple[int, ...], None, "General MIDI programs of the melodic parts."),
     }
-    for option, field in options_of(options_class).items():
-        if option in known:
-            metadata = field.metadata
-            default = getattr(config.generate, option, field.default)
-            kind = Literal[*metadata["choices"]] if metadata["choices"] else hints[option]
-            help = metadata["help"]
-            if metadata["is_path"]:
-                help += " Given as names of served models."
-            most = MOST.get(option, metadata["most"])
-            fields[option] = _field(kind, default, help, metadata["least"], most)
+    for option in options_class.names(converter):
+        if option in paths - runs:
+            continue
+        metadata = own[option].metadata
+        default = getattr(config.generate, option, own[option].default)
+        kind = Literal[*metadata["choices"]] if metadata["choices"] else hints[option]
+        help = metadata["help"] + " Given as names of served models." * (option in runs)
+        most = MOST.get(option, metadata["most"])
+        fields[option] = _field(kind, default, help, metadata["least"], most)
     config_dict = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
     return pydantic.create_model(f"Options of {name}", __config__=config_dict, **fields)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from magenta_lite.errors import UserError, first_line
 from magenta_lite.server.messages import Done, Failed, Ready, Said, Task
+from magenta_lite.tensorflow_loading import load_tensorflow
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
@@ -138,6 +139,7 @@ def main() -> None:
     with contextlib.suppress(AttributeError, OSError):  # only Linux has it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    load_tensorflow()
     with Connection(int(descriptor)) as connection, contextlib.suppress(EOFError, BrokenPipeError):
         serve(connection, Path(run_dir), checkpoint)
 

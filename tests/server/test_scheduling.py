@@ -246,7 +246,7 @@ def test_models_are_described_with_their_limits(run_dirs, processes):
 
     _, (models, openapi) = ask(run_dirs, then=described)
     melodies, chorales = models
-    assert melodies["modes"][0] == "sample" and "audio/midi" in melodies["media_types"]
+    assert "audio/midi" in melodies["media_types"]
     assert melodies["options"]["properties"]["num_outputs"]["maximum"] == 64
     assert chorales["options"]["properties"]["top_p"]["maximum"] == 1
     assert "/models/chorales/generate" in openapi["paths"]
@@ -268,6 +268,18 @@ def test_clients_name_no_path_of_the_server(run_dirs, tmp_path):
         prior.options({"upsamplers": ("/etc",)}, 1)
     named = prior.options({"upsamplers": ("chorales",)}, 1)
     assert named.upsamplers == (str(run_dirs[1]),)
+
+
+def test_files_of_the_server_are_no_options(run_dirs, processes):
+    """`generate --attribute` names a file, which a client cannot."""
+
+    async def described(client):
+        return (await client.get("/models/melodies")).json()["options"]["properties"]
+
+    (answer,), options = ask(run_dirs, ("melodies", {"attribute": "/etc/passwd"}), then=described)
+    assert answer.status_code == 400 and "attribute" in answer.json()["error"]
+    assert "attribute" not in options
+    assert options["mode"]["enum"] == ["sample", "reconstruct", "interpolate", "infill"]
 
 
 def test_two_models_of_the_same_name_are_refused(run_dirs):

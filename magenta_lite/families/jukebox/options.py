@@ -61,7 +61,10 @@ class JukeboxOptions(PriorOptions):
         "", "Lyrics that are sung: the text, or a text file.", is_text_or_file=True
     )
     upsamplers: tuple[str, ...] = option(
-        (), "Run directories of the upsamplers that write the finer levels.", is_path=True
+        (),
+        "Run directories of the upsamplers that write the finer levels.",
+        is_path=True,
+        is_run=True,
     )
     temperatures: tuple[str, ...] = option(
         (), "Temperature of each level, the top one first, instead of --temperature."
