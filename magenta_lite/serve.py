@@ -33,23 +33,6 @@ flags.DEFINE_float("seconds", 300.0, "Time limit of a request.", lower_bound=0.1
 flags.DEFINE_float("memory", 8.0, "Limit of all loaded models together in GB.", lower_bound=0.1)
 flags.DEFINE_integer("megabytes", 16, "Largest body of a request in MB.", lower_bound=1)
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "format": "{asctime}{levelname}{name}{message}",
-            "style": "{",
-            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    # What is answered has its own line, with the model and the time.
-    "loggers": {"uvicorn.access": {"level": "WARNING"}},
-}
-
 
 def main() -> None:
     folders = [Path(path) for path in FLAGS.run_dir] + [*map(presets.folder_of, FLAGS.preset)]
@@ -61,6 +44,7 @@ def main() -> None:
         from magenta_lite.server.app import create_app
         from magenta_lite.server.http_limits import SILENT_SECONDS, TimedProtocol
         from magenta_lite.server.jobs import Limits
+        from magenta_lite.server.logs import LOGGING
         from magenta_lite.server.requests import served_models
     except ImportError as error:
         raise UserError(

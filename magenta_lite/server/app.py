@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -29,6 +29,7 @@ from magenta_lite.server.requests import Served
 LOG = logging.getLogger(__name__)
 MOST_FILES = 16  # of a request
 POLL_SECONDS = 0.5  # between two looks whether a client is still there
+NUMBERS = itertools.count(1)  # of tasks
 
 DESCRIPTION = """\
 Music from trained models. `GET /models` lists them with their options.
@@ -108,8 +109,9 @@ def _add_model(app: fastapi.FastAPI, models: Models, name: str, model: Served) -
     )
     async def generate(request: fastapi.Request) -> Response:
         began = time.monotonic()
-        job, key = await _submitted(request, model, models)
+        job = await _submitted(request, model, models)
         if "respond-async" in request.headers.get("prefer", ""):
+            key = models.keep(job)
             return JSONResponse(_job_state(key, job), 202, {"Location": f"/jobs/{key}"})
         await _wait(request, job, models)
         seconds = time.monotonic() - began
@@ -133,8 +135,8 @@ def _body_of(model: Served) -> dict[str, Any]:
     }
 
 
-async def _submitted(request: fastapi.Request, model: Served, models: Models) -> tuple[Job, str]:
-    """Returns the job of a request, which waits for its turn, and the job's key."""
+async def _submitted(request: fastapi.Request, model: Served, models: Models) -> Job:
+    """Returns the job of a request, which waits for its turn."""
     text, files = await _body(request)
     try:
         given = model.schema.model_validate_json(text or "{}").model_dump(exclude_unset=True)
@@ -150,13 +152,12 @@ async def _submitted(request: fastapi.Request, model: Served, models: Models) ->
         "seed": options.seed,
         "temperature": options.temperature,
     }
-    number, key = secrets.randbits(62), secrets.token_urlsafe(16)
-    job = Job(model.name, Task(number, options, files, media_type, about))
+    job = Job(model.name, Task(next(NUMBERS), options, files, media_type, about))
     try:
-        models.submit(job, key)
+        models.submit(job)
     except Busy as busy:
         raise HttpError(429, str(busy), {"Retry-After": str(busy.retry_after)}) from busy
-    return job, key
+    return job
 
 
 async def _body(request: fastapi.Request) -> tuple[str, tuple[tuple[str, bytes], ...]]:

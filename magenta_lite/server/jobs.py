@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -31,14 +32,15 @@ class Limits:
         batch: Number of requests to a model that are answered together.
         seconds: Time of a request from its start.
         memory: Bytes of all loaded models together; the least recently used ones are unloaded.
-        kept: Number of finished jobs whose results can still be fetched.
+        kept: Number of finished jobs, of those that clients do not wait for, whose results can
+            still be fetched.
     """
 
     queue: int = 128
     batch: int = 32
     seconds: float = 300.0
     memory: int = 8 * 2**30
-    kept: int = 256
+    kept: int = 64
 
 
 class Busy(Exception):
@@ -278,13 +280,18 @@ class Models:
             del sizes[queue.served.name]
             queue.unload()
 
-    def submit(self, job: Job, key: str) -> None:
-        """Adds a job, which `job(key)` finds. Raises: Busy if the queue of its model is full."""
+    def submit(self, job: Job) -> None:
+        """Adds a job. Raises: Busy if the queue of its model is full."""
         self.queues[job.model].submit(job)
+
+    def keep(self, job: Job) -> str:
+        """Returns a key by which `job` finds this one, until it is one of the oldest results."""
+        key = secrets.token_urlsafe(16)
         self._jobs[key] = job
         finished = (key for key, job in self._jobs.items() if job.is_finished)
         for old in list(itertools.islice(finished, max(0, len(self._jobs) - self._limits.kept))):
             del self._jobs[old]
+        return key
 
     def job(self, key: str) -> Job | None:
         return self._jobs.get(key)

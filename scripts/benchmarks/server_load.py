@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import io
 import os
 import socket
 import subprocess
@@ -44,10 +46,11 @@ def make_run(config: str, folder: Path) -> dict[int, list]:
     keras.utils.set_random_seed(0)
     settings = ml.get_config(config)
     run = ml.as_run(settings, ml.build_model(settings)).save(folder / config)
-    return {
-        seed: notes_of(run.generate(num_outputs=1, **options_of(config, seed))[0])["notes"]
-        for seed in range(SEEDS)
-    }
+    with contextlib.redirect_stderr(io.StringIO()):  # progress
+        return {
+            seed: notes_of(run.generate(num_outputs=1, **options_of(config, seed))[0])["notes"]
+            for seed in range(SEEDS)
+        }
 
 
 async def client(

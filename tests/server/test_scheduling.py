@@ -200,7 +200,7 @@ def test_results_are_kept_for_a_while(run_dirs, processes):
         ]
         paths = [answer.headers["location"] for answer in begun]
         await client.get(f"{paths[-1]}/events")  # until it is done
-        await client.post("/models/melodies/generate", json={"seed": 9})
+        await client.post("/models/melodies/generate", json={"seed": 9}, headers=headers)
         return [(await client.get(f"{path}/result")).status_code for path in paths]
 
     _, codes = ask(run_dirs, limits=Limits(kept=2), then=fetched)
