@@ -1,4 +1,4 @@
-"""The README's own words, run."""
+"""The README's own words, run, and the commands of the other pages."""
 
 import json
 import re
@@ -21,14 +21,23 @@ SMALL = (
 )
 
 
-def blocks(language):
-    """Returns the README's code blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+OWN_TEST = "extending.md"  # whose commands are those of the family that it adds
+PAGES = "\n".join(
+    path.read_text(encoding="utf-8")
+    for path in sorted(ROOT.glob("docs/**/*.md"))
+    if path.name != OWN_TEST
+)
+
+
+def blocks(language, text=TEXT):
+    """Returns the code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def commands():
-    """Returns every `python -m magenta_lite.VERB …` of the README as words."""
-    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    """Returns every `python -m magenta_lite.VERB …` of README and docs as words."""
+    both = blocks("bash") + blocks("bash", PAGES)
+    lines = "\n".join(both).replace("\\\n", " ").splitlines()
     found = []
     for line in lines:
         for part in line.split("#")[0].split("&&"):
