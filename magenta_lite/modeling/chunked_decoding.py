@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
 from magenta_lite.modeling.limits import check_memory
-from magenta_lite.modeling.sampling import Sampler, uniforms_of
+from magenta_lite.modeling.sampling import Sampler, seeds_of, step_uniforms
 from magenta_lite.typing import NoteSequence
 
 CHUNK = 256  # tokens between two checks of the clock
@@ -39,8 +38,7 @@ def generate_tokens(
     ids, outputs = np.array(primer, np.int32), options.num_outputs
     check_memory(outputs, 4 * outputs * model.slot_size * decoding.slots_for(model, total - 1))
     state, conditioning = decoding.begin(model, ids, outputs, total, inputs)
-    seeds = tf.constant(options.output_seeds(), tf.int32)
-    uniforms = tf.transpose(uniforms_of(seeds, [decoding.buffer_length(total)]))
+    uniforms = step_uniforms(seeds_of(options), decoding.buffer_length(total))
     progress = Progress(outputs, len(primer), total, describe)
     sampler = Sampler.of(options)
     state = decode_until(model, state, conditioning, uniforms, sampler, total, progress)

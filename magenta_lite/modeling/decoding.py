@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph, replaced_at
-from magenta_lite.modeling.sampling import Sampler, output_seeds, uniforms_of
+from magenta_lite.modeling.sampling import Sampler, output_seeds, step_uniforms
 from magenta_lite.typing import Tensor
 
 FIRST_SLOTS = 128  # initial size of a cache
@@ -210,7 +210,8 @@ def sample(
         tf.size(primer), most, f"The primer has more tokens than the {most} that the model can read"
     )
     num_tokens = tf.minimum(num_tokens, longest)
-    sampler, uniforms = sampler.tensors(), token_uniforms(seed, num_outputs, longest)
+    sampler = sampler.tensors()
+    uniforms = step_uniforms(output_seeds(seed, num_outputs), longest)
     span = model.attention_span
     whole, conditioning = begin(model, primer, num_outputs, longest, inputs, slots=span)
     return finished(model, whole, conditioning, uniforms, sampler, num_tokens)
@@ -360,11 +361,6 @@ def with_slots(state: DecodeState, slots: int) -> DecodeState:
         keys=tuple(tf.pad(x, padding) for x in state.keys),
         values=tuple(tf.pad(x, padding) for x in state.values),
     )
-
-
-def token_uniforms(seed: Any, num_outputs: Any, length: int) -> Tensor:
-    """Returns uniforms float32 (length, N); column n depends on the seed and n alone."""
-    return tf.transpose(uniforms_of(output_seeds(seed, num_outputs), [length]))
 
 
 def slid(model: CachedDecoder, state: DecodeState, conditioning: Any) -> DecodeState:

@@ -120,12 +120,6 @@ class GenerateOptions:
         """Whether the outputs of several calls that differ in their seed can be made in one."""
         return False
 
-    def output_seeds(self) -> list[tuple[int, int]]:
-        """Returns a pair of numbers for each output, from which its random numbers are drawn."""
-        if self.seeds:
-            return [(seed, 0) for seed in self.seeds]
-        return [(self.seed, number) for number in range(self.num_outputs)]
-
     @classmethod
     def names(cls, converter: Any) -> tuple[str, ...]:
         """Returns the names of the options of a model with this converter."""

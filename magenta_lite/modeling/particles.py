@@ -19,7 +19,7 @@ from magenta_lite.modeling import decoding
 from magenta_lite.modeling.chunked_decoding import Progress, decode_until
 from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
 from magenta_lite.modeling.limits import check_memory
-from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.modeling.sampling import Sampler, output_seeds, step_uniforms
 
 RESAMPLED_BELOW = 0.5  # effective number of particles, as a share
 
@@ -48,7 +48,7 @@ def complete(
     told = int(is_free[0]) // every * every if len(is_free) else 0
     state, conditioning = decoding.begin(model, given[:told].astype(np.int32), rows, total)
     length = decoding.buffer_length(total)
-    uniforms = decoding.token_uniforms(options.seed, rows, length)
+    uniforms = step_uniforms(output_seeds(options.seed, rows), length)
     forced = tf.constant(np.pad(given, (0, length - total), constant_values=-1), tf.int32)
     rng = np.random.default_rng(options.seed)
     progress, sampler = Progress(rows, told, total), Sampler.of(options)

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from magenta_lite.modeling.decoding import CachedDecoder, DecodeState, buffer_length, finished
-from magenta_lite.modeling.sampling import Sampler, at_most, row_seeds, row_specs, uniforms_of
+from magenta_lite.modeling.sampling import Sampler, at_most, row_seeds, row_specs, step_uniforms
 from magenta_lite.typing import Tensor
 
 
@@ -71,7 +71,7 @@ def sample_rows(
         score=tf.zeros([rows]),
     )
     _, conditioning = model.condition(inputs, rows)
-    uniforms = tf.transpose(uniforms_of(row_seeds(seed), [longest]))
+    uniforms = step_uniforms(row_seeds(seed), longest)
     events, _ = finished(model, state, conditioning, uniforms, sampler.tensors(), total, given)
     return until_end(events, num_tokens, model.grammar.end_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -151,10 +152,10 @@ def inverse_cumulative(probabilities: Tensor, cumulative: Tensor, uniform: Tenso
 
 
 def at_most(value: Any, name: str) -> Tensor:
-    """Returns the value of an option, an int32 scalar, for what must not begin above its limit.
+    """Returns the values of an option, int32 of any shape, for what must not begin above its limit.
 
     Raises:
-        tf.errors.InvalidArgumentError: If it exceeds the limit of a call.
+        tf.errors.InvalidArgumentError: If one exceeds the limit of a call.
     """
     most = int(MOST[name])
     message = f"{name} must be at most {most:,}; give less, in several calls for more"
@@ -172,9 +173,17 @@ def output_seeds(seed: Any, num_outputs: Any) -> Tensor:
     return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
 
-def row_seeds(seeds: Tensor) -> Tensor:
-    """Returns int32 (N, 2), for each of seeds int32 (N,) that of the first of its outputs."""
-    return tf.stack([seeds, tf.zeros_like(seeds)], axis=1)
+def row_seeds(seeds: Any, number: int = 0) -> Tensor:
+    """Returns int32 (N, 2), for each of seeds int32 (N,) that of its output `number`."""
+    seeds = tf.convert_to_tensor(seeds, tf.int32)
+    return tf.stack([seeds, tf.fill(tf.shape(seeds), number)], axis=1)
+
+
+def seeds_of(options: Any) -> Tensor:
+    """Returns a seed for each output of a call of `generate`, int32 (N, 2)."""
+    if options.seeds:
+        return row_seeds(options.seeds)
+    return output_seeds(options.seed, options.num_outputs)
 
 
 def row_specs() -> list[tf.TensorSpec]:
@@ -192,20 +201,27 @@ def row_settings(rows: int, temperature: float, seed: int) -> dict[str, Any]:
     }
 
 
-def uniforms_of(seeds: Tensor, shape: Any) -> Tensor:
-    """Returns random numbers in [0, 1), of which each row depends on its own seed alone.
+def draw_per_row(draw: Callable[..., Tensor], seeds: Tensor, shape: Any) -> Tensor:
+    """Returns random numbers, of which each row depends on its own seed alone.
 
     Not for graphs compiled by XLA, whose random numbers differ.
 
     Args:
+        draw: `tf.random.stateless_uniform` or `tf.random.stateless_normal`.
         seeds: Int32 (N, 2).
         shape: Shape of a row.
 
     Returns:
         Float32 (N, *shape).
     """
-    return tf.map_fn(
-        lambda seed: tf.random.stateless_uniform(shape, seed),
-        seeds,
-        fn_output_signature=tf.float32,
-    )
+    return tf.map_fn(lambda seed: draw(shape, seed), seeds, fn_output_signature=tf.float32)
+
+
+def uniforms_of(seeds: Tensor, shape: Any) -> Tensor:
+    """Returns uniforms in [0, 1) of `draw_per_row`, float32 (N, *shape)."""
+    return draw_per_row(tf.random.stateless_uniform, seeds, shape)
+
+
+def step_uniforms(seeds: Tensor, steps: Any) -> Tensor:
+    """Returns uniforms float32 (T, N) of T = `steps` steps for seeds int32 (N, 2)."""
+    return tf.transpose(uniforms_of(seeds, [steps]))

@@ -26,7 +26,7 @@ from magenta_lite.families.music_transformer.model import MusicTransformer
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.chunked_decoding import generate_tokens
-from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.modeling.sampling import Sampler, output_seeds, step_uniforms
 from magenta_lite.training.trainer import compile_model
 
 TINY = get_config("music_transformer_tiny")
@@ -133,7 +133,7 @@ def test_a_window_that_rolls_is_attention_to_the_last_tokens():
 def test_beyond_its_context_a_model_goes_on_as_if_the_last_half_were_all(sizes):
     model = network(positions=64, **sizes)
     tokens, _ = decoding.sample(model, [5], 2, 150, 3, Sampler(temperature=0.5))
-    uniforms = decoding.token_uniforms(3, 2, 150)
+    uniforms = step_uniforms(output_seeds(3, 2), 150)
     sampler, differing = Sampler(temperature=0.5), 0
     for start, first, last in ((0, 1, 64), (32, 64, 96), (64, 96, 128), (96, 128, 150)):
         logits = model({"events": tokens[:, start:last]})[:, first - start :]

@@ -109,7 +109,7 @@ def test_decoding_is_traced_once_for_all_seeds_and_temperatures():
     assert not np.array_equal(first, second) and not np.array_equal(first, greedy)
     np.testing.assert_array_equal(model.decode(z, 1), first)
     np.testing.assert_array_equal(model.decode(z, 1, min_p=1.0), greedy)
-    assert model._decode_graphs[0].graph.experimental_get_tracing_count() == 1
+    assert model._decode_graph.graph.experimental_get_tracing_count() == 1
 
 
 def test_mixed_bfloat16_is_close_to_float32_and_finite(model):

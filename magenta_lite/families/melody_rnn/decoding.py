@@ -9,7 +9,7 @@ import tensorflow as tf
 from magenta_lite.families.melody_rnn import features
 from magenta_lite.families.melody_rnn.attention import State
 from magenta_lite.graphs import inner_graph
-from magenta_lite.modeling.sampling import Sampler, at_most, uniforms_of
+from magenta_lite.modeling.sampling import Sampler, at_most, step_uniforms, uniforms_of
 from magenta_lite.typing import Tensor
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def sample(
         log-likelihoods of the continuation under the sampling distribution.
     """
     primer = tf.cast(primer, tf.int32)
-    uniforms = tf.transpose(uniforms_of(seeds, [at_most(num_steps, "num_steps")]))  # (S, N)
+    uniforms = step_uniforms(seeds, at_most(num_steps, "num_steps"))  # (S, N)
     events, scores = _compiled_sample(
         model, model.layer_weights(), primer, uniforms, sampler.tensors(), chords
     )

@@ -10,7 +10,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.families.melody_rnn.backing_chords import BackingChords
 from magenta_lite.families.melody_rnn.primers import PRIMERS
-from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.modeling.sampling import Sampler, seeds_of
 
 if TYPE_CHECKING:
     from magenta_lite.families.melody_rnn.model import MelodyRNN
@@ -62,7 +62,7 @@ def _continued(model, primer, new_steps: int, options, chords):
     """Returns event ids (N, P + S)."""
     primer = tf.constant(primer, tf.int32)
     chords = None if chords is None else tf.constant(chords, tf.int32)
-    seeds = tf.constant(options.output_seeds(), tf.int32)
+    seeds = seeds_of(options)
     beams, branches = options.beam_size, options.branch_factor
     if options.best_beam:
         events, _ = decoding.beam_search(model, primer, new_steps, beams, chords)

@@ -18,7 +18,7 @@ from magenta_lite.families.music_transformer.losses import token_nll
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import decoding, gap_evaluation
 from magenta_lite.modeling.examples import spread
-from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.modeling.sampling import Sampler, output_seeds, step_uniforms
 
 if TYPE_CHECKING:
     from magenta_lite.families.music_transformer.model import MusicTransformer
@@ -61,7 +61,7 @@ def _written(model: MusicTransformer, before: np.ndarray, end: int, seed: int) -
     """Returns what the model writes after tokens (T,), up to `end`: int32 (SAMPLES, end - T)."""
     state, conditioning = decoding.begin(model, before, SAMPLES, end)
     state = decoding.with_slots(state, decoding.slots_for(model, end - 1))
-    uniforms = decoding.token_uniforms(seed, SAMPLES, decoding.buffer_length(end))
+    uniforms = step_uniforms(output_seeds(seed, SAMPLES), decoding.buffer_length(end))
     weights, sampler = model.step_weights(), Sampler().tensors()
     state = decoding.decode(model, weights, state, conditioning, uniforms, sampler, end)
     return state.tokens.numpy()[:, len(before) : end]

@@ -189,13 +189,9 @@ class _Generation:
         The arc is between standard normal samples, so that its points are as probable as samples.
         """
         options = self.options
-        shape = [options.num_outputs, self.model.sizes.latent_size]
-        if options.seeds:
-            noise = self.model.row_noise(tf.constant(options.seeds, tf.int32))[:, None]
-            return self.model.latents(noise, options.prior).numpy()
-        noise = tf.random.stateless_normal(shape, [options.seed, 0])[:, None]
+        noise = self.model.noise(options.num_outputs, options.seeds or options.seed)[:, None]
         if self.windows > 1:
-            ends = tf.random.stateless_normal(shape, [options.seed, 2])
+            ends = tf.random.stateless_normal(tf.shape(noise[:, 0]), [options.seed, 2])
             pairs = zip(noise[:, 0], ends, strict=True)
             noise = tf.stack([slerp(a, b, self.windows) for a, b in pairs])
         return self.model.latents(noise, options.prior).numpy()

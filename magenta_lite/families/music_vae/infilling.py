@@ -94,7 +94,7 @@ class Filler:
         best = {i: self.best(w, seed + i) for i, w in enumerate(windows) if w.kept.any()}
         known = {i: z for i, (z, _) in best.items()}
         if not known:
-            known[0] = self._model.latents(self._noise(1, seed))[0]
+            known[0] = self._model.latents(self._model.noise(1, seed))[0]
         events = {i: of_window for i, (_, of_window) in best.items()}
         for i, window in enumerate(windows):
             if i not in events:
@@ -111,15 +111,12 @@ class Filler:
         copied = with_copies(window.events, window.kept, self._steps)
         chords = None if window.chords is None else [window.chords]
         posterior = model.encode(**as_batch(model, [copied], chords))
-        near, far = tf.split(self._noise(CANDIDATES, seed), 2)
+        near, far = tf.split(model.noise(CANDIDATES, seed), 2)
         near = posterior.mean() + posterior.stddev() * near
         z = tf.concat([near, model.latents(far)], axis=0)
         events, score = self.decoded(z, window, seed)
         best = int(tf.argmax(score))
         return z[best], events[best]
-
-    def _noise(self, rows: int, seed: int) -> Tensor:
-        return tf.random.stateless_normal([rows, self._model.sizes.latent_size], [seed, 0])
 
     def decoded(self, z: Tensor, window: Window, seed: int) -> tuple[Tensor, Tensor]:
         """Decodes latent vectors (B, Z) around the kept bars of a window.
@@ -135,7 +132,7 @@ class Filler:
 
     def _decoded(self, z, given, kept, seed, controls):
         model, rows = self._model, tf.shape(z)[0]
-        draw = model.choose_with(rows, seed, self._sampler)
+        draw = model.decoder.choose_with(model.uniforms(rows, seed), self._sampler)
         given = tf.repeat(given[:, None], rows, axis=1)
 
         def choose(t, k, parameters):

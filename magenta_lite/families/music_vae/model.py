@@ -12,25 +12,17 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from magenta_lite.converters.base import EventFormat
-from magenta_lite.errors import UserError
 from magenta_lite.families.music_vae import evaluation, generation, inference, inputs
 from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
-from magenta_lite.families.music_vae.decoders import (
-    Conductor,
-    Decoder,
-    LSTMDecoder,
-)
 from magenta_lite.families.music_vae.encoders import (
-    BidirectionalEncoder,
-    HierarchicalEncoder,
     near_zero_dense,
     segment_lengths,
     steps_mask,
     swap_axes,
 )
-from magenta_lite.families.music_vae.expression import Expression
-from magenta_lite.families.music_vae.heads import Categorical, HitHead, make_head
+from magenta_lite.families.music_vae.heads import make_head
 from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, check_prior, slerp
+from magenta_lite.families.music_vae.networks import check_sizes, make_decoder, make_encoder
 from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.sharding import in_row_shards
@@ -40,7 +32,7 @@ from magenta_lite.modeling.music_model import (
     RandomInput,
     logs_for_workers,
 )
-from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.modeling.sampling import Sampler, draw_per_row, row_seeds
 from magenta_lite.typing import Batch, Distribution, Tensor
 
 if TYPE_CHECKING:
@@ -102,14 +94,14 @@ class MusicVAE(MusicModel):
         super().__init__(**kwargs)
         self.events_format, self.length = events, length
         self.sizes, self.objective = model, objective
-        self._check_sizes()
+        check_sizes(events, length, model)
         errors = objective.error_weight, model.expression_units > 0
         self.head = make_head(events, model.nade_units, self.dtype_policy, *errors)
-        self.encoder = self._make_encoder()
+        self.encoder = make_encoder(events, model, self.dtype_policy)
         shape = 2 * model.encoder_units[-1], model.latent_size
         self.mu = near_zero_dense("mu", *shape, stddev=model.mean_stddev)
         self.sigma = near_zero_dense("sigma", *shape, activation="softplus")
-        self.decoder = self._make_decoder()
+        self.decoder = make_decoder(events, length, model, self.head, self.dtype_policy)
         self.aggregated_posterior = AggregatedPosterior(
             model.latent_size, name="aggregated_posterior"
         )
@@ -123,54 +115,7 @@ class MusicVAE(MusicModel):
         }
         # Attributes, so that they are traced and compiled once for all calls.
         self._moments_graph = inner_graph(self._moments, reduce_retracing=True)
-        # One for a seed of all rows, one for a seed of each: a graph with both would know no rank.
-        self._decode_graphs = [inner_graph(self._decode, reduce_retracing=True) for _ in range(2)]
-
-    def _check_sizes(self):
-        sizes = self.sizes
-        if self.length % sizes.segments:
-            raise UserError(
-                f"model.segments={sizes.segments} does not divide the {self.length} steps of "
-                "an example"
-            )
-        if sizes.encoder_levels and math.prod(sizes.encoder_levels) != self.length:
-            raise UserError(
-                f"model.encoder_levels={list(sizes.encoder_levels)} must multiply to the "
-                f"{self.length} steps of an example"
-            )
-        if sizes.decoder_per_part and self.events_format.kind != "multi_categorical":
-            raise UserError(
-                "model.decoder_per_part=true needs events of several parts, such as trios"
-            )
-
-    def _make_encoder(self):
-        sizes = self.sizes
-        width = inputs.input_size(self.events_format) + inputs.control_size(self.events_format)
-        of_keras: dict[str, Any] = {"name": "encoder", "dtype": self.dtype_policy}
-        if sizes.encoder_levels:
-            return HierarchicalEncoder(sizes.encoder_levels, sizes.encoder_units, width, **of_keras)
-        return BidirectionalEncoder(sizes.encoder_units, width, sizes.dropout, **of_keras)
-
-    def _make_decoder(self):
-        sizes, events, policy = self.sizes, self.events_format, self.dtype_policy
-        units, code_size, conductor, expression = sizes.decoder_units, sizes.latent_size, None, None
-        if sizes.segments > 1:
-            conductor = Conductor(units, sizes.segments, code_size, name="conductor", dtype=policy)
-            code_size = units[-1]
-        heads = [self.head]
-        if sizes.expression_units:
-            of_groove = sizes.expression_units, self.head, sizes.latent_size, sizes.dropout
-            expression = Expression(*of_groove, name="expression", dtype=policy)
-            heads = [HitHead(events.sizes[0])]
-        if sizes.decoder_per_part:
-            heads = [Categorical(size) for size in events.sizes]
-        of_core = code_size, inputs.control_size(events), sizes.dropout
-        cores = [
-            LSTMDecoder(units, head, *of_core, name=f"core_{k}", dtype=policy)
-            for k, head in enumerate(heads)
-        ]
-        of_decoder = self.length, conductor, events.end_id, expression
-        return Decoder(cores, *of_decoder, name="decoder", dtype=policy)
+        self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
 
     def _measures(self) -> list[str]:
         """Returns the names of the metrics of the head."""
@@ -418,27 +363,26 @@ class MusicVAE(MusicModel):
                 events with controls.
             settings: The settings of a `Sampler`, by name.
         """
-        sampler = Sampler(**settings).tensors()
-        seed = tf.cast(seed, tf.int32)
-        return self._decode_graphs[seed.shape.rank](z, seed, sampler, controls)
+        sampler, rows = Sampler(**settings).tensors(), tf.shape(z)[0]
+        uniforms = self.uniforms(rows, seed)
+        return self._decode_graph(z, uniforms, sampler, self.repeated(controls, rows))
 
-    def _decode(self, z, seed, sampler, controls):
-        rows = tf.shape(z)[0]
-        choose, controls = self.choose_with(rows, seed, sampler), self.repeated(controls, rows)
+    def _decode(self, z, uniforms, sampler, controls):
+        choose = self.decoder.choose_with(uniforms, sampler)
         return swap_axes(self.decoder.decode(z, choose, controls)[0])
 
-    def choose_with(self, rows: Any, seed: Any, sampler: Sampler) -> Any:
-        """Returns a function for `Decoder.decode` that draws the events of B = `rows` rows."""
-        each, seed = self.decoder.uniforms, tf.convert_to_tensor(seed)
-        if seed.shape.rank:
-            uniforms = _drawn(tf.random.stateless_uniform, [each, self.length], seed, 1)
-            return self.decoder.choose_with(tf.transpose(uniforms, [2, 0, 1]), sampler)
-        uniforms = tf.transpose(tf.random.stateless_uniform([rows * each, self.length], [seed, 1]))
-        return self.decoder.choose_with(tf.reshape(uniforms, [self.length, rows, each]), sampler)
+    def noise(self, rows: Any, seed: Any) -> Tensor:
+        """Returns standard normal noise float32 (B, Z) of B = `rows` rows.
 
-    def row_noise(self, seed: Tensor) -> Tensor:
-        """Returns noise float32 (N, Z) for seeds int32 (N,), that of the first output of each."""
-        return _drawn(tf.random.stateless_normal, [self.sizes.latent_size], seed, 0)
+        The seed is that of `decode`, as it is of `uniforms`.
+        """
+        return _drawn(tf.random.stateless_normal, rows, [self.sizes.latent_size], seed, 0)
+
+    def uniforms(self, rows: Any, seed: Any) -> Tensor:
+        """Returns uniforms float32 (T, B, U) that draw the events of B = `rows` rows."""
+        shape = [self.decoder.uniforms, self.length]
+        drawn = _drawn(tf.random.stateless_uniform, rows, shape, seed, 1)
+        return tf.transpose(drawn, [2, 0, 1])
 
     def repeated(self, controls: Tensor | None, rows: Any) -> Tensor | None:
         """Returns the controls of `decode` for B = `rows` rows: float (T, B, C), or None."""
@@ -458,8 +402,8 @@ class MusicVAE(MusicModel):
 
         The other arguments are those of `decode`.
         """
-        noise = tf.random.stateless_normal([n, self.sizes.latent_size], [seed, 0])
-        return self.decode(self.latents(noise, prior), seed, controls, **settings)
+        z = self.latents(self.noise(n, seed), prior)
+        return self.decode(z, seed, controls, **settings)
 
     def sample_rows(self, seed: Tensor, sampler: Sampler, controls: Tensor | None = None) -> Tensor:
         """Returns a sequence (N, T, *E) for each of N seeds, independent of the others.
@@ -471,12 +415,11 @@ class MusicVAE(MusicModel):
             sampler: Settings (N,).
             controls: Chord classes int32 (N, T) or hits float (N, T, D), for events with controls.
         """
-        choose = self.choose_with(tf.size(seed), seed, sampler.tensors())
-        vectors = None
+        rows, vectors = tf.size(seed), None
         if controls is not None:
             vectors = inputs.control_vectors(self.events_format, swap_axes(controls), tf.float32)
-        z = self.latents(self.row_noise(seed))
-        return swap_axes(self.decoder.decode(z, choose, vectors)[0])
+        z = self.latents(self.noise(rows, seed))
+        return self._decode(z, self.uniforms(rows, seed), sampler.tensors(), vectors)
 
     def latents(self, noise: Tensor, prior: str = "data") -> Tensor:
         """Transforms standard normal noise (..., Z) to samples of a prior, float (..., Z).
@@ -528,10 +471,12 @@ class MusicVAE(MusicModel):
         return cls(events, length, config.model, config.objective, **kwargs)
 
 
-def _drawn(draw: Any, shape: Any, seed: Tensor, number: int) -> Tensor:
-    """Returns random numbers (N, *shape), each row drawn with one of seeds (N,) and `number`."""
-    pairs = tf.stack([seed, tf.fill(tf.shape(seed), number)], axis=1)
-    return tf.map_fn(lambda pair: draw(shape, pair), pairs, fn_output_signature=tf.float32)
+def _drawn(draw: Any, rows: Any, shape: list[int], seed: Any, number: int) -> Tensor:
+    """Returns random numbers (B, *shape) of `seed` and `number`; the seed is one, or (B,)."""
+    seed = tf.cast(seed, tf.int32)
+    if seed.shape.rank:
+        return draw_per_row(draw, row_seeds(seed, number), shape)
+    return draw([rows, *shape], [seed, number])
 
 
 def _diagonal_normal(mu, sigma) -> Distribution:
