@@ -96,7 +96,11 @@ def note_reader(converter: Any, programs: tuple[int, ...] = ()) -> NoteReader | 
     """Returns the reader of a converter's events; None for a converter of something else.
 
     `programs` are those of the melodic parts, as in `generate`; by default those of the converter.
+
+    Raises:
+        UserError: If the programs are not valid for the converter.
     """
+    converter.check_programs(programs)
     if programs:
         converter = copy.copy(converter)
         converter.default_programs = tuple(programs)

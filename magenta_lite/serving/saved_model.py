@@ -45,8 +45,8 @@ def export_saved_model(
         The folder of the version, and the names of each signature's inputs.
 
     Raises:
-        UserError: If the version exists, `folder` has something else, or another process is
-            writing it.
+        UserError: If the version exists, `folder` has something else, another process is writing
+            it, or the programs of the config are not valid for its converter.
         RuntimeError: If the outputs of the SavedModel differ from those of the run's model.
     """
     functions = signatures(run.model, run.converter, run.config.generate.programs)

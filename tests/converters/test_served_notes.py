@@ -6,8 +6,10 @@ import tensorflow as tf
 from golden_converters import sequences
 from test_all_converters import CONFIGS
 
-from magenta_lite.converters import CONVERTERS
+from magenta_lite.config import get_config
+from magenta_lite.converters import CONVERTERS, build_converter
 from magenta_lite.converters.base import EventFormat
+from magenta_lite.errors import UserError
 from magenta_lite.serving.notes import note_reader
 
 QPM = 90.0
@@ -71,6 +73,14 @@ def test_notes_are_those_of_the_converter(config):
         wanted = expected(converter, events)
         assert len(notes) == len(wanted)
         np.testing.assert_allclose(sorted(notes), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_notes_have_the_programs_that_are_given():
+    converter = build_converter(get_config("cat-mel_2bar").converter)
+    notes = note_reader(converter, (73,)).notes(tf.constant([[40, 1, 42]]), tf.constant([QPM]))
+    np.testing.assert_array_equal(notes["program"], [[73, 73]])
+    with pytest.raises(UserError, match=r"programs \[1, 2\] must be 1, one for each melodic part"):
+        note_reader(converter, (1, 2))
 
 
 def test_every_converter_of_notes_has_a_reader():
