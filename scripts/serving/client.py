@@ -6,6 +6,7 @@ python client.py http://localhost:8501/v1/models/cat-mel_2bar request.json piece
 import json
 import sys
 import urllib.request
+from pathlib import Path
 
 TICKS = 960  # a second, at the default tempo of MIDI and 480 a quarter note
 
@@ -17,9 +18,8 @@ def length(n, last=True):
 def midi(piece):
     names = ("start", "end", "pitch", "velocity", "program", "is_drum")
     notes = list(zip(*(piece[name][: piece["num_notes"]] for name in names), strict=True))
-    melodic = [channel for channel in range(16) if channel != 9]
     programs = sorted({note[4] for note in notes if not note[5]})
-    channels = {program: melodic[i % 15] for i, program in enumerate(programs)}
+    channels = {program: (i % 15 + 10) % 16 for i, program in enumerate(programs)}  # all but 9
     events = [(0, 0, bytes([0xC0 | channels[program], program])) for program in programs]
     for start, end, pitch, velocity, program, is_drum in notes:
         channel = 9 if is_drum else channels[program]
@@ -33,7 +33,8 @@ def midi(piece):
 
 
 url, request, output = sys.argv[1:]
-with urllib.request.urlopen(f"{url}:predict", open(request, "rb").read()) as answer:
-    pieces = json.load(answer)["predictions"]
-with open(output, "wb") as file:
-    file.write(midi(pieces[0]))
+try:
+    with urllib.request.urlopen(f"{url}:predict", Path(request).read_bytes()) as answer:
+        Path(output).write_bytes(midi(json.load(answer)["predictions"][0]))
+except urllib.error.HTTPError as error:
+    sys.exit(error.read().decode())

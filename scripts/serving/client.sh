@@ -27,6 +27,7 @@ track='function byte(n) { out = out sprintf("\\%03o", n); size++ }
         printf "%s", out
     }'
 
-curl --silent --show-error --fail-with-body --data-binary "@$2" "$1:predict" > "$3.json"
-printf "$(jq --raw-output "$messages" "$3.json" | sort -n -k1,1 -k2,2 | awk "$track")" > "$3"
-rm "$3.json"
+answer=$(curl --silent --show-error --fail-with-body --data-binary "@$2" "$1:predict") ||
+    { echo "$answer" >&2; exit 1; }
+bytes=$(jq --raw-output "$messages" <<< "$answer" | sort -n -k1,1 -k2,2 | awk "$track")
+printf "$bytes" > "$3"

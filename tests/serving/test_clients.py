@@ -24,6 +24,7 @@ NAME = "cat-mel_2bar"
 URL = f"http://localhost:8501/v1/models/{NAME}"
 SMALL = ("model.latent_size=8", "model.encoder_units=[16]", "model.decoder_units=[16,16]")
 LONGEST = 40  # lines of a client
+PROGRAMS = ("client.py", "client.mjs", "client.sh")
 
 
 def commands(*programs: str) -> list[list[str]]:
@@ -99,15 +100,21 @@ def call(words: list[str], place: Path, server: str) -> subprocess.CompletedProc
     return subprocess.run(words, cwd=place, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("program", ["client.py", "client.mjs", "client.sh"])
-def test_a_client_writes_what_generate_gives(place, server, program):
-    import note_seq
-
+def client(program: str) -> list[str]:
+    """Returns the words of the documented command of a client, if it runs here."""
     needs = {"client.mjs": ("node",), "client.sh": ("curl", "jq", "awk")}.get(program, ())
     if lacking := [name for name in needs if shutil.which(name) is None]:
         pytest.skip(f"{program} needs {' and '.join(lacking)}")
     every = commands("python", "node", "client.sh")
     (words,) = [words for words in every if any(Path(word).name == program for word in words[:2])]
+    return words
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_client_writes_what_generate_gives(place, server, program):
+    import note_seq
+
+    words = client(program)
     piece = place / words[-1]
     piece.unlink(missing_ok=True)
     done = call(words, place, server)
@@ -123,6 +130,16 @@ def test_a_client_writes_what_generate_gives(place, server, program):
     ]
     assert len(expected.notes) > 0
     np.testing.assert_allclose(*map(sorted, notes), atol=1e-3)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_client_shows_why_a_request_is_refused(place, server, program, tmp_path):
+    *words, _, _ = client(program)
+    request, piece = tmp_path / "request.json", tmp_path / "piece.mid"
+    request.write_text('{"instances": [{"seed": 1}]}')
+    done = call([*words, str(request), str(piece)], place, server)
+    assert done.returncode and "Rows have" in done.stderr
+    assert list(tmp_path.iterdir()) == [request]
 
 
 def test_curl_asks_for_rows(place, server):
