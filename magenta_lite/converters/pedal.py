@@ -13,6 +13,7 @@ from magenta_lite.typing import NoteSequence
 
 SUSTAIN_PEDAL = 64  # number of the control change
 HALF_DOWN = 64  # lowest value of a pedal that is down
+TICK = 0.005  # seconds; changes so close to each other may be one tick of a file
 DOWN, UP, NOTE_ON, NOTE_OFF = range(4)  # order of the events of one time
 
 
@@ -116,7 +117,8 @@ def with_sustain(sequence: NoteSequence) -> NoteSequence:
 def without_pedal(sequence: NoteSequence, start: float, end: float) -> NoteSequence:
     """Returns a NoteSequence without presses of the sustain pedal from `start` to `end`, seconds.
 
-    A pedal that was pressed there and is down at the end is pressed at the end.
+    A pedal that was pressed there and is down at the end is pressed at the end, unless it changes
+    right then.
     """
     kept, down = type(sequence)(), {}
     kept.CopyFrom(sequence)
@@ -128,6 +130,8 @@ def without_pedal(sequence: NoteSequence, start: float, end: float) -> NoteSeque
             down[change.instrument] = change if pressed else None
             if pressed:
                 continue
+        elif is_pedal and end <= change.time < end + TICK:
+            down[change.instrument] = None
         kept.control_changes.add().CopyFrom(change)
     for change in filter(None, down.values()):
         kept.control_changes.add().CopyFrom(change)

@@ -4,7 +4,7 @@ import numpy as np
 from note_seq import sequences_lib
 from note_seq.protobuf import music_pb2
 
-from magenta_lite.converters.pedal import with_sustain
+from magenta_lite.converters.pedal import with_sustain, without_pedal
 
 
 def pedalled(seed):
@@ -42,3 +42,19 @@ def test_pedals_hold_the_notes_that_note_seq_holds():
 def test_a_piece_without_a_pedal_is_returned_as_it_is():
     piece = music_pb2.NoteSequence()
     assert with_sustain(piece) is piece
+
+
+def test_a_pedal_pressed_in_a_span_is_pressed_at_its_end_unless_it_changes_there():
+    def changes(*pedal):
+        piece = music_pb2.NoteSequence()
+        for time, value in pedal:
+            piece.control_changes.add(time=time, control_number=64, control_value=value)
+        found = without_pedal(piece, 2.0, 4.0).control_changes
+        return [(change.time, change.control_value) for change in found]
+
+    assert changes((1.0, 127), (3.0, 0)) == [(1.0, 127), (3.0, 0)]
+    assert changes((2.0, 127), (3.0, 0), (5.0, 90)) == [(3.0, 0), (5.0, 90)]
+    assert sorted(changes((3.0, 127), (5.0, 0))) == [(4.0, 127), (5.0, 0)]
+    # A file would have both in one tick, in either order.
+    for time in (4.0, 4.001):
+        assert changes((3.0, 127), (time, 0)) == [(time, 0)]
