@@ -16,7 +16,7 @@ from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance_codec import PerformanceCodec, stretched
 from magenta_lite.converters.performance_infill import MARKS, GapCodec
 from magenta_lite.converters.score import Score
-from magenta_lite.converters.token_converter import TokenConverter
+from magenta_lite.converters.token_converter import TokenConverter, check_infill
 from magenta_lite.converters.token_rules import NO_IDS, TokenRules
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, Music, NoteSequence
@@ -56,8 +56,7 @@ class PerformanceConverterConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
-        if not 0 <= self.infill <= 1:
-            raise UserError(f"converter.infill={self.infill} must lie in [0, 1]")
+        check_infill(self)
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
@@ -121,14 +120,8 @@ class PerformanceConverter(TokenConverter):
         """Arranges tokens around gaps, if there are marks."""
         return GapCodec(self.rules)
 
-    @property
-    def rearranges(self) -> bool:
-        return self.config.infill > 0
-
-    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
-        if rng.random() >= self.config.infill:
-            return events
-        return self.gaps.rearranged(np.asarray(events), self.crop, rng)
+    def with_gap(self, events: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self.gaps.rearranged(events, self.crop, rng)
 
     # Notes to ids --------------------------------------------------------------------------
 

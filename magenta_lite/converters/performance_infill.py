@@ -42,17 +42,18 @@ class GapCodec:
     """Arranges the tokens of performances around gaps.
 
     Attributes:
+        rules: Rules with marks.
         codec: Codec of the tokens.
         gap, gap_end, before, middle: Ids of the marks.
         end: The id that ends the middle, and a performance.
 
     Args:
-        rules: Rules with marks.
+        rules: See the attribute.
     """
 
     def __init__(self, rules: TokenRules):
         assert rules.fill_end is not None
-        (first, last), self.end = rules.shift, rules.fill_end
+        (first, last), self.end, self.rules = rules.shift, rules.fill_end, rules
         self.gap, self.gap_end, self.before, self.middle = range(rules.marks[0], rules.marks[1] + 1)
         self.codec = PerformanceCodec(
             max_pitch=rules.pitches - 1,
@@ -64,14 +65,11 @@ class GapCodec:
     def changes(self, ids: Events) -> Changes:
         """Returns the changes of ids (T,); a note-off ends the oldest note of its pitch."""
         codec, ids = self.codec, np.asarray(ids, int)
-        first, last = codec.shift
-        is_shift = (ids >= first) & (ids <= last)
-        time = np.cumsum(np.where(is_shift, ids - first + 1, 0))
+        time = np.cumsum(self.rules.steps_of(ids))
         latest = np.maximum.accumulate(np.where(ids >= codec.velocity_id, np.arange(len(ids)), -1))
         velocity = np.where(latest >= 0, ids[latest], NONE)
-        is_on = (ids >= codec.note_on[0]) & (ids <= codec.note_on[1])
-        is_off = (ids >= codec.note_off[0]) & (ids <= codec.note_off[1])
-        kept = np.flatnonzero(is_on | is_off | (ids == self.end))
+        is_on = self._is_on(ids)
+        kept = np.flatnonzero(is_on | self._is_off(ids) | (ids == self.end))
         token, other = ids[kept], np.full(len(kept), NONE)
         sounding = collections.defaultdict(collections.deque)
         for index, id in enumerate(token.tolist()):
@@ -175,14 +173,14 @@ class GapCodec:
         stop = np.where(other == NONE, end, np.minimum(changes.time[other], end))
         token = changes.token[began]
         offs = token - self.codec.note_on[0] + self.codec.note_off[0]
-        number = np.concatenate([began, np.where(other == NONE, len(begins) + began, other)])
         both = Changes(
             time=np.append(changes.time[began], stop),
             token=np.append(token, offs),
             velocity=np.append(changes.velocity[began], np.full(len(began), NONE)),
-            other=number,  # only for the order
+            other=np.full(2 * len(began), NONE),  # not needed to write them
         )
-        order = np.lexsort((number, both.time))
+        place = np.concatenate([began, np.where(other == NONE, len(begins) + began, other)])
+        order = np.lexsort((place, both.time))
         return Changes(*(column[order] for column in both))
 
     def _written(self, changes, mask, start: int, end: int | None = None) -> np.ndarray:

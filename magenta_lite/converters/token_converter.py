@@ -9,6 +9,7 @@ import numpy as np
 
 from magenta_lite.converters.converter import Converter
 from magenta_lite.converters.token_rules import TokenRules
+from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, Music
 
 
@@ -16,7 +17,8 @@ class TokenConverter(Converter):
     """Converts music to rows of tokens, of which transformers train on crops.
 
     Subclasses define `rules`, `ids_of` and `seconds` in addition to the methods of `Converter`, and
-    a config field `crop`.
+    a config field `crop`; those that fill in gaps (see `gap_layout`) also `with_gap` and a config
+    field `infill`, the share of the examples of training that have a gap.
     """
 
     rejects_transpositions = True  # as in the original
@@ -44,6 +46,25 @@ class TokenConverter(Converter):
         """Length of a training example in tokens; it begins in the first half of its row."""
         return self.config.crop
 
+    @property
+    def rearranges(self) -> bool:
+        return getattr(self.config, "infill", 0.0) > 0
+
+    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
+        if not self.rearranges or rng.random() >= self.config.infill:
+            return events
+        return self.with_gap(np.asarray(events), rng)
+
+    def with_gap(self, events: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Returns a crop (T, *event_shape) with a random gap, of at most `crop` tokens."""
+        raise NotImplementedError
+
     def valid_next(self, ids: Events) -> np.ndarray:
         """Returns the mask bool (size,) of valid next ids after `ids` (T,); see `TokenRules`."""
         return self.rules.valid_next(ids)
+
+
+def check_infill(config: Any) -> None:
+    """Raises: UserError if the `infill` of a converter section is no share."""
+    if not 0 <= config.infill <= 1:
+        raise UserError(f"converter.infill={config.infill} must lie in [0, 1]")

@@ -63,6 +63,11 @@ class TokenRules:
             numbers[first : last + 1] = np.arange(1, last - first + 2)
         return numbers
 
+    def steps_of(self, ids: np.ndarray) -> np.ndarray:
+        """Returns the steps of the time shifts among `ids`, int (...); 0 for other ids."""
+        first, last = self.shift
+        return np.where((ids >= first) & (ids <= last), ids - first + 1, 0)
+
     def with_max_silence(self, seconds: float) -> TokenRules:
         """Returns these rules with a maximum silence in seconds; 0 for any."""
         return dataclasses.replace(self, max_silence=round(seconds * self.steps_per_second))

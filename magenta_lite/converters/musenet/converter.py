@@ -26,7 +26,7 @@ from magenta_lite.converters.musenet.vocabulary import (
     UNSPECIFIED,
 )
 from magenta_lite.converters.score import NoteArrays, header_of, without
-from magenta_lite.converters.token_converter import TokenConverter
+from magenta_lite.converters.token_converter import TokenConverter, check_infill
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.typing import Events, Music, NoteSequence
@@ -72,8 +72,7 @@ class MuseNetConverterConfig:
         check_at_least(self, PREFIX + 1, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
-        if not 0 <= self.infill <= 1:
-            raise UserError(f"converter.infill={self.infill} must lie in [0, 1]")
+        check_infill(self)
         most = vocabulary.LAST_STYLE - FIRST_STYLE + 1
         if len(self.styles) > most or len(set(self.styles)) < len(self.styles):
             raise UserError(f"converter.styles must be at most {most} names, each once")
@@ -165,14 +164,8 @@ class MuseNetConverter(TokenConverter):
         report.keep("windows", len(rows))
         return EncodeResult(rows, report)
 
-    @property
-    def rearranges(self) -> bool:
-        return self.config.infill > 0
-
-    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
-        if rng.random() >= self.config.infill:
-            return events
-        return infill.rearranged(np.asarray(events), PREFIX, self.crop, rng)
+    def with_gap(self, events: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return infill.rearranged(events, PREFIX, self.crop, rng)
 
     def places_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns part and countdown of the ids (T,) of a piece, int (T,) each."""

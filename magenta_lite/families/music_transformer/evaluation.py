@@ -39,14 +39,14 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
     Of rows with two crops the first one is evaluated, so that every token of a piece counts once.
     Gaps are a quarter of a crop in the middle of each row that is longer.
     """
-    rules, (first, last) = model.rules, model.rules.shift
+    rules = model.rules
 
     @graph_function(reduce_retracing=True)
     def sums(ids):
         batch = model.separated({"events": ids})
         ids, logits = batch["events"], model(batch)
         nll, _ = token_nll(ids, logits)
-        counts = tf.cast(ids != PAD, tf.float32)
+        counts = model.counted(ids)
         return tf.reduce_sum(nll * counts), tf.reduce_sum(is_top(logits, ids) * counts)
 
     nll = right = 0.0
@@ -63,7 +63,7 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
         if rules.inputs:
             events = events[:, rules.input_steps :]
         tokens += int((events != PAD).sum())
-        steps += int(np.where((events >= first) & (events <= last), events - first + 1, 0).sum())
+        steps += int(rules.steps_of(events).sum())
     numbers = {
         "examples": len(examples),
         "tokens": tokens,
@@ -89,10 +89,9 @@ def _last_nll(model: MusicTransformer) -> gap_evaluation.LastNLL:
 
 def _gaps(model: MusicTransformer, examples: Any) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Yields `GapCodec.both_ways` of a span of each row that is long enough, if it fits there."""
-    (first, last), context = model.rules.shift, model.training_length
-    gaps = GapCodec(model.rules)
+    gaps, context = GapCodec(model.rules), model.training_length
     for row in gap_evaluation.long_rows(examples, context):
-        steps = np.cumsum(np.where((row >= first) & (row <= last), row - first + 1, 0))
-        span = gap_evaluation.middle_of(steps, context)
+        times = np.cumsum(model.rules.steps_of(row))
+        span = gap_evaluation.middle_of(times, context)
         with contextlib.suppress(ValueError):  # so many notes in a moment that it does not fit
             yield gaps.both_ways(row, context, *span)
