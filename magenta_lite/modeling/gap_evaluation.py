@@ -1,4 +1,4 @@
-"""What the music after a gap is worth: its tokens given both sides, and as a continuation."""
+"""The likelihood of a span of tokens given both of its sides, and as a continuation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bars after a gap of a chorale are worth to a model that writes from left to right.
+"""The likelihood of a gap of a chorale given both sides, for a model that writes in order.
 
 With B before, M in the gap and A after it, p(M | B, A) = p(M | B) p(A | B, M) / p(A | B). The
 divisor is the mean of p(A | B, M') over what the model writes in the gap. The mean over samples and

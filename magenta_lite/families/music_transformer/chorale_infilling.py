@@ -79,12 +79,12 @@ def rewritten(gap: Gap, converter: ChoraleConverter, names: tuple[str, ...]) -> 
             "names others"
         )
 
-    instruments = {number: int(voices[number].instrument[0]) for number in numbers}
-    playing = [t for t in gap.tracks if t.key[0] in instruments.values() and not t.key[2]]
+    number_of = {int(voices[number].instrument[0]): number for number in numbers}
+    playing = [t for t in gap.tracks if t.key[0] in number_of and not t.key[2]]
     gap = _without_ties(dataclasses.replace(gap, tracks=tuple(playing)))
     tracks = {
         number: next(t for t in playing if t.key[0] == instrument)
-        for number, instrument in instruments.items()
+        for instrument, number in number_of.items()
     }
     start, end = to_steps(steps_at(tempos, np.array([gap.start, gap.end])), 1).tolist()
     grid = grid_of(voices, range(len(voices)))
@@ -92,12 +92,11 @@ def rewritten(gap: Gap, converter: ChoraleConverter, names: tuple[str, ...]) -> 
     ids[: len(grid)] = np.reshape(converter.ids_of_grid(grid)[: grid.size], grid.shape)
     free = np.zeros(ids.shape, bool)
     free[start:end, list(numbers)] = True
-    for number, instrument in instruments.items():  # notes that sound into the bars stay
-        for note in gap.part(~gap.removed()).notes:
-            if note.instrument == instrument and not note.is_drum:
-                times = np.array([note.start_time, note.end_time])
-                begin, stop = to_steps(steps_at(tempos, times), 1)
-                free[begin:stop, number] = False
+    for note in gap.part(~gap.removed()).notes:  # those that sound into the bars stay
+        if note.instrument in number_of and not note.is_drum:
+            times = np.array([note.start_time, note.end_time])
+            begin, stop = to_steps(steps_at(tempos, times), 1)
+            free[begin:stop, number_of[note.instrument]] = False
     ids[free] = FREE
     return Rewritten(gap, tracks, ids, start, end, tempos)
 
