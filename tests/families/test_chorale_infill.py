@@ -2,34 +2,18 @@
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from note_seq.protobuf import music_pb2
+from small_chorales import TWO_PITCHES, made
 
-from magenta_lite.config import get_config
-from magenta_lite.converters import build_converter
 from magenta_lite.data.collections import Examples
 from magenta_lite.errors import UserError
-from magenta_lite.families.building import build_model
 from magenta_lite.families.music_transformer import chorale_evaluation
 from magenta_lite.families.music_transformer.chorale_infilling import in_sight, rewritten
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling.particles import complete
-
-SMALL = ("model.layers=1", "model.hidden_size=16", "model.key_size=16", "model.filter_size=16")
-
-
-def made(*overrides):
-    keras.utils.set_random_seed(1)
-    settings = (*SMALL, "model.heads=2", "model.dropout=0", *overrides)
-    config = get_config("music_transformer_jsb", settings)
-    converter = build_converter(config.converter)
-    model = build_model(config, converter)
-    for weight in model.weights:
-        weight.assign(weight + np.random.default_rng(2).normal(0, 0.5, weight.shape))
-    return model, converter
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +24,7 @@ def small():
 @pytest.fixture(scope="module")
 def narrow():
     """Two pitches and a rest, so that all ways can be enumerated."""
-    return made("converter.min_pitch=60", "converter.max_pitch=61", "converter.crop=16")[0]
+    return made(*TWO_PITCHES, "converter.crop=16")[0]
 
 
 def chorale(bars=4, tie=False):

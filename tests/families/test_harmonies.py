@@ -2,32 +2,17 @@
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from note_seq.protobuf import music_pb2
+from small_chorales import TWO_PITCHES, made
 
 from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
-from magenta_lite.families.building import build_model
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling.particles import complete
-
-SMALL = ("model.layers=1", "model.hidden_size=16", "model.key_size=16", "model.filter_size=16")
-
-
-def made(*overrides):
-    """Returns the model of a small configuration with large random weights, and its converter."""
-    keras.utils.set_random_seed(1)
-    settings = (*SMALL, "model.heads=2", "converter.crop=32", *overrides)
-    config = get_config("music_transformer_jsb", settings)
-    converter = build_converter(config.converter)
-    model = build_model(config, converter)
-    for weight in model.weights:
-        weight.assign(weight + np.random.default_rng(2).normal(0, 0.5, weight.shape))
-    return model, converter
 
 
 def melody(*notes):
@@ -54,7 +39,7 @@ def harmonize(model, converter, *inputs, **changes):
 
 def test_pieces_follow_the_distribution_given_later_tokens():
     """The exact distribution of three voices given the bass, by enumeration."""
-    model, _ = made("converter.min_pitch=60", "converter.max_pitch=61")
+    model, _ = made(*TWO_PITCHES)
     bass, ids = 4, range(2, 5)
     rows = np.array([(*above, bass) for above in itertools.product(ids, repeat=3)])
     logits = model({"events": tf.constant(rows, tf.int32)})[..., 2:]  # no padding, no end
@@ -80,7 +65,7 @@ def test_resampled_pieces_are_whole(monkeypatch):
     """The caches of a particle are those of its tokens: the next tokens follow from them."""
     from magenta_lite.modeling import particles
 
-    model, _ = made("converter.min_pitch=60", "converter.max_pitch=61")
+    model, _ = made(*TWO_PITCHES)
     given = np.tile([3, -1, -1, 4], 12)
     greedy = MusicTransformerOptions(num_outputs=2, seed=1, temperature=0.0)
     monkeypatch.setattr(particles, "RESAMPLED_BELOW", 2.0)  # always
@@ -92,7 +77,7 @@ def test_resampled_pieces_are_whole(monkeypatch):
 
 
 def test_no_piece_ends_before_its_given_voices():
-    narrow = ("converter.min_pitch=60", "converter.max_pitch=61", "converter.end_token=true")
+    narrow = (*TWO_PITCHES, "converter.end_token=true")
     model, converter = made(*narrow)
     end = converter.rules.end
     assert end is not None
