@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def write_page(folder: Path, run: Run, library: str = "") -> None:
 
 def _inside_script(text: str) -> str:
     """Returns JavaScript without what would end its element; it only occurs in strings."""
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return re.sub(r"<(?=/script|!--)", r"<\\", text, flags=re.IGNORECASE)
 
 
 def _model(run: Run) -> dict[str, Any]:

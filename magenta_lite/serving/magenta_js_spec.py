@@ -44,7 +44,7 @@ def spec_of(run: Run) -> dict[str, Any]:
     settings = " ".join(f"--set {obstacle.setting}" for obstacle in found if obstacle.setting)
     advice = f"it runs a model trained with {settings}"
     if any(not obstacle.setting for obstacle in found):
-        advice = "basic_rnn, mono_rnn and drum_kit_rnn are events that it has"
+        advice = "it has the events of basic_rnn, mono_rnn and drum_kit_rnn"
     raise UserError(f"{FORMAT}: @magenta/music cannot run {run.config.name}: {reasons}; {advice}")
 
 
@@ -160,7 +160,7 @@ def _rnn_obstacles(run: Run) -> list[Obstacle]:
         units = _list([max(sizes.units)] * ATTENTION_LAYERS)
         reason = f"its attention needs {ATTENTION_LAYERS} layers of one size"
         found.append(Obstacle(reason, f"model.units={units}"))
-    # Without other obstacles a bias of zeros, is harmless.
+    # A bias of zeros is harmless; it is left out where the model has to be trained again anyway.
     if sizes.attention_bias and (found or run.model.rnn[0].query_bias.numpy().any()):
         reason = "its attention ignores the bias of the query"
         found.append(Obstacle(reason, "model.attention_bias=false"))

@@ -21,7 +21,22 @@ PAGES = Path(__file__).with_name("magenta_js_pages.html")
 PAGE = Path(__file__).with_name("magenta_js_models.html")
 # Not encoded and decoded otherwise than others here.
 LEFT_OUT = ("full_nade", "mono_rnn")
-
+HITS = (1, 0, 0, 1, 1, 0, 0, 0)
+DRUMS_PAGE = """<!doctype html>
+<meta charset="utf-8">
+<script src="magentamusic.js"></script>
+<script>
+  const [types, hits] = %s;
+  const note = (step) =>
+      ({pitch: 36, isDrum: true, quantizedStartStep: step, quantizedEndStep: step + 1});
+  const notes = hits.flatMap((isHit, step) => isHit ? [note(step)] : []);
+  const music = {notes, quantizationInfo: {stepsPerQuarter: 4}, totalQuantizedSteps: hits.length};
+  const args = {numSteps: hits.length, pitchClasses: [[36]]};
+  const rowsOf = (type) => mm.data.converterFromSpec({type, args}).toTensor(music).array();
+  Promise.all(types.map(rowsOf))
+      .then((found) => fetch('found', {method: 'POST', body: JSON.stringify(found)}));
+</script>
+"""
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and LIBRARY),
@@ -117,3 +132,16 @@ def test_the_pages_make_show_save_and_play_music(tmp_path):
         assert page["file"].endswith("-1.mid") and page["start"] == "MThd"
         assert page["played"]
         assert page["requests"] == []  # all is inside of the page
+
+
+def test_the_library_marks_silent_steps_of_drums_one_step_early(tmp_path):
+    """As docs/export.md says of what `encode` reads."""
+    types = ("DrumsConverter", "DrumRollConverter", "DrumsOneHotConverter")
+    shutil.copy(LIBRARY, tmp_path)
+    (tmp_path / "drums.html").write_text(DRUMS_PAGE % json.dumps([types, HITS]))
+    *rolls, one_hot = (np.array(rows) for rows in result_of(tmp_path, "drums.html"))
+    silent = 1 - np.array(HITS)
+    for roll in rolls:
+        np.testing.assert_array_equal(roll[:, 0], HITS)
+        np.testing.assert_array_equal(roll[:, 1], np.append(silent[1:], 0))
+    np.testing.assert_array_equal(one_hot, np.stack([silent, HITS], axis=1))

@@ -176,7 +176,7 @@ def test_the_commands_of_the_document_write_and_read_folders(tmp_path):
     run = magenta_js_models.random_run("melody").save(tmp_path / "runs" / "cat-mel_2bar_tiny")
     library = tmp_path / "node_modules" / "@magenta" / "music" / "dist" / "magentamusic.js"
     library.parent.mkdir(parents=True)
-    library.write_text("/* MusicVAE, MusicRNN */ '</script>'")
+    library.write_text("/* MusicVAE, MusicRNN */ '</script></SCRIPT>'")
     commands = commands_of(DOCUMENT)
     assert len(commands) == 3
     for words in commands:
@@ -189,7 +189,7 @@ def test_the_commands_of_the_document_write_and_read_folders(tmp_path):
 
     melodies, page = (tmp_path / "exported" / name for name in ("melodies", "page"))
     inside = (page / "index.html").read_text("utf-8")
-    assert "/* MusicVAE, MusicRNN */ '<\\/script>'" in inside and "{{" not in inside
+    assert "/* MusicVAE, MusicRNN */ '<\\/script><\\/SCRIPT>'" in inside and "{{" not in inside
     assert '<script src="magentamusic.js">' in (melodies / "index.html").read_text("utf-8")
     small, large = (folder / "group1-shard1of1" for folder in (page, melodies))
     assert 4 * small.stat().st_size == large.stat().st_size
