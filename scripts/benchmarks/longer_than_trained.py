@@ -74,6 +74,7 @@ def train(name: str, arguments) -> Path:
     chosen = [
         *(SIZES if arguments.config == "music_transformer" else ()),
         f"converter.crop={length}",
+        "converter.infill=0",
         *MODELS[name],
         # Half of the length, as in the paper: larger distances are rare in training.
         f"model.max_relative_position={length // 2}",
