@@ -20,7 +20,7 @@ def numbers(run: Run, examples: Examples, collection: Any, seed: int = 0) -> dic
         collection: The data that they are from, with `split(name) -> Examples`.
         seed: Seed of the posterior noise and of sampling.
     """
-    measured = run.model.measure(examples, seed)
+    measured = run.model.measure(examples, seed) | run.model.measure_gaps(examples, seed)
     temperature = run.config.generate.temperature
     drawn = run.model.samples(run.converter, examples, temperature, seed)
     if drawn is not None:

@@ -118,6 +118,14 @@ class MusicModel(FromArguments, Model):
         """Returns metrics of held-out `Examples`; `metric_meanings` explains them."""
         raise NotImplementedError
 
+    def measure_gaps(self, examples: Any, seed: int = 0, /) -> dict[str, float]:
+        """Returns what the music after a gap is worth to a model that fills gaps; none for others.
+
+        `metric_meanings` explains the metrics. It takes much longer than `measure`.
+        """
+        del examples, seed
+        return {}
+
     def samples(
         self, converter: Any, held_out: Any, temperature: float, seed: int, /
     ) -> Any | None:

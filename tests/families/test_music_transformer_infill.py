@@ -131,7 +131,7 @@ def test_evaluation_compares_gaps_with_what_goes_on(model):
     rows = [ids[start : start + 2 * CONTEXT] for start in range(0, len(ids), CONTEXT)]
     lengths = np.array([len(row) for row in rows], np.int32)
     padded = np.stack([np.pad(row, [0, 2 * CONTEXT - len(row)]) for row in rows])
-    measured = model.measure(Examples(padded, lengths, None))
+    measured = model.measure_gaps(Examples(padded, lengths, None))
     totals, tokens = np.zeros(2), 0
     for row in rows:
         if len(row) < CONTEXT:

@@ -409,6 +409,7 @@ class MuseNet(MusicModel):
 
     generate = generation.generate
     measure = evaluation.measure
+    measure_gaps = evaluation.measure_gaps
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
     row_signature = inference.row_signature

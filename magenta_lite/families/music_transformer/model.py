@@ -374,6 +374,7 @@ class MusicTransformer(MusicModel):
 
     generate = generation.generate
     measure = evaluation.measure
+    measure_gaps = evaluation.measure_gaps
     signatures = inference.signatures
     signature_arguments = inference.signature_arguments
     row_signature = inference.row_signature
