@@ -54,14 +54,14 @@ class Card:
         split = next(name for name in ("test", "validation") if len(collection.split(name)))
         examples = collection.split(split)
         sizes = ", ".join(f"{size:,} {name}" for name, size in collection.sizes.items())
-        start = self._starts()[-1]
+        start, data = self._starts()[-1], self.recipe.data
         parts = [
             f"# {self.name}",
             f"A model that {self.recipe.about}: `{self.run.config.name}`, "
             f"{self.run.model.count_params():,} weights, stored in {self.dtype}.",
             "```bash\n" + command("generate", f"--preset={self.name}", *self._flags()) + "\n```",
             "## Data",
-            f"{_sentence(self.recipe.music)} Terms: {self.recipe.licence}. Examples: {sizes}.",
+            f"{_sentence(data.music)} Terms: {data.licence}. Examples: {sizes}.",
             "## Training",
             f"```bash\n{self._command()}\n```",
             f"Seed {self.run.config.train.seed}, commit {start['git_revision'] or 'unknown'}, "
@@ -88,8 +88,7 @@ class Card:
 
     def _command(self) -> str:
         steps = self.run.config.train.steps
-        usual = self.recipe.settings.get("train.steps") == steps
-        more = [] if usual else [f"--steps={steps}"]
+        more = [] if steps == self.recipe.steps else [f"--steps={steps}"]
         return " ".join(["python scripts/train_presets.py", self.name, *more])
 
     def _minutes(self) -> float:

@@ -4,26 +4,62 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-FOLK = "fiddle tunes of Aird (1778), O'Neill (1850 tunes) and Ryan (1883), as encoded in music21"
-OF_FOLK = "the tunes are in the public domain; their encodings state no terms"
-CHORALES = "chorales by J. S. Bach, as encoded in music21, split by works"
-OF_CHORALES = "the music is in the public domain; the encodings, of M. Cuthbert, state no terms"
 
-LEADS = "the same tunes, and the sopranos of Bach's chorales, with chords found by an algorithm"
-ARRANGED = "the same tunes and chorales with bass, drums and chords added by an algorithm"
-RENDERED = "the same tunes and chorales as piano performances made by an algorithm"
-GROOVES = "the Groove MIDI Dataset: recordings of ten drummers (Gillick et al. 2019)"
-OF_GROOVES = "CC BY 4.0, Google LLC"
+class Data(NamedTuple):
+    """Training data.
+
+    Attributes:
+        source: Value of `--data` of `train` and `evaluate`.
+        music: The music, in words.
+        licence: Terms of that music.
+    """
+
+    source: str
+    music: str
+    licence: str
+
+
 OF_BOTH = "the music is in the public domain; the encodings state no terms"
+FOLK = Data(
+    "folk",
+    "fiddle tunes of Aird (1778), O'Neill (1850 tunes) and Ryan (1883), as encoded in music21",
+    "the tunes are in the public domain; their encodings state no terms",
+)
+CHORALES = Data(
+    "bach_chorales",
+    "chorales by J. S. Bach, as encoded in music21, split by works",
+    "the music is in the public domain; the encodings, of M. Cuthbert, state no terms",
+)
+LEADS = Data(
+    "arranged:leads",
+    "fiddle tunes and the sopranos of Bach's chorales, with chords found by an algorithm",
+    OF_BOTH,
+)
+ARRANGED = Data(
+    "arranged",
+    "fiddle tunes and Bach's chorales with bass, drums and chords added by an algorithm",
+    OF_BOTH,
+)
+RENDERED = Data(
+    "rendered",
+    "fiddle tunes and Bach's chorales as piano performances made by an algorithm",
+    OF_BOTH,
+)
+GROOVES = Data(
+    "groove_midi",
+    "the Groove MIDI Dataset: recordings of ten drummers (Gillick et al. 2019)",
+    "CC BY 4.0, Google LLC",
+)
 
 FIDDLE, CHOIR, ACOUSTIC_BASS = 40, 52, 32  # General MIDI programs
-COSINE = {
-    "train.schedule": "cosine",
-    "train.learning_rate": 3e-3,
-    "train.warmup_steps": 100,
-    "train.precision": "float32",
+COSINE = {"train.schedule": "cosine", "train.learning_rate": 3e-3, "train.warmup_steps": 100}
+GROOVAE = COSINE | {
+    "model.latent_size": 128,
+    "model.encoder_units": [128],
+    "model.decoder_units": [64, 64],
+    "model.expression_units": 192,
 }
 
 
@@ -34,12 +70,12 @@ class Recipe:
     Attributes:
         about: What the model does, in a few words.
         config: Name of its configuration.
-        data: Value of `--data` of `train` and `evaluate`.
-        music: The music of these data.
-        licence: Terms of that music.
+        data: What it is trained on.
+        steps: Number of training steps.
+        batch_size: Examples in a batch.
+        changes: Other settings that differ from those of the configuration, by key.
         metric: Name of the metric of `evaluate` by which weights are chosen on the validation
             split, less is better.
-        settings: Values of `--set`, by key.
         options: Options of `generate` with which to try the preset.
         needs_input: Whether it changes an input, instead of writing from scratch.
         weaknesses: What the model is bad at.
@@ -47,14 +83,19 @@ class Recipe:
 
     about: str
     config: str
-    data: str
-    music: str
-    licence: str
-    metric: str
-    settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    data: Data
+    steps: int
+    batch_size: int
+    changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    metric: str = "nll_per_step"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     needs_input: bool = False
     weaknesses: str = ""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Values of `--set`, by key."""
+        return {"train.steps": self.steps, "train.batch_size": self.batch_size, **self.changes}
 
     @property
     def flags(self) -> list[str]:
@@ -70,16 +111,11 @@ RECIPES = {
     "folk_tunes": Recipe(
         about="writes and continues fiddle tunes",
         config="attention_rnn",
-        data="folk",
-        music=FOLK,
-        licence=OF_FOLK,
+        data=FOLK,
+        steps=3000,
+        batch_size=32,
+        changes={"generate.programs": [FIDDLE]},
         metric="melody_nll_per_step",
-        settings={
-            "train.steps": 3000,
-            "train.batch_size": 32,
-            "train.precision": "float32",
-            "generate.programs": [FIDDLE],
-        },
         options={"num_steps": 256},
         weaknesses=(
             "Parts end where their length says so rather than with a cadence, and the second part "
@@ -89,19 +125,13 @@ RECIPES = {
     "folk_loops": Recipe(
         about="writes, reconstructs and interpolates two-bar melodies",
         config="cat-mel_2bar",
-        data="folk",
-        music=FOLK,
-        licence=OF_FOLK,
-        metric="nll_per_step",
+        data=FOLK,
+        steps=6000,
+        batch_size=128,
         # A small KL weight: latent vectors hold the whole melody, and samples are drawn from the
         # Gaussian that is fitted to the posteriors.
-        settings={
-            "train.steps": 6000,
-            "train.batch_size": 128,
-            "train.schedule": "cosine",
-            "train.learning_rate": 3e-3,
-            "train.warmup_steps": 100,
-            "train.precision": "float32",
+        changes=COSINE
+        | {
             "model.latent_size": 128,
             "model.encoder_units": [384],
             "objective.beta_rate": 0.99999,
@@ -116,17 +146,11 @@ RECIPES = {
     "chorales": Recipe(
         about="writes, continues and harmonises four-part chorales",
         config="music_transformer_jsb",
-        data="bach_chorales",
-        music=CHORALES,
-        licence=OF_CHORALES,
+        data=CHORALES,
+        steps=8000,
+        batch_size=4,
+        changes={"generate.programs": [CHOIR] * 4, "generate.num_outputs": 2},
         metric="nll_per_token",
-        settings={
-            "train.steps": 8000,
-            "train.batch_size": 4,
-            "train.precision": "float32",
-            "generate.programs": [CHOIR] * 4,
-            "generate.num_outputs": 2,
-        },
         weaknesses=(
             "It has no words, fermatas or bar lines: phrases may begin and end at odd places, and "
             "a repeated note is written as a held one. It wanders from key to key after a minute."
@@ -135,30 +159,22 @@ RECIPES = {
     "folk_over_chords": Recipe(
         about="writes melodies over the chords that you give",
         config="attention_improv",
-        data="arranged:leads",
-        music=LEADS,
-        licence=OF_BOTH,
+        data=LEADS,
+        steps=3000,
+        batch_size=32,
+        changes={"generate.programs": [FIDDLE]},
         metric="melody_nll_per_step",
-        settings={
-            "train.steps": 3000,
-            "train.batch_size": 32,
-            "train.precision": "float32",
-            "generate.programs": [FIDDLE],
-        },
         options={"backing_chords": "G C D G G C D G", "render_chords": True},
         weaknesses="It knows triads only: other chords are read as the nearest triad.",
     ),
     "folk_16bars": Recipe(
         about="writes, reconstructs and interpolates tunes of 16 bars",
         config="hierdec-mel_16bar",
-        data="folk",
-        music=FOLK,
-        licence=OF_FOLK,
-        metric="nll_per_step",
-        settings=COSINE
+        data=FOLK,
+        steps=4000,
+        batch_size=32,
+        changes=COSINE
         | {
-            "train.steps": 4000,
-            "train.batch_size": 32,
             "model.latent_size": 128,
             "model.encoder_units": [256],
             "model.decoder_units": [192, 192],
@@ -169,14 +185,11 @@ RECIPES = {
     "drum_loops": Recipe(
         about="writes, reconstructs and interpolates two-bar drum patterns",
         config="cat-drums_2bar_small",
-        data="groove_midi",
-        music=GROOVES,
-        licence=OF_GROOVES,
-        metric="nll_per_step",
-        settings=COSINE
+        data=GROOVES,
+        steps=4000,
+        batch_size=128,
+        changes=COSINE
         | {
-            "train.steps": 4000,
-            "train.batch_size": 128,
             "model.latent_size": 128,
             "model.encoder_units": [192],
             "model.decoder_units": [192, 192],
@@ -188,70 +201,43 @@ RECIPES = {
     "humanize": Recipe(
         about="plays a drum pattern with a drummer's dynamics and timing",
         config="groovae_2bar_humanize",
-        data="groove_midi",
-        music=GROOVES,
-        licence=OF_GROOVES,
+        data=GROOVES,
+        steps=3000,
+        batch_size=128,
+        changes=GROOVAE,
         metric="velocity_mse",
-        settings=COSINE
-        | {
-            "train.steps": 3000,
-            "train.batch_size": 128,
-            "model.latent_size": 128,
-            "model.encoder_units": [128],
-            "model.decoder_units": [64, 64],
-            "model.expression_units": 192,
-        },
-        needs_input=True,
         options={"temperature": 0.3},
+        needs_input=True,
         weaknesses="A few hits are left out or added; it knows 4/4 only.",
     ),
     "tap_to_drums": Recipe(
         about="turns tapped rhythms into drum patterns",
         config="groovae_2bar_tap_fixed_velocity",
-        data="groove_midi",
-        music=GROOVES,
-        licence=OF_GROOVES,
-        metric="nll_per_step",
-        settings=COSINE
-        | {
-            "train.steps": 3000,
-            "train.batch_size": 128,
-            "model.latent_size": 128,
-            "model.encoder_units": [128],
-            "model.decoder_units": [64, 64],
-            "model.expression_units": 192,
-        },
-        needs_input=True,
+        data=GROOVES,
+        steps=3000,
+        batch_size=128,
+        changes=GROOVAE,
         options={"temperature": 0.3},
+        needs_input=True,
         weaknesses="The same taps fit many patterns: what it plays is one of them.",
     ),
     "drum_kit": Recipe(
         about="writes and continues drum tracks",
         config="drum_kit_rnn",
-        data="groove_midi",
-        music=GROOVES,
-        licence=OF_GROOVES,
-        metric="nll_per_step",
-        settings=COSINE
-        | {
-            "train.steps": 3000,
-            "train.batch_size": 32,
-            "model.units": [160, 160, 160],
-            "model.dropout": 0.3,
-        },
+        data=GROOVES,
+        steps=3000,
+        batch_size=32,
+        changes=COSINE | {"model.units": [160, 160, 160], "model.dropout": 0.3},
         weaknesses="All hits are equally loud and on the grid; fills come at odd places.",
     ),
     "trio": Recipe(
         about="writes melody, bass and drums of 16 bars",
         config="hierdec-trio_16bar",
-        data="arranged",
-        music=ARRANGED,
-        licence=OF_BOTH,
-        metric="nll_per_step",
-        settings=COSINE
+        data=ARRANGED,
+        steps=3000,
+        batch_size=16,
+        changes=COSINE
         | {
-            "train.steps": 3000,
-            "train.batch_size": 16,
             "model.latent_size": 96,
             "model.encoder_units": [128],
             "model.decoder_units": [96, 96],
@@ -265,14 +251,11 @@ RECIPES = {
     "piano": Recipe(
         about="writes and continues piano performances",
         config="music_transformer",
-        data="rendered",
-        music=RENDERED,
-        licence=OF_BOTH,
-        metric="nll_per_token",
-        settings=COSINE
+        data=RENDERED,
+        steps=6000,
+        batch_size=8,
+        changes=COSINE
         | {
-            "train.steps": 6000,
-            "train.batch_size": 8,
             "train.learning_rate": 1.5e-3,
             "model.layers": 4,
             "model.hidden_size": 192,
@@ -283,22 +266,18 @@ RECIPES = {
             "converter.crop": 512,
             "generate.num_outputs": 1,
         },
+        metric="nll_per_token",
         options={"num_tokens": 1024},
         weaknesses="Its touch and rubato are those of an algorithm, not of a pianist.",
     ),
     "band": Recipe(
         about="writes music for small bands",
         config="musenet_tiny",
-        data="arranged",
-        music=ARRANGED,
-        licence=OF_BOTH,
+        data=ARRANGED,
+        steps=3000,
+        batch_size=16,
+        changes={"generate.num_outputs": 1},
         metric="nll_per_token",
-        settings={
-            "train.steps": 3000,
-            "train.batch_size": 16,
-            "train.precision": "float32",
-            "generate.num_outputs": 1,
-        },
         options={"instruments": ("piano", "bass", "drums")},
         weaknesses="Its bands play as the algorithm that made them does: melody, bass and drums.",
     ),

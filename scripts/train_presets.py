@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=presets.FOLDER, help="folder of presets")
     arguments = parser.parse_args()
     recipe, run_dir = RECIPES[arguments.name], arguments.runs / arguments.name
-    data = arguments.data or recipe.data
+    data = arguments.data or recipe.data.source
     train(recipe, run_dir, data, arguments.minutes, arguments.steps)
     folder = arguments.output / arguments.name
     write(recipe, run_dir, data, folder)
@@ -61,7 +61,7 @@ def train(
     recipe: Recipe, run_dir: Path, data: str, minutes: float | None, steps: int | None
 ) -> None:
     """Trains a run, or the rest of it."""
-    settings = dict(recipe.settings) | ({"train.steps": steps} if steps else {})
+    settings = recipe.settings | ({"train.steps": steps} if steps else {})
     if minutes:
         del settings["train.steps"]
     command = [f"--config={recipe.config}", f"--run_dir={run_dir}", f"--data={data}"]
@@ -80,7 +80,7 @@ def write(recipe: Recipe, run_dir: Path, data: str, folder: Path) -> None:
     run, origin, dtype = chosen(run_dir, collection, recipe.metric)
     # Whoever loads it has the public name of the data, and today's defaults of `generate`.
     defaults = [f"{key}={value}" for key, value in recipe.settings.items() if "generate." in key]
-    published = override(config, [f"data.source={recipe.data}", *defaults])
+    published = override(config, [f"data.source={recipe.data.source}", *defaults])
     run = dataclasses.replace(run, config=published)
     card = preset_cards.Card(folder.name, recipe, run, run_dir, origin, dtype).text(collection)
     pack(
@@ -93,8 +93,8 @@ def write(recipe: Recipe, run_dir: Path, data: str, folder: Path) -> None:
         example=example(run, collection) if recipe.needs_input else b"",
         about=recipe.about,
         step=run.step,
-        data=recipe.music,
-        licence=recipe.licence,
+        data=recipe.data.music,
+        licence=recipe.data.licence,
         flags=recipe.flags,
     )
 

@@ -37,7 +37,7 @@ def test_all_presets_fit_into_the_package(sizes):
 def test_recipes_are_whole(name):
     recipe = RECIPES[name]
     config = config_of(recipe)
-    assert recipe.about and recipe.music and recipe.licence and recipe.weaknesses
-    assert config.train.steps == recipe.settings["train.steps"]
+    assert recipe.about and recipe.data.music and recipe.data.licence and recipe.weaknesses
+    assert config.train.steps == recipe.steps
     assert recipe.needs_input == any("{example}" in flag for flag in recipe.flags)
     assert build_converter(config.converter).check_programs(config.generate.programs) is None

@@ -24,8 +24,6 @@ SMALL = {
     "model.latent_size": 6,
     "model.encoder_units": [8],
     "model.decoder_units": [8, 8],
-    "train.steps": 6,
-    "train.batch_size": 8,
     "train.checkpoint_every": 2,
     "generate.programs": [40],
 }
@@ -36,13 +34,18 @@ def made(tmp_path_factory):
     """A preset and its run, after six steps on a few windows."""
     place = tmp_path_factory.mktemp("made")
     recipe = dataclasses.replace(
-        RECIPES["folk_loops"], config="cat-mel_2bar_tiny", settings=SMALL, needs_input=True
+        RECIPES["folk_loops"],
+        config="cat-mel_2bar_tiny",
+        steps=6,
+        batch_size=8,
+        changes=SMALL,
+        needs_input=True,
     )
     training = [
         f"--config={recipe.config}",
         f"--data={MUSIC}",
         "--run_dir=run",
-        *(f"--set={key}={value}" for key, value in SMALL.items()),
+        *(f"--set={key}={value}" for key, value in recipe.settings.items()),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(place / "data"))
