@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from magenta_lite import presets
+from magenta_lite.errors import UserError
 
 PAGE = Path(__file__).parents[1] / "docs" / "presets.md"
 HEAD = """# Presets
@@ -40,10 +41,10 @@ def measured(name: str, data: str | None) -> dict[str, float]:
 
 def section(name: str, numbers: dict[str, float]) -> str:
     """Returns the part of the page about a preset."""
-    preset = presets.checked(presets.folder_of(name))
-    size = presets.size_of(presets.folder_of(name)) / 1e6
+    folder = presets.folder_of(name)
+    preset, size = presets.checked(folder), presets.size_of(folder) / 1e6
     rows = [
-        f"| `{metric}` | {value:,} |" if isinstance(value, int) else f"| `{metric}` | {value:.4f} |"
+        f"| `{metric}` | {f'{value:,}' if isinstance(value, int) else f'{value:.4f}'} |"
         for metric, value in numbers.items()
         if metric not in LEFT_OUT
     ]
@@ -65,12 +66,20 @@ def section(name: str, numbers: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", action="append", default=[], help="NAME:SOURCE, repeatable")
-    arguments = parser.parse_args()
-    copies = dict(text.split(":", 1) for text in arguments.data)
-    parts = [section(name, measured(name, copies.get(name))) for name in presets.names()]
+    arguments, names = parser.parse_args(), presets.names()
+    if not names:
+        raise UserError(f"{presets.FOLDER} has no presets; see scripts/train_presets.py")
+    copies = {}
+    for text in arguments.data:
+        name, _, copies[name] = text.partition(":")
+        presets.folder_of(name)  # raises if there is none
+    parts = [section(name, measured(name, copies.get(name))) for name in names]
     PAGE.write_text("\n".join([HEAD, *parts]), encoding="utf-8")
     print(f"Wrote {PAGE}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, subprocess.CalledProcessError) as error:
+        sys.exit(f"error: {error}")
