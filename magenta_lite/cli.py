@@ -148,7 +148,7 @@ def make_folder(flag: str) -> Path:
 
 
 def run_path() -> Path:
-    """Returns the run directory of --run_dir, or the folder of --preset.
+    """Returns the run directory of --run_dir, which may be a preset, or the folder of --preset.
 
     Raises:
         UserError: If neither or both are given, or there is no such preset.
@@ -163,18 +163,8 @@ def run_path() -> Path:
         return presets.folder_of(FLAGS.preset)
     if not FLAGS.run_dir:
         raise UserError("--run_dir or --preset is missing, see --help")
-    return Path(FLAGS.run_dir)
-
-
-def run_config() -> ExperimentConfig:
-    """Returns the config of the run or the preset; imports no TensorFlow."""
-    from magenta_lite import presets
-    from magenta_lite.config import load_config
-
-    path = run_path()
-    if presets.is_preset(path):
-        presets.checked(path)
-    return load_config(path / "config.yaml")
+    path = Path(FLAGS.run_dir)
+    return presets.located(path) or path
 
 
 def load_run() -> Run:

@@ -46,6 +46,7 @@ def main() -> None:
     path = cli.run_path()  # raises before TensorFlow is loaded
     if FLAGS.split and FLAGS.split not in SPLITS:
         raise unknown_name("--split", FLAGS.split, SPLITS)
+    _check_output()
     cli.load_tensorflow()
     from magenta_lite.data.splitting import few_held_out
     from magenta_lite.datasets import open_data
@@ -76,11 +77,22 @@ def main() -> None:
     for name, value in numbers.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name:<26}{shown:>12}  {meanings[name]}")
-    output = Path(FLAGS.output or path / f"evaluation-{split}.json")
     if is_preset(path) and not FLAGS.output:
         return
+    output = Path(FLAGS.output or path / f"evaluation-{split}.json")
     replace_text(output, json.dumps({"step": run.step, "data": data.source, **numbers}, indent=2))
     print(f"Wrote {output}")
+
+
+def _check_output() -> None:
+    """Raises: UserError if --output cannot be a file, before the evaluation, which may be long."""
+    if not FLAGS.output:
+        return
+    path = Path(FLAGS.output)
+    if path.is_dir():
+        raise UserError(f"--output={path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise UserError(f"--output={path}: there is no folder {path.parent}; create it")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from typing import Any
 
 from absl import flags
 
-from magenta_lite import cli, option_flags
+from magenta_lite import cli, option_flags, presets
 from magenta_lite.config import ExperimentConfig, load_config
 from magenta_lite.converters import SOUND_CONVERTERS, build_converter
 from magenta_lite.data.inputs import read_inputs
@@ -115,7 +115,7 @@ flags.DEFINE_bool("play", False, "Play the sound with the player of the system."
 
 def main() -> None:
     # Reports wrong input before TensorFlow is loaded, which takes seconds.
-    config = cli.run_config()
+    config = presets.config_of(cli.run_path())
     converter = build_converter(config.converter)
     options = _options(config, converter)
     options.check_names(converter)

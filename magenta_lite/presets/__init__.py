@@ -20,6 +20,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from magenta_lite.config import ExperimentConfig, load_config
 from magenta_lite.errors import UserError, first_line, unknown_name
 
 FOLDER = Path(__file__).parent
@@ -138,6 +139,18 @@ def checked(folder: Path) -> Preset:
         if found != preset.sha256.get(name):
             raise UserError(f"{path} is damaged: its SHA-256 is not that of {MANIFEST}; {AGAIN}")
     return preset
+
+
+def config_of(path: Path) -> ExperimentConfig:
+    """Returns the config of a run directory, or of a preset, whose files are checked.
+
+    Raises:
+        UserError: If `path` is neither, or a damaged preset.
+    """
+    folder = located(path)
+    if folder:
+        checked(folder)
+    return load_config((folder or path.expanduser()) / CONFIG)
 
 
 def try_flags(folder: Path, preset: Preset) -> list[str]:

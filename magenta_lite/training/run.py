@@ -184,18 +184,6 @@ def _load_preset(folder: Path, checkpoint: str) -> Run:
     return Run(config, converter, model, folder, preset.step, preset.step)
 
 
-def config_of(path: Path) -> ExperimentConfig:
-    """Returns the config of a run directory, or of a preset, whose files are checked.
-
-    Raises:
-        UserError: If `path` is neither, or a damaged preset.
-    """
-    if preset := presets.located(Path(path)):
-        presets.checked(preset)
-        return load_config(preset / presets.CONFIG)
-    return load_config(RunDirectory(Path(path).expanduser()).config)
-
-
 def config_and_step(path: Path) -> tuple[ExperimentConfig, int]:
     """Returns the config of a run directory or a preset, and the step of its best checkpoint.
 
@@ -203,7 +191,7 @@ def config_and_step(path: Path) -> tuple[ExperimentConfig, int]:
         UserError: As of `load_run`.
     """
     if preset := presets.located(Path(path)):
-        return config_of(preset), presets.read_manifest(preset).step
+        return presets.config_of(preset), presets.read_manifest(preset).step
     _, config, files = _open_run(path, "best")
     return config, files[0][0]
 
@@ -263,7 +251,7 @@ def copy_weights(model: Any, config: ExperimentConfig, source: str) -> Path | No
     Raises:
         UserError: If that is not a run with weights, or its model has other sizes.
     """
-    there = config_of(Path(source))
+    there = presets.config_of(Path(source))
     if there.family != config.family:
         raise UserError(f"--init_from={source} is a {there.family} run, not {config.family}")
     inputs = {f"model.{name}" for name in FORMER_CONVERTER_FIELDS.get(config.converter.kind, ())}
