@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import processes
 import pytest
 
 import magenta_lite as ml
-from magenta_lite import presets
+from magenta_lite import cli, presets
 from magenta_lite.midi import midi_bytes
 from magenta_lite.presets import packing
 from magenta_lite.training.run import load_run
@@ -171,6 +173,21 @@ def test_commands_tell_wrong_presets_in_one_line(flags, words, tmp_path):
         more = {"latents": ["--input=x"], "export": ["--output=y"]}.get(command, [])
         code, _, error = processes.run(f"magenta_lite.{command}", *flags, *more, cwd=tmp_path)
         assert code == 2 and words in error and len(error.splitlines()) == 1, error
+
+
+def test_commands_take_the_name_of_a_preset_as_a_run_directory(loops, installed, monkeypatch):
+    monkeypatch.setattr(cli, "FLAGS", SimpleNamespace(run_dir="loops", preset=None))
+    assert cli.run_path() == loops
+    assert presets.config_of(Path("loops")) == presets.config_of(loops)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"), [("no/numbers.json", "no folder no; create it"), (".", "is a folder")]
+)
+def test_evaluate_checks_where_it_writes_before_it_loads_the_model(output, words, tmp_path):
+    arguments = ("--run_dir=x", f"--output={output}")
+    code, _, error = processes.run("magenta_lite.evaluate", *arguments, cwd=tmp_path)
+    assert code == 2 and words in error and len(error.splitlines()) == 1, error
 
 
 def test_the_list_says_what_there_is(installed, monkeypatch, tmp_path, capsys):

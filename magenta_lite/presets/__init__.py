@@ -9,7 +9,7 @@ weights.safetensors  weights as plain arrays, in float16 or float32
 example.mid          held-out music, if the model needs an input
 CARD.md              data, training, numbers, and what the model is bad at
 
-Every command and `magenta_lite.load` accept such a folder anywhere as a run directory, too.
+Wherever a run directory is expected, the name or the folder of a preset will do, too.
 """
 
 from __future__ import annotations
