@@ -140,8 +140,8 @@ class MusicModel(FromArguments, Model):
     def signatures(self, /) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """Returns compiled functions of dense tensors by the names of their SavedModel signatures.
 
-        Models of notes have `sample`. One of them is `serving_default`, unless there is a
-        `row_signature`.
+        One is `serving_default`, unless there is a `row_signature`. Models of notes also have
+        `sample`.
         """
         raise NotImplementedError
 

@@ -57,13 +57,13 @@ def sample_rows(
     num_tokens = tf.minimum(at_most(num_tokens, "num_tokens"), longest)
     given = tf.minimum(primer_length, num_tokens)
     total = tf.reduce_max(num_tokens)
-    tokens = tf.pad(primer, [[0, 0], [0, longest]])[:, : buffer_length(longest)]
-    tokens = tf.pad(tokens, [[0, 0], [0, buffer_length(longest) - tf.shape(tokens)[1]]])
+    buffer = buffer_length(longest)
+    tokens = tf.pad(primer, [[0, 0], [0, buffer]])[:, :buffer]
     keys, values = _empty_caches(model, rows)
     state = DecodeState(
         position=tf.constant(0),
         left_out=tf.constant(0),
-        tokens=tf.ensure_shape(tokens, [None, buffer_length(longest)]),
+        tokens=tf.ensure_shape(tokens, [None, buffer]),
         keys=keys,
         values=values,
         grammar_state=model.grammar.initial_state(rows),
@@ -78,17 +78,13 @@ def sample_rows(
 
 def _empty_caches(model: CachedDecoder, rows: Any) -> tuple[tuple, tuple]:
     """Returns caches of all slots for N = `rows` rows: float32 (N * H, K, .) of each layer."""
-    caches = []
-    for depth in ("key_depth", "value_depth"):
-        caches.append(
-            tuple(
-                tf.zeros(
-                    [rows * layer.sizes.num_heads, model.attention_span, getattr(layer, depth)]
-                )
-                for layer in model.decoder
-            )
-        )
-    return caches[0], caches[1]
+
+    def empty(heads, depth):
+        return tf.zeros([rows * heads, model.attention_span, depth])
+
+    sizes = [(x.sizes.num_heads, x.key_depth, x.value_depth) for x in model.decoder]
+    keys = tuple(empty(heads, depth) for heads, depth, _ in sizes)
+    return keys, tuple(empty(heads, depth) for heads, _, depth in sizes)
 
 
 def until_end(events: Tensor, most: Tensor, end_id: int | None) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.families.jukebox.labels import EMPTY_GENRE, UNKNOWN
-from magenta_lite.families.jukebox.sampling import CHUNK, written
+from magenta_lite.families.jukebox.sampling import written
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling.sampling import (
     Sampler,
@@ -56,19 +56,8 @@ def signatures(
         tf.debugging.assert_less_equal(
             num_codes, sizes.context, f"A context of the model has {sizes.context} codes"
         )
-        room = [[0, 0], [0, sizes.context - count], [0, 0]]
-        codes = tf.pad(given, room[: len(given.shape)])
-        found = written(
-            model,
-            tf.ensure_shape(codes, [None, sizes.context, *_several(sizes)]),
-            count,
-            num_codes,
-            output_seeds(seed, rows),
-            Sampler(temperature, top_k, top_p, min_p),
-            labels,
-            above,
-            min(CHUNK, model.music.longest_step),
-        )
+        sampler, seeds = Sampler(temperature, top_k, top_p, min_p), output_seeds(seed, rows)
+        found = written(model, given, count, num_codes, seeds, sampler, labels, above)
         return {"codes": found[:, :num_codes]}
 
     def with_above(given, num_codes, temperature, top_k, top_p, min_p, seed, above):
@@ -95,13 +84,12 @@ def row_signature(
     """Returns the function of rows: `codes` int32 (B, N), -1 after those of a row.
 
     Takes `given` int32 (B, P) and `given_length` int32 (B,), the prompt and its length, which may
-    be 0; `num_codes` int32 (B,), prompt included; seeds and settings (B,); and the conditioning of
-    `sample`. A `DelayPrior` has frames of codes instead of codes.
+    be 0; `num_codes` int32 (B,), prompt included, at most those of a context; seeds and settings
+    (B,); and the conditioning of `sample`. A `DelayPrior` has frames of codes instead of codes.
     """
     sizes = model.sizes
-    several = _several(sizes)
     specs = [
-        tf.TensorSpec([None, None, *several], tf.int32, "given"),
+        tf.TensorSpec([None, None, *_several(sizes)], tf.int32, "given"),
         tf.TensorSpec([None], tf.int32, "given_length"),
         tf.TensorSpec([None], tf.int32, "num_codes"),
         *row_specs(),
@@ -112,25 +100,12 @@ def row_signature(
         given, given_length, num_codes, seed, temperature, top_p, labels=None, above=None
     ):
         total = tf.minimum(num_codes, sizes.context)
-        room = [[0, 0], [0, sizes.context], *[[0, 0]] * len(several)]
-        codes = tf.ensure_shape(
-            tf.pad(given, room)[:, : sizes.context], [None, sizes.context, *several]
-        )
-        count = tf.minimum(given_length, total)
-        found = written(
-            model,
-            codes,
-            tf.reshape(count, [-1, *[1] * len(several)]),
-            tf.reduce_max(total),
-            row_seeds(seed),
-            Sampler(temperature, top_p=top_p),
-            labels,
-            above,
-            min(CHUNK, model.music.longest_step),
-        )
-        kept = tf.range(sizes.context) < total[:, None]
-        kept = tf.reshape(kept, [-1, sizes.context, *[1] * len(several)])
-        return {"codes": tf.where(kept, found, -1)[:, : tf.reduce_max(total)]}
+        count, longest = tf.minimum(given_length, total), tf.reduce_max(total)
+        sampler, seeds = Sampler(temperature, top_p=top_p), row_seeds(seed)
+        found = written(model, given, count, longest, seeds, sampler, labels, above)[:, :longest]
+        kept = tf.range(longest) < total[:, None]
+        kept = tf.reshape(kept, [-1, longest, *[1] * len(_several(sizes))])
+        return {"codes": tf.where(kept, found, -1)}
 
     def with_above(given, given_length, num_codes, seed, temperature, top_p, above):
         settings = seed, temperature, top_p

@@ -85,26 +85,30 @@ def write_window(
 
 def written(
     model: JukeboxPrior | DelayPrior,
-    codes: Tensor,
     given: Tensor,
+    count: Tensor,
     total: Tensor,
     seeds: Tensor,
     sampler: Sampler,
     labels: Tensor | None,
     above: Tensor | None,
-    chunk: int,
 ) -> Tensor:
-    """Does the same as `write_window` as part of a graph, with a prompt of dynamic length.
+    """Does the same as `write_window` as part of a graph, with prompts of dynamic length.
 
-    The arguments are those of `write_window`, as int32 tensors, except for `codes` (B, context),
-    which begin with the prompt, and its length `given`, a scalar, or (B,) where rows differ, which
-    is (B, 1) for frames. `chunk` is at most `model.music.longest_step`.
+    The arguments are those of `write_window`, as int32 tensors, and `count`, the length of the
+    prompts: a scalar, or (B,) where rows differ.
 
     Returns:
-        Int32 (B, context), with new codes from `given` to `total`.
+        Int32 (B, context), with new codes from `count` to `total`.
     """
+    context, more = model.sizes.context, given.shape[2:]
+    codes = tf.pad(given, [[0, 0], [0, context], *[[0, 0]] * len(more)])[:, :context]
+    codes = tf.ensure_shape(codes, [None, context, *more])
+    if count.shape.rank:
+        count = tf.reshape(count, [-1, *[1] * len(more)])
     ids, conditioning, uniforms = _prepared(model, codes, labels, above, seeds)
-    return _write(model, ids, conditioning, uniforms, given, total, sampler, chunk)
+    chunk = min(CHUNK, model.music.longest_step)
+    return _write(model, ids, conditioning, uniforms, count, total, sampler, chunk)
 
 
 def _checked(what: str, value, shape, needed: bool):
