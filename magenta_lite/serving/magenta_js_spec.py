@@ -40,9 +40,9 @@ def spec_of(run: Run) -> dict[str, Any]:
     found = obstacles(run)
     if not found:
         return spec(run)
-    reasons = ", and ".join(obstacle.reason for obstacle in found)
+    reasons = ", ".join(obstacle.reason for obstacle in found)
     settings = " ".join(f"--set {obstacle.setting}" for obstacle in found if obstacle.setting)
-    advice = f"it runs a model trained with {settings}"
+    advice = f"train it with {settings}"
     if any(not obstacle.setting for obstacle in found):
         advice = "it has the events of basic_rnn, mono_rnn and drum_kit_rnn"
     raise UserError(f"{FORMAT}: @magenta/music cannot run {run.config.name}: {reasons}; {advice}")
@@ -57,29 +57,35 @@ def _vae_obstacles(run: Run) -> list[Obstacle]:
     if sizes.expression_units:
         found.append(
             Obstacle(
-                "it has no network of velocities and offsets beside the decoder",
+                "the library has no network of velocities and offsets beside the decoder",
                 "model.expression_units=0",
             )
         )
     if getattr(converter, "end_token", False):
-        found.append(Obstacle("its melodies have no end token", "converter.end_token=false"))
+        found.append(
+            Obstacle("the library's melodies have no end token", "converter.end_token=false")
+        )
     if ("tapify" in events.input_changes) != ("fixed_velocities" in events.input_changes):
         settings = "model.tapify=true --set model.fixed_velocities=true"
-        found.append(Obstacle("its taps are without velocities, and only they are", settings))
+        found.append(Obstacle("in the library taps have no velocities, and all else has", settings))
     if events.kind == "multi_categorical" and not sizes.decoder_per_part:
-        found.append(Obstacle("it reads parts from a decoder each", "model.decoder_per_part=true"))
+        found.append(
+            Obstacle("the library has a decoder for each part", "model.decoder_per_part=true")
+        )
     levels = [run.model.length // sizes.segments, sizes.segments] if sizes.segments > 1 else []
     if list(sizes.encoder_levels) != levels:
         what = "two levels, segments and steps," if levels else "no levels"
         where = "with" if levels else "without"
-        reason = f"its encoder has {what} {where} a conductor"
+        reason = f"the library's encoder has {what} {where} a conductor"
         found.append(Obstacle(reason, f"model.encoder_levels={_list(levels)}"))
     if len(sizes.encoder_units) != 1:
         units = _list([max(sizes.encoder_units)])
-        found.append(Obstacle("its encoder has one layer", f"model.encoder_units={units}"))
+        found.append(
+            Obstacle("the library's encoder has one layer", f"model.encoder_units={units}")
+        )
     if len(set(sizes.decoder_units)) != 1:
         units = _list([max(sizes.decoder_units)] * len(sizes.decoder_units))
-        reason = "all layers of its decoder have the same size"
+        reason = "all layers of the library's decoder have the same size"
         found.append(Obstacle(reason, f"model.decoder_units={units}"))
     return found
 
@@ -145,24 +151,24 @@ def _list(values: list[int]) -> str:
 def _rnn_obstacles(run: Run) -> list[Obstacle]:
     sizes, kind = run.model.sizes, run.converter.config.kind
     if kind not in ("event_melody", "event_drums"):
-        return [Obstacle("it has no such events")]
+        return [Obstacle("the library has no such events")]
     found = []
     if sizes.encoding != "one_hot":
-        reason = "it reads the last event, without repeats and keys"
+        reason = "the library reads the last event, without repeats and keys"
         found.append(Obstacle(reason, "model.encoding=one_hot"))
     if not sizes.attention_length:
         return found
     layers = len(sizes.units)
     if sizes.attention_layout != "all_layers":
-        reason = "its attention wraps all layers"
+        reason = "the library's attention wraps all layers"
         found.append(Obstacle(reason, "model.attention_layout=all_layers"))
     if layers != ATTENTION_LAYERS or len(set(sizes.units)) != 1:
         units = _list([max(sizes.units)] * ATTENTION_LAYERS)
-        reason = f"its attention needs {ATTENTION_LAYERS} layers of one size"
+        reason = f"the library's attention needs {ATTENTION_LAYERS} layers of one size"
         found.append(Obstacle(reason, f"model.units={units}"))
     # A bias of zeros is harmless; it is left out where the model has to be trained again anyway.
     if sizes.attention_bias and (found or run.model.rnn[0].query_bias.numpy().any()):
-        reason = "its attention ignores the bias of the query"
+        reason = "the library's attention ignores the bias of the query"
         found.append(Obstacle(reason, "model.attention_bias=false"))
     return found
 
