@@ -1,9 +1,9 @@
 """Tokens of performances in the order of `gap_layout`.
 
-The middle are the notes that begin in a span of time. The order is: `GAP`, what stays in the span
-(the ends of earlier notes) with all of its time, `GAP_END`, the music after; `BEFORE`, the music
-before; `MIDDLE`, the middle, `END`. Notes of the middle end at the latest at the end of the span.
-Each part names the velocity of its first note. Times are in steps.
+The middle consists of the notes that begin in a span of time. The order is: `GAP`, what stays in
+the span (the ends of earlier notes) with all of its time, `GAP_END`, the music after; `BEFORE`, the
+music before; `MIDDLE`, the middle, `END`. Notes of the middle end at the latest at the end of the
+span. Each part names the velocity of its first note. Times are in steps.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class TokenRules:
         steps_per_second: Resolution of time shifts; 0 if tokens do not encode time.
         max_silence: Maximum silence in steps; 0 for any.
         never: Ids that are never written.
-        marks: Marks of a gap in a piece (see `gap_layout`), which are told and never predicted; the
+        marks: Marks of a gap in a piece (see `gap_layout`), given and never predicted; the
             last one precedes what fills the gap.
         fill_end: The id that ends what fills a gap; None for tokens without gaps.
     """

@@ -148,6 +148,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--length", type=int, default=256, help="tokens of a training example")
     arguments = parser.parse_args()
+    if not arguments.data and (arguments.asap or not arguments.trained):
+        parser.error("--data is needed, unless there is only --trained")
     if arguments.asap:
         split_by_title(arguments.asap, Path(arguments.data))
     length, models, data = arguments.length, list(MODELS), arguments.data
@@ -156,8 +158,6 @@ def main() -> None:
 
         config = load_config(Path(arguments.trained) / "config.yaml")
         length, models, data = config.converter.crop, [""], data or config.data.source
-    elif not data:
-        parser.error("--data or --trained is needed")
     print(f"| positions | context | NLL at 1-{length} | NLL at {length + 1}-{2 * length} |")
     print("|---|---|---|---|")
     for name in models:

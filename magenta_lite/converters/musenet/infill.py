@@ -1,9 +1,9 @@
 """MuseNet's tokens in the order of `gap_layout`.
 
-The middle are the notes that begin in a span of time, of all instruments or of some. The order is:
-`GAP`, what stays in the span with all of its time, `GAP_END`, the music after; `BEFORE`, the music
-before; then `MIDDLE`, the instrument set of the middle, the middle, and `END`. Notes of the middle
-end at the latest at the end of the span. Times are in units of 10 ms.
+The middle consists of the notes that begin in a span of time, of all instruments or of some. The
+order is: `GAP`, what stays in the span with all of its time, `GAP_END`, the music after;
+`BEFORE`, the music before; then `MIDDLE`, the instrument set of the middle, the middle, and `END`.
+Notes of the middle end at the latest at the end of the span. Times are in units of 10 ms.
 """
 
 from __future__ import annotations
