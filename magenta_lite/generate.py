@@ -100,7 +100,7 @@ flags.DEFINE_bool("tokens", False, "Also write the token ids of MuseNet pieces a
 flags.DEFINE_bool(
     "copies",
     False,
-    "Report the longest passage of each MuseNet piece that is in the training set, in any key.",
+    "Report the longest passage of each piece that is in the training set, in any key.",
 )
 cli.define_data_flags()
 cli.define_path(
@@ -119,10 +119,10 @@ def main() -> None:
     converter = build_converter(config.converter)
     options = _options(config, converter)
     options.check_names(converter)
-    for name, is_known in (("tokens", converter.writes_text), ("copies", converter.has_contours)):
+    is_sound = config.converter.kind in SOUND_CONVERTERS
+    for name, is_known in (("tokens", converter.writes_text), ("copies", not is_sound)):
         if FLAGS[name].value and not is_known:
             raise UserError(f"--{name} means nothing to a {config.family} model; leave it out")
-    is_sound = config.converter.kind in SOUND_CONVERTERS
     options = options.replace(inputs=read_inputs(FLAGS.input, converter))
     options.check(converter)
     player = _player(is_sound)
@@ -200,7 +200,8 @@ def _report_memorization(run, sequences) -> None:
 
     data = cli.with_data(run.config).data
     collection = open_collection(data, run.config.converter, FLAGS.data_dir)
-    for line in memorization.report(run.converter, sequences, collection.split("train")):
+    pieces = [getattr(piece, "output", piece) for piece in sequences]  # of a reconstruction
+    for line in memorization.report(run.converter, pieces, collection.split("train")):
         print(line)
 
 
@@ -242,7 +243,8 @@ def _flag_help(argv: list[str]) -> dict[str, str]:
     config = load_config(path)
     converter = build_converter(config.converter)
     hidden = () if converter.writes_text else ("tokens",)
-    hidden += () if converter.has_contours else ("copies", "data", "data_dir")
+    if config.converter.kind in SOUND_CONVERTERS:
+        hidden += ("copies", "data", "data_dir")
     options_class = FAMILIES[config.family].options_class
     return option_flags.help_for(options_class, converter) | dict.fromkeys(hidden, "")
 

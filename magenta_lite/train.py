@@ -115,11 +115,12 @@ def _chosen_config():
     if FLAGS.config or not FLAGS.init_from:
         config = cli.chosen_config()
         return config, config.name.rsplit(":", 1)[-1]
+    if FLAGS.original:
+        raise UserError("--original is for a new run of --config=NAME; leave it out")
+    cli.load_tensorflow()
     from magenta_lite.config import override
     from magenta_lite.training.run import config_and_step
 
-    if FLAGS.original:
-        raise UserError("--original is for a new run of --config=NAME; leave it out")
     config, _ = config_and_step(Path(FLAGS.init_from))
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, minutes=0.0))
     config = cli.with_data(override(config, FLAGS.set))

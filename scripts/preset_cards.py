@@ -120,10 +120,10 @@ class Card:
     def _memorization(self, examples: Examples, train: Examples) -> str:
         converter = self.run.converter
         rows = spread(len(train), MOST_ROWS)
-        known = [memorization.contour(converter.decode(_row(train, row))) for row in rows]
+        known = [converter.contour(_row(train, row)) for row in rows]
         music = [converter.decode(_row(examples, i)) for i in spread(len(examples), COMPARED)]
         table = [
-            [name, *_longest(map(memorization.contour, pieces), known)]
+            [name, *_longest(map(converter.contour, pieces), known)]
             for name, pieces in (("samples", self._samples()), ("held-out pieces", music))
         ]
         head = ["", "pieces", "notes, median", "longest run, median", "90 % are below", "maximum"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from magenta_lite.converters.base import EncodeResult, EventFormat, Reason
 from magenta_lite.converters.chords import transpose_chords
+from magenta_lite.converters.contours import contour
 from magenta_lite.converters.grid import QUARTERS_PER_BAR
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, Music, NoteSequence
@@ -50,9 +51,8 @@ class Converter:
     folds_pitches: bool = False
     rejects_transpositions: bool = False
     rearranges: Any = False
-    # Whether `text_of` and `contour` are implemented.
+    # Whether `text_of` is implemented.
     writes_text: ClassVar[bool] = False
-    has_contours: ClassVar[bool] = False
 
     def __init__(self, config: Any):
         self.config = config
@@ -117,9 +117,9 @@ class Converter:
         """Returns the ids of a NoteSequence as text, if `writes_text`."""
         raise NotImplementedError
 
-    def contour(self, events: Any) -> Any:
-        """Returns features of an example or NoteSequence for comparisons, if `has_contours`."""
-        raise NotImplementedError
+    def contour(self, music: Any) -> np.ndarray:
+        """Returns the contour, int (N,), of an example (T, ...) or of a NoteSequence."""
+        return contour(music if hasattr(music, "notes") else self.decode(music))
 
     def check_programs(self, programs: tuple[int, ...]) -> None:
         """Raises: UserError if `programs` are not valid for `decode`; an empty tuple is valid."""

@@ -10,12 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from magenta_lite.typing import NoteSequence
-
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
-PITCHES = 128
-DRUM = 2 * PITCHES  # numbers of drums are above those of intervals
-TOGETHER = 1e-3  # seconds
 INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
 
 
@@ -30,7 +25,7 @@ class Passage(NamedTuple):
 def report(converter: Any, sequences: list, examples: Any) -> Iterator[str]:
     """Yields a line per NoteSequence about its longest passage in the training set, in any key.
 
-    The converter has `contour`, which returns a number for each note of a piece or an example.
+    Pieces and examples are compared by the `contour` of the converter.
     """
     pairs = zip(examples.events, examples.lengths, strict=True)
     rows = [converter.contour(events[:length]) for events, length in pairs]
@@ -39,26 +34,6 @@ def report(converter: Any, sequences: list, examples: Any) -> Iterator[str]:
         name = examples.pieces[found.row] if examples.pieces else f"example {found.row}"
         place = f", in {name}" if found.length else ""
         yield f"Piece {i}: {found.length} notes in a row are also in the training set{place}"
-
-
-def contour(sequence: NoteSequence) -> np.ndarray:
-    """Returns a number for each note of a NoteSequence that is invariant to key, tempo and volume.
-
-    It encodes the interval from the previous pitch (for drums, the drum), and whether the note
-    starts together with the previous one.
-
-    Returns:
-        Int (N,), in order of time, then of pitch from the highest down.
-    """
-    notes = sorted(sequence.notes, key=lambda note: (note.start_time, -note.pitch))
-    numbers, before, moment = [], 0, -1.0
-    for note in notes:
-        interval = DRUM + note.pitch
-        if not note.is_drum:
-            interval, before = note.pitch - before + PITCHES, note.pitch
-        together, moment = abs(note.start_time - moment) < TOGETHER, note.start_time
-        numbers.append(2 * interval + together)
-    return np.array(numbers, int)
 
 
 def longest_shared(piece: np.ndarray, rows: list[np.ndarray]) -> Passage:

@@ -86,7 +86,7 @@ def folder_of(name: str) -> Path:
     """Returns the folder of a preset. Raises: UserError if there is none of that name."""
     known = names()
     if name not in known:
-        hint = "" if known else "This installation has no presets; train a model instead."
+        hint = "" if known else "This installation has no presets; train a model instead"
         raise unknown_name("preset", name, known, hint)
     return FOLDER / name
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from note_seq.protobuf import music_pb2
 
+from magenta_lite.config import get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.musenet.converter import MuseNetConverterConfig
 from magenta_lite.data.collections import Examples
@@ -45,3 +46,13 @@ def test_key_and_tempo_do_not_hide_a_copy_and_the_instrument_matters():
     # Of the first note of a copy it is not known how it is come to.
     assert lines[0] == ("Piece 1: 29 notes in a row are also in the training set, in book/tune.mid")
     assert lines[1] == "Piece 2: 0 notes in a row are also in the training set"
+
+
+def test_copies_are_found_in_the_music_of_any_converter():
+    converter = build_converter(get_config("cat-mel_2bar").converter)
+    pitches = np.random.default_rng(0).integers(50, 80, 16)
+    (row,) = converter.encode(tune(pitches, 0.25)).examples
+    examples = Examples(row[None], np.array([len(row)]), ["book/tune.mid"])
+    lines = list(report(converter, [tune(pitches + 5, 0.5), tune(pitches[::-1], 0.25)], examples))
+    assert lines[0] == "Piece 1: 15 notes in a row are also in the training set, in book/tune.mid"
+    assert int(lines[1].split()[2]) < 4

@@ -89,7 +89,6 @@ class MuseNetConverter(TokenConverter):
 
     config_class = MuseNetConverterConfig
     writes_text = True
-    has_contours = True
     crop_prefix = PREFIX
 
     def __init__(self, config: MuseNetConverterConfig):
