@@ -44,7 +44,7 @@ def sample_rows(
     Args:
         model: The model.
         primer: Int32 (N, P), padded.
-        primer_length: Int32 (N,), 0 to P.
+        primer_length: Int32 (N,), 0 to P; a larger one is P.
         num_tokens: Int32 (N,), lengths of the pieces, primers included.
         seed: Int32 (N,).
         sampler: Settings (N,).
@@ -55,7 +55,7 @@ def sample_rows(
     """
     rows, longest = tf.shape(primer)[0], model.max_length
     num_tokens = tf.minimum(at_most(num_tokens, "num_tokens"), longest)
-    given = tf.minimum(primer_length, num_tokens)
+    given = tf.minimum(tf.minimum(primer_length, tf.shape(primer)[1]), num_tokens)
     total = tf.reduce_max(num_tokens)
     buffer = buffer_length(longest)
     tokens = tf.pad(primer, [[0, 0], [0, buffer]])[:, :buffer]

@@ -70,6 +70,7 @@ def varied(name: str, arguments: dict) -> dict[str, np.ndarray]:
         shape = (ROWS, 3, *varied[key].shape[2:])
         varied[key] = (PRIMERS.get(name, 3) + rng.integers(0, 9, shape)).astype(np.int32)
         varied[f"{key}_length"] = (rows % 4).astype(np.int32)
+        varied[f"{key}_length"][3] = 5  # of three: all of them
     return varied
 
 

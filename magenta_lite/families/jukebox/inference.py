@@ -100,7 +100,8 @@ def row_signature(
         given, given_length, num_codes, seed, temperature, top_p, labels=None, above=None
     ):
         total = tf.minimum(num_codes, sizes.context)
-        count, longest = tf.minimum(given_length, total), tf.reduce_max(total)
+        count, longest = tf.minimum(given_length, tf.shape(given)[1]), tf.reduce_max(total)
+        count = tf.minimum(count, total)
         sampler, seeds = Sampler(temperature, top_p=top_p), row_seeds(seed)
         found = written(model, given, count, longest, seeds, sampler, labels, above)[:, :longest]
         kept = tf.range(longest) < total[:, None]

@@ -127,7 +127,7 @@ def sample_rows(
     Args:
         model: The model.
         primer: Int32 (N, P), event ids, padded.
-        primer_length: Int32 (N,); 0 for the start event of a piece without a primer.
+        primer_length: Int32 (N,); 0 for the start event of a piece without a primer, P at most.
         num_steps: Int32 (N,), as of `sample`.
         seeds: Int32 (N, 2).
         sampler: Settings (N,).
@@ -136,6 +136,7 @@ def sample_rows(
     Returns:
         Int32 (N, P + S), primer and continuation, -1 after the last event of a row.
     """
+    primer_length = tf.minimum(primer_length, tf.shape(primer)[1])
     lengths, steps = tf.maximum(primer_length, 1), at_most(num_steps, "num_steps")
     total, most = tf.reduce_max(lengths + steps), tf.reduce_max(steps)
     # Room for the start event, and for all that is new. Shapes are known before compilation.
