@@ -146,7 +146,7 @@ class Card:
 def _longest(contours: Iterable[np.ndarray], known: list[np.ndarray]) -> list[str]:
     """Returns number and median length of pieces, and quantiles of their longest known runs."""
     pieces = [contour for contour in contours if len(contour)]
-    runs = [memorization.longest_shared(piece, known).length for piece in pieces]
+    runs = [passage.length for passage in memorization.longest_shared(pieces, known)]
     numbers = [np.median([len(piece) for piece in pieces]), *np.quantile(runs, [0.5, 0.9, 1])]
     return [str(len(pieces)), *(f"{number:,.0f}" for number in numbers)]
 

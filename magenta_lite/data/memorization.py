@@ -5,7 +5,7 @@ A piece is compared by its contour, a number for each note that is the same in e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,44 +29,53 @@ def report(converter: Any, sequences: list, examples: Any) -> Iterator[str]:
     """
     pairs = zip(examples.events, examples.lengths, strict=True)
     rows = [converter.contour(events[:length]) for events, length in pairs]
-    for i, sequence in enumerate(sequences, start=1):
-        found = longest_shared(converter.contour(sequence), rows)
+    passages = longest_shared([converter.contour(sequence) for sequence in sequences], rows)
+    for i, found in enumerate(passages, start=1):
         name = examples.pieces[found.row] if examples.pieces else f"example {found.row}"
         place = f", in {name}" if found.length else ""
         yield f"Piece {i}: {found.length} notes in a row are also in the training set{place}"
 
 
-def longest_shared(piece: np.ndarray, rows: list[np.ndarray]) -> Passage:
-    """Returns the longest passage that a piece shares with any row, of length 0 if there is none.
+def longest_shared(pieces: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> list[Passage]:
+    """Returns the longest passage that each piece shares with any row, of length 0 without one.
 
     Args:
-        piece: Contour, int (T,).
+        pieces: Contours, int (T,) each.
         rows: Contours of the training examples, int (T,) each.
     """
     joined = np.concatenate(rows).astype(np.uint64)
     row_of = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    found, low, high = Passage(0, 0, 0), 0, min(len(piece), max(len(row) for row in rows))
-    # A shared passage of n numbers contains one of n - 1, so the length can be bisected.
-    while low < high:
-        length = (low + high + 1) // 2
-        at = _first_match(piece.astype(np.uint64), joined, row_of, length)
-        if at is None:
-            high = length - 1
-        else:
-            found, low = at, length
+    found = [Passage(0, 0, 0)] * len(pieces)
+    # A shared passage of n numbers contains one of n - 1, so the length is found bit by bit, the
+    # highest first. The rows are hashed once for all pieces that try the same length.
+    longest = max(map(len, rows))
+    step = 1 << longest.bit_length()
+    while step := step // 2:
+        tried = np.array([passage.length + step for passage in found])
+        for length in np.unique(tried[tried <= longest]).tolist():
+            first_match = _matcher(joined, row_of, length)
+            for i in np.flatnonzero(tried == length):
+                found[i] = first_match(pieces[i].astype(np.uint64)) or found[i]
     return found
 
 
-def _first_match(piece, joined, row_of, length: int) -> Passage | None:
-    """Returns the first shared passage of `length` numbers; None if there is none."""
-    hashes, known = _hashes(piece, length), _hashes(joined, length)
-    known[row_of[: len(known)] != row_of[length - 1 :]] = 0  # no passage spans two rows
-    for start in np.flatnonzero(np.isin(hashes, known)):
-        for match in np.flatnonzero(known == hashes[start]):
-            same = joined[match : match + length] == piece[start : start + length]
-            if same.all() and row_of[match] == row_of[match + length - 1]:
-                return Passage(int(start), length, int(row_of[match]))
-    return None
+def _matcher(joined, row_of, length: int) -> Callable[[np.ndarray], Passage | None]:
+    """Returns a function that returns the first passage of `length` numbers that a piece shares."""
+    known = _hashes(joined, length)
+    starts = np.flatnonzero(row_of[: len(known)] == row_of[length - 1 :])  # none spans two rows
+    known = known[starts]
+    ordered = np.unique(known)  # sorted once; `np.isin` would sort for each piece
+
+    def first_match(piece: np.ndarray) -> Passage | None:
+        hashes = _hashes(piece, length)
+        at = np.searchsorted(ordered, hashes)
+        for start in np.flatnonzero(ordered[np.minimum(at, len(ordered) - 1)] == hashes):
+            for match in starts[known == hashes[start]]:
+                if (joined[match : match + length] == piece[start : start + length]).all():
+                    return Passage(int(start), length, int(row_of[match]))
+        return None
+
+    return first_match
 
 
 def _hashes(numbers, length: int):

@@ -14,15 +14,16 @@ from magenta_lite.data.memorization import longest_shared, report
 few = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
-@given(few, st.lists(few, min_size=1, max_size=4))
-def test_the_longest_passage_is_found(piece, rows):
-    found = longest_shared(np.array(piece), [np.array(row) for row in rows])
+@given(st.lists(few, min_size=1, max_size=3), st.lists(few, min_size=1, max_size=4))
+def test_the_longest_passage_of_each_piece_is_found(pieces, rows):
+    passages = longest_shared([np.array(p) for p in pieces], [np.array(row) for row in rows])
     texts = ["".join(map(str, row)) for row in rows]
-    text = "".join(map(str, piece))
-    runs = [text[i:j] for i in range(len(text)) for j in range(i + 1, len(text) + 1)]
-    longest = max((len(run) for run in runs if any(run in t for t in texts)), default=0)
-    assert found.length == longest
-    assert text[found.start : found.start + found.length] in texts[found.row]
+    for piece, found in zip(pieces, passages, strict=True):
+        text = "".join(map(str, piece))
+        runs = [text[i:j] for i in range(len(text)) for j in range(i + 1, len(text) + 1)]
+        longest = max((len(run) for run in runs if any(run in t for t in texts)), default=0)
+        assert found.length == longest
+        assert text[found.start : found.start + found.length] in texts[found.row]
 
 
 def tune(pitches, seconds, program=0):
