@@ -165,7 +165,7 @@ RECIPES = {
         changes={"generate.programs": [FIDDLE]},
         metric="melody_nll_per_step",
         options={"backing_chords": "G C D G G C D G", "render_chords": True},
-        weaknesses="It knows triads only: other chords are read as the nearest triad.",
+        weaknesses="It knows triads only: C7 is read as C, and Csus4 is refused.",
     ),
     "folk_16bars": Recipe(
         about="writes, reconstructs and interpolates tunes of 16 bars",

@@ -28,7 +28,7 @@ from magenta_lite.config import load_config, override
 from magenta_lite.datasets import open_data
 from magenta_lite.errors import UserError
 from magenta_lite.midi import midi_bytes
-from magenta_lite.presets.packing import pack
+from magenta_lite.presets.packing import arrays_of, assign, pack
 from magenta_lite.shell import quoted
 from magenta_lite.training.checkpoints import checkpoint_files
 from magenta_lite.training.run import Run, load_encoder, load_run
@@ -129,12 +129,9 @@ def chosen(run_dir: Path, collection: Any, metric: str) -> tuple[Run, str, str]:
     else:
         weights, kept = best, losses["best"]
         origin = f"those of step {run.step:,}, whose validation was best (`{metric}` {kept:.4f})"
-    trained = {id(weight) for weight in run.model.trainable_variables}
-    halves = [
-        array.astype(np.float16).astype(array.dtype) if id(weight) in trained else array
-        for weight, array in zip(run.model.weights, weights, strict=True)
-    ]
-    change = abs(loss(halves) / kept - 1)
+    run.model.set_weights(weights)
+    assign(run.model, arrays_of(run.model, "float16"))
+    change = abs(run.model.measure(validation)[metric] / kept - 1)
     if change <= TOLERANCE:
         return run, f"{origin}; float16 changes that by {change:.3%}", "float16"
     run.model.set_weights(weights)
