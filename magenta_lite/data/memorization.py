@@ -54,7 +54,7 @@ def longest_shared(pieces: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> 
         tried = np.array([passage.length + step for passage in found])
         for length in np.unique(tried[tried <= longest]).tolist():
             first_match = _matcher(joined, row_of, length)
-            for i in np.flatnonzero(tried == length):
+            for i in np.flatnonzero(tried == length).tolist():
                 found[i] = first_match(pieces[i].astype(np.uint64)) or found[i]
     return found
 
