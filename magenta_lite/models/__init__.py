@@ -10,6 +10,10 @@ from magenta_lite.families.music_transformer.model import MusicTransformer
 from magenta_lite.families.music_vae.model import MusicVAE
 from magenta_lite.families.vqvae.model import VQVAE
 
+# Registered for files of models that were compiled.
+from magenta_lite.modeling import optimizers as _optimizers  # noqa: F401
+from magenta_lite.modeling import schedules as _schedules  # noqa: F401
+
 for _model in (
     DelayPrior,
     JukeboxPrior,

@@ -31,12 +31,12 @@ from magenta_lite.training.checkpoints import (
 )
 from magenta_lite.training.feed import Feed
 from magenta_lite.training.history import History
-from magenta_lite.training.optimizer import compile_model, schedule
+from magenta_lite.training.optimizer import compile_model
 from magenta_lite.training.progress import Progress
 from magenta_lite.training.record import Record
 from magenta_lite.training.run import copy_weights
 from magenta_lite.training.run_directory import RunDirectory
-from magenta_lite.training.schedules import warmup_steps
+from magenta_lite.training.schedules import schedule, warmup_steps
 from magenta_lite.training.signals import Signals
 from magenta_lite.training.strategy import describe_devices, is_chief
 from magenta_lite.training.time_budget import Costs, batch_size_for, fitted, plan, with_batch_size

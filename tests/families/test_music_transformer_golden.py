@@ -21,9 +21,9 @@ from magenta_lite.families.music_transformer.config import (
     NextTokenObjective,
 )
 from magenta_lite.modeling import decoding
+from magenta_lite.modeling.optimizers import ClippedAdafactor, ClippedAdam
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.training.optimizer import ClippedAdafactor, ClippedAdam
-from magenta_lite.training.schedules import WarmUp
+from magenta_lite.modeling.schedules import WarmUp
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_transformer" / "models"
 TINY = sorted(path.name for path in GOLDEN.glob("tiny-*"))

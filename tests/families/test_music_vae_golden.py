@@ -16,7 +16,7 @@ from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.families.music_vae.model import MusicVAE
 from magenta_lite.graphs import graph_function
 from magenta_lite.layers.initial_values import replaced_at_once
-from magenta_lite.training.optimizer import ClippedAdam
+from magenta_lite.modeling.optimizers import ClippedAdam
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "music_vae"
 MELODY = "tiny-cat-mel_2bar_small"

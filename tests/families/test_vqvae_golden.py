@@ -20,7 +20,7 @@ from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.model import VQVAE
 from magenta_lite.families.vqvae.quantizer import Quantizer
 from magenta_lite.graphs import graph_function
-from magenta_lite.training.optimizer import ClippedAdam
+from magenta_lite.modeling.optimizers import ClippedAdam
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "jukebox" / "vqvae"
 CASES = json.loads((GOLDEN / "cases.json").read_text())

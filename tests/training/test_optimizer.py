@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from magenta_lite.layers.lstm import LSTM
-from magenta_lite.training.optimizer import Clipping
+from magenta_lite.modeling.optimizers import Clipping
 
 
 class PlainDescent(Clipping, keras.optimizers.SGD):

@@ -10,9 +10,9 @@ from small_run import small_config
 
 from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
+from magenta_lite.modeling.schedules import DecayToMinimum
 from magenta_lite.modeling.sections import ModelSection
 from magenta_lite.training.run_directory import RunDirectory
-from magenta_lite.training.schedules import DecayToMinimum
 from magenta_lite.training.trainer import intervals
 
 

@@ -10,7 +10,8 @@ import pytest
 from magenta_lite.config import get_config, resumed
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_vae.config import VAEObjective
-from magenta_lite.training.schedules import WarmUp, warmup_steps
+from magenta_lite.modeling.schedules import WarmUp
+from magenta_lite.training.schedules import warmup_steps
 from magenta_lite.training.time_budget import (
     ENDING,
     Costs,
