@@ -35,7 +35,7 @@ SHORT = COSINE | {
     "steps": 3000,
     "batch_size": 32,
     "learning_rate": 3e-3,
-    # A gradient's norm is 0.02 to 0.2 here. Rare larger ones keep some runs at the loss of an n-gram.
+    # Norms of gradients are 0.02 to 0.2 here. Larger ones can keep a run at an n-gram's loss.
     "clip_norm": 0.1,
     "checkpoint_every": 300,
 }
