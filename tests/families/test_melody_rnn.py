@@ -232,6 +232,29 @@ def test_many_at_once_are_what_each_is_alone(name):
     assert len({row.tobytes() for row in together.numpy()}) == 6
 
 
+def test_lengths_of_primers_and_continuations_share_compiled_shapes(monkeypatch):
+    converter, model = make("attention_improv")
+    compiled, shapes = decoding._compiled_sample, set()
+
+    def recorded(model, weights, *arguments):
+        tensors = tf.nest.flatten(arguments)
+        shapes.add(tuple(tuple(tf.shape(x).numpy()) for x in tensors if x is not None))
+        return compiled(model, weights, *arguments)
+
+    monkeypatch.setattr(decoding, "_compiled_sample", recorded)
+    ids, chords = random_ids(converter, 1, 60)[0], np.arange(64) % 20
+    seeds = output_seeds(3, 2)
+    for primer, steps in ((1, 30), (7, 1), (20, 20)):
+        given, following = ids[:primer], chords[: primer + steps]
+        events, _ = decoding.sample(model, given, steps, seeds, Sampler(), following)
+        both = [tf.repeat(x[None], 2, axis=0) for x in (given, following)]
+        counts = [tf.fill([2], n) for n in (primer, steps, primer + steps)]
+        of_rows = (both[1], counts[2])
+        alone = decoding.sample_rows(model, both[0], *counts[:2], seeds, Sampler(), of_rows)
+        np.testing.assert_array_equal(events, alone)
+    assert len(shapes) == 1
+
+
 @each
 def test_generated_events_are_drawn_from_the_logits_of_teacher_forcing(name):
     _, model = made(name)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from magenta_lite.families.melody_rnn.model import MelodyRNN
 
 SMALLEST = 1e-30  # lowest probability whose logarithm is taken
+PADDED = 64  # events; sequences are padded to a multiple, so that few shapes are compiled
 
 
 def sample(
@@ -43,11 +44,20 @@ def sample(
         log-likelihoods of the continuation under the sampling distribution.
     """
     primer = tf.cast(primer, tf.int32)
-    uniforms = step_uniforms(seeds, at_most(num_steps, "num_steps"))  # (S, N)
-    events, scores = _compiled_sample(
-        model, model.layer_weights(), primer, uniforms, sampler.tensors(), chords
-    )
-    return _joined(primer, events), scores
+    num_steps = at_most(num_steps, "num_steps")
+    padded = _padded(primer), _padded(step_uniforms(seeds, num_steps))  # (S, N)
+    counts = tf.shape(primer)[0], num_steps
+    chords = None if chords is None else _padded(chords)
+    weights = model.layer_weights()
+    events, scores = _compiled_sample(model, weights, padded, counts, sampler.tensors(), chords)
+    return _joined(primer, events[:, :num_steps]), scores
+
+
+def _padded(x):
+    """Returns `x` (T, ...) with its last element repeated up to a multiple of `PADDED`."""
+    last = tf.shape(x)[0] - 1
+    length = (last // PADDED + 1) * PADDED
+    return tf.gather(x, tf.minimum(tf.range(length), last))
 
 
 def _joined(primer, events):
@@ -74,23 +84,24 @@ def _read(model, weights, history, states, ids, position, chords):
     return history, states, logits
 
 
-def _prefill(model, weights, primer, chords):
-    """Reads a primer (P,) once; returns the history, states and logits (1, V) after it."""
+def _prefill(model, weights, primer, count, chords):
+    """Reads `count` events of a primer (P,); returns history, states and logits (1, V) then."""
 
     def step(t, history, states, _):
         return t + 1, *_read(model, weights, history, states, primer[t, None], t, chords)
 
     history = features.empty_history(model.encoding, 1)
     start = (0, history, model.zero_states(1), tf.zeros([1, model.encoding.num_classes]))
-    count = tf.shape(primer)[0]
     _, history, states, logits = tf.while_loop(lambda t, *_: t < count, step, start)
     return history, states, logits
 
 
-def _sample(model, weights, primer, uniforms, sampler, chords):
-    first = tf.shape(primer)[0]
-    steps, rows = tf.unstack(tf.shape(uniforms))
-    carried = take_rows(_prefill(model, weights, primer, chords), tf.zeros([rows], tf.int32))
+def _sample(model, weights, padded, counts, sampler, chords):
+    primer, uniforms = padded
+    first, steps = counts
+    most, rows = tf.unstack(tf.shape(uniforms))
+    carried = _prefill(model, weights, primer, first, chords)
+    carried = take_rows(carried, tf.zeros([rows], tf.int32))
 
     def is_unfinished(t, carried, scores, left, events):
         return (t < steps) & tf.reduce_any(left > 0)
@@ -104,7 +115,7 @@ def _sample(model, weights, primer, uniforms, sampler, chords):
         scores += tf.where(left > 0, log_p, 0.0)
         return t + 1, carried, scores, left - features.duration(model.encoding, ids), events
 
-    events = tf.TensorArray(tf.int32, size=steps, element_shape=[uniforms.shape[1]])
+    events = tf.TensorArray(tf.int32, size=most, element_shape=[uniforms.shape[1]])
     start = (0, carried, tf.zeros([rows]), tf.fill([rows], steps), events)
     _, _, scores, _, events = tf.while_loop(is_unfinished, step, start)
     return tf.transpose(events.stack()) - 1, scores
@@ -287,7 +298,7 @@ def stochastic_beam(
 def _stochastic_beam(model, weights, primer, uniforms, sampler, chords, beams, branches, stride):
     first = tf.shape(primer)[0]
     steps, outputs, width = uniforms.shape[0], tf.shape(uniforms)[1], beams * branches
-    carried = _prefill(model, weights, primer, chords)
+    carried = _prefill(model, weights, primer, first, chords)
     carried = take_rows(carried, tf.zeros([outputs * beams], tf.int32))
     copies = tf.repeat(tf.range(outputs * beams), branches)
 
@@ -348,7 +359,8 @@ def beam_search(
 
 def _beam_search(model, weights, primer, chords, steps: int, beams: int):
     first, encoding = tf.shape(primer)[0], model.encoding
-    carried = take_rows(_prefill(model, weights, primer, chords), tf.zeros([beams], tf.int32))
+    carried = _prefill(model, weights, primer, first, chords)
+    carried = take_rows(carried, tf.zeros([beams], tf.int32))
 
     def step(t, carried, scores, events):
         history, _, logits = carried
