@@ -22,6 +22,10 @@ SERVE = [
     "werkzeug>=3.0",  # reads `Accept`
 ]
 
+# Of `export --format=litert` and `--format=onnx`; the runtimes of what they write.
+LITERT = ["ai-edge-litert>=2.1"]
+ONNX = ["onnx>=1.19", "onnxruntime>=1.23"]
+
 setup(
     name="magenta_lite",
     version=VERSION,
@@ -37,7 +41,7 @@ setup(
     package_dir={"magenta_lite.configs": "configs"},
     entry_points={"console_scripts": ["magenta-lite = magenta_lite.__main__:main"]},
     package_data={
-        "magenta_lite": ["py.typed", "**/*.html", "**/*.txt", "presets/*/*"],
+        "magenta_lite": ["py.typed", "**/*.html", "**/*.txt", "presets/*/*", "serving/samplers/*"],
         "tfds_datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt", "**/dummy_data/**/*"],
     },
     install_requires=[
@@ -69,9 +73,13 @@ setup(
     extras_require={
         "beam": BEAM,
         "fuzz": ["atheris>=3.0"],  # of scripts/fuzz_binary_readers.py
+        "litert": LITERT,
+        "onnx": ONNX,
         "serve": SERVE,
         "test": [
             *BEAM,
+            *LITERT,
+            *ONNX,
             *SERVE,
             "dill>=0.3.8",  # tensorflow_datasets.testing imports it
             "httpx>=0.27",  # a client of the server

@@ -4,7 +4,8 @@ python -m magenta_lite.export --run_dir=runs/cat-mel_2bar --output=exported/cat-
 python -m magenta_lite.export --preset=NAME --output=exported/NAME
 
 --format=saved_model, the default, is for TensorFlow and TensorFlow Serving; magenta_js is for
-browsers, where @magenta/music runs it.
+browsers, where @magenta/music runs it; litert and onnx are for phones, small computers, browsers
+and other programs that call a model step by step.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ flags.DEFINE_enum(
     "quantize",
     "none",
     ["none", "uint16", "uint8"],
-    "[magenta_js] Store each weight in 2 bytes or 1 instead of 4.",
+    "[magenta_js, litert, onnx] Store each weight in 1 byte (uint8) instead of 4, or, for "
+    "magenta_js, in 2 (uint16).",
 )
 cli.define_path(
     "magenta_music",
@@ -84,9 +86,22 @@ def _write_magenta_js(run: Run, folder: Path) -> None:
     print("" if library else "; it needs magentamusic.js of @magenta/music beside it")
 
 
+def _write_steps(run: Run, folder: Path) -> None:
+    from magenta_lite.serving.steps import export_steps
+
+    sizes = export_steps(run, folder, FLAGS.format, FLAGS.quantize)
+    print(f"Wrote {folder} with the functions")
+    for name, size in sizes.items():
+        print(f"  {name} ({size / 1e6:.1f} MB)")
+    if (folder / "sample.py").exists():
+        print(f"Sample with: python {folder / 'sample.py'} --seed=1")
+
+
 FORMATS = {
     "saved_model": Format(_write_saved_model, ("version", "xla")),
     "magenta_js": Format(_write_magenta_js, ("quantize", "magenta_music")),
+    "litert": Format(_write_steps, ("quantize",)),
+    "onnx": Format(_write_steps, ("quantize",)),
 }
 flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
 

@@ -18,6 +18,7 @@ from magenta_lite.typing import Tensor
 graph_function: Callable[..., Any] = functools.partial(tf.function, autograph=False)
 
 _inlined = contextvars.ContextVar("_inlined", default=False)
+_unrolled = contextvars.ContextVar("_unrolled", default=False)
 
 
 def inner_graph(function: Callable | None = None, **options: Any) -> Callable:
@@ -48,6 +49,57 @@ def without_xla() -> Iterator[None]:
         yield
     finally:
         _inlined.reset(token)
+
+
+@contextlib.contextmanager
+def unrolled() -> Iterator[None]:
+    """Context manager that traces graphs without XLA and loops, for runtimes without TensorFlow."""
+    token = _unrolled.set(True)
+    try:
+        with without_xla():
+            yield
+    finally:
+        _unrolled.reset(token)
+
+
+def is_unrolled() -> bool:
+    """Returns whether graphs are traced within `unrolled`."""
+    return _unrolled.get()
+
+
+def counted_loop(count: Tensor, step: Callable, start: tuple, **options: Any) -> tuple:
+    """Runs `step(t, *state)`, which returns t + 1 and the next state, for t = 0 to `count` - 1.
+
+    It is a `tf.while_loop` with its options, or repeated `count` times within `unrolled`, where
+    `count` must not be a tensor. `start` is 0 and the first state, with arrays of `array_of`.
+    """
+    if not _unrolled.get():
+        return tf.while_loop(lambda t, *_: t < count, step, start, **options)
+    for t in range(count):
+        start = (t + 1, *step(t, *start[1:])[1:])
+    return start
+
+
+class _Rows:
+    """An array of tensors that are written in order, without operations of TensorFlow."""
+
+    def __init__(self):
+        self._rows = []
+
+    def write(self, t: int, row: Tensor) -> _Rows:
+        assert t == len(self._rows)
+        self._rows.append(row)
+        return self
+
+    def stack(self) -> Tensor:
+        return tf.stack(self._rows)
+
+
+def array_of(dtype: Any, size: Any, element_shape: Any) -> Any:
+    """Returns a `tf.TensorArray` for a `counted_loop`, or what takes its place in `unrolled`."""
+    if _unrolled.get():
+        return _Rows()
+    return tf.TensorArray(dtype, size=size, element_shape=element_shape)
 
 
 def replaced_at(x: Tensor, position: Tensor, value: Tensor) -> Tensor:

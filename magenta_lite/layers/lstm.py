@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import inner_graph
+from magenta_lite.graphs import array_of, counted_loop, inner_graph
 from magenta_lite.layers.base import Layer
 from magenta_lite.layers.initial_values import orthogonal_gates
 from magenta_lite.typing import Tensor
@@ -87,7 +87,7 @@ def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
 
 
 def _tensor_array(shape, dtype, steps):
-    return tf.TensorArray(dtype, size=steps, element_shape=shape)
+    return array_of(dtype, steps, shape)
 
 
 def _scan(x, matrix, every_step, h0, c0):
@@ -95,7 +95,7 @@ def _scan(x, matrix, every_step, h0, c0):
 
     `matrix` is kernel and recurrent kernel, or the recurrent kernel alone if `x` is projected.
     """
-    steps = tf.shape(x)[0]
+    steps = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
     is_projected = matrix.shape[0] == h0.shape[1]
 
     def step(t, h, c, all_h, all_c, all_activations):
@@ -112,7 +112,7 @@ def _scan(x, matrix, every_step, h0, c0):
         _tensor_array(c0.shape, c0.dtype, steps),
         _tensor_array([h0.shape[0], matrix.shape[1]], x.dtype, steps),
     )
-    _, _, _, *arrays = tf.while_loop(lambda t, *_: t < steps, step, (0, h0, c0, *arrays))
+    _, _, _, *arrays = counted_loop(steps, step, (0, h0, c0, *arrays))
     return [array.stack() for array in arrays]
 
 

@@ -15,6 +15,7 @@ from magenta_lite.errors import UserError
 from magenta_lite.keras_internals import Model
 from magenta_lite.layers.base import FromArguments
 from magenta_lite.modeling.options import GenerateOptions
+from magenta_lite.modeling.step_functions import StepFunctions
 from magenta_lite.typing import Batch, Events, Tensor
 
 if TYPE_CHECKING:
@@ -164,6 +165,10 @@ class MusicModel(FromArguments, Model):
     def row_arguments(self, rows: int, temperature: float, seed: int, /) -> dict[str, tf.Tensor]:
         """Returns arguments of `row_signature` for N = `rows` seeds from `seed` on."""
         raise NotImplementedError
+
+    def step_functions(self, /) -> StepFunctions | None:
+        """Returns the functions for runtimes without TensorFlow; None if it cannot be exported."""
+        return None
 
     def pictures(self, converter: Any, examples: Any, seed: int, /) -> Iterable[Any] | None:
         """Returns figures of outputs for held-out `Examples`; None for piano rolls of samples."""

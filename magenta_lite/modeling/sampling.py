@@ -92,6 +92,8 @@ class Sampler(NamedTuple):
         """
         temperature, top_k, top_p, min_p = self._for(len(logits.shape))
         scaled = tf.cast(logits, tf.float32) / tf.maximum(temperature, SMALLEST)
+        if self._keeps_all():
+            return scaled
         probability = tf.nn.softmax(scaled)
         largest = tf.reduce_max(probability, axis=-1, keepdims=True)
 
@@ -112,7 +114,13 @@ class Sampler(NamedTuple):
             stays |= always & ~self._is_greedy(len(logits.shape))
         return tf.where(stays, scaled, scaled.dtype.min)
 
+    def _keeps_all(self):
+        """Returns whether no class is excluded, by settings that are the defaults, not tensors."""
+        return all(x is default for x, default in zip(self[1:], Sampler()[1:], strict=True))
+
     def _is_greedy(self, axes):
+        if self._keeps_all():
+            return self._for(axes).temperature <= 0
         temperature, top_k, top_p, min_p = self._for(axes)
         return (temperature <= 0) | (top_k == 1) | (top_p <= SMALLEST) | (min_p >= 1)
 
@@ -128,6 +136,8 @@ class Sampler(NamedTuple):
         """
         temperature, top_k, top_p, min_p = self._for(len(logits.shape))
         probability = tf.sigmoid(logits / tf.maximum(temperature, SMALLEST))
+        if self._keeps_all():
+            return tf.where(temperature <= 0, logits >= 0, uniforms < probability)
         largest = tf.maximum(probability, 1 - probability)
         certain = (temperature <= 0) | (top_k == 1) | ((top_p < 1) & (largest >= top_p))
         certain |= 1 - largest < min_p * largest

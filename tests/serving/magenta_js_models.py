@@ -64,8 +64,11 @@ STEPS = 64  # of continuations
 
 
 def random_run(name: str, gain: float = 2.5) -> Run:
-    """Returns an untrained model of `MODELS` with weights large enough for varied events."""
-    config_name, *overrides = MODELS[name]
+    """Returns an untrained model of `MODELS`, or of a configuration of that name.
+
+    Its weights are large enough for varied events.
+    """
+    config_name, *overrides = MODELS.get(name, (name,))
     config = get_config(config_name, tuple(overrides))
     converter = build_converter(config.converter)
     model = build_model(config, converter)

@@ -178,7 +178,7 @@ def test_the_commands_of_the_document_write_and_read_folders(tmp_path):
     library.parent.mkdir(parents=True)
     library.write_text("/* MusicVAE, MusicRNN */ '</script></SCRIPT>'")
     commands = commands_of(DOCUMENT)
-    assert len(commands) == 3
+    assert len(commands) == 5
     for words in commands:
         code, out, error = run_program(*words, cwd=tmp_path)
         assert code == 0, error

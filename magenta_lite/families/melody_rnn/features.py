@@ -186,7 +186,7 @@ def _best_keys(counts):
 
 
 def _counter(encoding: EventEncoding, n):
-    bits = tf.bitwise.right_shift(n, tf.range(encoding.counter_bits)) & 1
+    bits = n // 2 ** tf.range(encoding.counter_bits) % 2
     return _as_float(2 * bits - 1)
 
 

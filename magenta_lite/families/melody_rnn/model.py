@@ -9,7 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.event_sequences.encodings import EventEncoding
-from magenta_lite.families.melody_rnn import decoding, evaluation, features, generation, inference
+from magenta_lite.families.melody_rnn import (
+    decoding,
+    evaluation,
+    features,
+    generation,
+    inference,
+    stepping,
+)
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM, State, attention_step
 from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
@@ -307,6 +314,7 @@ class MelodyRNN(MusicModel):
     signature_arguments = inference.signature_arguments
     row_signature = inference.row_signature
     row_arguments = inference.row_arguments
+    step_functions = stepping.step_functions
 
     @classmethod
     def for_config(

@@ -368,27 +368,12 @@ class Decoder(Layer):
         rows = tf.shape(first)[0]
 
         def step(t, previous, ended, states, events, parameters):
-            segment = t // self.segment_steps
-            fresh = t % self.segment_steps == 0
-            ended &= ~fresh
             controls_now = controls[0][t] if controls else None
-            chosen, new_states = [], []
-            for k, core in enumerate(self.cores):
-                start = [(h[segment], c[segment]) for h, c in initial[k]]
-                state = tf.nest.map_structure(lambda a, b: tf.where(fresh, a, b), start, states[k])
-                values, state = core.step(
-                    prepared[k], segment, self.part(previous, k), state, controls_now
-                )
-                new_states.append(state)
-                parameters[k] = parameters[k].write(t, values)
-                chosen.append(choose(t, k, values))
-            event = self.join(chosen)
-            padded = event
-            if self.end_id is not None:
-                # As in training: after its end a segment is padded, and the decoder reads -1.
-                padded, event = tf.where(ended, 0, event), tf.where(ended, -1, event)
-                ended |= event == self.end_id
-            return t + 1, event, ended, new_states, events.write(t, padded), parameters
+            padded, event, ended, states, values = self.step(
+                prepared, initial, t, previous, ended, states, controls_now, choose
+            )
+            parameters = [array.write(t, x) for array, x in zip(parameters, values, strict=True)]
+            return t + 1, event, ended, states, events.write(t, padded), parameters
 
         shapes = [[first.shape[0], core.head.parameter_size] for core in self.cores]
         events = tf.TensorArray(first.dtype, size=steps, element_shape=first.shape)
@@ -397,6 +382,52 @@ class Decoder(Layer):
         start = (0, first, tf.zeros([rows], bool), states, events, parameters)
         *_, events, parameters = tf.while_loop(lambda t, *_: t < steps, step, start)
         return events.stack(), tf.concat([array.stack() for array in parameters], axis=-1)
+
+    def step(
+        self,
+        prepared: Sequence[Any],
+        initial: Sequence[Any],
+        t: Tensor,
+        previous: Tensor,
+        ended: Tensor,
+        states: Sequence[Any],
+        controls: Tensor | None,
+        choose: Callable[[Any, int, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor, list, list[Tensor]]:
+        """Decodes one step.
+
+        Args:
+            prepared: For each core the result of its `prepare`.
+            initial: For each core the initial states [(h, c), …] of (S, B, U) of S segments.
+            t: Int scalar, index of the step.
+            previous: (B, …), the event that is read.
+            ended: Bool (B,), whether the segment has ended.
+            states: For each core its states [(h, c), …].
+            controls: Float (B, C), or None.
+            choose: That of `decode`.
+
+        Returns:
+            The event (B, …), 0 after the end of its segment; the event that the next step reads;
+            `ended` and `states` after the step; and the parameters of each core.
+        """
+        segment = t // self.segment_steps
+        fresh = t % self.segment_steps == 0
+        ended &= ~fresh
+        chosen, new_states, parameters = [], [], []
+        for k, core in enumerate(self.cores):
+            start = [(h[segment], c[segment]) for h, c in initial[k]]
+            state = tf.nest.map_structure(lambda a, b: tf.where(fresh, a, b), start, states[k])
+            values, state = core.step(prepared[k], segment, self.part(previous, k), state, controls)
+            new_states.append(state)
+            parameters.append(values)
+            chosen.append(choose(t, k, values))
+        event = self.join(chosen)
+        padded = event
+        if self.end_id is not None:
+            # As in training: after its end a segment is padded, and the decoder reads -1.
+            padded, event = tf.where(ended, 0, event), tf.where(ended, -1, event)
+            ended |= event == self.end_id
+        return padded, event, ended, new_states, parameters
 
     def choose_with(
         self, uniforms: Tensor, sampler: Sampler | None = None

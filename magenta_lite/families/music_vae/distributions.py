@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from magenta_lite.graphs import array_of, counted_loop
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Tensor
 
@@ -95,11 +96,10 @@ class Nade(tfd.Distribution):
             a += value[..., None] * self._encoder_weights[d]
             return d + 1, a, logits.write(d, logit), values.write(d, value)
 
-        arrays = [tf.TensorArray(tf.float32, size=self.size, element_shape=shape) for _ in range(2)]
+        arrays = [array_of(tf.float32, self.size, shape) for _ in range(2)]
         start = (0, hidden, *arrays)
-        _, _, *arrays = tf.while_loop(
-            lambda d, *_: d < self.size, add_class, start, maximum_iterations=self.size
-        )
+        options = {"maximum_iterations": self.size}
+        _, _, *arrays = counted_loop(self.size, add_class, start, **options)
         return [_first_axis_last(array.stack()) for array in arrays]
 
     def conditional_logits(self, value: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def network_input(
     if events_format.kind == "roll":
         return _with_silence_bit(tf.cast(events, dtype))
     if events_format.input_bits:
-        bits = tf.bitwise.right_shift(events[..., None], tf.range(events_format.input_bits))
+        bits = events[..., None] // 2 ** tf.range(events_format.input_bits)
         return _with_silence_bit(tf.cast(bits % 2, dtype))
     return head.vector(events, dtype)
 

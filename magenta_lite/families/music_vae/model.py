@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from magenta_lite.converters.base import EventFormat
-from magenta_lite.families.music_vae import evaluation, generation, inference, inputs
+from magenta_lite.families.music_vae import evaluation, generation, inference, inputs, stepping
 from magenta_lite.families.music_vae.config import MusicVAEConfig, VAEObjective
 from magenta_lite.families.music_vae.encoders import (
     near_zero_dense,
@@ -464,6 +464,7 @@ class MusicVAE(MusicModel):
     signature_arguments = inference.signature_arguments
     row_signature = inference.row_signature
     row_arguments = inference.row_arguments
+    step_functions = stepping.step_functions
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: Converter, **kwargs: Any) -> Self:

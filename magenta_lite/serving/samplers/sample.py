@@ -1,0 +1,80 @@
+"""Samples from the exported model in this folder: python sample.py --seed=1 > events.json
+
+It needs NumPy and, for files .tflite, ai-edge-litert, or, for files .onnx, onnxruntime.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+
+FOLDER = pathlib.Path(__file__).parent
+MODEL = json.loads((FOLDER / "model.json").read_text("utf-8"))
+
+
+def load(name):
+    """Returns a function of the model, which takes and returns arrays by name."""
+    description = MODEL["functions"][name]
+    path, inputs = str(FOLDER / description["file"]), description["inputs"].items()
+    if path.endswith(".onnx"):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = list(description["outputs"])
+
+        def run(**given):
+            return dict(zip(names, session.run(names, given), strict=True))
+    else:
+        from ai_edge_litert.interpreter import Interpreter
+
+        run = Interpreter(path).get_signature_runner()
+    return lambda values: run(
+        **{name: np.asarray(values[name], x["dtype"]).reshape(x["shape"]) for name, x in inputs}
+    )
+
+
+def sample(temperature=1.0, seed=None, steps=None, primer=(), uniforms=None, control=None, **about):
+    """Returns the events of a piece: an array (T, ...).
+
+    temperature divides the logits; 0 takes the most probable event. The same seed gives the same
+    events. steps is their number, those of the primer included, which are the first ones.
+    uniforms (steps, U) in [0, 1) are to draw with. control (steps, ...) is what each step is given,
+    and about what `start` is given, or the first states; a vector z is random by default.
+    """
+    functions, random = MODEL["functions"], np.random.default_rng(seed)
+    values = {k: np.full(x["shape"], x["fill"], x["dtype"]) for k, x in MODEL["states"].items()}
+    if "mean" in MODEL and "z" not in about:
+        noise = random.standard_normal(len(MODEL["mean"]))
+        about["z"] = np.array(MODEL["mean"]) + np.array(MODEL["deviation"]) * noise
+    values |= about
+    if "start" in functions:
+        values |= load("start")(values)
+    steps = steps or MODEL["steps"]
+    if uniforms is None:
+        uniforms = random.random((steps, MODEL["uniforms"]), np.float32)
+    step, first, logits = load("step"), int(MODEL["first"] is None), []
+    events = list(primer if len(primer) else MODEL["primer"])
+    events = events if first else [MODEL["first"], *events]
+    for t in range(steps - first):
+        values |= {"event": events[t], "position": t + first, "uniforms": uniforms[t]}
+        values |= {"temperature": temperature, "control": None if control is None else control[t]}
+        found = step(values)
+        logits.append(found.pop("logits")[0])
+        values |= {name.removeprefix("next_"): value for name, value in found.items()}
+        if len(events) == t + 1:
+            events.append(values["event"][0])
+        if np.array_equal(events[t + 1], MODEL["end"]):
+            break
+    events = np.array(events[1 - first :])
+    if "finish" in functions:
+        events = load("finish")({"events": events, "logits": logits, **about})["piece"][0]
+    return events
+
+
+if __name__ == "__main__":
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("--temperature", type=float, default=1.0)
+    flags.add_argument("--seed", type=int)
+    flags.add_argument("--steps", type=int)
+    print(json.dumps(sample(**vars(flags.parse_args())).tolist()))

@@ -1,0 +1,245 @@
+"""Models exported for LiteRT and ONNX, run with their samplers, compared with ours."""
+
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+
+import keras
+import magenta_js_models
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from magenta_lite.errors import UserError
+from magenta_lite.families.melody_rnn import decoding
+from magenta_lite.graphs import graph_function, without_xla
+from magenta_lite.modeling.sampling import Sampler
+from magenta_lite.serving import step_graphs, steps
+
+FORMATS = list(steps.RUNTIMES)
+VAES = {
+    "melody": 2,  # pieces, so that they are 64 steps
+    "chords": 1,
+    "trio": 1,
+    "tracks": 1,
+    "nade": 1,
+    "hits": 1,
+    "groovae_2bar_humanize_tiny": 1,
+}
+RNNS = ("basic_rnn", "attention_rnn_tiny", "basic_improv", "performance_tiny")
+PRIMER = 5  # events
+STEPS = 65
+
+
+@pytest.fixture
+def exported(tmp_path, monkeypatch):
+    """Returns a function that exports a model for both runtimes, tracing its functions once."""
+
+    def export(run, quantize="none", encode=False):
+        functions = run.model.step_functions()
+        if not encode:  # it takes most of the time
+            others = {name: f for name, f in functions.others.items() if name != "encode"}
+            functions = dataclasses.replace(functions, others=others)
+        graphs = step_graphs.graphs_of(functions)
+        monkeypatch.setattr(steps, "graphs_of", lambda _: graphs)
+        folders = [tmp_path / f"{name}_{quantize}" for name in FORMATS]
+        for name, folder in zip(FORMATS, folders, strict=True):
+            steps.export_steps(run, folder, name, quantize)
+        return folders
+
+    return export
+
+
+class Recorded:
+    """The sampler of a folder, which keeps the logits of the steps of its last piece."""
+
+    def __init__(self, folder):
+        spec = importlib.util.spec_from_file_location("sample", folder / "sample.py")
+        self.module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.module)
+        load, self._calls = self.module.load, {}
+
+        def cached(name):
+            if name not in self._calls:
+                self._calls[name] = load(name)
+            return self._recording(self._calls[name]) if name == "step" else self._calls[name]
+
+        self.module.load = cached
+
+    def _recording(self, call):
+        def recorded(values):
+            found = call(values)
+            self.logits.append(found["logits"][0])
+            return found
+
+        return recorded
+
+    def __call__(self, **options):
+        self.logits = []
+        return self.module.sample(**options)
+
+
+def vae_case(run, piece):
+    """Returns arguments of the sampler, our events, and the logits that our network gives."""
+    model, rng = run.model, np.random.default_rng(piece)
+    z = rng.normal(0, 1, (1, model.sizes.latent_size)).astype(np.float32)
+    uniforms = rng.random((model.length, model.decoder.uniforms), np.float32)
+    control, controls = None, None
+    if model.events_format.control == "chords":
+        control = rng.integers(0, 49, model.length)
+    if model.events_format.control == "hits":
+        control = (rng.random((model.length, model.events_format.sizes[0])) < 0.3).astype("f4")
+    with without_xla():
+        if control is not None:
+            controls = model.repeated(tf.constant(control), 1)
+        sampler, drawn = Sampler(1.0).tensors(), tf.constant(uniforms[:, None])
+        decode = graph_function(lambda: model._decode(z, drawn, sampler, controls))
+        events = decode().numpy()[0]
+        fed = tf.constant(events)
+        if model.events_format.end_id is not None:
+            fed = tf.constant(after_end(events, model.events_format, model.decoder.segment_steps))
+        logits = model.decoder(fed[:, None], tf.constant(z), controls)[:, 0].numpy()
+    given = {"z": z, "uniforms": uniforms}
+    return given | ({} if control is None else {"control": control}), events, logits
+
+
+def after_end(events, format, steps_of_segment):
+    """Returns events with -1 after the end of each segment, as the decoder reads them."""
+    segments = events.reshape(-1, steps_of_segment)
+    ended = np.cumsum(segments == format.end_id, axis=1) - (segments == format.end_id) > 0
+    return np.where(ended, -1, segments).reshape(-1).astype(np.int32)
+
+
+def rnn_case(run):
+    model, rng = run.model, np.random.default_rng(0)
+    uniforms = rng.random((STEPS, 1), np.float32)
+    primer = rng.integers(0, model.encoding.num_ids, PRIMER)
+    given, chords = {"uniforms": uniforms, "primer": primer, "steps": STEPS}, None
+    batch = {"length": tf.constant([STEPS])}
+    if model.encoding.chords:
+        chords = tf.constant(rng.integers(0, 12, STEPS), tf.int32)
+        given["control"], batch["controls"] = chords.numpy()[1:], chords[None]
+    with without_xla():
+        first, new = tf.constant(primer, tf.int32), tf.constant(uniforms[PRIMER - 1 : -1])
+        of_piece = model, model.layer_weights(), first, new, Sampler(1.0).tensors(), chords
+        events, _ = graph_function(lambda: decoding._sample(*of_piece))()
+        events = np.append(primer, events[0])
+        logits = model({"events": tf.constant(events[None]), **batch})[0].numpy()
+    return given, events, logits
+
+
+def check(folder, given, events, logits):
+    sampler = Recorded(folder)
+    found = sampler(**given)
+    if events.dtype.kind == "f":
+        np.testing.assert_allclose(found, events, atol=1e-4)
+    else:
+        np.testing.assert_array_equal(found, events)
+    np.testing.assert_allclose(np.array(sampler.logits)[:, : logits.shape[1]], logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", VAES)
+def test_music_vae_gives_the_same_music_and_logits(name, exported):
+    run = magenta_js_models.random_run(name)
+    folders = exported(run)
+    for piece in range(VAES[name]):
+        given, events, logits = vae_case(run, piece)
+        assert len(np.unique(events)) > 1
+        for folder in folders:
+            count = run.model.decoder.cores[0].head.parameter_size
+            of_hits = logits[:, :count] if run.model.decoder.expression else logits
+            check(folder, given, events, of_hits)
+
+
+@pytest.mark.parametrize("name", RNNS)
+def test_melody_rnn_gives_the_same_music_and_logits(name, exported):
+    run = magenta_js_models.random_run(name)
+    given, events, logits = rnn_case(run)
+    if (events < 0).any():  # the length is in steps of time
+        events = events[events >= 0]
+        given["steps"] = len(events)
+    assert len(np.unique(events)) > 4
+    for folder in exported(run):
+        check(folder, given, events, logits[: len(events) - 1])
+
+
+def test_music_vae_encodes(exported):
+    run = magenta_js_models.random_run("melody")
+    _, events, _ = vae_case(run, 0)
+    posterior = run.model.encode(events[None], tf.constant([len(events)]))
+    for folder in exported(run, encode=True):
+        found = Recorded(folder).module.load("encode")({"events": events})
+        np.testing.assert_allclose(found["mu"], posterior.mean(), atol=1e-4)
+        np.testing.assert_allclose(found["sigma"], posterior.stddev(), atol=1e-4)
+
+
+def trained_run():
+    """Returns a model that has learned how melodies walk, so that its choices are no accidents."""
+    run = magenta_js_models.random_run("basic_rnn", 0.5)
+    walks = np.random.default_rng(0).integers(-2, 3, (64, STEPS)).cumsum(axis=1) % 30 + 2
+    walks[:, 1::2] = 0
+    run.model.compile(optimizer=keras.optimizers.Adam(0.01))
+    batch = {"events": np.tile(walks, (20, 1)), "length": np.full(20 * len(walks), STEPS, np.int32)}
+    run.model.fit(batch, batch_size=64, verbose=0)
+    return run
+
+
+def test_quantized_models_are_small_and_take_the_same_most_probable_event(exported):
+    run = trained_run()
+    given, events, logits = rnn_case(run)
+    assert len(logits) == 64
+    whole, quantized = exported(run), exported(run, "uint8")
+    for large, small in zip(whole, quantized, strict=True):
+        file = json.loads((small / "model.json").read_text())["functions"]["step"]["file"]
+        assert (small / file).stat().st_size < (large / file).stat().st_size / 2.5
+        sampler = Recorded(small)
+        sampler(**given | {"primer": events})
+        same = np.argmax(sampler.logits, axis=1) == np.argmax(logits, axis=1)
+        assert same.mean() >= 0.95
+
+
+def test_the_folder_describes_itself(exported):
+    run = magenta_js_models.random_run("basic_rnn")
+    for folder, suffix in zip(exported(run), (".tflite", ".onnx"), strict=True):
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == sorted(
+            ["config.yaml", "converter.json", "model.json", *SAMPLERS, f"step{suffix}"]
+        )
+        assert json.loads((folder / "converter.json").read_text())["kind"] == "event_melody"
+        command = [sys.executable, folder / "sample.py", "--seed=3", "--steps=9"]
+        first = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        assert len(first) == 9 and first == Recorded(folder)(seed=3, steps=9).tolist()
+
+
+SAMPLERS = sorted(path.name for path in steps.SAMPLERS.glob("sample.*"))
+
+
+def test_samplers_have_at_most_80_lines():
+    assert "sample.py" in SAMPLERS
+    for name in SAMPLERS:
+        assert len((steps.SAMPLERS / name).read_text("utf-8").splitlines()) <= 80
+
+
+def test_what_cannot_be_exported_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    run = magenta_js_models.random_run("basic_rnn")
+    with pytest.raises(UserError, match=r"--quantize=uint16 means nothing to --format=onnx; give"):
+        steps.export_steps(run, tmp_path / "out", "onnx", "uint16")
+    monkeypatch.setattr(type(run.model), "step_functions", lambda _: None)
+    with pytest.raises(UserError, match=r"basic_rnn_tiny is neither; export it with --format=sav"):
+        steps.export_steps(run, tmp_path / "out", "litert")
+    monkeypatch.undo()
+
+    def fail(*_):
+        raise RuntimeError("no such operation")
+
+    runtimes = {"onnx": steps.RUNTIMES["onnx"]._replace(write=fail)}
+    monkeypatch.setattr(steps, "RUNTIMES", runtimes)
+    with pytest.raises(RuntimeError):
+        steps.export_steps(run, tmp_path / "out", "onnx")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other").touch()
+    with pytest.raises(UserError, match="exists already"):
+        steps.export_steps(run, tmp_path / "out", "onnx")
