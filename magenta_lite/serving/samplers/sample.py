@@ -15,13 +15,13 @@ MODEL = json.loads((FOLDER / "model.json").read_text("utf-8"))
 
 def load(name):
     """Returns a function of the model, which takes and returns arrays by name."""
-    description = MODEL["functions"][name]
-    path, inputs = str(FOLDER / description["file"]), description["inputs"].items()
+    inputs = MODEL["functions"][name]["inputs"].items()
+    path = str(FOLDER / MODEL["functions"][name]["file"])
     if path.endswith(".onnx"):
         import onnxruntime
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        names = list(description["outputs"])
+        names = list(MODEL["functions"][name]["outputs"])
 
         def run(**given):
             return dict(zip(names, session.run(names, given), strict=True))
@@ -29,9 +29,12 @@ def load(name):
         from ai_edge_litert.interpreter import Interpreter
 
         run = Interpreter(path).get_signature_runner()
-    return lambda values: run(
-        **{name: np.asarray(values[name], x["dtype"]).reshape(x["shape"]) for name, x in inputs}
-    )
+
+    def call(values):
+        given = {k: np.asarray(values[k], x["dtype"]).reshape(x["shape"]) for k, x in inputs}
+        return {name: np.asarray(value) for name, value in run(**given).items()}
+
+    return call
 
 
 def sample(temperature=1.0, seed=None, steps=None, primer=(), uniforms=None, control=None, **about):
@@ -48,22 +51,20 @@ def sample(temperature=1.0, seed=None, steps=None, primer=(), uniforms=None, con
         noise = random.standard_normal(len(MODEL["mean"]))
         about["z"] = np.array(MODEL["mean"]) + np.array(MODEL["deviation"]) * noise
     values |= about
-    if "start" in functions:
-        values |= load("start")(values)
+    values |= load("start")(values) if "start" in functions else {}
     steps = steps or MODEL["steps"]
     if uniforms is None:
         uniforms = random.random((steps, MODEL["uniforms"]), np.float32)
     step, first, logits = load("step"), int(MODEL["first"] is None), []
-    events = list(primer if len(primer) else MODEL["primer"])
-    events = events if first else [MODEL["first"], *events]
+    events = [MODEL["first"]][first:] + list(primer if len(primer) else MODEL["primer"])
     for t in range(steps - first):
         values |= {"event": events[t], "position": t + first, "uniforms": uniforms[t]}
         values |= {"temperature": temperature, "control": None if control is None else control[t]}
         found = step(values)
         logits.append(found.pop("logits")[0])
-        values |= {name.removeprefix("next_"): value for name, value in found.items()}
         if len(events) == t + 1:
-            events.append(values["event"][0])
+            events.append(found["next_event"][0])
+        values |= {name.removeprefix("next_"): value for name, value in found.items()}
         if np.array_equal(events[t + 1], MODEL["end"]):
             break
     events = np.array(events[1 - first :])
@@ -73,8 +74,7 @@ def sample(temperature=1.0, seed=None, steps=None, primer=(), uniforms=None, con
 
 
 if __name__ == "__main__":
-    flags = argparse.ArgumentParser(description=__doc__)
-    flags.add_argument("--temperature", type=float, default=1.0)
-    flags.add_argument("--seed", type=int)
-    flags.add_argument("--steps", type=int)
+    flags = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
+    for name, kind in {"temperature": float, "seed": int, "steps": int}.items():
+        flags.add_argument(f"--{name}", type=kind)
     print(json.dumps(sample(**vars(flags.parse_args())).tolist()))
