@@ -9,6 +9,8 @@ import tempfile
 
 from absl import flags, logging
 
+from magenta_lite.compilation_cache import use_compilation_cache
+
 FLAGS = flags.FLAGS
 
 # Messages of TensorFlow's C++ code about its build, and about missing GPUs.
@@ -22,6 +24,7 @@ def load_tensorflow() -> None:
 
     Afterwards TensorFlow and TensorFlow Datasets log only errors, unless --debug is given.
     """
+    use_compilation_cache()
     with tempfile.TemporaryFile() as notes:
         sys.stderr.flush()
         stderr = os.dup(2)

@@ -20,6 +20,8 @@ if importlib.metadata.version("tensorflow").startswith("2.21."):
     # that of all tests comes near.
     _flags.append("--xla_cpu_parallel_codegen_split_count=1")
 os.environ.setdefault("XLA_FLAGS", " ".join(_flags))
+# Commands of tests write nothing into the user's cache of compiled code.
+os.environ.setdefault("TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory=")
 
 
 # The tracing of graphs makes many long-lived objects: by default a tenth of the time of the tests
