@@ -32,7 +32,8 @@ def musenet(
     **train,
 ) -> ExperimentConfig:
     """Returns a config of MuseNet with the given sizes."""
-    converter = {} if original else {"merge_doubled": True, "places_by_time": True, "infill": 0.5}
+    converter = {"merge_doubled": True, "places_by_time": True, "infill": 0.5, "controls": 0.5}
+    converter = {} if original else converter
     return ExperimentConfig(
         converter=MuseNetConverterConfig(context, **converter),
         model=MuseNetConfig(layers, hidden_size, heads, context, dropout, factored=not original),

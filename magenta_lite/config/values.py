@@ -60,7 +60,7 @@ LATER_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {
 }
 # Fields of converter sections that change the examples of a batch, not those of a data set.
 TRAINING_CONVERTER_FIELDS: dict[str, tuple[str, ...]] = {
-    "musenet_tokens": ("infill",),
+    "musenet_tokens": ("infill", "controls"),
     "performance": ("infill",),
 }
 

@@ -16,7 +16,7 @@ from magenta_lite.converters.grid import is_playable
 from magenta_lite.converters.performance_codec import PerformanceCodec, stretched
 from magenta_lite.converters.performance_infill import MARKS, GapCodec
 from magenta_lite.converters.score import Score
-from magenta_lite.converters.token_converter import TokenConverter, check_infill
+from magenta_lite.converters.token_converter import TokenConverter, check_share
 from magenta_lite.converters.token_rules import NO_IDS, TokenRules
 from magenta_lite.errors import UserError
 from magenta_lite.typing import Events, Music, NoteSequence
@@ -56,7 +56,7 @@ class PerformanceConverterConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stretches", tuple(self.stretches))
-        check_infill(self)
+        check_share(self, "infill")
         check_at_least(self, 2, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")

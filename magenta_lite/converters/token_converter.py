@@ -64,7 +64,7 @@ class TokenConverter(Converter):
         return self.rules.valid_next(ids)
 
 
-def check_infill(config: Any) -> None:
-    """Raises: UserError if the `infill` of a converter section is no share."""
-    if not 0 <= config.infill <= 1:
-        raise UserError(f"converter.infill={config.infill} must lie in [0, 1]")
+def check_share(config: Any, name: str) -> None:
+    """Raises: UserError if the field `name` of a converter section is no share."""
+    if not 0 <= getattr(config, name) <= 1:
+        raise UserError(f"converter.{name}={getattr(config, name)} must lie in [0, 1]")

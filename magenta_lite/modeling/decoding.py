@@ -60,7 +60,6 @@ class CachedDecoder(Protocol):
     """The interface of a model that the decoding loop needs."""
 
     grammar: Grammar
-    prefix_length: int  # tokens at the beginning of a piece that stay in its context
     decoder: Any  # its `TransformerLayer`s
 
     @property
@@ -100,6 +99,10 @@ class CachedDecoder(Protocol):
             The other arguments of `prefill`, for one piece, and the conditioning of `step` and
             `Grammar`, for N pieces; both are structures of tensors.
         """
+        ...
+
+    def prefix_length(self, conditioning: Any) -> int:
+        """Returns how many tokens at the beginning of a piece stay in the context, if it slides."""
         ...
 
     def prefill(self, ids: Any, *arguments: Any) -> list[tuple[Any, Any]]:
@@ -368,7 +371,8 @@ def slid(model: CachedDecoder, state: DecodeState, conditioning: Any) -> DecodeS
 
     `conditioning` is a result of `begin`.
     """
-    keep, prefix, t = model.context_length // 2, model.prefix_length, state.position
+    prefix, t = model.prefix_length(conditioning), state.position
+    keep = min(model.context_length // 2, model.context_length - prefix - 1)
     window = tf.concat([state.tokens[:, :prefix], state.tokens[:, t - keep : t]], axis=1)
     window = tf.ensure_shape(window, [None, prefix + keep])
     caches = _reread(model, window, conditioning, state.grammar_state, state.keys[0].shape[1])

@@ -89,7 +89,7 @@ class GenerateOptions:
     # The largest `total_length`, and its unit.
     most_together: ClassVar[int] = MOST_EVENTS
     unit: ClassVar[str] = "events"
-    # Hints to add to the errors for modes, and for options, of other families.
+    # Hints to add to the errors for modes, and for options, that a model does not have.
     mode_hints: ClassVar[dict[str, str]] = {}
     option_hints: ClassVar[dict[str, str]] = {}
 
@@ -146,7 +146,8 @@ class GenerateOptions:
             )
         for name, field in options_of(type(self)).items():
             if name not in names and getattr(self, name) != field.default:
-                raise UserError(f"--{name} means nothing to this {self.family} model; leave it out")
+                hint = self.option_hints.get(name, "leave it out")
+                raise UserError(f"--{name} means nothing to this {self.family} model; {hint}")
         converter.check_programs(self.programs)
         check_range("num_outputs", self.num_outputs, 1, MOST["num_outputs"])
         for name, field in options_of(type(self)).items():

@@ -14,7 +14,7 @@ import numpy as np
 from magenta_lite.converters.base import EncodeResult, EventFormat, Report
 from magenta_lite.converters.converter import check_at_least
 from magenta_lite.converters.grid import MAX_STEPS, are_playable, to_steps
-from magenta_lite.converters.musenet import codec, infill, places, vocabulary
+from magenta_lite.converters.musenet import codec, controls, infill, places, vocabulary
 from magenta_lite.converters.musenet.codec import Note, NoteColumns
 from magenta_lite.converters.musenet.rules import MuseNetRules, tables
 from magenta_lite.converters.musenet.vocabulary import (
@@ -26,7 +26,7 @@ from magenta_lite.converters.musenet.vocabulary import (
     UNSPECIFIED,
 )
 from magenta_lite.converters.score import NoteArrays, header_of, without
-from magenta_lite.converters.token_converter import TokenConverter, check_infill
+from magenta_lite.converters.token_converter import TokenConverter, check_share
 from magenta_lite.converters.writing import new_sequence
 from magenta_lite.errors import UserError, unknown_name
 from magenta_lite.typing import Events, Music, NoteSequence
@@ -55,6 +55,8 @@ class MuseNetConverterConfig:
             tokens.
         infill: Share of the examples of training in which notes are moved to the end, so that the
             model learns to fill in gaps; see `infill.layout`.
+        controls: Share of the examples of training in which tokens after the prefix may tell how
+            instruments play, so that the model learns to do as it is told; see `controls`.
     """
 
     kind: ClassVar[str] = "musenet_tokens"
@@ -66,13 +68,15 @@ class MuseNetConverterConfig:
     merge_doubled: bool = False
     places_by_time: bool = False
     infill: float = 0.0
+    controls: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "styles", tuple(self.styles))
         check_at_least(self, PREFIX + 1, "crop")
         check_at_least(self, 1, "min_tokens")
         check_at_least(self, 0, "max_examples")
-        check_infill(self)
+        check_share(self, "infill")
+        check_share(self, "controls")
         most = vocabulary.LAST_STYLE - FIRST_STYLE + 1
         if len(self.styles) > most or len(set(self.styles)) < len(self.styles):
             raise UserError(f"converter.styles must be at most {most} names, each once")
@@ -162,6 +166,21 @@ class MuseNetConverter(TokenConverter):
             rows.append(row.astype(self.event_format.event_dtype))
         report.keep("windows", len(rows))
         return EncodeResult(rows, report)
+
+    @property
+    def rearranges(self) -> bool:
+        return self.config.infill > 0 or self.config.controls > 0
+
+    def rearranged(self, events: Events, rng: np.random.Generator) -> Events:
+        if not self.config.controls or rng.random() >= self.config.controls:
+            return super().rearranged(events, rng)
+        events = np.asarray(events)
+        wanted = controls.chosen(events[PREFIX:, 0].astype(int), self.crop // 2, rng)
+        most = self.crop - controls.length(wanted)
+        made = events[:most]
+        if rng.random() < self.config.infill:
+            made = infill.rearranged(made, PREFIX, most, rng)
+        return controls.inserted(made, PREFIX, wanted, rng)
 
     def with_gap(self, events: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return infill.rearranged(events, PREFIX, self.crop, rng)

@@ -34,7 +34,8 @@ class Tables:
         rank: Position in the order of a moment; -1 for ids other than notes and drum hits.
         written: Whether a model can write the id.
         mark: Whether the id is a mark of `infill.layout`.
-        told: Whether the id is never predicted after the prefix: marks and instrument sets.
+        told: Whether the id is never predicted after the prefix: marks, instrument sets and what
+            `controls` use.
     """
 
     on: np.ndarray
@@ -63,7 +64,8 @@ def tables() -> Tables:
     written[vocabulary.END] = True
     ids = np.arange(SIZE)
     mark = (ids >= vocabulary.GAP) & (ids <= vocabulary.MIDDLE)
-    told = mark | (ids > vocabulary.NO_FAMILIES) & (ids < vocabulary.FIRST_STYLE)
+    told = (ids > vocabulary.NO_FAMILIES) & (ids < vocabulary.FIRST_STYLE)
+    told |= ids > vocabulary.LAST_STYLE
     return Tables(on, off, units, rank, written, mark, told)
 
 

@@ -27,9 +27,11 @@ FIRST_WAIT = 31 * PITCHES
 START, END, END_SAMPLE = 4096, 4097, 4098
 NO_FAMILIES = 4098  # plus the bits of the families, the id of an instrument set
 FIRST_STYLE, LAST_STYLE = 4226, 4835
-# Unused in the original; here an unknown style or instrument set, and marks in `infill.layout`.
+# Unused in the original; here an unknown style or instrument set, marks in `infill.layout`, and
+# `controls`.
 UNSPECIFIED = SIZE - 1
 GAP, GAP_END, BEFORE, MIDDLE = range(SIZE - 5, SIZE - 1)
+FIRST_CONTROL = LAST_STYLE + 1
 
 PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 LOWEST_OF_OCTAVE_0 = 21  # octaves of the web service begin at A: A0 is 21, C3 is 60, A3 is 57

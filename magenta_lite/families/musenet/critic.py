@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.controls import is_control
 from magenta_lite.converters.musenet.converter import PREFIX
 from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.graphs import graph_function
@@ -81,21 +82,22 @@ def judged(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores pieces of ids int (N, T), zero-padded, in windows of the context length.
 
-    The constraints are those of their generation.
+    The constraints are those of their generation. All pieces have the same controls, or none.
 
     Returns:
         Float (N,), the critic's mean logit of being real music, weighted by tokens; and float
         (N,), the mean log probability of a token after the prefix, in nats.
     """
     span = model.sizes.positions
-    step = span - PREFIX
+    prefix = PREFIX + int(is_control(rows[0]).sum())
+    step = span - prefix
 
     @graph_function
     def window_scores(events):
         ids = events[..., 0]
         logits, critic_logits = model.judge({"events": events})
         log_p = -tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
-        counted = tf.cast((ids != 0) & (tf.range(span) >= PREFIX), tf.float32)
+        counted = tf.cast((ids != 0) & (tf.range(span) >= prefix), tf.float32)
         return critic_logits, tf.reduce_sum(log_p * counted, axis=1), tf.reduce_sum(counted, axis=1)
 
     windows, pieces = [], []
@@ -103,9 +105,9 @@ def judged(
         row = row[: np.count_nonzero(row)]
         part, countdown = (x.numpy()[0] for x in model.places_of(row[None], constraints))
         events = np.stack([row, part, countdown], axis=1).astype(np.int32)
-        for start in range(PREFIX, max(len(row), PREFIX + 1), step):
-            front, body = events[:PREFIX], events[start : start + step]
-            front = np.concatenate([front[:, :1], np.repeat(body[:1, 1:], PREFIX, axis=0)], axis=1)
+        for start in range(prefix, max(len(row), prefix + 1), step):
+            front, body = events[:prefix], events[start : start + step]
+            front = np.concatenate([front[:, :1], np.repeat(body[:1, 1:], prefix, axis=0)], axis=1)
             window = np.concatenate([front, body])
             windows.append(np.pad(window, [[0, span - len(window)], [0, 0]]))
             pieces.append(n)

@@ -9,6 +9,7 @@ import numpy as np
 
 from magenta_lite.converters.base import Report
 from magenta_lite.converters.musenet import codec, vocabulary
+from magenta_lite.converters.musenet.controls import is_control
 from magenta_lite.converters.musenet.converter import families_of
 from magenta_lite.converters.writing import add_marker
 from magenta_lite.errors import UserError
@@ -48,7 +49,9 @@ def generate(model: MuseNet, options: MuseNetOptions, converter: MuseNetConverte
         constraints = _constraints(options, name, notes)
         # The requested style, or that of the input.
         style = options.style or converter.style_of(start)
-        primer = converter.prefix(style, _families(options, notes))
+        told = options.control_ids()
+        primer = converter.prefix(style, _families(options, notes)) + told
+        constraints = constraints._replace(controls=len(told) or None)
         if options.mode == "continue":
             primer += codec.ids(notes)
         total = _total(model, options, len(primer), constraints.units)
@@ -80,8 +83,10 @@ def _best(model, rows, options, constraints: Constraints):
     """Returns the best candidates by score, the best first."""
     if options.candidates == 1:
         return rows
-    by_critic, by_likelihood = judged(model, rows, constraints)
-    scores = by_critic if options.rank == "critic" else by_likelihood
+    if options.rank == "critic":  # it learned from music without controls
+        scores, _ = judged(model, rows[:, ~is_control(rows[0])], constraints)
+    else:
+        _, scores = judged(model, rows, constraints)
     order = np.argsort(-scores)
     best = order[: options.num_outputs]
     kept = ", ".join(f"{scores[i]:.3f}" for i in best)

@@ -80,10 +80,11 @@ class Constraints(NamedTuple):
     Attributes:
         units: Int32 scalar, length in units of 10 ms, 0 for open length; or (N,) for N pieces.
         allowed: Bool (4864,) or (N, 4864), mask of the tokens that may be written.
-        guidance: Float scalar, scale of classifier-free guidance by style and instruments (Ho and
-            Salimans 2022, https://arxiv.org/abs/2207.12598); None for no guidance.
+        guidance: Float scalar, scale of classifier-free guidance by style, instruments and controls
+            (Ho and Salimans 2022, https://arxiv.org/abs/2207.12598); None for no guidance.
         given: Notes that other instruments accompany; None without them.
         span: The time of a gap that is filled in; None to go on at the end.
+        controls: Int32 scalar, number of `controls` after the prefix; None without.
     """
 
     units: Any
@@ -91,6 +92,7 @@ class Constraints(NamedTuple):
     guidance: Any = None
     given: GivenNotes | None = None
     span: Span | None = None
+    controls: Any = None
 
 
 class MuseNetGrammar:

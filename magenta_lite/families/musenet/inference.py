@@ -33,7 +33,8 @@ def signatures(model: MuseNet) -> dict[str, tf.types.experimental.PolymorphicFun
       `minutes`, a float, is the length, 0 for open. `temperature` is a float, 0 for the most
       probable token; `top_k` (0 for all), `top_p` (1 for all) and `min_p` (0 for all) restrict
       sampling to the most probable tokens.
-    - `continue(primer, ...)`: the same for ids (P,), without prefix.
+    - `continue(primer, ...)`: the same for ids (P,), without prefix. They may begin with
+      `controls`.
     """
 
     settings = (
@@ -114,10 +115,10 @@ def _conditioned(style, families, strict, minutes) -> tuple[tf.Tensor, Constrain
 def row_signature(model: MuseNet) -> tf.types.experimental.PolymorphicFunction:
     """Returns the function of rows: `events` int32 (N, T), and their numbers `num_events` (N,).
 
-    Zeros follow the end of a piece. Takes `primer` int32 (N, P), without prefix, and
-    `primer_length` int32 (N,), 0 for none; `num_tokens` int32 (N,), which includes prefix and
-    primer; seeds and settings (N,); and the conditioning of `generate`, (N,): `style`, `families`,
-    `strict` and `minutes`.
+    Zeros follow the end of a piece. Takes `primer` int32 (N, P), without prefix but maybe with
+    `controls`, and `primer_length` int32 (N,), 0 for none; `num_tokens` int32 (N,), which includes
+    prefix and primer; seeds and settings (N,); and the conditioning of `generate`, (N,): `style`,
+    `families`, `strict` and `minutes`.
     """
     types = {"style": tf.int32, "families": tf.int32, "strict": tf.bool, "minutes": tf.float32}
     conditioning = [tf.TensorSpec([None], dtype, name) for name, dtype in types.items()]

@@ -31,7 +31,7 @@ def primer_of(
 
     Args:
         gap: What is rewritten.
-        options: Style and guidance.
+        options: Style, controls and guidance.
         converter: Converter of the piece.
         context: Context length in tokens.
 
@@ -54,9 +54,11 @@ def primer_of(
     as_before = len(codec.with_waits(*codec.events(there), start))
     usual = len(codec.ids_of(own)) * (end - start) / last
     front = converter.prefix(options.style or converter.style_of(gap.sequence), families_of(notes))
+    told = options.control_ids()
+    front += told
     marks = parts.middle[:2]
-    told = len(front) + len(parts.gap) + 1 + len(marks)
-    new, room = gap.tokens(as_before, usual, told, context)
+    fixed = len(front) + len(parts.gap) + 1 + len(marks)
+    new, room = gap.tokens(as_before, usual, fixed, context)
     later, before = parts.around(room)
     seen = [*later.tolist(), vocabulary.BEFORE, *before.tolist()]
     constraints = Constraints(
@@ -64,6 +66,7 @@ def primer_of(
         allowed=vocabulary.played_by(player.name for player in playing),
         guidance=None if options.guidance == 1 else options.guidance,
         span=Span(start, end - start, int(tables().units[seen].sum())),
+        controls=len(told) or None,
     )
     primer = [*front, *seen, *marks.tolist()]
     return primer, len(primer) + new, constraints

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.musenet import vocabulary
+from magenta_lite.converters.musenet.controls import is_control
 from magenta_lite.converters.musenet.converter import PREFIX
 from magenta_lite.converters.musenet.places import CHORD_PLACES, PARTS
 from magenta_lite.converters.musenet.rules import MuseNetRules, tables
@@ -241,7 +242,6 @@ class MuseNet(MusicModel):
     # Incremental decoding; `decoding.CachedDecoder` documents the methods -------------------
 
     cache_grows = slides = True
-    prefix_length = PREFIX
 
     @property
     def context_length(self) -> int:
@@ -253,6 +253,10 @@ class MuseNet(MusicModel):
     def slot_size(self) -> int:
         return 2 * self.sizes.layers * self.sizes.hidden_size
 
+    def prefix_length(self, conditioning: Constraints) -> int:
+        # With controls, only outside of graphs, whose pieces do not slide.
+        return PREFIX + int(conditioning.controls or 0)
+
     def condition(self, inputs: Constraints, rows: Any = None) -> tuple[tuple, Constraints]:
         del rows
         constraints = Constraints(
@@ -261,6 +265,7 @@ class MuseNet(MusicModel):
             inputs.guidance and tf.convert_to_tensor(inputs.guidance, tf.float32),
             inputs.given and tf.nest.map_structure(tf.convert_to_tensor, inputs.given),
             inputs.span and tf.nest.map_structure(tf.convert_to_tensor, inputs.span),
+            inputs.controls and tf.convert_to_tensor(inputs.controls, tf.int32),
         )
         return (constraints,), constraints
 
@@ -269,17 +274,17 @@ class MuseNet(MusicModel):
     ) -> list[tuple[Tensor, Tensor]]:
         """Returns keys and values (B, H, T, D) of each layer for tokens int (B, T).
 
-        With guidance they are (2B, H, T, D); the second half is not conditioned on style and
-        instruments. If the tokens are only the last part of the pieces, `grammar_state` is the
-        state after the whole pieces.
+        With guidance they are (2B, H, T, D); the second half is not conditioned on style,
+        instruments and controls. If the tokens are only the last part of the pieces,
+        `grammar_state` is the state after the whole pieces.
         """
         units = units_after(ids)
         if grammar_state is not None:
             units += grammar_state.units[:, None] - units[:, -1:]
         units = _in_piece(units, _from_before(ids), constraints)
         if constraints.guidance is not None:
-            unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.UNSPECIFIED)
-            ids = tf.concat([ids, tf.concat([unspecified, ids[:, 2:]], axis=1)], axis=0)
+            told = is_control(ids) | (tf.range(tf.shape(ids)[1]) < 2)
+            ids = tf.concat([ids, tf.where(told, vocabulary.UNSPECIFIED, ids)], axis=0)
             units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(self.embedding.table(), ids, *_places(units, constraints))
         return prefilled(self.decoder, x)
@@ -420,7 +425,7 @@ class MuseNet(MusicModel):
         cls, config: ExperimentConfig, converter: MuseNetConverter, **kwargs: Any
     ) -> Self:
         rules = MuseNetRules.in_seconds(config.generate.max_note, config.generate.max_silence)
-        sections, fills_gaps = (config.model, config.objective), converter.rearranges
+        sections, fills_gaps = (config.model, config.objective), converter.config.infill > 0
         return cls(rules, *sections, converter.crop, fills_gaps, **kwargs)
 
 

@@ -185,8 +185,6 @@ class MusicTransformer(MusicModel):
     def step_weights(self) -> tuple:
         return tuple(layer.step_weights() for layer in self.decoder)
 
-    prefix_length = 0
-
     @property
     def context_length(self) -> int:
         positions = self.sizes.positions
@@ -224,6 +222,10 @@ class MusicTransformer(MusicModel):
     def fills_gaps(self) -> bool:
         """Whether some of the training examples have gaps; see `gap_layout`."""
         return self.rules.fill_end is not None
+
+    def prefix_length(self, conditioning: Any) -> int:
+        del conditioning
+        return 0
 
     def condition(self, inputs: Any, rows: Any) -> tuple[tuple, Conditioning]:
         """Encodes the melody int32 (I,) that pieces accompany, or (N, I), a melody of each.
