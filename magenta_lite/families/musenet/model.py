@@ -283,8 +283,8 @@ class MuseNet(MusicModel):
             units += grammar_state.units[:, None] - units[:, -1:]
         units = _in_piece(units, _from_before(ids), constraints)
         if constraints.guidance is not None:
-            told = is_control(ids) | (tf.range(tf.shape(ids)[1]) < 2)
-            ids = tf.concat([ids, tf.where(told, vocabulary.UNSPECIFIED, ids)], axis=0)
+            unspecified = tf.fill([tf.shape(ids)[0], 2], vocabulary.UNSPECIFIED)
+            ids = tf.concat([ids, tf.concat([unspecified, _untold(ids[:, 2:])], axis=1)], axis=0)
             units = tf.concat([units] * 2, axis=0)
         x = self._embed_shifted(self.embedding.table(), ids, *_places(units, constraints))
         return prefilled(self.decoder, x)
@@ -310,7 +310,9 @@ class MuseNet(MusicModel):
         x = self._embed(table, ids, state.moment, state.chord, *_places(units, constraints))
         x *= tf.cast(position > 0, tf.float32)  # no token precedes the first
         x += tf.gather(self.extras["position"], position)
-        x = tf.concat([x, x], axis=0) if guided else x
+        if guided:  # the last control is read here, not by `prefill`
+            unread = tf.gather(table, _untold(ids)) - tf.gather(table, ids)
+            x = tf.concat([x, x + unread], axis=0)
         x, keys, values = step(self.decoder, tuple(layers), x, position, keys, values)
         logits = self.logits(x, table)
         if guided:
@@ -427,6 +429,11 @@ class MuseNet(MusicModel):
         rules = MuseNetRules.in_seconds(config.generate.max_note, config.generate.max_silence)
         sections, fills_gaps = (config.model, config.objective), converter.config.infill > 0
         return cls(rules, *sections, converter.crop, fills_gaps, **kwargs)
+
+
+def _untold(ids):
+    """Returns ids, of any shape, with controls masked."""
+    return tf.where(is_control(ids), vocabulary.UNSPECIFIED, ids)
 
 
 def moments_and_chords(ids: Tensor) -> tuple[Tensor, Tensor]:
