@@ -20,6 +20,8 @@ python -m magenta_lite.generate --run_dir=runs/music_transformer_melody --mode=a
     --input=melody.mid
 python -m magenta_lite.generate --run_dir=runs/musenet --style=jazz \\
     --instruments=piano,bass,drums --strict --minutes=2
+python -m magenta_lite.generate --run_dir=runs/musenet --density=drums:high,piano:low \\
+    --polyphony=piano:high --pitch_range=bass:narrow --note_length=piano:short
 python -m magenta_lite.generate --run_dir=runs/musenet --mode=infill --input=song.mid \\
     --bars=5-8 --tracks=melody,bass
 
