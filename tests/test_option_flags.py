@@ -21,7 +21,10 @@ MODELS = {
     "attention_improv_tiny": (("backing_chords",), ("chords", "primer_drums")),
     "music_transformer_tiny": (("num_tokens", "only_new", "bars"), ("drop_melody", "tracks")),
     "music_transformer_melody_tiny": (("drop_melody",), ("only_new", "guidance")),
-    "musenet_tiny": (("style", "guidance", "tokens", "bars", "tracks"), ("window", "lyrics")),
+    "musenet_tiny": (
+        ("style", "guidance", "tokens", "bars", "tracks", "density"),
+        ("window", "lyrics"),
+    ),
     "vqvae_tiny": ((), ("style", "temperatures", "tokens", "top_k")),
     "jukebox_prior_tiny": (("lyrics", "upsamplers"), ("style", "bars")),
     "jukebox_delay_tiny": (("total_seconds", "top_p"), ("lyrics", "upsamplers")),
