@@ -294,6 +294,10 @@ def _broadcast_to(new, op):
     return new.add("Expand", [new.name_of(op.inputs[0]), new.ints(_shape(op.outputs[0]))])
 
 
+def _fill(new, op):
+    return new.add("Expand", [new.name_of(op.inputs[1]), new.ints(_shape(op.outputs[0]))])
+
+
 def _transpose(new, op):
     x, axes = op.inputs
     return new.add("Transpose", [new.name_of(x)], perm=new.value(axes).tolist())
@@ -457,6 +461,7 @@ TRANSLATORS: dict[str, Translator] = {
     "Einsum": _einsum,
     "EnsureShape": _identity,
     "ExpandDims": _to_static_shape,
+    "Fill": _fill,
     "FloorDiv": _floor_div,
     "FloorMod": _same("Mod"),
     "GatherNd": _gather_nd,

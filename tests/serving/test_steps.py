@@ -1,7 +1,5 @@
 """Models exported for LiteRT and ONNX, run with their samplers, compared with ours."""
 
-import dataclasses
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,14 +9,14 @@ import magenta_js_models
 import numpy as np
 import pytest
 import tensorflow as tf
+from steps_recorded import Recorded, check, exported
 
 from magenta_lite.errors import UserError
 from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.graphs import graph_function, without_xla
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.serving import step_graphs, steps
+from magenta_lite.serving import steps
 
-FORMATS = list(steps.RUNTIMES)
 VAES = {
     "melody": 2,  # pieces, so that they are 64 steps
     "chords": 1,
@@ -31,54 +29,6 @@ VAES = {
 RNNS = ("basic_rnn", "attention_rnn_tiny", "basic_improv", "performance_tiny")
 PRIMER = 5  # events
 STEPS = 65
-
-
-@pytest.fixture
-def exported(tmp_path, monkeypatch):
-    """Returns a function that exports a model for both runtimes, tracing its functions once."""
-
-    def export(run, quantize="none", encode=False):
-        functions = run.model.step_functions()
-        if not encode:  # it takes most of the time
-            others = {name: f for name, f in functions.others.items() if name != "encode"}
-            functions = dataclasses.replace(functions, others=others)
-        graphs = step_graphs.graphs_of(functions)
-        monkeypatch.setattr(steps, "graphs_of", lambda _: graphs)
-        folders = [tmp_path / f"{name}_{quantize}" for name in FORMATS]
-        for name, folder in zip(FORMATS, folders, strict=True):
-            steps.export_steps(run, folder, name, quantize)
-        return folders
-
-    return export
-
-
-class Recorded:
-    """The sampler of a folder, which keeps the logits of the steps of its last piece."""
-
-    def __init__(self, folder):
-        spec = importlib.util.spec_from_file_location("sample", folder / "sample.py")
-        self.module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.module)
-        load, self._calls = self.module.load, {}
-
-        def cached(name):
-            if name not in self._calls:
-                self._calls[name] = load(name)
-            return self._recording(self._calls[name]) if name == "step" else self._calls[name]
-
-        self.module.load = cached
-
-    def _recording(self, call):
-        def recorded(values):
-            found = call(values)
-            self.logits.append(found["logits"][0])
-            return found
-
-        return recorded
-
-    def __call__(self, **options):
-        self.logits = []
-        return self.module.sample(**options)
 
 
 def vae_case(run, piece):
@@ -130,20 +80,10 @@ def rnn_case(run):
     return given, events, logits
 
 
-def check(folder, given, events, logits):
-    sampler = Recorded(folder)
-    found = sampler(**given)
-    if events.dtype.kind == "f":
-        np.testing.assert_allclose(found, events, atol=1e-4)
-    else:
-        np.testing.assert_array_equal(found, events)
-    np.testing.assert_allclose(np.array(sampler.logits)[:, : logits.shape[1]], logits, atol=1e-4)
-
-
 @pytest.mark.parametrize("name", VAES)
-def test_music_vae_gives_the_same_music_and_logits(name, exported):
+def test_music_vae_gives_the_same_music_and_logits(name, tmp_path):
     run = magenta_js_models.random_run(name)
-    folders = exported(run)
+    folders = exported(tmp_path, run)
     for piece in range(VAES[name]):
         given, events, logits = vae_case(run, piece)
         assert len(np.unique(events)) > 1
@@ -154,22 +94,22 @@ def test_music_vae_gives_the_same_music_and_logits(name, exported):
 
 
 @pytest.mark.parametrize("name", RNNS)
-def test_melody_rnn_gives_the_same_music_and_logits(name, exported):
+def test_melody_rnn_gives_the_same_music_and_logits(name, tmp_path):
     run = magenta_js_models.random_run(name)
     given, events, logits = rnn_case(run)
     if (events < 0).any():  # the length is in steps of time
         events = events[events >= 0]
         given["steps"] = len(events)
     assert len(np.unique(events)) > 4
-    for folder in exported(run):
+    for folder in exported(tmp_path, run):
         check(folder, given, events, logits[: len(events) - 1])
 
 
-def test_music_vae_encodes(exported):
+def test_music_vae_encodes(tmp_path):
     run = magenta_js_models.random_run("melody")
     _, events, _ = vae_case(run, 0)
     posterior = run.model.encode(events[None], tf.constant([len(events)]))
-    for folder in exported(run, encode=True):
+    for folder in exported(tmp_path, run, encode=True):
         found = Recorded(folder).module.load("encode")({"events": events})
         np.testing.assert_allclose(found["mu"], posterior.mean(), atol=1e-4)
         np.testing.assert_allclose(found["sigma"], posterior.stddev(), atol=1e-4)
@@ -186,11 +126,11 @@ def trained_run():
     return run
 
 
-def test_quantized_models_are_small_and_take_the_same_most_probable_event(exported):
+def test_quantized_models_are_small_and_take_the_same_most_probable_event(tmp_path):
     run = trained_run()
     given, events, logits = rnn_case(run)
     assert len(logits) == 64
-    whole, quantized = exported(run), exported(run, "uint8")
+    whole, quantized = exported(tmp_path, run), exported(tmp_path, run, "uint8")
     for large, small in zip(whole, quantized, strict=True):
         file = json.loads((small / "model.json").read_text())["functions"]["step"]["file"]
         assert (small / file).stat().st_size < (large / file).stat().st_size / 2.5
@@ -200,9 +140,9 @@ def test_quantized_models_are_small_and_take_the_same_most_probable_event(export
         assert same.mean() >= 0.95
 
 
-def test_the_folder_describes_itself(exported):
+def test_the_folder_describes_itself(tmp_path):
     run = magenta_js_models.random_run("basic_rnn")
-    for folder, suffix in zip(exported(run), (".tflite", ".onnx"), strict=True):
+    for folder, suffix in zip(exported(tmp_path, run), (".tflite", ".onnx"), strict=True):
         names = sorted(path.name for path in folder.iterdir())
         assert names == sorted(
             ["config.yaml", "converter.json", "model.json", *SAMPLERS, f"step{suffix}"]

@@ -13,7 +13,7 @@ from magenta_lite.converters.musenet.controls import is_control
 from magenta_lite.converters.musenet.converter import PREFIX
 from magenta_lite.converters.musenet.places import CHORD_PLACES, PARTS
 from magenta_lite.converters.musenet.rules import MuseNetRules, tables
-from magenta_lite.families.musenet import evaluation, generation, inference
+from magenta_lite.families.musenet import evaluation, generation, inference, stepping
 from magenta_lite.families.musenet.config import MuseNetConfig, MuseNetObjective
 from magenta_lite.families.musenet.critic import Generations, last_places
 from magenta_lite.families.musenet.embedding import TokenEmbedding
@@ -421,6 +421,7 @@ class MuseNet(MusicModel):
     signature_arguments = inference.signature_arguments
     row_signature = inference.row_signature
     row_arguments = inference.row_arguments
+    step_functions = stepping.step_functions
 
     @classmethod
     def for_config(

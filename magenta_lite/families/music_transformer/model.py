@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from magenta_lite.converters.token_rules import TokenRules
 from magenta_lite.errors import UserError
-from magenta_lite.families.music_transformer import evaluation, generation, inference
+from magenta_lite.families.music_transformer import evaluation, generation, inference, stepping
 from magenta_lite.families.music_transformer.config import (
     MusicTransformerConfig,
     NextTokenObjective,
@@ -381,6 +381,7 @@ class MusicTransformer(MusicModel):
     signature_arguments = inference.signature_arguments
     row_signature = inference.row_signature
     row_arguments = inference.row_arguments
+    step_functions = stepping.step_functions
 
     @classmethod
     def for_config(cls, config: ExperimentConfig, converter: TokenConverter, **kwargs: Any) -> Self:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.errors import UserError
-from magenta_lite.families.vqvae import evaluation, generation, inference, losses
+from magenta_lite.families.vqvae import evaluation, generation, inference, losses, stepping
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.convolutions import Decoder, Encoder
 from magenta_lite.families.vqvae.options import VQVAEOptions
@@ -314,6 +314,7 @@ class VQVAE(MusicModel):
     signatures = inference.signatures
     signature_arguments = row_arguments = inference.signature_arguments
     row_signature = inference.row_signature
+    step_functions = stepping.step_functions
     pictures = inference.pictures
 
     @classmethod
