@@ -79,8 +79,8 @@ def export_steps(run: Run, folder: Path, runtime: str, quantize: str = "none") -
     functions = run.model.step_functions()
     if functions is None:
         raise UserError(
-            f"--format={runtime} is for models that write a piece event by event, and for a VQ-VAE,"
-            f" but {run.config.name} is neither; export it with --format=saved_model"
+            f"--format={runtime} has no form for {run.config.name}, a {run.config.family}; export "
+            "it with --format=saved_model"
         )
     suffix, write = RUNTIMES[runtime]
     with new_folder(folder, "--output") as partial:

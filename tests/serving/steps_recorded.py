@@ -5,9 +5,12 @@ import importlib.util
 from unittest import mock
 
 import numpy as np
+import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
 
 from magenta_lite.serving import step_graphs, steps
 
+SUFFIXES = [runtime.suffix for runtime in steps.RUNTIMES.values()]
 LEAST = -1e30  # logits below it are of excluded classes
 
 
@@ -26,6 +29,19 @@ def exported(folder, run, quantize="none", encode=False):
         for name, written in folders.items():
             steps.export_steps(run, written, name, quantize)
     return list(folders.values())
+
+
+def functions_of(folder):
+    """Returns the functions of a folder by name, for arrays of the right shapes and types."""
+    return {file.stem: _loaded(file) for file in folder.glob("*.*") if file.suffix in SUFFIXES}
+
+
+def _loaded(file):
+    if file.suffix == ".tflite":
+        return Interpreter(str(file)).get_signature_runner()
+    session = onnxruntime.InferenceSession(file)
+    names = [output.name for output in session.get_outputs()]
+    return lambda **given: dict(zip(names, session.run(names, given), strict=True))
 
 
 class Recorded:

@@ -9,13 +9,17 @@ import magenta_js_models
 import numpy as np
 import pytest
 import tensorflow as tf
-from steps_recorded import Recorded, check, exported
+from steps_recorded import Recorded, check, exported, functions_of
 
+from magenta_lite.config import get_config
+from magenta_lite.converters import build_converter
 from magenta_lite.errors import UserError
+from magenta_lite.families.building import build_model
 from magenta_lite.families.melody_rnn import decoding
 from magenta_lite.graphs import graph_function, without_xla
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.serving import steps
+from magenta_lite.training.run import Run
 
 VAES = {
     "melody": 2,  # pieces, so that they are 64 steps
@@ -167,7 +171,9 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_left(tmp_path, monkey
     with pytest.raises(UserError, match=r"--quantize=uint16 means nothing to --format=onnx; give"):
         steps.export_steps(run, tmp_path / "out", "onnx", "uint16")
     monkeypatch.setattr(type(run.model), "step_functions", lambda _: None)
-    with pytest.raises(UserError, match=r"basic_rnn_tiny is neither; export it with --format=sav"):
+    with pytest.raises(
+        UserError, match=r"for basic_rnn_tiny, a melody_rnn; export it with --format=sav"
+    ):
         steps.export_steps(run, tmp_path / "out", "litert")
     monkeypatch.undo()
 
@@ -183,3 +189,26 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_left(tmp_path, monkey
     (tmp_path / "out" / "other").touch()
     with pytest.raises(UserError, match="exists already"):
         steps.export_steps(run, tmp_path / "out", "onnx")
+
+
+@pytest.mark.parametrize("name", ["vqvae_tiny", "rvqvae_tiny"])
+def test_a_vqvae_encodes_and_decodes(name, tmp_path):
+    config = get_config(name, ("converter.crop=2048",))
+    converter = build_converter(config.converter)
+    model = build_model(config, converter)
+    run, rng = Run(config, converter, model), np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        if len(weight.shape) == 3:
+            weight.assign(rng.normal(0, 1.5 / np.sqrt(np.prod(weight.shape[:2])), weight.shape))
+    audio = rng.uniform(-0.5, 0.5, (1, 2048, 1)).astype(np.float32)
+    codes = [level.numpy() for level in model.encode(tf.constant(audio))]
+    sounds = [model.decode(tf.constant(level), i).numpy() for i, level in enumerate(codes)]
+    for folder in exported(tmp_path, run, encode=True):
+        assert not (folder / "sample.py").exists()
+        calls = functions_of(folder)
+        found = calls["encode"](audio=audio)
+        for i, (level, sound) in enumerate(zip(codes, sounds, strict=True)):
+            assert len(np.unique(level)) > 4
+            assert np.mean(found[f"codes_{i}"] == level) > 0.99  # ties of distances
+            decoded = calls[f"decode_{i}"](codes=level)["audio"]
+            np.testing.assert_allclose(decoded, sound, atol=1e-4)
