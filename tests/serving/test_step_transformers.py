@@ -3,45 +3,17 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from step_models import MODELS, random_transformer
 from steps_recorded import check, exported
 
-from magenta_lite.config import get_config
-from magenta_lite.converters import build_converter
 from magenta_lite.converters.musenet import vocabulary
-from magenta_lite.families.building import build_model
 from magenta_lite.families.musenet.grammar import Constraints
 from magenta_lite.graphs import graph_function, without_xla
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.training.run import Run
 
-SMALL = ("model.layers=1", "model.hidden_size=32", "model.heads=2", "model.positions=96")
-MODELS = {
-    "performance": ("music_transformer_tiny", *SMALL),
-    "local": (
-        "music_transformer_tiny",
-        *SMALL[:-1],
-        "model.attention=relative_local",
-        "model.block_length=16",  # the cache overflows
-    ),
-    "chorale": ("music_transformer_jsb", *SMALL[:-1]),
-    "accompaniment": ("music_transformer_melody_tiny", *SMALL, "model.positions=256"),
-    "musenet": ("musenet_tiny", *SMALL, "converter.crop=96"),
-}
 STEPS = 64
 LENGTH = 3000  # of a piece of MuseNet, in units
-
-
-def random_run(name):
-    config_name, *overrides = MODELS[name]
-    config = get_config(config_name, tuple(overrides))
-    converter = build_converter(config.converter)
-    model = build_model(config, converter)
-    rng = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        if len(weight.shape) > 1:
-            weight.assign(rng.normal(0, 1.5 / np.sqrt(weight.shape[0]), weight.shape))
-    return Run(config, converter, model)
 
 
 def case_of(name, model):
@@ -59,7 +31,7 @@ def case_of(name, model):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_transformer_gives_the_same_music_and_logits(name, tmp_path):
-    run = random_run(name)
+    run = random_transformer(name)
     model = run.model
     about, primer, inputs, batch = case_of(name, model)
     uniforms = np.random.default_rng(2).random((STEPS, 1), np.float32)

@@ -161,7 +161,7 @@ SAMPLERS = sorted(path.name for path in steps.SAMPLERS.glob("sample.*"))
 
 
 def test_samplers_have_at_most_80_lines():
-    assert "sample.py" in SAMPLERS
+    assert SAMPLERS == ["sample.mjs", "sample.py"]
     for name in SAMPLERS:
         assert len((steps.SAMPLERS / name).read_text("utf-8").splitlines()) <= 80
 
