@@ -23,6 +23,7 @@ MODELS = {
     "attention_rnn_tiny": {"num_steps": 40},
     "performance_tiny": {"num_steps": 400},
     "music_transformer_tiny": {"num_tokens": 40},
+    "musenet_nano": {"num_tokens": 40, "density": "piano:low"},
 }
 
 

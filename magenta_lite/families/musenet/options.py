@@ -78,6 +78,10 @@ class MuseNetOptions(InfillOptions, TokenOptions):
         fills = converter.config.infill > 0
         return ("sample", "continue", "accompany", *(["infill"] * fills))
 
+    @property
+    def takes_seeds(self) -> bool:
+        return self.mode == "sample" and self.candidates == 1
+
     @classmethod
     def names(cls, converter: Any) -> tuple[str, ...]:
         own = () if converter.config.controls else ATTRIBUTES
