@@ -34,6 +34,8 @@ def test_wheel_holds_configs_builders_and_type_marker(wheel):
     for name in (
         "magenta_lite/configs/music_vae.py",
         "magenta_lite/py.typed",
+        "magenta_lite/serving/samplers/sample.mjs",
+        "magenta_lite/serving/samplers/sample.py",
         "tfds_datasets/folk/folk_dataset_builder.py",
         "tfds_datasets/folk/README.md",
         "tfds_datasets/folk/CITATIONS.bib",

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from magenta_lite.serving.onnx_graphs import translated
 from magenta_lite.serving.step_graphs import Graph
@@ -19,6 +20,7 @@ def onnx_model(graph: Graph, name: str, quantized: bool) -> bytes:
     model = translated(graph, name)
     if not quantized:
         return model.SerializeToString()
+    add_pre_process_metadata(model)  # all shapes are known; without this there is a warning
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         quantize_dynamic(model, file, weight_type=QuantType.QUInt8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from magenta_lite.serving.step_graphs import Graph, Graphs, graphs_of
 if TYPE_CHECKING:
     from magenta_lite.training.run import Run
 
+LARGEST = 2_000_000_000  # bytes of weights; both formats use offsets of 31 bits
 SAMPLERS = Path(__file__).with_name("samplers")
 MODEL = "model.json"
 
@@ -81,6 +83,12 @@ def export_steps(run: Run, folder: Path, runtime: str, quantize: str = "none") -
         raise UserError(
             f"--format={runtime} has no form for {run.config.name}, a {run.config.family}; export "
             "it with --format=saved_model"
+        )
+    size = 4 * sum(math.prod(weight.shape) for weight in run.model.weights)
+    if size > LARGEST:
+        raise UserError(
+            f"--format={runtime}: {run.config.name} has {size / 1e9:.1f} GB of weights, and a file "
+            f"holds at most {LARGEST / 1e9:.0f} GB; export it with --format=saved_model"
         )
     suffix, write = RUNTIMES[runtime]
     with new_folder(folder, "--output") as partial:

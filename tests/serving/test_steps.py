@@ -170,6 +170,9 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_left(tmp_path, monkey
     run = magenta_js_models.random_run("basic_rnn")
     with pytest.raises(UserError, match=r"--quantize=uint16 means nothing to --format=onnx; give"):
         steps.export_steps(run, tmp_path / "out", "onnx", "uint16")
+    monkeypatch.setattr(steps, "LARGEST", 1000)
+    with pytest.raises(UserError, match=r"has 0\.0 GB of weights, and a file holds at most"):
+        steps.export_steps(run, tmp_path / "out", "onnx")
     monkeypatch.setattr(type(run.model), "step_functions", lambda _: None)
     with pytest.raises(
         UserError, match=r"for basic_rnn_tiny, a melody_rnn; export it with --format=sav"
