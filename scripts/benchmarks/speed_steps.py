@@ -33,7 +33,6 @@ CONFIGURATIONS = (
     "attention_rnn",
     "performance_with_dynamics",
     "music_transformer",
-    "musenet_tiny",
 )
 FORMATS = [(name, bits) for name in steps.RUNTIMES for bits in ("none", "uint8")]
 
