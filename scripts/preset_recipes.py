@@ -77,7 +77,8 @@ class Recipe:
         metric: Name of the metric of `evaluate` by which weights are chosen on the validation
             split, less is better.
         options: Options of `generate` with which to try the preset.
-        needs_input: Whether it changes an input, instead of writing from scratch.
+        input_flags: Flags of `generate` if it changes an input, `{example}`, instead of writing
+            from scratch.
         weaknesses: What the model is bad at.
     """
 
@@ -89,7 +90,7 @@ class Recipe:
     changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
     metric: str = "nll_per_step"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    needs_input: bool = False
+    input_flags: tuple[str, ...] = ()
     weaknesses: str = ""
 
     @property
@@ -100,7 +101,7 @@ class Recipe:
     @property
     def flags(self) -> list[str]:
         """Flags of `generate` with which to try the preset; `{example}` is a file of music."""
-        flags = ["--mode=reconstruct", "--input={example}"] if self.needs_input else []
+        flags = list(self.input_flags)
         for name, value in self.options.items():
             text = ",".join(value) if isinstance(value, tuple) else value
             flags.append(f"--{name}" if value is True else f"--{name}={text}")
@@ -206,9 +207,10 @@ RECIPES = {
         batch_size=128,
         changes=GROOVAE,
         metric="velocity_mse",
-        options={"temperature": 0.3},
-        needs_input=True,
-        weaknesses="A few hits are left out or added; it knows 4/4 only.",
+        input_flags=("--mode=reconstruct", "--input={example}", "--keep_hits"),
+        weaknesses=(
+            "It knows 4/4 only. Without `--keep_hits` it leaves out some hits and adds others."
+        ),
     ),
     "tap_to_drums": Recipe(
         about="turns tapped rhythms into drum patterns",
@@ -218,7 +220,7 @@ RECIPES = {
         batch_size=128,
         changes=GROOVAE,
         options={"temperature": 0.3},
-        needs_input=True,
+        input_flags=("--mode=reconstruct", "--input={example}"),
         weaknesses="The same taps fit many patterns: what it plays is one of them.",
     ),
     "drum_kit": Recipe(

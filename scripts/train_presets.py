@@ -90,7 +90,7 @@ def write(recipe: Recipe, run_dir: Path, data: str, folder: Path) -> None:
         run.model,
         card,
         dtype,
-        example=example(run, collection) if recipe.needs_input else b"",
+        example=example(run, collection) if recipe.input_flags else b"",
         about=recipe.about,
         step=run.step,
         data=recipe.data.music,

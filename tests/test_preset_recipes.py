@@ -39,5 +39,5 @@ def test_recipes_are_whole(name):
     config = config_of(recipe)
     assert recipe.about and recipe.data.music and recipe.data.licence and recipe.weaknesses
     assert config.train.steps == recipe.steps
-    assert recipe.needs_input == any("{example}" in flag for flag in recipe.flags)
+    assert bool(recipe.input_flags) == any("{example}" in flag for flag in recipe.flags)
     assert build_converter(config.converter).check_programs(config.generate.programs) is None

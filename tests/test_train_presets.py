@@ -39,7 +39,7 @@ def made(tmp_path_factory):
         steps=6,
         batch_size=8,
         changes=SMALL,
-        needs_input=True,
+        input_flags=("--mode=reconstruct", "--input={example}"),
     )
     training = [
         f"--config={recipe.config}",

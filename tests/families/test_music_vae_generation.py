@@ -221,6 +221,29 @@ def test_silence_that_comes_back_is_no_merit(name, spy_on, capsys):
     assert heard == 0 or name == BAND  # whose zero is a note
 
 
+@pytest.mark.parametrize("name", [GROOVE, HITS])
+@pytest.mark.parametrize("bars", ["", "4"])
+def test_hits_are_kept_where_that_is_asked(name, bars):
+    music = beat(4)
+    reconstruct = functools.partial(run, name, "reconstruct", music, bars=bars, keep_hits=True)
+    pieces = reconstruct(window="1" if bars else "all")
+    length = 2 * BAR * (2 if bars else 1)
+    for number, piece in enumerate(pieces):
+        start = number * BAR  # windows begin at each bar
+        inside = [n for n in music.notes if start <= n.start_time < start + length]
+        expected = sorted((n.pitch, round((n.start_time - start) / STEP)) for n in inside)
+        assert sorted((n.pitch, round(n.start_time / STEP)) for n in piece.notes) == expected
+        assert len({n.velocity for n in piece.notes}) > 1
+    (again,) = reconstruct(window="1", seed=99)
+    assert notes_of(again) == notes_of(pieces[0])
+
+
+@pytest.mark.parametrize(("name", "mode"), [(MELODY, "reconstruct"), (GROOVE, "sample")])
+def test_only_hits_of_an_input_can_be_kept(name, mode):
+    with pytest.raises(UserError, match="--keep_hits is for --mode=reconstruct of grooves"):
+        run(name, mode, keep_hits=True)
+
+
 def test_notes_that_come_back_are_counted_once_and_by_who_plays_them(capsys):
     there, back = scale(1), scale(1)
     tune((60, 0, 4), to=back)  # once more

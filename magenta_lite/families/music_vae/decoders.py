@@ -340,6 +340,18 @@ class Decoder(Layer):
             return events, parameters
         return self.expression.complete(events, parameters, z)
 
+    def perform(self, z: Tensor, hits: Tensor, controls: Tensor | None = None) -> Tensor:
+        """Decodes grooves with given hits, float (T, B, D): float32 (T, B, 3 * D).
+
+        The other arguments are those of `decode`.
+        """
+        (core,) = self.cores
+
+        def keep_hits(t: Any, k: int, parameters: Tensor) -> Tensor:
+            return core.head.with_hits(parameters, hits[t])
+
+        return self.decode(z, keep_hits, controls)[0]
+
     def decode_codes(
         self,
         codes: Tensor,

@@ -164,13 +164,8 @@ def _onsets(model, events):
 def _groove_errors(model, mu, events, counts, controls) -> dict:
     """Returns squared errors at the true hits, of a decoder with teacher forcing of hits only."""
     hits, velocities, offsets = tf.split(events, 3, axis=-1)
-    (core,) = model.decoder.cores
-
-    def keep_hits(t, k, parameters):
-        return core.head.with_hits(parameters, hits[t])
-
-    decoded, _ = model.decoder.decode(mu, keep_hits, controls)
-    _, own_velocities, own_offsets = tf.split(decoded, 3, axis=-1)
+    performed = model.decoder.perform(mu, hits, controls)
+    _, own_velocities, own_offsets = tf.split(performed, 3, axis=-1)
     weight = hits * counts[..., None]
     return {
         "velocity_mse": (tf.math.squared_difference(own_velocities, velocities), weight),

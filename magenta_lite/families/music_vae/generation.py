@@ -83,7 +83,9 @@ class _Generation:
             z = self._posterior_means(given)
         if options.mode == "attribute":
             z = z + options.amount * self._attribute(z.shape[-1])
-        events = self._decode(z, self._controls(given, *z.shape[:2]))
+        controls = self._controls(given, *z.shape[:2])
+        hits = self._hits(given) if options.keep_hits else None
+        events = self._decode(z, controls, hits)
         pieces = [self._piece(windows) for windows in events]
         if options.mode not in ("reconstruct", "attribute"):
             return pieces
@@ -231,7 +233,14 @@ class _Generation:
         return controls[np.arange(pieces) % len(controls)]
 
     def _controls_of(self, events, chords):
-        return events[..., : self.format.sizes[0]] if self.format.control == "hits" else chords
+        return self._hits_of(events) if self.format.control == "hits" else chords
+
+    def _hits(self, given):
+        """Returns the hits of inputs: float (pieces, windows, T, D)."""
+        return np.stack([self._hits_of(self._events_of(piece)) for piece in given])
+
+    def _hits_of(self, events):
+        return events[..., : self.format.sizes[0]]
 
     def _chords(self, text: str, windows: int) -> np.ndarray:
         """Returns the chords in a text, spread evenly over time: uint8 (windows, T)."""
@@ -246,10 +255,15 @@ class _Generation:
 
     # Decoding ----------------------------------------------------------------------------------
 
-    def _decode(self, z, controls):
-        """Returns events (pieces, windows, T, ...) of latent vectors (pieces, windows, Z)."""
+    def _decode(self, z, controls, hits=None):
+        """Returns events (pieces, windows, T, ...) of latent vectors (pieces, windows, Z).
+
+        `hits` are those that the events keep, as of `_hits`.
+        """
         rows = tf.constant(z.reshape(-1, z.shape[-1]), tf.float32)
-        if controls is None:
+        if hits is not None:
+            events = self.model.perform(rows, hits.reshape(len(rows), *hits.shape[2:])).numpy()
+        elif controls is None:
             events = self._decode_rows(rows, 0)
         else:
             # `decode` takes the same controls for all rows: rows are grouped by their controls.

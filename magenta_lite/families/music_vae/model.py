@@ -116,6 +116,7 @@ class MusicVAE(MusicModel):
         # Attributes, so that they are traced and compiled once for all calls.
         self._moments_graph = inner_graph(self._moments, reduce_retracing=True)
         self._decode_graph = inner_graph(self._decode, reduce_retracing=True)
+        self._perform_graph = inner_graph(self._perform, reduce_retracing=True)
 
     def _measures(self) -> list[str]:
         """Returns the names of the metrics of the head."""
@@ -370,6 +371,18 @@ class MusicVAE(MusicModel):
     def _decode(self, z, uniforms, sampler, controls):
         choose = self.decoder.choose_with(uniforms, sampler)
         return swap_axes(self.decoder.decode(z, choose, controls)[0])
+
+    def perform(self, z: Tensor, hits: Tensor) -> Tensor:
+        """Decodes latent vectors (B, Z) to grooves with given hits: float32 (B, T, 3 * D).
+
+        Only velocities and offsets are the model's. Hits are float (B, T, D), 0 or 1.
+        """
+        return self._perform_graph(z, tf.cast(hits, tf.float32))
+
+    def _perform(self, z, hits):
+        hits = swap_axes(hits)
+        controls = hits if self.events_format.control == "hits" else None
+        return swap_axes(self.decoder.perform(z, hits, controls))
 
     def noise(self, rows: Any, seed: Any) -> Tensor:
         """Returns standard normal noise float32 (B, Z) of B = `rows` rows.

@@ -46,6 +46,11 @@ class MusicVAEOptions(SamplingOptions):
         "the training data, unless the model was imported; or standard, N(0, I).",
         choices=("data", "standard"),
     )
+    keep_hits: bool = option(
+        False,
+        "Keep the hits of --input, so that only their velocities and times are the model's; for "
+        "--mode=reconstruct of grooves.",
+    )
     inference_pitch_map: str = option(
         "reduced",
         "Drums that a model of grooves reads in --input: reduced, those of General MIDI; or "
@@ -101,6 +106,8 @@ class MusicVAEOptions(SamplingOptions):
         self.check_length()
         if converter.config.kind != "groove":
             self.check_hits(False)
+        if self.keep_hits and not (mode == "reconstruct" and converter.config.kind == "groove"):
+            raise UserError("--keep_hits is for --mode=reconstruct of grooves; leave it out")
         if mode != "sample" and self.prior != MusicVAEOptions.prior:
             raise UserError(
                 f"--prior={self.prior} is the distribution of --mode=sample; --mode={mode} does "
