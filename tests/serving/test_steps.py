@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from unittest import mock
 
 import keras
 import magenta_js_models
@@ -76,10 +77,13 @@ def rnn_case(run):
         chords = tf.constant(rng.integers(0, 12, STEPS), tf.int32)
         given["control"], batch["controls"] = chords.numpy()[1:], chords[None]
     with without_xla():
-        first, new = tf.constant(primer, tf.int32), tf.constant(uniforms[PRIMER - 1 : -1])
-        of_piece = model, model.layer_weights(), first, new, Sampler(1.0).tensors(), chords
-        events, _ = graph_function(lambda: decoding._sample(*of_piece))()
-        events = np.append(primer, events[0])
+        drawn = tf.constant(uniforms[PRIMER - 1 : -1])
+        of_piece = tf.constant(primer, tf.int32), STEPS - PRIMER, tf.zeros([1, 2], tf.int32)
+        with mock.patch.object(decoding, "step_uniforms", lambda *_: drawn):
+            run_graph = graph_function(
+                lambda: decoding.sample(model, *of_piece, Sampler(1.0), chords)[0]
+            )
+            events = run_graph().numpy()[0]
         logits = model({"events": tf.constant(events[None]), **batch})[0].numpy()
     return given, events, logits
 
