@@ -139,16 +139,16 @@ def test_configs_cannot_be_changed_in_place():
         get_config("cat-mel_2bar").train.steps = 5
 
 
-def test_configs_and_converters_load_without_tensorflow_in_under_a_second():
+def test_configs_and_converters_load_without_tensorflow_in_a_second_of_cpu_time():
     code = (
         "import sys, time\n"
-        "began = time.perf_counter()\n"
+        "began = time.process_time()\n"
         "import magenta_lite, magenta_lite.cli, magenta_lite.converters.melody\n"
         "from magenta_lite.config import get_config\n"
         "get_config('cat-mel_2bar', ['train.steps=5'])\n"
         "heavy = {'tensorflow', 'keras', 'note_seq', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "print(time.perf_counter() - began)\n"
+        "print(time.process_time() - began)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
