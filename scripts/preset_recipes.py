@@ -195,7 +195,7 @@ RECIPES = {
             "model.encoder_units": [192],
             "model.decoder_units": [192, 192],
             "model.dropout": 0.2,
-            "objective.free_bits": 192,
+            "objective.free_bits": 128,
         },
         weaknesses="Hits are equally loud and on the grid; `humanize` makes them a performance.",
     ),
