@@ -32,7 +32,9 @@ def test_it_makes_music(name, tmp_path):
     for wav in wavs:
         samples, rate = soundfile.read(wav, always_2d=True)
         assert abs(samples).max() < 10 ** (-1 / 20) + 1e-4
-        assert abs(loudness(Audio(samples.astype("float32"), rate)) - LOUDNESS) < 3 / 2
+        # None is louder, and strokes, whose peaks allow no more, are at most 3 LU softer.
+        found = loudness(Audio(samples.astype("float32"), rate))
+        assert LOUDNESS - 3 < found < LOUDNESS + 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)
