@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
@@ -17,6 +17,25 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-30  # lowest probability whose logarithm is taken
 PADDED = 64  # events; sequences are padded to a multiple, so that few shapes are compiled
+
+
+class Primer(NamedTuple):
+    """A padded primer, as the compiled functions read it.
+
+    Attributes:
+        ids: Int32 (T,), event ids.
+        count: Int32 scalar, number of events without padding.
+        chords: Int32, ids of the chords of the primer and of what follows; None without chords.
+    """
+
+    ids: Any
+    count: Any
+    chords: Any
+
+    @classmethod
+    def of(cls, ids: Tensor, chords: Tensor | None) -> Primer:
+        """Returns the primer of unpadded ids and chords."""
+        return cls(_padded(ids), tf.shape(ids)[0], None if chords is None else _padded(chords))
 
 
 def sample(
@@ -45,11 +64,14 @@ def sample(
     """
     primer = tf.cast(primer, tf.int32)
     num_steps = at_most(num_steps, "num_steps")
-    padded = _padded(primer), _padded(step_uniforms(seeds, num_steps))  # (S, N)
-    counts = tf.shape(primer)[0], num_steps
-    chords = None if chords is None else _padded(chords)
-    weights = model.layer_weights()
-    events, scores = _compiled_sample(model, weights, padded, counts, sampler.tensors(), chords)
+    events, scores = _compiled_sample(
+        model,
+        model.layer_weights(),
+        Primer.of(primer, chords),
+        _padded(step_uniforms(seeds, num_steps)),  # (S, N) and padding
+        num_steps,
+        sampler.tensors(),
+    )
     return _joined(primer, events[:, :num_steps]), scores
 
 
@@ -84,31 +106,30 @@ def _read(model, weights, history, states, ids, position, chords):
     return history, states, logits
 
 
-def _prefill(model, weights, primer, count, chords):
-    """Reads `count` events of a primer (P,); returns history, states and logits (1, V) then."""
+def _prefill(model, weights, primer: Primer):
+    """Reads a primer once; returns the history, states and logits (1, V) after it."""
 
     def step(t, history, states, _):
-        return t + 1, *_read(model, weights, history, states, primer[t, None], t, chords)
+        ids = primer.ids[t, None]
+        return t + 1, *_read(model, weights, history, states, ids, t, primer.chords)
 
     history = features.empty_history(model.encoding, 1)
     start = (0, history, model.zero_states(1), tf.zeros([1, model.encoding.num_classes]))
-    _, history, states, logits = tf.while_loop(lambda t, *_: t < count, step, start)
+    _, history, states, logits = tf.while_loop(lambda t, *_: t < primer.count, step, start)
     return history, states, logits
 
 
-def _sample(model, weights, padded, counts, sampler, chords):
-    primer, uniforms = padded
-    first, steps = counts
+def _sample(model, weights, primer, uniforms, steps, sampler):
     most, rows = tf.unstack(tf.shape(uniforms))
-    carried = _prefill(model, weights, primer, first, chords)
-    carried = take_rows(carried, tf.zeros([rows], tf.int32))
+    carried = take_rows(_prefill(model, weights, primer), tf.zeros([rows], tf.int32))
 
     def is_unfinished(t, carried, scores, left, events):
         return (t < steps) & tf.reduce_any(left > 0)
 
     def step(t, carried, scores, left, events):
+        position = primer.count + t
         ids, carried, log_p = _advance(
-            model, weights, carried, uniforms[t], sampler, first + t, chords
+            model, weights, carried, uniforms[t], sampler, position, primer.chords
         )
         # Unwritten elements are 0: the numbers are ids plus 1.
         events = events.write(t, tf.where(left > 0, ids + 1, 0))
@@ -284,10 +305,9 @@ def stochastic_beam(
     events, scores = _compiled_stochastic_beam(
         model,
         model.layer_weights(),
-        primer,
+        Primer.of(primer, chords),
         tf.transpose(uniforms, [1, 0, 2]),  # (S, N, beams * branches)
         sampler.tensors(),
-        chords,
         beams,
         branches,
         stride,
@@ -295,16 +315,17 @@ def stochastic_beam(
     return _joined(primer, events), scores
 
 
-def _stochastic_beam(model, weights, primer, uniforms, sampler, chords, beams, branches, stride):
-    first = tf.shape(primer)[0]
+def _stochastic_beam(model, weights, primer, uniforms, sampler, beams, branches, stride):
     steps, outputs, width = uniforms.shape[0], tf.shape(uniforms)[1], beams * branches
-    carried = _prefill(model, weights, primer, first, chords)
+    carried = _prefill(model, weights, primer)
     carried = take_rows(carried, tf.zeros([outputs * beams], tf.int32))
     copies = tf.repeat(tf.range(outputs * beams), branches)
 
     def step(t, carried, scores, events):
-        drawn = tf.reshape(uniforms[t], [-1])
-        ids, carried, log_p = _advance(model, weights, carried, drawn, sampler, first + t, chords)
+        drawn, position = tf.reshape(uniforms[t], [-1]), primer.count + t
+        ids, carried, log_p = _advance(
+            model, weights, carried, drawn, sampler, position, primer.chords
+        )
         return t + 1, carried, scores + log_p, _put_column(events, t, ids)
 
     def rounds(t, carried, scores, events):
@@ -352,15 +373,14 @@ def beam_search(
     """
     primer = tf.cast(primer, tf.int32)
     events, scores = _compiled_beam_search(
-        model, model.layer_weights(), primer, chords, num_steps, beams
+        model, model.layer_weights(), Primer.of(primer, chords), num_steps, beams
     )
     return _joined(primer, events), scores
 
 
-def _beam_search(model, weights, primer, chords, steps: int, beams: int):
-    first, encoding = tf.shape(primer)[0], model.encoding
-    carried = _prefill(model, weights, primer, first, chords)
-    carried = take_rows(carried, tf.zeros([beams], tf.int32))
+def _beam_search(model, weights, primer, steps: int, beams: int):
+    encoding = model.encoding
+    carried = take_rows(_prefill(model, weights, primer), tf.zeros([beams], tf.int32))
 
     def step(t, carried, scores, events):
         history, _, logits = carried
@@ -369,7 +389,7 @@ def _beam_search(model, weights, primer, chords, steps: int, beams: int):
         scores, index = tf.math.top_k(tf.reshape(total, [-1]), beams)
         rows, ids = index // encoding.num_ids, index % encoding.num_ids
         history, states, _ = take_rows(carried, rows)
-        carried = _read(model, weights, history, states, ids, first + t, chords)
+        carried = _read(model, weights, history, states, ids, primer.count + t, primer.chords)
         events = _put_column(tf.gather(events, rows), t, ids)
         return t + 1, carried, scores, events
 
