@@ -86,10 +86,6 @@ def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
     return tf.cast(gates, activations.dtype), dc
 
 
-def _tensor_array(shape, dtype, steps):
-    return array_of(dtype, steps, shape)
-
-
 def _scan(x, matrix, every_step, h0, c0):
     """Returns outputs (T, B, U), cell states (T, B, U) and gate activations (T, B, 4U).
 
@@ -108,9 +104,9 @@ def _scan(x, matrix, every_step, h0, c0):
         return t + 1, h, c, all_h.write(t, h), all_c.write(t, c), all_activations
 
     arrays = (
-        _tensor_array(h0.shape, x.dtype, steps),
-        _tensor_array(c0.shape, c0.dtype, steps),
-        _tensor_array([h0.shape[0], matrix.shape[1]], x.dtype, steps),
+        array_of(x.dtype, steps, h0.shape),
+        array_of(c0.dtype, steps, c0.shape),
+        array_of(x.dtype, steps, [h0.shape[0], matrix.shape[1]]),
     )
     _, _, _, *arrays = counted_loop(steps, step, (0, h0, c0, *arrays))
     return [array.stack() for array in arrays]
@@ -128,7 +124,7 @@ def _scan_gradient(activations, c_previous, c, dh_out, transposed_kernel):
     start = (
         tf.zeros_like(dh_out[0]),
         tf.zeros_like(c[0]),
-        _tensor_array(activations.shape[1:], activations.dtype, steps),
+        array_of(activations.dtype, steps, activations.shape[1:]),
     )
     _, dh, dc, all_gates = tf.while_loop(lambda t, *_: t >= 0, step, (steps - 1, *start))
     return all_gates.stack(), dh, dc
