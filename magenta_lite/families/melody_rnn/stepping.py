@@ -8,7 +8,14 @@ import tensorflow as tf
 
 from magenta_lite.families.melody_rnn import decoding, features
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.modeling.step_functions import Step, StepFunctions, fixed, spec
+from magenta_lite.modeling.step_functions import (
+    EVENT,
+    LOGITS,
+    Step,
+    StepFunctions,
+    fixed,
+    spec,
+)
 
 if TYPE_CHECKING:
     from magenta_lite.families.melody_rnn.model import MelodyRNN
@@ -27,12 +34,12 @@ def step_functions(model: MelodyRNN) -> StepFunctions:
     def step(inputs, states) -> tuple[dict[str, Any], dict[str, Any]]:
         position = inputs["position"][0] - 1  # of the event that is read
         x, history = features.add_event(
-            encoding, states["history"], inputs["event"], position, inputs.get("control")
+            encoding, states["history"], inputs[EVENT], position, inputs.get("control")
         )
         logits, layers = model.step(weights, x, states["layers"], position)
         sampler, uniforms = Sampler(inputs["temperature"]), inputs["uniforms"][:, 0]
         ids, _ = decoding.draw_events(model, history, logits, uniforms, sampler)
-        return {"event": ids, "logits": logits}, {"history": history, "layers": layers}
+        return {EVENT: ids, LOGITS: logits}, {"history": history, "layers": layers}
 
     states = {"history": features.empty_history(encoding, 1), "layers": model.zero_states(1)}
     return StepFunctions(

@@ -10,7 +10,15 @@ import tensorflow as tf
 from magenta_lite.families.music_vae.encoders import swap_axes
 from magenta_lite.families.music_vae.inputs import control_vectors
 from magenta_lite.modeling.sampling import Sampler
-from magenta_lite.modeling.step_functions import Function, Step, StepFunctions, fixed, spec
+from magenta_lite.modeling.step_functions import (
+    EVENT,
+    LOGITS,
+    Function,
+    Step,
+    StepFunctions,
+    fixed,
+    spec,
+)
 
 if TYPE_CHECKING:
     from magenta_lite.families.music_vae.model import MusicVAE
@@ -103,7 +111,7 @@ def _step(model, prepared, inputs, states) -> tuple[dict[str, Any], dict[str, An
         for tensors, every_step in zip(prepared, states["every_step"], strict=True)
     ]
     draw = decoder.choose_with(inputs["uniforms"][None], Sampler(inputs["temperature"]))
-    previous, ended = inputs["event"], states["ended"]
+    previous, ended = inputs[EVENT], states["ended"]
     if decoder.end_id is not None:
         previous = tf.where(states["padding"], -1, previous)
     control = inputs.get("control")
@@ -123,7 +131,7 @@ def _step(model, prepared, inputs, states) -> tuple[dict[str, Any], dict[str, An
         lambda _, k, values: draw(0, k, values),
     )
     new = {"layers": layers, "ended": ended, "padding": before}
-    return {"event": event, "logits": tf.concat(parameters, axis=-1)}, {**states, **new}
+    return {EVENT: event, LOGITS: tf.concat(parameters, axis=-1)}, {**states, **new}
 
 
 def _finish(model, inputs) -> dict[str, Any]:
