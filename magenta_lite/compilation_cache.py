@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 FLAG = "--tf_xla_persistent_cache_directory"
-LARGEST = 500_000_000  # bytes of all files
+LARGEST = 100_000_000  # bytes of all files, which each start reads
 LEAST_FREE = 1_000_000_000  # bytes; TensorFlow ends a computation if it cannot write to the cache
 
 
@@ -27,7 +27,7 @@ def use_compilation_cache() -> None:
         folder = _prepared(_cache_folder())
     except OSError:  # such as a read-only home: every start compiles
         return
-    if shutil.disk_usage(folder).free < LEAST_FREE or " " in str(folder):
+    if shutil.disk_usage(folder).free < LEAST_FREE or " " in str(folder):  # blanks separate flags
         return
     only_cpu = "--tf_xla_persistent_cache_device_types=CPU"
     os.environ["TF_XLA_FLAGS"] = f"{flags} {FLAG}={folder} {only_cpu}".strip()
@@ -62,7 +62,7 @@ def _prepared(folder: Path) -> Path:
     from google.protobuf.message import DecodeError
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".writable").touch()
+    (folder / ".writable").touch()  # raises if nothing can be written there
     files = [path for path in folder.glob("*.pb") if path.is_file()]
     files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     size = 0
