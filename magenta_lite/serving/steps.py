@@ -71,8 +71,9 @@ def export_steps(run: Run, folder: Path, runtime: str, quantize: str = "none") -
         The sizes of the models in bytes, by file.
 
     Raises:
-        UserError: If the model or the quantization is not for this runtime, the package that writes
-            the format is missing, `folder` exists and is not empty, or another process writes it.
+        UserError: If the model or the quantization is not for this runtime, one of its operations
+            is unknown there, the package that writes the format is missing, `folder` exists and is
+            not empty, or another process writes it.
     """
     if quantize not in ("none", "uint8"):
         raise UserError(
@@ -102,6 +103,8 @@ def export_steps(run: Run, folder: Path, runtime: str, quantize: str = "none") -
             raise UserError(
                 f"{error.name} is missing; install it with: pip install 'magenta_lite[{runtime}]'"
             ) from error
+        except NotImplementedError as error:  # an unusual setting needs an unusual operation
+            raise UserError(f"{error}; export it with --format=saved_model") from error
         partial.mkdir()
         for name, content in files.items():
             (partial / name).write_bytes(content)

@@ -121,6 +121,8 @@ def test_music_vae_encodes(tmp_path):
         found = Recorded(folder).module.load("encode")({"events": events})
         np.testing.assert_allclose(found["mu"], posterior.mean(), atol=1e-4)
         np.testing.assert_allclose(found["sigma"], posterior.stddev(), atol=1e-4)
+        with pytest.raises(ValueError, match="steps=33 must be at most 32"):
+            Recorded(folder)(steps=33)
 
 
 def trained_run():
@@ -184,14 +186,19 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_left(tmp_path, monkey
         steps.export_steps(run, tmp_path / "out", "litert")
     monkeypatch.undo()
 
-    def fail(*_):
-        raise RuntimeError("no such operation")
-
-    runtimes = {"onnx": steps.RUNTIMES["onnx"]._replace(write=fail)}
-    monkeypatch.setattr(steps, "RUNTIMES", runtimes)
-    with pytest.raises(RuntimeError):
-        steps.export_steps(run, tmp_path / "out", "onnx")
-    assert list(tmp_path.iterdir()) == []
+    for error, told in (
+        (RuntimeError("a defect"), pytest.raises(RuntimeError, match="a defect")),
+        (
+            NotImplementedError("Roll has no translation to ONNX"),
+            pytest.raises(UserError, match="Roll has no translation to ONNX; export it with --for"),
+        ),
+    ):
+        fail = mock.Mock(side_effect=error)
+        runtimes = {"onnx": steps.RUNTIMES["onnx"]._replace(write=fail)}
+        monkeypatch.setattr(steps, "RUNTIMES", runtimes)
+        with told:
+            steps.export_steps(run, tmp_path / "out", "onnx")
+        assert list(tmp_path.iterdir()) == []
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "other").touch()
     with pytest.raises(UserError, match="exists already"):
