@@ -3,8 +3,7 @@
  *
  *   const events = await sample(runtime, {temperature: 0.8, seed: 1});
  *
- * `runtime` is the module onnxruntime-web or onnxruntime-node, for files .onnx, or, for files
- * .tflite, @litertjs/core after its `loadLiteRt`.
+ * runtime: onnxruntime-web or onnxruntime-node for .onnx, @litertjs/core, loaded, for .tflite.
  */
 const ARRAYS = {float32: Float32Array, int32: Int32Array};
 
@@ -51,6 +50,7 @@ function generator(seed) {
 export async function sample(runtime, options = {}) {
   const model = JSON.parse(new TextDecoder().decode(await read('model.json')));
   const {temperature = 1, seed = Math.random() * 2 ** 32, steps = model.steps, ...about} = options;
+  if (steps > (model.max_steps ?? steps)) throw RangeError(`steps: at most ${model.max_steps}`);
   const {primer = model.primer, uniforms, control, ...given} = about;
   const values = {temperature, ...given}, random = generator(seed), logits = [];
   const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());

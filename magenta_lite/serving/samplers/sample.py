@@ -40,19 +40,19 @@ def load(name):
 def sample(temperature=1.0, seed=None, steps=None, primer=(), uniforms=None, control=None, **about):
     """Returns the events of a piece: an array (T, ...).
 
-    temperature divides the logits; 0 takes the most probable event. The same seed gives the same
-    events. steps is their number, those of the primer included, which are the first ones.
-    uniforms (steps, U) in [0, 1) are to draw with. control (steps, ...) is what each step is given,
-    and about what `start` is given, or the first states; a vector z is random by default.
+    temperature divides the logits; 0 takes the most probable event. steps is the number of events,
+    those of the primer included, which come first. uniforms (steps, U) in [0, 1) are to draw with.
+    control (steps, ...) is given to each step, about to `start` or as first states; z is random.
     """
     functions, random = MODEL["functions"], np.random.default_rng(seed)
     values = {k: np.full(x["shape"], x["fill"], x["dtype"]) for k, x in MODEL["states"].items()}
     if "mean" in MODEL and "z" not in about:
         noise = random.standard_normal(len(MODEL["mean"]))
         about["z"] = np.array(MODEL["mean"]) + np.array(MODEL["deviation"]) * noise
-    values |= about
-    values |= load("start")(values) if "start" in functions else {}
+    values |= about | (load("start")(values | about) if "start" in functions else {})
     steps = steps or MODEL["steps"]
+    if steps > (MODEL["max_steps"] or steps):
+        raise ValueError(f"steps={steps} must be at most {MODEL['max_steps']}")
     if uniforms is None:
         uniforms = random.random((steps, MODEL["uniforms"]), np.float32)
     step, first, logits = load("step"), int(MODEL["first"] is None), []
