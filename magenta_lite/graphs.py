@@ -62,11 +62,6 @@ def unrolled() -> Iterator[None]:
         _unrolled.reset(token)
 
 
-def is_unrolled() -> bool:
-    """Returns whether graphs are traced within `unrolled`."""
-    return _unrolled.get()
-
-
 def counted_loop(count: Tensor, step: Callable, start: tuple, **options: Any) -> tuple:
     """Runs `step(t, *state)`, which returns t + 1 and the next state, for t = 0 to `count` - 1.
 
@@ -104,9 +99,30 @@ def array_of(dtype: Any, size: Any, element_shape: Any) -> Any:
 
 def replaced_at(x: Tensor, position: Tensor, value: Tensor) -> Tensor:
     """Returns x (B, K, ...) with value (B, ...) at index `position`, an int32 scalar, of axis 1."""
-    if _inlined.get():  # `slice_update` is an XLA operation
+    others = [0] * (len(x.shape) - 2)
+    if _unrolled.get():
         rows = tf.range(tf.shape(x)[0])
         places = tf.stack([rows, tf.fill(tf.shape(rows), position)], axis=1)
         return tf.tensor_scatter_nd_update(x, places, value)
-    start = (0, position, *(0 for _ in x.shape[2:]))
-    return keras.ops.slice_update(x, start, value[:, None])
+    if _inlined.get():  # in place, unlike the operation above, where nothing else reads x
+        all_but_one = (1 << len(x.shape)) - 1 - (1 << 1)
+        return tf.raw_ops.TensorStridedSliceUpdate(
+            input=x,
+            begin=[0, position, *others],
+            end=[0, position + 1, *others],
+            strides=[1] * len(x.shape),
+            value=value[:, None],
+            begin_mask=all_but_one,
+            end_mask=all_but_one,
+        )
+    return keras.ops.slice_update(x, (0, position, *others), value[:, None])
+
+
+def rolled(x: Tensor, shift: Tensor) -> Tensor:
+    """Returns x (..., K), elements of the last axis `shift` places later, of 0 to K, cyclically."""
+    size = x.shape[-1]
+    if _unrolled.get():  # few runtimes have a `roll`, or parts of variable sizes
+        return tf.gather(x, (tf.range(size) - shift) % size, axis=-1)
+    if _inlined.get():  # faster than `roll` without XLA
+        return tf.concat([x[..., size - shift :], x[..., : size - shift]], axis=-1)
+    return tf.roll(x, shift, axis=-1)

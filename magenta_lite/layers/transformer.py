@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import is_unrolled, replaced_at
+from magenta_lite.graphs import replaced_at, rolled
 from magenta_lite.layers.attention import (
     BOTH_SIDES,
     MASKED,
@@ -474,8 +474,5 @@ def ring_of_distances(q: Tensor, table: Tensor, position: Tensor, size: int) -> 
     products = tf.einsum("bhd,hrd->bhr", by_head, table[:, max(rows - size, 0) :])
     by_distance = tf.pad(products, [[0, 0], [0, 0], [max(size - rows, 0), 0]])
     # Column m is distance K - 1 - m, and slot s is (position - s) % K away.
-    if is_unrolled():  # few runtimes have a `roll`
-        by_slot = tf.gather(by_distance, (tf.range(size) - position - 1) % size, axis=-1)
-    else:
-        by_slot = tf.roll(by_distance, position + 1, axis=-1)
+    by_slot = rolled(by_distance, (position + 1) % size)
     return tf.reshape(by_slot, [-1, 1, size])
