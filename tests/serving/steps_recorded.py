@@ -45,7 +45,7 @@ def _loaded(file):
 
 
 class Recorded:
-    """The sampler of a folder, which keeps the logits of the steps of its last piece."""
+    """The sampler of a folder, which keeps what its last piece's steps read, and their logits."""
 
     def __init__(self, folder):
         spec = importlib.util.spec_from_file_location("sample", folder / "sample.py")
@@ -63,13 +63,14 @@ class Recorded:
     def _recording(self, call):
         def recorded(values):
             found = call(values)
+            self.read.append(values["event"])
             self.logits.append(found["logits"][0])
             return found
 
         return recorded
 
     def __call__(self, **options):
-        self.logits = []
+        self.read, self.logits = [], []
         return self.module.sample(**options)
 
 
