@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SILENT_SECONDS = 10.0  # after which a connection without a request is closed
-MOST_CONNECTIONS = 2048  # beyond which new ones are closed at once
+MOST_CONNECTIONS = 2048  # beyond which new ones are refused
+_FULL = json.dumps({"error": "The server has too many connections; try again later"})
+_REFUSAL = (
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
+    f"content-length: {len(_FULL)}\r\nretry-after: {SILENT_SECONDS:.0f}\r\n"
+    f"connection: close\r\n\r\n{_FULL}"
+).encode()
 
 
 class TimedProtocol(H11Protocol):
     """HTTP/1.1 that closes connections which send no request, or no whole head of one."""
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
-            transport.close()
+        if len(self.connections) >= MOST_CONNECTIONS:
+            transport.set_protocol(asyncio.Protocol())  # which ignores what is asked
+            transport.write(_REFUSAL)
+            # To close before a request is read would reset the connection, and lose the answer.
+            self.loop.call_later(1, transport.close)
             return
+        super().connection_made(transport)
         self._silent = self.loop.call_later(SILENT_SECONDS, self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
