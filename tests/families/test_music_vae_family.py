@@ -49,6 +49,21 @@ SHAPES = {
     "groovae_2bar_hits_control_tfds": (548, 548, 27),
 }
 AS_THE_ORIGINAL = ("model.expression_units=0",)
+# One of each kind of encoder, decoder, events and control; the others differ in their sizes.
+SERVED = (
+    "cat-mel_2bar_med_chords",
+    "hier-mel_16bar",
+    "hierdec-trio_16bar",
+    "flat-trio_16bar",
+    "hier-multiperf_vel_1bar_med_chords",
+    "cat-drums_2bar_small",
+    "nade-drums_2bar_full",
+    "groovae_2bar_humanize",
+    "groovae_2bar_hits_control_tfds",
+)
+# Their twins are those of others in all but the name.
+SAME_TWIN = ("hier-multiperf_vel_1bar_big", "hier-multiperf_vel_1bar_big_chords")
+TRAINED = (PARAMETERS | SHAPES).keys() - {*SERVED, *SAME_TWIN}
 BATCH = 8
 
 # Each reads names of folders, one a line, and answers a line for each.
@@ -212,7 +227,23 @@ def test_evaluation_measures_what_it_says(name, changes):
     assert all(np.isfinite(value) for value in numbers.values())
 
 
-@pytest.mark.parametrize("name", PARAMETERS | SHAPES)
+@pytest.mark.parametrize("name", sorted(TRAINED))
+def test_small_twin_trains(name, tmp_path):
+    train_a_little(name, tmp_path / name)
+    keras.backend.clear_session()
+
+
+def test_twins_of_two_names_are_the_same():
+    for name in SAME_TWIN:
+        big, medium = (get_config(f"{n}_tiny") for n in (name, name.replace("_big", "_med")))
+        assert (big.model, big.converter, big.objective) == (
+            medium.model,
+            medium.converter,
+            medium.objective,
+        )
+
+
+@pytest.mark.parametrize("name", SERVED)
 def test_small_twin_trains_saves_reloads_samples_and_serves(name, tmp_path, others):
     folder = tmp_path / name
     train_a_little(name, folder)
