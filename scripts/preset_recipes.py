@@ -187,14 +187,15 @@ RECIPES = {
         about="writes, reconstructs and interpolates two-bar drum patterns",
         config="cat-drums_2bar_small",
         data=GROOVES,
-        steps=4000,
+        steps=10000,
         batch_size=128,
+        # In 4,000 steps with a dropout of 0.2 the training loss is as high as that of validation.
         changes=COSINE
         | {
             "model.latent_size": 128,
             "model.encoder_units": [192],
             "model.decoder_units": [192, 192],
-            "model.dropout": 0.2,
+            "model.dropout": 0.1,
             "objective.free_bits": 128,
         },
         weaknesses="Hits are equally loud and on the grid; `humanize` makes them a performance.",
@@ -216,10 +217,12 @@ RECIPES = {
         about="turns tapped rhythms into drum patterns",
         config="groovae_2bar_tap_fixed_velocity",
         data=GROOVES,
-        steps=3000,
+        steps=5000,
         batch_size=128,
-        changes=GROOVAE,
-        options={"temperature": 0.3},
+        # The decoder has to find the hits: with [64, 64] it forgets kick and snare in the second
+        # bar.
+        changes=GROOVAE | {"model.decoder_units": [192, 192]},
+        options={"temperature": 0.5},
         input_flags=("--mode=reconstruct", "--input={example}"),
         weaknesses="The same taps fit many patterns: what it plays is one of them.",
     ),

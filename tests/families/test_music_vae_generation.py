@@ -249,8 +249,15 @@ def test_notes_that_come_back_are_counted_once_and_by_who_plays_them(capsys):
     tune((60, 0, 4), to=back)  # once more
     tune((61, 40, 44), to=there)
     tune((61, 40, 44), drums=True, to=back)
-    generation._print_reconstruction([there, scale(1)], [back, scale(1)], 120.0)
+    generation._print_reconstruction([there, scale(1)], [back, scale(1)], 120.0, False)
     assert "2 pieces: 8 of 9 notes come back; new ones: 2\n" in capsys.readouterr().out
+
+
+def test_taps_that_come_back_are_counted_by_when_they_are(capsys):
+    there = tune((36, 0, 1), (42, 0, 1), (38, 8, 9), drums=True)
+    back = tune((51, 0, 1), (51, 4, 5), drums=True)
+    generation._print_reconstruction([there], [back], 120.0, True)
+    assert capsys.readouterr().out == "The piece: 1 of 2 taps come back; new ones: 1\n"
 
 
 def test_the_melody_of_a_song_is_its_first_window(capsys):

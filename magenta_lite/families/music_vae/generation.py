@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ class _Generation:
             return pieces
         inputs = [self._piece(self._events_of(piece)) for piece in given]
         if options.mode == "reconstruct":
-            _print_reconstruction(inputs, pieces, options.qpm)
+            _print_reconstruction(inputs, pieces, options.qpm, self.model.sizes.tapify)
         return [Reconstruction(*pair) for pair in zip(inputs, pieces, strict=True)]
 
     def rewritten(self) -> list:
@@ -304,11 +305,12 @@ class _Generation:
         return events.astype(self.model.head.event_dtype.as_numpy_dtype)
 
 
-def _print_reconstruction(inputs, outputs, qpm: float) -> None:
-    """Prints how many notes are reconstructed; silence does not count."""
+def _print_reconstruction(inputs, outputs, qpm: float, tapify: bool) -> None:
+    """Prints how many notes, or taps, are reconstructed; silence does not count."""
     step = 60 / qpm / 4
-    there = [_notes_by_voice(piece) for piece in inputs]
-    back = [_notes_by_voice(piece) for piece in outputs]
+    voices_of = functools.partial(_taps, within=step / 2) if tapify else _notes_by_voice
+    there = [voices_of(piece) for piece in inputs]
+    back = [voices_of(piece) for piece in outputs]
     count = sum(len(starts) for voices in there for starts in voices.values())
     heard = sum(len(starts) for voices in back for starts in voices.values())
     same = sum(
@@ -317,7 +319,17 @@ def _print_reconstruction(inputs, outputs, qpm: float) -> None:
         for voice, starts in old.items()
     )
     pieces = f"{len(inputs)} pieces" if len(inputs) > 1 else "The piece"
-    print(f"{pieces}: {same} of {count} notes come back; new ones: {heard - same}")
+    kind = "taps" if tapify else "notes"
+    print(f"{pieces}: {same} of {count} {kind} come back; new ones: {heard - same}")
+
+
+def _taps(piece, within: float) -> dict[tuple, list[float]]:
+    """Returns the onsets of a piece in seconds as one voice; those close together are one tap."""
+    taps: list[float] = []
+    for onset in sorted(note.start_time for note in piece.notes):
+        if not taps or onset - taps[-1] > within:
+            taps.append(onset)
+    return {(): taps}
 
 
 def _notes_by_voice(piece) -> dict[tuple, list[float]]:
