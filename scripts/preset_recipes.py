@@ -189,7 +189,8 @@ RECIPES = {
         data=GROOVES,
         steps=10000,
         batch_size=128,
-        # In 4,000 steps with a dropout of 0.2 the training loss is as high as that of validation.
+        # 4,000 steps with a dropout of 0.2 reconstructed 65 % of the steps of test windows; their
+        # NLL was 0.89 in training, with dropout, and 1.02 in validation. This is not trained yet.
         changes=COSINE
         | {
             "model.latent_size": 128,
@@ -219,8 +220,8 @@ RECIPES = {
         data=GROOVES,
         steps=5000,
         batch_size=128,
-        # The decoder has to find the hits: with [64, 64] it forgets kick and snare in the second
-        # bar.
+        # With [64, 64] and 3,000 steps, outputs for the example had almost no kick and snare in
+        # their second bar. This is not trained yet.
         changes=GROOVAE | {"model.decoder_units": [192, 192]},
         options={"temperature": 0.5},
         input_flags=("--mode=reconstruct", "--input={example}"),
