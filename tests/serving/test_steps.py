@@ -5,7 +5,6 @@ import subprocess
 import sys
 from unittest import mock
 
-import keras
 import magenta_js_models
 import numpy as np
 import pytest
@@ -123,31 +122,6 @@ def test_music_vae_encodes(tmp_path):
         np.testing.assert_allclose(found["sigma"], posterior.stddev(), atol=1e-4)
         with pytest.raises(ValueError, match="steps=33 must be at most 32"):
             Recorded(folder)(steps=33)
-
-
-def trained_run():
-    """Returns a model that has learned how melodies walk, so that its choices are no accidents."""
-    run = magenta_js_models.random_run("basic_rnn", 0.5)
-    walks = np.random.default_rng(0).integers(-2, 3, (64, STEPS)).cumsum(axis=1) % 30 + 2
-    walks[:, 1::2] = 0
-    run.model.compile(optimizer=keras.optimizers.Adam(0.01))
-    batch = {"events": np.tile(walks, (20, 1)), "length": np.full(20 * len(walks), STEPS, np.int32)}
-    run.model.fit(batch, batch_size=64, verbose=0)
-    return run
-
-
-def test_quantized_models_are_small_and_take_the_same_most_probable_event(tmp_path):
-    run = trained_run()
-    given, events, logits = rnn_case(run)
-    assert len(logits) == 64
-    whole, quantized = exported(tmp_path, run), exported(tmp_path, run, "uint8")
-    for large, small in zip(whole, quantized, strict=True):
-        file = json.loads((small / "model.json").read_text())["functions"]["step"]["file"]
-        assert (small / file).stat().st_size < (large / file).stat().st_size / 2.5
-        sampler = Recorded(small)
-        sampler(**given | {"primer": events})
-        same = np.argmax(sampler.logits, axis=1) == np.argmax(logits, axis=1)
-        assert same.mean() >= 0.95
 
 
 def test_the_folder_describes_itself(tmp_path):
