@@ -82,7 +82,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     print(f"{processor()}, {cores} cores, load average {os.getloadavg()[0]:.1f}")
-    print("| | rows | without XLA, s | with XLA, s | ratio | first call without | with |")
+    print("| | rows | without XLA, s | with XLA, s | ratio | first without, s | first with, s |")
     print("|---|---|---|---|---|---|---|")
     for config in arguments.configs.split(","):
         compare(config, arguments.rounds)
