@@ -104,8 +104,8 @@ def replaced_at(x: Tensor, position: Tensor, value: Tensor) -> Tensor:
         rows = tf.range(tf.shape(x)[0])
         places = tf.stack([rows, tf.fill(tf.shape(rows), position)], axis=1)
         return tf.tensor_scatter_nd_update(x, places, value)
-    if _inlined.get():  # in place, unlike the operation above, where nothing else reads x
-        all_but_one = (1 << len(x.shape)) - 1 - (1 << 1)
+    if _inlined.get():  # changes x in place if nothing else reads it; the form above copies x
+        all_but_one = (1 << len(x.shape)) - 1 - (1 << 1)  # a bit for each axis except 1
         return tf.raw_ops.TensorStridedSliceUpdate(
             input=x,
             begin=[0, position, *others],
@@ -119,7 +119,7 @@ def replaced_at(x: Tensor, position: Tensor, value: Tensor) -> Tensor:
 
 
 def rolled(x: Tensor, shift: Tensor) -> Tensor:
-    """Returns x (..., K), elements of the last axis `shift` places later, of 0 to K, cyclically."""
+    """Returns x (..., K) rolled along its last axis by `shift`, an int32 scalar in [0, K)."""
     size = x.shape[-1]
     if _unrolled.get():  # few runtimes have a `roll`, or parts of variable sizes
         return tf.gather(x, (tf.range(size) - shift) % size, axis=-1)

@@ -190,7 +190,8 @@ RECIPES = {
         steps=10000,
         batch_size=128,
         # 4,000 steps with a dropout of 0.2 reconstructed 65 % of the steps of test windows; their
-        # NLL was 0.89 in training, with dropout, and 1.02 in validation. This is not trained yet.
+        # NLL was 0.89 in training, with dropout, and 1.02 in validation. These settings are
+        # untested.
         changes=COSINE
         | {
             "model.latent_size": 128,
@@ -221,7 +222,7 @@ RECIPES = {
         steps=5000,
         batch_size=128,
         # With [64, 64] and 3,000 steps, outputs for the example had almost no kick and snare in
-        # their second bar. This is not trained yet.
+        # their second bar. These settings are untested.
         changes=GROOVAE | {"model.decoder_units": [192, 192]},
         options={"temperature": 0.5},
         input_flags=("--mode=reconstruct", "--input={example}"),

@@ -33,8 +33,7 @@ class TimedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if silent := getattr(self, "_silent", None):
-            silent.cancel()
+        self._silent.cancel()
 
     def _close_if_silent(self) -> None:
         if self.cycle is None:  # no request has begun

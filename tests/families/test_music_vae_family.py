@@ -49,7 +49,7 @@ SHAPES = {
     "groovae_2bar_hits_control_tfds": (548, 548, 27),
 }
 AS_THE_ORIGINAL = ("model.expression_units=0",)
-# One of each kind of encoder, decoder, events and control; the others differ in their sizes.
+# All kinds of encoders, decoders, events and controls; the others combine the same kinds.
 SERVED = (
     "cat-mel_2bar_med_chords",
     "hier-mel_16bar",

@@ -307,14 +307,14 @@ class _Generation:
 
 def _print_reconstruction(inputs, outputs, qpm: float, tapify: bool) -> None:
     """Prints how many notes, or taps, are reconstructed; silence does not count."""
-    step = 60 / qpm / 4
-    voices_of = functools.partial(_taps, within=step / 2) if tapify else _notes_by_voice
+    within = TOGETHER * 60 / qpm / 4  # seconds
+    voices_of = functools.partial(_taps, within=within) if tapify else _notes_by_voice
     there = [voices_of(piece) for piece in inputs]
     back = [voices_of(piece) for piece in outputs]
     count = sum(len(starts) for voices in there for starts in voices.values())
     heard = sum(len(starts) for voices in back for starts in voices.values())
     same = sum(
-        _in_common(starts, new.get(voice, []), TOGETHER * step)
+        _in_common(starts, new.get(voice, []), within)
         for old, new in zip(there, back, strict=True)
         for voice, starts in old.items()
     )
@@ -324,7 +324,7 @@ def _print_reconstruction(inputs, outputs, qpm: float, tapify: bool) -> None:
 
 
 def _taps(piece, within: float) -> dict[tuple, list[float]]:
-    """Returns the onsets of a piece in seconds as one voice; those close together are one tap."""
+    """Returns the onsets of taps in seconds, as one voice; hits close together are one tap."""
     taps: list[float] = []
     for onset in sorted(note.start_time for note in piece.notes):
         if not taps or onset - taps[-1] > within:
