@@ -42,7 +42,7 @@ def main() -> None:
         import uvicorn
 
         from magenta_lite.server.app import create_app
-        from magenta_lite.server.http_limits import SILENT_SECONDS, TimedProtocol
+        from magenta_lite.server.http_limits import SILENT_SECONDS, LimitedProtocol
         from magenta_lite.server.jobs import Limits
         from magenta_lite.server.logs import LOGGING
         from magenta_lite.server.requests import served_models
@@ -59,7 +59,7 @@ def main() -> None:
         app,
         host=FLAGS.host,
         port=FLAGS.port,
-        http=TimedProtocol,
+        http=LimitedProtocol,
         timeout_keep_alive=int(SILENT_SECONDS),
         log_config=None,
     )

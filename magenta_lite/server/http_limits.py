@@ -18,22 +18,57 @@ _REFUSAL = (
 ).encode()
 
 
-class TimedProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections which send no request, or no whole head of one."""
+class LimitedProtocol(asyncio.Protocol):
+    """HTTP/1.1 whose connections are limited in number and in the time until a request.
+
+    A connection gets a parser with its first bytes: floods of silent ones take little memory.
+    """
+
+    def __init__(self, server_state: Any, **others: Any):
+        self._connections = server_state.connections
+        self._parser_options = {"server_state": server_state, **others}
 
     def connection_made(self, transport: Any) -> None:
-        if len(self.connections) >= MOST_CONNECTIONS:
+        self._transport = transport
+        loop = asyncio.get_running_loop()
+        if len(self._connections) >= MOST_CONNECTIONS:
             transport.set_protocol(asyncio.Protocol())  # which ignores what is asked
             transport.write(_REFUSAL)
             # To close before a request is read would reset the connection, and lose the answer.
-            self.loop.call_later(1, transport.close)
+            loop.call_later(1, transport.close)
             return
+        self._connections.add(self)
+        self._timeout = loop.call_later(SILENT_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        self._leave()
+        parser = _TimedParser(**self._parser_options)
+        self._transport.set_protocol(parser)
+        parser.connection_made(self._transport)
+        parser.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def shutdown(self) -> None:
+        """Closes the connection; uvicorn calls this when the server ends."""
+        self._transport.close()
+
+    def _leave(self) -> None:
+        self._timeout.cancel()
+        self._connections.discard(self)
+
+
+class _TimedParser(H11Protocol):
+    """A connection that is closed if the head of its first request does not come."""
+
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._silent = self.loop.call_later(SILENT_SECONDS, self._close_if_silent)
+        self._timeout = self.loop.call_later(SILENT_SECONDS, self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._silent.cancel()
+        self._timeout.cancel()
 
     def _close_if_silent(self) -> None:
         if self.cycle is None:  # no request has begun

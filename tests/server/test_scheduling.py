@@ -291,7 +291,7 @@ def test_connections_that_send_nothing_are_closed(run_dirs, processes, monkeypat
     monkeypatch.setattr(http_limits, "SILENT_SECONDS", 0.3)
     monkeypatch.setattr(http_limits, "MOST_CONNECTIONS", 40)
     app = create_app(served_models(run_dirs), "best", Limits(), 10_000)
-    config = uvicorn.Config(app, port=0, http=http_limits.TimedProtocol, log_config=None)
+    config = uvicorn.Config(app, port=0, http=http_limits.LimitedProtocol, log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -156,9 +157,43 @@ def test_clients_are_short():
         assert len(path.read_text().splitlines()) <= LONGEST, path
 
 
-def test_the_compose_file_names_a_release_and_the_exported_model():
-    text = (ROOT / "scripts" / "serving" / "compose.yaml").read_text()
-    service = yaml.safe_load(text)["services"]["serving"]
+def compose() -> list[str]:
+    """Returns the words that stand for `docker compose` here."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(words[0]) and not subprocess.run([*words, "version"]).returncode:
+            return words
+    pytest.skip("Docker Compose is not installed")
+
+
+def test_compose_finds_the_exported_model(place):
+    ((*words, up, _),) = commands("docker")
+    assert (words[:2], up) == (["docker", "compose"], "up")
+    done = call([*compose(), *words[2:], "config"], place, "")
+    assert done.returncode == 0, done.stderr
+    service = yaml.safe_load(done.stdout)["services"]["serving"]
     assert re.fullmatch(r"tensorflow/serving:\d+\.\d+\.\d+", service["image"])
     assert service["environment"]["MODEL_NAME"] == NAME
-    assert "./models:/models:ro" in service["volumes"]
+    (volume,) = service["volumes"]
+    if isinstance(volume, str):  # of Compose 1
+        volume = dict(zip(("source", "target"), volume.split(":"), strict=False))
+    assert (volume["source"], volume["target"]) == (f"{place}/models", "/models")
+    assert (place / "models" / NAME / "1" / "saved_model.pb").exists()
+
+
+def test_tensorflow_serving_answers(place):
+    """Runs where there is a Docker daemon that can have the image."""
+    ((*words, up, detach),) = commands("docker")
+    words = [*compose(), *words[2:]]
+    if call([*words, "pull"], place, "").returncode:
+        pytest.skip("no Docker daemon, or no image of TensorFlow Serving")
+    try:
+        done = call([*words, up, detach], place, "")
+        assert done.returncode == 0, done.stderr
+        (status, _), deadline = commands("curl"), time.monotonic() + 120
+        while "AVAILABLE" not in call(status, place, URL).stdout:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        done = call(client("client.py"), place, URL)
+        assert done.returncode == 0, done.stderr
+    finally:
+        call([*words, "down"], place, "")
