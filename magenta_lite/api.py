@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magenta_lite.config import ExperimentConfig, get_config, load_config
+from magenta_lite import presets
+from magenta_lite.config import ExperimentConfig, get_config
 from magenta_lite.converters import build_converter
 from magenta_lite.converters.audio import Audio
 from magenta_lite.errors import UserError
@@ -105,7 +106,7 @@ def _completed(
     path = encoded and encoded.run_dir(config)
     if not encoded or not path:
         return config
-    encoder = load_config(path / "config.yaml")
+    encoder = presets.config_of(path)
     return encoded.completed(config, encoder, lambda data: facts(data, encoder.converter))
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from magenta_lite import presets
 from magenta_lite.config import ExperimentConfig, config_names, get_config, load_config
 from magenta_lite.converters.converter import EXAMPLE
 from magenta_lite.errors import UserError
@@ -185,7 +186,7 @@ def _planned(
     The new run is placed beside `run_dir`, that of an upsampler with `config`. It is the upsampler
     of the level `upsampled`, or, for None, the prior of the coarsest level.
     """
-    there = load_config(Path(config.converter.vqvae) / "config.yaml").model
+    there = presets.config_of(Path(config.converter.vqvae)).model
     level = there.levels - 1 if upsampled is None else upsampled
     for name in config_names():
         other = get_config(name)

@@ -8,19 +8,20 @@ import datetime
 import itertools
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from preset_recipes import Recipe
 
+from magenta_lite.converters.audio import Audio
 from magenta_lite.data import memorization
 from magenta_lite.evaluation import held_out
 from magenta_lite.modeling.examples import Examples, spread
 from magenta_lite.shell import command
 from magenta_lite.training.history import History, lines_of
-from magenta_lite.training.run import Run
+from magenta_lite.training.run import Run, load_encoder
 from magenta_lite.training.run_directory import RunDirectory
 
 COMPARED = 100  # samples and held-out pieces that are compared with the training data
@@ -118,20 +119,38 @@ class Card:
         return _table(["metric", "value", "meaning"], rows)
 
     def _memorization(self, examples: Examples, train: Examples) -> str:
-        converter = self.run.converter
-        rows = spread(len(train), MOST_ROWS)
-        known = [converter.contour(_row(train, row)) for row in rows]
-        music = [converter.decode(_row(examples, i)) for i in spread(len(examples), COMPARED)]
+        converter, kind = self.run.converter, self.run.config.converter.kind
+        if kind == "audio":
+            return "It writes nothing of its own: it encodes and decodes the sound of its input."
+        if kind == "codes":
+            unit, contour, sampled = "frames", _first_codes, self._coder()
+            what = "frames of a piece whose first codes stand in the training data, in one context"
+        else:
+            unit, contour, sampled = "notes", converter.contour, converter.contour
+            what = (
+                "notes of a piece that stands in the training data in any key (pitches and which "
+                "notes begin together; not their durations)"
+            )
+        known = [contour(_row(train, row)) for row in spread(len(train), MOST_ROWS)]
+        music = [contour(_row(examples, i)) for i in spread(len(examples), COMPARED)]
         table = [
-            [name, *_longest(map(converter.contour, pieces), known)]
-            for name, pieces in (("samples", self._samples()), ("held-out pieces", music))
+            [name, *_longest(pieces, known)]
+            for name, pieces in (
+                ("samples", map(sampled, self._samples())),
+                ("held-out pieces", music),
+            )
         ]
-        head = ["", "pieces", "notes, median", "longest run, median", "90 % are below", "maximum"]
-        return (
-            "The longest run of notes of a piece that stands in the training data in any key "
-            "(pitches and which notes begin together; not their durations):\n\n"
-            + _table(head, table)
-        )
+        head = ["", "pieces", f"{unit}, median", "longest run, median", "90 % are below", "maximum"]
+        return f"The longest run of {what}:\n\n{_table(head, table)}"
+
+    def _coder(self) -> Callable[[Audio], np.ndarray]:
+        """Returns a function from sound to the first code of each of its frames."""
+        from magenta_lite.families.vqvae.coding import Coder
+
+        vqvae = load_encoder(self.run.config)
+        assert vqvae is not None
+        coder, level = Coder(vqvae.model), self.run.converter.config.level
+        return lambda sound: _first_codes(coder.encode(sound.samples)[level])
 
     def _samples(self) -> list[Any]:
         """Returns samples from scratch, with the options of the recipe."""
@@ -149,6 +168,11 @@ def _longest(contours: Iterable[np.ndarray], known: list[np.ndarray]) -> list[st
     runs = [passage.length for passage in memorization.longest_shared(pieces, known)]
     numbers = [np.median([len(piece) for piece in pieces]), *np.quantile(runs, [0.5, 0.9, 1])]
     return [str(len(pieces)), *(f"{number:,.0f}" for number in numbers)]
+
+
+def _first_codes(codes: np.ndarray) -> np.ndarray:
+    """Returns the first of the codes of each frame (T, N), or the only ones (T,)."""
+    return codes if codes.ndim == 1 else codes[:, 0]
 
 
 def _row(examples: Examples, row: int) -> np.ndarray:

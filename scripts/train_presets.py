@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from preset_recipes import RECIPES, Recipe
 
 from magenta_lite import presets
 from magenta_lite.config import load_config, override
+from magenta_lite.converters.audio import pieces
+from magenta_lite.data.audio import write_audio
 from magenta_lite.datasets import open_data
 from magenta_lite.errors import UserError
 from magenta_lite.midi import midi_bytes
@@ -35,6 +38,7 @@ from magenta_lite.training.run import Run, load_encoder, load_run
 
 TOLERANCE = 2e-3  # largest relative change of the loss by float16
 LARGEST = 10_000_000  # bytes of a preset
+SECONDS = 10.0  # of the example of a model of sound, at most
 
 
 def main() -> None:
@@ -90,7 +94,7 @@ def write(recipe: Recipe, run_dir: Path, data: str, folder: Path) -> None:
         run.model,
         card,
         dtype,
-        example=example(run, collection) if recipe.input_flags else b"",
+        example=example(run, collection) if recipe.input_flags else None,
         about=recipe.about,
         step=run.step,
         data=recipe.data.music,
@@ -99,11 +103,17 @@ def write(recipe: Recipe, run_dir: Path, data: str, folder: Path) -> None:
     )
 
 
-def example(run: Run, collection: Any) -> bytes:
-    """Returns a held-out piece as a MIDI file."""
+def example(run: Run, collection: Any) -> tuple[str, bytes]:
+    """Returns the name and the content of a file with held-out music."""
     examples = collection.split("test")
-    events = examples.events[0][: examples.lengths[0]]
-    return midi_bytes(run.converter.decode(events), "example")
+    if run.config.converter.kind != "audio":
+        music = run.converter.decode(examples.events[0][: examples.lengths[0]])
+        return "example.mid", midi_bytes(music, "example")
+    _, samples = next(pieces(examples))
+    music = run.converter.decode(samples[: round(SECONDS * run.converter.sample_rate)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_audio(Path(folder) / "example.ogg", music)
+        return path.name, path.read_bytes()
 
 
 def chosen(run_dir: Path, collection: Any, metric: str) -> tuple[Run, str, str]:

@@ -207,12 +207,13 @@ def test_a_preset_may_have_an_example_of_its_input(run, tmp_path, monkeypatch, c
 
     facts = FACTS | {"flags": ["--mode=reconstruct", "--input={example}"]}
     folder, example = tmp_path / "a", midi_bytes(run.generate(num_outputs=1, seed=1)[0])
-    parts = (folder, run.config, run.converter, run.model, "", "float16", example)
+    given = ("example.mid", example)
+    parts = (folder, run.config, run.converter, run.model, "", "float16", given)
     packing.pack(*parts, **facts)
     monkeypatch.setattr(presets, "FOLDER", tmp_path)
     listing.main()
     assert f"--input={folder}/example.mid" in capsys.readouterr().out
-    (folder / presets.EXAMPLE).write_bytes(example[:-1])
+    (folder / "example.mid").write_bytes(example[:-1])
     with pytest.raises(ml.UserError, match="is damaged: its SHA-256"):
         presets.checked(folder)
     packing.pack(*parts, **facts)  # in its place

@@ -61,7 +61,7 @@ def test_the_preset_is_whole_and_names_public_data(made):
     run = ml.load(made / "loops")
     assert run.config.data.source == "folk" and run.config.generate.programs == (40,)
     assert presets.checked(made / "loops").model == "cat-mel_2bar_tiny"
-    (piece,) = run.generate(mode="reconstruct", input=made / "loops" / presets.EXAMPLE)
+    (piece,) = run.generate(mode="reconstruct", input=made / "loops" / "example.mid")
     assert piece.notes
 
 

@@ -40,6 +40,12 @@ class PieceEncoder(Protocol):
         ...
 
 
+def _absolute(path: str) -> Path:
+    """Returns an absolute path, except for a name, as of a preset, which is the same everywhere."""
+    found = Path(path).expanduser()
+    return found if len(found.parts) == 1 and not found.exists() else found.resolve()
+
+
 class EncodedData:
     """The data of a family whose examples the trained model of another run encodes.
 
@@ -55,14 +61,13 @@ class EncodedData:
     run_about: ClassVar[str]
 
     def run_dir(self, config: ExperimentConfig) -> Path | None:
-        """Returns the absolute path of the other run; None if the config names none."""
+        """Returns the path of the other run, or the name of a preset; None without either."""
         path = getattr(config.converter, self.run_field)
-        return Path(path).expanduser().resolve() if path else None
+        return _absolute(path) if path else None
 
     def with_run_dir(self, config: ExperimentConfig, path: str) -> ExperimentConfig:
-        """Returns the config with another run."""
-        path = str(Path(path).expanduser().resolve())
-        converter = dataclasses.replace(config.converter, **{self.run_field: path})
+        """Returns the config with another run, or the name of a preset."""
+        converter = dataclasses.replace(config.converter, **{self.run_field: str(_absolute(path))})
         return dataclasses.replace(config, converter=converter)
 
     def completed(

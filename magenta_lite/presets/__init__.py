@@ -6,7 +6,7 @@ preset.json          what it is, how to try it, and the SHA-256 of the other fil
 config.yaml          config of the training run
 converter.json       settings of the converter
 weights.safetensors  weights as plain arrays, in float16 or float32
-example.mid          held-out music, if the model needs an input
+example.mid          held-out music, if the model needs an input; example.ogg if that is sound
 CARD.md              data, training, numbers, and what the model is bad at
 
 Wherever a run directory is expected, the name or the folder of a preset will do, too.
@@ -26,7 +26,8 @@ from magenta_lite.errors import UserError, first_line, unknown_name
 FOLDER = Path(__file__).parent
 FORMAT = 1  # of the folder of a preset; readers refuse newer ones
 MANIFEST, CONFIG, CONVERTER = "preset.json", "config.yaml", "converter.json"
-WEIGHTS, CARD, EXAMPLE = "weights.safetensors", "CARD.md", "example.mid"
+WEIGHTS, CARD = "weights.safetensors", "CARD.md"
+EXAMPLES = ("example.mid", "example.ogg")  # a preset has at most one of them
 CHECKED = (CONFIG, CONVERTER, WEIGHTS, CARD)
 KINDS = {"int": int, "str": str, "list[str]": list, "dict[str, str]": dict}
 AGAIN = "install magenta_lite again, or copy the folder again"
@@ -44,7 +45,7 @@ class Preset:
         dtype: `float16` or `float32`, the type of the trained weights in the file.
         data: The music that it was trained on.
         licence: Terms of that music.
-        flags: Flags of `generate` with which to try it; `{example}` is the path of `example.mid`.
+        flags: Flags of `generate` with which to try it; `{example}` is the path of the example.
         version: Version of magenta_lite that wrote the folder.
         sha256: Hash of each other file, by name.
         format: See `FORMAT`.
@@ -70,6 +71,11 @@ class Preset:
         for text in (*self.flags, *self.sha256.values()):
             if type(text) is not str:
                 raise TypeError(f"{text!r:.40} is not a text")
+
+    @property
+    def example(self) -> str:
+        """Name of the example's file; empty without one."""
+        return next((name for name in EXAMPLES if name in self.sha256), "")
 
 
 def names() -> list[str]:
@@ -130,7 +136,7 @@ def checked(folder: Path) -> Preset:
         UserError: As of `read_manifest`, or if a file is missing or damaged.
     """
     preset = read_manifest(folder)
-    for name in (*CHECKED, EXAMPLE) if EXAMPLE in preset.sha256 else CHECKED:
+    for name in filter(None, (*CHECKED, preset.example)):
         path = folder / name
         try:
             found = digest(path)
@@ -155,7 +161,7 @@ def config_of(path: Path) -> ExperimentConfig:
 
 def try_flags(folder: Path, preset: Preset) -> list[str]:
     """Returns the flags of `generate` with which to try a preset."""
-    return [flag.replace("{example}", str(folder / EXAMPLE)) for flag in preset.flags]
+    return [flag.replace("{example}", str(folder / preset.example)) for flag in preset.flags]
 
 
 def digest(path: Path) -> str:

@@ -20,7 +20,7 @@ from magenta_lite.presets import (
     CHECKED,
     CONFIG,
     CONVERTER,
-    EXAMPLE,
+    EXAMPLES,
     MANIFEST,
     WEIGHTS,
     Preset,
@@ -43,7 +43,7 @@ def arrays_of(model: keras.Model, dtype: str = "float32") -> dict[str, np.ndarra
     for weight in model.weights:
         array = np.asarray(weight)
         wanted = dtype if id(weight) in trained else array.dtype
-        arrays[_name(weight, model)] = np.ascontiguousarray(array.astype(wanted))
+        arrays[_name(weight, model)] = np.asarray(array, wanted, order="C")
     return arrays
 
 
@@ -87,7 +87,7 @@ def pack(
     model: keras.Model,
     card: str,
     dtype: str,
-    example: bytes = b"",
+    example: tuple[str, bytes] | None = None,
     **facts: Any,
 ) -> Preset:
     """Writes the folder of a preset, which replaces a former one, and returns its manifest.
@@ -99,7 +99,7 @@ def pack(
         model: The model with its weights.
         card: Text of `CARD.md`.
         dtype: Type of the trained weights in the file, `float16` or `float32`.
-        example: Content of `example.mid`; empty for none.
+        example: Name, one of `EXAMPLES`, and content of the example; None for none.
         **facts: `about`, `step`, `data`, `licence` and `flags` of `Preset`.
     """
     from safetensors.numpy import save
@@ -114,7 +114,8 @@ def pack(
         (partial / WEIGHTS).write_bytes(save(arrays_of(model, dtype)))
         (partial / CARD).write_text(card, encoding="utf-8")
         if example:
-            (partial / EXAMPLE).write_bytes(example)
+            name, content = example
+            (partial / name).write_bytes(content)
         preset = Preset(
             model=config.name,
             weights=sum(math.prod(weight.shape) for weight in model.trainable_variables),
@@ -130,7 +131,7 @@ def pack(
 
 def remove(folder: Path) -> None:
     """Removes the files of a preset, if there is one; any other file in the folder stays."""
-    for name in (*CHECKED, EXAMPLE, MANIFEST):
+    for name in (*CHECKED, *EXAMPLES, MANIFEST):
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir():
         folder.rmdir()
