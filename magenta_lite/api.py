@@ -68,7 +68,8 @@ def load(path: str | os.PathLike, checkpoint: str = "best") -> Run:
 def build_model(config: ExperimentConfig) -> MusicModel:
     """Returns the untrained model of a config.
 
-    A Jukebox prior gets the codebook size and the rates of its VQ-VAE, `converter.vqvae`.
+    A Jukebox prior gets the codebook size and the rates of its VQ-VAE, `converter.vqvae`. With
+    `train.precision=auto` the model computes in float32: only `train` measures what is faster.
 
     Raises:
         UserError: If the sections of the config are incompatible.
@@ -76,7 +77,9 @@ def build_model(config: ExperimentConfig) -> MusicModel:
     from magenta_lite.families import building
 
     config = _completed(config)
-    return building.build_model(config, build_converter(config.converter), config.train.precision)
+    precision = config.train.precision
+    policy = "float32" if precision == "auto" else precision
+    return building.build_model(config, build_converter(config.converter), policy)
 
 
 def as_run(config: ExperimentConfig, model: MusicModel, data_dir: str | None = None) -> Run:

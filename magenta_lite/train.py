@@ -122,7 +122,9 @@ def _chosen_config():
     from magenta_lite.training.run import config_and_step
 
     config, _ = config_and_step(Path(FLAGS.init_from))
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, minutes=0.0))
+    # The precision was chosen for the machine of the other run.
+    train = dataclasses.replace(config.train, minutes=0.0, precision="auto")
+    config = dataclasses.replace(config, train=train)
     config = cli.with_data(override(config, FLAGS.set))
     return config, f"{Path(FLAGS.init_from).absolute().name}-tuned"
 

@@ -102,7 +102,9 @@ class Recipe:
     @property
     def settings(self) -> dict[str, object]:
         """Values of `--set`, by key."""
-        return {"train.steps": self.steps, "train.batch_size": self.batch_size, **self.changes}
+        common = {"train.steps": self.steps, "train.batch_size": self.batch_size}
+        # Not what a machine measures: the same command gives the same weights.
+        return {**common, "train.precision": "float32", **self.changes}
 
     @property
     def flags(self) -> list[str]:

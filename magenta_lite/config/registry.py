@@ -77,7 +77,7 @@ def get_config(
     config = makers.original() if original else makers.ours()
     planned = config.train.steps
     if original:
-        train = dataclasses.replace(config.train, scale_schedules=False)
+        train = dataclasses.replace(config.train, scale_schedules=False, precision="float32")
         config = dataclasses.replace(config, train=train)
     config = override(dataclasses.replace(config, name=name), overrides)
     return scaled(config, config.train.steps, planned, keys_of(overrides))

@@ -31,11 +31,14 @@ def scaled(
 def resumed(
     config: ExperimentConfig, there: ExperimentConfig, given: Collection[str] = ()
 ) -> ExperimentConfig:
-    """Returns the config of a command that resumes a run, with the schedules of that run.
+    """Returns the config of a command that resumes a run, with its schedules and its precision.
 
     They stay when the number of steps is changed. The run, of config `there`, may be that of a
     version that did not scale them. `given` are keys as of `scaled`.
     """
+    if config.train.precision == "auto":
+        train = dataclasses.replace(config.train, precision=there.train.precision)
+        config = dataclasses.replace(config, train=train)
     if type(there.objective) is not type(config.objective):
         return config
     return _with_schedules(config, there.objective, there.train.schedule_steps, given)

@@ -11,7 +11,7 @@ from magenta_lite.errors import UserError, unknown_name
 
 SECTIONS = ("converter", "model", "objective", "data", "train", "generate")
 GROUPINGS = ("content", "folder")
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 OPTIMIZERS = ("adam", "adafactor")
 SCHEDULES = ("decay", "noam", "rsqrt", "cosine")
 
@@ -88,7 +88,8 @@ class TrainConfig:
             zeros.
         adam_beta_2: Decay of Adam's second moment.
         adam_epsilon: Added outside the bias correction, as in TensorFlow 1.
-        precision: `float32` or `mixed_bfloat16` (matrix products in bfloat16).
+        precision: `float32`, `mixed_bfloat16` (matrix products in bfloat16), or `auto`: the faster
+            of both on this machine, as measured at the start of a run.
         seed: Seed of the initial weights, the order of the data and all random numbers.
         checkpoint_every: Steps between checkpoints, each of which follows a validation.
         keep_checkpoints: Number of newest checkpoints to keep, besides the best one.
@@ -123,7 +124,7 @@ class TrainConfig:
     clip_to_zero_norm: float = 10_000.0
     adam_beta_2: float = 0.999
     adam_epsilon: float = 1e-8
-    precision: str = "float32"
+    precision: str = "auto"
     seed: int = 0
     checkpoint_every: int = 500
     keep_checkpoints: int = 3

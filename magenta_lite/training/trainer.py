@@ -32,6 +32,7 @@ from magenta_lite.training.checkpoints import (
 from magenta_lite.training.feed import Feed
 from magenta_lite.training.history import History
 from magenta_lite.training.optimizer import compile_model
+from magenta_lite.training.precision import with_precision
 from magenta_lite.training.progress import Progress
 from magenta_lite.training.record import Record
 from magenta_lite.training.run import copy_weights
@@ -100,6 +101,8 @@ def _train(config, directory, collection, strategy, init_from, began, given):
     say(f"Data: {data['name']}: {_sizes(data['sizes'])}")
     few = few_held_out("validation", examples["validation"].pieces)
     _warn_about_data(data, few, directory, settings, say)
+    config = with_precision(config, converter, examples, strategy, say)
+    settings = config.train
 
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope() if strategy else contextlib.nullcontext():
