@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from magenta_lite.modeling import decoding
-from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
+from magenta_lite.modeling.decoder_interface import CachedDecoder
+from magenta_lite.modeling.decoding import DecodeState
 from magenta_lite.modeling.limits import check_memory
 from magenta_lite.modeling.sampling import Sampler, seeds_of, step_uniforms
 from magenta_lite.typing import NoteSequence

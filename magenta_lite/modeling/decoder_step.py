@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from magenta_lite.modeling.decoding import CachedDecoder
+from magenta_lite.modeling.decoder_interface import CachedDecoder
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.modeling.step_functions import EVENT, LOGITS, Step, fixed, spec
 

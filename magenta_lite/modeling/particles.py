@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from magenta_lite.modeling import decoding
 from magenta_lite.modeling.chunked_decoding import Progress, decode_until
-from magenta_lite.modeling.decoding import CachedDecoder, DecodeState
+from magenta_lite.modeling.decoder_interface import CachedDecoder
+from magenta_lite.modeling.decoding import DecodeState
 from magenta_lite.modeling.limits import check_memory
 from magenta_lite.modeling.sampling import Sampler, output_seeds, step_uniforms
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from magenta_lite.modeling.decoding import CachedDecoder, DecodeState, buffer_length, finished
+from magenta_lite.modeling.decoder_interface import CachedDecoder
+from magenta_lite.modeling.decoding import DecodeState, buffer_length, finished
 from magenta_lite.modeling.sampling import Sampler, at_most, row_seeds, row_specs, step_uniforms
 from magenta_lite.typing import Tensor
 

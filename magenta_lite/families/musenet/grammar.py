@@ -96,7 +96,7 @@ class Constraints(NamedTuple):
 
 
 class MuseNetGrammar:
-    """The grammar of `MuseNetRules.valid_next` with constraints; see `decoding.Grammar`.
+    """The grammar of `MuseNetRules.valid_next` with constraints; see `decoder_interface.Grammar`.
 
     A piece of fixed length ends at 95 % of its length or later, and starts no note beyond it. Given
     notes are written at their times, in the order of their moments, and their instruments play

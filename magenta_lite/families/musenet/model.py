@@ -239,7 +239,7 @@ class MuseNet(MusicModel):
         normed = normalize(x, *self.norm)
         return tf.cast(product(normed, tf.transpose(table)), tf.float32)
 
-    # Incremental decoding; `decoding.CachedDecoder` documents the methods -------------------
+    # Incremental decoding; `decoder_interface.CachedDecoder` documents the methods ---------------
 
     cache_grows = slides = True
 

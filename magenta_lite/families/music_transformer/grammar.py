@@ -38,7 +38,7 @@ class Conditioning(NamedTuple):
 
 
 class TokenGrammar:
-    """The grammar of `TokenRules.valid_next`; see `decoding.Grammar`.
+    """The grammar of `TokenRules.valid_next`; see `decoder_interface.Grammar`.
 
     What fills a gap has the length of the gap, and any silence. All of its notes end in it.
     """

@@ -148,7 +148,7 @@ class MusicTransformer(MusicModel):
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
         return {"dropout": RandomInput("seed", (2,))} if training and self.sizes.dropout else {}
 
-    # The network; `decoding.CachedDecoder` documents the methods of decoding ----------------
+    # The network; `decoder_interface.CachedDecoder` documents the methods of decoding ------------
 
     def separated(self, batch: Batch) -> Batch:
         """Moves melodies that precede `events` in the batch to `inputs` (B, I)."""

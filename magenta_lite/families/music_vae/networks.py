@@ -8,7 +8,8 @@ from typing import Any
 from magenta_lite.converters.base import EventFormat
 from magenta_lite.errors import UserError
 from magenta_lite.families.music_vae.config import MusicVAEConfig
-from magenta_lite.families.music_vae.decoders import Conductor, Decoder, LSTMDecoder
+from magenta_lite.families.music_vae.decoder_lstms import Conductor, LSTMDecoder
+from magenta_lite.families.music_vae.decoders import Decoder
 from magenta_lite.families.music_vae.encoders import BidirectionalEncoder, HierarchicalEncoder
 from magenta_lite.families.music_vae.expression import Expression
 from magenta_lite.families.music_vae.heads import Categorical, Head, HitHead
