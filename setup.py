@@ -19,7 +19,7 @@ SERVE = [
     "python-multipart>=0.0.18",
     "sse-starlette>=2.1",
     "uvicorn>=0.32",
-    'uvloop>=0.21; sys_platform != "win32"',  # gives memory back after floods of connections
+    'uvloop>=0.21; sys_platform != "win32"',  # gives the memory of closed connections back
     "werkzeug>=3.0",  # reads `Accept`
 ]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SILENT_SECONDS = 10.0  # after which a connection without a request is closed
-MOST_CONNECTIONS = 2048  # beyond which new ones are refused
+MOST_CONNECTIONS = 1024  # beyond which new ones are refused
+MOST_REFUSED = 256  # that are open at a time
 _FULL = json.dumps({"error": "The server has too many connections; try again later"})
 _REFUSAL = (
     "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
@@ -30,14 +32,11 @@ class LimitedProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        loop = asyncio.get_running_loop()
         if len(self._connections) >= MOST_CONNECTIONS:
-            transport.set_protocol(asyncio.Protocol())  # which ignores what is asked
-            transport.write(_REFUSAL)
-            # To close before a request is read would reset the connection, and lose the answer.
-            loop.call_later(1, transport.close)
+            _refuse(transport)
             return
         self._connections.add(self)
+        loop = asyncio.get_running_loop()
         self._timeout = loop.call_later(SILENT_SECONDS, transport.close)
 
     def data_received(self, data: bytes) -> None:
@@ -57,6 +56,24 @@ class LimitedProtocol(asyncio.Protocol):
     def _leave(self) -> None:
         self._timeout.cancel()
         self._connections.discard(self)
+
+
+_refused: deque[tuple[Any, asyncio.TimerHandle]] = deque()
+
+
+def _refuse(transport: Any) -> None:
+    """Answers with 503, and closes the connection later, at once if many newer ones are refused.
+
+    To close before a request is read would reset the connection, and lose the answer.
+    """
+    transport.set_protocol(asyncio.Protocol())  # which ignores what is asked
+    transport.write(_REFUSAL)
+    timer = asyncio.get_running_loop().call_later(1, transport.close)
+    _refused.append((transport, timer))
+    if len(_refused) > MOST_REFUSED:
+        oldest, timer = _refused.popleft()
+        timer.cancel()
+        oldest.close()
 
 
 class _TimedParser(H11Protocol):

@@ -290,6 +290,7 @@ def test_two_models_of_the_same_name_are_refused(run_dirs):
 def test_connections_that_send_nothing_are_closed(run_dirs, processes, monkeypatch):
     monkeypatch.setattr(http_limits, "SILENT_SECONDS", 0.3)
     monkeypatch.setattr(http_limits, "MOST_CONNECTIONS", 40)
+    monkeypatch.setattr(http_limits, "MOST_REFUSED", 3)
     app = create_app(served_models(run_dirs), "best", Limits(), 10_000)
     config = uvicorn.Config(app, port=0, http=http_limits.LimitedProtocol, log_config=None)
     server = uvicorn.Server(config)
@@ -304,6 +305,8 @@ def test_connections_that_send_nothing_are_closed(run_dirs, processes, monkeypat
     refused = httpx.get(f"http://127.0.0.1:{port}/models")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
     assert refused.json() == {"error": "The server has too many connections; try again later"}
+    too_many = [socket.create_connection(("127.0.0.1", port)) for _ in range(6)]
+    assert [connection.recv(12) for connection in too_many] == 6 * [b"HTTP/1.1 503"]
     assert [connection.recv(1) for connection in silent] == 40 * [b""]
     answer = httpx.post(f"http://127.0.0.1:{port}/models/melodies/generate", json={"seed": 3})
     assert answer.text == "3"
