@@ -20,7 +20,7 @@ from magenta_lite.modeling.decoder_interface import CachedDecoder, Grammar
 from magenta_lite.modeling.sampling import Sampler, output_seeds, step_uniforms
 from magenta_lite.typing import Tensor
 
-FIRST_SLOTS = 128  # initial size of a cache
+FIRST_SLOTS = 512  # initial size of a cache: each doubling is compiled
 TOKENS_ROUNDED_TO = 512  # multiple of the lengths of buffers, so that few shapes are compiled
 
 

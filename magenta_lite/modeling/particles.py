@@ -59,33 +59,33 @@ def complete(
         state = decode_until(model, state, conditioning, uniforms, sampler, stop, progress, forced)
         weights += state.score.numpy().reshape(outputs, particles)
         state = state._replace(score=tf.zeros_like(state.score))
-        if stop < total and _effective_share(weights).min() < RESAMPLED_BELOW:
+        if stop < total and effective_share(weights).min() < RESAMPLED_BELOW:
             chosen = np.stack([_resampled(row, particles, rng) for row in weights])
-            state = _taken(state, (chosen + particles * np.arange(outputs)[:, None]).ravel())
+            state = taken(state, (chosen + particles * np.arange(outputs)[:, None]).ravel())
             weights[:] = 0.0
     last = [int(_resampled(row, 1, rng)[0]) for row in weights]
     pieces = state.tokens.numpy().reshape(outputs, particles, -1)
     return pieces[np.arange(outputs), last, :total]
 
 
-def _shares(weights):
+def shares(weights):
     """Returns probabilities (..., P) in proportion to the exponentials of weights (..., P)."""
     shares = np.exp(weights - weights.max(axis=-1, keepdims=True))
     return shares / shares.sum(axis=-1, keepdims=True)
 
 
-def _effective_share(weights):
+def effective_share(weights):
     """Returns the effective number of particles (N,) as a share of all (Liu 2001, sec. 2.5.3)."""
-    return 1 / np.square(_shares(weights)).sum(axis=-1) / weights.shape[-1]
+    return 1 / np.square(shares(weights)).sum(axis=-1) / weights.shape[-1]
 
 
 def _resampled(weights, count: int, rng) -> np.ndarray:
     """Returns the indices of `count` particles, drawn by systematic resampling."""
     points = (np.arange(count) + rng.uniform()) / count
-    return np.minimum(np.searchsorted(np.cumsum(_shares(weights)), points), len(weights) - 1)
+    return np.minimum(np.searchsorted(np.cumsum(shares(weights)), points), len(weights) - 1)
 
 
-def _taken(state: DecodeState, rows: np.ndarray) -> DecodeState:
+def taken(state: DecodeState, rows: np.ndarray) -> DecodeState:
     """Returns the state of the given rows."""
     count = len(rows)
 

@@ -10,7 +10,7 @@ from small_chorales import TWO_PITCHES, made
 
 from magenta_lite.data.collections import Examples
 from magenta_lite.errors import UserError
-from magenta_lite.families.music_transformer import chorale_evaluation
+from magenta_lite.families.music_transformer import chorale_evaluation, harmony_evaluation
 from magenta_lite.families.music_transformer.chorale_infilling import in_sight, rewritten
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.modeling.particles import complete
@@ -172,3 +172,30 @@ def test_a_piece_without_the_voice_is_refused(small):
     duet.notes.extend(kept)
     with pytest.raises(UserError, match="song has 2 voices, the highest first; --tracks=bass"):
         infill(*small, duet, tracks=("bass",))
+
+
+def test_the_probability_of_a_soprano_is_estimated(narrow, monkeypatch):
+    """Beside the exact one, the sum over all that the other voices could sing."""
+    ways = np.array(list(itertools.product(range(2, 5), repeat=6)))
+    row = np.array([3, 4, 2, 2, 4, 3, 2, 3], np.int32)
+    every = np.empty((len(ways), 8), np.int32)
+    every[:, 0], every[:, 4], every[:, 1:4], every[:, 5:] = 3, 4, ways[:, :3], ways[:, 3:]
+
+    def log_p(ids, first=0):  # among the tokens from the first one on
+        each = tf.nn.log_softmax(narrow({"events": tf.constant(ids)})[..., first:])
+        return tf.gather(each, ids - first, axis=2, batch_dims=2).numpy()
+
+    def estimated(itself, seed=1):
+        return harmony_evaluation.log_evidence(narrow, row, -itself[::4], seed)
+
+    monkeypatch.setattr(harmony_evaluation, "PARTICLES", 512)
+    exact = np.log(np.exp(log_p(every, 2).sum(axis=1)).sum())
+    found = [estimated(log_p(row[None], 2)[0], seed) for seed in range(6)]
+    np.testing.assert_allclose(np.mean(found), exact, atol=0.2)
+    examples = Examples(row[None], np.full(1, 8, np.int32), None)
+    measured = harmony_evaluation.of_lower_voices(narrow, examples, seed=1)
+    itself = log_p(row[None])[0]
+    found = estimated(itself)
+    np.testing.assert_allclose(measured["nll_harmonized"], (found - itself.sum()) / 6, rtol=1e-4)
+    lower = np.delete(itself, [0, 4])
+    np.testing.assert_allclose(measured["nll_unharmonized"], -lower.mean(), rtol=1e-4)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from magenta_lite.converters.performance_infill import GapCodec
-from magenta_lite.families.music_transformer import chorale_evaluation
+from magenta_lite.families.music_transformer import chorale_evaluation, harmony_evaluation
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.graphs import graph_function
 from magenta_lite.modeling import gap_evaluation
@@ -30,13 +30,15 @@ MEANINGS = {
     "seconds": "length of the music",
     "nll_per_second": "nats; comparable between vocabularies",
     **gap_evaluation.MEANINGS,
+    **harmony_evaluation.MEANINGS,
 }
 
 
 def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, float]:
-    """Returns the metrics that `MEANINGS` explains, except those of gaps; the seed is unused.
+    """Returns the metrics that `MEANINGS` explains, except those of `measure_gaps`.
 
-    Of rows with two crops the first one is evaluated, so that every token of a piece counts once.
+    The seed is unused. Of rows with two crops the first one is evaluated, so that every token of a
+    piece counts once.
     """
     del seed
     rules = model.rules
@@ -80,13 +82,14 @@ def measure(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, 
 def measure_gaps(model: MusicTransformer, examples: Any, seed: int = 0) -> dict[str, float]:
     """Returns the metrics of gaps, a quarter of a crop in the middle of each row that is longer.
 
-    The seed is that of the samples for gaps of chorales.
+    Those of chorales include the metrics of harmonisation, and need samples by the seed.
     """
     if model.fills_gaps:
         return gap_evaluation.compared(_last_nll(model), _gaps(model, examples))
     if model.rules.inputs or model.rules.pitches:
         return {}
-    return chorale_evaluation.of_gaps(model, examples, seed)
+    gaps = chorale_evaluation.of_gaps(model, examples, seed)
+    return gaps | harmony_evaluation.of_lower_voices(model, examples, seed)
 
 
 def _last_nll(model: MusicTransformer) -> gap_evaluation.LastNLL:
