@@ -48,7 +48,7 @@ def of_lower_voices(model: MusicTransformer, examples: Any, seed: int) -> dict[s
     harmonized = unharmonized = 0.0
     for number, row in enumerate(rows):
         padded = np.pad(row, (0, length - len(row)))
-        each = nll(tf.constant(padded[None], tf.int32)).numpy()[: len(row)]
+        each = nll(tf.constant(padded[None], tf.int32)).numpy()[: len(row)].astype(float)
         soprano = each[::VOICES]
         harmonized += each.sum() + log_evidence(model, row, soprano, seed + number)
         unharmonized += each.sum() - soprano.sum()
