@@ -20,6 +20,10 @@ _REFUSAL = (
 ).encode()
 
 
+# The newest refused connections, and when they are closed; a process has one server.
+_refused: deque[tuple[Any, asyncio.TimerHandle]] = deque()
+
+
 class LimitedProtocol(asyncio.Protocol):
     """HTTP/1.1 whose connections are limited in number and in the time until a request.
 
@@ -56,9 +60,6 @@ class LimitedProtocol(asyncio.Protocol):
     def _leave(self) -> None:
         self._timeout.cancel()
         self._connections.discard(self)
-
-
-_refused: deque[tuple[Any, asyncio.TimerHandle]] = deque()
 
 
 def _refuse(transport: Any) -> None:

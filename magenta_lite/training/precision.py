@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import tensorflow as tf
 
 from magenta_lite.data.collections import Examples
 from magenta_lite.families.building import build_model, count_weights
 from magenta_lite.training.feed import Feed
 from magenta_lite.training.optimizer import compile_model
+from magenta_lite.training.trial import StepTimes
 
 if TYPE_CHECKING:
     from magenta_lite.config import ExperimentConfig
 
-LEAST_WEIGHTS = (
-    500_000  # of a model that is measured: tracing smaller ones costs more than it gains
-)
+LEAST_WEIGHTS = 500_000  # of a model that is measured; smaller ones would gain little
 GAIN = 1.1  # ratio of the speeds from which the less precise one is chosen
 STEPS = 3  # timed, after one that is traced
 EXACT, FAST = "float32", "mixed_bfloat16"
@@ -80,18 +77,6 @@ def _seconds(config, converter, examples, strategy) -> float:
         compile_model(model, config.train)
     model.prepare(0, examples["train"], config.train.seed)
     feed = Feed.of(config, converter, model, examples, strategy, say=lambda line: None)
-    ends = _Ends()
-    feed.fit(model, 0, 1, 1 + STEPS, [ends], validate=False)
-    return (ends.times[-1] - ends.times[0]) / STEPS
-
-
-class _Ends(keras.callbacks.Callback):
-    """Records when each step ends."""
-
-    def __init__(self):
-        super().__init__()
-        self.times: list[float] = []
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        float(logs["loss"])  # waits for the device
-        self.times.append(time.monotonic())
+    timed = StepTimes()
+    feed.fit(model, 0, 1, 1 + STEPS, [timed], validate=False)
+    return (timed.times[-1] - timed.times[0]) / STEPS

@@ -19,10 +19,10 @@ MEASURED_SECONDS = 10.0  # upper limit
 LEAST_MEASURED, MOST_MEASURED = 3, 300  # steps
 
 
-class _Timed(keras.callbacks.Callback):
-    """Records the time of each step, and stops after a signal."""
+class StepTimes(keras.callbacks.Callback):
+    """Records when each step ends, and stops after a signal."""
 
-    def __init__(self, signals: Signals | None):
+    def __init__(self, signals: Signals | None = None):
         super().__init__()
         self.times: list[float] = []
         self._signals = signals
@@ -63,13 +63,13 @@ def measure(
     """
     initial = [(v, v.numpy()) for v in _state(model)]
     began = time.monotonic()
-    timed = _Timed(signals)
+    timed = StepTimes(signals)
     fit(0, 2, [timed])
     wanted = min(MEASURED_SHARE * (deadline - began), MEASURED_SECONDS)
     wanted /= timed.times[1] - timed.times[0]
     first, wanted = _agreed(strategy, timed.times[0] - began, wanted)
     count = int(min(max(wanted, LEAST_MEASURED), MOST_MEASURED))
-    timed = _Timed(signals)
+    timed = StepTimes(signals)
     fit(2, count, [timed])
     step = (timed.times[-1] - timed.times[0]) / (count - 1)
     checks = [_seconds_of(check) for _ in range(2)]

@@ -66,6 +66,16 @@ def test_small_models_are_not_measured(tmp_path, measured, monkeypatch):
     assert not measured[1]
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu avx512f amx_bf16", True), ("avx512_bf16", True), ("avx512f amx_int8", False)],
+)
+def test_the_flags_of_a_cpu_say_whether_it_computes_in_bfloat16(monkeypatch, flags, expected):
+    monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(precision.Path, "read_text", lambda path: f"flags\t: {flags} xsave\n")
+    assert precision.has_bfloat16() == expected
+
+
 def test_the_originals_settings_have_float32():
     assert get_config("cat-mel_2bar").train.precision == "auto"
     assert get_config("cat-mel_2bar", original=True).train.precision == "float32"
