@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 
 from absl import flags, logging
 
 from magenta_lite.compilation_cache import use_compilation_cache
 
 FLAGS = flags.FLAGS
+
+# What Keras imports for wrappers and plots that no command uses: a quarter of TensorFlow's time.
+_OPTIONAL = ("sklearn", "matplotlib.pyplot")
 
 # Messages of TensorFlow's C++ code about its build, and about missing GPUs.
 _START_UP_NOTE = re.compile(
@@ -30,7 +35,8 @@ def load_tensorflow() -> None:
         stderr = os.dup(2)
         os.dup2(notes.fileno(), 2)
         try:
-            import tensorflow as tf
+            with _without(*_OPTIONAL):
+                import tensorflow as tf
 
             tf.config.list_physical_devices()
         finally:
@@ -44,3 +50,15 @@ def load_tensorflow() -> None:
     if not debug:
         tf.get_logger().setLevel("ERROR")
         logging.set_verbosity(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _without(*modules: str) -> Iterator[None]:
+    """Context manager in which modules that were not imported yet seem not to be installed."""
+    hidden = {name: None for name in modules if name not in sys.modules}
+    sys.modules.update(hidden)  # type: ignore[arg-type]  # None is documented
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

@@ -227,6 +227,12 @@ class MusicModel(FromArguments, Model):
         known = f" (knowing nothing: {majority:.0%})" if majority else ""
         return [f"{measured['accuracy']:.0%} right{known}", loss]
 
+    def compile(self, *args: Any, **options: Any) -> None:
+        super().compile(*args, **options)
+        # Otherwise the first step would create the optimiser's variables and be traced twice.
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     # Number of micro-batches that a replica divides its rows into, to save memory. The gradient is
     # that of all rows.
     micro_batches: int = 1

@@ -47,7 +47,7 @@ def export_saved_model(
     Raises:
         UserError: If the version exists, `folder` has something else, another process is writing
             it, or the programs of the config are not valid for its converter.
-        RuntimeError: If the outputs of the SavedModel differ from those of the run's model.
+        RuntimeError: If the weights of the SavedModel differ from those of the run's model.
     """
     functions = signatures(run.model, run.converter, run.config.generate.programs)
 
@@ -59,7 +59,7 @@ def export_saved_model(
         with contextlib.nullcontext() if xla else without_xla():
             tf.saved_model.save(module, str(partial), signatures=functions)
             arguments = default_arguments(run.model, run.converter, 2, 1.0, 7)
-            results = _check(partial, functions, arguments)
+            results = _checked_results(partial, run.model, arguments)
         extra = partial / "assets.extra"
         extra.mkdir()
         rows = run.model.row_signature() is not None
@@ -115,16 +115,16 @@ def default_arguments(
     return model.row_arguments(rows, temperature, seed) | tempo
 
 
-def _check(folder: Path, functions, arguments) -> dict[str, tf.Tensor]:
-    """Loads the SavedModel, compares its default signature with the model's, and calls both.
+def _checked_results(
+    folder: Path, model: MusicModel, arguments: dict[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """Loads a SavedModel, compares its weights with the model's, and calls its default signature.
 
     Returns:
-        What they return.
+        What the signature returns.
     """
     loaded = tf.saved_model.load(str(folder))
-    ours = functions["serving_default"](**arguments)
-    theirs = loaded.signatures["serving_default"](**arguments)
-    for name, value in ours.items():
-        if not np.array_equal(value, theirs[name]):
-            raise RuntimeError(f"The written model's {name} differ from the trained model's")
-    return ours
+    for ours, theirs in zip(model.weights, loaded.model_weights, strict=True):
+        if not np.array_equal(ours, theirs):
+            raise RuntimeError(f"The written {ours.path} differs from that of the trained model")
+    return loaded.signatures["serving_default"](**arguments)

@@ -30,8 +30,6 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
     # XLA over the whole step is slower on CPUs and slow to compile.
     no_xla: dict[str, Any] = {"jit_compile": False}  # Keras annotates the type of its default only
     model.compile(optimizer=optimizer, **no_xla)
-    # Otherwise the first step would create the variables and be traced twice.
-    optimizer.build(model.trainable_variables)
     model.micro_batches = train.micro_batches
     for layer in all_layers(model):
         if hasattr(layer, "recompute"):
