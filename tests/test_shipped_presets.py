@@ -42,9 +42,9 @@ def test_it_is_measured(name, tmp_path):
     config = load_config(presets.folder_of(name) / presets.CONFIG)
     if config.data.source.partition(":")[0] in DOWNLOADED:
         pytest.skip(f"{config.data.source} is not on this machine")
-    run("evaluate", f"--preset={name}", "--limit=4", "--output=numbers.json", cwd=tmp_path)
+    run("evaluate", f"--preset={name}", "--limit=2", "--output=numbers.json", cwd=tmp_path)
     numbers = json.loads((tmp_path / "numbers.json").read_text())
-    assert numbers["examples"] == 4
+    assert numbers["examples"] == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
