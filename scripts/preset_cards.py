@@ -82,7 +82,8 @@ class Card:
         return "\n\n".join(parts) + "\n"
 
     def _flags(self) -> list[str]:
-        return [flag.replace("{example}", "pattern.mid") for flag in self.recipe.flags]
+        own = "sound.wav" if self.run.config.converter.kind == "audio" else "pattern.mid"
+        return [flag.replace("{example}", own) for flag in self.recipe.flags]
 
     def _starts(self) -> list[dict[str, Any]]:
         return json.loads(RunDirectory(self.run_dir).environment.read_text())["starts"]

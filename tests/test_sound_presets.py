@@ -82,4 +82,5 @@ def test_the_cards_compare_codes_with_the_training_data(place):
     card = (place / "sound" / presets.CARD).read_text()
     for part in ("| `bits_per_code` |", "frames, median", "| samples | 4 |", "| held-out pieces |"):
         assert part in card, card
-    assert "It writes nothing of its own" in (place / "sound_codec" / presets.CARD).read_text()
+    card = (place / "sound_codec" / presets.CARD).read_text()
+    assert "It writes nothing of its own" in card and "--input=sound.wav" in card

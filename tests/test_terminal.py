@@ -76,6 +76,18 @@ def test_training_does_without_standard_streams(place):
     assert [path.name for path in (place / "quiet" / "checkpoints").iterdir()]
 
 
+def test_commands_import_tensorflow_without_what_only_notebooks_use():
+    program = (
+        "import sys\n"
+        "from magenta_lite.tensorflow_loading import load_tensorflow\n"
+        "load_tensorflow()\n"
+        "assert not {'sklearn', 'matplotlib.pyplot'} & set(sys.modules)\n"
+        "import matplotlib.pyplot, sklearn\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_stream_that_nobody_reads_goes_on_to_nowhere():
     ours, theirs = os.pipe()
     with os.fdopen(theirs, "w") as stream:

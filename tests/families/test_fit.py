@@ -74,6 +74,16 @@ def test_fit_draws_what_a_batch_of_music_lacks(name):
     assert np.isfinite(history["loss"]).all() and np.isfinite(history["val_loss"]).all()
 
 
+def test_the_first_step_is_traced_once(monkeypatch):
+    model = model_of("attention_rnn_tiny")
+    steps, step = [], model.train_step
+    monkeypatch.setattr(model, "train_step", lambda batch: steps.append(batch) or step(batch))
+    model.compile(optimizer="adam", jit_compile=False)
+    batch = melody_rnn(model, np.random.default_rng(0))
+    model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    assert len(steps) == 1
+
+
 @pytest.mark.parametrize("name", ["attention_rnn_tiny", "music_transformer_tiny"])
 def test_dropout_changes_what_a_model_in_training_gives_and_nothing_else(name):
     model = model_of(name, "model.dropout=0.3")
