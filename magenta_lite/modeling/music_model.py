@@ -227,11 +227,11 @@ class MusicModel(FromArguments, Model):
         known = f" (knowing nothing: {majority:.0%})" if majority else ""
         return [f"{measured['accuracy']:.0%} right{known}", loss]
 
-    def compile(self, *args: Any, **options: Any) -> None:
-        super().compile(*args, **options)
+    def make_train_function(self, force: bool = False) -> Any:
         # Otherwise the first step would create the optimiser's variables and be traced twice.
-        if self.built and self.optimizer is not None:
+        with self.distribute_strategy.scope():
             self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
 
     # Number of micro-batches that a replica divides its rows into, to save memory. The gradient is
     # that of all rows.

@@ -30,6 +30,7 @@ def compile_model(model: keras.Model, train: TrainConfig) -> None:
     # XLA over the whole step is slower on CPUs and slow to compile.
     no_xla: dict[str, Any] = {"jit_compile": False}  # Keras annotates the type of its default only
     model.compile(optimizer=optimizer, **no_xla)
+    optimizer.build(model.trainable_variables)  # a checkpoint restores its variables
     model.micro_batches = train.micro_batches
     for layer in all_layers(model):
         if hasattr(layer, "recompute"):
