@@ -1,14 +1,12 @@
 """An LSTM with few, large products and fused element-wise work, for fast training on CPUs.
 
 A step is one product of the concatenated input and last output, and one fused pass for the gates.
-Ids take rows of the kernel instead of products with one-hot vectors. Wide inputs are projected for
-all steps at once, so that a step reads fewer weights. In the backward pass the gradient of each
-kernel is one product over all steps instead of one small product a step.
+Wide inputs are projected for all steps at once, so that a step reads fewer weights. In the backward
+pass the gradient of each kernel is one product over all steps instead of one small product a step.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
@@ -69,21 +67,16 @@ def cell_gradient(
 
 # XLA fuses the element-wise work of a step into one pass over memory.
 @inner_graph(jit_compile=True)
-def _fused_cell(summands, c):
-    dtype = summands[0].dtype
-    h, c, activations = cell(_gates(summands), c)
-    return tf.cast(h, dtype), c, tf.cast(activations, dtype)
+def _fused_cell(product, every_step, c):
+    h, c, activations = cell(tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32), c)
+    return tf.cast(h, product.dtype), c, tf.cast(activations, product.dtype)
 
 
 @inner_graph(jit_compile=True)
-def _activations(summands):
+def _activations(product, every_step):
     """Returns the gate activations of all steps, as `_fused_cell` returns those of one step."""
-    activations = tf.concat(_activated(_gates(summands)), axis=-1)
-    return tf.cast(activations, summands[0].dtype)
-
-
-def _gates(summands):
-    return functools.reduce(tf.add, [tf.cast(x, tf.float32) for x in summands])
+    gates = tf.cast(product, tf.float32) + tf.cast(every_step, tf.float32)
+    return tf.cast(tf.concat(_activated(gates), axis=-1), product.dtype)
 
 
 @inner_graph(jit_compile=True)
@@ -93,29 +86,27 @@ def _fused_cell_gradient(activations, c_previous, c, dh_out, dh_recurrent, dc):
     return tf.cast(gates, activations.dtype), dc
 
 
-def _scan(x, kernel, recurrent_kernel, every_step, h0, c0):
+def _scan(x, matrix, every_step, h0, c0):
     """Returns outputs (T, B, U), cell states (T, B, U) and gate activations (T, B, 4U).
 
-    `kernel` is None if `x` is projected, and has the rows of ids if `x` (T, B) is of them.
+    `matrix` is kernel and recurrent kernel, or the recurrent kernel alone if `x` is projected.
     """
     steps = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
-    are_vectors = kernel is not None and not x.dtype.is_integer
-    matrix = tf.concat([kernel, recurrent_kernel], axis=0) if are_vectors else None
+    is_projected = matrix.shape[0] == h0.shape[1]
 
     def step(t, h, c, all_h, all_c, all_activations):
-        if are_vectors:
-            summands = [tf.matmul(tf.concat([x[t], h], axis=-1), matrix)]
+        if is_projected:
+            product = x[t] + tf.matmul(h, matrix)
         else:
-            projected = x[t] if kernel is None else tf.gather(kernel, x[t])
-            summands = [projected, tf.matmul(h, recurrent_kernel)]
-        h, c, activations = _fused_cell([*summands, every_step], c)
+            product = tf.matmul(tf.concat([x[t], h], axis=-1), matrix)
+        h, c, activations = _fused_cell(product, every_step, c)
         all_activations = all_activations.write(t, activations)
         return t + 1, h, c, all_h.write(t, h), all_c.write(t, c), all_activations
 
     arrays = (
-        array_of(h0.dtype, steps, h0.shape),
+        array_of(x.dtype, steps, h0.shape),
         array_of(c0.dtype, steps, c0.shape),
-        array_of(h0.dtype, steps, [h0.shape[0], recurrent_kernel.shape[1]]),
+        array_of(x.dtype, steps, [h0.shape[0], matrix.shape[1]]),
     )
     _, _, _, *arrays = counted_loop(steps, step, (0, h0, c0, *arrays))
     return [array.stack() for array in arrays]
@@ -158,7 +149,7 @@ def lstm_scan(
     part of a step is compiled, since XLA's products are then slower on CPUs than TensorFlow's.
 
     Args:
-        x: Float (T, B, C), or int (T, B), ids c in [0, C) of one-hot vectors; -1 for zeros.
+        x: Float (T, B, C).
         kernel: Float (C, 4U), gates i, f, g, o.
         recurrent_kernel: Float (U, 4U).
         every_step: Float (B, 4U) or (1, 4U), added to the gates at every step: the bias and the
@@ -169,7 +160,7 @@ def lstm_scan(
             backward pass: one more product, and a third of the memory.
 
     Returns:
-        Float (T, B, U), the output h of every step, in the type of `kernel`.
+        Float (T, B, U), the output h of every step, in the type of `x`.
     """
 
     @tf.custom_gradient
@@ -185,19 +176,16 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
         tf.stop_gradient(tensor) for tensor in (x, kernel, recurrent_kernel, every_step, h0, c0)
     )
     wide = h0.shape[1] >= WIDE_UNITS
-    compiled = kernel.dtype == tf.float32 and not wide
+    compiled = x.dtype == tf.float32 and not wide
     scan = _compiled_scan if compiled else _scan
     scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
-    are_ids = x.dtype.is_integer
-    if are_ids:
-        kernel = tf.pad(kernel, [[0, 1], [0, 0]])  # a row of zeros for -1
-        x = tf.where(x < 0, kernel.shape[0] - 1, x)
-    if not are_ids and (wide or kernel.shape[0] > WIDE_INPUT):
+    matrix = tf.concat([kernel, recurrent_kernel], axis=0)
+    if wide or kernel.shape[0] > WIDE_INPUT:
         projected = tf.reshape(tf.matmul(flat_rows(x), kernel), [*tf.unstack(tf.shape(x)[:2]), -1])
         projected = tf.ensure_shape(projected, [*x.shape[:2], kernel.shape[1]])
-        h, c, activations = scan(projected, None, recurrent_kernel, every_step, h0, c0)
+        h, c, activations = scan(projected, recurrent_kernel, every_step, h0, c0)
     else:
-        h, c, activations = scan(x, kernel, recurrent_kernel, every_step, h0, c0)
+        h, c, activations = scan(x, matrix, every_step, h0, c0)
     h = tf.ensure_shape(h, [x.shape[0], *h.shape[1:]])  # loops lose the static number of steps
     kept = None if recompute else activations
 
@@ -208,23 +196,17 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
         if recompute:
             # Without the dependency the gates would be computed in the forward pass and kept.
             with tf.control_dependencies([dh_out]):
-                again = tf.identity(x)
-            projected = tf.gather(kernel, again) if are_ids else tf.tensordot(again, kernel, 1)
-            product = tf.tensordot(h_previous, recurrent_kernel, axes=1)
-            activations = _activations([projected, product, every_step])
+                inputs = tf.concat([tf.identity(x), h_previous], axis=-1)
+            activations = _activations(tf.tensordot(inputs, matrix, axes=1), every_step)
         transposed = tf.transpose(recurrent_kernel)  # once, not at every step
         d_gates, dh, dc = scan_gradient(activations, c_previous, c, dh_out, transposed)
         d_every_step = tf.reduce_sum(d_gates, axis=0)
         if every_step.shape[0] == 1:
             d_every_step = tf.reduce_sum(d_every_step, axis=0, keepdims=True)
         flat = flat_rows(d_gates)
-        if are_ids:  # a product is faster than a sum by segments
-            dx, vectors = None, tf.one_hot(x, kernel.shape[0] - 1, dtype=flat.dtype)
-        else:
-            dx, vectors = tf.reshape(tf.matmul(flat, kernel, transpose_b=True), tf.shape(x)), x
         return (
-            dx,
-            tf.matmul(flat_rows(vectors), flat, transpose_a=True),
+            tf.reshape(tf.matmul(flat, kernel, transpose_b=True), tf.shape(x)),
+            tf.matmul(flat_rows(x), flat, transpose_a=True),
             tf.matmul(flat_rows(h_previous), flat, transpose_a=True),
             d_every_step,
             dh,
@@ -256,7 +238,7 @@ class LSTM(Layer):
             vector; its rows of the kernel follow those of the input.
 
     Call arguments:
-        x: Float (T, B, C), or int (T, B), ids of one-hot vectors; -1 for zeros.
+        x: Float (T, B, C).
         constant: Float (B, K); None if `constant_size` is 0 or `x` (T, B, C + K) contains it at
             every step.
         state: Initial state, a pair (h, c) of float (B, U); None for zeros.
@@ -314,7 +296,7 @@ class LSTM(Layer):
             state = (zeros, zeros)
         h, c = state
         return lstm_scan(
-            x if x.dtype.is_integer else tf.cast(x, kernel.dtype),
+            tf.cast(x, kernel.dtype),
             kernel,
             recurrent_kernel,
             every_step,

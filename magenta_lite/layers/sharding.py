@@ -11,8 +11,8 @@ import tensorflow as tf
 # Independent of the number of cores, so that sums are rounded alike on every machine.
 SHARDS = 2
 # Smaller shards make products inefficient, and the more so the more weights they read.
-MIN_ROWS = 64
-MIN_ROWS_PER_UNIT = 1 / 16
+MIN_ROWS = 16
+MIN_ROWS_PER_UNIT = 1 / 8
 
 
 def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor], units: int) -> Any:

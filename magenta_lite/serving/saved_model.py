@@ -58,8 +58,8 @@ def export_saved_model(
     with new_version(folder, version, "--output") as (partial, place):
         with contextlib.nullcontext() if xla else without_xla():
             tf.saved_model.save(module, str(partial), signatures=functions)
-            arguments = default_arguments(run.model, run.converter, 2, 1.0, 7)
-            results = _checked_results(partial, run.model, arguments)
+        arguments = default_arguments(run.model, run.converter, 2, 1.0, 7)
+        results = _checked_results(partial, run.model, arguments)
         extra = partial / "assets.extra"
         extra.mkdir()
         rows = run.model.row_signature() is not None

@@ -441,13 +441,7 @@ BASS = tune((36, 0, 256), program=33)
 DUO = tune(*[(60, 4 * i, 4 * i + 4) for i in range(64)], to=tune((36, 0, 256), program=33))
 REFUSED = {
     "no chords": (CHORDS, "sample", [], {}, r"follows chords: .*--chords="),
-    "unknown chord": (
-        CHORDS,
-        "sample",
-        [],
-        {"chords": "C Hx"},
-        "chord 2, 'Hx', cannot be",
-    ),
+    "unknown chord": (CHORDS, "sample", [], {"chords": "C Hx"}, "chord 2, 'Hx', cannot be"),
     "too many chords": (CHORDS, "sample", [], {"chords": "C " * 33}, "33 chords for 32 steps"),
     "chords for none": (MELODY, "sample", [], {"chords": "C"}, r"--chords=C: .*not follow"),
     "no hits": (HITS, "sample", [], {}, r"given hits: .*--input=FILE"),

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.families.music_vae.encoders import dropped, near_zero_dense
-from magenta_lite.families.music_vae.heads import Categorical
 from magenta_lite.layers.base import Layer
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.modeling.music_model import RandomInput
@@ -101,10 +100,7 @@ class LSTMDecoder(Layer):
         Returns:
             Float32 (L, B, P).
         """
-        if controls is None and keep is None and isinstance(self.head, Categorical):
-            x = previous
-        else:
-            x = self.head.vector(previous, self.compute_dtype)
+        x = self.head.vector(previous, self.compute_dtype)
         if controls is not None:
             x = tf.concat([x, tf.cast(controls, x.dtype)], axis=-1)
         for i, (layer, state) in enumerate(

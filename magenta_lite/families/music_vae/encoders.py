@@ -29,7 +29,7 @@ class BidirectionalEncoder(Layer):
         dropout: Dropout rate of the inputs of every layer.
 
     Call arguments:
-        x: Float (T, B, C), time-major, or int (T, B), ids as those of `LSTM`.
+        x: Float (T, B, C), time-major.
         length: Int32 (B,), sequence lengths. The backward direction starts at the last step.
         keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, channels); None for no
             dropout.
@@ -96,7 +96,7 @@ class HierarchicalEncoder(Layer):
         input_size: Input channels C.
 
     Call arguments:
-        x: Float (T, B, C), time-major, or int (T, B), ids as those of `LSTM`.
+        x: Float (T, B, C), time-major.
         length: Int32 (S, B), lengths of the S segments of the lowest level. Higher levels read all
             codes.
 

@@ -42,11 +42,6 @@ def random_inputs(events: EventFormat, steps: int) -> dict[str, RandomInput]:
     return {"hidden_notes": RandomInput("uniform", (1 + steps * events.sizes[0],))}
 
 
-def are_ids(events: EventFormat) -> bool:
-    """Returns whether the inputs of the encoder network are the one-hot vectors of ids."""
-    return events.kind == "categorical" and not events.input_bits
-
-
 def network_input(
     events_format: EventFormat,
     events: Tensor,

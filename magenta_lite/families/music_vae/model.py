@@ -206,15 +206,12 @@ class MusicVAE(MusicModel):
         return tf.reshape(counts, [*tf.unstack(tf.shape(counts)), *[1] * (len(events.shape) - 2)])
 
     def _posterior_parameters(self, events, lengths, controls, keep=None, hidden_notes=None):
+        dtype = self.encoder.compute_dtype
+        x = inputs.network_input(self.events_format, events, self.head, dtype, hidden_notes)
+        if controls is not None:
+            x = tf.concat([x, tf.cast(controls, dtype)], axis=-1)
         # Padding is read as zeros, not as event 0.
-        if controls is None and keep is None and inputs.are_ids(self.events_format):
-            x = self._without_padding(events, lengths)
-        else:
-            dtype = self.encoder.compute_dtype
-            x = inputs.network_input(self.events_format, events, self.head, dtype, hidden_notes)
-            if controls is not None:
-                x = tf.concat([x, tf.cast(controls, dtype)], axis=-1)
-            x *= tf.cast(self._counts(x, lengths), dtype)
+        x *= tf.cast(self._counts(x, lengths), dtype)
         if self.sizes.encoder_levels:
             code = self.encoder(x, lengths)
         else:
