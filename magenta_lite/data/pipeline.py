@@ -178,9 +178,6 @@ class Batches:
             batch |= self._rearranged(batch["events"], batch["length"], seeds)
         for name, wanted in self.random_inputs.items():
             batch[name] = draw(_generator(wanted), f"draw {name}", wanted.shape)
-            if wanted.kind == "bernoulli":
-                # Not bool: oneDNN logs an error when a model transposes a bool tensor.
-                batch[name] = tf.cast(batch[name] < wanted.p, tf.float32)
         return batch
 
     def _examples(self, index):
@@ -270,10 +267,10 @@ def _generator(wanted: RandomInput) -> Callable[..., Tensor]:
     if wanted.kind == "normal":
         return functools.partial(tf.random.stateless_normal, alg="philox")
     if wanted.kind == "gamma":
-        return functools.partial(tf.random.stateless_gamma, alpha=wanted.p)
+        return functools.partial(tf.random.stateless_gamma, alpha=wanted.concentration)
     if wanted.kind == "seed":
         return functools.partial(UNIFORM, minval=None, maxval=None, dtype=tf.int32)
-    return UNIFORM  # also for `bernoulli`
+    return UNIFORM
 
 
 def _crop_start(where, length, crop: int):

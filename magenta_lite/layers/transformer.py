@@ -7,8 +7,7 @@ steps, C channels, H heads, D key depth, V value depth, K slots of a cache.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -26,6 +25,7 @@ from magenta_lite.layers.attention import (
     with_intervals,
 )
 from magenta_lite.layers.base import Layer
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.sparse_attention import attend_sparsely, visible
 from magenta_lite.layers.weights import linear, norm_weights, normalize, product, quick_gelu
 from magenta_lite.typing import Tensor
@@ -77,50 +77,6 @@ class LayerSizes:
     gelu: bool = False
     deviation: float = 0.0
     output_scale: float = 1.0
-
-
-class Dropout:
-    """Stateless dropout with a seed for each example.
-
-    Args:
-        seeds: Int32 (B, 2); None for no dropout.
-        rate: Dropout rate.
-    """
-
-    def __init__(self, seeds: Tensor | None, rate: float):
-        self.seeds = seeds if rate else None
-        self.rate = rate
-
-    def __call__(self, x: Tensor, place: int) -> Tensor:
-        """Applies dropout to x, float (B, ...), and scales the rest up.
-
-        `place` is added to the seed, so that calls with different places are independent.
-        """
-        keep = self.keep(place, x.shape[1:])
-        return x if keep is None else x * tf.cast(keep, x.dtype)
-
-    def at(self, place: int) -> Callable[[int], Tensor] | None:
-        """Returns a function of n that returns factors (B, n) at `place`; None for no dropout."""
-        return None if self.seeds is None else lambda count: self.keep(place, (count,))
-
-    def keep(self, place: int, shape: Sequence[int]) -> Any:
-        """Returns factors float32 (B, *shape), 0 or 1 / (1 - rate); None for no dropout."""
-        if self.seeds is None:
-            return None
-
-        count = math.prod(shape)
-
-        def row(seed):
-            # Two 16-bit numbers from each integer, since sampling dominates the cost of dropout.
-            bits = tf.random.stateless_uniform(
-                [-(-count // 2)], [seed[0], seed[1] + place], None, None, tf.int32
-            )
-            return tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count]
-
-        drawn = tf.map_fn(row, self.seeds, fn_output_signature=tf.uint16)
-        dropped = round(self.rate * 2**16)
-        kept = tf.cast(drawn >= tf.constant(dropped, tf.uint16), tf.float32)
-        return tf.reshape(kept, [-1, *shape]) * (2**16 / (2**16 - dropped))
 
 
 @keras.saving.register_keras_serializable("magenta_lite.layers")
@@ -251,9 +207,9 @@ class TransformerLayer(Layer):
     def _attend(self, q, k, v, bias, dropout, place):
         sizes, length = self.sizes, q.shape[2]
         table = None if self.table is None else tf.cast(self.table, q.dtype)
-        # All heads share their dropout, since sampling costs as much as the attention itself.
+        # All heads share their dropout, since random numbers cost as much as the attention itself.
         if sizes.block:
-            keep = dropout.keep(place, (1, length, 2 * sizes.block))
+            keep = dropout.factors(place, (1, length, 2 * sizes.block))
             return attend_in_blocks(q, k, v, sizes.block, table, keep=keep)
         if sizes.pattern:
             draw = dropout.at(place)
@@ -262,14 +218,14 @@ class TransformerLayer(Layer):
         if bias is None:
             return attend_causally(q, k, v, table, draw=dropout.at(place))
         distances = BOTH_SIDES if sizes.both_sides else PAST
-        keep = dropout.keep(place, (1, length, length))
+        keep = dropout.factors(place, (1, length, length))
         return attend(q, k, v, bias, table, distances=distances, keep=keep)
 
     def _attend_memory(self, x, memory, bias, dropout, place):
         weights = self.memory_attention
         (q,) = self._projected(normalize(x, *weights["norm"]), weights, "q")
         k, v = self.keys_values(memory, "memory_attention")
-        keep = dropout.keep(place, (1, x.shape[1], memory.shape[1]))
+        keep = dropout.factors(place, (1, x.shape[1], memory.shape[1]))
         return self._joined(attend(q, k, v, bias, keep=keep), weights)
 
     def keys_values(self, x: Tensor, attention: str = "attention") -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import keras
 import numpy as np
@@ -30,15 +30,15 @@ class RandomInput:
     """Random numbers that an example needs as an input of the model.
 
     Attributes:
-        kind: `normal` (standard), `uniform` (in [0, 1)), `bernoulli` (1 or 0), `gamma`, or `seed`
-            (int32), from which the model draws numbers that are too many for a batch.
+        kind: `normal` (standard), `uniform` (in [0, 1)), `gamma` (of rate 1), or `seed` (int32),
+            from which the model draws numbers that are too many for a batch.
         shape: Shape for one example.
-        p: Probability of 1 for `bernoulli`, concentration for `gamma`, whose rate is 1.
+        concentration: Of `gamma`.
     """
 
-    kind: str
+    kind: Literal["normal", "uniform", "gamma", "seed"]
     shape: tuple[int, ...]
-    p: float = 0.5
+    concentration: float = 1.0
 
     def drawn(self, size: Any) -> Tensor:
         """Returns numbers (size, *shape) for `size` examples, drawn with TensorFlow's seed."""
@@ -46,11 +46,10 @@ class RandomInput:
         if self.kind == "seed":
             return tf.random.uniform(shape, maxval=tf.int32.max, dtype=tf.int32)
         if self.kind == "gamma":
-            return tf.random.gamma([size], tf.fill(self.shape, self.p))
+            return tf.random.gamma([size], tf.fill(self.shape, self.concentration))
         if self.kind == "normal":
             return tf.random.normal(shape)
-        uniform = tf.random.uniform(shape)
-        return tf.cast(uniform < self.p, tf.float32) if self.kind == "bernoulli" else uniform
+        return tf.random.uniform(shape)
 
 
 class MusicModel(FromArguments, Model):

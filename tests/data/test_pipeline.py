@@ -27,7 +27,7 @@ MELODY = ((0, 2, 89),)  # ids 2 to 89 are pitches
 DRAWS = {
     "noise": RandomInput("normal", (3,)),
     "uniforms": RandomInput("uniform", (4, 2)),
-    "keep": RandomInput("bernoulli", (5,), p=0.3),
+    "dropout": RandomInput("seed", (2,)),
 }
 
 
@@ -253,13 +253,10 @@ def test_examples_without_pitches_stay_as_they_are():
     np.testing.assert_array_equal(batch["events"], grooves)
 
 
-def test_bernoulli_draws_are_true_as_often_as_asked():
-    keep = {"keep": RandomInput("bernoulli", (100,), p=0.3)}
-    drawn = take(batches(batch_size=64, random_inputs=keep).dataset(), 2)
-    assert set(np.unique(drawn[0]["keep"])) == {0.0, 1.0}
-    assert abs(drawn[0]["keep"].mean() - 0.3) < 0.03
-    assert (drawn[0]["keep"] != drawn[1]["keep"]).any()
-    assert len({row.tobytes() for row in drawn[0]["keep"]}) == 64
+def test_each_example_of_each_step_has_its_own_seed():
+    drawn = take(batches(batch_size=64).dataset(), 2)
+    assert drawn[0]["dropout"].dtype == np.int32
+    assert len({row.tobytes() for batch in drawn for row in batch["dropout"]}) == 128
 
 
 class FakeConverter(Converter):

@@ -134,15 +134,13 @@ def test_scheduled_sampling_leaves_the_hits_to_which_velocities_belong():
 
 
 def test_dropout_acts_on_velocities_in_training_only():
-    model = groovae("model.dropout=0.5")
-    batch = batch_of(model)
-    for name in (masks := model.random_inputs()).keys() - batch.keys():
-        fill = 0.0 if name == "keep_expression" else 1.0
-        batch[name] = tf.fill([ROWS, *masks[name].shape], fill)
+    model = groovae("model.dropout=0.9999")  # nearly nothing is kept
+    batch = batch_of(model) | {"dropout": tf.reshape(tf.range(2 * ROWS), [ROWS, 2])}
     bias = model.decoder.expression.output_projection.bias
     bias.assign(tf.range(18.0) / 18)
     velocities = parts(model(batch, training=True)["logits"])[1]
-    np.testing.assert_allclose(velocities, np.broadcast_to(bias[:DRUMS], velocities.shape))
+    only_bias = np.isclose(velocities, np.broadcast_to(bias[:DRUMS], velocities.shape))
+    assert only_bias.mean() > 0.95
     assert np.std(parts(model(batch, training=False)["logits"])[1], axis=0).min() > 0
 
 

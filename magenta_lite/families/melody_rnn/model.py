@@ -20,6 +20,7 @@ from magenta_lite.families.melody_rnn import (
 from magenta_lite.families.melody_rnn.attention import AttentionLSTM, State, attention_step
 from magenta_lite.families.melody_rnn.config import MelodyRNNConfig, NextEventObjective
 from magenta_lite.families.melody_rnn.options import MelodyRNNOptions
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.lstm import LSTM, lstm_cell
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.modeling.music_model import (
@@ -59,7 +60,7 @@ class MelodyRNN(MusicModel):
     Call arguments:
         batch: A dict of `events` int (B, T), event ids; `length` int32 (B,), sequence lengths;
             `controls` int (B, T), the chord of each event, if the encoding has chords; and
-            optionally the dropout masks named by `random_inputs`.
+            optionally `dropout` int32 (B, 2), the seeds of dropout.
 
     Returns:
         Logits float32 (B, T - 1, V): those at t predict event t + 1.
@@ -113,13 +114,7 @@ class MelodyRNN(MusicModel):
         return layers
 
     def random_inputs(self, training: bool = True) -> dict[str, RandomInput]:
-        rate = self.sizes.dropout
-        if not training or not rate:
-            return {}
-        return {
-            f"keep_{i}": RandomInput("bernoulli", (self.length, n), 1 - rate)
-            for i, n in enumerate(self.sizes.units)
-        }
+        return {"dropout": RandomInput("seed", (2,))} if training and self.sizes.dropout else {}
 
     # The network ---------------------------------------------------------------------------
 
@@ -138,23 +133,24 @@ class MelodyRNN(MusicModel):
         if self.encoding.chords:  # the chords of the predicted events
             chords = _swap_axes(tf.cast(batch["controls"], tf.int32))[1:]
         x, _ = features.read_events(self.encoding, ids, chords)
-        scale = 1 / (1 - self.sizes.dropout)
-        keep = [
-            _swap_axes(batch[name])[: tf.shape(x)[0]] * scale
-            for name in self.random_inputs()
-            if name in batch
-        ]
+        dropout = Dropout(batch.get("dropout"), self.sizes.dropout)
         for i, layer in enumerate(self.rnn):
             if isinstance(layer, AttentionLSTM):
                 inside = len(layer.units) > 1
-                x, _ = layer(x, keep=keep if inside else ())
+                x, _ = layer(x, keep=self._kept(dropout, x.shape[0]) if inside else ())
                 if inside:
                     continue
             else:
                 x = layer(x)
             # If attention wraps several layers, there are none after it.
-            x = x * tf.cast(keep[i], x.dtype) if keep else x
+            x = dropout(x, i, axis=1)
         return _swap_axes(self.head(tf.cast(x, tf.float32)))
+
+    def _kept(self, dropout, steps):
+        """Returns the factors (T, B, U) of all layers."""
+        if dropout.seeds is None:
+            return ()
+        return [dropout.factors(i, (steps, n), axis=1) for i, n in enumerate(self.sizes.units)]
 
     def layer_weights(self) -> tuple:
         """Returns the weights of all layers in the form that `step` needs, in float32."""

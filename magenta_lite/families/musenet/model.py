@@ -33,8 +33,8 @@ from magenta_lite.families.musenet.variations import (
     shares,
     stretched,
 )
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.transformer import (
-    Dropout,
     LayerSizes,
     TransformerLayer,
     prefilled,
@@ -167,7 +167,7 @@ class MuseNet(MusicModel):
         if objective.mixup:
             draws["mix"] = RandomInput("gamma", (2,), objective.mixup)
         if objective.critic:
-            draws["own"] = RandomInput("bernoulli", (), objective.critic_share)
+            draws["own"] = RandomInput("uniform", ())
             draws["which"] = RandomInput("uniform", ())
         return draws
 
@@ -340,7 +340,7 @@ class MuseNet(MusicModel):
         """Returns the augmented batch, with its conditioning masked at random."""
         objective, events = self.objective, tf.cast(batch["events"], tf.int32)
         if objective.critic:
-            own = tf.cast(batch["own"], tf.int32) * self.generated
+            own = tf.cast(batch["own"] < objective.critic_share, tf.int32) * self.generated
             which = tf.cast(batch["which"] * self.generations.shape[0], tf.int32)
             events = tf.where(own[:, None, None] > 0, tf.gather(self.generations, which), events)
             batch = batch | {"own": tf.cast(own, tf.float32)}

@@ -19,8 +19,8 @@ from magenta_lite.families.music_transformer.grammar import Conditioning, TokenG
 from magenta_lite.families.music_transformer.losses import PAD, token_nll
 from magenta_lite.families.music_transformer.options import MusicTransformerOptions
 from magenta_lite.layers.attention import padding_bias, timing_signal
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.transformer import (
-    Dropout,
     LayerSizes,
     TransformerLayer,
     prefilled,

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from magenta_lite.families.music_vae.encoders import dropped, near_zero_dense
+from magenta_lite.families.music_vae.encoders import near_zero_dense
 from magenta_lite.layers.base import Layer
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.lstm import LSTM, lstm_cell
-from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
 
 
@@ -38,7 +38,6 @@ class LSTMDecoder(Layer):
         head: Output head of the events, see `heads`.
         code_size: Size K of the code.
         control_size: Size C of the controls.
-        dropout: Dropout rate of the inputs of every layer.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class LSTMDecoder(Layer):
         head: Any,
         code_size: int,
         control_size: int = 0,
-        dropout: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -55,7 +53,6 @@ class LSTMDecoder(Layer):
         self.head = head
         self.code_size = code_size
         self.control_size = control_size
-        self.dropout = dropout
         with keras.name_scope(self.name):
             self.initial_state = _initial_state_layer(self.units, code_size)
             sizes = [head.vector_size + control_size, *self.units[:-1]]
@@ -68,15 +65,6 @@ class LSTMDecoder(Layer):
             )
             self.output_projection.build((None, self.units[-1]))
 
-    def random_inputs(self, steps: int) -> dict[str, RandomInput]:
-        """Returns the dropout masks for `steps` steps of one example."""
-        return {
-            f"keep_{self.name}_{i}": RandomInput(
-                "bernoulli", (steps, layer.input_size + layer.constant_size), 1 - self.dropout
-            )
-            for i, layer in enumerate(self.layers)
-        }
-
     def initial_states(self, code: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Returns [(h, c), …] of float32 (..., U), one pair per layer, from code (..., K)."""
         return _split_states(self.initial_state(code), self.units)
@@ -86,7 +74,7 @@ class LSTMDecoder(Layer):
         previous: Tensor,
         code: Tensor,
         controls: Tensor | None = None,
-        keep: dict[str, Tensor] | None = None,
+        dropout: Dropout | None = None,
     ) -> Tensor:
         """Computes all steps with teacher forcing.
 
@@ -94,8 +82,7 @@ class LSTMDecoder(Layer):
             previous: (L, B, *event_shape), the event before each step.
             code: Float (B, K).
             controls: Float (L, B, C), or None.
-            keep: Dropout masks by the names of `random_inputs`: 0 or 1 (L, B, channels); None for
-                no dropout.
+            dropout: Of the inputs of every layer; None for no dropout.
 
         Returns:
             Float32 (L, B, P).
@@ -107,11 +94,11 @@ class LSTMDecoder(Layer):
             zip(self.layers, self.initial_states(code), strict=True)
         ):
             constant = code if i == 0 else None
-            if keep is not None:
+            if dropout:
                 if i == 0:  # each step has its own mask of the code
                     repeated = tf.repeat(tf.cast(code, x.dtype)[None], x.shape[0], axis=0)
                     x, constant = tf.concat([x, repeated], axis=-1), None
-                x = dropped(x, keep[f"keep_{self.name}_{i}"], self.dropout)
+                x = dropout(x, f"{self.name}_{i}", axis=1)
             x = layer(x, constant=constant, state=state)
         return tf.cast(self.output_projection(x), tf.float32)
 

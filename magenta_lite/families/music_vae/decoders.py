@@ -19,7 +19,7 @@ from magenta_lite.families.music_vae.encoders import (
 from magenta_lite.families.music_vae.expression import Expression
 from magenta_lite.graphs import inner_graph
 from magenta_lite.layers.base import Layer
-from magenta_lite.modeling.music_model import RandomInput
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.modeling.sampling import Sampler
 from magenta_lite.typing import Tensor
 
@@ -67,11 +67,6 @@ class Decoder(Layer):
         """Random numbers in [0, 1) that sampling one step takes."""
         return sum(core.head.uniforms for core in self.cores)
 
-    def random_inputs(self) -> dict[str, RandomInput]:
-        """Returns the dropout masks for one example."""
-        parts = [*self.cores, *([self.expression] if self.expression else [])]
-        return {k: d for part in parts for k, d in part.random_inputs(self.length).items()}
-
     def codes(self, z: Tensor) -> Tensor:
         """Returns float32 (S, B, K), the code of each segment, from z (B, Z)."""
         return self.conductor(z) if self.conductor else z[None]
@@ -97,7 +92,7 @@ class Decoder(Layer):
         events: Tensor,
         z: Tensor,
         controls: Tensor | None = None,
-        keep: dict[str, Tensor] | None = None,
+        dropout: Dropout | None = None,
         targets: Tensor | None = None,
     ) -> Tensor:
         """Decodes with teacher forcing; step t reads event t - 1.
@@ -106,21 +101,24 @@ class Decoder(Layer):
             events: (T, B, …), those that are read.
             z: Float (B, Z).
             controls: Float (T, B, C), or None.
-            keep: Dropout masks as of `LSTMDecoder.call`, (T, B, channels).
+            dropout: As of `LSTMDecoder.call`.
             targets: (T, B, …), those that get velocities and offsets; by default `events`.
 
         Returns:
             Float32 (T, B, P), the concatenated parameters of all cores, or those of a groove.
         """
         code, previous, controls = self._segmented(z, events, controls)
-        masks = keep and {name: to_segments(mask, self.segments) for name, mask in keep.items()}
+        of_rows = dropout and dropout.in_segments(self.segments)
         each = [
-            core(self.part(previous, k), code, controls, masks) for k, core in enumerate(self.cores)
+            core(self.part(previous, k), code, controls, dropout=of_rows)
+            for k, core in enumerate(self.cores)
         ]
         parameters = from_segments(tf.concat(each, axis=-1), self.segments)
         if self.expression is None:
             return parameters
-        return self.expression(events if targets is None else targets, parameters, z, keep)
+        return self.expression(
+            events if targets is None else targets, parameters, z, dropout=dropout
+        )
 
     def _segmented(self, z, events, controls):
         """Returns the codes (S * B, K), previous events and controls of separate segments."""

@@ -9,14 +9,9 @@ import keras
 import tensorflow as tf
 
 from magenta_lite.layers.base import Layer
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.lstm import LSTM
-from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
-
-
-def dropped(x: Tensor, keep: Tensor, rate: float) -> Tensor:
-    """Applies dropout with a mask `keep` (0 or 1, same shape as `x`)."""
-    return x * tf.cast(keep, x.dtype) / (1 - rate)
 
 
 @keras.saving.register_keras_serializable("magenta_lite.music_vae")
@@ -26,26 +21,21 @@ class BidirectionalEncoder(Layer):
     Args:
         units: LSTM units of each layer, per direction.
         input_size: Input channels C.
-        dropout: Dropout rate of the inputs of every layer.
 
     Call arguments:
         x: Float (T, B, C), time-major.
         length: Int32 (B,), sequence lengths. The backward direction starts at the last step.
-        keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, channels); None for no
-            dropout.
+        dropout: Of the inputs of every layer; None for no dropout.
 
     Returns:
         Float (B, 2 * units[-1]): forward output after the last step, backward output after the
         first. Zeros where `length` is 0.
     """
 
-    def __init__(
-        self, units: tuple[int, ...], input_size: int, dropout: float = 0.0, **kwargs: Any
-    ):
+    def __init__(self, units: tuple[int, ...], input_size: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = tuple(units)
         self.input_size = input_size
-        self.dropout = dropout
         self.sizes = [input_size, *(2 * n for n in self.units[:-1])]
         with keras.name_scope(self.name):
             self.forward_layers, self.backward_layers = (
@@ -56,17 +46,9 @@ class BidirectionalEncoder(Layer):
                 for direction in ("forward", "backward")
             )
 
-    def random_inputs(self, steps: int) -> dict[str, RandomInput]:
-        """Returns the dropout masks for `steps` steps of one example."""
-        return {
-            f"keep_{layer.name}": RandomInput("bernoulli", (steps, size), 1 - self.dropout)
-            for layers in (self.forward_layers, self.backward_layers)
-            for layer, size in zip(layers, self.sizes, strict=True)
-        }
-
-    def call(self, x: Tensor, length: Tensor, keep: Tensor | None = None) -> Tensor:
+    def call(self, x: Tensor, length: Tensor, dropout: Dropout | None = None) -> Tensor:
         def read(layer, x):
-            return x if keep is None else dropped(x, keep[f"keep_{layer.name}"], self.dropout)
+            return dropout(x, f"encoder_{layer.name}", axis=1) if dropout else x
 
         pairs = zip(self.forward_layers, self.backward_layers, strict=True)
         for forward_layer, backward_layer in pairs:

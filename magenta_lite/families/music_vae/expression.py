@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from magenta_lite.families.music_vae.encoders import dropped, near_zero_dense
+from magenta_lite.families.music_vae.encoders import near_zero_dense
 from magenta_lite.layers.base import Layer
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.lstm import LSTM
-from magenta_lite.modeling.music_model import RandomInput
 from magenta_lite.typing import Tensor
 
 
@@ -27,15 +27,12 @@ class Expression(Layer):
         units: LSTM units per direction.
         head: A `GrooveHead` with `at_hits`.
         latent_size: Size Z of the latent vector.
-        dropout: Dropout rate of the outputs of the LSTM.
     """
 
-    def __init__(
-        self, units: int, head: Any, latent_size: int, dropout: float = 0.0, **kwargs: Any
-    ):
+    def __init__(self, units: int, head: Any, latent_size: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.units, self.head = units, head
-        self.latent_size, self.dropout = latent_size, dropout
+        self.latent_size = latent_size
         with keras.name_scope(self.name):
             self.code = near_zero_dense("code", latent_size, units, "tanh")
             self.directions = [
@@ -47,13 +44,8 @@ class Expression(Layer):
             )
             self.output_projection.build((None, 2 * units))
 
-    def random_inputs(self, steps: int) -> dict[str, RandomInput]:
-        """Returns the dropout masks for `steps` steps of one example."""
-        shape = (steps, 2 * self.units)
-        return {f"keep_{self.name}": RandomInput("bernoulli", shape, 1 - self.dropout)}
-
     def call(
-        self, events: Tensor, logits: Tensor, z: Tensor, keep: dict[str, Tensor] | None = None
+        self, events: Tensor, logits: Tensor, z: Tensor, dropout: Dropout | None = None
     ) -> Tensor:
         """Computes the parameters of the head.
 
@@ -61,8 +53,7 @@ class Expression(Layer):
             events: Float (T, B, 3 * D), of which the hits are read.
             logits: Float32 (T, B, D), the logits of hits.
             z: Float (B, Z).
-            keep: Dropout masks by the names of `random_inputs`: 0 or 1 (T, B, 2 * units); None for
-                no dropout.
+            dropout: Of the outputs of the LSTM; None for no dropout.
 
         Returns:
             Float32 (T, B, 3 * D): `logits`, logits of velocities, and offsets before tanh.
@@ -71,8 +62,8 @@ class Expression(Layer):
         forward, backward = self.directions
         x = [forward(hits, code), tf.reverse(backward(tf.reverse(hits, [0]), code), [0])]
         x = tf.concat(x, axis=-1)
-        if keep is not None:
-            x = dropped(x, keep[f"keep_{self.name}"], self.dropout)
+        if dropout:
+            x = dropout(x, self.name, axis=1)
         return tf.concat([logits, tf.cast(self.output_projection(x), tf.float32)], axis=-1)
 
     def complete(self, events: Tensor, logits: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

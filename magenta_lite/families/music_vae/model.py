@@ -25,6 +25,7 @@ from magenta_lite.families.music_vae.latent_space import AggregatedPosterior, ch
 from magenta_lite.families.music_vae.networks import check_sizes, make_decoder, make_encoder
 from magenta_lite.families.music_vae.options import MusicVAEOptions
 from magenta_lite.graphs import inner_graph
+from magenta_lite.layers.dropout import Dropout
 from magenta_lite.layers.sharding import in_row_shards
 from magenta_lite.modeling.music_model import (
     COUNTED_EXAMPLES,
@@ -66,7 +67,8 @@ class MusicVAE(MusicModel):
         batch: A dict of `events` int (B, T, *E), float for grooves; `length` int32 (B,), the
             sequence lengths, or (B, S), the lengths of the segments; for events with chords
             `controls` int32 (B, T); and optionally the random numbers named by `random_inputs`:
-            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and dropout masks.
+            `noise` float (B, Z), standard normal, `uniforms` float (B, T, U), and `dropout` int32
+            (B, 2), seeds.
 
     Returns:
         A dict of `mu`, `sigma`, `z` float32 (B, Z) and `logits` float32 (B, T, P).
@@ -132,10 +134,8 @@ class MusicVAE(MusicModel):
         }
 
     def _training_random_inputs(self) -> dict[str, RandomInput]:
-        dropout = self.sizes.dropout
         return {
-            **(self.encoder.random_inputs(self.length) if dropout else {}),
-            **(self.decoder.random_inputs() if dropout else {}),
+            **({"dropout": RandomInput("seed", (2,))} if self.sizes.dropout else {}),
             **inputs.random_inputs(self.events_format, self.length),
         }
 
@@ -150,10 +150,9 @@ class MusicVAE(MusicModel):
         events, controls = self._events(batch["events"]), self.conditioning(batch)
         lengths = self._segment_lengths(batch["length"], events)
         random = {name: batch[name] for name in self._training_random_inputs()} if training else {}
-        masks = {name: swap_axes(x) for name, x in random.items() if name.startswith("keep_")}
-        keep = masks or None
+        dropout = Dropout(random["dropout"], self.sizes.dropout) if "dropout" in random else None
         mu, sigma = self._posterior_parameters(
-            events, lengths, controls, keep, random.get("hidden_notes")
+            events, lengths, controls, dropout, random.get("hidden_notes")
         )
         z = mu + sigma * batch["noise"]
         fed = self._without_padding(events, lengths)
@@ -161,7 +160,7 @@ class MusicVAE(MusicModel):
             fed = self.decoder.scheduled_sampling(
                 fed, z, controls, swap_axes(batch["uniforms"]), self.sampling_probability()
             )
-        logits = swap_axes(self.decoder(fed, z, controls, keep, events))
+        logits = swap_axes(self.decoder(fed, z, controls, dropout=dropout, targets=events))
         return {"mu": mu, "sigma": sigma, "z": z, "logits": logits}
 
     def _events(self, events):
@@ -205,7 +204,7 @@ class MusicVAE(MusicModel):
         counts = steps_mask(lengths, self.length // lengths.shape[0])
         return tf.reshape(counts, [*tf.unstack(tf.shape(counts)), *[1] * (len(events.shape) - 2)])
 
-    def _posterior_parameters(self, events, lengths, controls, keep=None, hidden_notes=None):
+    def _posterior_parameters(self, events, lengths, controls, dropout=None, hidden_notes=None):
         dtype = self.encoder.compute_dtype
         x = inputs.network_input(self.events_format, events, self.head, dtype, hidden_notes)
         if controls is not None:
@@ -215,7 +214,7 @@ class MusicVAE(MusicModel):
         if self.sizes.encoder_levels:
             code = self.encoder(x, lengths)
         else:
-            code = self.encoder(x, tf.reduce_sum(lengths, axis=0), keep)
+            code = self.encoder(x, tf.reduce_sum(lengths, axis=0), dropout=dropout)
         code = tf.cast(code, tf.float32)
         return self.mu(code), self.sigma(code)
 

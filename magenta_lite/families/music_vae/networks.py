@@ -39,7 +39,7 @@ def make_encoder(
     of_keras: dict[str, Any] = {"name": "encoder", "dtype": dtype}
     if sizes.encoder_levels:
         return HierarchicalEncoder(sizes.encoder_levels, sizes.encoder_units, width, **of_keras)
-    return BidirectionalEncoder(sizes.encoder_units, width, sizes.dropout, **of_keras)
+    return BidirectionalEncoder(sizes.encoder_units, width, **of_keras)
 
 
 def make_decoder(
@@ -52,12 +52,12 @@ def make_decoder(
         code_size = units[-1]
     heads = [head]
     if sizes.expression_units:
-        of_groove = sizes.expression_units, head, sizes.latent_size, sizes.dropout
+        of_groove = sizes.expression_units, head, sizes.latent_size
         expression = Expression(*of_groove, name="expression", dtype=dtype)
         heads = [HitHead(events.sizes[0])]
     if sizes.decoder_per_part:
         heads = [Categorical(size) for size in events.sizes]
-    of_core = code_size, control_size(events), sizes.dropout
+    of_core = code_size, control_size(events)
     cores = [
         LSTMDecoder(units, head, *of_core, name=f"core_{k}", dtype=dtype)
         for k, head in enumerate(heads)

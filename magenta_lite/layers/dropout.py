@@ -1,0 +1,145 @@
+"""Dropout whose random numbers are computed where they are needed, from a seed for each example.
+
+They come from a counter: each is a hash of a seed and of its own place (Salmon et al. 2011,
+"Parallel random numbers: as easy as 1, 2, 3"). So XLA computes them within the multiplication, on
+CPUs and on GPUs, no mask is kept for the backward pass, and an example has the same ones in every
+batch and on every replica.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from magenta_lite.graphs import inner_graph
+from magenta_lite.typing import Tensor
+
+LEVELS = 2**16  # a random number has 16 bits, so that each hash gives two
+FAR = 0x61C88647  # between the seeds of segments: 2^32 divided by the square of the golden ratio
+
+
+class Dropout:
+    """Dropout (Srivastava et al. 2014) with a seed for each example.
+
+    Args:
+        seeds: Int32 (B, 2), random; None for no dropout.
+        rate: Dropout rate, below 1; it is rounded to a multiple of 2^-16.
+    """
+
+    def __init__(self, seeds: Tensor | None, rate: float):
+        self.seeds = seeds if rate else None
+        self.rate = rate
+
+    def __call__(self, x: Tensor, place: int | str, axis: int = 0) -> Tensor:
+        """Applies dropout to x, float (B, ...), and scales the rest up.
+
+        Args:
+            x: Float (B, ...).
+            place: A number or a name; calls with different places are independent.
+            axis: The axis B of x; it is not the last one.
+        """
+        if self.seeds is None:
+            return x
+        seeds = self._at(place)
+
+        @tf.custom_gradient
+        def dropped(x):
+            def scaled(y):
+                return _dropped(y, seeds, self.rate, axis)
+
+            return scaled(x), scaled  # both directions multiply by the same factors
+
+        return dropped(x)
+
+    def factors(self, place: int | str, shape: Sequence[int], axis: int = 0) -> Any:
+        """Returns what a call at `place` multiplies by: float32, 0 or 1 / (1 - rate).
+
+        Args:
+            place: As of a call.
+            shape: Shape without the axis B.
+            axis: Where the result has the axis B.
+
+        Returns:
+            Float32 (B, *shape) if `axis` is 0; None for no dropout.
+        """
+        if self.seeds is None:
+            return None
+        return _factors(self._at(place), tuple(shape), self.rate, axis)
+
+    def at(self, place: int | str) -> Callable[[int], Tensor] | None:
+        """Returns a function of n that returns factors (B, n) at `place`; None for no dropout."""
+        return None if self.seeds is None else lambda count: self.factors(place, (count,))
+
+    def in_segments(self, segments: int) -> Dropout:
+        """Returns the dropout of `segments` sequences of each example, in rows (segments * B)."""
+        if self.seeds is None or segments == 1:
+            return self
+        numbers = tf.stack([tf.range(segments) * FAR, tf.zeros([segments], tf.int32)], axis=1)
+        return Dropout(tf.reshape(numbers[:, None] + self.seeds, [-1, 2]), self.rate)
+
+    def _at(self, place):
+        number = zlib.crc32(place.encode()) >> 1 if isinstance(place, str) else place
+        return self.seeds + tf.constant([0, number], tf.int32)
+
+
+@inner_graph(jit_compile=True)
+def _factors(seeds, shape, rate, axis):
+    return _scales(seeds, shape, rate, axis)
+
+
+@inner_graph(jit_compile=True)
+def _dropped(x, seeds, rate, axis):
+    shape = tf.unstack(tf.shape(x))
+    del shape[axis]
+    factors = _scales(seeds, shape, rate, axis)
+    return tf.ensure_shape(x * tf.cast(factors, x.dtype), x.shape)
+
+
+def _scales(seeds, shape, rate, axis):
+    bits = random_bits(seeds, [*shape[:-1], (shape[-1] + 1) // 2], axis)
+    low, high = tf.bitwise.bitwise_and(bits, _uint32(LEVELS - 1)), _shifted(bits, 16)
+    numbers = tf.concat([low, high], axis=-1)[..., : shape[-1]]
+    dropped = round(rate * LEVELS)
+    return tf.where(numbers >= _uint32(dropped), LEVELS / (LEVELS - dropped), 0.0)
+
+
+def random_bits(seeds: Tensor, shape: Sequence[Any], axis: int = 0) -> Tensor:
+    """Returns 32 random bits for each place of `shape`, a function of the example's seed.
+
+    The place and two keys of the seed are mixed by a multiply-xorshift hash (Wellons 2018,
+    "Prospecting for hash functions", `triple32`). The second key enters between its rounds, so that
+    the numbers of two seeds are not permutations of each other.
+
+    Args:
+        seeds: Int32 (B, 2).
+        shape: Shape without the axis B, of ints or int32 scalars.
+        axis: Where the result has the axis B.
+
+    Returns:
+        Uint32 (B, *shape) if `axis` is 0.
+    """
+    words = tf.bitcast(seeds, tf.uint32)
+    first = _mixed(_mixed(words[:, 0]) ^ words[:, 1])
+    second = _mixed(first)
+    keys = [-1 if i == axis else 1 for i in range(len(shape) + 1)]
+    places = tf.range(tf.reduce_prod(tf.stack(shape)))
+    places = tf.expand_dims(tf.reshape(tf.bitcast(places, tf.uint32), shape), axis)
+    return _mixed(places ^ tf.reshape(first, keys), tf.reshape(second, keys))
+
+
+def _mixed(x, key=0):
+    x = (x ^ _shifted(x, 17)) * _uint32(0xED5AD4BB) + _uint32(0x9E3779B9)
+    x = (x ^ _shifted(x, 11)) * _uint32(0xAC4C1B51) + key
+    x = (x ^ _shifted(x, 15)) * _uint32(0x31848BAB)
+    return x ^ _shifted(x, 14)
+
+
+def _shifted(x, bits):
+    return tf.bitwise.right_shift(x, _uint32(bits))
+
+
+def _uint32(value):
+    return tf.constant(value, tf.uint32)
