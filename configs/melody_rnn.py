@@ -39,6 +39,9 @@ SHORT = COSINE | {
     "clip_norm": 0.1,
     "checkpoint_every": 300,
 }
+# Through three layers too little of the input arrives at the output for Glorot's initialization:
+# without the gain, training ends at the frequencies of the events.
+DEEP = {"initial_gain": 4.0}
 
 
 def tiny(config: ExperimentConfig) -> ExperimentConfig:
@@ -166,6 +169,7 @@ event_rnn(
     "drum_kit",
     converter=EventDrumsConverterConfig(classes="kit"),
     model=MelodyRNNConfig(units=(256, 256, 256), attention_length=32),
+    recipe=COSINE | DEEP,
     **DRUMS,
 )
 event_rnn(
@@ -181,7 +185,6 @@ event_rnn(
 LEAD_SHEETS = {
     "data": DataConfig(source="arranged:leads", transpose=(-6, 5)),
     "programs": FIDDLE,
-    "recipe": SHORT,
     "dropout": 0.1,
 }
 
@@ -195,6 +198,7 @@ event_rnn(
     "basic_improv",
     converter=lead_sheets("triads"),
     model=MelodyRNNConfig(units=(64, 64)),
+    recipe=SHORT,
     clip_norm=5.0,
     **LEAD_SHEETS,
 )
@@ -202,12 +206,14 @@ event_rnn(
     "attention_improv",
     converter=lead_sheets("triads"),
     model=MelodyRNNConfig(units=(128, 128, 128), attention_length=40, encoding="key"),
+    recipe=SHORT | DEEP,
     **LEAD_SHEETS,
 )
 event_rnn(
     "chord_pitches_improv",
     converter=lead_sheets("pitches"),
     model=MelodyRNNConfig(units=(256, 256, 256)),
+    recipe=SHORT | DEEP,
     **LEAD_SHEETS,
 )
 
@@ -217,6 +223,7 @@ PERFORMANCES = {
     "model": MelodyRNNConfig(units=(512, 512, 512), dropout=0.0),
     "data": DataConfig(source="arranged", transpose=(-3, 3)),
     "batch_size": 64,
+    "recipe": COSINE | DEEP,
 }
 
 event_rnn(
