@@ -244,7 +244,14 @@ RECIPES = {
         data=GROOVES,
         steps=3000,
         batch_size=32,
-        changes=COSINE | {"model.units": [128, 128, 128], "model.dropout": 0.3},
+        changes=COSINE
+        | {
+            "converter.min_bars": 2,  # fills, too
+            "model.units": [128, 128],
+            "model.dropout": 0.3,
+            "train.clip_norm": 0.1,
+            "train.initial_gain": 4.0,
+        },
         weaknesses="All hits are equally loud and on the grid; fills come at odd places.",
     ),
     "trio": Recipe(
