@@ -50,6 +50,13 @@ def test_programs_fit_the_music_that_a_configuration_trains_on():
     assert chosen("attention_rnn", "--data=songs", "--set=generate.programs=[73]") == "(73,)"
 
 
+def test_nothing_is_an_empty_text():
+    config = get_config("attention_improv", ["converter.chords="])
+    assert config.converter.chords == ""
+    with pytest.raises(UserError, match=r"train\.steps"):
+        get_config("attention_improv", ["train.steps="])
+
+
 def test_overrides_keep_types():
     config = get_config(
         "cat-mel_2bar",

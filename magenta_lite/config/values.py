@@ -183,6 +183,11 @@ def _merge(section: Any, changes: dict[str, Any], name: str) -> Any:
     is_class = isinstance(section, type)
     cls = section if is_class else type(section)
     hints = typing.get_type_hints(cls)
+    # YAML reads nothing, as in `--set data.source=`, as null.
+    changes = {
+        key: "" if value is None and hints.get(key) is str else value
+        for key, value in changes.items()
+    }
     values = {key: value for key, value in changes.items() if _is_text(value, hints.get(key))}
     others = {key: value for key, value in changes.items() if key not in values}
     for key, value in others.items():
