@@ -21,6 +21,11 @@ _inlined = contextvars.ContextVar("_inlined", default=False)
 _unrolled = contextvars.ContextVar("_unrolled", default=False)
 
 
+def on_gpu() -> bool:
+    """Returns whether TensorFlow computes on a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def inner_graph(function: Callable | None = None, **options: Any) -> Callable:
     """Decorator that makes a function a graph, which is traced once and called from other graphs.
 

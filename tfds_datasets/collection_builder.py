@@ -8,6 +8,7 @@ import functools
 import hashlib
 import itertools
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters, shuffle
+from tensorflow_datasets.core.download import downloader
 from tensorflow_datasets.core.utils import shard_utils
 
 from magenta_lite.converters import build_converter
@@ -36,6 +38,8 @@ FOUND_FILE, BEAM_FOLDER = "found.json", "beam"
 
 # TFDS sorts the examples of a larger split in files, with the same result; its own limit is 1 GB.
 shuffle.MAX_MEM_BUFFER_SIZE = 64 * 2**20
+# TFDS tries ten times, which takes more than three minutes without a network; six take 12 seconds.
+downloader.MAX_RETRIES = 6
 
 
 def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -> str:
@@ -44,6 +48,7 @@ def downloaded(dl_manager: tfds.download.DownloadManager, url: str, name: str) -
     Raises:
         UserError: If it cannot be downloaded; the message explains how to give a copy.
     """
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # one message, not one for each attempt
     try:
         return str(dl_manager.download(url))
     except (OSError, tfds.download.DownloadError) as error:  # requests raises OSError

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from magenta_lite.graphs import array_of, counted_loop, inner_graph
+from magenta_lite.graphs import array_of, counted_loop, inner_graph, on_gpu
 from magenta_lite.layers.base import Layer
 from magenta_lite.layers.initial_values import orthogonal_gates
 from magenta_lite.typing import Tensor
@@ -146,7 +146,8 @@ def lstm_scan(
     """Runs an LSTM over all steps.
 
     In float32 the whole loop is compiled. In bfloat16 or with many units only the element-wise
-    part of a step is compiled, since XLA's products are then slower on CPUs than TensorFlow's.
+    part of a step is compiled on CPUs, since XLA's products are then slower than TensorFlow's. On
+    GPUs the loop is always compiled, since TensorFlow starts each of its operations from the CPU.
 
     Args:
         x: Float (T, B, C).
@@ -176,7 +177,7 @@ def _scan_with_gradient(recompute, x, kernel, recurrent_kernel, every_step, h0, 
         tf.stop_gradient(tensor) for tensor in (x, kernel, recurrent_kernel, every_step, h0, c0)
     )
     wide = h0.shape[1] >= WIDE_UNITS
-    compiled = x.dtype == tf.float32 and not wide
+    compiled = on_gpu() or (x.dtype == tf.float32 and not wide)
     scan = _compiled_scan if compiled else _scan
     scan_gradient = _compiled_scan_gradient if compiled else _scan_gradient
     matrix = tf.concat([kernel, recurrent_kernel], axis=0)

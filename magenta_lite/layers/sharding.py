@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from magenta_lite.graphs import on_gpu
+
 # Independent of the number of cores, so that sums are rounded alike on every machine.
 SHARDS = 2
 # Smaller shards make products inefficient, and the more so the more weights they read.
@@ -32,7 +34,7 @@ def in_row_shards(function: Callable, inputs: dict[str, tf.Tensor], units: int) 
     """
     rows = next(iter(inputs.values())).shape[0]
     least = SHARDS * max(MIN_ROWS, units * MIN_ROWS_PER_UNIT)
-    if rows is None or rows < least or tf.config.list_physical_devices("GPU"):
+    if rows is None or rows < least or on_gpu():
         return function(inputs)
     edges = [rows * i // SHARDS for i in range(SHARDS + 1)]
     parts = [

@@ -18,7 +18,7 @@ from magenta_lite.data.collections import Examples
 from magenta_lite.data.pipeline import Batches
 from magenta_lite.errors import UserError
 from magenta_lite.families.building import build_model
-from magenta_lite.families.vqvae import losses
+from magenta_lite.families.vqvae import codebook, losses
 from magenta_lite.families.vqvae.codebook import Choice, Codebook
 from magenta_lite.families.vqvae.config import VQVAEConfig, VQVAEObjective
 from magenta_lite.families.vqvae.convolutions import Decoder, Encoder, Snake
@@ -240,6 +240,29 @@ def test_a_step_of_a_codebook_is_the_one_calculated_by_hand(reset):
     np.testing.assert_allclose(book.vectors[:, 0], [1.6 / 1.5, -1.5, 1.0], rtol=1e-6)
     assert float(out.statistics.alive) == 2
     assert float(out.statistics.used) == 2
+
+
+def tf32(x):
+    """Rounds to the 11 bits of TF32."""
+    bits = tf.bitcast(x, tf.uint32) + tf.constant(0x1000, tf.uint32)
+    return tf.bitcast(tf.bitwise.bitwise_and(bits, tf.constant(0xFFFFE000, tf.uint32)), tf.float32)
+
+
+def test_gpus_find_the_nearest_vectors_in_spite_of_their_rounding(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, vectors = ((5 + rng.normal(size=(n, 16))).astype(np.float32) for n in (2048, 512))
+    exact = ((rows[:, None].astype(np.float64) - vectors) ** 2).sum(axis=-1)
+
+    def product(rows, vectors):
+        return tf.matmul(tf32(rows), tf32(vectors), transpose_b=True)
+
+    monkeypatch.setattr(codebook, "_product", product)
+    rounded, _ = codebook.nearest(tf.constant(rows), tf.constant(vectors))
+    assert np.mean(rounded != exact.argmin(axis=1)) > 0.01
+    monkeypatch.setattr(codebook, "on_gpu", lambda: True)
+    codes, distances = codebook.nearest(tf.constant(rows), tf.constant(vectors))
+    np.testing.assert_array_equal(codes, exact.argmin(axis=1))
+    np.testing.assert_allclose(distances, exact.min(axis=1), atol=1e-3)
 
 
 def test_the_first_codebook_of_k_means_is_nearer_to_the_rows():

@@ -94,6 +94,34 @@ def test_bfloat16_stays_close_to_float32_and_keeps_the_cell_state_in_float32():
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_loop_for_gpus_gives_what_the_loop_for_cpus_gives(dtype, monkeypatch):
+    monkeypatch.setattr(lstm, "WIDE_UNITS", 0)
+    layer = LSTM(UNITS, CHANNELS, LATENT, dtype=dtype)
+    x, constant, state = inputs()
+
+    def run():
+        with tf.GradientTape() as tape:
+            outputs = layer(x, constant=constant, state=state)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) ** 2)
+        return [tf.cast(outputs, tf.float32), *tape.gradient(loss, layer.trainable_variables)]
+
+    def traced():
+        graph = tf.function(run).get_concrete_function()
+        functions = graph.graph.as_graph_def().library.function
+        compiled = [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
+        return graph(), sum("_scan" in name for name in compiled)
+
+    on_cpu, loops = traced()
+    assert not loops
+    monkeypatch.setattr(lstm, "on_gpu", lambda: True)
+    on_gpu, loops = traced()
+    assert loops
+    tolerance = 1e-5 if dtype == "float32" else 0.02
+    for ours, expected in zip(on_gpu, on_cpu, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
+
+
 def test_initial_weights_are_glorot_uniform_orthogonal_gates_and_forget_bias_one():
     layer = LSTM(64, 90)
     limit = (6 / (90 + 64 + 4 * 64)) ** 0.5

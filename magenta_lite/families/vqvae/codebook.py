@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.graphs import on_gpu
 from magenta_lite.layers.base import Layer
 from magenta_lite.typing import Tensor
 
@@ -244,13 +245,36 @@ class Codebook(Layer):
 
 def nearest(rows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the nearest of vectors (K, C) to rows (R, C): int32 (R,), and squared distances."""
+    product = _exact_product if on_gpu() else _product
     distances = (
         tf.reduce_sum(tf.square(rows), axis=1, keepdims=True)
-        - 2 * tf.matmul(rows, vectors, transpose_b=True)
+        - 2 * product(rows, vectors)
         + tf.reduce_sum(tf.square(vectors), axis=1)
     )
     codes = tf.argmin(distances, axis=1, output_type=tf.int32)
     return codes, tf.reduce_min(distances, axis=1)
+
+
+def _product(rows, vectors):
+    return tf.matmul(rows, vectors, transpose_b=True)
+
+
+def _exact_product(rows, vectors):
+    """Returns rows (R, C) times transposed vectors (K, C) with the precision of float32.
+
+    GPUs round the factors of float32 products to the 11 bits of TF32, by which near vectors change
+    places. The parts of a number before and after those bits are multiplied separately.
+    """
+    (high, low), (high_vectors, low_vectors) = _parted(rows), _parted(vectors)
+    small = _product(high, low_vectors) + _product(low, high_vectors)
+    return _product(high, high_vectors) + (small + _product(low, low_vectors))
+
+
+def _parted(x):
+    """Returns x, float32, as the sum of numbers with at most 11 and 13 bits."""
+    bits = tf.bitwise.bitwise_and(tf.bitcast(x, tf.uint32), tf.constant(0xFFFFE000, tf.uint32))
+    high = tf.bitcast(bits, tf.float32)
+    return high, x - high
 
 
 def _first_rows(rows, order, count: int):
