@@ -1,9 +1,6 @@
 """Dropout whose random numbers are computed where they are needed, from a seed for each example.
 
-They come from a counter: each is a hash of a seed and of its own place (Salmon et al. 2011,
-"Parallel random numbers: as easy as 1, 2, 3"). So XLA computes them within the multiplication, on
-CPUs and on GPUs, no mask is kept for the backward pass, and an example has the same ones in every
-batch and on every replica.
+XLA computes them within the multiplication, and no mask is kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from magenta_lite.graphs import inner_graph
+from magenta_lite.layers.random_numbers import at_place, random_bits, shifted, uint32
 from magenta_lite.typing import Tensor
 
 LEVELS = 2**16  # a random number has 16 bits, so that each hash gives two
@@ -82,7 +80,7 @@ class Dropout:
 
     def _at(self, place):
         number = zlib.crc32(place.encode()) >> 1 if isinstance(place, str) else place
-        return self.seeds + tf.constant([0, number], tf.int32)
+        return at_place(self.seeds, number)
 
 
 @inner_graph(jit_compile=True)
@@ -100,46 +98,7 @@ def _dropped(x, seeds, rate, axis):
 
 def _scales(seeds, shape, rate, axis):
     bits = random_bits(seeds, [*shape[:-1], (shape[-1] + 1) // 2], axis)
-    low, high = tf.bitwise.bitwise_and(bits, _uint32(LEVELS - 1)), _shifted(bits, 16)
+    low, high = tf.bitwise.bitwise_and(bits, uint32(LEVELS - 1)), shifted(bits, 16)
     numbers = tf.concat([low, high], axis=-1)[..., : shape[-1]]
     dropped = round(rate * LEVELS)
-    return tf.where(numbers >= _uint32(dropped), LEVELS / (LEVELS - dropped), 0.0)
-
-
-def random_bits(seeds: Tensor, shape: Sequence[Any], axis: int = 0) -> Tensor:
-    """Returns 32 random bits for each place of `shape`, a function of the example's seed.
-
-    The place and two keys of the seed are mixed by a multiply-xorshift hash (Wellons 2018,
-    "Prospecting for hash functions", `triple32`). The second key enters between its rounds, so that
-    the numbers of two seeds are not permutations of each other.
-
-    Args:
-        seeds: Int32 (B, 2).
-        shape: Shape without the axis B, of ints or int32 scalars.
-        axis: Where the result has the axis B.
-
-    Returns:
-        Uint32 (B, *shape) if `axis` is 0.
-    """
-    words = tf.bitcast(seeds, tf.uint32)
-    first = _mixed(_mixed(words[:, 0]) ^ words[:, 1])
-    second = _mixed(first)
-    keys = [-1 if i == axis else 1 for i in range(len(shape) + 1)]
-    places = tf.range(tf.reduce_prod(tf.stack(shape)))
-    places = tf.expand_dims(tf.reshape(tf.bitcast(places, tf.uint32), shape), axis)
-    return _mixed(places ^ tf.reshape(first, keys), tf.reshape(second, keys))
-
-
-def _mixed(x, key=0):
-    x = (x ^ _shifted(x, 17)) * _uint32(0xED5AD4BB) + _uint32(0x9E3779B9)
-    x = (x ^ _shifted(x, 11)) * _uint32(0xAC4C1B51) + key
-    x = (x ^ _shifted(x, 15)) * _uint32(0x31848BAB)
-    return x ^ _shifted(x, 14)
-
-
-def _shifted(x, bits):
-    return tf.bitwise.right_shift(x, _uint32(bits))
-
-
-def _uint32(value):
-    return tf.constant(value, tf.uint32)
+    return tf.where(numbers >= uint32(dropped), LEVELS / (LEVELS - dropped), 0.0)

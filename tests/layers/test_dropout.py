@@ -1,12 +1,10 @@
-"""Dropout, and the random bits that it is made of."""
-
-import itertools
+"""Dropout with a seed for each example."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from magenta_lite.layers.dropout import Dropout, random_bits
+from magenta_lite.layers.dropout import Dropout
 
 SEEDS = tf.constant([[0, 0], [0, 1], [1, 0], [-1, 7], [2**31 - 1, 5]], tf.int32)
 
@@ -60,16 +58,3 @@ def test_without_seeds_or_rate_nothing_is_dropped():
         assert dropout(x, 0) is x
         assert dropout.factors(0, (3,)) is None
         assert dropout.at(0) is None
-
-
-def test_random_bits_are_uniform_and_independent():
-    count = 2**16
-    bits = random_bits(SEEDS, (256, 256)).numpy().reshape(5, count)
-    ones = bits[..., None] >> np.arange(32, dtype=np.uint32) & 1
-    assert np.abs(ones.mean(axis=1) - 0.5).max() < 5 * 0.5 / count**0.5
-    uniform = (bits / 2**32 - 0.5) * 12**0.5
-    between = np.corrcoef(uniform) - np.eye(5)
-    along = [uniform[:, :-lag] * uniform[:, lag:] for lag in (1, 2, 16, 255, 256, 257)]
-    assert max(np.abs(between).max(), *(abs(x.mean()) for x in along)) < 5 / count**0.5
-    for one, other in itertools.combinations(bits, 2):
-        assert len(np.intersect1d(one, other)) < 10  # 1 in the mean

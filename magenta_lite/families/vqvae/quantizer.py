@@ -14,6 +14,7 @@ import tensorflow as tf
 from magenta_lite.families.vqvae.codebook import Choice, Codebook, Statistics
 from magenta_lite.families.vqvae.config import VQVAEConfig
 from magenta_lite.layers.base import Layer
+from magenta_lite.layers.random_numbers import at_place, normals, uniforms
 from magenta_lite.typing import Tensor
 
 
@@ -140,18 +141,11 @@ class Quantizer(Layer):
         orders = 2 * len(self.codebooks)
         rows = orders * copies * steps
 
-        def drawn(function, shape, number):
-            return tf.map_fn(
-                lambda seed: function(shape, tf.stack([seed[0], seed[1] + number])),
-                seeds,
-                fn_output_signature=tf.float32,
-            )
-
-        order = drawn(tf.random.stateless_uniform, [rows], 2 * place)
+        order = uniforms(at_place(seeds, 2 * place), (rows,))
         order = tf.split(order, orders, axis=1)
         noise = [None] * orders
         if copies > 1:
-            noise = drawn(tf.random.stateless_normal, [rows, width], 2 * place + 1)
+            noise = normals(at_place(seeds, 2 * place + 1), (rows, width))
             noise = tf.split(noise, orders, axis=1)
         pairs = [Choice(*pair) for pair in zip(order, noise, strict=True)]
         return list(zip(pairs[::2], pairs[1::2], strict=True))
