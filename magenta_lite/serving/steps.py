@@ -14,7 +14,7 @@ import tensorflow as tf
 from magenta_lite.config import save_config
 from magenta_lite.errors import UserError
 from magenta_lite.locks import new_folder
-from magenta_lite.serving.step_graphs import Graph, Graphs, graphs_of
+from magenta_lite.serving.step_graphs import STEP, Graph, Graphs, graphs_of
 
 if TYPE_CHECKING:
     from magenta_lite.training.run import Run
@@ -123,6 +123,9 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _description(run: Run, graphs: Graphs, suffix: str) -> dict[str, Any]:
     """Returns what a sampler has to know."""
+    # A piece without a control has no chords, or no hits.
+    inputs = _described(graphs.functions[STEP].inputs) if STEP in graphs.functions else {}
+    unasked = {name: x | {"fill": 0} for name, x in inputs.items() if name == "control"}
     return {
         "configuration": run.config.name,
         "functions": {
@@ -133,7 +136,7 @@ def _description(run: Run, graphs: Graphs, suffix: str) -> dict[str, Any]:
             }
             for name, graph in graphs.functions.items()
         },
-        "states": graphs.states,
+        "states": {**graphs.states, **unasked},
         **graphs.sampling,
     }
 

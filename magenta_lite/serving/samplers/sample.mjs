@@ -2,7 +2,6 @@
  * Samples from the exported model in this folder, in browsers and in Node:
  *
  *   const events = await sample(runtime, {temperature: 0.8, seed: 1});
- *
  * runtime: onnxruntime-web or onnxruntime-node for .onnx, @litertjs/core, loaded, for .tflite.
  */
 const ARRAYS = {float32: Float32Array, int32: Int32Array};
@@ -65,7 +64,8 @@ export async function sample(runtime, options = {}) {
   const isNumber = model.functions.step.inputs.event.shape.length === 1;
   for (let t = 0; t < steps - first; t++) {
     values.uniforms = uniforms?.[t] ?? Array.from({length: model.uniforms}, random);
-    Object.assign(values, {event: events[t], position: t + first, control: control?.[t]});
+    Object.assign(values, {event: events[t], position: t + first});
+    if (control) values.control = control[t];
     const found = await step(values), drawn = found.next_event;
     for (const [name, x] of Object.entries(found)) values[name.replace('next_', '')] = x;
     logits.push(found.logits);

@@ -59,8 +59,8 @@ def sample(temperature=1.0, seed=None, steps=None, primer=(), uniforms=None, con
     events = [MODEL["first"]][first:] + list(primer if len(primer) else MODEL["primer"])
     for t in range(steps - first):
         values |= {"event": events[t], "position": t + first, "uniforms": uniforms[t]}
-        values |= {"temperature": temperature, "control": None if control is None else control[t]}
-        found = step(values)
+        values |= {} if control is None else {"control": control[t]}
+        found = step(values | {"temperature": temperature})
         logits.append(found.pop("logits")[0])
         if len(events) == t + 1:
             events.append(found["next_event"][0])
