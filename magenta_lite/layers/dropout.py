@@ -79,6 +79,7 @@ class Dropout:
         return Dropout(tf.reshape(numbers[:, None] + self.seeds, [-1, 2]), self.rate)
 
     def _at(self, place):
+        """Returns the seeds of a place."""
         number = zlib.crc32(place.encode()) >> 1 if isinstance(place, str) else place
         return at_place(self.seeds, number)
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from magenta_lite.graphs import inner_graph
 from magenta_lite.typing import Tensor
 
-BITS = 24  # of a float32 in [0, 1)
+BITS = 23  # of a float32 in [0, 1), so that the middle between two of them is exact, too
 
 
 @inner_graph(jit_compile=True)
@@ -71,9 +71,11 @@ def _mixed(x, key=0):
     return x ^ shifted(x, 14)
 
 
-def shifted(x, bits):
+def shifted(x: Tensor, bits: int) -> Tensor:
+    """Returns uint32 numbers shifted right by `bits`."""
     return tf.bitwise.right_shift(x, uint32(bits))
 
 
-def uint32(value):
+def uint32(value: int) -> Tensor:
+    """Returns a constant."""
     return tf.constant(value, tf.uint32)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from magenta_lite.layers import random_numbers
 from magenta_lite.layers.random_numbers import normals, random_bits, uniforms
 
 SEEDS = tf.constant([[0, 0], [0, 1], [1, 0], [-1, 7], [2**31 - 1, 5]], tf.int32)
@@ -32,3 +33,12 @@ def test_uniforms_and_normals_have_their_distributions():
     moments = [(normal**n).mean() for n in (1, 2, 3, 4)]
     np.testing.assert_allclose(moments, [0, 1, 0, 3], atol=0.05)
     np.testing.assert_array_equal(normals(SEEDS[2:3], (300, 300))[0], normal[2])
+
+
+def test_normals_are_finite_for_all_bits(monkeypatch):
+    bits = tf.constant([[0, 1, 2**31, 2**32 - 1]], tf.uint32)
+    monkeypatch.setattr(random_numbers, "random_bits", lambda seeds, shape: bits)
+    normal = normals.__wrapped__(SEEDS, (4,)).numpy()
+    assert np.isfinite(normal).all()
+    np.testing.assert_allclose(normal[0, 0], -normal[0, -1], rtol=0.01)
+    assert random_numbers.uniforms.__wrapped__(SEEDS, (4,)).numpy().max() < 1
