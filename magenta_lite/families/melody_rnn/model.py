@@ -137,7 +137,7 @@ class MelodyRNN(MusicModel):
         for i, layer in enumerate(self.rnn):
             if isinstance(layer, AttentionLSTM):
                 inside = len(layer.units) > 1
-                x, _ = layer(x, keep=self._kept(dropout, x.shape[0]) if inside else ())
+                x, _ = layer(x, keep=self._kept(dropout, x) if inside else ())
                 if inside:
                     continue
             else:
@@ -146,10 +146,11 @@ class MelodyRNN(MusicModel):
             x = dropout(x, i, axis=1)
         return _swap_axes(self.head(tf.cast(x, tf.float32)))
 
-    def _kept(self, dropout, steps):
-        """Returns the factors (T, B, U) of all layers."""
+    def _kept(self, dropout, x):
+        """Returns the factors (T, B, U) of all layers for inputs (T, B, C)."""
         if dropout.seeds is None:
             return ()
+        steps = x.shape[0] or tf.shape(x)[0]
         return [dropout.factors(i, (steps, n), axis=1) for i, n in enumerate(self.sizes.units)]
 
     def layer_weights(self) -> tuple:
