@@ -24,7 +24,7 @@ class Dropout:
 
     Args:
         seeds: Int32 (B, 2), random; None for no dropout.
-        rate: Dropout rate, below 1; it is rounded to a multiple of 2^-16.
+        rate: Dropout rate, below 1; it is rounded to a multiple of 2^-16 below 1.
     """
 
     def __init__(self, seeds: Tensor | None, rate: float):
@@ -101,5 +101,5 @@ def _scales(seeds, shape, rate, axis):
     bits = random_bits(seeds, [*shape[:-1], (shape[-1] + 1) // 2], axis)
     low, high = tf.bitwise.bitwise_and(bits, uint32(LEVELS - 1)), shifted(bits, 16)
     numbers = tf.concat([low, high], axis=-1)[..., : shape[-1]]
-    dropped = round(rate * LEVELS)
+    dropped = min(round(rate * LEVELS), LEVELS - 1)
     return tf.where(numbers >= uint32(dropped), LEVELS / (LEVELS - dropped), 0.0)

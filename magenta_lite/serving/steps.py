@@ -123,9 +123,9 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _description(run: Run, graphs: Graphs, suffix: str) -> dict[str, Any]:
     """Returns what a sampler has to know."""
-    # A piece without a control has no chords, or no hits.
+    # Without chords or hits of its own, a piece has none.
     inputs = _described(graphs.functions[STEP].inputs) if STEP in graphs.functions else {}
-    unasked = {name: x | {"fill": 0} for name, x in inputs.items() if name == "control"}
+    control = {"control": inputs["control"] | {"fill": 0}} if "control" in inputs else {}
     return {
         "configuration": run.config.name,
         "functions": {
@@ -136,7 +136,7 @@ def _description(run: Run, graphs: Graphs, suffix: str) -> dict[str, Any]:
             }
             for name, graph in graphs.functions.items()
         },
-        "states": {**graphs.states, **unasked},
+        "states": {**graphs.states, **control},
         **graphs.sampling,
     }
 

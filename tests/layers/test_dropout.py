@@ -52,6 +52,11 @@ def test_segments_have_dropout_of_their_own():
     assert len({row.tobytes() for row in factors}) == 15
 
 
+def test_a_rate_just_below_1_is_finite():
+    x = Dropout(SEEDS, 1 - 1e-7)(tf.ones([5, 100_000]), 0).numpy()
+    assert np.isfinite(x).all() and (x == 0).mean() > 0.999
+
+
 def test_without_seeds_or_rate_nothing_is_dropped():
     x = tf.ones([5, 3])
     for dropout in (Dropout(None, 0.5), Dropout(SEEDS, 0.0)):
